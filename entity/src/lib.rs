@@ -1,0 +1,10 @@
+//! The tables of cc-anywhere, as rows. No rules: what a row means is decided above.
+//!
+//! Times are `BIGINT` milliseconds, set by the program: wall-clock times since the Unix epoch,
+//! lease times on the clock that never jumps, beside the boot that they belong to.
+
+pub mod event;
+pub mod idempotency_key;
+pub mod queue_state;
+pub mod task;
+pub mod worker;

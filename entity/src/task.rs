@@ -1,0 +1,78 @@
+//! A task, with what decides its transitions and what its newest attempt left.
+
+use sea_orm::entity::prelude::*;
+
+/// One row a task.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "tasks")]
+pub struct Model {
+    /// UUID of version 7: sorts by the time of its making.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    /// `pending`, `running`, `completed`, `failed` or `cancelled`.
+    pub status: String,
+    /// The request, as JSON.
+    pub spec: String,
+    /// Higher starts first.
+    pub priority: i64,
+    /// When it was stored.
+    pub created_at: i64,
+    /// Pending and not before this time; null when it may start at once.
+    pub due_at: Option<i64>,
+    /// When its first attempt was claimed.
+    pub started_at: Option<i64>,
+    /// When it reached its end.
+    pub completed_at: Option<i64>,
+    /// Starts so far.
+    pub attempt: i32,
+    /// Attempts that ended by themselves.
+    pub ended: i32,
+    /// Deaths in a row.
+    pub crashes: i32,
+    /// How often it may end by itself.
+    pub max_attempts: i32,
+    /// Grows by one at every claim and at the cancel of a running task.
+    pub epoch: i64,
+    /// The life of the worker that holds it; null when nobody does.
+    pub holder: Option<Uuid>,
+    /// The end of the lease, on the clock that never jumps.
+    pub lease_ms: Option<i64>,
+    /// The boot that `lease_ms` belongs to.
+    pub lease_boot: Option<Uuid>,
+    /// The name of the worker that has it, or had it last.
+    pub worker: Option<String>,
+    /// Where it works.
+    pub working_directory: Option<String>,
+    /// The task that this one repeats.
+    pub retry_of: Option<Uuid>,
+    /// The number of its newest event.
+    pub last_event: i64,
+    /// The Claude session.
+    pub session_id: Option<String>,
+    /// The text of the result.
+    pub result: Option<String>,
+    /// The result as the schema wants it, as JSON.
+    pub structured_output: Option<String>,
+    /// The class of the newest failure.
+    pub error_class: Option<String>,
+    /// The code of the newest failure.
+    pub error_code: Option<String>,
+    /// The newest failure in words.
+    pub error_message: Option<String>,
+    /// US dollars.
+    pub cost_usd: Option<f64>,
+    /// Tokens, as JSON.
+    pub usage: Option<String>,
+    /// Turns of the conversation.
+    pub num_turns: Option<i64>,
+    /// Milliseconds of the newest attempt.
+    pub duration_ms: Option<i64>,
+    /// Refused tool calls, as JSON.
+    pub permission_denials: Option<String>,
+}
+
+/// None that the queries need.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,32 @@
+//! The workers that live, one row a life.
+
+use sea_orm::entity::prelude::*;
+
+/// One row a life of a worker.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "workers")]
+pub struct Model {
+    /// The life.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub holder: Uuid,
+    /// Its name.
+    pub name: String,
+    /// The machine.
+    pub host: String,
+    /// The process, as JSON: number, start time, boot, PID namespace.
+    pub process: String,
+    /// When it began.
+    pub started_at: i64,
+    /// When it last said that it lives.
+    pub beat_at: i64,
+    /// Tasks that it runs.
+    pub running: i64,
+    /// Tasks that it may run at a time.
+    pub concurrency: i64,
+}
+
+/// None that the queries need.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,109 @@
+//! The life of the HTTP server: start, drain, stop.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use tokio::sync::watch;
+
+use super::shared::{Phase, Shared};
+use super::{auth, routes};
+
+/// Two messages in its life.
+pub const MAILBOX: usize = 16;
+/// Requests under way get so long when the server stops.
+const STOP_LIMIT_SECONDS: u64 = 5;
+/// A client that sends its head slower than this is cut off.
+const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// More connections wait in the kernel.
+const MAX_CONNECTIONS: usize = 4_096;
+/// HTTP is a small part of the work; two threads keep it from waiting on itself.
+const THREADS: usize = 2;
+
+/// Accepts no tasks any more; everything else is answered.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Drain;
+
+/// Ends the server. Answered when it has ended.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Stop;
+
+/// See the [module](self).
+pub struct ApiActor {
+    /// The running server; kept over a restart of the actor.
+    server: ServerHandle,
+    /// Told to every handler and stream.
+    phase: watch::Sender<Phase>,
+}
+
+impl ApiActor {
+    /// Starts the server on a socket that listens already. The sender tells handlers and
+    /// streams where the server stands.
+    ///
+    /// # Errors
+    /// The socket can't be used.
+    pub fn start_server(listener: TcpListener, shared: Shared, phase: watch::Sender<Phase>) -> io::Result<Self> {
+        let data = web::Data::new(shared);
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(data.clone())
+                .wrap(from_fn(auth::guard))
+                .configure(routes::all)
+                .default_service(web::to(routes::nothing))
+        })
+        .workers(THREADS)
+        .max_connections(MAX_CONNECTIONS)
+        .client_request_timeout(HEAD_LIMIT)
+        .shutdown_timeout(STOP_LIMIT_SECONDS)
+        .disable_signals()
+        .listen(listener)?
+        .run();
+        let handle = server.handle();
+        actix::spawn(async {
+            if let Err(error) = server.await {
+                tracing::error!(%error, "The server ended");
+            }
+        });
+        Ok(Self { server: handle, phase })
+    }
+}
+
+/// Binds the address before anything else is started: a port in use is found out at once.
+///
+/// # Errors
+/// The system's.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+impl Actor for ApiActor {
+    type Context = Context<Self>;
+}
+
+impl Supervised for ApiActor {}
+
+impl Handler<Drain> for ApiActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Drain, _: &mut Context<Self>) {
+        self.phase.send_replace(Phase::Draining);
+    }
+}
+
+impl Handler<Stop> for ApiActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Stop, _: &mut Context<Self>) -> ResponseFuture<()> {
+        self.phase.send_replace(Phase::Stopping);
+        let server = self.server.clone();
+        Box::pin(async move { server.stop(true).await })
+    }
+}

@@ -1,0 +1,94 @@
+//! The one place where a failure becomes a status and a body.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::RETRY_AFTER;
+use actix_web::{HttpResponse, ResponseError};
+use serde_json::{Value, json};
+
+use crate::queue::QueueError;
+use crate::task::InvalidSpec;
+
+/// After so many seconds a client may try again.
+const RETRY_AFTER_SECONDS: u32 = 2;
+
+/// A failure as the client sees it: `{"error":{"code","message","details"}}`.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    details: Value,
+}
+
+impl ApiError {
+    /// A failure with that status and code; the message says what to do.
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), details: json!({}) }
+    }
+
+    /// The same with details for programs.
+    #[must_use]
+    pub fn with(mut self, details: Value) -> Self {
+        self.details = details;
+        self
+    }
+
+    /// A field that breaks a rule.
+    pub fn invalid(field: &str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_INPUT", format!("{field}: {message}"))
+            .with(json!({ "field": field, "rule": message }))
+    }
+
+    /// There is no such task.
+    pub fn no_task(id: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "TASK_NOT_FOUND", format!("there is no task {id}"))
+            .with(json!({ "taskId": id }))
+    }
+
+    /// The server accepts nothing new.
+    pub fn draining() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "DRAINING", "the server is stopping; try again on the next one")
+    }
+
+    /// What the server forbids.
+    pub fn forbidden(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, message)
+    }
+}
+
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl From<InvalidSpec> for ApiError {
+    fn from(invalid: InvalidSpec) -> Self {
+        Self::invalid(invalid.field, invalid.message)
+    }
+}
+
+impl From<QueueError> for ApiError {
+    fn from(error: QueueError) -> Self {
+        tracing::warn!(error = %crate::telemetry::chain(&error), "The store did not answer");
+        let message = format!("nothing was confirmed; try again ({error})");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "STORE_UNAVAILABLE", message)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+            response.insert_header((RETRY_AFTER, RETRY_AFTER_SECONDS));
+        }
+        response.json(json!({
+            "error": { "code": self.code, "message": self.message, "details": self.details },
+        }))
+    }
+}

@@ -1,0 +1,105 @@
+//! Bodies and queries, with errors that name the field.
+
+use std::collections::HashMap;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::{HttpRequest, web};
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use super::error::ApiError;
+use crate::task::TaskId;
+
+/// The longest body: room for the longest instruction with every character escaped.
+const MAX_BODY_BYTES: usize = 8 << 20;
+
+/// Reads a body, up to the longest.
+pub async fn body(payload: web::Payload) -> Result<web::Bytes, ApiError> {
+    let broken = |error: String| ApiError::new(StatusCode::BAD_REQUEST, "INVALID_JSON", format!("the body broke off: {error}"));
+    match payload.to_bytes_limited(MAX_BODY_BYTES).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) => Err(broken(error.to_string())),
+        Err(_) => {
+            let message = format!("the body must have at most {MAX_BODY_BYTES} bytes");
+            Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", message))
+        }
+    }
+}
+
+/// Reads a JSON body.
+pub fn json<T: DeserializeOwned>(request: &HttpRequest, body: &web::Bytes) -> Result<T, ApiError> {
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("application/json") {
+        let message = "send the body as JSON, with the header Content-Type: application/json";
+        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message));
+    }
+    let reader = &mut serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut *reader).map_err(|error| {
+        let path = error.path().to_string();
+        fault(&path, error.inner())
+    })?;
+    reader.end().map_err(|error| fault(".", &error))?;
+    Ok(value)
+}
+
+fn fault(path: &str, error: &serde_json::Error) -> ApiError {
+    match error.classify() {
+        Category::Data => {
+            let text = error.to_string();
+            let rule = text.split(" at line ").next().unwrap_or_default();
+            ApiError::invalid(&field_of(path, rule), rule)
+        }
+        _ => ApiError::new(StatusCode::BAD_REQUEST, "INVALID_JSON", format!("the body is no JSON: {error}")),
+    }
+}
+
+/// The path of the field; an unknown or missing one stands in serde's message only.
+fn field_of(path: &str, rule: &str) -> String {
+    let quoted = rule.split('`').nth(1);
+    let named = if rule.starts_with("missing field") { quoted } else { None };
+    match (path, named) {
+        (".", Some(name)) => name.to_owned(),
+        (".", None) => "body".to_owned(),
+        (path, Some(name)) => format!("{path}.{name}"),
+        (path, None) => path.to_owned(),
+    }
+}
+
+/// The parameters of a query; unknown ones are refused.
+pub struct Params(HashMap<String, String>);
+
+impl Params {
+    /// Reads the query of a request.
+    pub fn read(request: &HttpRequest, known: &[&str]) -> Result<Self, ApiError> {
+        let params = web::Query::<HashMap<String, String>>::from_query(request.query_string())
+            .map_err(|error| ApiError::invalid("query", error.to_string()))?
+            .into_inner();
+        match params.keys().find(|name| !known.contains(&name.as_str())) {
+            Some(unknown) => {
+                Err(ApiError::invalid(unknown, format!("unknown parameter, expected one of {}", known.join(", "))))
+            }
+            None => Ok(Self(params)),
+        }
+    }
+
+    /// A parameter, where it was sent.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// A whole number within a range.
+    pub fn number(&self, name: &str, low: i64, high: i64, default: i64) -> Result<i64, ApiError> {
+        let Some(text) = self.text(name) else { return Ok(default) };
+        match text.parse::<i64>() {
+            Ok(number) if (low..=high).contains(&number) => Ok(number),
+            _ => Err(ApiError::invalid(name, format!("must be a whole number from {low} to {high}, got \"{text}\""))),
+        }
+    }
+}
+
+/// The id in a path. What is no id names no task.
+pub fn task_id(text: &str) -> Result<TaskId, ApiError> {
+    TaskId::parse_str(text).map_err(|_| ApiError::no_task(text))
+}

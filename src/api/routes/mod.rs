@@ -1,0 +1,37 @@
+//! One file a resource.
+
+mod health;
+mod queue;
+mod submit;
+mod tasks;
+mod workers;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, web};
+
+use super::error::ApiError;
+
+/// Every route of the server.
+pub fn all(config: &mut web::ServiceConfig) {
+    health::routes(config);
+    tasks::routes(config);
+    queue::routes(config);
+    workers::routes(config);
+}
+
+/// What no route answers.
+pub async fn nothing(request: HttpRequest) -> Result<&'static str, ApiError> {
+    let message = format!("nothing answers {} {}; see docs/api.md", request.method(), request.path());
+    Err(ApiError::new(StatusCode::NOT_FOUND, "NOT_FOUND", message))
+}
+
+/// A path that is there, asked with a method that is not.
+async fn other_method(request: HttpRequest) -> Result<&'static str, ApiError> {
+    let message = format!("{} can't be asked with {}; see docs/api.md", request.path(), request.method());
+    Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message))
+}
+
+/// A resource that answers other methods as above.
+fn resource(path: &str) -> actix_web::Resource {
+    web::resource(path).default_service(web::to(other_method))
+}

@@ -1,0 +1,179 @@
+//! A new task: everything that is checked before anything is stored.
+
+use std::path::{Component, Path};
+
+use actix_web::http::{StatusCode, header};
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::super::error::ApiError;
+use super::super::shared::{Phase, Shared};
+use super::super::view::TaskView;
+use super::super::{input, stream};
+use crate::claude;
+use crate::process;
+use crate::queue::{Directory, NewTask, Submit, Submitted};
+use crate::task::{PermissionMode, Task, TaskId, TaskSpec};
+
+/// The longest `Idempotency-Key`, in bytes.
+const MAX_KEY_BYTES: usize = 255;
+
+/// `POST /api/tasks`
+pub async fn submit(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let body = input::body(payload).await?;
+    let spec: TaskSpec = input::json(&request, &body)?;
+    let idempotency = idempotency(&request, &body)?;
+    let wait = spec.options.run_async == Some(false);
+    let (task, repeated) = store(&shared, spec, None, idempotency).await?;
+    if !wait {
+        return Ok(accepted(&task, repeated));
+    }
+    let limit = shared.server.wait_limit;
+    let task = stream::wait_for_end(&shared, task.id, limit).await?.unwrap_or(task);
+    let status = if task.status.is_terminal() { StatusCode::OK } else { StatusCode::GATEWAY_TIMEOUT };
+    Ok(HttpResponse::build(status).insert_header(location(task.id)).json(TaskView::of(&task)))
+}
+
+/// `POST /api/tasks/{id}/retry`, when the old task is known.
+pub async fn again(shared: &Shared, old: Task) -> Result<HttpResponse, ApiError> {
+    let mut spec = old.spec;
+    // Its time has passed; the new task is due at once.
+    spec.run_at = None;
+    let (task, _) = store(shared, spec, Some(old.id), None).await?;
+    Ok(accepted(&task, false))
+}
+
+fn accepted(task: &Task, repeated: bool) -> HttpResponse {
+    let mut response = HttpResponse::Accepted();
+    response.insert_header(location(task.id));
+    if repeated {
+        response.insert_header(("Idempotent-Replayed", "true"));
+    }
+    response.json(json!({
+        "taskId": task.id,
+        "status": task.status,
+        "createdAt": task.created_at,
+        "priority": task.spec.priority,
+        "workingDirectory": task.working_directory,
+        "retryOf": task.retry_of,
+    }))
+}
+
+fn location(id: TaskId) -> (header::HeaderName, String) {
+    (header::LOCATION, format!("/api/tasks/{id}"))
+}
+
+fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<(String, String)>, ApiError> {
+    let Some(key) = request.headers().get("idempotency-key") else { return Ok(None) };
+    let key = key.to_str().unwrap_or_default();
+    if key.is_empty() || key.len() > MAX_KEY_BYTES {
+        return Err(ApiError::invalid("Idempotency-Key", format!("must have 1 to {MAX_KEY_BYTES} ASCII characters")));
+    }
+    let fingerprint: String = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Some((key.to_owned(), fingerprint)))
+}
+
+async fn store(
+    shared: &Shared,
+    spec: TaskSpec,
+    retry_of: Option<TaskId>,
+    idempotency: Option<(String, String)>,
+) -> Result<(Task, bool), ApiError> {
+    if shared.phase() != Phase::Serving {
+        return Err(ApiError::draining());
+    }
+    spec.validate()?;
+    check_ceiling(shared, &spec)?;
+    for dir in &spec.options.sdk.add_dirs {
+        folder(shared, "options.sdk.addDirs", dir)?;
+    }
+    let directory = match &spec.context.working_directory {
+        Some(named) => Directory::Named(folder(shared, "context.workingDirectory", named)?),
+        None => Directory::OwnBelow(shared.work_dir.display().to_string()),
+    };
+    if shared.workers.are_local() {
+        claude::check(&shared.claude).map_err(|error| {
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "CLAUDE_UNAVAILABLE", error.to_string())
+        })?;
+    }
+    let max_pending = shared.server.max_pending;
+    let submit = Submit { task: NewTask { spec, directory, retry_of }, idempotency, max_pending };
+    match shared.queue.ask(submit).await? {
+        Submitted::Created(task) => Ok((*task, false)),
+        Submitted::Repeated(task) => Ok((*task, true)),
+        Submitted::KeyReused => {
+            Err(ApiError::invalid("Idempotency-Key", "was used for another request; use a new key for a new task"))
+        }
+        Submitted::Full => {
+            let message = format!("{max_pending} tasks are pending already; try again later");
+            Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "QUEUE_FULL", message))
+        }
+    }
+}
+
+/// Refuses what the server doesn't let tasks do, and says which rule it is.
+fn check_ceiling(shared: &Shared, spec: &TaskSpec) -> Result<(), ApiError> {
+    let sdk = &spec.options.sdk;
+    let ceiling = shared.claude.max_permission_mode;
+    let refuse = |what: String| {
+        let message = format!("{what} is above MAX_PERMISSION_MODE={}", ceiling.name());
+        Err(ApiError::forbidden("PERMISSION_CEILING", message))
+    };
+    if let Some(mode) = sdk.permission_mode.filter(|mode| *mode > ceiling) {
+        return refuse(format!("options.sdk.permissionMode {}", mode.name()));
+    }
+    if sdk.permission_mode == Some(PermissionMode::BypassPermissions)
+        && shared.workers.are_local()
+        && process::effective_uid() == 0
+    {
+        let message = "bypassPermissions is refused by the CLI when it runs as root; run the server as another user, or use acceptEdits with allowedTools";
+        return Err(ApiError::forbidden("PERMISSION_CEILING", message));
+    }
+    if let Some(tool) = sdk.allowed_tools.iter().find(|tool| !is_below_ceiling(tool, ceiling)) {
+        return refuse(format!("options.sdk.allowedTools {tool}"));
+    }
+    Ok(())
+}
+
+/// Allowing a tool is as much as the mode that would allow it.
+fn is_below_ceiling(tool: &str, ceiling: PermissionMode) -> bool {
+    let name = tool.split('(').next().unwrap_or_default().trim();
+    let needed = match name {
+        "Read" | "Glob" | "Grep" | "LS" | "TodoWrite" => PermissionMode::Plan,
+        "Edit" | "MultiEdit" | "Write" | "NotebookEdit" => PermissionMode::AcceptEdits,
+        _ => PermissionMode::BypassPermissions,
+    };
+    needed <= ceiling
+}
+
+/// The resolved folder, if a task may use it. Compared by component, never as text.
+fn folder(shared: &Shared, field: &'static str, named: &str) -> Result<String, ApiError> {
+    let path = Path::new(named);
+    if !path.is_absolute() {
+        return Err(ApiError::invalid(field, format!("must be an absolute path, got \"{named}\"")));
+    }
+    let roots = &shared.claude.workspace_roots;
+    let is_ours = |path: &Path| {
+        let climbs = path.components().any(|part| part == Component::ParentDir);
+        !climbs && roots.iter().any(|root| path.starts_with(root))
+    };
+    let outside = || {
+        let roots: Vec<_> = roots.iter().map(|root| root.display().to_string()).collect();
+        let message = format!("{field}: \"{named}\" is outside the folders that tasks may use (WORKSPACE_ROOTS)");
+        ApiError::forbidden("PATH_NOT_ALLOWED", message).with(json!({ "field": field, "workspaceRoots": roots }))
+    };
+    let Ok(found) = path.canonicalize() else {
+        // Whether something outside exists is none of the client's business.
+        return Err(if is_ours(path) { ApiError::invalid(field, format!("\"{named}\" does not exist")) } else { outside() });
+    };
+    if !is_ours(&found) || found.starts_with(&shared.data_dir) {
+        return Err(outside());
+    }
+    match (found.is_dir(), found.to_str()) {
+        (true, Some(found)) => Ok(found.to_owned()),
+        (true, None) => Err(ApiError::invalid(field, "must be a name in UTF-8")),
+        (false, _) => Err(ApiError::invalid(field, format!("\"{named}\" is not a folder"))),
+    }
+}

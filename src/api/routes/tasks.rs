@@ -1,0 +1,132 @@
+//! `/api/tasks`
+
+use actix_web::http::{StatusCode, header};
+use actix_web::web::{self, Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::json;
+
+use super::super::error::ApiError;
+use super::super::input::{Params, task_id};
+use super::super::shared::Shared;
+use super::super::stream;
+use super::super::view::{EventView, TaskView};
+use super::{resource, submit};
+use crate::queue::{Cancel, Cancelled, EventPage, Filter, Find, ListTasks, ReadEvents};
+use crate::task::{Status, Task, TaskId};
+
+/// Lines of `…/logs`: more than anybody reads.
+const MAX_LOG_LINES: u64 = 10_000;
+
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(resource("/api/tasks").get(list).post(submit::submit))
+        .service(resource("/api/tasks/{id}").get(show).delete(cancel))
+        .service(resource("/api/tasks/{id}/logs").get(logs))
+        .service(resource("/api/tasks/{id}/events").get(events))
+        .service(resource("/api/tasks/{id}/retry").post(retry));
+}
+
+async fn list(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let params =
+        Params::read(&request, &["status", "tag", "workingDirectory", "limit", "offset", "cursor"])?;
+    let status = params.text("status").map(status_of).transpose()?;
+    let before = params.text("cursor").map(|cursor| {
+        TaskId::parse_str(cursor).map_err(|_| ApiError::invalid("cursor", "must be a nextCursor of an earlier answer"))
+    });
+    let limit = params.number("limit", 1, 100, 20)?;
+    let offset = params.number("offset", 0, i64::from(u32::MAX), 0)?;
+    let list = ListTasks {
+        filter: Filter {
+            status,
+            tag: params.text("tag").map(str::to_owned),
+            working_directory: params.text("workingDirectory").map(str::to_owned),
+        },
+        limit: limit.unsigned_abs(),
+        offset: offset.unsigned_abs(),
+        before: before.transpose()?,
+    };
+    let page = shared.queue.ask(list).await?;
+    let full = page.tasks.len() as u64 == limit.unsigned_abs();
+    let next = page.tasks.last().filter(|_| full).map(|task| task.id);
+    let tasks: Vec<_> = page.tasks.iter().map(TaskView::of).collect();
+    Ok(HttpResponse::Ok().json(json!({
+        "tasks": tasks, "total": page.total, "limit": limit, "offset": offset, "nextCursor": next,
+    })))
+}
+
+fn status_of(name: &str) -> Result<Status, ApiError> {
+    Status::from_name(name).ok_or_else(|| {
+        let names = Status::ALL.map(Status::name).join(", ");
+        ApiError::invalid("status", format!("must be one of {names}, got \"{name}\""))
+    })
+}
+
+async fn find(shared: &Shared, id: &str) -> Result<Task, ApiError> {
+    shared.queue.ask(Find(task_id(id)?)).await?.ok_or_else(|| ApiError::no_task(id))
+}
+
+async fn show(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(TaskView::of(&find(&shared, &id).await?)))
+}
+
+async fn cancel(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    match shared.queue.ask(Cancel(task_id(&id)?)).await? {
+        Cancelled::Done(task) => Ok(HttpResponse::Ok().json(TaskView::of(&task))),
+        // A second cancel says the same as the first.
+        Cancelled::Ended(task) if task.status == Status::Cancelled => {
+            Ok(HttpResponse::Ok().json(TaskView::of(&task)))
+        }
+        Cancelled::Ended(task) => {
+            let message = format!("the task is {} already", task.status);
+            Err(ApiError::new(StatusCode::CONFLICT, "TASK_ENDED", message).with(json!({ "task": TaskView::of(&task) })))
+        }
+        Cancelled::Unknown => Err(ApiError::no_task(&id)),
+    }
+}
+
+async fn retry(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let task = find(&shared, &id).await?;
+    if !task.status.is_terminal() {
+        let message = format!("the task is {}; cancel it first, or wait for its end", task.status);
+        let error = ApiError::new(StatusCode::CONFLICT, "TASK_NOT_ENDED", message);
+        return Err(error.with(json!({ "task": TaskView::of(&task) })));
+    }
+    submit::again(&shared, task).await
+}
+
+async fn read_events(shared: &Shared, id: &str, after: i64, limit: u64) -> Result<EventPage, ApiError> {
+    let page = shared.queue.ask(ReadEvents { task: task_id(id)?, after, limit }).await?;
+    if page.status.is_some() { Ok(page) } else { Err(ApiError::no_task(id)) }
+}
+
+async fn logs(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let page = read_events(&shared, &id, 0, MAX_LOG_LINES).await?;
+    let lines: Vec<_> = page.events.iter().map(crate::task::Event::to_line).collect();
+    Ok(HttpResponse::Ok().json(json!({ "taskId": *id, "logs": lines })))
+}
+
+async fn events(id: Path<String>, request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let params = Params::read(&request, &["after", "limit"])?;
+    let after = params.number("after", 0, i64::MAX, 0)?;
+    let text = |name| request.headers().get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
+    if text(header::ACCEPT).is_some_and(|accept| accept.starts_with("application/json")) {
+        let limit = params.number("limit", 1, 1_000, 200)?;
+        let page = read_events(&shared, &id, after, limit.unsigned_abs()).await?;
+        let events: Vec<_> = page.events.iter().filter_map(EventView::of).collect();
+        let last = page.events.last().map_or(after, |event| event.seq);
+        return Ok(HttpResponse::Ok().json(json!({
+            "taskId": *id, "status": page.status, "events": events, "last": last,
+        })));
+    }
+    let seen = text(header::HeaderName::from_static("last-event-id"));
+    let after = match seen {
+        Some(seen) => seen.trim().parse().map_err(|_| ApiError::invalid("Last-Event-ID", "must be the id of an event"))?,
+        None => after,
+    };
+    read_events(&shared, &id, after, 1).await?;
+    Ok(HttpResponse::Ok()
+        .content_type("text/event-stream")
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .insert_header(("X-Accel-Buffering", "no"))
+        .streaming(stream::events(&shared, task_id(&id)?, after)))
+}

@@ -1,0 +1,151 @@
+//! `/api/workers`
+
+use actix_web::http::StatusCode;
+use actix_web::web::{self, Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::error::ApiError;
+use super::super::input;
+use super::super::shared::{Shared, Workers};
+use super::resource;
+use crate::process::wall_now;
+use crate::queue::{QueueError, ReadWorkers, WorkerInfo};
+use crate::supervisor::{List, StartFailed, StartWorker, StopWorker, WorkerState, WorkerView};
+
+/// A standalone worker says every 5 s that it lives; one that missed three is taken for gone.
+const FRESH_MS: i64 = 15_000;
+
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(resource("/api/workers").get(list).post(start))
+        .service(resource("/api/workers/{id}").get(show).delete(stop));
+}
+
+/// The workers, and whether they are well.
+pub struct Seen {
+    pub healthy: bool,
+    pub count: usize,
+    views: Vec<Value>,
+}
+
+/// Looks at the workers of this mode.
+pub async fn look(shared: &Shared) -> Result<Seen, ApiError> {
+    match &shared.workers {
+        Workers::Inline => Ok(Seen { healthy: true, count: 1, views: Vec::new() }),
+        Workers::Managed(supervisor) => {
+            let workers = supervisor.send(List).await.map_err(|_| ApiError::from(QueueError::Restarting))?;
+            let runs = |worker: &WorkerView| worker.connected && worker.state == WorkerState::Running;
+            let looping = workers.iter().any(|worker| worker.crash_looping);
+            Ok(Seen {
+                healthy: workers.iter().any(runs) && !looping,
+                count: workers.len(),
+                views: workers.iter().map(|worker| json!(worker)).collect(),
+            })
+        }
+        Workers::Standalone => {
+            let workers = shared.queue.ask(ReadWorkers).await?;
+            let views: Vec<_> = workers.iter().filter_map(standalone_view).collect();
+            Ok(Seen { healthy: !views.is_empty(), count: views.len(), views })
+        }
+    }
+}
+
+fn standalone_view(worker: &WorkerInfo) -> Option<Value> {
+    let now = wall_now();
+    let silent = now.since_ms(worker.beat_at);
+    (silent < FRESH_MS && !worker.process.is_known_dead()).then(|| {
+        json!({
+            "workerId": worker.name,
+            "pid": worker.process.pid,
+            "startTime": worker.started_at,
+            "uptime": now.since_ms(worker.started_at),
+            "restartCount": 0,
+            "connected": true,
+            "host": worker.host,
+            "lastBeatMs": silent,
+            "running": worker.running,
+            "concurrency": worker.concurrency,
+        })
+    })
+}
+
+fn unavailable(message: &str) -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "WORKER_MANAGER_UNAVAILABLE", message)
+}
+
+fn not_inline(shared: &Shared) -> Result<(), ApiError> {
+    match shared.workers {
+        Workers::Inline => {
+            Err(unavailable("in inline mode this process does the work; start it with WORKER_MODE=managed to manage workers"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn manager(shared: &Shared) -> Result<&actix::Addr<crate::supervisor::SupervisorActor>, ApiError> {
+    not_inline(shared)?;
+    match &shared.workers {
+        Workers::Managed(supervisor) => Ok(supervisor),
+        _ => Err(unavailable("in standalone mode workers are started and stopped where they run")),
+    }
+}
+
+fn no_worker(name: &str) -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "WORKER_NOT_FOUND", format!("there is no worker {name}"))
+}
+
+async fn list(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    not_inline(&shared)?;
+    let seen = look(&shared).await?;
+    Ok(HttpResponse::Ok().json(json!({
+        "healthy": seen.healthy, "workerCount": seen.count, "workers": seen.views,
+    })))
+}
+
+async fn show(name: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    not_inline(&shared)?;
+    let seen = look(&shared).await?;
+    let worker = seen.views.into_iter().find(|worker| worker["workerId"] == **name);
+    worker.map(|worker| HttpResponse::Ok().json(worker)).ok_or_else(|| no_worker(&name))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Start {
+    worker_id: Option<String>,
+}
+
+async fn start(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let supervisor = manager(&shared)?;
+    let body = input::body(payload).await?;
+    let start: Start = if body.is_empty() { Start::default() } else { input::json(&request, &body)? };
+    if let Some(name) = &start.worker_id
+        && (name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)))
+    {
+        return Err(ApiError::invalid("workerId", "must have 1 to 64 letters, digits, dashes or underscores"));
+    }
+    let started = supervisor.send(StartWorker { name: start.worker_id }).await;
+    match started.map_err(|_| ApiError::from(QueueError::Restarting))? {
+        Ok(worker) => Ok(HttpResponse::Created().json(worker)),
+        Err(StartFailed::NameTaken) => {
+            Err(ApiError::new(StatusCode::CONFLICT, "WORKER_EXISTS", "there is a worker of that name; choose another, or none"))
+        }
+        Err(StartFailed::ShuttingDown) => Err(ApiError::draining()),
+        Err(error @ StartFailed::System(_)) => {
+            Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "WORKER_NOT_STARTED", error.to_string()))
+        }
+    }
+}
+
+async fn stop(name: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let supervisor = manager(&shared)?;
+    let stopped = supervisor.send(StopWorker { name: name.to_string() }).await;
+    if stopped.map_err(|_| ApiError::from(QueueError::Restarting))? {
+        let message = format!("worker {name} has finished and stopped");
+        Ok(HttpResponse::Ok().json(json!({ "success": true, "workerId": *name, "message": message })))
+    } else {
+        Err(no_worker(&name))
+    }
+}

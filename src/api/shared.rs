@@ -1,0 +1,84 @@
+//! What every handler may use.
+
+use actix::Addr;
+use tokio::sync::watch;
+
+use super::auth::{ApiKey, Hosts};
+use crate::config::{Claude, Mode, Server};
+use crate::queue::{Hub, Queue};
+use crate::supervisor::SupervisorActor;
+
+/// Where the server stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It accepts tasks.
+    Serving,
+    /// It accepts none, and answers everything else.
+    Draining,
+    /// It ends: streams close.
+    Stopping,
+}
+
+/// Who does the work.
+#[derive(Clone)]
+pub enum Workers {
+    /// This process.
+    Inline,
+    /// Processes that somebody else started.
+    Standalone,
+    /// Processes of this supervisor.
+    Managed(Addr<SupervisorActor>),
+}
+
+impl Workers {
+    /// The mode of that name.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        match self {
+            Self::Inline => Mode::Inline,
+            Self::Standalone => Mode::Standalone,
+            Self::Managed(_) => Mode::Managed,
+        }
+    }
+
+    /// Whether they run on this machine with our settings.
+    #[must_use]
+    pub const fn are_local(&self) -> bool {
+        !matches!(self, Self::Standalone)
+    }
+}
+
+/// What every handler may use.
+#[derive(Clone)]
+pub struct Shared {
+    /// The queue of this process.
+    pub queue: Queue,
+    /// Hints.
+    pub hub: Hub,
+    /// Who does the work.
+    pub workers: Workers,
+    /// The settings of the server.
+    pub server: Server,
+    /// The settings of the CLI.
+    pub claude: Claude,
+    /// Tasks at a time in each worker, unless the store says otherwise.
+    pub concurrency: u32,
+    /// The data folder: no task works there.
+    pub data_dir: std::path::PathBuf,
+    /// The folder below which tasks without one get a folder of their own.
+    pub work_dir: std::path::PathBuf,
+    /// The key; `None` where none is asked for.
+    pub key: Option<ApiKey>,
+    /// The names of this server.
+    pub hosts: Hosts,
+    /// Where the server stands.
+    pub phase: watch::Receiver<Phase>,
+}
+
+impl Shared {
+    /// Where the server stands now.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+}

@@ -1,0 +1,120 @@
+//! Following a task: as server-sent events, or to its end.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use actix_web::web::Bytes;
+use futures_util::Stream;
+use futures_util::stream::unfold;
+use tokio::sync::watch;
+
+use super::shared::{Phase, Shared};
+use super::view::EventView;
+use crate::queue::{Find, Followed, Live, Queue, QueueError, ReadEvents};
+use crate::task::{EventKind, Task, TaskId};
+
+/// Events of one read.
+const PAGE: u64 = 200;
+/// A comment at least so often, so that proxies and clients know that we are there; also the
+/// longest that a lost hint may cost.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// Reads a task until it has ended or `limit` has passed; returns it as it stands then.
+pub async fn wait_for_end(shared: &Shared, id: TaskId, limit: Duration) -> Result<Option<Task>, QueueError> {
+    let mut news = shared.hub.follow(id);
+    let until = tokio::time::Instant::now() + limit;
+    loop {
+        let task = shared.queue.ask(Find(id)).await?;
+        let ended = task.as_ref().is_none_or(|task| task.status.is_terminal());
+        if ended || tokio::time::Instant::now() >= until {
+            return Ok(task);
+        }
+        let next = until.min(tokio::time::Instant::now() + HEARTBEAT);
+        drop(tokio::time::timeout_at(next, news.next()).await);
+    }
+}
+
+/// The events of a task behind `after`, and those to come, until it has ended.
+pub fn events(shared: &Shared, task: TaskId, after: i64) -> impl Stream<Item = Result<Bytes, actix_web::Error>> + use<> {
+    let following = Following {
+        task,
+        after,
+        news: shared.hub.follow(task),
+        queue: shared.queue.clone(),
+        phase: shared.phase.clone(),
+        ready: VecDeque::new(),
+        ended: false,
+    };
+    unfold(following, |mut following| async move {
+        let next = following.next().await?;
+        Some((Ok(next), following))
+    })
+}
+
+struct Following {
+    task: TaskId,
+    after: i64,
+    news: Followed,
+    queue: Queue,
+    phase: watch::Receiver<Phase>,
+    ready: VecDeque<Bytes>,
+    ended: bool,
+}
+
+impl Following {
+    /// The next piece of the stream; `None` at its end. Registered before it reads, it misses
+    /// nothing; what it reads twice it sends once, since `after` moves on.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(ready) = self.ready.pop_front() {
+                return Some(ready);
+            }
+            if self.ended || *self.phase.borrow() == Phase::Stopping {
+                return None;
+            }
+            let more = self.read().await;
+            if more || !self.ready.is_empty() || self.ended {
+                continue;
+            }
+            tokio::select! {
+                live = self.news.next() => match live {
+                    Live::Changed => {}
+                    Live::Partial(text) => return Some(partial(self.task, &text)),
+                },
+                _ = self.phase.changed() => {}
+                () = tokio::time::sleep(HEARTBEAT) => self.ready.push_back(Bytes::from_static(b": here\n\n")),
+            }
+        }
+    }
+
+    /// Reads a page. Returns whether there may be more at once.
+    async fn read(&mut self) -> bool {
+        let read = ReadEvents { task: self.task, after: self.after, limit: PAGE };
+        match self.queue.ask(read).await {
+            Ok(page) => {
+                let full = page.events.len() as u64 == PAGE;
+                for event in &page.events {
+                    self.after = event.seq;
+                    if let Some(view) = EventView::of(event) {
+                        let data = serde_json::to_string(&view).unwrap_or_default();
+                        let text = format!("id: {}\nevent: {}\ndata: {data}\n\n", event.seq, event.kind.name());
+                        self.ready.push_back(Bytes::from(text));
+                    }
+                }
+                self.ended = !full && page.status.is_none_or(crate::task::Status::is_terminal);
+                full
+            }
+            Err(error) => {
+                // The client reconnects with the last number that it saw.
+                tracing::warn!(%error, "A stream broke off");
+                self.ended = true;
+                false
+            }
+        }
+    }
+}
+
+fn partial(task: TaskId, text: &str) -> Bytes {
+    let data = serde_json::json!({ "taskId": task, "text": text });
+    Bytes::from(format!("event: {}\ndata: {data}\n\n", EventKind::Partial.name()))
+}

@@ -1,0 +1,108 @@
+//! What the outside sees of a task and its events. Every field is always there, so that a
+//! client can tell "not yet" (null) from "no such field".
+
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::task::{Event, Options, Status, Task, TaskError, TaskId, Wall};
+
+/// A task, whole.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskView<'a> {
+    task_id: TaskId,
+    status: Status,
+    instruction: &'a str,
+    context: &'a crate::task::Context,
+    options: &'a Options,
+    priority: i64,
+    tags: &'a [String],
+    working_directory: Option<&'a str>,
+    created_at: Wall,
+    run_at: Option<Wall>,
+    due_at: Option<Wall>,
+    started_at: Option<Wall>,
+    completed_at: Option<Wall>,
+    attempt: i32,
+    max_attempts: i32,
+    crashes: i32,
+    worker_id: Option<&'a str>,
+    result: Option<&'a str>,
+    structured_output: Option<&'a Value>,
+    error: Option<ErrorView<'a>>,
+    sdk_session_id: Option<&'a str>,
+    continued_from: Option<TaskId>,
+    retry_of: Option<TaskId>,
+    cost_usd: Option<f64>,
+    usage: Option<&'a Value>,
+    num_turns: Option<i64>,
+    duration_ms: Option<i64>,
+    permission_denials: Option<&'a Value>,
+    waiting_for: Option<()>,
+}
+
+#[derive(Serialize)]
+struct ErrorView<'a> {
+    code: &'a str,
+    message: &'a str,
+    class: &'a str,
+}
+
+impl<'a> TaskView<'a> {
+    /// The view of a task.
+    pub fn of(task: &'a Task) -> Self {
+        let left = &task.attempted;
+        let error = |error: &'a TaskError| ErrorView { code: &error.code, message: &error.message, class: &error.class };
+        Self {
+            task_id: task.id,
+            status: task.status,
+            instruction: &task.spec.instruction,
+            context: &task.spec.context,
+            options: &task.spec.options,
+            priority: task.spec.priority,
+            tags: &task.spec.tags,
+            working_directory: task.working_directory.as_deref(),
+            created_at: task.created_at,
+            run_at: task.spec.run_at,
+            due_at: task.due_at,
+            started_at: task.started_at,
+            completed_at: task.completed_at,
+            attempt: task.attempt,
+            max_attempts: task.max_attempts,
+            crashes: task.crashes,
+            worker_id: task.worker.as_deref(),
+            result: left.result.as_deref(),
+            structured_output: left.structured_output.as_ref(),
+            error: left.error.as_ref().map(error),
+            sdk_session_id: left.session_id.as_deref(),
+            continued_from: None,
+            retry_of: task.retry_of,
+            cost_usd: left.cost_usd,
+            usage: left.usage.as_ref(),
+            num_turns: left.num_turns,
+            duration_ms: left.duration_ms,
+            permission_denials: left.permission_denials.as_ref(),
+            waiting_for: None,
+        }
+    }
+}
+
+/// An event.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventView<'a> {
+    task_id: TaskId,
+    seq: i64,
+    at: Wall,
+    kind: &'static str,
+    data: &'a RawValue,
+}
+
+impl<'a> EventView<'a> {
+    /// The view of an event; `None` where its data is no JSON, which nobody writes.
+    pub fn of(event: &'a Event) -> Option<Self> {
+        let data = serde_json::from_str(&event.data).ok()?;
+        Some(Self { task_id: event.task, seq: event.seq, at: event.at, kind: event.kind.name(), data })
+    }
+}

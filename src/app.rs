@@ -1,0 +1,344 @@
+//! The composition root: which actors each role has, with their limits, in which order they
+//! start, and in which they stop.
+//!
+//! ```text
+//! serve, inline       queue ─▶ worker ─▶ api
+//! serve, managed      queue ─▶ supervisor ─▶ (worker processes) ─▶ api
+//! serve, standalone   queue ─▶ api
+//! worker              queue ─▶ worker ─▶ link, where a supervisor started it
+//! ```
+//!
+//! They stop in reverse, but that the server stays to answer until the work has ended: it only
+//! accepts no tasks any more.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use actix::{Actor, Addr, Arbiter, Context, Supervised};
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::api::{self, ApiActor, ApiKey, Hosts, Phase, Shared, Workers};
+use crate::config::{Config, Mode};
+use crate::ipc;
+use crate::queue::{self, Hub, Queue, QueueActor, Store};
+use crate::supervise::{ActorEnd, Guarded, RestartPolicy, start_guarded};
+use crate::supervisor::{self, Records, SupervisorActor, SupervisorSettings};
+use crate::task::HolderId;
+use crate::worker::{self, Link, LinkEnd, LinkSettings, News, Tools, WorkerActor};
+
+/// An actor that panics is back within milliseconds; one that does nothing but panic ends the
+/// process, so that the level above restarts it.
+const ACTORS: RestartPolicy = RestartPolicy {
+    limit: 20,
+    window: Duration::from_secs(60),
+    first_delay: Duration::from_millis(10),
+    max_delay: Duration::from_secs(1),
+};
+/// A worker process that ends is back soon; one that ends too often is tried at a slow pace.
+const WORKERS: RestartPolicy = RestartPolicy {
+    limit: 5,
+    window: Duration::from_secs(60),
+    first_delay: Duration::from_millis(100),
+    max_delay: Duration::from_secs(15),
+};
+/// News on their way to the supervisor; more are lost.
+const NEWS_AHEAD: usize = 256;
+/// "Internal software error", as sysexits has it.
+const FAILED: u8 = 70;
+
+/// How the process ends.
+type Exit = anyhow::Result<u8>;
+
+/// The API process, in any mode.
+///
+/// # Errors
+/// Something that it can't live without could not be started.
+pub fn serve(config: Config) -> Exit {
+    actix::System::new().block_on(async move {
+        let mut parts = Parts::new();
+        let listener = api::bind(SocketAddr::new(config.server.host, config.server.port))
+            .with_context(|| format!("can't listen on {} port {}", config.server.host, config.server.port))?;
+        let address = listener.local_addr()?;
+        let (queue, hub) = parts.start_queue(&config).await?;
+        let holder = HolderId::new_v4();
+        actix::spawn(queue::reap_forever(queue.clone(), holder));
+        let (workers, inline) = match config.mode {
+            Mode::Standalone => (Workers::Standalone, None),
+            Mode::Inline => {
+                let news = News { hub: hub.clone(), link: None };
+                let worker = parts.start_worker(&config, "inline".to_owned(), holder, &queue, news)?;
+                (Workers::Inline, Some(worker))
+            }
+            Mode::Managed => (Workers::Managed(parts.start_supervisor(&config, &queue, &hub)?), None),
+        };
+        let (phase, phases) = watch::channel(Phase::Serving);
+        let shared = shared(&config, queue, hub, workers.clone(), phases)?;
+        let actor = ApiActor::start_server(listener, shared, phase)?;
+        let api = parts.guard("api", actor, api::MAILBOX);
+        tracing::info!(target: "cc_anywhere::api", url = %format!("http://{address}"), mode = config.mode.name(), "Listening");
+
+        let mut signals = Signals::new()?;
+        let failed = parts.until_end(&mut signals).await;
+        let limit = config.shutdown_limit;
+        tracing::info!(target: "cc_anywhere::api", limit_ms = limit.as_millis() as u64, "Stopping");
+        tell(&api.addr, api::Drain).await;
+        match workers {
+            Workers::Inline => {
+                if let Some(worker) = inline {
+                    signals.hurry(tell(&worker, worker::Drain { limit }), || worker.try_send(worker::StopNow).unwrap_or_default()).await;
+                }
+            }
+            Workers::Managed(supervisor) => {
+                let gone = tell(&supervisor, supervisor::Shutdown { limit });
+                signals.hurry(gone, || supervisor.try_send(supervisor::ShutdownNow).unwrap_or_default()).await;
+            }
+            Workers::Standalone => {}
+        }
+        tell(&api.addr, api::Stop).await;
+        Ok(failed)
+    })
+}
+
+/// What the supervisor of a worker process says on its command line.
+#[derive(Debug, clap::Args)]
+pub struct WorkerRole {
+    /// The life of this worker; a new one where a person starts it
+    #[arg(long, hide = true)]
+    holder: Option<HolderId>,
+    /// The socket of the supervisor
+    #[arg(long, hide = true)]
+    link: Option<PathBuf>,
+}
+
+/// A worker process: of a supervisor, or on its own.
+///
+/// # Errors
+/// Something that it can't live without could not be started.
+pub fn worker(config: Config, role: WorkerRole) -> Exit {
+    actix::System::new().block_on(async move {
+        let mut parts = Parts::new();
+        let mut signals = Signals::new()?;
+        let (queue, hub) = parts.start_queue(&config).await?;
+        let holder = role.holder.unwrap_or_else(HolderId::new_v4);
+        let name = config.worker.id.clone().unwrap_or_else(|| format!("worker-{}", std::process::id()));
+        let (link_news, news_ahead) = mpsc::channel(NEWS_AHEAD);
+        let news = News { hub, link: role.link.is_some().then_some(link_news) };
+        let worker = parts.start_worker(&config, name.clone(), holder, &queue, news)?;
+        let (ends, mut end) = mpsc::channel(4);
+        match role.link {
+            Some(path) => {
+                let token = config.link_token.clone().context("a managed worker is started by its supervisor only")?;
+                let settings = LinkSettings { path, worker: name.clone(), holder, token };
+                actix::spawn(Link::new(settings, worker.clone(), news_ahead).keep(ends));
+            }
+            // A supervisor looks after its workers' deaths itself.
+            None => drop(actix::spawn(queue::reap_forever(queue.clone(), holder))),
+        }
+        tracing::info!(target: "cc_anywhere::worker", workerId = name, concurrency = config.worker.concurrency, "Started");
+
+        let own = config.shutdown_limit;
+        let (failed, order) = tokio::select! {
+            failed = parts.until_end(&mut signals) => (failed, LinkEnd::Alone),
+            Some(order) = end.recv() => (0, order),
+        };
+        let stop = || worker.try_send(worker::StopNow).unwrap_or_default();
+        if order.at_once().is_some() {
+            stop();
+        }
+        let drained = tell(&worker, order.drain(own));
+        let drained = async {
+            tokio::pin!(drained);
+            loop {
+                tokio::select! {
+                    () = &mut drained => return,
+                    Some(LinkEnd::Stop) = end.recv() => stop(),
+                }
+            }
+        };
+        signals.hurry(drained, stop).await;
+        tracing::info!(target: "cc_anywhere::worker", workerId = name, "Stopped");
+        Ok(failed)
+    })
+}
+
+/// Tells an actor, again where it restarted meanwhile; when it is gone for good there is
+/// nothing to wait for.
+async fn tell<A, M>(actor: &Addr<A>, message: M)
+where
+    A: Actor<Context = Context<A>> + actix::Handler<M>,
+    M: actix::Message<Result = ()> + Send + Copy + 'static,
+{
+    while actor.send(message).await.is_err() && actor.connected() {}
+}
+
+fn shared(
+    config: &Config,
+    queue: Queue,
+    hub: Hub,
+    workers: Workers,
+    phase: watch::Receiver<Phase>,
+) -> anyhow::Result<Shared> {
+    let key_file = config.store.data_dir.join("api-key");
+    let key = match (&config.server.api_key, config.server.auth) {
+        (_, false) => None,
+        (Some(key), true) => Some(ApiKey::new(key)),
+        (None, true) => {
+            let key = api::load_or_make_key(&key_file).with_context(|| format!("can't keep a key in {}", key_file.display()))?;
+            Some(ApiKey::new(&key))
+        }
+    };
+    Ok(Shared {
+        queue,
+        hub,
+        workers,
+        claude: config.claude.clone(),
+        concurrency: config.worker.concurrency,
+        work_dir: work_dir(config)?,
+        data_dir: std::fs::canonicalize(&config.store.data_dir)?,
+        key,
+        hosts: Hosts::new(&config.server),
+        server: config.server.clone(),
+        phase,
+    })
+}
+
+/// The folder below which tasks get folders of their own; resolved, as the CLI sees it.
+fn work_dir(config: &Config) -> anyhow::Result<PathBuf> {
+    let folder = config.store.data_dir.join("work");
+    std::fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
+    Ok(std::fs::canonicalize(folder)?)
+}
+
+/// The actors of this process, and the news of their ends.
+struct Parts {
+    ends: mpsc::Sender<&'static str>,
+    ended: mpsc::Receiver<&'static str>,
+    arbiters: Vec<Arbiter>,
+}
+
+impl Parts {
+    fn new() -> Self {
+        let (ends, ended) = mpsc::channel(16);
+        Self { ends, ended, arbiters: Vec::new() }
+    }
+
+    /// Starts an actor that the process can't live without.
+    fn guard<A>(&self, name: &'static str, actor: A, mailbox: usize) -> Guarded<A>
+    where
+        A: Actor<Context = Context<A>> + Supervised,
+    {
+        let ends = self.ends.clone();
+        start_guarded(name, actor, mailbox, ACTORS, move |end| {
+            if end == ActorEnd::GaveUp {
+                ends.try_send(name).unwrap_or_default();
+            }
+        })
+    }
+
+    /// The queue has a thread of its own: nothing else's work delays a commit.
+    async fn start_queue(&mut self, config: &Config) -> anyhow::Result<(Queue, Hub)> {
+        let store = Store::open(&config.store.db_path).await?;
+        let hub = Hub::default();
+        actix::spawn(queue::watch_other_processes(store.watcher.clone(), hub.clone()));
+        let actor = QueueActor::new(&store, hub.clone());
+        let (sender, started) = oneshot::channel();
+        let arbiter = Arbiter::new();
+        let ends = self.ends.clone();
+        arbiter.spawn_fn(move || {
+            let guarded = start_guarded("queue", actor, queue::MAILBOX, ACTORS, move |end| {
+                if end == ActorEnd::GaveUp {
+                    ends.try_send("queue").unwrap_or_default();
+                }
+            });
+            drop(sender.send(guarded.addr));
+        });
+        self.arbiters.push(arbiter);
+        Ok((Queue(started.await.context("the queue did not start")?), hub))
+    }
+
+    fn start_worker(
+        &self,
+        config: &Config,
+        name: String,
+        holder: HolderId,
+        queue: &Queue,
+        news: News,
+    ) -> anyhow::Result<Addr<WorkerActor>> {
+        let tools = Tools {
+            name,
+            holder,
+            program: std::env::current_exe()?,
+            claude: config.claude.clone(),
+            work_dir: work_dir(config)?,
+            lease: config.worker.lease,
+            task_timeout: config.worker.task_timeout,
+        };
+        let actor = WorkerActor::new(tools, config.worker.concurrency, queue.clone(), news);
+        Ok(self.guard("worker", actor, worker::MAILBOX).addr)
+    }
+
+    fn start_supervisor(&self, config: &Config, queue: &Queue, hub: &Hub) -> anyhow::Result<Addr<SupervisorActor>> {
+        let socket = ipc::socket_path(&config.store.data_dir);
+        let listening = ipc::listen(&socket).with_context(|| format!("can't listen on {}", socket.display()))?;
+        let settings = SupervisorSettings {
+            count: config.processes.count,
+            heartbeat_limit: config.processes.heartbeat_limit,
+            drain_limit: config.shutdown_limit,
+            policy: WORKERS,
+            program: std::env::current_exe()?,
+            environment: config.for_children.clone(),
+            socket,
+        };
+        let records = Records::open(&config.store.data_dir)?;
+        let actor = SupervisorActor::new(settings, records, queue.clone(), hub.clone());
+        let supervisor = self.guard("supervisor", actor, supervisor::MAILBOX).addr;
+        actix::spawn(supervisor::accept_links(listening, supervisor.clone()));
+        actix::spawn(supervisor::pass_hints_on(hub.clone(), supervisor.clone()));
+        Ok(supervisor)
+    }
+
+    /// Waits for a signal (0), or for the end of an actor that the process can't live without
+    /// ([`FAILED`]).
+    async fn until_end(&mut self, signals: &mut Signals) -> u8 {
+        tokio::select! {
+            () = signals.next() => 0,
+            Some(actor) = self.ended.recv() => {
+                tracing::error!(target: "cc_anywhere::supervisor", actor, "Ending: an actor can't be kept alive");
+                FAILED
+            }
+        }
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    term: tokio::signal::unix::Signal,
+    int: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
+
+    /// Waits for `work`; at each further signal `hurry` is called.
+    async fn hurry(&mut self, work: impl Future<Output = ()>, hurry: impl Fn()) {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                () = &mut work => return,
+                () = self.next() => hurry(),
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What to start: the CLI's arguments and environment, from a task's options. Pure.
+//!
+//! Every value that comes from a client is one token with its option (`--model=VALUE`): the
+//! CLI reads a separate token that begins with a dash as another option.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::task::{PermissionMode, SdkOptions};
+
+/// What the server decides about an attempt.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The CLI.
+    pub program: PathBuf,
+    /// The environment that it inherits: an allow-list.
+    pub environment: Vec<(String, String)>,
+    /// Whether the folder's own settings are read.
+    pub trusted: bool,
+    /// The folder's CLAUDE.md, where it is not trusted and there is one.
+    pub claude_md: Option<String>,
+    /// The mode where the task doesn't ask for one.
+    pub default_mode: PermissionMode,
+}
+
+/// The conversation of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Session {
+    /// A new one, under an id that we chose.
+    New(Uuid),
+    /// One that an earlier attempt began.
+    Resume(Uuid),
+}
+
+impl Session {
+    /// Its id.
+    #[must_use]
+    pub const fn id(self) -> Uuid {
+        match self {
+            Self::New(id) | Self::Resume(id) => id,
+        }
+    }
+}
+
+/// The arguments of the CLI and its environment.
+#[must_use]
+pub fn command(settings: &Settings, sdk: &SdkOptions, session: Session) -> (Vec<OsString>, Vec<(String, String)>) {
+    let mut args: Vec<String> =
+        ["-p", "--input-format=stream-json", "--output-format=stream-json", "--verbose", "--include-partial-messages"]
+            .map(str::to_owned)
+            .into();
+    args.push(match session {
+        Session::New(id) => format!("--session-id={id}"),
+        Session::Resume(id) => format!("--resume={id}"),
+    });
+    args.extend(whose_settings(settings));
+    args.push(format!("--permission-mode={}", sdk.permission_mode.unwrap_or(settings.default_mode).name()));
+    args.extend(client_options(sdk));
+    let appended = [settings.claude_md.as_deref(), sdk.append_system_prompt.as_deref()];
+    let appended: Vec<_> = appended.into_iter().flatten().collect();
+    if !appended.is_empty() {
+        args.push(format!("--append-system-prompt={}", appended.join("\n\n")));
+    }
+    (args.into_iter().map(OsString::from).collect(), environment(settings))
+}
+
+/// A repository's own files run code (hooks, MCP servers, `apiKeyHelper`, base URL): none of
+/// them is read, unless the folder is trusted.
+fn whose_settings(settings: &Settings) -> Vec<String> {
+    let mut args = vec!["--strict-mcp-config".to_owned()];
+    if settings.trusted {
+        args.push("--setting-sources=user,project".to_owned());
+        let base_url = settings.environment.iter().find(|(name, _)| name == "ANTHROPIC_BASE_URL");
+        let env = base_url.map_or(json!({}), |(name, value)| json!({ name: value }));
+        args.push(format!("--settings={}", json!({ "env": env, "disableAllHooks": true })));
+    } else {
+        args.push("--setting-sources=".to_owned());
+    }
+    args
+}
+
+fn client_options(sdk: &SdkOptions) -> Vec<String> {
+    let mut args = Vec::new();
+    let mut add = |option: &str, value: Option<String>| {
+        if let Some(value) = value {
+            args.push(format!("--{option}={value}"));
+        }
+    };
+    add("model", sdk.model.clone());
+    add("fallback-model", sdk.fallback_model.clone());
+    add("max-turns", sdk.max_turns.map(|turns| turns.to_string()));
+    add("max-budget-usd", sdk.max_budget_usd.map(|usd| usd.to_string()));
+    add("system-prompt", sdk.system_prompt.clone());
+    add("json-schema", sdk.output_schema.as_ref().map(ToString::to_string));
+    add("effort", sdk.effort.map(|effort| effort.name().to_owned()));
+    for tool in &sdk.allowed_tools {
+        add("allowedTools", Some(tool.clone()));
+    }
+    for tool in &sdk.disallowed_tools {
+        add("disallowedTools", Some(tool.clone()));
+    }
+    for dir in &sdk.add_dirs {
+        add("add-dir", Some(dir.clone()));
+    }
+    args
+}
+
+/// What the CLI sees: the allow-list, and what we set. Git runs code from `.git/config`, so
+/// fsmonitor and hooks are turned off for every git below the CLI.
+fn environment(settings: &Settings) -> Vec<(String, String)> {
+    const OURS: &[(&str, &str)] = &[
+        ("DISABLE_AUTOUPDATER", "1"),
+        ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
+        ("GIT_TERMINAL_PROMPT", "0"),
+        ("GIT_CONFIG_COUNT", "2"),
+        ("GIT_CONFIG_KEY_0", "core.fsmonitor"),
+        ("GIT_CONFIG_VALUE_0", "false"),
+        ("GIT_CONFIG_KEY_1", "core.hooksPath"),
+        ("GIT_CONFIG_VALUE_1", "/dev/null"),
+    ];
+    let mut environment = settings.environment.clone();
+    environment.extend(OURS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    environment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings {
+            program: "/bin/claude".into(),
+            environment: vec![("PATH".into(), "/bin".into())],
+            trusted: false,
+            claude_md: Some("rules".into()),
+            default_mode: PermissionMode::AcceptEdits,
+        }
+    }
+
+    #[test]
+    fn what_a_client_sends_is_never_a_token_of_its_own() {
+        let evil = "--dangerously-skip-permissions".to_owned();
+        let sdk = SdkOptions {
+            model: Some(evil.clone()),
+            fallback_model: Some(evil.clone()),
+            system_prompt: Some(evil.clone()),
+            append_system_prompt: Some(evil.clone()),
+            allowed_tools: vec![evil.clone()],
+            disallowed_tools: vec![evil.clone()],
+            add_dirs: vec![evil.clone()],
+            ..SdkOptions::default()
+        };
+        let (args, _) = command(&settings(), &sdk, Session::New(Uuid::nil()));
+        assert_eq!(args.iter().filter(|arg| arg.to_string_lossy().contains(&evil)).count(), 7);
+        assert!(args.iter().all(|arg| *arg != *evil));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_trusted_has_no_say() {
+        let (args, env) = command(&settings(), &SdkOptions::default(), Session::Resume(Uuid::nil()));
+        let has = |token: &str| args.iter().any(|arg| arg == token);
+        assert!(has("--setting-sources=") && has("--strict-mcp-config"));
+        assert!(has("--append-system-prompt=rules") && has("--permission-mode=acceptEdits"));
+        assert!(env.contains(&("GIT_CONFIG_VALUE_1".to_owned(), "/dev/null".to_owned())));
+    }
+}

@@ -1,0 +1,25 @@
+//! The Claude Code CLI as a library: what to start, what it says, how it ended.
+//!
+//! *Owns* the command line, the environment, the frames and the shim between us and the CLI.
+//! *Talks to* processes, through [`crate::process`]. *Promises* that a [`Run`] which is dropped
+//! leaves no process behind: its shim sees the end of the control socket and ends the tree.
+//! Knows nothing of queues, leases or databases; a deadline is just a time.
+//!
+//! Decided against: a crate that models every frame. Newer CLIs add frames and fields; we act
+//! on a dozen fields and keep each frame as it came.
+
+mod command;
+mod frame;
+mod input;
+mod lines;
+mod outcome;
+mod run;
+mod shim;
+mod unavailable;
+
+pub use command::{Session, Settings, command};
+pub use frame::{Frame, FrameKind};
+pub use outcome::{Ending, Observed};
+pub use run::{Exit, Item, Run, Start};
+pub use shim::{ShimArgs, run_shim};
+pub use unavailable::{Unavailable, check, version};

@@ -1,0 +1,242 @@
+//! One run of the CLI: its shim, its streams, its end.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+use tokio::sync::{mpsc, oneshot};
+
+use super::frame::Frame;
+use super::input;
+use super::lines::{Line, next_line};
+use super::shim::{FromShim, ToShim};
+use crate::process::{self, Cookie, Launch};
+use crate::task::{BootInstant, HolderId, TaskId};
+
+/// The longest line that we read. The CLI prints lines of 3 MB; this leaves room.
+const MAX_LINE_BYTES: usize = 16 << 20;
+/// So many lines wait for us before the CLI has to: it then blocks on its own output.
+const FRAMES_AHEAD: usize = 64;
+/// What we keep of standard error: its end, where the reason stands.
+const STDERR_KEPT_BYTES: usize = 4 << 10;
+
+/// How the CLI's process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// The signal that it died of.
+    pub signal: Option<i32>,
+    /// Whether the shim saw to it that nothing of the process tree is left.
+    pub gone: bool,
+    /// Why it could not be started.
+    pub start_error: Option<String>,
+}
+
+/// What happens in a run.
+#[derive(Debug)]
+pub enum Item {
+    /// The CLI printed a frame.
+    Frame(Frame),
+    /// The CLI printed a line of so many bytes, too long to read.
+    TooLong(usize),
+    /// It is over, and so is the process tree, unless [`Exit::gone`] says otherwise.
+    Ended(Exit),
+}
+
+/// A running CLI. Dropping it ends the process tree.
+pub struct Run {
+    frames: mpsc::Receiver<Line>,
+    exit: oneshot::Receiver<Exit>,
+    control: UnixStream,
+    input: Option<mpsc::Sender<String>>,
+    stderr: Arc<Mutex<Vec<u8>>>,
+}
+
+/// What a run is started from.
+pub struct Start {
+    /// Our own program, which is the shim too.
+    pub shim: PathBuf,
+    /// The CLI.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// Its whole environment.
+    pub env: Vec<(String, String)>,
+    /// Where it works.
+    pub directory: PathBuf,
+    /// The task, for the cookie.
+    pub task: TaskId,
+    /// The worker's life, for the cookie.
+    pub holder: HolderId,
+    /// When the shim ends it, unless told otherwise.
+    pub deadline: BootInstant,
+}
+
+impl Run {
+    /// Starts the shim, which starts the CLI.
+    ///
+    /// # Errors
+    /// The system's, when the shim can't be started.
+    pub fn start(start: Start) -> io::Result<Self> {
+        let (ours, theirs) = process::control_pair()?;
+        let mut env = start.env;
+        for cookie in [Cookie::task(start.task), Cookie::holder(start.holder)] {
+            let (name, value) = cookie.variable();
+            env.push((name.to_owned(), value.to_owned()));
+        }
+        let mut args: Vec<OsString> = vec![
+            "agent-shim".into(),
+            format!("--task={}", start.task).into(),
+            format!("--deadline-ms={}", start.deadline.ms).into(),
+            format!("--control-fd={}", std::os::fd::AsRawFd::as_raw_fd(&theirs)).into(),
+            "--".into(),
+            start.program.into(),
+        ];
+        args.extend(start.args);
+        let launch = Launch { program: start.shim, args, env, directory: Some(start.directory) };
+        let (child, streams) = process::spawn_shim(&launch, &theirs)?;
+        drop(theirs);
+
+        let (frame_sender, frames) = mpsc::channel(FRAMES_AHEAD);
+        let (exit_sender, exit) = oneshot::channel();
+        let (input_sender, input) = mpsc::channel(8);
+        let stderr = Arc::default();
+        ours.set_nonblocking(true)?;
+        let reader = tokio::net::UnixStream::from_std(ours.try_clone()?)?;
+        tokio::spawn(pump_frames(streams.stdout, frame_sender));
+        tokio::spawn(keep_end(streams.stderr, Arc::clone(&stderr)));
+        tokio::spawn(write_input(streams.stdin, input));
+        tokio::spawn(wait_for_exit(child, reader, exit_sender));
+        Ok(Self { frames, exit, control: ours, input: Some(input_sender), stderr })
+    }
+
+    /// What happens next. May be dropped and called again; after `Ended` it is not to be
+    /// called any more.
+    pub async fn next(&mut self) -> Item {
+        match self.frames.recv().await {
+            Some(Line::Whole(line)) => Item::Frame(Frame::parse(line)),
+            Some(Line::TooLong(bytes)) => Item::TooLong(bytes),
+            None => {
+                let lost = Exit { code: None, signal: None, gone: false, start_error: None };
+                Item::Ended((&mut self.exit).await.unwrap_or(lost))
+            }
+        }
+    }
+
+    /// Hands the instruction over.
+    pub fn instruct(&mut self, text: &str) {
+        self.say(input::instruction(text));
+    }
+
+    /// Stops the turn; the CLI then prints a result and waits for more.
+    pub fn interrupt(&mut self) {
+        self.say(input::interrupt());
+    }
+
+    /// Closes the CLI's input: it ends after the turn.
+    pub fn finish_input(&mut self) {
+        self.input = None;
+    }
+
+    /// Ends the process tree: TERM now, KILL after the grace.
+    pub fn end(&mut self, grace: std::time::Duration) {
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        self.tell(&ToShim::End { grace_ms });
+    }
+
+    /// Moves the time at which the shim ends the tree by itself.
+    pub fn extend(&mut self, deadline: BootInstant) {
+        self.tell(&ToShim::Deadline { at_ms: deadline.ms });
+    }
+
+    /// The end of what the CLI said on standard error.
+    #[must_use]
+    pub fn stderr(&self) -> String {
+        let kept = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&kept).trim().to_owned()
+    }
+
+    fn say(&mut self, line: String) {
+        // Full means that the CLI reads nothing; closed, that it has ended. Either way the
+        // end of the run tells it, or the time limit does.
+        let sent = self.input.as_ref().map(|input| input.try_send(line));
+        if let Some(Err(error)) = sent {
+            tracing::debug!(%error, "the CLI takes no input");
+        }
+    }
+
+    /// Messages of some 40 bytes on a socket of its own: they always fit, unless the shim is
+    /// frozen or gone, and then the deadline decides.
+    fn tell(&mut self, message: &ToShim) {
+        let line = serde_json::to_string(message).map(|line| line + "\n").unwrap_or_default();
+        if let Err(error) = self.control.write_all(line.as_bytes()) {
+            tracing::debug!(%error, "the shim takes no message");
+        }
+    }
+}
+
+impl Drop for Run {
+    /// The shim sees the end of its control socket, and ends the tree.
+    fn drop(&mut self) {
+        self.control.shutdown(std::net::Shutdown::Write).unwrap_or_default();
+    }
+}
+
+async fn pump_frames(stdout: ChildStdout, to: mpsc::Sender<Line>) {
+    let mut from = BufReader::with_capacity(64 << 10, stdout);
+    while let Ok(Some(line)) = next_line(&mut from, MAX_LINE_BYTES).await {
+        let empty = matches!(&line, Line::Whole(text) if text.trim().is_empty());
+        if !empty && to.send(line).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn keep_end(mut stderr: ChildStderr, kept: Arc<Mutex<Vec<u8>>>) {
+    let mut chunk = vec![0; 4 << 10];
+    while let Ok(count @ 1..) = stderr.read(&mut chunk).await {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend_from_slice(&chunk[..count]);
+        let excess = kept.len().saturating_sub(STDERR_KEPT_BYTES);
+        kept.drain(..excess);
+    }
+}
+
+async fn write_input(mut stdin: ChildStdin, mut lines: mpsc::Receiver<String>) {
+    while let Some(line) = lines.recv().await {
+        let written = async {
+            stdin.write_all(line.as_bytes()).await?;
+            stdin.flush().await
+        };
+        if written.await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads what the shim says until it says how the CLI ended, then collects the shim itself.
+async fn wait_for_exit(mut shim: Child, control: tokio::net::UnixStream, to: oneshot::Sender<Exit>) {
+    let mut exit = Exit { code: None, signal: None, gone: false, start_error: None };
+    let mut lines = tokio::io::BufReader::new(control).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        match serde_json::from_str(&line) {
+            Ok(FromShim::Started { isolation }) => tracing::debug!(?isolation, "the CLI runs"),
+            Ok(FromShim::StartFailed { message }) => {
+                exit.start_error = Some(message);
+                exit.gone = true;
+            }
+            Ok(FromShim::Exited { code, signal, gone }) => exit = Exit { code, signal, gone, start_error: None },
+            Err(error) => tracing::warn!(%error, "the shim said something that can't be read"),
+        }
+    }
+    if let Err(error) = shim.wait().await {
+        tracing::warn!(%error, "could not collect the shim");
+    }
+    // Nobody waits any more where the run was dropped.
+    to.send(exit).unwrap_or_default();
+}

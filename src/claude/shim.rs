@@ -1,0 +1,215 @@
+//! The deadman between a worker and the CLI: `cc-anywhere agent-shim`.
+//!
+//! One for each attempt. It owns the CLI's process tree and ends it when the CLI ends, when it
+//! is told to, when the worker is gone (end of the control socket), and when the time passes
+//! that the worker must keep moving ahead. Nothing inside the worker could promise that: a
+//! worker that hangs or is stopped does nothing at all.
+//!
+//! The CLI's streams are the shim's own, so no byte is copied here. The control socket
+//! carries one JSON object a line.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::os::fd::RawFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags};
+use serde::{Deserialize, Serialize};
+
+use crate::process::{self, Cookie, Isolation, Tree};
+use crate::task::TaskId;
+
+/// Between TERM and KILL where nobody says otherwise: the CLI needs some 100 ms to write its
+/// session down.
+const DEFAULT_GRACE: Duration = Duration::from_millis(1_000);
+/// Orphans are collected at least this often.
+const TICK: Duration = Duration::from_millis(1_000);
+
+/// What a worker tells its shim.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub(super) enum ToShim {
+    /// Live until then: milliseconds of `CLOCK_BOOTTIME`.
+    Deadline { at_ms: i64 },
+    /// End the CLI: TERM now, KILL for all after the grace.
+    End { grace_ms: u64 },
+}
+
+/// What a shim tells its worker.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub(super) enum FromShim {
+    /// The CLI runs, behind these walls.
+    Started { isolation: Isolation },
+    /// The CLI could not be started.
+    StartFailed { message: String },
+    /// The CLI has ended, and so has everything that came of it, unless `gone` is false.
+    Exited { code: Option<i32>, signal: Option<i32>, gone: bool },
+}
+
+/// The shim's command line.
+#[derive(Debug, clap::Args)]
+pub struct ShimArgs {
+    /// The task, for the cookie
+    #[arg(long)]
+    task: TaskId,
+    /// When to end, in milliseconds of CLOCK_BOOTTIME, unless told otherwise
+    #[arg(long)]
+    deadline_ms: i64,
+    /// The number of the control socket
+    #[arg(long)]
+    control_fd: RawFd,
+    /// The CLI and its arguments
+    #[arg(last = true, required = true)]
+    command: Vec<OsString>,
+}
+
+/// Runs the shim to its end. **To be called while the process has one thread.** Returns the
+/// exit code: 0 when the tree is gone.
+#[must_use]
+pub fn run_shim(args: &ShimArgs) -> u8 {
+    let isolation = process::isolate();
+    let Ok(control) = process::control_from_fd(args.control_fd) else { return 64 };
+    let tree = Tree::new(isolation, Cookie::task(args.task));
+    let mut shim = Shim { control, tree, deadline_ms: args.deadline_ms, end: End::Unasked };
+    let Some((program, arguments)) = args.command.split_first() else { return 64 };
+    let cli = match process::spawn_cli(program, arguments) {
+        Ok(cli) => cli.id(),
+        Err(error) => {
+            shim.say(&FromShim::StartFailed { message: error.to_string() });
+            return 65;
+        }
+    };
+    shim.tree.add(cli);
+    process::drop_streams();
+    shim.say(&FromShim::Started { isolation });
+    let (code, signal) = shim.watch(cli);
+    let gone = shim.tree.kill();
+    shim.say(&FromShim::Exited { code, signal, gone });
+    u8::from(!gone)
+}
+
+/// Where the end of the CLI stands.
+enum End {
+    Unasked,
+    /// TERM was sent; KILL follows at this time of `CLOCK_BOOTTIME`.
+    KillAt(i64),
+}
+
+struct Shim {
+    control: UnixStream,
+    tree: Tree,
+    deadline_ms: i64,
+    end: End,
+}
+
+/// How a turn of waiting ended.
+enum Woken {
+    /// Look at the children and the time.
+    Tick,
+    /// The worker is gone, or has said something that can't be read.
+    Abandoned,
+}
+
+impl Shim {
+    /// Waits for the end of the CLI, or brings it about. Returns exit code and signal; both
+    /// are `None` where the CLI was killed with everything else.
+    fn watch(&mut self, cli: u32) -> (Option<i32>, Option<i32>) {
+        if self.control.set_nonblocking(true).is_err() {
+            return (None, None);
+        }
+        let Ok(reader) = self.control.try_clone() else { return (None, None) };
+        let mut reader = BufReader::new(reader);
+        let mut worker_lives = true;
+        loop {
+            let mut ended = None;
+            process::reap(|pid, code, signal| {
+                if pid == cli {
+                    ended = Some((code, signal));
+                }
+            });
+            if let Some(ended) = ended {
+                return ended;
+            }
+            let now = process::boot_now().ms;
+            match self.end {
+                End::KillAt(at) if now >= at => return (None, None),
+                End::Unasked if now >= self.deadline_ms => self.begin_end(cli, DEFAULT_GRACE),
+                _ => {}
+            }
+            if let Woken::Abandoned = self.wait(cli, &mut reader, worker_lives) {
+                worker_lives = false;
+                self.begin_end(cli, DEFAULT_GRACE);
+            }
+        }
+    }
+
+    fn wait(&mut self, cli: u32, reader: &mut BufReader<UnixStream>, worker_lives: bool) -> Woken {
+        let Some(pid) = i32::try_from(cli).ok().and_then(Pid::from_raw) else { return Woken::Tick };
+        // Gone between the look and here: the next look finds it.
+        let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return Woken::Tick };
+        let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
+        if worker_lives {
+            fds.push(PollFd::new(&self.control, PollFlags::IN));
+        }
+        let timeout = self.until_next().try_into().ok();
+        if poll(&mut fds, timeout.as_ref()).is_err() {
+            return Woken::Tick;
+        }
+        let heard = fds.get(1).is_some_and(|fd| !fd.revents().is_empty());
+        drop(fds);
+        if heard { self.hear(cli, reader) } else { Woken::Tick }
+    }
+
+    fn until_next(&self) -> Duration {
+        let next = match self.end {
+            End::Unasked => self.deadline_ms,
+            End::KillAt(at) => at,
+        };
+        let left = next.saturating_sub(process::boot_now().ms).max(0);
+        Duration::from_millis(left.unsigned_abs()).min(TICK)
+    }
+
+    /// Reads every message that is there.
+    fn hear(&mut self, cli: u32, reader: &mut BufReader<UnixStream>) -> Woken {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            match reader.read_line(&mut line) {
+                Ok(0) => return Woken::Abandoned,
+                Ok(_) => match serde_json::from_str(&line) {
+                    Ok(ToShim::Deadline { at_ms }) => self.deadline_ms = at_ms,
+                    Ok(ToShim::End { grace_ms }) => self.begin_end(cli, Duration::from_millis(grace_ms)),
+                    Err(_) => return Woken::Abandoned,
+                },
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Woken::Tick,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Woken::Abandoned,
+            }
+        }
+    }
+
+    /// TERM now, KILL after the grace. A second call only brings the KILL nearer.
+    fn begin_end(&mut self, cli: u32, grace: Duration) {
+        let grace = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
+        let at = process::boot_now().ms.saturating_add(grace);
+        self.end = match self.end {
+            End::Unasked => {
+                process::terminate(cli);
+                process::wake_up(cli);
+                End::KillAt(at)
+            }
+            End::KillAt(before) => End::KillAt(before.min(at)),
+        };
+    }
+
+    /// Tells the worker. That it is gone is no error: there is nobody to tell.
+    fn say(&mut self, message: &FromShim) {
+        let Ok(mut line) = serde_json::to_string(message) else { return };
+        line.push('\n');
+        self.control.set_nonblocking(false).unwrap_or_default();
+        self.control.write_all(line.as_bytes()).unwrap_or_default();
+    }
+}

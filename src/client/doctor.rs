@@ -1,0 +1,70 @@
+//! `cc-anywhere doctor`: what is missing, and how to mend it.
+
+use std::path::Path;
+
+use crate::claude;
+use crate::config::{Config, Flags};
+use crate::queue::Store;
+
+/// One thing that must be right.
+struct Finding {
+    what: &'static str,
+    /// What was found, or what to do.
+    result: Result<String, String>,
+}
+
+/// Looks at everything and prints it. Returns 0 when nothing is missing.
+pub fn run(flags: &Flags) -> anyhow::Result<u8> {
+    let config = match Config::load(flags) {
+        Ok(config) => config,
+        Err(faults) => {
+            eprintln!("{faults}");
+            return Ok(2);
+        }
+    };
+    let findings = actix::System::new().block_on(look(&config));
+    for finding in &findings {
+        match &finding.result {
+            Ok(found) => println!("ok       {}: {found}", finding.what),
+            Err(mend) => println!("missing  {}: {mend}", finding.what),
+        }
+    }
+    Ok(u8::from(findings.iter().any(|finding| finding.result.is_err())))
+}
+
+async fn look(config: &Config) -> Vec<Finding> {
+    let data_dir = &config.store.data_dir;
+    let credential = if config.claude.has_credential {
+        Ok("found".to_owned())
+    } else {
+        Err(claude::Unavailable::NoCredential.to_string())
+    };
+    vec![
+        Finding {
+            what: "Claude Code CLI",
+            result: claude::version(&config.claude).await.map_err(|error| error.to_string()),
+        },
+        Finding { what: "credential", result: credential },
+        Finding { what: "data folder", result: writable(data_dir) },
+        Finding { what: "database", result: database(&config.store.db_path).await },
+    ]
+}
+
+fn writable(folder: &Path) -> Result<String, String> {
+    let probe = folder.join(format!(".doctor-{}", std::process::id()));
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&probe, b""))
+        .and_then(|()| std::fs::remove_file(&probe))
+        .map(|()| folder.display().to_string())
+        .map_err(|error| format!("{} can't be written ({error}): make it writable for this user, or set DB_PATH", folder.display()))
+}
+
+async fn database(path: &Path) -> Result<String, String> {
+    if !path.exists() {
+        return Ok(format!("{} will be made at the first start", path.display()));
+    }
+    match Store::open(path).await {
+        Ok(_) => Ok(path.display().to_string()),
+        Err(error) => Err(format!("{}: restore a backup, or set DB_PATH to another file", crate::telemetry::chain(&error))),
+    }
+}

@@ -1,0 +1,68 @@
+//! The way to the server: where it is, the key, and requests.
+
+use std::io::BufReader;
+
+use anyhow::Context;
+use serde_json::Value;
+
+use crate::config::{Config, Flags};
+
+/// A server, and the key that it wants.
+pub struct Server {
+    url: String,
+    key: String,
+    agent: ureq::Agent,
+}
+
+impl Server {
+    /// The server that the settings of this folder and environment describe.
+    pub fn find() -> anyhow::Result<Self> {
+        let config = Config::load(&Flags::default())?;
+        let host = if config.server.host.is_unspecified() {
+            "127.0.0.1".to_owned()
+        } else {
+            config.server.host.to_string()
+        };
+        let host = if host.contains(':') { format!("[{host}]") } else { host };
+        let file = config.store.data_dir.join("api-key");
+        let key = match config.server.api_key {
+            Some(key) => key,
+            // Without the file there may be a server without a key; it will say so.
+            None => std::fs::read_to_string(file).unwrap_or_default().trim().to_owned(),
+        };
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        Ok(Self { url: format!("http://{host}:{}", config.server.port), key, agent })
+    }
+
+    /// Asks, and returns whether the server agreed, with what it said.
+    pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<(bool, Value)> {
+        let mut response = self.send(method, path, body)?;
+        let ok = response.status().is_success();
+        let text = response.body_mut().read_to_string()?;
+        Ok((ok, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    }
+
+    /// Opens a stream of lines; the inner error is what the server said instead.
+    pub fn stream(&self, path: &str) -> anyhow::Result<Result<BufReader<impl std::io::Read + use<>>, Value>> {
+        let mut response = self.send("GET", path, None)?;
+        if response.status().is_success() {
+            return Ok(Ok(BufReader::new(response.into_body().into_reader())));
+        }
+        Ok(Err(response.body_mut().read_json()?))
+    }
+
+    fn send(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<ureq::http::Response<ureq::Body>> {
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url))
+            .header("x-api-key", &self.key);
+        let sent = match body {
+            Some(body) => {
+                let request = request.header("content-type", "application/json");
+                self.agent.run(request.body(body.to_string())?)
+            }
+            None => self.agent.run(request.body(())?),
+        };
+        sent.with_context(|| format!("can't reach {}; is `cc-anywhere serve` running there?", self.url))
+    }
+}

@@ -1,0 +1,110 @@
+//! The settings of the CLI, and what of our environment it may see.
+
+use std::path::{Path, PathBuf};
+
+use super::source::Source;
+use crate::task::PermissionMode;
+
+/// What the CLI inherits. A list of good names: `BUN_OPTIONS` alone would run code inside the
+/// CLI, and nobody knows the next such name.
+const ALLOWED: &[&str] = &[
+    "HOME", "PATH", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TERM",
+    "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS",
+    "CLAUDE_CONFIG_DIR", "CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_CODE_MAX_RETRIES",
+    "CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_MAX_OUTPUT_TOKENS",
+    "ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_MODEL", "ANTHROPIC_SMALL_FAST_MODEL",
+    "ANTHROPIC_CUSTOM_HEADERS", "ANTHROPIC_VERTEX_PROJECT_ID", "ANTHROPIC_BEDROCK_BASE_URL",
+    "AWS_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+    "AWS_BEARER_TOKEN_BEDROCK", "CLOUD_ML_REGION", "GOOGLE_APPLICATION_CREDENTIALS",
+    "API_TIMEOUT_MS", "BASH_DEFAULT_TIMEOUT_MS", "BASH_MAX_TIMEOUT_MS",
+];
+
+/// Variables of which one is enough for the CLI to have a credential.
+const CREDENTIALS: &[&str] = &[
+    "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN",
+    "CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX",
+];
+
+/// The CLI: where it is, what it may see and do.
+#[derive(Clone, Debug)]
+pub struct Claude {
+    /// The program, where there is one.
+    pub path: Option<PathBuf>,
+    /// The environment that it inherits, credential included.
+    pub environment: Vec<(String, String)>,
+    /// Whether a credential was found: in the environment, or from a login of the CLI's own.
+    pub has_credential: bool,
+    /// Folders that a task may work in; resolved.
+    pub workspace_roots: Vec<PathBuf>,
+    /// Folders whose own settings are read; resolved.
+    pub trusted_roots: Vec<PathBuf>,
+    /// The most that a task may ask for.
+    pub max_permission_mode: PermissionMode,
+    /// The folder of sessions and logins.
+    pub config_dir: Option<PathBuf>,
+}
+
+impl Claude {
+    pub(super) fn read(from: &mut Source) -> Self {
+        let mut environment: Vec<(String, String)> = from
+            .environment()
+            .iter()
+            .filter(|(name, _)| ALLOWED.contains(&name.as_str()) || name.starts_with("LC_"))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        environment.sort();
+        if let Some(key) = from.text("ANTHROPIC_API_KEY").or_else(|| from.text("CLAUDE_API_KEY")) {
+            environment.push(("ANTHROPIC_API_KEY".to_owned(), key));
+        }
+        let value = |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let config_dir = value("CLAUDE_CONFIG_DIR")
+            .map(PathBuf::from)
+            .or_else(|| value("HOME").map(|home| Path::new(home).join(".claude")));
+        let logged_in = config_dir.as_ref().is_some_and(|dir| dir.join(".credentials.json").exists());
+        let has_credential = logged_in || CREDENTIALS.iter().any(|name| value(name).is_some());
+        let modes = PermissionMode::ALL.map(|mode| (mode.name(), mode));
+        if from.required("WARM_STANDBY") != "0" {
+            from.fault("WARM_STANDBY", "is not supported yet; 0 is the only value");
+        }
+        Self {
+            path: find_cli(from),
+            has_credential,
+            workspace_roots: roots(from, "WORKSPACE_ROOTS", true),
+            trusted_roots: roots(from, "TRUSTED_ROOTS", false),
+            max_permission_mode: from.choice("MAX_PERMISSION_MODE", &modes),
+            config_dir,
+            environment,
+        }
+    }
+}
+
+fn find_cli(from: &mut Source) -> Option<PathBuf> {
+    if let Some(path) = from.text("CLAUDE_PATH") {
+        let path = super::absolute(Path::new(&path));
+        if !path.is_file() {
+            from.fault("CLAUDE_PATH", &format!("is no file: {}", path.display()));
+        }
+        return Some(path);
+    }
+    let path = from.environment().get("PATH")?;
+    std::env::split_paths(path).map(|dir| dir.join("claude")).find(|candidate| candidate.is_file())
+}
+
+/// Folders by their resolved names; the folder of the start where `or_here`.
+fn roots(from: &mut Source, name: &'static str, or_here: bool) -> Vec<PathBuf> {
+    let mut named = from.list(name, ':');
+    if named.is_empty() && or_here {
+        named.push(".".to_owned());
+    }
+    let mut roots = Vec::new();
+    for root in named {
+        match std::fs::canonicalize(&root) {
+            Ok(path) if path.is_dir() => roots.push(path),
+            Ok(path) => from.fault(name, &format!("is no folder: {}", path.display())),
+            Err(error) => from.fault(name, &format!("{root}: {error}")),
+        }
+    }
+    roots
+}

@@ -1,0 +1,217 @@
+//! Every setting, in one small struct a part.
+//!
+//! *Owns* the reading of environment, file and flags: nobody else looks at them. *Promises*
+//! that all faults are reported at once, each naming its setting, before anything starts.
+
+mod claude;
+mod settings;
+mod source;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use claude::Claude;
+pub use settings::{SETTINGS, Setting};
+pub use source::{Faults, Flags};
+use source::Source;
+
+/// Where the work is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// In the API process.
+    Inline,
+    /// In processes that somebody else starts.
+    Standalone,
+    /// In processes that the API process starts and watches.
+    Managed,
+}
+
+impl Mode {
+    /// The name in settings and in `/health`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Inline => "inline",
+            Self::Standalone => "standalone",
+            Self::Managed => "managed",
+        }
+    }
+}
+
+/// All of it.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the work is done.
+    pub mode: Mode,
+    /// The HTTP side.
+    pub server: Server,
+    /// The database and the folder beside it.
+    pub store: Store,
+    /// Each worker.
+    pub worker: Worker,
+    /// The worker processes of managed mode.
+    pub processes: Processes,
+    /// The CLI.
+    pub claude: Claude,
+    /// How long running tasks may go on after the first signal.
+    pub shutdown_limit: Duration,
+    /// What is logged.
+    pub log: Log,
+    /// What a worker process of ours must have in its environment to read the same settings.
+    pub for_children: Vec<(String, String)>,
+    /// In a managed worker: what it shows its supervisor.
+    pub link_token: Option<String>,
+}
+
+/// Where a managed worker finds its token. Not a setting: its supervisor sets it.
+pub const LINK_TOKEN: &str = "CC_ANYWHERE_LINK_TOKEN";
+
+/// The HTTP side.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// The address to listen on.
+    pub host: IpAddr,
+    /// The port; 0 takes a free one.
+    pub port: u16,
+    /// The key that clients show; made at the first start where it isn't set.
+    pub api_key: Option<String>,
+    /// Whether a key is asked for.
+    pub auth: bool,
+    /// Names that the Host header may have beside the obvious ones.
+    pub allowed_hosts: Vec<String>,
+    /// Origins of browsers that may talk to us.
+    pub cors_origins: Vec<String>,
+    /// Submits are refused while so many tasks are pending.
+    pub max_pending: i64,
+    /// How long a submit with `async: false` waits.
+    pub wait_limit: Duration,
+}
+
+/// The database and the folder beside it.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// The database file.
+    pub db_path: PathBuf,
+    /// The folder of keys, sockets and working folders: where the database is.
+    pub data_dir: PathBuf,
+}
+
+/// Each worker.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    /// Its name; made up where it isn't set.
+    pub id: Option<String>,
+    /// Tasks at a time.
+    pub concurrency: u32,
+    /// How long a claim holds without renewal.
+    pub lease: Duration,
+    /// The time limit of an attempt whose task doesn't set one.
+    pub task_timeout: Duration,
+}
+
+/// The worker processes of managed mode.
+#[derive(Clone, Debug)]
+pub struct Processes {
+    /// How many.
+    pub count: u32,
+    /// A worker that is silent for so long is replaced.
+    pub heartbeat_limit: Duration,
+}
+
+/// What is logged.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,sqlx=debug`.
+    pub level: String,
+    /// JSON instead of text.
+    pub json: bool,
+}
+
+impl Config {
+    /// Reads everything: defaults, then `cc-anywhere.toml`, then the environment, then flags.
+    ///
+    /// # Errors
+    /// Every setting with a bad value, one line each.
+    pub fn load(flags: &Flags) -> Result<Self, Faults> {
+        let mut source = Source::open(flags);
+        let config = Self::read(&mut source);
+        source.finish().map(|()| config)
+    }
+
+    fn read(from: &mut Source) -> Self {
+        let mode = from.choice(
+            "WORKER_MODE",
+            &[("inline", Mode::Inline), ("standalone", Mode::Standalone), ("managed", Mode::Managed)],
+        );
+        let store = Self::read_store(from);
+        Self {
+            mode,
+            server: Self::read_server(from),
+            worker: Worker {
+                id: from.text("WORKER_ID"),
+                concurrency: from.number("QUEUE_CONCURRENCY", 1, 1_000),
+                lease: from.millis("LEASE_MS", 3_000, 3_600_000),
+                task_timeout: from.millis("TASK_TIMEOUT_MS", 1, 86_400_000),
+            },
+            processes: Processes {
+                count: from.number("WORKER_COUNT", 0, 200),
+                heartbeat_limit: from.millis("WORKER_HEARTBEAT_TIMEOUT_MS", 500, 3_600_000),
+            },
+            claude: Claude::read(from),
+            shutdown_limit: from.millis("GRACEFUL_SHUTDOWN_TIMEOUT_MS", 0, 86_400_000),
+            log: Log {
+                level: from.required("LOG_LEVEL"),
+                json: from.choice("LOG_FORMAT", &[("text", false), ("json", true)]),
+            },
+            store,
+            for_children: from.for_children(),
+            link_token: from.environment().get(LINK_TOKEN).cloned(),
+        }
+    }
+
+    fn read_store(from: &mut Source) -> Store {
+        if from.text("DATABASE_URL").is_some() {
+            from.fault("DATABASE_URL", "PostgreSQL is not supported yet; unset it and use DB_PATH");
+        }
+        let db_path = absolute(Path::new(&from.required("DB_PATH")));
+        let data_dir = db_path.parent().unwrap_or(Path::new("/")).to_owned();
+        Store { db_path, data_dir }
+    }
+
+    fn read_server(from: &mut Source) -> Server {
+        let host_text = from.required("HOST");
+        let host = if host_text == "localhost" { Ok(IpAddr::from([127, 0, 0, 1])) } else { host_text.parse() };
+        let host = host.unwrap_or_else(|_| {
+            from.fault("HOST", &format!("must be an IP address such as 127.0.0.1 or 0.0.0.0, got \"{host_text}\""));
+            IpAddr::from([127, 0, 0, 1])
+        });
+        let api_key = from.text("API_KEY");
+        let auth = from.choice("AUTH", &[("on", true), ("off", false)]);
+        if api_key.as_ref().is_some_and(|key| key.len() < 16) {
+            from.fault("API_KEY", "must have at least 16 characters");
+        }
+        if !host.is_loopback() {
+            if !auth {
+                from.fault("AUTH", "off is allowed on a loopback address only; set AUTH=on, or HOST=127.0.0.1");
+            } else if api_key.is_none() {
+                from.fault("API_KEY", "must be set when HOST is not a loopback address");
+            }
+        }
+        Server {
+            host,
+            port: from.number("PORT", 0, u16::MAX),
+            api_key,
+            auth,
+            allowed_hosts: from.list("ALLOWED_HOSTS", ','),
+            cors_origins: from.list("CORS_ORIGIN", ','),
+            max_pending: from.number("MAX_PENDING_TASKS", 1, 100_000_000),
+            wait_limit: from.millis("WAIT_TIMEOUT_MS", 1, 3_600_000),
+        }
+    }
+}
+
+/// The path from the root on, whether or not it exists.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}

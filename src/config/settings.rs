@@ -1,0 +1,49 @@
+//! The table of settings: one row makes the environment variable, the flag, the key in
+//! `cc-anywhere.toml` and the line in `--help`.
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// The environment variable. The flag is the same in lower case with dashes, the key in
+    /// the file the same in lower case.
+    pub name: &'static str,
+    /// Its value where nobody sets it.
+    pub default: Option<&'static str>,
+    /// What it means, with its range.
+    pub help: &'static str,
+}
+
+const fn setting(name: &'static str, default: Option<&'static str>, help: &'static str) -> Setting {
+    Setting { name, default, help }
+}
+
+/// Every setting, in the order of the documentation.
+pub const SETTINGS: &[Setting] = &[
+    setting("WORKER_MODE", Some("inline"), "Where tasks run: inline, standalone or managed"),
+    setting("QUEUE_CONCURRENCY", Some("2"), "Tasks at a time in each worker, 1 to 1000"),
+    setting("WORKER_COUNT", Some("1"), "Worker processes in managed mode, 0 to 200"),
+    setting("DB_PATH", Some("./data/cc-anywhere.db"), "The database file; its folder is the data folder"),
+    setting("DATABASE_URL", None, "Reserved for PostgreSQL"),
+    setting("HOST", Some("127.0.0.1"), "The address to listen on; other than loopback needs API_KEY"),
+    setting("PORT", Some("5000"), "The port to listen on; 0 takes a free one"),
+    setting("API_KEY", None, "The key that clients show, at least 16 characters; made at the first start (data/api-key)"),
+    setting("AUTH", Some("on"), "on, or off (on a loopback address only)"),
+    setting("ALLOWED_HOSTS", None, "Host names that clients use for this server, separated by commas"),
+    setting("CORS_ORIGIN", None, "Origins of browser pages that may call, separated by commas"),
+    setting("MAX_PENDING_TASKS", Some("100000"), "Submits are refused (429) while so many tasks wait"),
+    setting("WAIT_TIMEOUT_MS", Some("300000"), "How long a submit with async:false waits, in milliseconds"),
+    setting("LOG_LEVEL", Some("info"), "error, warn, info, debug, trace, or a filter such as info,sqlx=debug"),
+    setting("LOG_FORMAT", Some("text"), "text or json"),
+    setting("TASK_TIMEOUT_MS", Some("1800000"), "Time limit of an attempt whose task sets none, in milliseconds"),
+    setting("GRACEFUL_SHUTDOWN_TIMEOUT_MS", Some("60000"), "How long running tasks may go on after SIGTERM, in milliseconds"),
+    setting("LEASE_MS", Some("30000"), "How long a claim holds without renewal, 3000 or more, in milliseconds"),
+    setting("WORKER_HEARTBEAT_TIMEOUT_MS", Some("10000"), "A managed worker that is silent for so long is replaced, in milliseconds"),
+    setting("WORKER_ID", None, "The name of this worker (cc-anywhere worker)"),
+    setting("CLAUDE_PATH", None, "The Claude Code CLI; found on PATH where not set"),
+    setting("ANTHROPIC_API_KEY", None, "The credential of the CLI"),
+    setting("CLAUDE_API_KEY", None, "The same, by its older name"),
+    setting("WORKSPACE_ROOTS", None, "Folders that a task may work in, separated by colons; the folder of the start where not set"),
+    setting("TRUSTED_ROOTS", None, "Folders whose own Claude settings are read, separated by colons"),
+    setting("MAX_PERMISSION_MODE", Some("bypassPermissions"), "The most that a task may ask for: plan, dontAsk, default, acceptEdits, auto or bypassPermissions"),
+    setting("WARM_STANDBY", Some("0"), "Reserved: CLI processes kept ready; 0 is the only value yet"),
+];

@@ -1,0 +1,185 @@
+//! Where values come from, and how they are read.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Arg, ArgMatches, Command};
+
+use super::settings::SETTINGS;
+
+/// The file that is read from the folder of the start, where it is there.
+const FILE: &str = "cc-anywhere.toml";
+
+/// Every bad setting, one line each.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct Faults(Vec<String>);
+
+/// The settings that were given as flags. One flag for each row of the table.
+#[derive(Clone, Debug, Default)]
+pub struct Flags(HashMap<&'static str, String>);
+
+impl Flags {
+    /// Sets a value as its flag would.
+    pub fn set(&mut self, name: &'static str, value: impl Into<String>) {
+        self.0.insert(name, value.into());
+    }
+
+    fn fill(&mut self, matches: &ArgMatches) {
+        for setting in SETTINGS {
+            if let Some(value) = matches.get_one::<String>(setting.name) {
+                self.0.insert(setting.name, value.clone());
+            }
+        }
+    }
+}
+
+impl clap::FromArgMatches for Flags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut flags = Self::default();
+        flags.fill(matches);
+        Ok(flags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.fill(matches);
+        Ok(())
+    }
+}
+
+impl clap::Args for Flags {
+    fn augment_args(command: Command) -> Command {
+        let args = SETTINGS.iter().map(|setting| {
+            let default = setting.default.map(|value| format!(" [default: {value}]")).unwrap_or_default();
+            let long = setting.name.to_lowercase().replace('_', "-");
+            let arg = Arg::new(setting.name).long(long).value_name(setting.name);
+            // The short name that the documentation uses.
+            let arg = if setting.name == "WORKER_MODE" { arg.visible_alias("mode") } else { arg };
+            arg.help(format!("{}{default}", setting.help)).help_heading("Settings")
+        });
+        command.args(args)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+/// All layers on top of each other, and what was wrong with them.
+pub(super) struct Source {
+    values: HashMap<&'static str, String>,
+    environment: HashMap<String, String>,
+    faults: Vec<String>,
+}
+
+impl Source {
+    pub(super) fn open(flags: &Flags) -> Self {
+        let mut source = Self { values: HashMap::new(), environment: environment(), faults: Vec::new() };
+        source.read_file();
+        for setting in SETTINGS {
+            // An empty variable is one that is not set: compose files pass them on so.
+            if let Some(value) = source.environment.get(setting.name).filter(|value| !value.is_empty()) {
+                source.values.insert(setting.name, value.clone());
+            }
+            if let Some(value) = flags.0.get(setting.name) {
+                source.values.insert(setting.name, value.clone());
+            }
+        }
+        source
+    }
+
+    fn read_file(&mut self) {
+        let text = match std::fs::read_to_string(FILE) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+            Err(error) => return self.faults.push(format!("{FILE}: {error}")),
+        };
+        let table: toml::Table = match text.parse() {
+            Ok(table) => table,
+            Err(error) => return self.faults.push(format!("{FILE}: {error}")),
+        };
+        for (key, value) in table {
+            let Some(setting) = SETTINGS.iter().find(|setting| setting.name.to_lowercase() == key) else {
+                self.faults.push(format!("{FILE}: unknown setting \"{key}\""));
+                continue;
+            };
+            match value {
+                toml::Value::String(text) => drop(self.values.insert(setting.name, text)),
+                toml::Value::Integer(number) => drop(self.values.insert(setting.name, number.to_string())),
+                other => self.fault(setting.name, &format!("must be a text or a number, got {}", other.type_str())),
+            }
+        }
+    }
+
+    pub(super) fn finish(self) -> Result<(), Faults> {
+        if self.faults.is_empty() { Ok(()) } else { Err(Faults(self.faults)) }
+    }
+
+    pub(super) fn fault(&mut self, name: &str, message: &str) {
+        self.faults.push(format!("{name}: {message}"));
+    }
+
+    /// Any variable of the environment, for what is passed on to the CLI.
+    pub(super) fn environment(&self) -> &HashMap<String, String> {
+        &self.environment
+    }
+
+    /// Our environment, with what file and flags say on top.
+    pub(super) fn for_children(&self) -> Vec<(String, String)> {
+        let mut all = self.environment.clone();
+        all.extend(self.values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        all.into_iter().collect()
+    }
+
+    pub(super) fn text(&self, name: &'static str) -> Option<String> {
+        let default = || SETTINGS.iter().find(|setting| setting.name == name)?.default.map(str::to_owned);
+        self.values.get(name).cloned().or_else(default)
+    }
+
+    /// A value that has a default.
+    pub(super) fn required(&self, name: &'static str) -> String {
+        self.text(name).unwrap_or_default()
+    }
+
+    pub(super) fn number<T>(&mut self, name: &'static str, low: T, high: T) -> T
+    where
+        T: FromStr + PartialOrd + Display + Copy,
+    {
+        let text = self.required(name);
+        match text.trim().parse::<T>() {
+            Ok(number) if number >= low && number <= high => number,
+            _ => {
+                self.fault(name, &format!("must be a whole number from {low} to {high}, got \"{text}\""));
+                low
+            }
+        }
+    }
+
+    pub(super) fn millis(&mut self, name: &'static str, low: u64, high: u64) -> Duration {
+        Duration::from_millis(self.number(name, low, high))
+    }
+
+    pub(super) fn choice<T: Copy>(&mut self, name: &'static str, choices: &[(&str, T)]) -> T {
+        let text = self.required(name);
+        if let Some((_, value)) = choices.iter().find(|(choice, _)| *choice == text.trim()) {
+            return *value;
+        }
+        let names: Vec<_> = choices.iter().map(|(choice, _)| *choice).collect();
+        self.fault(name, &format!("must be one of {}, got \"{text}\"", names.join(", ")));
+        choices[0].1
+    }
+
+    pub(super) fn list(&self, name: &'static str, separator: char) -> Vec<String> {
+        let text = self.text(name).unwrap_or_default();
+        text.split(separator).map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    }
+}
+
+/// The environment; what is no UTF-8 is left out.
+fn environment() -> HashMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}

@@ -1,0 +1,96 @@
+//! What is said over a link: one JSON object a frame.
+
+use serde::{Deserialize, Serialize};
+
+use crate::task::{HolderId, TaskId};
+
+/// Grows when a frame changes its meaning. Both sides say theirs; a worker of another version
+/// is drained and replaced.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Down: from the supervisor to a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum ToWorker {
+    /// The token was right.
+    Welcome {
+        /// The supervisor's.
+        version: u32,
+    },
+    /// There may be work.
+    Wake,
+    /// This task may have been cancelled.
+    Cancel {
+        /// The task.
+        task: TaskId,
+    },
+    /// Claim no more, finish what runs within the limit, give the rest back, then exit.
+    Drain {
+        /// Milliseconds.
+        limit_ms: u64,
+    },
+    /// Give everything back and exit now.
+    Stop,
+    /// From a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Up: from a worker to its supervisor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum ToSupervisor {
+    /// The first frame.
+    Hello {
+        /// The worker's.
+        version: u32,
+        /// Its name.
+        worker: String,
+        /// Its life.
+        holder: HolderId,
+        /// Its process.
+        pid: u32,
+        /// What it was started with.
+        token: String,
+    },
+    /// It lives; its WorkerActor answered.
+    Beat {
+        /// Tasks that it runs.
+        running: usize,
+        /// Tasks that it may run at a time.
+        concurrency: u32,
+    },
+    /// It began an attempt.
+    Started {
+        /// The task.
+        task: TaskId,
+    },
+    /// An attempt is over.
+    Ended {
+        /// The task.
+        task: TaskId,
+    },
+    /// Text of the model while it is written.
+    Partial {
+        /// The task.
+        task: TaskId,
+        /// The text.
+        text: String,
+    },
+    /// From a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_of_a_newer_version_is_unknown_and_no_error() {
+        let frame: ToWorker = serde_json::from_str(r#"{"type":"reload","path":"/x"}"#).expect("a frame");
+        assert_eq!(frame, ToWorker::Unknown);
+        let frame: ToWorker = serde_json::from_str(r#"{"type":"drain","limitMs":5,"why":"x"}"#).expect("a frame");
+        assert_eq!(frame, ToWorker::Drain { limit_ms: 5 });
+    }
+}

@@ -1,0 +1,175 @@
+//! Sockets, and frames on them.
+
+use std::fs::DirBuilder;
+use std::io::{self, ErrorKind};
+use std::marker::PhantomData;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use interprocess::local_socket::tokio::prelude::*;
+use interprocess::local_socket::{GenericFilePath, ListenerOptions};
+use interprocess::os::unix::local_socket::ListenerOptionsExt;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
+
+/// No frame of ours is longer; a peer that announces more is cut off.
+const MAX_FRAME_BYTES: usize = 1 << 20;
+/// The kernel takes 107 bytes for the name of a socket.
+const MAX_PATH_BYTES: usize = 100;
+
+/// Where the socket of this data folder is: inside it, or, where that path is too long for a
+/// socket, in the folder for temporary files, under a name that the data folder decides.
+#[must_use]
+pub fn socket_path(data_dir: &Path) -> PathBuf {
+    let inside = data_dir.join("run").join("link.sock");
+    if inside.as_os_str().len() <= MAX_PATH_BYTES {
+        return inside;
+    }
+    let digest = Sha256::digest(data_dir.as_os_str().as_encoded_bytes());
+    let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    PathBuf::from(format!("/tmp/cc-anywhere-{}-{name}", crate::process::effective_uid())).join("link.sock")
+}
+
+/// A socket that listens. Its file goes with it, and so does the right to the data folder.
+pub struct Listening {
+    listener: LocalSocketListener,
+    /// Held for as long as we listen: a second supervisor of the same folder is refused.
+    _lock: std::fs::File,
+}
+
+/// Listens on this path: folder 0700, socket 0600 from the first moment on.
+///
+/// # Errors
+/// `AddrInUse` where another process listens there; the system's otherwise.
+pub fn listen(path: &Path) -> io::Result<Listening> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    make_private(folder)?;
+    let lock = std::fs::File::options().create(true).write(true).truncate(false).open(folder.join("link.lock"))?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| io::Error::new(ErrorKind::AddrInUse, "another server manages the workers of this data folder"))?;
+    // We hold the lock, so a socket that is there was left by a process that is gone.
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let name = path.to_owned().to_fs_name::<GenericFilePath>()?;
+    let listener = ListenerOptions::new().name(name).mode(0o600).create_tokio()?;
+    Ok(Listening { listener, _lock: lock })
+}
+
+/// Makes a folder that only we may enter, or checks that the one there is such a folder.
+fn make_private(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let found = std::fs::symlink_metadata(folder)?;
+    if !found.is_dir() || found.uid() != crate::process::effective_uid() {
+        return Err(io::Error::new(ErrorKind::PermissionDenied, format!("{} is not our own folder", folder.display())));
+    }
+    std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+}
+
+impl Listening {
+    /// The next peer of our own uid; others are turned away.
+    ///
+    /// # Errors
+    /// The system's.
+    pub async fn accept<In: DeserializeOwned, Out: Serialize>(&self) -> io::Result<(Incoming<In>, Outgoing<Out>)> {
+        loop {
+            let stream = self.listener.accept().await?;
+            let uid = stream.peer_creds()?.euid();
+            if uid == Some(crate::process::effective_uid()) {
+                return Ok(framed(stream));
+            }
+            tracing::warn!(?uid, "turned away a peer of another user");
+        }
+    }
+}
+
+/// Connects to a supervisor's socket.
+///
+/// # Errors
+/// The system's: nobody listens there.
+pub async fn connect<In: DeserializeOwned, Out: Serialize>(path: &Path) -> io::Result<(Incoming<In>, Outgoing<Out>)> {
+    let name = path.to_owned().to_fs_name::<GenericFilePath>()?;
+    LocalSocketStream::connect(name).await.map(framed)
+}
+
+fn framed<In, Out>(stream: LocalSocketStream) -> (Incoming<In>, Outgoing<Out>) {
+    let codec = || LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME_BYTES).new_codec();
+    let stream = Arc::new(stream);
+    let incoming = FramedRead::new(Half(Arc::clone(&stream)), codec());
+    let outgoing = FramedWrite::new(Half(stream), codec());
+    (Incoming { frames: incoming, kind: PhantomData }, Outgoing { frames: outgoing, kind: PhantomData })
+}
+
+/// One direction of a stream: `&Stream` reads and writes.
+struct Half(Arc<LocalSocketStream>);
+
+impl tokio::io::AsyncRead for Half {
+    fn poll_read(
+        self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        std::pin::Pin::new(&mut &*self.0).poll_read(cx, buffer)
+    }
+}
+
+impl tokio::io::AsyncWrite for Half {
+    fn poll_write(
+        self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        buffer: &[u8],
+    ) -> std::task::Poll<io::Result<usize>> {
+        std::pin::Pin::new(&mut &*self.0).poll_write(cx, buffer)
+    }
+
+    fn poll_flush(
+        self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        std::pin::Pin::new(&mut &*self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(
+        self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<io::Result<()>> {
+        std::pin::Pin::new(&mut &*self.0).poll_shutdown(cx)
+    }
+}
+
+/// Frames that come.
+pub struct Incoming<In> {
+    frames: FramedRead<Half, LengthDelimitedCodec>,
+    kind: PhantomData<In>,
+}
+
+impl<In: DeserializeOwned> Incoming<In> {
+    /// The next frame; `None` when the peer is gone, or says what can't be read.
+    pub async fn next(&mut self) -> Option<In> {
+        let frame = self.frames.next().await?.ok()?;
+        serde_json::from_slice(&frame).ok()
+    }
+}
+
+/// Frames that go.
+pub struct Outgoing<Out> {
+    frames: FramedWrite<Half, LengthDelimitedCodec>,
+    kind: PhantomData<Out>,
+}
+
+impl<Out: Serialize> Outgoing<Out> {
+    /// Sends a frame.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub async fn send(&mut self, frame: &Out) -> io::Result<()> {
+        let bytes = Bytes::from(serde_json::to_vec(frame)?);
+        self.frames.send(bytes).await
+    }
+}

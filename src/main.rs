@@ -1,0 +1,65 @@
+//! The roles of the program: `serve`, `worker`, `agent-shim`, and the client's commands.
+
+use std::process::ExitCode;
+
+use cc_anywhere::{app, claude, client, config, telemetry};
+use clap::{Parser, Subcommand};
+
+/// Runs Claude Code tasks over HTTP
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// Serve the HTTP API
+    Serve(config::Flags),
+    /// Run tasks of the queue in DB_PATH
+    Worker {
+        #[command(flatten)]
+        role: app::WorkerRole,
+        #[command(flatten)]
+        flags: config::Flags,
+    },
+    /// Guard one run of the CLI; started by workers
+    #[command(hide = true)]
+    AgentShim(claude::ShimArgs),
+    #[command(flatten)]
+    Client(client::Command),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().role {
+        // First, while there is one thread.
+        Role::AgentShim(args) => return ExitCode::from(claude::run_shim(&args)),
+        Role::Serve(flags) => configured(&flags, app::serve),
+        Role::Worker { role, flags } => configured(&flags, |config| app::worker(config, role)),
+        Role::Client(command) => client::run(command),
+    };
+    outcome.map_or_else(
+        |error| {
+            eprintln!("cc-anywhere: {error:#}");
+            ExitCode::from(1)
+        },
+        ExitCode::from,
+    )
+}
+
+/// Reads the settings, begins to log, and runs; a bad setting ends the program with 2.
+fn configured(flags: &config::Flags, run: impl FnOnce(config::Config) -> anyhow::Result<u8>) -> anyhow::Result<u8> {
+    let config = match config::Config::load(flags) {
+        Ok(config) => config,
+        Err(faults) => {
+            eprintln!("{faults}");
+            return Ok(2);
+        }
+    };
+    if let Err(error) = telemetry::start(&config.log) {
+        eprintln!("LOG_LEVEL: {error}");
+        return Ok(2);
+    }
+    run(config)
+}

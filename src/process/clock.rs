@@ -1,0 +1,36 @@
+//! The two clocks, read here and nowhere else.
+
+use std::sync::OnceLock;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::task::{Boot, BootInstant, Wall};
+
+/// The wall clock, now.
+#[must_use]
+pub fn wall_now() -> Wall {
+    Wall(millis(ClockId::Realtime))
+}
+
+/// The clock that never jumps and runs on while the machine sleeps, now.
+#[must_use]
+pub fn boot_now() -> BootInstant {
+    BootInstant { boot: boot(), ms: millis(ClockId::Boottime) }
+}
+
+fn millis(clock: ClockId) -> i64 {
+    let now = clock_gettime(clock);
+    now.tv_sec * 1_000 + now.tv_nsec / 1_000_000
+}
+
+/// This boot of this machine. Where the kernel hides it, a value that fits no other process:
+/// leases then end by time alone.
+fn boot() -> Boot {
+    static BOOT: OnceLock<Boot> = OnceLock::new();
+    *BOOT.get_or_init(|| {
+        std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .ok()
+            .and_then(|text| Boot::parse_str(text.trim()).ok())
+            .unwrap_or_else(Boot::new_v4)
+    })
+}

@@ -1,0 +1,80 @@
+//! Which process a number means: pids are reused, so the start time goes with them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::task::Boot;
+
+/// A process that can be told from every other one, on this machine and others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Identity {
+    /// Its number in its PID namespace.
+    pub pid: u32,
+    /// When it started, in clock ticks since boot (`/proc/PID/stat`, field 22).
+    pub start: u64,
+    /// The boot in which it runs.
+    pub boot: Boot,
+    /// Its PID namespace, as the kernel names it.
+    pub namespace: String,
+}
+
+impl Identity {
+    /// Who this process is.
+    #[must_use]
+    pub fn current() -> Self {
+        Self::of(std::process::id()).unwrap_or_else(|| Self {
+            pid: std::process::id(),
+            start: 0,
+            boot: super::boot_now().boot,
+            namespace: namespace(),
+        })
+    }
+
+    /// Who has this number now; `None` where nobody has it, or only a zombie.
+    #[must_use]
+    pub fn of(pid: u32) -> Option<Self> {
+        let start = start_of(pid)?;
+        Some(Self { pid, start, boot: super::boot_now().boot, namespace: namespace() })
+    }
+
+    /// Whether the process is known to be gone. Where it can't be seen from here (another
+    /// machine, another PID namespace) it is not known.
+    #[must_use]
+    pub fn is_known_dead(&self) -> bool {
+        if self.namespace != namespace() {
+            return false;
+        }
+        self.boot != super::boot_now().boot || start_of(self.pid) != Some(self.start)
+    }
+}
+
+fn namespace() -> String {
+    std::fs::read_link("/proc/self/ns/pid")
+        .map(|link| link.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+/// The start time of a process that lives; a zombie doesn't.
+fn start_of(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the command in parentheses and may hold anything.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_lives_and_one_with_another_start_does_not() {
+        let me = Identity::current();
+        assert!(!me.is_known_dead());
+        assert!(Identity { start: me.start + 1, ..me.clone() }.is_known_dead());
+        assert!(!Identity { namespace: "pid:[1]".into(), start: 1, ..me }.is_known_dead());
+    }
+}

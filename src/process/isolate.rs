@@ -1,0 +1,117 @@
+//! The strongest walls that this system allows round an attempt's processes.
+
+use std::io;
+
+use rustix::mount::{MountFlags, MountPropagationFlags};
+use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::thread::UnshareFlags;
+use serde::{Deserialize, Serialize};
+
+/// How the processes of an attempt are held together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// A PID namespace of their own, whose init is the shim: nothing can leave it, and
+    /// all of it ends with its init.
+    PidNamespace,
+    /// The shim adopts their orphans, and finds them by cookie and by descent.
+    Subreaper,
+}
+
+/// Moves the calling process behind the strongest wall there is. **It must have one thread.**
+///
+/// With a PID namespace the caller forks: this returns in the child, which is the
+/// namespace's init; the parent stays outside, holds no stream, and leaves with the child's
+/// exit code. When it is killed, the kernel kills the child, and with it the namespace.
+pub fn isolate() -> Isolation {
+    if let Err(error) = rustix::process::setsid() {
+        tracing::debug!(%error, "already leads a session");
+    }
+    let done = unshare(false).or_else(|_| unshare(true));
+    if done.is_ok() {
+        fork_into_namespace();
+        return Isolation::PidNamespace;
+    }
+    if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
+        tracing::warn!(%error, "orphans can't be adopted");
+    }
+    Isolation::Subreaper
+}
+
+fn unshare(with_user: bool) -> io::Result<()> {
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let mut flags = UnshareFlags::NEWPID | UnshareFlags::NEWNS;
+    if with_user {
+        flags |= UnshareFlags::NEWUSER;
+    }
+    #[expect(unsafe_code, reason = "sound as long as no other thread shares this process's file table: there is none")]
+    unsafe {
+        rustix::thread::unshare_unsafe(flags)?;
+    }
+    if with_user {
+        std::fs::write("/proc/self/setgroups", "deny")?;
+        std::fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
+        std::fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))?;
+    }
+    Ok(())
+}
+
+fn fork_into_namespace() {
+    #[expect(unsafe_code, reason = "fork is sound in a process with one thread")]
+    let forked = unsafe { libc::fork() };
+    if forked == 0 {
+        // Init of the namespace: ends with its parent, and sees the processes that are its own.
+        if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
+            tracing::warn!(%error, "no signal at the parent's death");
+        }
+        mount_proc();
+        return;
+    }
+    let Some(child) = Pid::from_raw(forked).filter(|_| forked > 0) else {
+        // Without the child there is nobody to run the CLI; the worker sees the end of the shim.
+        std::process::exit(71);
+    };
+    close_streams();
+    let status = loop {
+        match rustix::process::waitpid(Some(child), WaitOptions::empty()) {
+            Ok(Some((_, status))) => break status,
+            Ok(None) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) => std::process::exit(71),
+        }
+    };
+    std::process::exit(status.exit_status().unwrap_or(72));
+}
+
+/// `/proc` of the namespace, so that `ps` and `kill` inside it agree. Where the system
+/// refuses, the outer one stays: all works but for such numbers.
+fn mount_proc() {
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    let mounted = rustix::mount::mount_change("/", private).and_then(|()| {
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        rustix::mount::mount("proc", "/proc", "proc", flags, None)
+    });
+    if let Err(error) = mounted {
+        tracing::debug!(%error, "the namespace keeps the outer /proc");
+    }
+}
+
+/// Lets go of every stream, so that their ends are seen when the child closes its own.
+fn close_streams() {
+    #[expect(unsafe_code, reason = "this process only waits from here on and uses no descriptor")]
+    unsafe {
+        libc::close_range(0, libc::c_uint::MAX, 0);
+    }
+}
+
+/// Replaces the three standard streams by `/dev/null`, so that their other ends are seen to
+/// close when the CLI closes its own.
+pub fn drop_streams() {
+    let Ok(null) = std::fs::File::options().read(true).write(true).open("/dev/null") else { return };
+    let replaced = rustix::stdio::dup2_stdin(&null)
+        .and_then(|()| rustix::stdio::dup2_stdout(&null))
+        .and_then(|()| rustix::stdio::dup2_stderr(&null));
+    if replaced.is_err() {
+        // Only then the worker would wait for an end of stream that comes with the shim's own.
+        std::process::exit(71);
+    }
+}

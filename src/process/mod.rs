@@ -1,0 +1,88 @@
+//! Processes: starting them, watching them, and making sure that they are gone.
+//!
+//! *Owns* every use of `Command`, of signals and of `/proc`. *Talks to* the kernel only.
+//! *Promises* that what [`sweep`] and [`Tree::kill`] were asked to end has ended when they
+//! return, or says that it has not. Keeps no state: when the caller dies, nothing is lost here.
+
+mod clock;
+mod identity;
+mod isolate;
+mod sock;
+mod spawn;
+mod sweep;
+mod tree;
+
+pub use clock::{boot_now, wall_now};
+pub use identity::Identity;
+pub use isolate::{Isolation, drop_streams, isolate};
+pub use sock::{control_from_fd, control_pair};
+pub use spawn::{Launch, Streams, exit_of, output, spawn_cli, spawn_shim, spawn_worker};
+pub use sweep::{Cookie, sweep};
+pub use tree::{Tree, reap};
+
+use rustix::process::{Pid, Signal};
+
+/// The uid under which this process acts.
+#[must_use]
+pub fn effective_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// The name of this machine.
+#[must_use]
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// A chance in `0.0..1.0`, to spread what would happen together.
+#[must_use]
+pub fn chance() -> f64 {
+    f64::from(getrandom::u32().unwrap_or(0)) / (f64::from(u32::MAX) + 1.0)
+}
+
+/// A secret of 256 bits, in hexadecimal.
+///
+/// # Errors
+/// The system has no randomness.
+pub fn secret() -> std::io::Result<String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Sends a signal to one process; that it is gone already is no error.
+pub fn signal(pid: u32, signal: Signal) {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
+    match rustix::process::kill_process(pid, signal) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(error) => tracing::warn!(pid = pid.as_raw_nonzero().get(), %error, "could not signal a process"),
+    }
+}
+
+/// Ends a process at once.
+pub fn kill(pid: u32) {
+    signal(pid, Signal::KILL);
+}
+
+/// Asks a process to end.
+pub fn terminate(pid: u32) {
+    signal(pid, Signal::TERM);
+}
+
+/// Lets a stopped process go on: it keeps a TERM pending until then.
+pub fn wake_up(pid: u32) {
+    signal(pid, Signal::CONT);
+}
+
+/// Completes when the process has ended, child of ours or not; at once where it is gone.
+pub async fn ended(pid: u32) {
+    let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
+    let Ok(fd) = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::NONBLOCK) else { return };
+    #[expect(unsafe_code, reason = "the descriptor is owned by the AsyncFd and closed by nobody else")]
+    let registered = unsafe { tokio::io::unix::AsyncFd::register(fd) };
+    let Ok(fd) = registered else { return };
+    // A pidfd becomes readable once, when the process ends.
+    if let Err(error) = fd.readable().await {
+        tracing::error!(pid, %error, "could not watch a process");
+    }
+}

@@ -1,0 +1,122 @@
+//! The only user of `Command`.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::io::FdFlags;
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+
+/// What to start. The environment is exactly `env`: nothing is inherited.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The program, as an absolute path.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// Its whole environment.
+    pub env: Vec<(String, String)>,
+    /// Where it starts; ours where `None`.
+    pub directory: Option<PathBuf>,
+}
+
+impl Launch {
+    fn command(&self) -> Command {
+        #[expect(clippy::disallowed_methods, reason = "the one place that builds commands")]
+        let mut command = Command::new(&self.program);
+        command.args(&self.args).env_clear().envs(self.env.iter().map(|(k, v)| (k, v)));
+        if let Some(directory) = &self.directory {
+            command.current_dir(directory);
+        }
+        command
+    }
+}
+
+/// The streams of a CLI, as the worker holds them.
+pub struct Streams {
+    /// Frames to the CLI.
+    pub stdin: ChildStdin,
+    /// Frames from the CLI.
+    pub stdout: ChildStdout,
+    /// What it says beside them.
+    pub stderr: ChildStderr,
+}
+
+/// Starts a shim with the CLI's streams and the control socket `control`, whose number is
+/// appended to the arguments behind `--control-fd`.
+///
+/// # Errors
+/// The system's, when the process can't be started.
+pub fn spawn_shim(launch: &Launch, control: &OwnedFd) -> io::Result<(Child, Streams)> {
+    let fd = control.as_raw_fd();
+    let mut command = launch.command();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    #[expect(unsafe_code, reason = "between fork and exec: one fcntl, which is async-signal-safe")]
+    unsafe {
+        // In the child, so that no other process started meanwhile inherits the socket too.
+        command.pre_exec(move || {
+            let borrowed = std::os::fd::BorrowedFd::borrow_raw(fd);
+            Ok(rustix::io::fcntl_setfd(borrowed, FdFlags::empty())?)
+        });
+    }
+    let mut child = tokio::process::Command::from(command).spawn()?;
+    let missing = || io::Error::other("a stream of the new process is missing");
+    let stdin = child.stdin.take().ok_or_else(missing)?;
+    let stdout = child.stdout.take().ok_or_else(missing)?;
+    let stderr = child.stderr.take().ok_or_else(missing)?;
+    Ok((child, Streams { stdin, stdout, stderr }))
+}
+
+/// In the shim: starts the CLI on the shim's own streams. It ends with the shim's first thread.
+///
+/// # Errors
+/// The system's, when the process can't be started.
+pub fn spawn_cli(program: &OsString, args: &[OsString]) -> io::Result<std::process::Child> {
+    #[expect(clippy::disallowed_methods, reason = "the one place that builds commands")]
+    let mut command = Command::new(program);
+    command.args(args);
+    #[expect(unsafe_code, reason = "between fork and exec: one prctl, which is async-signal-safe")]
+    unsafe {
+        command.pre_exec(|| {
+            Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?)
+        });
+    }
+    command.spawn()
+}
+
+/// Starts a worker in a process group of its own, so that Ctrl-C reaches its supervisor only.
+/// It inherits our output, and outlives us.
+///
+/// # Errors
+/// The system's, when the process can't be started.
+pub fn spawn_worker(launch: &Launch) -> io::Result<Child> {
+    let mut command = launch.command();
+    command.stdin(Stdio::null()).process_group(0);
+    tokio::process::Command::from(command).spawn()
+}
+
+/// Runs a program to its end and returns what it printed, standard error behind standard
+/// output.
+///
+/// # Errors
+/// It can't be started, or didn't end within `limit`; it is killed then.
+pub async fn output(launch: &Launch, limit: Duration) -> io::Result<(ExitStatus, String)> {
+    let mut command = tokio::process::Command::from(launch.command());
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(limit, command.output())
+        .await
+        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "did not end in time"))??;
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    Ok((output.status, text))
+}
+
+/// How a process ended: exit code, or signal.
+#[must_use]
+pub fn exit_of(status: ExitStatus) -> (Option<i32>, Option<i32>) {
+    (status.code(), status.signal())
+}

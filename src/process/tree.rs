@@ -1,0 +1,122 @@
+//! The whole process tree of an attempt, as its shim sees it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::WaitOptions;
+
+use super::sweep::{kill_until_none, pause};
+use super::{Cookie, Isolation};
+
+/// What a shim must end: the CLI, and whatever came of it.
+pub struct Tree {
+    isolation: Isolation,
+    cookie: Cookie,
+    cgroup: Option<PathBuf>,
+}
+
+impl Tree {
+    /// The tree below this process, whose members carry `cookie`.
+    #[must_use]
+    pub fn new(isolation: Isolation, cookie: Cookie) -> Self {
+        let cgroup = match isolation {
+            Isolation::PidNamespace => None,
+            Isolation::Subreaper => make_cgroup(),
+        };
+        Self { isolation, cookie, cgroup }
+    }
+
+    /// Adds the first process. What it starts later is added by the kernel.
+    pub fn add(&self, pid: u32) {
+        let Some(group) = &self.cgroup else { return };
+        if let Err(error) = std::fs::write(group.join("cgroup.procs"), pid.to_string()) {
+            tracing::debug!(%error, "the CLI stays in the cgroup of the worker");
+        }
+    }
+
+    /// Ends every process of the tree. Returns whether none is left.
+    pub fn kill(&self) -> bool {
+        match self.isolation {
+            Isolation::PidNamespace => kill_namespace(),
+            Isolation::Subreaper => self.kill_descendants(),
+        }
+    }
+
+    fn kill_descendants(&self) -> bool {
+        if let Some(group) = &self.cgroup {
+            // Absent before Linux 5.14; the passes below do not rely on it.
+            std::fs::write(group.join("cgroup.kill"), "1").unwrap_or_default();
+        }
+        let me = std::process::id();
+        let (_, gone) = kill_until_none(|pid| self.cookie.is_on(pid) || descends(pid, me));
+        reap(|_, _, _| ());
+        if let Some(group) = &self.cgroup {
+            std::fs::remove_dir(group).unwrap_or_default();
+        }
+        gone
+    }
+}
+
+/// Collects every child that has ended, and tells of each: pid, exit code, signal. Returns
+/// whether any child is left.
+pub fn reap(mut each: impl FnMut(u32, Option<i32>, Option<i32>)) -> bool {
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) => {
+                each(pid.as_raw_nonzero().get().unsigned_abs(), status.exit_status(), status.terminating_signal());
+            }
+            Ok(None) => return true,
+            Err(_) => return false,
+        }
+    }
+}
+
+/// The init of a namespace may signal all of it with -1, itself excepted; every process in it
+/// is or becomes its child.
+fn kill_namespace() -> bool {
+    for _ in 0..3_000 {
+        #[expect(unsafe_code, reason = "kill(2) with -1 has no safe wrapper; from an init it reaches its namespace only")]
+        unsafe {
+            libc::kill(-1, libc::SIGKILL);
+        }
+        if !reap(|_, _, _| ()) {
+            return true;
+        }
+        pause(Duration::from_millis(1));
+    }
+    false
+}
+
+/// Whether `ancestor` is among the parents of `pid`.
+fn descends(pid: u32, ancestor: u32) -> bool {
+    let mut at = pid;
+    // The chain is short; the bound is against a loop while processes end and numbers change.
+    for _ in 0..64 {
+        match parent_of(at) {
+            Some(parent) if parent == ancestor => return true,
+            Some(parent) if parent > 1 => at = parent,
+            _ => return false,
+        }
+    }
+    false
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// A cgroup (version 2) of our own below the one we are in, where the system lets us.
+fn make_cgroup() -> Option<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
+    let root = mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let path = fields.next()?;
+        (fields.next()? == "cgroup2").then(|| path.to_owned())
+    })?;
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let group = Path::new(&root).join(own).join(format!("cc-anywhere-{}", std::process::id()));
+    std::fs::create_dir(&group).ok()?;
+    Some(group)
+}

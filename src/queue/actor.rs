@@ -1,0 +1,130 @@
+//! The one owner of the store in its process.
+//!
+//! Commands gather while a commit is on its way to the disk, and the next commit takes all of
+//! them: with one sender each has its own, with a hundred they share. There is no timer: the
+//! disk sets the pace.
+
+use actix::prelude::*;
+use fail::fail_point;
+
+use super::hub::Hub;
+use super::messages::{
+    Append, Beat, Cancel, Check, Claim, Find, Finish, HolderDied, ListTasks, QueueError, ReadEvents, ReadStats,
+    ReadWorkers, Release, Renew, SetConcurrency, SetPaused, Submit, WorkerGone,
+};
+use super::reaper::{Expire, FindExpired, FindHolders};
+use super::store::{Change, Reader, Store, Waiting, Writer, asked};
+use crate::task::TaskId;
+
+/// So many messages wait before their senders do. More than all connections of the server
+/// have under way at once, so that a burst becomes one commit.
+pub const MAILBOX: usize = 1_024;
+
+/// Commands of one commit. More would keep the first of them waiting for the last.
+const BATCH: usize = 1_000;
+
+/// See the [module](self).
+pub struct QueueActor {
+    /// The connection that writes. Used by one commit at a time.
+    writer: Writer,
+    /// The connections that read.
+    reader: Reader,
+    /// Told after every commit.
+    hub: Hub,
+    /// Commands that came while a commit was under way, in order.
+    waiting: Vec<Box<dyn Waiting>>,
+    /// Whether a commit is under way.
+    committing: bool,
+}
+
+impl QueueActor {
+    /// The owner of this store.
+    #[must_use]
+    pub fn new(store: &Store, hub: Hub) -> Self {
+        let (writer, reader) = (store.writer.clone(), store.reader.clone());
+        Self { writer, reader, hub, waiting: Vec::new(), committing: false }
+    }
+
+    /// Adds a command to the next commit, and answers after it.
+    fn change<C: Change>(&mut self, change: C, ctx: &mut Context<Self>) -> ResponseFuture<Result<C::Answer, QueueError>> {
+        fail_point!("queue-command");
+        let (waiting, answer) = asked(change);
+        self.waiting.push(waiting);
+        self.commit_next(ctx);
+        Box::pin(async { answer.await.unwrap_or(Err(QueueError::Restarting)) })
+    }
+
+    fn commit_next(&mut self, ctx: &mut Context<Self>) {
+        if self.committing || self.waiting.is_empty() {
+            return;
+        }
+        self.committing = true;
+        let rest = self.waiting.split_off(self.waiting.len().min(BATCH));
+        let batch = std::mem::replace(&mut self.waiting, rest);
+        let writer = self.writer.clone();
+        let commit = async move {
+            fail_point!("queue-commit");
+            writer.commit(batch).await
+        };
+        ctx.spawn(commit.into_actor(self).map(|touched, this, ctx| this.committed(&touched, ctx)));
+    }
+
+    fn committed(&mut self, touched: &[TaskId], ctx: &mut Context<Self>) {
+        self.committing = false;
+        self.commit_next(ctx);
+        self.hub.changed(touched);
+    }
+}
+
+impl Actor for QueueActor {
+    type Context = Context<Self>;
+}
+
+impl Supervised for QueueActor {
+    /// What waited is dropped, and its senders are told; the store decides what is true.
+    fn restarting(&mut self, _: &mut Context<Self>) {
+        self.waiting = Vec::new();
+        self.committing = false;
+    }
+}
+
+macro_rules! changes {
+    ($($message:ty),* $(,)?) => {
+        $(impl Handler<$message> for QueueActor {
+            type Result = ResponseFuture<<$message as Message>::Result>;
+
+            fn handle(&mut self, message: $message, ctx: &mut Context<Self>) -> Self::Result {
+                self.change(message, ctx)
+            }
+        })*
+    };
+}
+
+changes!(
+    Submit, Claim, Renew, Append, Finish, Release, Cancel, HolderDied, Expire, Beat, WorkerGone, SetPaused,
+    SetConcurrency,
+);
+
+macro_rules! reads {
+    ($($message:ty => |$reader:ident, $asked:ident| $read:expr;)*) => {
+        $(impl Handler<$message> for QueueActor {
+            type Result = ResponseFuture<<$message as Message>::Result>;
+
+            fn handle(&mut self, $asked: $message, _: &mut Context<Self>) -> Self::Result {
+                let $reader = self.reader.clone();
+                Box::pin(async move { Ok($read.await?) })
+            }
+        })*
+    };
+}
+
+reads! {
+    Find => |reader, find| reader.task(find.0);
+    ListTasks => |reader, list| reader.tasks(&list);
+    ReadEvents => |reader, read| reader.events(read);
+    ReadStats => |reader, _read| reader.stats();
+    ReadWorkers => |reader, _read| reader.workers();
+    Check => |reader, check| reader.check(&check);
+    FindExpired => |reader, find| reader.expired(find.margin_ms);
+    FindHolders => |reader, _find| reader.holders();
+}

@@ -1,0 +1,116 @@
+//! Who wants to know what changed. Hints only: each follower reads the store for itself.
+//!
+//! A follower registers *before* it reads, so nothing falls between; a hint that is lost
+//! costs latency, since everybody also looks from time to time.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{broadcast, watch};
+
+use crate::task::TaskId;
+
+/// So many hints wait for a slow follower; after that it is told that it missed some, and
+/// reads the store, which it would have done anyway.
+const HINTS_AHEAD: usize = 64;
+
+/// News of one task.
+#[derive(Clone, Debug)]
+pub enum Live {
+    /// It has new events, or moved.
+    Changed,
+    /// Text of the model while it is written. Not stored.
+    Partial(Arc<str>),
+}
+
+/// The place where hints are left and picked up. Clones share it.
+#[derive(Clone)]
+pub struct Hub(Arc<Inner>);
+
+struct Inner {
+    /// Grows with every commit, ours or another process's.
+    commits: watch::Sender<u64>,
+    /// Only tasks that somebody follows.
+    tasks: Mutex<HashMap<TaskId, broadcast::Sender<Live>>>,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self(Arc::new(Inner { commits: watch::Sender::new(0), tasks: Mutex::default() }))
+    }
+}
+
+impl Hub {
+    /// Wakes at every commit, of this process or another.
+    #[must_use]
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.0.commits.subscribe()
+    }
+
+    /// News of one task, from now on.
+    #[must_use]
+    pub fn follow(&self, task: TaskId) -> Followed {
+        let mut tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let sender = tasks.entry(task).or_insert_with(|| broadcast::Sender::new(HINTS_AHEAD));
+        Followed { news: Some(sender.subscribe()), hub: self.clone(), task }
+    }
+
+    /// After a commit of ours.
+    pub fn changed(&self, tasks: &[TaskId]) {
+        for task in tasks {
+            self.tell(*task, &Live::Changed);
+        }
+        self.0.commits.send_modify(|commits| *commits += 1);
+    }
+
+    /// After a commit of another process: nobody knows of which task.
+    pub fn changed_elsewhere(&self) {
+        let tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        for sender in tasks.values() {
+            // An error means that the last follower just left.
+            drop(sender.send(Live::Changed));
+        }
+        drop(tasks);
+        self.0.commits.send_modify(|commits| *commits += 1);
+    }
+
+    /// Text of the model while it is written.
+    pub fn partial(&self, task: TaskId, text: &str) {
+        self.tell(task, &Live::Partial(text.into()));
+    }
+
+    fn tell(&self, task: TaskId, news: &Live) {
+        let tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = tasks.get(&task) {
+            // An error means that the last follower just left.
+            drop(sender.send(news.clone()));
+        }
+    }
+}
+
+/// News of one task. Dropping it unregisters.
+pub struct Followed {
+    news: Option<broadcast::Receiver<Live>>,
+    hub: Hub,
+    task: TaskId,
+}
+
+impl Followed {
+    /// Waits for the next hint. What was missed reads as `Changed`.
+    pub async fn next(&mut self) -> Live {
+        match &mut self.news {
+            Some(news) => news.recv().await.unwrap_or(Live::Changed),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.news = None;
+        let mut tasks = self.hub.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if tasks.get(&self.task).is_some_and(|sender| sender.receiver_count() == 0) {
+            tasks.remove(&self.task);
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! What [`QueueActor`](super::QueueActor) is asked. Commands are answered after their commit;
+//! reads run beside, on connections of their own.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use super::actor::QueueActor;
+use super::store::StoreError;
+use crate::process::Identity;
+use crate::task::{
+    Event, HolderId, LeaseKey, NewEvent, ReleaseReason, Report, Status, Task, TaskId, TaskSpec, Wall,
+};
+
+/// Why there is no answer. None of these means that the command was not carried out, but for
+/// a command that was never acknowledged nothing is promised either.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum QueueError {
+    /// The database refused.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// The queue restarted while the command waited.
+    #[error("the queue is restarting")]
+    Restarting,
+}
+
+/// The queue as others hold it: asks, and waits for the answer with a limit.
+#[derive(Clone)]
+pub struct Queue(pub Addr<QueueActor>);
+
+/// No command takes longer unless the disk or another process holds the database up.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+impl Queue {
+    /// Sends a message and waits for its answer.
+    ///
+    /// # Errors
+    /// The queue's, or [`QueueError::Restarting`] where it didn't answer.
+    pub async fn ask<M, T>(&self, message: M) -> Result<T, QueueError>
+    where
+        M: Message<Result = Result<T, QueueError>> + Send + 'static,
+        T: Send + 'static,
+        QueueActor: Handler<M>,
+    {
+        self.0.send(message).timeout(ANSWER_LIMIT).await.unwrap_or(Err(QueueError::Restarting))
+    }
+}
+
+macro_rules! answers {
+    ($($message:ty => $answer:ty;)*) => {
+        $(impl Message for $message {
+            type Result = Result<$answer, QueueError>;
+        })*
+    };
+}
+
+answers! {
+    Submit => Submitted;
+    Claim => Vec<Assignment>;
+    Renew => Renewed;
+    Append => Result<(), Stale>;
+    Finish => Result<Next, Stale>;
+    Release => Result<(), Stale>;
+    Cancel => Cancelled;
+    HolderDied => usize;
+    Beat => ();
+    WorkerGone => ();
+    SetPaused => ();
+    SetConcurrency => ();
+    Check => Checked;
+    Find => Option<Task>;
+    ListTasks => Page;
+    ReadEvents => EventPage;
+    ReadStats => Stats;
+    ReadWorkers => Vec<WorkerInfo>;
+}
+
+/// Stores a task. Answered when it is on disk.
+#[derive(Clone, Debug)]
+pub struct Submit {
+    /// The task.
+    pub task: NewTask,
+    /// The client's key for it and the fingerprint of its request.
+    pub idempotency: Option<(String, String)>,
+    /// Refuse where so many are pending.
+    pub max_pending: i64,
+}
+
+/// A task before it has an id.
+#[derive(Clone, Debug)]
+pub struct NewTask {
+    /// What the client asked for; validated.
+    pub spec: TaskSpec,
+    /// Where it works: a folder of the client's, or the folder below which it gets its own.
+    pub directory: Directory,
+    /// The task that it repeats.
+    pub retry_of: Option<TaskId>,
+}
+
+/// Where a task works.
+#[derive(Clone, Debug)]
+pub enum Directory {
+    /// In this folder.
+    Named(String),
+    /// In a folder of its own, below this one.
+    OwnBelow(String),
+}
+
+/// What became of a submit.
+#[derive(Debug)]
+pub enum Submitted {
+    /// Stored.
+    Created(Box<Task>),
+    /// The key was used for the same request before; this is its task.
+    Repeated(Box<Task>),
+    /// The key was used for another request.
+    KeyReused,
+    /// Too many are pending.
+    Full,
+}
+
+/// Takes pending tasks, at most `limit`, by priority, then age.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The life of the worker.
+    pub holder: HolderId,
+    /// Its name.
+    pub worker: String,
+    /// At most so many.
+    pub limit: u32,
+    /// How long the claim holds.
+    pub lease: Duration,
+}
+
+/// A task in hand.
+#[derive(Clone, Debug)]
+pub struct Assignment {
+    /// What every write about it must show.
+    pub key: LeaseKey,
+    /// The task, as it was claimed.
+    pub task: Task,
+}
+
+/// Moves the end of these leases; also tells what was lost.
+#[derive(Clone, Debug)]
+pub struct Renew {
+    /// The life of the worker.
+    pub holder: HolderId,
+    /// What it runs.
+    pub leases: Vec<LeaseKey>,
+    /// How long the leases hold from now.
+    pub lease: Duration,
+}
+
+/// What became of the leases.
+#[derive(Clone, Debug, Default)]
+pub struct Renewed {
+    /// Held by somebody else, or by nobody: end the processes, and forget the task.
+    pub lost: Vec<LeaseKey>,
+}
+
+/// Stores events of a running task.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// The right to it.
+    pub key: LeaseKey,
+    /// In order.
+    pub events: Vec<NewEvent>,
+    /// The session, once it is known.
+    pub session_id: Option<String>,
+}
+
+/// Ends an attempt.
+#[derive(Clone, Debug)]
+pub struct Finish {
+    /// The right to it.
+    pub key: LeaseKey,
+    /// How it ended.
+    pub report: Report,
+    /// What happened last.
+    pub events: Vec<NewEvent>,
+    /// Spreads the back-off, `0.0..1.0`.
+    pub chance: f64,
+}
+
+/// What comes after an attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// The task has ended.
+    Ended(Status),
+    /// Another attempt, not before this time.
+    Again(Option<Wall>),
+}
+
+/// Gives a task back; counts as nothing.
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// The right to it.
+    pub key: LeaseKey,
+    /// Why.
+    pub reason: ReleaseReason,
+    /// In words, for the log of the task.
+    pub detail: Option<String>,
+    /// Due again after this time.
+    pub delay: Duration,
+    /// The session, for the next attempt.
+    pub session_id: Option<String>,
+    /// What happened last.
+    pub events: Vec<NewEvent>,
+}
+
+/// The write came from a lease that is no more; nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stale;
+
+/// Calls a task off.
+#[derive(Clone, Copy, Debug)]
+pub struct Cancel(pub TaskId);
+
+/// What became of a cancel.
+#[derive(Debug)]
+pub enum Cancelled {
+    /// It is cancelled now.
+    Done(Box<Task>),
+    /// It had ended before; this is how.
+    Ended(Box<Task>),
+    /// There is no such task.
+    Unknown,
+}
+
+/// A worker is known to be dead, with all of its processes: its tasks run again.
+#[derive(Clone, Copy, Debug)]
+pub struct HolderDied(pub HolderId);
+
+/// A worker lives.
+#[derive(Clone, Debug)]
+pub struct Beat {
+    /// Its life.
+    pub holder: HolderId,
+    /// Its name.
+    pub name: String,
+    /// Tasks that it runs.
+    pub running: usize,
+    /// Tasks that it may run at a time.
+    pub concurrency: u32,
+}
+
+/// A worker has left, with nothing in hand.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerGone(pub HolderId);
+
+/// Holds claims back, or lets them go on.
+#[derive(Clone, Copy, Debug)]
+pub struct SetPaused(pub bool);
+
+/// Changes how many tasks each worker runs at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct SetConcurrency(pub u32);
+
+/// What a worker looks at when it was hinted, or from time to time.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// Its life.
+    pub holder: HolderId,
+    /// What it believes to run.
+    pub leases: Vec<LeaseKey>,
+}
+
+/// The answer to a [`Check`].
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    /// Not its own any more.
+    pub lost: Vec<LeaseKey>,
+    /// Its own, but it doesn't know of them: the answer to a claim was lost.
+    pub forgotten: Vec<LeaseKey>,
+    /// Whether there is something to claim.
+    pub work: bool,
+    /// Tasks at a time, where that was changed.
+    pub concurrency: Option<u32>,
+}
+
+/// Reads a task.
+#[derive(Clone, Copy, Debug)]
+pub struct Find(pub TaskId);
+
+/// Reads tasks, newest first.
+#[derive(Clone, Debug)]
+pub struct ListTasks {
+    /// Which.
+    pub filter: Filter,
+    /// At most so many.
+    pub limit: u64,
+    /// Leave out so many.
+    pub offset: u64,
+    /// Only what is older than this one.
+    pub before: Option<TaskId>,
+}
+
+/// Which tasks; all conditions together.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// In this status.
+    pub status: Option<Status>,
+    /// With this tag.
+    pub tag: Option<String>,
+    /// In this folder.
+    pub working_directory: Option<String>,
+}
+
+/// Some tasks.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Newest first.
+    pub tasks: Vec<Task>,
+    /// How many the filter has in all.
+    pub total: i64,
+}
+
+/// Reads events of a task, in order.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadEvents {
+    /// The task.
+    pub task: TaskId,
+    /// Only with a greater number.
+    pub after: i64,
+    /// At most so many.
+    pub limit: u64,
+}
+
+/// Some events, and where the task stood when they were read.
+#[derive(Clone, Debug)]
+pub struct EventPage {
+    /// In order.
+    pub events: Vec<Event>,
+    /// `None` where there is no such task. Read before the events: a terminal status means
+    /// that the last event is among them, or on a later page.
+    pub status: Option<Status>,
+}
+
+/// Reads the counts.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadStats;
+
+/// The counts; none of them is counted at the call.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stats {
+    /// In each status, in the order of [`Status::ALL`].
+    pub counts: [i64; 5],
+    /// Whether claims are held back.
+    pub paused: bool,
+    /// Tasks at a time in each worker, where it was changed while running.
+    pub concurrency: Option<u32>,
+    /// When the oldest pending task was stored.
+    pub oldest_pending: Option<Wall>,
+}
+
+impl Stats {
+    /// How many tasks are in this status.
+    #[must_use]
+    pub fn count(&self, status: Status) -> i64 {
+        Status::ALL.iter().position(|each| *each == status).map_or(0, |at| self.counts[at])
+    }
+}
+
+/// Reads the workers that have a row.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadWorkers;
+
+/// A worker, as it last said.
+#[derive(Clone, Debug)]
+pub struct WorkerInfo {
+    /// Its life.
+    pub holder: HolderId,
+    /// Its name.
+    pub name: String,
+    /// Its machine.
+    pub host: String,
+    /// Its process.
+    pub process: Identity,
+    /// When it began.
+    pub started_at: Wall,
+    /// When it last said that it lives.
+    pub beat_at: Wall,
+    /// Tasks that it runs.
+    pub running: i64,
+    /// Tasks that it may run at a time.
+    pub concurrency: i64,
+}

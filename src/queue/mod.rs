@@ -1,0 +1,29 @@
+//! The queue: every change of a task's state, and the store that it is kept in.
+//!
+//! *Owns* the database of this process: nothing else opens it, and SQL stands in `store` only.
+//! *Talks to* the database, and to nobody above; what changed is told through the [`Hub`],
+//! after the commit. *Promises* that an answer to a command means "on disk", that commands
+//! which wait are committed together, and that a command about a running task with an old
+//! epoch changes nothing. When [`QueueActor`] dies, its transaction is rolled back, senders
+//! whose command was not committed are told so, and it starts again on the same database.
+//!
+//! Decided against: a lock service or a leader. Between processes the lease in the database
+//! decides; hints make it fast.
+
+mod actor;
+mod hub;
+mod messages;
+mod notifier;
+mod reaper;
+mod store;
+
+pub use actor::{MAILBOX, QueueActor};
+pub use hub::{Followed, Hub, Live};
+pub use messages::{
+    Append, Assignment, Beat, Cancel, Cancelled, Check, Checked, Claim, Directory, EventPage, Filter, Find, Finish, HolderDied,
+    ListTasks, NewTask, Next, Page, Queue, QueueError, ReadEvents, ReadStats, ReadWorkers, Release, Renew, Renewed,
+    SetConcurrency, SetPaused, Stale, Stats, Submit, Submitted, WorkerGone, WorkerInfo,
+};
+pub use notifier::watch_other_processes;
+pub use reaper::reap_forever;
+pub use store::{Store, StoreError, Watcher};

@@ -1,0 +1,35 @@
+//! Notices the commits of other processes.
+//!
+//! SQLite has no notifications, but a connection can ask cheaply whether another one has
+//! written since: `PRAGMA data_version` reads a counter in shared memory.
+
+use std::time::Duration;
+
+use super::hub::Hub;
+use super::store::Watcher;
+
+/// The price of an event that comes from another process; asking takes some 20 µs.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// Tells the hub whenever another connection has written, for as long as the process lives.
+/// Our own commits are told twice; a hint more costs one look.
+pub async fn watch_other_processes(watcher: Watcher, hub: Hub) {
+    let mut look = tokio::time::interval(INTERVAL);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut seen = None;
+    loop {
+        look.tick().await;
+        match watcher.version().await {
+            Ok(version) => {
+                if seen.is_some_and(|seen| seen != version) {
+                    hub.changed_elsewhere();
+                }
+                seen = Some(version);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "can't see what other processes write");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}

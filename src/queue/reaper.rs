@@ -1,0 +1,81 @@
+//! Takes back what dead workers held. Runs beside every queue; any number may run at once.
+//!
+//! A reconciler: it looks, ends what is left of processes, and then says so to the queue.
+//! Where a worker is known to be dead (its process is gone, on this machine) that happens at
+//! once; elsewhere when its lease has ended and its shim has had time to end the tree.
+
+use std::time::Duration;
+
+use actix::Message;
+
+use super::QueueError;
+use super::messages::{HolderDied, Queue, ReadWorkers, WorkerGone};
+use crate::process::{self, Cookie};
+use crate::task::{HolderId, TaskId};
+
+/// How often it looks.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// A shim ends its tree from 0.8 of the lease on and is done within this time; after lease
+/// and margin a task may run again.
+const MARGIN_MS: i64 = 3_000;
+
+/// Takes one task back, if its lease ended more than `margin_ms` ago.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<bool, QueueError>")]
+pub struct Expire {
+    /// The task.
+    pub task: TaskId,
+    /// Milliseconds.
+    pub margin_ms: i64,
+}
+
+/// Reads which tasks could be taken back.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<Vec<TaskId>, QueueError>")]
+pub struct FindExpired {
+    /// Milliseconds.
+    pub margin_ms: i64,
+}
+
+/// Reads who holds tasks.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<Vec<HolderId>, QueueError>")]
+pub struct FindHolders;
+
+/// Looks from time to time, for as long as the process lives.
+pub async fn reap_forever(queue: Queue, me: HolderId) {
+    let mut look = tokio::time::interval(INTERVAL);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        if let Err(error) = reap(&queue, me).await {
+            tracing::warn!(%error, "could not look for tasks of dead workers");
+        }
+    }
+}
+
+async fn reap(queue: &Queue, me: HolderId) -> Result<(), QueueError> {
+    let workers = queue.ask(ReadWorkers).await?;
+    let dead = workers.iter().filter(|worker| worker.holder != me && worker.process.is_known_dead());
+    let holders = queue.ask(FindHolders).await?;
+    for worker in dead {
+        if !holders.contains(&worker.holder) {
+            queue.ask(WorkerGone(worker.holder)).await?;
+        } else if end_processes(Cookie::holder(worker.holder)).await {
+            let tasks = queue.ask(HolderDied(worker.holder)).await?;
+            tracing::warn!(workerId = worker.name, tasks, "took back the tasks of a worker that died");
+        }
+    }
+    for task in queue.ask(FindExpired { margin_ms: MARGIN_MS }).await? {
+        if end_processes(Cookie::task(task)).await && queue.ask(Expire { task, margin_ms: MARGIN_MS }).await? {
+            tracing::warn!(taskId = %task, "took back a task whose lease ran out");
+        }
+    }
+    Ok(())
+}
+
+/// Ends what is left on this machine. A task goes back only when that is certain.
+async fn end_processes(cookie: Cookie) -> bool {
+    let swept = tokio::task::spawn_blocking(move || process::sweep(&cookie)).await;
+    matches!(swept, Ok((_, true)))
+}

@@ -1,0 +1,103 @@
+//! Taking tasks, and keeping them.
+
+use std::collections::HashMap;
+
+use entity::task;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
+use serde_json::json;
+
+use super::row::{sql, task_of};
+use super::{Change, StoreError, Tx};
+use crate::queue::messages::{Assignment, Claim, Renew, Renewed};
+use crate::task::{EventKind, HolderId, LeaseKey, NewEvent, Status, TaskId};
+
+/// What became due is ready. Walks the index of what waits for a time, and no more.
+const READY: &str = "UPDATE tasks SET due_at = NULL WHERE status = 'pending' AND due_at <= ?1";
+
+/// Two workers never get one task: this is one statement, inside an immediate transaction.
+/// The status event takes the next number.
+const CLAIM: &str = "UPDATE tasks SET status = 'running', epoch = epoch + 1, attempt = attempt + 1,
+        holder = ?1, worker = ?2, lease_ms = ?3, lease_boot = ?4,
+        started_at = COALESCE(started_at, ?5), last_event = last_event + 1
+    WHERE id IN (SELECT id FROM tasks WHERE status = 'pending' AND due_at IS NULL
+        ORDER BY priority DESC, id LIMIT ?6)
+    RETURNING *";
+
+impl Change for Claim {
+    type Answer = Vec<Assignment>;
+
+    async fn run(&self, tx: &mut Tx) -> Result<Vec<Assignment>, StoreError> {
+        tx.flush().await?;
+        if is_paused(tx).await? {
+            return Ok(Vec::new());
+        }
+        tx.db.execute_raw(sql(READY, [tx.now.0.into()])).await?;
+        let lease = i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX);
+        let expires = tx.boot_now.plus_ms(lease);
+        let statement = sql(
+            CLAIM,
+            [
+                self.holder.into(),
+                self.worker.clone().into(),
+                expires.ms.into(),
+                expires.boot.into(),
+                tx.now.0.into(),
+                self.limit.into(),
+            ],
+        );
+        let mut rows = task::Entity::find().from_raw_sql(statement).all(&tx.db).await?;
+        // RETURNING has no order.
+        rows.sort_by_key(|row| (-row.priority, row.id));
+        rows.into_iter().map(|row| assignment(tx, row)).collect()
+    }
+}
+
+fn assignment(tx: &mut Tx, row: task::Model) -> Result<Assignment, StoreError> {
+    let event = json!({ "status": Status::Running, "attempt": row.attempt, "workerId": row.worker });
+    tx.add_events(row.id, row.last_event - 1, vec![NewEvent::new(EventKind::Status, &event)]);
+    let key = LeaseKey { task: row.id, epoch: row.epoch };
+    Ok(Assignment { key, task: task_of(row)? })
+}
+
+async fn is_paused(tx: &Tx) -> Result<bool, StoreError> {
+    let row = tx.db.query_one_raw(sql("SELECT paused FROM queue_state WHERE id = 1", [])).await?;
+    Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(false))
+}
+
+impl Change for Renew {
+    type Answer = Renewed;
+
+    async fn run(&self, tx: &mut Tx) -> Result<Renewed, StoreError> {
+        tx.flush().await?;
+        let held = held_by(tx, self.holder).await?;
+        let (kept, lost): (Vec<_>, Vec<_>) =
+            self.leases.iter().copied().partition(|key| held.get(&key.task) == Some(&key.epoch));
+        let lease = i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX);
+        let expires = tx.boot_now.plus_ms(lease);
+        if !kept.is_empty() {
+            use sea_orm::sea_query::Expr;
+            task::Entity::update_many()
+                .col_expr(task::Column::LeaseMs, Expr::value(expires.ms))
+                .col_expr(task::Column::LeaseBoot, Expr::value(expires.boot))
+                .filter(task::Column::Id.is_in(kept.iter().map(|key| key.task)))
+                .filter(task::Column::Holder.eq(self.holder))
+                .exec(&tx.db)
+                .await?;
+        }
+        Ok(Renewed { lost })
+    }
+}
+
+/// The tasks that this holder has, with their epochs.
+async fn held_by(tx: &Tx, holder: HolderId) -> Result<HashMap<TaskId, i64>, StoreError> {
+    let held: Vec<(TaskId, i64)> = task::Entity::find()
+        .select_only()
+        .column(task::Column::Id)
+        .column(task::Column::Epoch)
+        .filter(task::Column::Status.eq(Status::Running.name()))
+        .filter(task::Column::Holder.eq(holder))
+        .into_tuple()
+        .all(&tx.db)
+        .await?;
+    Ok(held.into_iter().collect())
+}

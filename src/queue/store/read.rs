@@ -1,0 +1,205 @@
+//! Everything that only reads.
+
+use std::collections::HashMap;
+
+use entity::{event, queue_state, task, worker};
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect,
+};
+
+use super::StoreError;
+use super::row::{event_of, sql, task_of};
+use crate::process::{boot_now, wall_now};
+use crate::queue::messages::{Check, Checked, EventPage, Filter, ListTasks, Page, ReadEvents, Stats, WorkerInfo};
+use crate::task::{HolderId, LeaseKey, Status, Task, TaskId, Wall};
+
+/// The connections that read. Clones share them.
+#[derive(Clone)]
+pub struct Reader(DatabaseConnection);
+
+/// A connection that only watches whether others have written.
+#[derive(Clone)]
+pub struct Watcher(DatabaseConnection);
+
+impl Watcher {
+    pub(super) const fn new(db: DatabaseConnection) -> Self {
+        Self(db)
+    }
+
+    /// A number that changes when another connection commits. Reads shared memory only.
+    pub async fn version(&self) -> Result<i64, StoreError> {
+        let row = self.0.query_one_raw(sql("PRAGMA data_version", [])).await?;
+        Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or_default())
+    }
+}
+
+/// Ready now, or due by now.
+const WORK: &str = "SELECT paused, concurrency,
+        EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND due_at IS NULL)
+        OR EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND due_at <= ?1)
+    FROM queue_state";
+
+impl Reader {
+    pub(super) const fn new(db: DatabaseConnection) -> Self {
+        Self(db)
+    }
+
+    /// One task.
+    pub async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
+        task::Entity::find_by_id(id).one(&self.0).await?.map(task_of).transpose()
+    }
+
+    /// Tasks, newest first.
+    pub async fn tasks(&self, list: &ListTasks) -> Result<Page, StoreError> {
+        let total = self.total(&list.filter).await?;
+        let mut query = task::Entity::find().filter(condition(&list.filter));
+        if let Some(before) = list.before {
+            query = query.filter(task::Column::Id.lt(before));
+        }
+        let rows =
+            query.order_by_desc(task::Column::Id).offset(list.offset).limit(list.limit).all(&self.0).await?;
+        Ok(Page { tasks: rows.into_iter().map(task_of).collect::<Result<_, _>>()?, total })
+    }
+
+    /// How many tasks the filter has; without one, or with a status alone, nothing is counted.
+    async fn total(&self, filter: &Filter) -> Result<i64, StoreError> {
+        if filter.tag.is_none() && filter.working_directory.is_none() {
+            let counts = self.counts().await?;
+            let which = |status: &Status| filter.status.is_none_or(|wanted| wanted == *status);
+            return Ok(Status::ALL.iter().zip(counts).filter(|(status, _)| which(status)).map(|(_, n)| n).sum());
+        }
+        let total = task::Entity::find().filter(condition(filter)).count(&self.0).await?;
+        Ok(i64::try_from(total).unwrap_or(i64::MAX))
+    }
+
+    /// Events of a task, in order.
+    pub async fn events(&self, read: ReadEvents) -> Result<EventPage, StoreError> {
+        let status: Option<String> = task::Entity::find_by_id(read.task)
+            .select_only()
+            .column(task::Column::Status)
+            .into_tuple()
+            .one(&self.0)
+            .await?;
+        let rows = event::Entity::find()
+            .filter(event::Column::TaskId.eq(read.task))
+            .filter(event::Column::Seq.gt(read.after))
+            .order_by_asc(event::Column::Seq)
+            .limit(read.limit)
+            .all(&self.0)
+            .await?;
+        let status = status.as_deref().and_then(Status::from_name);
+        Ok(EventPage { events: rows.into_iter().map(event_of).collect(), status })
+    }
+
+    /// The counts, kept by the database's triggers.
+    pub async fn stats(&self) -> Result<Stats, StoreError> {
+        let state = queue_state::Entity::find().one(&self.0).await?;
+        let oldest = "SELECT MIN(created_at) FROM tasks WHERE status = 'pending'";
+        let oldest = self.0.query_one_raw(sql(oldest, [])).await?;
+        let oldest: Option<i64> = oldest.map(|row| row.try_get_by_index(0)).transpose()?.flatten();
+        Ok(Stats {
+            counts: self.counts().await?,
+            paused: state.as_ref().is_some_and(|state| state.paused),
+            concurrency: state.and_then(|state| state.concurrency).and_then(|n| u32::try_from(n).ok()),
+            oldest_pending: oldest.map(Wall),
+        })
+    }
+
+    async fn counts(&self) -> Result<[i64; 5], StoreError> {
+        let rows = self.0.query_all_raw(sql("SELECT status, count FROM task_counts", [])).await?;
+        let mut counts = HashMap::new();
+        for row in rows {
+            counts.insert(row.try_get_by_index::<String>(0)?, row.try_get_by_index::<i64>(1)?);
+        }
+        Ok(Status::ALL.map(|status| counts.get(status.name()).copied().unwrap_or(0)))
+    }
+
+    /// What a worker wants to know when it looks.
+    pub async fn check(&self, check: &Check) -> Result<Checked, StoreError> {
+        let held: Vec<(TaskId, i64)> = task::Entity::find()
+            .select_only()
+            .column(task::Column::Id)
+            .column(task::Column::Epoch)
+            .filter(task::Column::Status.eq(Status::Running.name()))
+            .filter(task::Column::Holder.eq(check.holder))
+            .into_tuple()
+            .all(&self.0)
+            .await?;
+        let held: Vec<LeaseKey> = held.into_iter().map(|(task, epoch)| LeaseKey { task, epoch }).collect();
+        let row = self.0.query_one_raw(sql(WORK, [wall_now().0.into()])).await?;
+        let Some(row) = row else { return Ok(Checked::default()) };
+        let (paused, concurrency): (bool, Option<i32>) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+        Ok(Checked {
+            lost: check.leases.iter().copied().filter(|key| !held.contains(key)).collect(),
+            forgotten: held.into_iter().filter(|key| !check.leases.contains(key)).collect(),
+            work: !paused && row.try_get_by_index::<bool>(2)?,
+            concurrency: concurrency.and_then(|n| u32::try_from(n).ok()),
+        })
+    }
+
+    /// The workers that have a row.
+    pub async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {
+        let rows = worker::Entity::find().order_by_asc(worker::Column::Name).all(&self.0).await?;
+        Ok(rows.into_iter().filter_map(worker_of).collect())
+    }
+
+    /// Who holds tasks.
+    pub async fn holders(&self) -> Result<Vec<HolderId>, StoreError> {
+        let holders: Vec<Option<HolderId>> = task::Entity::find()
+            .select_only()
+            .column(task::Column::Holder)
+            .distinct()
+            .filter(task::Column::Status.eq(Status::Running.name()))
+            .into_tuple()
+            .all(&self.0)
+            .await?;
+        Ok(holders.into_iter().flatten().collect())
+    }
+
+    /// Running tasks whose lease ended more than `margin_ms` ago.
+    pub async fn expired(&self, margin_ms: i64) -> Result<Vec<TaskId>, StoreError> {
+        let now = boot_now();
+        let past = Condition::any()
+            .add(task::Column::LeaseBoot.ne(now.boot))
+            .add(task::Column::LeaseMs.lt(now.ms - margin_ms));
+        Ok(task::Entity::find()
+            .select_only()
+            .column(task::Column::Id)
+            .filter(task::Column::Status.eq(Status::Running.name()))
+            .filter(past)
+            .into_tuple()
+            .all(&self.0)
+            .await?)
+    }
+}
+
+fn condition(filter: &Filter) -> Condition {
+    let tagged = |tag: &str| {
+        let tags = Query::select()
+            .column("task_id")
+            .from("task_tags")
+            .and_where(Expr::col("tag").eq(tag))
+            .to_owned();
+        task::Column::Id.in_subquery(tags)
+    };
+    Condition::all()
+        .add_option(filter.status.map(|status| task::Column::Status.eq(status.name())))
+        .add_option(filter.tag.as_deref().map(tagged))
+        .add_option(filter.working_directory.as_ref().map(|folder| task::Column::WorkingDirectory.eq(folder)))
+}
+
+/// `None` for a row that a newer version wrote in another form: it is not ours to judge.
+fn worker_of(row: worker::Model) -> Option<WorkerInfo> {
+    Some(WorkerInfo {
+        holder: row.holder,
+        name: row.name,
+        host: row.host,
+        process: serde_json::from_str(&row.process).ok()?,
+        started_at: Wall(row.started_at),
+        beat_at: Wall(row.beat_at),
+        running: row.running,
+        concurrency: row.concurrency,
+    })
+}

@@ -1,0 +1,237 @@
+//! Everything that moves one task: read the row, let the domain decide, write it back.
+//!
+//! The transaction is immediate, so nobody else writes between the two; the statement repeats
+//! the epoch all the same.
+
+use entity::task;
+use sea_orm::ActiveValue::Set;
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use serde_json::{Value, json};
+
+use super::row::{columns_of, record_of, task_of};
+use super::{Change, StoreError, Tx};
+use crate::queue::messages::{Append, Cancel, Cancelled, Finish, HolderDied, Next, Release, Stale};
+use crate::queue::reaper::Expire;
+use crate::task::{
+    Command, EventKind, Failure, LeaseKey, NewEvent, Outcome, Record, Refusal, Report, State, Status, TaskError,
+    TaskId,
+};
+
+/// A task that a command has moved, before it is written back.
+struct Moved {
+    row: task::Model,
+    record: Record,
+    columns: task::ActiveModel,
+}
+
+impl Moved {
+    /// Applies the command. `Ok(Err(_))` means that the domain refused, and nothing changed.
+    fn by(row: task::Model, command: Command, tx: &Tx, chance: f64) -> Result<Result<Self, Refusal>, StoreError> {
+        let mut record = record_of(&row)?;
+        if let Err(refusal) = record.apply(command, tx.now, chance) {
+            return Ok(Err(refusal));
+        }
+        let columns = columns_of(row.id, &record);
+        Ok(Ok(Self { row, record, columns }))
+    }
+
+    /// Writes it with a status event behind `events`. Returns where the task stands now.
+    async fn write(mut self, tx: &mut Tx, mut events: Vec<NewEvent>, reason: Option<String>) -> Result<State, StoreError> {
+        let status = self.record.state.status();
+        if let State::Failed(failure) = &self.record.state {
+            self.columns = with_error(self.columns, Some(failure));
+        }
+        events.push(status_event(&self.record, error_of(&self.columns), reason));
+        self.columns.last_event = Set(tx.add_events(self.row.id, self.row.last_event, events));
+        if status.is_terminal() {
+            self.columns.completed_at = Set(Some(tx.now.0));
+        }
+        let written = task::Entity::update_many()
+            .set(self.columns)
+            .filter(task::Column::Id.eq(self.row.id))
+            .filter(task::Column::Epoch.eq(self.row.epoch))
+            .exec(&tx.db)
+            .await?;
+        if written.rows_affected == 1 {
+            Ok(self.record.state)
+        } else {
+            Err(StoreError::Row { task: self.row.id, what: "it changed inside our transaction".to_owned() })
+        }
+    }
+}
+
+fn status_event(record: &Record, error: Option<Value>, reason: Option<String>) -> NewEvent {
+    let mut data = json!({ "status": record.state.status(), "attempt": record.attempt });
+    if let State::Pending { due: Some(due) } = record.state {
+        data["dueAt"] = json!(due);
+    }
+    if let Some(error) = error {
+        data["error"] = error;
+    }
+    if let Some(reason) = reason {
+        data["reason"] = json!(reason);
+    }
+    NewEvent::new(EventKind::Status, &data)
+}
+
+fn with_error(columns: task::ActiveModel, failure: Option<&Failure>) -> task::ActiveModel {
+    let error = failure.map(TaskError::from);
+    task::ActiveModel {
+        error_class: Set(error.as_ref().map(|error| error.class.clone())),
+        error_code: Set(error.as_ref().map(|error| error.code.clone())),
+        error_message: Set(error.map(|error| error.message)),
+        ..columns
+    }
+}
+
+fn error_of(columns: &task::ActiveModel) -> Option<Value> {
+    let text = |value: &sea_orm::ActiveValue<Option<String>>| value.try_as_ref().cloned().flatten();
+    let code = text(&columns.error_code)?;
+    Some(json!({ "code": code, "message": text(&columns.error_message), "class": text(&columns.error_class) }))
+}
+
+async fn find(tx: &mut Tx, id: TaskId) -> Result<Option<task::Model>, StoreError> {
+    tx.flush().await?;
+    Ok(task::Entity::find_by_id(id).one(&tx.db).await?)
+}
+
+/// The row, if this lease still holds it.
+async fn held(tx: &mut Tx, key: LeaseKey) -> Result<Option<task::Model>, StoreError> {
+    let row = find(tx, key.task).await?;
+    Ok(row.filter(|row| row.epoch == key.epoch && row.status == Status::Running.name()))
+}
+
+impl Change for Append {
+    type Answer = Result<(), Stale>;
+
+    async fn run(&self, tx: &mut Tx) -> Result<Self::Answer, StoreError> {
+        let Some(row) = held(tx, self.key).await? else { return Ok(Err(Stale)) };
+        let last = tx.add_events(row.id, row.last_event, self.events.clone());
+        let mut columns = task::ActiveModel { last_event: Set(last), ..Default::default() };
+        if let Some(session) = &self.session_id {
+            columns.session_id = Set(Some(session.clone()));
+        }
+        task::Entity::update_many().set(columns).filter(task::Column::Id.eq(row.id)).exec(&tx.db).await?;
+        Ok(Ok(()))
+    }
+}
+
+impl Change for Finish {
+    type Answer = Result<Next, Stale>;
+
+    async fn run(&self, tx: &mut Tx) -> Result<Self::Answer, StoreError> {
+        let Some(row) = find(tx, self.key.task).await? else { return Ok(Err(Stale)) };
+        let command = Command::Finish { epoch: self.key.epoch, outcome: self.report.outcome.clone() };
+        let Ok(mut moved) = Moved::by(row, command, tx, self.chance)? else { return Ok(Err(Stale)) };
+        moved.columns = with_report(moved.columns, &self.report, moved.row.cost_usd);
+        Ok(Ok(match moved.write(tx, self.events.clone(), None).await? {
+            State::Pending { due } => Next::Again(due),
+            state => Next::Ended(state.status()),
+        }))
+    }
+}
+
+/// What the attempt left. Costs add up over the attempts; a failure is kept while the task
+/// waits for its next attempt, so that a client sees why.
+fn with_report(columns: task::ActiveModel, report: &Report, spent: Option<f64>) -> task::ActiveModel {
+    let json = |value: &Option<Value>| value.as_ref().map(ToString::to_string);
+    let failure = match &report.outcome {
+        Outcome::Completed => None,
+        Outcome::Failed(failure) => Some(failure),
+    };
+    let cost = match (spent, report.cost_usd) {
+        (None, None) => None,
+        (spent, cost) => Some(spent.unwrap_or(0.0) + cost.unwrap_or(0.0)),
+    };
+    let mut columns = with_error(columns, failure);
+    if report.session_id.is_some() {
+        columns.session_id = Set(report.session_id.clone());
+    }
+    task::ActiveModel {
+        result: Set(report.result.clone()),
+        structured_output: Set(json(&report.structured_output)),
+        cost_usd: Set(cost),
+        usage: Set(json(&report.usage)),
+        num_turns: Set(report.num_turns),
+        duration_ms: Set(Some(report.duration_ms)),
+        permission_denials: Set(json(&report.permission_denials)),
+        ..columns
+    }
+}
+
+impl Change for Release {
+    type Answer = Result<(), Stale>;
+
+    async fn run(&self, tx: &mut Tx) -> Result<Self::Answer, StoreError> {
+        let Some(row) = find(tx, self.key.task).await? else { return Ok(Err(Stale)) };
+        let delay_ms = i64::try_from(self.delay.as_millis()).unwrap_or(i64::MAX);
+        let command = Command::Release { epoch: self.key.epoch, delay_ms };
+        let Ok(mut moved) = Moved::by(row, command, tx, 0.0)? else { return Ok(Err(Stale)) };
+        if self.session_id.is_some() {
+            moved.columns.session_id = Set(self.session_id.clone());
+        }
+        let reason = match &self.detail {
+            Some(detail) => format!("{}: {detail}", self.reason.name()),
+            None => self.reason.name().to_owned(),
+        };
+        moved.write(tx, self.events.clone(), Some(reason)).await?;
+        Ok(Ok(()))
+    }
+}
+
+impl Change for Cancel {
+    type Answer = Cancelled;
+
+    async fn run(&self, tx: &mut Tx) -> Result<Cancelled, StoreError> {
+        let Some(row) = find(tx, self.0).await? else { return Ok(Cancelled::Unknown) };
+        let unchanged = row.clone();
+        let Ok(moved) = Moved::by(row, Command::Cancel, tx, 0.0)? else {
+            return Ok(Cancelled::Ended(Box::new(task_of(unchanged)?)));
+        };
+        moved.write(tx, Vec::new(), None).await?;
+        match find(tx, self.0).await? {
+            Some(row) => Ok(Cancelled::Done(Box::new(task_of(row)?))),
+            None => Ok(Cancelled::Unknown),
+        }
+    }
+}
+
+impl Change for HolderDied {
+    type Answer = usize;
+
+    async fn run(&self, tx: &mut Tx) -> Result<usize, StoreError> {
+        tx.flush().await?;
+        let rows = task::Entity::find()
+            .filter(task::Column::Status.eq(Status::Running.name()))
+            .filter(task::Column::Holder.eq(self.0))
+            .all(&tx.db)
+            .await?;
+        let mut freed = 0;
+        for row in rows {
+            let moved = Moved::by(row, Command::HolderDied(self.0), tx, spread())?;
+            if let Ok(moved) = moved {
+                moved.write(tx, Vec::new(), Some("the worker died".to_owned())).await?;
+                freed += 1;
+            }
+        }
+        super::workers::forget(tx, self.0).await?;
+        Ok(freed)
+    }
+}
+
+impl Change for Expire {
+    type Answer = bool;
+
+    async fn run(&self, tx: &mut Tx) -> Result<bool, StoreError> {
+        let Some(row) = find(tx, self.task).await? else { return Ok(false) };
+        let now = tx.boot_now.plus_ms(-self.margin_ms);
+        let Ok(moved) = Moved::by(row, Command::Expire { now }, tx, spread())? else { return Ok(false) };
+        moved.write(tx, Vec::new(), Some("the worker's lease ran out".to_owned())).await?;
+        Ok(true)
+    }
+}
+
+/// A chance in `0.0..1.0`, to spread back-offs.
+fn spread() -> f64 {
+    crate::process::chance()
+}

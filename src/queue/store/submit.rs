@@ -1,0 +1,106 @@
+//! A new task.
+
+use entity::{idempotency_key, task};
+use sea_orm::ActiveValue::Set;
+use sea_orm::{ConnectionTrait, EntityTrait};
+use serde_json::json;
+
+use super::row::{sql, task_of};
+use super::{Change, StoreError, Tx};
+use crate::queue::messages::{Directory, Submit, Submitted};
+use crate::task::{EventKind, NewEvent, Status, TaskId};
+
+impl Change for Submit {
+    type Answer = Submitted;
+
+    async fn run(&self, tx: &mut Tx) -> Result<Submitted, StoreError> {
+        if let Some((key, fingerprint)) = &self.idempotency {
+            tx.flush().await?;
+            let known = idempotency_key::Entity::find_by_id(key.clone()).one(&tx.db).await?;
+            if let Some(known) = known {
+                if known.fingerprint != *fingerprint {
+                    return Ok(Submitted::KeyReused);
+                }
+                if let Some(row) = task::Entity::find_by_id(known.task_id).one(&tx.db).await? {
+                    return Ok(Submitted::Repeated(Box::new(task_of(row)?)));
+                }
+            }
+        }
+        let pending = pending(tx).await?;
+        if pending >= self.max_pending {
+            return Ok(Submitted::Full);
+        }
+        tx.pending = Some(pending + 1);
+        let row = self.new_row(tx);
+        if let Some((key, fingerprint)) = &self.idempotency {
+            remember(tx, key, fingerprint, row.id).await?;
+        }
+        tx.insert(row.clone(), self.task.spec.tags.clone());
+        Ok(Submitted::Created(Box::new(task_of(row)?)))
+    }
+}
+
+impl Submit {
+    fn new_row(&self, tx: &mut Tx) -> task::Model {
+        let id = TaskId::now_v7();
+        let spec = &self.task.spec;
+        let due = spec.run_at.filter(|at| *at > tx.now);
+        let event = NewEvent::new(EventKind::Status, &json!({ "status": Status::Pending }));
+        task::Model {
+            id,
+            status: Status::Pending.name().to_owned(),
+            spec: serde_json::to_string(spec).unwrap_or_default(),
+            priority: spec.priority,
+            created_at: tx.now.0,
+            due_at: due.map(|due| due.0),
+            started_at: None,
+            completed_at: None,
+            attempt: 0,
+            ended: 0,
+            crashes: 0,
+            max_attempts: spec.options.attempts(),
+            epoch: 0,
+            holder: None,
+            lease_ms: None,
+            lease_boot: None,
+            worker: None,
+            working_directory: Some(match &self.task.directory {
+                Directory::Named(folder) => folder.clone(),
+                Directory::OwnBelow(folder) => format!("{folder}/{id}"),
+            }),
+            retry_of: self.task.retry_of,
+            last_event: tx.add_events(id, 0, vec![event]),
+            session_id: None,
+            result: None,
+            structured_output: None,
+            error_class: None,
+            error_code: None,
+            error_message: None,
+            cost_usd: None,
+            usage: None,
+            num_turns: None,
+            duration_ms: None,
+            permission_denials: None,
+        }
+    }
+}
+
+/// Pending tasks, with those that this transaction has added.
+async fn pending(tx: &mut Tx) -> Result<i64, StoreError> {
+    if let Some(pending) = tx.pending {
+        return Ok(pending);
+    }
+    let row = tx.db.query_one_raw(sql("SELECT count FROM task_counts WHERE status = 'pending'", [])).await?;
+    Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(0))
+}
+
+async fn remember(tx: &Tx, key: &str, fingerprint: &str, task: TaskId) -> Result<(), StoreError> {
+    let row = idempotency_key::ActiveModel {
+        key: Set(key.to_owned()),
+        fingerprint: Set(fingerprint.to_owned()),
+        task_id: Set(task),
+        created_at: Set(tx.now.0),
+    };
+    idempotency_key::Entity::insert(row).exec_without_returning(&tx.db).await?;
+    Ok(())
+}

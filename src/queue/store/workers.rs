@@ -1,0 +1,67 @@
+//! The workers' rows, and what an operator says about the queue.
+
+use entity::worker;
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{ConnectionTrait, EntityTrait};
+
+use super::row::sql;
+use super::{Change, StoreError, Tx};
+use crate::process::{Identity, host_name};
+use crate::queue::messages::{Beat, SetConcurrency, SetPaused, WorkerGone};
+use crate::task::HolderId;
+
+impl Change for Beat {
+    type Answer = ();
+
+    async fn run(&self, tx: &mut Tx) -> Result<(), StoreError> {
+        let row = worker::ActiveModel {
+            holder: Set(self.holder),
+            name: Set(self.name.clone()),
+            host: Set(host_name()),
+            process: Set(serde_json::to_string(&Identity::current()).unwrap_or_default()),
+            started_at: Set(tx.now.0),
+            beat_at: Set(tx.now.0),
+            running: Set(i64::try_from(self.running).unwrap_or(i64::MAX)),
+            concurrency: Set(self.concurrency.into()),
+        };
+        let moves = [worker::Column::BeatAt, worker::Column::Running, worker::Column::Concurrency];
+        worker::Entity::insert(row)
+            .on_conflict(OnConflict::column(worker::Column::Holder).update_columns(moves).to_owned())
+            .exec_without_returning(&tx.db)
+            .await?;
+        Ok(())
+    }
+}
+
+impl Change for WorkerGone {
+    type Answer = ();
+
+    async fn run(&self, tx: &mut Tx) -> Result<(), StoreError> {
+        forget(tx, self.0).await
+    }
+}
+
+/// Removes the row of a worker that lives no more.
+pub async fn forget(tx: &Tx, holder: HolderId) -> Result<(), StoreError> {
+    worker::Entity::delete_by_id(holder).exec(&tx.db).await?;
+    Ok(())
+}
+
+impl Change for SetPaused {
+    type Answer = ();
+
+    async fn run(&self, tx: &mut Tx) -> Result<(), StoreError> {
+        tx.db.execute_raw(sql("UPDATE queue_state SET paused = ?1", [self.0.into()])).await?;
+        Ok(())
+    }
+}
+
+impl Change for SetConcurrency {
+    type Answer = ();
+
+    async fn run(&self, tx: &mut Tx) -> Result<(), StoreError> {
+        tx.db.execute_raw(sql("UPDATE queue_state SET concurrency = ?1", [self.0.into()])).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,517 @@
+//! Keeps the wanted number of worker processes alive.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use subtle::ConstantTimeEq;
+use tokio::process::Child;
+use tokio::sync::{mpsc, oneshot};
+
+use super::record::{Record, Records};
+use super::worker_process::{Life, WorkerProcess, WorkerView};
+use crate::ipc::{PROTOCOL_VERSION, ToSupervisor, ToWorker};
+use crate::process::{self, Cookie, Identity, Launch, wall_now};
+use crate::queue::{HolderDied, Hub, Queue};
+use crate::supervise::{Decision, RestartPolicy};
+use crate::task::HolderId;
+
+/// Beats of many workers come at once; their senders may wait.
+pub const MAILBOX: usize = 256;
+/// How often silence is looked for.
+const LOOK: Duration = Duration::from_millis(200);
+/// A worker that was just started opens the database before it says hello.
+const START_LIMIT: Duration = Duration::from_secs(15);
+/// After a drain's limit a worker has so long to end its runs and go.
+const AFTER_DRAIN: Duration = Duration::from_secs(10);
+/// Before the store is told again that a worker died.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What the supervisor is started with.
+#[derive(Clone, Debug)]
+pub struct SupervisorSettings {
+    /// How many workers there are to be.
+    pub count: u32,
+    /// A worker that is silent for so long is replaced.
+    pub heartbeat_limit: Duration,
+    /// How long a worker that is to go may finish what it runs.
+    pub drain_limit: Duration,
+    /// How often a worker may restart.
+    pub policy: RestartPolicy,
+    /// Our own program.
+    pub program: PathBuf,
+    /// The environment of the workers.
+    pub environment: Vec<(String, String)>,
+    /// The socket that they connect to.
+    pub socket: PathBuf,
+}
+
+/// See the [module](self).
+pub struct SupervisorActor {
+    /// What it was started with.
+    settings: SupervisorSettings,
+    /// The workers by name; kept over a restart of the actor, since the processes are.
+    workers: BTreeMap<String, WorkerProcess>,
+    /// The files for the next supervisor.
+    records: Records,
+    /// Told of deaths.
+    queue: Queue,
+    /// Gets what the workers say of their tasks.
+    hub: Hub,
+    /// Whether everything is coming to its end: nothing is started any more.
+    shutting_down: bool,
+    /// When it began, for the policies.
+    began: Instant,
+}
+
+/// Why a worker was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFailed {
+    /// There is one of that name.
+    #[error("there is a worker of that name")]
+    NameTaken,
+    /// The server stops.
+    #[error("the server is stopping")]
+    ShuttingDown,
+    /// The system refused.
+    #[error("the process could not be started: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Asks for all workers.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Vec<WorkerView>")]
+pub struct List;
+
+/// Starts one more worker.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<WorkerView, StartFailed>")]
+pub struct StartWorker {
+    /// Its name; the first free one where `None`.
+    pub name: Option<String>,
+}
+
+/// Drains a worker, then ends it for good. Answered when it is gone; `false` where there is
+/// none of that name.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "bool")]
+pub struct StopWorker {
+    /// Its name.
+    pub name: String,
+}
+
+/// Drains all workers. Answered when all are gone.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Shutdown {
+    /// How long they may finish what they run.
+    pub limit: Duration,
+}
+
+/// Tells all workers to give everything back and go.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct ShutdownNow;
+
+/// A worker has connected and shown a token. Answered whether it is welcome.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub(super) struct LinkUp {
+    pub name: String,
+    pub holder: HolderId,
+    pub token: String,
+    pub version: u32,
+    pub link: mpsc::Sender<ToWorker>,
+}
+
+/// A worker's link is gone.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct LinkDown {
+    pub name: String,
+    pub holder: HolderId,
+}
+
+/// A worker has said something.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Heard {
+    pub name: String,
+    pub holder: HolderId,
+    pub frame: ToSupervisor,
+}
+
+/// A worker's process has ended, its tree was ended, and the queue knows.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Ended {
+    name: String,
+    holder: HolderId,
+}
+
+impl SupervisorActor {
+    /// A supervisor that takes over what an earlier one left.
+    #[must_use]
+    pub fn new(settings: SupervisorSettings, records: Records, queue: Queue, hub: Hub) -> Self {
+        let workers = BTreeMap::new();
+        Self { settings, workers, records, queue, hub, shutting_down: false, began: Instant::now() }
+    }
+
+    /// Takes over the workers that live, and sees to the ends of those that don't.
+    fn adopt(&mut self, ctx: &mut Context<Self>) {
+        for record in self.records.load() {
+            let name = record.name.clone();
+            tracing::info!(workerId = name, pid = record.process.pid, "Found a worker of an earlier server");
+            self.watch(&record, None, ctx);
+            self.workers.insert(name, WorkerProcess::alive(record));
+        }
+    }
+
+    /// Starts workers until there are as many as wanted.
+    fn fill(&mut self, ctx: &mut Context<Self>) {
+        while self.workers.len() < usize::try_from(self.settings.count).unwrap_or(usize::MAX) {
+            let name = self.free_name();
+            if let Err(error) = self.start(name, 0, ctx) {
+                tracing::error!(%error, "Could not start a worker");
+                ctx.run_later(self.settings.policy.max_delay, Self::fill);
+                return;
+            }
+        }
+    }
+
+    fn free_name(&self) -> String {
+        let mut names = (0..).map(|number| format!("worker-{number}"));
+        names.find(|name| !self.workers.contains_key(name)).unwrap_or_default()
+    }
+
+    fn start(&mut self, name: String, restart_count: u32, ctx: &mut Context<Self>) -> io::Result<()> {
+        let holder = HolderId::new_v4();
+        let token = process::secret()?;
+        let child = process::spawn_worker(&self.launch(&name, holder, &token))?;
+        let pid = child.id().unwrap_or_default();
+        // Gone already: what watches it finds that out.
+        let process = Identity::of(pid).unwrap_or(Identity { pid, start: 0, ..Identity::current() });
+        let record = Record { name: name.clone(), holder, token, process, started_at: wall_now(), restart_count };
+        if let Err(error) = self.records.save(&record) {
+            tracing::warn!(workerId = name, %error, "A next server will not find this worker");
+        }
+        tracing::info!(workerId = name, pid, "Worker started");
+        self.watch(&record, Some(child), ctx);
+        match self.workers.get_mut(&name) {
+            Some(worker) => {
+                worker.record = record;
+                worker.life = Life::Alive { heard: Instant::now(), greeted: false, link: None };
+            }
+            None => drop(self.workers.insert(name, WorkerProcess::alive(record))),
+        }
+        Ok(())
+    }
+
+    fn launch(&self, name: &str, holder: HolderId, token: &str) -> Launch {
+        let mut env = self.settings.environment.clone();
+        env.push((crate::config::LINK_TOKEN.to_owned(), token.to_owned()));
+        let cookie = Cookie::holder(holder);
+        let (cookie_name, value) = cookie.variable();
+        env.push((cookie_name.to_owned(), value.to_owned()));
+        let args = [
+            "worker".to_owned(),
+            format!("--worker-id={name}"),
+            format!("--holder={holder}"),
+            format!("--link={}", self.settings.socket.display()),
+        ];
+        let args = args.into_iter().map(Into::into).collect();
+        Launch { program: self.settings.program.clone(), args, env, directory: None }
+    }
+
+    /// Waits for the end of the process, ends what is left of its tree, tells the queue, and
+    /// then this actor.
+    fn watch(&self, record: &Record, child: Option<Child>, ctx: &mut Context<Self>) {
+        let (name, holder, identity) = (record.name.clone(), record.holder, record.process.clone());
+        let (queue, me) = (self.queue.clone(), ctx.address());
+        actix::spawn(async move {
+            match child {
+                Some(mut child) => {
+                    let status = child.wait().await.map(process::exit_of);
+                    tracing::info!(workerId = name, ?status, "Worker ended");
+                }
+                // Not our child. Its number may be somebody else's by now.
+                None if !identity.is_known_dead() => process::ended(identity.pid).await,
+                None => {}
+            }
+            bury(&queue, &name, holder).await;
+            drop(me.send(Ended { name, holder }).await);
+        });
+    }
+
+    fn look(&mut self, _: &mut Context<Self>) {
+        for (name, worker) in &self.workers {
+            if worker.is_silent(self.settings.heartbeat_limit, START_LIMIT) {
+                tracing::warn!(workerId = name, pid = worker.record.process.pid, "Worker is silent, ending it");
+                process::kill(worker.record.process.pid);
+            }
+        }
+    }
+
+    /// Begins the end of a worker; `gone` is told when it is over.
+    fn leave(&mut self, name: &str, limit: Duration, gone: oneshot::Sender<()>, ctx: &mut Context<Self>) {
+        let Some(worker) = self.workers.get_mut(name) else { return };
+        if matches!(worker.life, Life::Dead { .. }) {
+            self.workers.remove(name);
+            self.records.remove(name);
+            gone.send(()).unwrap_or_default();
+            return;
+        }
+        if let Some(waiting) = &mut worker.leaving {
+            waiting.push(gone);
+            return;
+        }
+        worker.leaving = Some(vec![gone]);
+        worker.drain(limit);
+        let (name, holder) = (name.to_owned(), worker.record.holder);
+        ctx.run_later(limit + AFTER_DRAIN, move |this, _| {
+            if let Some(worker) = this.workers.get(&name).filter(|worker| worker.record.holder == holder) {
+                tracing::warn!(workerId = name, "Worker did not go in time, ending it");
+                process::kill(worker.record.process.pid);
+            }
+        });
+    }
+
+    fn restart_later(&mut self, name: String, ctx: &mut Context<Self>) {
+        let Some(worker) = self.workers.get_mut(&name) else { return };
+        let decision = worker.restarts.after_end(&self.settings.policy, self.began.elapsed());
+        let (wait, crash_looping) = match decision {
+            Decision::Restart(wait) => (wait, false),
+            Decision::TooOften(wait) => (wait, true),
+        };
+        worker.life = Life::Dead { crash_looping };
+        worker.running = 0;
+        let count = worker.record.restart_count + 1;
+        let wait_ms = wait.as_millis() as u64;
+        if crash_looping {
+            tracing::error!(workerId = name, wait_ms, "Worker ends too often");
+        } else {
+            tracing::warn!(workerId = name, wait_ms, "Worker will be restarted");
+        }
+        ctx.run_later(wait, move |this, ctx| this.restart(name, count, ctx));
+    }
+
+    fn restart(&mut self, name: String, count: u32, ctx: &mut Context<Self>) {
+        let dead = self.workers.get(&name).is_some_and(|worker| matches!(worker.life, Life::Dead { .. }));
+        if !dead || self.shutting_down {
+            return;
+        }
+        if let Err(error) = self.start(name.clone(), count, ctx) {
+            tracing::error!(workerId = name, %error, "Could not start a worker");
+            self.restart_later(name, ctx);
+        }
+    }
+}
+
+/// Ends what is left of a dead worker's tree, then gives its tasks back. Insists: until that
+/// is done its tasks would wait for the end of their leases.
+async fn bury(queue: &Queue, name: &str, holder: HolderId) {
+    loop {
+        let swept = tokio::task::spawn_blocking(move || process::sweep(&Cookie::holder(holder))).await;
+        if let Ok((killed, true)) = swept {
+            match queue.ask(HolderDied(holder)).await {
+                Ok(tasks) if tasks > 0 || killed > 0 => {
+                    return tracing::warn!(workerId = name, tasks, killed, "Took back the tasks of a worker that died");
+                }
+                Ok(_) => return,
+                Err(error) => tracing::warn!(workerId = name, %error, "Could not take the worker's tasks back yet"),
+            }
+        } else {
+            tracing::error!(workerId = name, "Processes of the worker are left");
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+impl Actor for SupervisorActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        if self.workers.is_empty() && !self.shutting_down {
+            self.adopt(ctx);
+            self.fill(ctx);
+        }
+        // Timers of back-off went with a panic: start anew what waited.
+        let dead: Vec<String> = self.workers.iter().filter(|(_, worker)| matches!(worker.life, Life::Dead { .. })).map(|(name, _)| name.clone()).collect();
+        for name in dead {
+            self.restart_later(name, ctx);
+        }
+        ctx.run_interval(LOOK, Self::look);
+    }
+}
+
+impl Supervised for SupervisorActor {}
+
+impl Handler<List> for SupervisorActor {
+    type Result = MessageResult<List>;
+
+    fn handle(&mut self, _: List, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.workers.values().map(WorkerProcess::view).collect())
+    }
+}
+
+impl Handler<StartWorker> for SupervisorActor {
+    type Result = Result<WorkerView, StartFailed>;
+
+    fn handle(&mut self, start: StartWorker, ctx: &mut Context<Self>) -> Self::Result {
+        if self.shutting_down {
+            return Err(StartFailed::ShuttingDown);
+        }
+        let name = start.name.unwrap_or_else(|| self.free_name());
+        if self.workers.contains_key(&name) {
+            return Err(StartFailed::NameTaken);
+        }
+        self.start(name.clone(), 0, ctx)?;
+        self.workers.get(&name).map(WorkerProcess::view).ok_or(StartFailed::ShuttingDown)
+    }
+}
+
+impl Handler<StopWorker> for SupervisorActor {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, stop: StopWorker, ctx: &mut Context<Self>) -> ResponseFuture<bool> {
+        if !self.workers.contains_key(&stop.name) {
+            return Box::pin(std::future::ready(false));
+        }
+        let (gone, wait) = oneshot::channel();
+        self.leave(&stop.name, self.settings.drain_limit, gone, ctx);
+        Box::pin(async { wait.await.is_ok() })
+    }
+}
+
+impl Handler<Shutdown> for SupervisorActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, shutdown: Shutdown, ctx: &mut Context<Self>) -> ResponseFuture<()> {
+        self.shutting_down = true;
+        let names: Vec<String> = self.workers.keys().cloned().collect();
+        let waits: Vec<_> = names
+            .iter()
+            .map(|name| {
+                let (gone, wait) = oneshot::channel();
+                self.leave(name, shutdown.limit, gone, ctx);
+                wait
+            })
+            .collect();
+        Box::pin(async {
+            for wait in waits {
+                wait.await.unwrap_or_default();
+            }
+        })
+    }
+}
+
+impl Handler<ShutdownNow> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, _: ShutdownNow, ctx: &mut Context<Self>) {
+        for worker in self.workers.values().filter(|worker| !worker.tell(ToWorker::Stop)) {
+            worker.drain(Duration::ZERO);
+        }
+        ctx.run_later(AFTER_DRAIN, |this, _| {
+            this.workers.values().for_each(|worker| process::kill(worker.record.process.pid));
+        });
+    }
+}
+
+impl Handler<LinkUp> for SupervisorActor {
+    type Result = bool;
+
+    fn handle(&mut self, up: LinkUp, _: &mut Context<Self>) -> bool {
+        let Some(worker) = self.workers.get_mut(&up.name).filter(|worker| worker.record.holder == up.holder) else {
+            return false;
+        };
+        if !bool::from(worker.record.token.as_bytes().ct_eq(up.token.as_bytes())) {
+            return false;
+        }
+        worker.life = Life::Alive { heard: Instant::now(), greeted: true, link: Some(up.link) };
+        if worker.leaving.is_some() || up.version != PROTOCOL_VERSION {
+            worker.drain(self.settings.drain_limit);
+        }
+        tracing::info!(workerId = up.name, "Worker linked");
+        true
+    }
+}
+
+impl Handler<LinkDown> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, down: LinkDown, _: &mut Context<Self>) {
+        if let Some(worker) = self.workers.get_mut(&down.name).filter(|worker| worker.record.holder == down.holder)
+            && let Life::Alive { link, .. } = &mut worker.life
+            && link.as_ref().is_some_and(mpsc::Sender::is_closed)
+        {
+            *link = None;
+        }
+    }
+}
+
+impl Handler<Heard> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, said: Heard, _: &mut Context<Self>) {
+        let Some(worker) = self.workers.get_mut(&said.name).filter(|worker| worker.record.holder == said.holder) else {
+            return;
+        };
+        if let Life::Alive { heard, .. } = &mut worker.life {
+            *heard = Instant::now();
+        }
+        match said.frame {
+            ToSupervisor::Beat { running, concurrency } => {
+                worker.running = running;
+                worker.concurrency = concurrency;
+            }
+            ToSupervisor::Started { task } | ToSupervisor::Ended { task } => self.hub.changed(&[task]),
+            ToSupervisor::Partial { task, text } => self.hub.partial(task, &text),
+            ToSupervisor::Hello { .. } | ToSupervisor::Unknown => {}
+        }
+    }
+}
+
+impl Handler<Ended> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, ended: Ended, ctx: &mut Context<Self>) {
+        let Some(worker) = self.workers.get_mut(&ended.name).filter(|worker| worker.record.holder == ended.holder) else {
+            return;
+        };
+        match worker.leaving.take() {
+            Some(waiting) => {
+                self.workers.remove(&ended.name);
+                self.records.remove(&ended.name);
+                waiting.into_iter().for_each(|gone| gone.send(()).unwrap_or_default());
+            }
+            None if self.shutting_down => {}
+            None => self.restart_later(ended.name, ctx),
+        }
+    }
+}
+
+/// Tells the linked workers at once what they would find out within milliseconds.
+pub async fn pass_hints_on(hub: Hub, supervisor: Addr<SupervisorActor>) {
+    let mut commits = hub.commits();
+    while commits.changed().await.is_ok() {
+        drop(supervisor.send(WakeAll).await);
+    }
+}
+
+/// There may be work.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+struct WakeAll;
+
+impl Handler<WakeAll> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, _: WakeAll, _: &mut Context<Self>) {
+        for worker in self.workers.values() {
+            worker.tell(ToWorker::Wake);
+        }
+    }
+}

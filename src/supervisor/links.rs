@@ -1,0 +1,62 @@
+//! Takes in the workers that connect, and passes on what they say.
+
+use std::time::Duration;
+
+use actix::Addr;
+use tokio::sync::mpsc;
+
+use super::actor::{Heard, LinkDown, LinkUp, SupervisorActor};
+use crate::ipc::{Incoming, Listening, Outgoing, PROTOCOL_VERSION, ToSupervisor, ToWorker};
+
+/// A worker says hello with its first breath.
+const HELLO_LIMIT: Duration = Duration::from_secs(5);
+/// So many hints wait for a worker that doesn't read; more are lost.
+const HINTS_AHEAD: usize = 64;
+
+/// Accepts workers for as long as the socket is there.
+pub async fn accept_links(listening: Listening, supervisor: Addr<SupervisorActor>) {
+    loop {
+        match listening.accept().await {
+            Ok((incoming, outgoing)) => {
+                actix::spawn(talk(incoming, outgoing, supervisor.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "could not accept a worker");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn talk(
+    mut incoming: Incoming<ToSupervisor>,
+    mut outgoing: Outgoing<ToWorker>,
+    supervisor: Addr<SupervisorActor>,
+) {
+    let hello = tokio::time::timeout(HELLO_LIMIT, incoming.next()).await;
+    let Ok(Some(ToSupervisor::Hello { worker, holder, token, version, .. })) = hello else { return };
+    let (link, mut hints) = mpsc::channel(HINTS_AHEAD);
+    let up = LinkUp { name: worker.clone(), holder, token, version, link };
+    if !supervisor.send(up).await.unwrap_or(false) {
+        tracing::warn!(workerId = worker, "turned away a worker with a wrong token");
+        return;
+    }
+    if outgoing.send(&ToWorker::Welcome { version: PROTOCOL_VERSION }).await.is_err() {
+        return;
+    }
+    let writer = actix::spawn(async move {
+        while let Some(hint) = hints.recv().await {
+            if outgoing.send(&hint).await.is_err() {
+                return;
+            }
+        }
+    });
+    while let Some(frame) = incoming.next().await {
+        // A restart of the supervisor loses a hint at most.
+        drop(supervisor.send(Heard { name: worker.clone(), holder, frame }).await);
+    }
+    writer.abort();
+    // Awaited, so that the way to the worker is seen to be closed.
+    drop(writer.await);
+    drop(supervisor.send(LinkDown { name: worker, holder }).await);
+}

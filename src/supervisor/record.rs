@@ -1,0 +1,87 @@
+//! What a supervisor leaves for the next one: a file for each worker, 0600.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::process::Identity;
+use crate::task::{HolderId, Wall};
+
+/// A worker as the next supervisor must know it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// Its name.
+    pub name: String,
+    /// Its life.
+    pub holder: HolderId,
+    /// What it shows us.
+    pub token: String,
+    /// Its process.
+    pub process: Identity,
+    /// When it was started.
+    pub started_at: Wall,
+    /// How often it was restarted.
+    pub restart_count: u32,
+}
+
+/// The folder of these files.
+#[derive(Clone, Debug)]
+pub struct Records(PathBuf);
+
+impl Records {
+    /// Below this data folder.
+    ///
+    /// # Errors
+    /// The folder can't be made.
+    pub fn open(data_dir: &Path) -> io::Result<Self> {
+        let folder = data_dir.join("run").join("workers");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        Ok(Self(folder))
+    }
+
+    /// Writes the file of a worker, whole or not at all.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn save(&self, record: &Record) -> io::Result<()> {
+        let path = self.path(&record.name);
+        let fresh = path.with_extension("new");
+        let mut file = fs::File::options().create(true).write(true).truncate(true).mode(0o600).open(&fresh)?;
+        file.write_all(&serde_json::to_vec(record)?)?;
+        fs::rename(fresh, path)
+    }
+
+    /// Removes the file of a worker that is to be no more.
+    pub fn remove(&self, name: &str) {
+        match fs::remove_file(self.path(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(workerId = name, %error, "could not remove the file of a worker");
+            }
+            _ => {}
+        }
+    }
+
+    /// What an earlier supervisor left. A file that can't be read is left alone and named.
+    #[must_use]
+    pub fn load(&self) -> Vec<Record> {
+        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        let files = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "json"));
+        files
+            .filter_map(|path| match fs::read(&path).map(|bytes| serde_json::from_slice(&bytes)) {
+                Ok(Ok(record)) => Some(record),
+                _ => {
+                    tracing::warn!(path = %path.display(), "could not read the file of a worker");
+                    None
+                }
+            })
+            .collect()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(format!("{name}.json"))
+    }
+}

@@ -1,0 +1,35 @@
+//! The domain, pure: what a task is, which states it can be in, and what may move it.
+//!
+//! *Owns* the rules: [`Record::apply`] is the only place that decides a transition, and every
+//! store runs it inside its own transaction. *Talks to* nobody: no I/O, no clock, no actor;
+//! times and chance come in as values. *Promises* that no sequence of commands reaches a state
+//! outside the table in ARCHITECTURE.md (a property test holds it).
+//!
+//! Decided against: a state machine in SQL alone. The statements repeat the guards (epoch,
+//! status), but a reader learns the rules here.
+
+mod event;
+mod lease;
+mod machine;
+mod outcome;
+mod retry;
+mod spec;
+mod status;
+mod time;
+mod view;
+
+pub use event::{Event, EventKind, NewEvent};
+pub use lease::{HolderId, Lease, LeaseKey};
+pub use machine::{CRASH_LIMIT, Command, Record, Refusal, ReleaseReason, State};
+pub use outcome::{Failure, FailureClass, Outcome, Report};
+pub use retry::RetryPolicy;
+pub use spec::{
+    Context, Effort, InvalidSpec, MAX_INSTRUCTION_BYTES, Options, PermissionMode, RetryOptions, SdkOptions,
+    TaskSpec, Timeout,
+};
+pub use status::Status;
+pub use time::{Boot, BootInstant, Wall};
+pub use view::{Attempted, Task, TaskError};
+
+/// The name of a task: a UUID of version 7, so that ids sort by the time of their making.
+pub type TaskId = uuid::Uuid;

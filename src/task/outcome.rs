@@ -1,0 +1,121 @@
+//! How an attempt ended, and what that means for the task.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Why an attempt failed. The class decides on a retry; exit codes never do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// The request can't succeed: bad option, unknown session, budget or turns spent.
+    Invalid,
+    /// The credential was refused.
+    Auth,
+    /// The account's limit is reached.
+    UsageLimit,
+    /// The model's service is overloaded.
+    Overloaded,
+    /// The model's service could not be reached, or broke off.
+    Network,
+    /// The CLI or its worker died without a result.
+    Crashed,
+    /// A time limit passed.
+    Timeout,
+    /// A permission was refused.
+    Refused,
+    /// The CLI ended the turn with an error of its own.
+    Execution,
+}
+
+impl FailureClass {
+    /// The name in JSON and in the database.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Auth => "auth",
+            Self::UsageLimit => "usage_limit",
+            Self::Overloaded => "overloaded",
+            Self::Network => "network",
+            Self::Crashed => "crashed",
+            Self::Timeout => "timeout",
+            Self::Refused => "refused",
+            Self::Execution => "execution",
+        }
+    }
+
+    /// Whether another attempt could end better. Timeouts are the task's own choice and are
+    /// asked for elsewhere; crashes are counted apart.
+    #[must_use]
+    pub const fn may_pass(self) -> bool {
+        matches!(self, Self::Overloaded | Self::Network | Self::Execution)
+    }
+}
+
+/// What went wrong, for the client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Decides on a retry.
+    pub class: FailureClass,
+    /// A stable name for programs, such as `TIMEOUT`.
+    pub code: String,
+    /// A sentence for people.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure of that class, code and message.
+    pub fn new(class: FailureClass, code: &str, message: impl Into<String>) -> Self {
+        Self { class, code: code.to_owned(), message: message.into() }
+    }
+}
+
+/// The end of an attempt that its worker saw.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// A result without error, after at least one call of the model.
+    Completed,
+    /// Anything else.
+    Failed(Failure),
+}
+
+/// Everything that an attempt leaves behind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The text of the result, where there is one.
+    pub result: Option<String>,
+    /// The result as the task's schema wants it.
+    pub structured_output: Option<Value>,
+    /// The Claude session, for a resume.
+    pub session_id: Option<String>,
+    /// US dollars, as the CLI reports them.
+    pub cost_usd: Option<f64>,
+    /// Tokens, as the CLI reports them.
+    pub usage: Option<Value>,
+    /// Turns of the conversation.
+    pub num_turns: Option<i64>,
+    /// Milliseconds from the start of the process to its end.
+    pub duration_ms: i64,
+    /// Tool calls that were refused, as the CLI reports them.
+    pub permission_denials: Option<Value>,
+}
+
+impl Report {
+    /// A report of nothing but its outcome.
+    #[must_use]
+    pub fn of(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            result: None,
+            structured_output: None,
+            session_id: None,
+            cost_usd: None,
+            usage: None,
+            num_turns: None,
+            duration_ms: 0,
+            permission_denials: None,
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! What a client asks for: the request as JSON, its rules, and nothing of how it is run.
+//!
+//! The same shape is stored with the task, so every field that a client may send is named
+//! here once. Unknown fields are refused, so that a misspelt option is never ignored.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{RetryPolicy, Wall};
+
+/// The longest instruction, in bytes. The prompt of a model holds less.
+pub const MAX_INSTRUCTION_BYTES: usize = 1 << 20;
+/// The longest text of an option, in bytes: it becomes one argument of the CLI, and Linux
+/// takes 128 KiB for each.
+const MAX_OPTION_BYTES: usize = 64 << 10;
+/// The longest time limit: a day, in milliseconds.
+const MAX_TIMEOUT_MS: i64 = 86_400_000;
+
+/// A task as a client submits it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TaskSpec {
+    /// What Claude is asked to do, word for word.
+    pub instruction: String,
+    /// Where.
+    #[serde(default)]
+    pub context: Context,
+    /// 0 to 100; higher starts first.
+    #[serde(default)]
+    pub priority: i64,
+    /// Not before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_at: Option<Wall>,
+    /// Labels to find it by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// How.
+    #[serde(default)]
+    pub options: Options,
+}
+
+/// The surroundings of a task.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Context {
+    /// An absolute path; without one the task gets an empty folder of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_directory: Option<String>,
+}
+
+/// How a task is run and tried again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Options {
+    /// The time limits of one attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Timeout>,
+    /// `false`: the answer to the submit waits for the end of the task.
+    #[serde(default, rename = "async", skip_serializing_if = "Option::is_none")]
+    pub run_async: Option<bool>,
+    /// How often it may end by itself, 1 to 20.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<i64>,
+    /// The waits between attempts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryOptions>,
+    /// What the CLI is told.
+    #[serde(default)]
+    pub sdk: SdkOptions,
+}
+
+/// Time limits of one attempt, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Timeout {
+    /// From the start of the process to its end.
+    Total(i64),
+    /// Each limit by its name.
+    Both {
+        /// From the start of the process to its end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        total: Option<i64>,
+        /// Without a word from the CLI while no tool runs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        idle: Option<i64>,
+    },
+}
+
+impl Timeout {
+    /// The limit of the whole attempt.
+    #[must_use]
+    pub const fn total(self) -> Option<i64> {
+        match self {
+            Self::Total(ms) => Some(ms),
+            Self::Both { total, .. } => total,
+        }
+    }
+
+    /// The limit of silence.
+    #[must_use]
+    pub const fn idle(self) -> Option<i64> {
+        match self {
+            Self::Total(_) => None,
+            Self::Both { idle, .. } => idle,
+        }
+    }
+}
+
+/// The waits between attempts, in milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RetryOptions {
+    /// Before the second attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial_delay: Option<i64>,
+    /// At most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_delay: Option<i64>,
+    /// Each wait over the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff_multiplier: Option<f64>,
+    /// Whether a passed time limit is followed by another attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_timeout: Option<bool>,
+}
+
+/// Options of the CLI, by the names of its own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SdkOptions {
+    /// `--model`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// `--fallback-model`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_model: Option<String>,
+    /// `--max-turns`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_turns: Option<i64>,
+    /// `--max-budget-usd`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_budget_usd: Option<f64>,
+    /// `--permission-mode`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permission_mode: Option<PermissionMode>,
+    /// `--allowedTools`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_tools: Vec<String>,
+    /// `--disallowedTools`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disallowed_tools: Vec<String>,
+    /// `--system-prompt`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_prompt: Option<String>,
+    /// `--append-system-prompt`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub append_system_prompt: Option<String>,
+    /// `--json-schema`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<Value>,
+    /// `--add-dir`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add_dirs: Vec<String>,
+    /// `--effort`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effort: Option<Effort>,
+}
+
+/// The CLI's own names, in the order of what they allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PermissionMode {
+    /// Reads and plans, changes nothing.
+    Plan,
+    /// What is not allowed already is refused.
+    #[serde(alias = "deny")]
+    DontAsk,
+    /// What is not allowed already is asked for.
+    #[serde(alias = "ask")]
+    Default,
+    /// Edits inside the working directory are allowed.
+    AcceptEdits,
+    /// The CLI judges each call.
+    Auto,
+    /// Everything is allowed.
+    #[serde(alias = "allow")]
+    BypassPermissions,
+}
+
+impl PermissionMode {
+    /// Every mode, in the order of what they allow.
+    pub const ALL: [Self; 6] = [
+        Self::Plan,
+        Self::DontAsk,
+        Self::Default,
+        Self::AcceptEdits,
+        Self::Auto,
+        Self::BypassPermissions,
+    ];
+
+    /// The CLI's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plan => "plan",
+            Self::DontAsk => "dontAsk",
+            Self::Default => "default",
+            Self::AcceptEdits => "acceptEdits",
+            Self::Auto => "auto",
+            Self::BypassPermissions => "bypassPermissions",
+        }
+    }
+}
+
+/// How hard the model thinks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effort {
+    /// The CLI's `low`.
+    Low,
+    /// The CLI's `medium`.
+    Medium,
+    /// The CLI's `high`.
+    High,
+    /// The CLI's `xhigh`.
+    Xhigh,
+    /// The CLI's `max`.
+    Max,
+}
+
+impl Effort {
+    /// The CLI's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Xhigh => "xhigh",
+            Self::Max => "max",
+        }
+    }
+}
+
+/// A field that breaks a rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {message}")]
+pub struct InvalidSpec {
+    /// The path of the field, such as `options.timeout`.
+    pub field: &'static str,
+    /// The rule, with the range.
+    pub message: String,
+}
+
+fn invalid(field: &'static str, message: impl Into<String>) -> Result<(), InvalidSpec> {
+    Err(InvalidSpec { field, message: message.into() })
+}
+
+fn within<T: PartialOrd + std::fmt::Display>(
+    field: &'static str,
+    value: Option<T>,
+    low: T,
+    high: T,
+) -> Result<(), InvalidSpec> {
+    match value {
+        Some(value) if value < low || value > high => {
+            invalid(field, format!("must be from {low} to {high}, got {value}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn text(field: &'static str, value: Option<&String>) -> Result<(), InvalidSpec> {
+    match value {
+        Some(value) if value.is_empty() => invalid(field, "must not be empty"),
+        Some(value) if value.len() > MAX_OPTION_BYTES => {
+            invalid(field, format!("must be at most {MAX_OPTION_BYTES} bytes, got {}", value.len()))
+        }
+        Some(value) if value.contains('\0') => invalid(field, "must not contain a NUL character"),
+        _ => Ok(()),
+    }
+}
+
+fn texts(field: &'static str, values: &[String], most: usize) -> Result<(), InvalidSpec> {
+    if values.len() > most {
+        return invalid(field, format!("must have at most {most} entries, got {}", values.len()));
+    }
+    values.iter().try_for_each(|value| text(field, Some(value)))
+}
+
+impl TaskSpec {
+    /// Checks every rule that needs nothing but the request itself.
+    ///
+    /// # Errors
+    /// The first field that breaks one.
+    pub fn validate(&self) -> Result<(), InvalidSpec> {
+        let size = self.instruction.len();
+        if self.instruction.trim().is_empty() {
+            invalid("instruction", format!("must have 1 to {MAX_INSTRUCTION_BYTES} bytes, and more than spaces"))?;
+        }
+        if size > MAX_INSTRUCTION_BYTES {
+            invalid("instruction", format!("must have 1 to {MAX_INSTRUCTION_BYTES} bytes, got {size}"))?;
+        }
+        text("context.workingDirectory", self.context.working_directory.as_ref())?;
+        within("priority", Some(self.priority), 0, 100)?;
+        texts("tags", &self.tags, 20)?;
+        if let Some(tag) = self.tags.iter().find(|tag| tag.len() > 64) {
+            invalid("tags", format!("each must have 1 to 64 bytes, got {}", tag.len()))?;
+        }
+        self.options.validate()
+    }
+}
+
+impl Options {
+    fn validate(&self) -> Result<(), InvalidSpec> {
+        within("options.timeout", self.timeout.and_then(Timeout::total), 1, MAX_TIMEOUT_MS)?;
+        within("options.timeout.idle", self.timeout.and_then(Timeout::idle), 1, MAX_TIMEOUT_MS)?;
+        within("options.maxAttempts", self.max_attempts, 1, 20)?;
+        if let Some(retry) = &self.retry {
+            within("options.retry.initialDelay", retry.initial_delay, 0, MAX_TIMEOUT_MS)?;
+            within("options.retry.maxDelay", retry.max_delay, 0, MAX_TIMEOUT_MS)?;
+            within("options.retry.backoffMultiplier", retry.backoff_multiplier, 1.0, 100.0)?;
+        }
+        let sdk = &self.sdk;
+        text("options.sdk.model", sdk.model.as_ref())?;
+        text("options.sdk.fallbackModel", sdk.fallback_model.as_ref())?;
+        within("options.sdk.maxTurns", sdk.max_turns, 1, 10_000)?;
+        within("options.sdk.maxBudgetUsd", sdk.max_budget_usd, 0.0001, 100_000.0)?;
+        texts("options.sdk.allowedTools", &sdk.allowed_tools, 200)?;
+        texts("options.sdk.disallowedTools", &sdk.disallowed_tools, 200)?;
+        text("options.sdk.systemPrompt", sdk.system_prompt.as_ref())?;
+        text("options.sdk.appendSystemPrompt", sdk.append_system_prompt.as_ref())?;
+        texts("options.sdk.addDirs", &sdk.add_dirs, 50)?;
+        match &sdk.output_schema {
+            Some(schema) if !schema.is_object() => {
+                invalid("options.sdk.outputSchema", "must be a JSON Schema, that is, an object")
+            }
+            Some(schema) if schema.to_string().len() > MAX_OPTION_BYTES => {
+                invalid("options.sdk.outputSchema", format!("must be at most {MAX_OPTION_BYTES} bytes"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How often the task may end by itself; 3 where it doesn't say.
+    #[must_use]
+    pub fn attempts(&self) -> i32 {
+        self.max_attempts.and_then(|n| i32::try_from(n).ok()).unwrap_or(3)
+    }
+
+    /// The waits between its attempts.
+    #[must_use]
+    pub fn retry_policy(&self) -> RetryPolicy {
+        let default = RetryPolicy::default();
+        let Some(retry) = &self.retry else { return default };
+        RetryPolicy {
+            initial_delay_ms: retry.initial_delay.unwrap_or(default.initial_delay_ms),
+            max_delay_ms: retry.max_delay.unwrap_or(default.max_delay_ms),
+            multiplier: retry.backoff_multiplier.unwrap_or(default.multiplier),
+        }
+    }
+
+    /// Whether a passed time limit is followed by another attempt.
+    #[must_use]
+    pub fn retries_timeouts(&self) -> bool {
+        self.retry.as_ref().and_then(|retry| retry.on_timeout).unwrap_or(false)
+    }
+}

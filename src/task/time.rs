@@ -1,0 +1,95 @@
+//! Points in time, as values. Nothing here reads a clock.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A point on the wall clock: milliseconds since the Unix epoch, UTC. For people and for due
+/// times; it may jump, so no lease depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Wall(pub i64);
+
+impl Wall {
+    /// The point `ms` milliseconds later.
+    #[must_use]
+    pub fn plus_ms(self, ms: i64) -> Self {
+        Self(self.0.saturating_add(ms))
+    }
+
+    /// Milliseconds from `earlier` to this point; never negative.
+    #[must_use]
+    pub fn since_ms(self, earlier: Self) -> i64 {
+        self.0.saturating_sub(earlier.0).max(0)
+    }
+}
+
+impl std::fmt::Display for Wall {
+    /// RFC 3339 in UTC with milliseconds: `2026-01-31T08:15:00.000Z`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let at = jiff::Timestamp::from_millisecond(self.0).unwrap_or_default();
+        write!(f, "{at:.3}")
+    }
+}
+
+impl Serialize for Wall {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Wall {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(from)?;
+        let at: jiff::Timestamp = text.parse().map_err(|_| {
+            serde::de::Error::custom("expected a time such as 2026-01-31T08:15:00Z (RFC 3339)")
+        })?;
+        Ok(Self(at.as_millisecond()))
+    }
+}
+
+/// One boot of one machine: the kernel's `boot_id`.
+pub type Boot = uuid::Uuid;
+
+/// A point on the clock that never jumps (`CLOCK_BOOTTIME`, milliseconds), and the boot that
+/// it belongs to. Points of different boots can't be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BootInstant {
+    /// The boot during which `ms` was read.
+    pub boot: Boot,
+    /// Milliseconds since that boot.
+    pub ms: i64,
+}
+
+impl BootInstant {
+    /// The point `ms` milliseconds later, in the same boot.
+    #[must_use]
+    pub fn plus_ms(self, ms: i64) -> Self {
+        Self { ms: self.ms.saturating_add(ms), ..self }
+    }
+
+    /// Whether this point lies before `now`. A point of an earlier boot always does: whatever
+    /// was to live until then died with that boot.
+    #[must_use]
+    pub fn is_past(self, now: Self) -> bool {
+        self.boot != now.boot || self.ms < now.ms
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wall_is_rfc3339_with_milliseconds_both_ways() {
+        let at: Wall = serde_json::from_str("\"2026-01-31T08:15:00+01:00\"").expect("a time");
+        assert_eq!(serde_json::to_string(&at).expect("json"), "\"2026-01-31T07:15:00.000Z\"");
+        assert!(serde_json::from_str::<Wall>("\"tomorrow\"").is_err());
+    }
+
+    #[test]
+    fn an_instant_of_another_boot_is_past() {
+        let now = BootInstant { boot: Boot::from_u128(1), ms: 10 };
+        assert!(!now.plus_ms(5).is_past(now));
+        assert!(!now.is_past(now));
+        assert!(now.is_past(now.plus_ms(1)));
+        assert!(BootInstant { boot: Boot::from_u128(2), ms: 99 }.is_past(now));
+    }
+}

@@ -1,0 +1,84 @@
+//! A stored task, whole, as it is read.
+
+use serde_json::Value;
+
+use super::{FailureClass, Status, TaskId, TaskSpec, Wall};
+
+/// A task as the store has it.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// Its name.
+    pub id: TaskId,
+    /// What the client asked for.
+    pub spec: TaskSpec,
+    /// Where it stands.
+    pub status: Status,
+    /// When it was stored.
+    pub created_at: Wall,
+    /// Not before this time, while pending.
+    pub due_at: Option<Wall>,
+    /// When its first attempt was claimed.
+    pub started_at: Option<Wall>,
+    /// When it reached its end.
+    pub completed_at: Option<Wall>,
+    /// Starts so far.
+    pub attempt: i32,
+    /// Deaths in a row.
+    pub crashes: i32,
+    /// How often it may end by itself.
+    pub max_attempts: i32,
+    /// The worker that has it, or had it last.
+    pub worker: Option<String>,
+    /// Where it works.
+    pub working_directory: Option<String>,
+    /// The task that this one repeats.
+    pub retry_of: Option<TaskId>,
+    /// What the newest attempt left.
+    pub attempted: Attempted,
+    /// The number of its newest event.
+    pub last_event: i64,
+}
+
+/// What the newest attempt left behind; empty before the first.
+#[derive(Clone, Debug, Default)]
+pub struct Attempted {
+    /// The text of the result.
+    pub result: Option<String>,
+    /// The result as the schema wants it.
+    pub structured_output: Option<Value>,
+    /// Why it failed, or why the attempt before did.
+    pub error: Option<TaskError>,
+    /// The Claude session.
+    pub session_id: Option<String>,
+    /// US dollars.
+    pub cost_usd: Option<f64>,
+    /// Tokens.
+    pub usage: Option<Value>,
+    /// Turns of the conversation.
+    pub num_turns: Option<i64>,
+    /// Milliseconds.
+    pub duration_ms: Option<i64>,
+    /// Tool calls that were refused.
+    pub permission_denials: Option<Value>,
+}
+
+/// A failure as the store has it: a class that this version doesn't know stays text.
+#[derive(Clone, Debug)]
+pub struct TaskError {
+    /// See [`FailureClass`].
+    pub class: String,
+    /// A stable name for programs.
+    pub code: String,
+    /// A sentence for people.
+    pub message: String,
+}
+
+impl From<&super::Failure> for TaskError {
+    fn from(failure: &super::Failure) -> Self {
+        Self {
+            class: FailureClass::name(failure.class).to_owned(),
+            code: failure.code.clone(),
+            message: failure.message.clone(),
+        }
+    }
+}

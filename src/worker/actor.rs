@@ -1,0 +1,423 @@
+//! The one who claims: keeps its slots filled, its leases fresh, and knows what it runs.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use fail::fail_point;
+use futures_util::FutureExt;
+use tokio::sync::mpsc;
+
+use super::News;
+use super::agent_run::{AgentRun, RunCommand};
+use super::set_up::Tools;
+use crate::process::boot_now;
+use crate::queue::{
+    Assignment, Beat, Check, Checked, Claim, Queue, QueueError, ReadStats, Release, Renew, Renewed, WorkerGone,
+};
+use crate::task::{BootInstant, LeaseKey, ReleaseReason, Status as TaskStatus, TaskId};
+
+/// Hints, ends of attempts and questions; all senders wait or may be turned away.
+pub const MAILBOX: usize = 256;
+/// It looks for work at least so often, should every hint be lost.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often it says in the store that it lives.
+const BEAT: Duration = Duration::from_secs(5);
+/// How often it says in the log how it is.
+const HEALTH_LINE: Duration = Duration::from_secs(60);
+/// A run reads its commands at once, unless it waits for the store.
+const RUN_COMMANDS: usize = 16;
+
+/// There may be work, or a task may have been cancelled.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Hint;
+
+/// Asks how it is.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "WorkerStatus")]
+pub struct Status;
+
+/// How a worker is.
+#[derive(Clone, Copy, Debug, MessageResponse)]
+pub struct WorkerStatus {
+    /// Tasks that it runs.
+    pub running: usize,
+    /// Tasks that it may run at a time.
+    pub concurrency: u32,
+}
+
+/// Claims no more; waits for what runs, at most for `limit`, and gives the rest back.
+/// Answered when nothing runs any more.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Drain {
+    /// How long what runs may go on.
+    pub limit: Duration,
+}
+
+/// Gives everything back now. Whoever asked for a drain is answered when that is done.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct StopNow;
+
+/// An attempt is over and reported.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+struct RunEnded(LeaseKey);
+
+/// A run in hand.
+struct Running {
+    /// What it was claimed under.
+    key: LeaseKey,
+    /// The way to it.
+    commands: mpsc::Sender<RunCommand>,
+}
+
+/// See the [module](self).
+pub struct WorkerActor {
+    /// What every attempt shares.
+    tools: Arc<Tools>,
+    /// The queue of this process.
+    queue: Queue,
+    /// Where hints go.
+    news: News,
+    /// Tasks at a time, unless the store says otherwise.
+    default_concurrency: u32,
+    /// Tasks at a time.
+    concurrency: u32,
+    /// What runs. Kept over a restart: the attempts don't end with the actor's panic.
+    running: HashMap<TaskId, Running>,
+    /// Whether a look at the store is under way; only one at a time, so that what it claims
+    /// is known before the next look.
+    looking: bool,
+    /// Whether there was a hint meanwhile.
+    look_again: bool,
+    /// Whether it claims no more.
+    draining: bool,
+    /// Answered when nothing runs any more.
+    drained: Vec<tokio::sync::oneshot::Sender<()>>,
+}
+
+impl WorkerActor {
+    /// A worker with `concurrency` slots.
+    #[must_use]
+    pub fn new(tools: Tools, concurrency: u32, queue: Queue, news: News) -> Self {
+        Self {
+            tools: Arc::new(tools),
+            queue,
+            news,
+            default_concurrency: concurrency,
+            concurrency,
+            running: HashMap::new(),
+            looking: false,
+            look_again: false,
+            draining: false,
+            drained: Vec::new(),
+        }
+    }
+
+    /// Looks at the store: what was lost, what there is to do. Claims what fits.
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        if self.looking {
+            self.look_again = true;
+            return;
+        }
+        self.looking = true;
+        self.look_again = false;
+        let check = Check { holder: self.tools.holder, leases: self.leases() };
+        let queue = self.queue.clone();
+        let checked = async move { queue.ask(check).await }.into_actor(self);
+        ctx.spawn(checked.map(|checked, this, ctx| this.checked(checked, ctx)));
+    }
+
+    fn checked(&mut self, checked: Result<Checked, QueueError>, ctx: &mut Context<Self>) {
+        let checked = match checked {
+            Ok(checked) => checked,
+            Err(error) => {
+                tracing::warn!(%error, "Could not look for work");
+                return self.looked(ctx, false);
+            }
+        };
+        self.lose(&checked.lost);
+        for key in checked.forgotten {
+            self.give_back(key, ctx);
+        }
+        self.concurrency = checked.concurrency.unwrap_or(self.default_concurrency);
+        let free = usize::try_from(self.concurrency).unwrap_or(usize::MAX).saturating_sub(self.running.len());
+        if !checked.work || free == 0 || self.draining {
+            return self.looked(ctx, false);
+        }
+        self.claim(u32::try_from(free).unwrap_or(u32::MAX), ctx);
+    }
+
+    fn claim(&mut self, limit: u32, ctx: &mut Context<Self>) {
+        fail_point!("worker-claim");
+        let asked_at = boot_now();
+        let claim = Claim {
+            holder: self.tools.holder,
+            worker: self.tools.name.clone(),
+            limit,
+            lease: self.tools.lease,
+        };
+        let queue = self.queue.clone();
+        let claimed = async move { queue.ask(claim).await }.into_actor(self);
+        ctx.spawn(claimed.map(move |claimed, this, ctx| {
+            let more = matches!(&claimed, Ok(claimed) if !claimed.is_empty());
+            match claimed {
+                Ok(assignments) => {
+                    for assignment in assignments {
+                        this.start(assignment, asked_at, ctx);
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "Could not claim"),
+            }
+            this.looked(ctx, more);
+        }));
+    }
+
+    fn looked(&mut self, ctx: &mut Context<Self>, more: bool) {
+        self.looking = false;
+        if self.look_again || more {
+            self.look(ctx);
+        }
+    }
+
+    fn start(&mut self, assignment: Assignment, asked_at: BootInstant, ctx: &mut Context<Self>) {
+        let (sender, commands) = mpsc::channel(RUN_COMMANDS);
+        let key = assignment.key;
+        let run = AgentRun {
+            tools: Arc::clone(&self.tools),
+            queue: self.queue.clone(),
+            news: self.news.clone(),
+            assignment,
+            commands,
+            deadline: self.deadline(asked_at),
+        };
+        self.running.insert(key.task, Running { key, commands: sender });
+        let me = ctx.address();
+        actix::spawn(async move {
+            if AssertUnwindSafe(run.run()).catch_unwind().await.is_err() {
+                // Its processes went with it; the store still says that it is ours, and the
+                // next look gives it back.
+                tracing::error!(taskId = %key.task, "An attempt panicked");
+            }
+            // Closed while the actor restarts: its next look finds the truth.
+            drop(me.send(RunEnded(key)).await);
+        });
+    }
+
+    /// The shim ends the tree from 0.8 of the lease on, counted from before we asked: the
+    /// rest is time to end it before anyone else may claim the task.
+    fn deadline(&self, asked_at: BootInstant) -> BootInstant {
+        let ms = i64::try_from(self.tools.lease.as_millis()).unwrap_or(i64::MAX);
+        asked_at.plus_ms(ms / 10 * 8)
+    }
+
+    fn leases(&self) -> Vec<LeaseKey> {
+        self.running.values().map(|running| running.key).collect()
+    }
+
+    fn lose(&self, lost: &[LeaseKey]) {
+        for key in lost {
+            if let Some(running) = self.running.get(&key.task).filter(|running| running.key == *key) {
+                running.tell(RunCommand::Lost);
+            }
+        }
+    }
+
+    /// A task that is ours in the store and that we don't know: the answer to a claim was
+    /// lost with a panic.
+    fn give_back(&self, key: LeaseKey, ctx: &mut Context<Self>) {
+        let release = Release {
+            key,
+            reason: ReleaseReason::SetUpFailed,
+            detail: Some("the claim was not received".to_owned()),
+            delay: Duration::ZERO,
+            session_id: None,
+            events: Vec::new(),
+        };
+        let queue = self.queue.clone();
+        ctx.spawn(async move { drop(queue.ask(release).await) }.into_actor(self));
+    }
+
+    fn renew(&mut self, ctx: &mut Context<Self>) {
+        if self.running.is_empty() {
+            return;
+        }
+        let asked_at = boot_now();
+        let leases = self.leases();
+        let renew = Renew { holder: self.tools.holder, leases: leases.clone(), lease: self.tools.lease };
+        let queue = self.queue.clone();
+        let renewed = async move { queue.ask(renew).await }.into_actor(self);
+        ctx.spawn(renewed.map(move |renewed, this, _| match renewed {
+            Ok(Renewed { lost }) => {
+                this.lose(&lost);
+                let until = this.deadline(asked_at);
+                for key in leases.iter().filter(|key| !lost.contains(key)) {
+                    if let Some(running) = this.running.get(&key.task).filter(|running| running.key == *key) {
+                        running.tell(RunCommand::Extend(until));
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "Could not renew the leases"),
+        }));
+    }
+
+    fn beat(&self, ctx: &mut Context<Self>) {
+        let beat = Beat {
+            holder: self.tools.holder,
+            name: self.tools.name.clone(),
+            running: self.running.len(),
+            concurrency: self.concurrency,
+        };
+        let queue = self.queue.clone();
+        let beaten = async move { queue.ask(beat).await }.into_actor(self);
+        ctx.spawn(beaten.map(|beaten, _, _| {
+            if let Err(error) = beaten {
+                tracing::warn!(%error, "Could not say that we live");
+            }
+        }));
+    }
+
+    fn health_line(&self, ctx: &mut Context<Self>) {
+        let queue = self.queue.clone();
+        let running = self.running.len();
+        ctx.spawn(
+            async move {
+                let stats = queue.ask(ReadStats).await;
+                let pending = stats.as_ref().map_or(0, |stats| stats.count(TaskStatus::Pending));
+                tracing::info!(healthy = stats.is_ok(), pending, running, "Health check");
+            }
+            .into_actor(self),
+        );
+    }
+
+    /// Tells whoever waits for it, when nothing runs and no claim is under way.
+    fn tell_if_drained(&mut self) {
+        if self.draining && self.running.is_empty() && !self.looking {
+            for waiting in self.drained.drain(..) {
+                waiting.send(()).unwrap_or_default();
+            }
+        }
+    }
+
+    fn stop_runs(&self) {
+        for running in self.running.values() {
+            running.tell(RunCommand::Shutdown);
+        }
+    }
+}
+
+impl Running {
+    fn tell(&self, command: RunCommand) {
+        // Closed: it has ended. Full: it waits for the store, and its shim's deadline decides.
+        if let Err(error) = self.commands.try_send(command) {
+            tracing::debug!(taskId = %self.key.task, %error, "An attempt takes no command");
+        }
+    }
+}
+
+impl Actor for WorkerActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        // The row of this life must be there before the first claim.
+        let beat = Beat {
+            holder: self.tools.holder,
+            name: self.tools.name.clone(),
+            running: self.running.len(),
+            concurrency: self.concurrency,
+        };
+        let queue = self.queue.clone();
+        let beaten = async move {
+            while let Err(error) = queue.ask(beat.clone()).await {
+                tracing::warn!(%error, "Could not say that we live");
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        ctx.wait(beaten.into_actor(self).map(|(), this, ctx| this.look(ctx)));
+        let mut commits = self.news.hub.commits();
+        let me = ctx.address();
+        let hints = async move {
+            while commits.changed().await.is_ok() {
+                // Full: a look is due anyway.
+                drop(me.try_send(Hint));
+            }
+        };
+        ctx.spawn(hints.into_actor(self));
+        ctx.run_interval(LOOK, Self::look);
+        ctx.run_interval(self.tools.lease / 3, Self::renew);
+        ctx.run_interval(BEAT, |this, ctx| this.beat(ctx));
+        ctx.run_interval(HEALTH_LINE, |this, ctx| this.health_line(ctx));
+        ctx.run_interval(LOOK, |this, _| this.tell_if_drained());
+    }
+}
+
+impl Supervised for WorkerActor {
+    fn restarting(&mut self, _: &mut Context<Self>) {
+        self.looking = false;
+        self.look_again = false;
+        self.running.retain(|_, running| !running.commands.is_closed());
+    }
+}
+
+impl Handler<Hint> for WorkerActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Hint, ctx: &mut Context<Self>) {
+        fail_point!("worker-hint");
+        self.look(ctx);
+    }
+}
+
+impl Handler<Status> for WorkerActor {
+    type Result = WorkerStatus;
+
+    fn handle(&mut self, _: Status, _: &mut Context<Self>) -> WorkerStatus {
+        WorkerStatus { running: self.running.len(), concurrency: self.concurrency }
+    }
+}
+
+impl Handler<RunEnded> for WorkerActor {
+    type Result = ();
+
+    fn handle(&mut self, ended: RunEnded, ctx: &mut Context<Self>) {
+        if self.running.get(&ended.0.task).is_some_and(|running| running.key == ended.0) {
+            self.running.remove(&ended.0.task);
+        }
+        self.tell_if_drained();
+        self.look(ctx);
+    }
+}
+
+impl Handler<Drain> for WorkerActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, drain: Drain, ctx: &mut Context<Self>) -> ResponseFuture<()> {
+        tracing::info!(running = self.running.len(), limit_ms = drain.limit.as_millis() as u64, "Draining");
+        self.draining = true;
+        ctx.run_later(drain.limit, |this, _| this.stop_runs());
+        let (sender, drained) = tokio::sync::oneshot::channel();
+        self.drained.push(sender);
+        self.tell_if_drained();
+        let (queue, holder) = (self.queue.clone(), self.tools.holder);
+        Box::pin(async move {
+            // An error means that the actor restarted meanwhile; nothing runs that it knows.
+            drained.await.unwrap_or_default();
+            drop(queue.ask(WorkerGone(holder)).await);
+        })
+    }
+}
+
+impl Handler<StopNow> for WorkerActor {
+    type Result = ();
+
+    fn handle(&mut self, _: StopNow, _: &mut Context<Self>) {
+        self.draining = true;
+        self.stop_runs();
+        self.tell_if_drained();
+    }
+}

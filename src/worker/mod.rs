@@ -1,0 +1,57 @@
+//! A worker: claims tasks, runs the CLI on them, reports. The same code in every mode; only
+//! where its hints come from differs.
+//!
+//! *Owns* the running attempts of this process. *Talks to* the queue (claims, renewals,
+//! reports) and to the CLI. *Promises* that it works on nothing without a lease: a task that
+//! was lost has its processes ended first and is then forgotten. When [`WorkerActor`] panics,
+//! the attempts go on and it takes them up again; when the process dies, each shim ends its
+//! own tree.
+//!
+//! Decided against: pushing tasks to workers. A worker that pulls can't be given more than it
+//! has slots for, and nobody must know who is alive to hand out work.
+
+mod actor;
+mod agent_run;
+mod event_log;
+mod link;
+mod set_up;
+
+pub use actor::{Drain, Hint, MAILBOX, Status, StopNow, WorkerActor, WorkerStatus};
+pub use link::{Link, LinkEnd, LinkSettings};
+pub use set_up::Tools;
+
+use crate::ipc::ToSupervisor;
+use crate::queue::Hub;
+use crate::task::TaskId;
+
+/// Where news of attempts goes: to followers in this process, and up the link where there is
+/// one. All of it may be lost.
+#[derive(Clone)]
+pub struct News {
+    /// Followers in this process.
+    pub hub: Hub,
+    /// The way up.
+    pub link: Option<tokio::sync::mpsc::Sender<ToSupervisor>>,
+}
+
+impl News {
+    fn started(&self, task: TaskId) {
+        self.up(ToSupervisor::Started { task });
+    }
+
+    fn ended(&self, task: TaskId) {
+        self.up(ToSupervisor::Ended { task });
+    }
+
+    fn partial(&self, task: TaskId, text: &str) {
+        self.hub.partial(task, text);
+        if self.link.is_some() {
+            self.up(ToSupervisor::Partial { task, text: text.to_owned() });
+        }
+    }
+
+    fn up(&self, news: ToSupervisor) {
+        // Full or closed: a hint is lost, and the database has what matters.
+        self.link.as_ref().map(|link| link.try_send(news).ok());
+    }
+}

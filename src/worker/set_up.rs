@@ -1,0 +1,168 @@
+//! What an attempt needs before its process starts.
+
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::claude::{self, Session, Start, Unavailable};
+use crate::config::Claude;
+use crate::process::{self, Cookie};
+use crate::queue::Assignment;
+use crate::task::{BootInstant, Failure, FailureClass, HolderId, PermissionMode, Task};
+
+/// As much of a folder's CLAUDE.md as is passed on: with the task's own text it must fit into
+/// one argument (128 KiB).
+const MAX_CLAUDE_MD_BYTES: u64 = 32 << 10;
+/// A worker without a CLI leaves a task alone for so long, so that another one may take it.
+const UNAVAILABLE_DELAY: Duration = Duration::from_secs(10);
+
+/// What every attempt of a worker shares.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    /// The worker's name.
+    pub name: String,
+    /// Its life.
+    pub holder: HolderId,
+    /// Our own program: the shim.
+    pub program: PathBuf,
+    /// The settings of the CLI.
+    pub claude: Claude,
+    /// The folder below which tasks without one get a folder of their own.
+    pub work_dir: PathBuf,
+    /// How long a claim holds.
+    pub lease: Duration,
+    /// The time limit of an attempt whose task sets none.
+    pub task_timeout: Duration,
+}
+
+/// Why an attempt was not begun.
+pub enum NotReady {
+    /// Not here, not now: the task goes back, and pays nothing.
+    Release(String, Duration),
+    /// It could never succeed.
+    Fail(Failure),
+}
+
+/// An attempt that is ready to be started.
+pub struct Ready {
+    /// What to start.
+    pub start: Start,
+    /// What to say to it.
+    pub instruction: String,
+    /// Its conversation.
+    pub session: Session,
+}
+
+/// Said to a session that was interrupted: the instruction stands above it.
+const CONTINUE: &str = "The work on the task above was interrupted. Continue where it stopped.";
+
+/// Makes the folder, sees to it that no process of an earlier attempt is left, and decides on
+/// the conversation.
+pub async fn set_up(tools: &Tools, assignment: &Assignment, deadline: BootInstant) -> Result<Ready, NotReady> {
+    let task = &assignment.task;
+    claude::check(&tools.claude).map_err(|error| unavailable(&error))?;
+    let directory = directory(tools, task)?;
+    if task.attempt > 1 {
+        end_earlier_attempts(task).await?;
+    }
+    let session = session(&tools.claude, task);
+    let trusted = is_below(&directory, &tools.claude.trusted_roots);
+    let settings = claude::Settings {
+        program: tools.claude.path.clone().ok_or_else(|| unavailable(&Unavailable::NoCli))?,
+        environment: tools.claude.environment.clone(),
+        trusted,
+        claude_md: if trusted { None } else { claude_md(&directory) },
+        default_mode: PermissionMode::AcceptEdits.min(tools.claude.max_permission_mode),
+    };
+    let (args, env) = claude::command(&settings, &task.spec.options.sdk, session);
+    let instruction = match session {
+        Session::New(_) => task.spec.instruction.clone(),
+        Session::Resume(_) => CONTINUE.to_owned(),
+    };
+    let start = Start {
+        shim: tools.program.clone(),
+        program: settings.program,
+        args,
+        env,
+        directory,
+        task: task.id,
+        holder: tools.holder,
+        deadline,
+    };
+    Ok(Ready { start, instruction, session })
+}
+
+fn unavailable(error: &Unavailable) -> NotReady {
+    NotReady::Release(error.to_string(), UNAVAILABLE_DELAY)
+}
+
+/// The folder of the task, as it really is now: the one that was checked at the submit may
+/// have been replaced by a link since.
+fn directory(tools: &Tools, task: &Task) -> Result<PathBuf, NotReady> {
+    let gone = |message: String| NotReady::Fail(Failure::new(FailureClass::Invalid, "WORKING_DIRECTORY", message));
+    let named = Path::new(task.working_directory.as_deref().unwrap_or("/"));
+    let own = named.starts_with(&tools.work_dir);
+    if own {
+        std::fs::create_dir_all(named)
+            .map_err(|error| NotReady::Release(format!("can't make {}: {error}", named.display()), UNAVAILABLE_DELAY))?;
+        return Ok(named.to_owned());
+    }
+    let found = std::fs::canonicalize(named)
+        .map_err(|error| gone(format!("the working directory {} can't be used: {error}", named.display())))?;
+    if !is_below(&found, &tools.claude.workspace_roots) {
+        return Err(gone(format!("the working directory {} is outside WORKSPACE_ROOTS", found.display())));
+    }
+    Ok(found)
+}
+
+fn is_below(path: &Path, roots: &[PathBuf]) -> bool {
+    roots.iter().any(|root| path.starts_with(root))
+}
+
+/// Two process trees of one task must never run at a time, whatever became of the worker
+/// that had it before.
+async fn end_earlier_attempts(task: &Task) -> Result<(), NotReady> {
+    let cookie = Cookie::task(task.id);
+    match tokio::task::spawn_blocking(move || process::sweep(&cookie)).await {
+        Ok((_, true)) => Ok(()),
+        _ => Err(NotReady::Release("processes of an earlier attempt are left".to_owned(), Duration::from_secs(1))),
+    }
+}
+
+/// The conversation of the attempt before, where the CLI wrote it down; otherwise a new one.
+fn session(claude: &Claude, task: &Task) -> Session {
+    let earlier = task.attempted.session_id.as_deref().and_then(|id| Uuid::parse_str(id).ok());
+    match earlier {
+        Some(id) if task.attempt > 1 && is_written(claude, id) => Session::Resume(id),
+        _ => Session::New(Uuid::new_v4()),
+    }
+}
+
+fn is_written(claude: &Claude, session: Uuid) -> bool {
+    let Some(config_dir) = &claude.config_dir else { return false };
+    let Ok(projects) = std::fs::read_dir(config_dir.join("projects")) else { return false };
+    projects.flatten().any(|project| project.path().join(format!("{session}.jsonl")).is_file())
+}
+
+/// The folder's CLAUDE.md, as text: it is advice to the model, and nothing of it is run. No
+/// link is followed.
+fn claude_md(directory: &Path) -> Option<String> {
+    let read = || -> io::Result<String> {
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        let file = std::fs::File::options()
+            .read(true)
+            .custom_flags(i32::try_from(flags.bits()).unwrap_or_default())
+            .open(directory.join("CLAUDE.md"))?;
+        if !file.metadata()?.is_file() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let mut bytes = Vec::new();
+        io::Read::read_to_end(&mut io::Read::take(file, MAX_CLAUDE_MD_BYTES), &mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).replace('\0', ""))
+    };
+    let text = read().ok().filter(|text| !text.trim().is_empty())?;
+    Some(format!("Notes of this folder (CLAUDE.md):\n\n{text}"))
+}

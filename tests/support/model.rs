@@ -1,0 +1,218 @@
+//! A scripted stand-in of the Messages API, on loopback: the real CLI asks it, and does what
+//! it says. What it answers stands in the instruction, one step a line:
+//!
+//! ```text
+//! step say TEXT             the answer; the turn ends
+//! step write PATH TEXT      a call of the Write tool
+//! step bash COMMAND         a call of the Bash tool
+//! step slow TEXT            the answer, word by word, 50 ms apart
+//! step delay MS             the next step is answered after this time
+//! step error STATUS         an HTTP error
+//! ```
+//!
+//! The step is chosen by how many tool results the conversation holds, so that the stand-in
+//! needs no state of its own. Without steps it says `ok`.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix_web::web::{Bytes, Data};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+
+/// A request that the stand-in answered.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The first text of the first message: the instruction, word for word.
+    pub instruction: String,
+    /// The whole body.
+    pub body: Value,
+    /// Which step it was answered with.
+    pub step: usize,
+    /// The key that it showed.
+    pub key: String,
+}
+
+/// A running stand-in; it ends with the process.
+#[derive(Clone)]
+pub struct Model {
+    /// `http://127.0.0.1:PORT`
+    pub url: String,
+    calls: Arc<Mutex<Vec<Call>>>,
+}
+
+impl Model {
+    /// Starts on this port; 0 takes a free one.
+    pub fn start(port: u16) -> Self {
+        let calls: Arc<Mutex<Vec<Call>>> = Arc::default();
+        let data = Data::new(Arc::clone(&calls));
+        let listener = std::net::TcpListener::bind(("127.0.0.1", port)).expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        std::thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async move {
+                HttpServer::new(move || {
+                    App::new()
+                        .app_data(data.clone())
+                        .app_data(web::PayloadConfig::new(64 << 20))
+                        .route("/v1/messages", web::post().to(messages))
+                        .route("/v1/messages/count_tokens", web::post().to(count_tokens))
+                })
+                .workers(2)
+                .disable_signals()
+                .listen(listener)
+                .expect("a server")
+                .run()
+                .await
+            })
+        });
+        Self { url, calls }
+    }
+
+    /// Every request so far.
+    pub fn calls(&self) -> Vec<Call> {
+        self.calls.lock().expect("calls").clone()
+    }
+
+    /// How many conversations began with an instruction that contains `text`.
+    pub fn begun(&self, text: &str) -> usize {
+        self.calls().iter().filter(|call| call.step == 0 && call.instruction.contains(text)).count()
+    }
+}
+
+async fn count_tokens() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "input_tokens": 10 }))
+}
+
+async fn messages(request: HttpRequest, body: Bytes, calls: Data<Arc<Mutex<Vec<Call>>>>) -> HttpResponse {
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let key = request.headers().get("x-api-key").and_then(|key| key.to_str().ok()).unwrap_or_default().to_owned();
+    let instruction = instruction(&body);
+    let step = tool_results(&body);
+    calls.lock().expect("calls").push(Call { instruction: instruction.clone(), step, key, body });
+    let (delay, action) = action(&instruction, step);
+    actix_web::rt::time::sleep(delay).await;
+    let (verb, rest) = action.split_once(' ').unwrap_or((&action, ""));
+    match verb {
+        "error" => {
+            let status = rest.trim().parse().unwrap_or(500);
+            let status = actix_web::http::StatusCode::from_u16(status).expect("a status");
+            let error = json!({ "type": "error", "error": { "type": "api_error", "message": "scripted" } });
+            HttpResponse::build(status).json(error)
+        }
+        "write" => {
+            let (path, text) = rest.split_once(' ').unwrap_or((rest, ""));
+            tool("Write", &json!({ "file_path": path, "content": text }))
+        }
+        "bash" => tool("Bash", &json!({ "command": rest, "description": "scripted", "timeout": 600_000 })),
+        "slow" => stream(words(rest), Duration::from_millis(50)),
+        "say" => stream(vec![rest.to_owned()], Duration::ZERO),
+        _ => stream(vec!["ok".to_owned()], Duration::ZERO),
+    }
+}
+
+/// The first text of the first message that is none of the CLI's own reminders.
+fn instruction(body: &Value) -> String {
+    let Some(first) = body["messages"].as_array().and_then(|messages| messages.first()) else { return String::new() };
+    if let Some(text) = first["content"].as_str() {
+        return text.to_owned();
+    }
+    let blocks = first["content"].as_array().into_iter().flatten();
+    let mut texts = blocks.filter_map(|block| block["text"].as_str());
+    texts.find(|text| !text.starts_with("<system-reminder>")).unwrap_or_default().to_owned()
+}
+
+fn tool_results(body: &Value) -> usize {
+    let messages = body["messages"].as_array().into_iter().flatten();
+    let blocks = messages.filter_map(|message| message["content"].as_array()).flatten();
+    blocks.filter(|block| block["type"] == "tool_result").count()
+}
+
+fn action(instruction: &str, step: usize) -> (Duration, String) {
+    let mut delay = Duration::ZERO;
+    let mut actions = Vec::new();
+    for line in instruction.lines().filter_map(|line| line.trim().strip_prefix("step ")) {
+        match line.strip_prefix("delay ") {
+            Some(ms) => delay = Duration::from_millis(ms.trim().parse().unwrap_or(0)),
+            None => actions.push((std::mem::take(&mut delay), line.to_owned())),
+        }
+    }
+    actions.get(step).cloned().unwrap_or((Duration::ZERO, "say ok".to_owned()))
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_inclusive(' ').map(str::to_owned).collect()
+}
+
+fn event(name: &str, data: &Value) -> Bytes {
+    Bytes::from(format!("event: {name}\ndata: {data}\n\n"))
+}
+
+fn start_of_message() -> Bytes {
+    event(
+        "message_start",
+        &json!({ "type": "message_start", "message": {
+            "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-scripted", "content": [],
+            "stop_reason": null, "stop_sequence": null, "usage": { "input_tokens": 10, "output_tokens": 1 },
+        }}),
+    )
+}
+
+fn end_of_message(reason: &str) -> Vec<Bytes> {
+    vec![
+        event("content_block_stop", &json!({ "type": "content_block_stop", "index": 0 })),
+        event(
+            "message_delta",
+            &json!({ "type": "message_delta", "delta": { "stop_reason": reason, "stop_sequence": null },
+                "usage": { "output_tokens": 5 } }),
+        ),
+        event("message_stop", &json!({ "type": "message_stop" })),
+    ]
+}
+
+fn tool(name: &str, input: &Value) -> HttpResponse {
+    let id = format!("toolu_{}", uuid::Uuid::new_v4().simple());
+    let mut chunks = vec![
+        start_of_message(),
+        event(
+            "content_block_start",
+            &json!({ "type": "content_block_start", "index": 0,
+                "content_block": { "type": "tool_use", "id": id, "name": name, "input": {} } }),
+        ),
+        event(
+            "content_block_delta",
+            &json!({ "type": "content_block_delta", "index": 0,
+                "delta": { "type": "input_json_delta", "partial_json": input.to_string() } }),
+        ),
+    ];
+    chunks.extend(end_of_message("tool_use"));
+    respond(chunks, Duration::ZERO)
+}
+
+fn stream(texts: Vec<String>, pause: Duration) -> HttpResponse {
+    let mut chunks = vec![
+        start_of_message(),
+        event(
+            "content_block_start",
+            &json!({ "type": "content_block_start", "index": 0, "content_block": { "type": "text", "text": "" } }),
+        ),
+    ];
+    chunks.extend(texts.iter().map(|text| {
+        event(
+            "content_block_delta",
+            &json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": text } }),
+        )
+    }));
+    chunks.extend(end_of_message("end_turn"));
+    respond(chunks, pause)
+}
+
+fn respond(chunks: Vec<Bytes>, pause: Duration) -> HttpResponse {
+    let body = futures_util::stream::iter(chunks).then(move |chunk| async move {
+        if !pause.is_zero() {
+            actix_web::rt::time::sleep(pause).await;
+        }
+        Ok::<_, actix_web::Error>(chunk)
+    });
+    HttpResponse::Ok().content_type("text/event-stream").streaming(body)
+}
