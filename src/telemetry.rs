@@ -16,7 +16,7 @@ use crate::config::Log;
 /// # Errors
 /// The filter can't be read.
 pub fn start(log: &Log) -> Result<(), tracing_subscriber::filter::ParseError> {
-    let filter = EnvFilter::try_new(&log.level)?;
+    let filter = EnvFilter::try_new(filter_of(&log.level))?;
     // A broken pipe must not end a worker that outlives its supervisor's terminal.
     let builder = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
     if log.json {
@@ -25,6 +25,11 @@ pub fn start(log: &Log) -> Result<(), tracing_subscriber::filter::ParseError> {
         builder.with_ansi(false).event_format(Text).init();
     }
     Ok(())
+}
+
+/// A bare level is ours alone: libraries speak up when they warn.
+fn filter_of(level: &str) -> String {
+    if level.contains(['=', ',']) { level.to_owned() } else { format!("warn,cc_anywhere={level}") }
 }
 
 /// `[Worker] Task completed taskId=… duration=1234 level=info time=2026-01-31T08:15:00.000Z`

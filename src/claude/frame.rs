@@ -29,6 +29,8 @@ pub enum FrameKind {
     ApiRetry,
     /// The end of a turn.
     Result(Box<ResultFrame>),
+    /// The CLI says what it is doing; nothing to keep.
+    Progress,
     /// An answer to one of our control requests.
     ControlResponse,
     /// Anything else.
@@ -71,7 +73,7 @@ impl Frame {
             FrameKind::ApiRetry => EventKind::Retry,
             FrameKind::Result(_) => EventKind::Result,
             FrameKind::Other => EventKind::Log,
-            FrameKind::Partial { .. } | FrameKind::ControlResponse => return None,
+            FrameKind::Partial { .. } | FrameKind::Progress | FrameKind::ControlResponse => return None,
         })
     }
 
@@ -93,6 +95,8 @@ fn kind_of(frame: Value) -> FrameKind {
             FrameKind::Init { session_id: frame["session_id"].as_str().map(str::to_owned) }
         }
         ("system", "api_retry") => FrameKind::ApiRetry,
+        // Says that a request is on its way, several times a turn.
+        ("system", "status") => FrameKind::Progress,
         ("assistant", _) => FrameKind::Assistant {
             // The CLI words its own errors as messages of a model of this name.
             by_model: frame["message"]["model"].as_str() != Some("<synthetic>"),

@@ -1,2 +1,6 @@
-//! x
-fn main(){}
+//! Black-box tests: the built program, the real CLI, a scripted model.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod modes;

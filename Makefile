@@ -1,0 +1,35 @@
+# Everything on a fresh machine needs a Rust toolchain, npm and a C compiler, and one of these:
+#   make run     fetch the CLI where there is none, build, serve on http://127.0.0.1:5000
+#   make test    everything that CI checks
+.PHONY: run test check bench tools clean
+
+# The CLI that the tests were written against. Newer ones may behave in another way.
+CLAUDE_VERSION := 2.1.197
+TOOLS := $(CURDIR)/.tools
+CLAUDE := $(TOOLS)/node_modules/.bin/claude
+STAMP := $(TOOLS)/claude-$(CLAUDE_VERSION)
+
+run:
+	@if ! command -v claude >/dev/null; then $(MAKE) --no-print-directory $(STAMP); fi
+	cargo build --release --locked
+	PATH="$$PATH:$(TOOLS)/node_modules/.bin" ./target/release/cc-anywhere serve
+
+test: check $(STAMP)
+	cargo test --locked --workspace --features failpoints
+
+check:
+	cargo clippy --locked --workspace --all-targets --features failpoints -- -D warnings
+
+bench: $(STAMP)
+	cargo bench --locked --bench bench
+
+tools: $(STAMP)
+
+$(STAMP):
+	npm install --prefix $(TOOLS) --no-audit --no-fund --loglevel=error @anthropic-ai/claude-code@$(CLAUDE_VERSION)
+	$(CLAUDE) --version
+	touch $@
+
+clean:
+	cargo clean
+	rm -rf $(TOOLS)
