@@ -61,5 +61,9 @@ fn configured(flags: &config::Flags, run: impl FnOnce(config::Config) -> anyhow:
         eprintln!("LOG_LEVEL: {error}");
         return Ok(2);
     }
-    run(config)
+    // Reads FAILPOINTS, in builds that have the feature.
+    let scenario = fail::FailScenario::setup();
+    let outcome = run(config);
+    scenario.teardown();
+    outcome
 }

@@ -55,10 +55,10 @@ impl Observed {
         self.open_tools > 0
     }
 
-    /// Whether the turn has ended.
+    /// Whether the work is done: an interrupted turn has a result too, but one with an error.
     #[must_use]
-    pub const fn has_result(&self) -> bool {
-        self.result.is_some()
+    pub fn is_done(&self) -> bool {
+        self.result.as_ref().is_some_and(|result| !result.is_error)
     }
 
     /// What the attempt leaves behind. `stderr` is the end of what the CLI said there.

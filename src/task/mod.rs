@@ -11,6 +11,8 @@
 mod event;
 mod lease;
 mod machine;
+#[cfg(test)]
+mod machine_test;
 mod outcome;
 mod retry;
 mod spec;

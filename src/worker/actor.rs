@@ -180,6 +180,7 @@ impl WorkerActor {
 
     fn looked(&mut self, ctx: &mut Context<Self>, more: bool) {
         self.looking = false;
+        self.tell_if_drained();
         if self.look_again || more {
             self.look(ctx);
         }
@@ -352,7 +353,6 @@ impl Actor for WorkerActor {
         ctx.run_interval(self.tools.lease / 3, Self::renew);
         ctx.run_interval(BEAT, |this, ctx| this.beat(ctx));
         ctx.run_interval(HEALTH_LINE, |this, ctx| this.health_line(ctx));
-        ctx.run_interval(LOOK, |this, _| this.tell_if_drained());
     }
 }
 

@@ -116,11 +116,11 @@ impl AgentRun {
         attempt.events.close().await;
         match why {
             Why::Lost => tracing::info!(taskId = %task, "Task is not ours any more"),
-            Why::Shutdown if !attempt.observed.has_result() => {
+            Why::Shutdown if !attempt.observed.is_done() => {
                 self.release(ReleaseReason::Shutdown, None, Duration::ZERO, Some(session_id)).await;
             }
             // The shim ended it because the lease could not be renewed: no fault of the task.
-            _ if !attempt.observed.has_result() && self.deadline.is_past(boot_now()) => {
+            _ if !attempt.observed.is_done() && self.deadline.is_past(boot_now()) => {
                 let why = Some("the lease could not be renewed".to_owned());
                 self.release(ReleaseReason::Shutdown, why, Duration::ZERO, Some(session_id)).await;
             }

@@ -3,4 +3,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod api;
+mod faults;
+mod layers;
 mod modes;
+mod outcomes;
+mod safety;
+mod settings;

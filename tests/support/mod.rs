@@ -80,7 +80,8 @@ impl World {
         let process = Process::start(command);
         let line = process.wait_log("Listening url=");
         let url = line.split("url=").nth(1).and_then(|rest| rest.split(' ').next()).expect("a url");
-        let key = std::fs::read_to_string(self.dir.join("data/api-key")).expect("a key");
+        let set = settings.iter().find(|(name, _)| *name == "API_KEY").map(|(_, key)| (*key).to_owned());
+        let key = set.unwrap_or_else(|| std::fs::read_to_string(self.dir.join("data/api-key")).expect("a key"));
         let server = Server { process, http: Client::new(url, &key) };
         if mode == "managed" {
             until("the workers to be linked", || (server.get("/health")["status"] == "healthy").then_some(()));

@@ -1,0 +1,348 @@
+//! What breaks, and what comes of it.
+
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::{Value, json};
+
+use crate::support::{LIMIT, Server, World, poll, running, signal, task, until};
+
+/// Submits a task that sleeps in Bash, in the background too, and waits until it does. Returns
+/// its id. `mark` is a number of seconds that no other test uses.
+fn sleeping(world: &World, server: &Server, mark: &str) -> String {
+    let bash = format!("bash setsid sleep {mark} & sleep {mark}");
+    let id = server.submit(task(&world.ws(), "sleeper", &[&bash, "say slept"]));
+    server.wait_tool(&id);
+    until("the sleep to begin", || (running(&format!("sleep {mark}")).len() >= 2).then_some(()));
+    id
+}
+
+fn gone(mark: &str) {
+    until("the processes to be gone", || running(&format!("sleep {mark}")).is_empty().then_some(()));
+}
+
+/// A task whose Bash call sleeps for ever in its first attempt, and ends at once in the next.
+fn once_asleep(world: &World, server: &Server, mark: &str) -> String {
+    let flag = world.ws().join(format!("flag-{mark}"));
+    let bash = format!("bash if [ -e {0} ]; then echo again; else touch {0}; setsid sleep {mark} & sleep {mark}; fi", flag.display());
+    let id = server.submit(task(&world.ws(), "once", &[&bash, "say done"]));
+    until("the sleep to begin", || (running(&format!("sleep {mark}")).len() >= 2).then_some(()));
+    id
+}
+
+fn completes_at_its_second_attempt(server: &Server, id: &str) -> Value {
+    let done = server.wait_end(id);
+    assert_eq!(done["status"], "completed", "{done:#}");
+    assert_eq!(done["attempt"], 2);
+    done
+}
+
+#[test]
+fn a_killed_worker_is_replaced_and_its_task_runs_again() {
+    let world = World::new();
+    let server = world.serve("managed", &[("WORKER_COUNT", "2")]);
+    let id = once_asleep(&world, &server, "98701");
+    let session = server.task(&id)["sdkSessionId"].clone();
+    let name = server.task(&id)["workerId"].as_str().expect("a worker").to_owned();
+    signal(server.worker_pid(&name), "KILL");
+    let done = completes_at_its_second_attempt(&server, &id);
+    assert_eq!(done["sdkSessionId"], session, "the conversation goes on");
+    gone("98701");
+    until("the worker to be back", || (server.get("/health")["status"] == "healthy").then_some(()));
+    assert_eq!(server.get(&format!("/api/workers/{name}"))["restartCount"], 1);
+}
+
+#[test]
+fn a_frozen_worker_is_replaced_and_its_task_runs_again() {
+    let world = World::new();
+    let server = world.serve("managed", &[("WORKER_HEARTBEAT_TIMEOUT_MS", "2000")]);
+    let id = once_asleep(&world, &server, "98702");
+    let frozen = server.worker_pid("worker-0");
+    signal(frozen, "STOP");
+    completes_at_its_second_attempt(&server, &id);
+    gone("98702");
+    assert_ne!(server.worker_pid("worker-0"), frozen);
+}
+
+#[test]
+fn a_killed_standalone_worker_leaves_its_task_to_another() {
+    let world = World::new();
+    let server = world.serve("standalone", &[]);
+    let one = world.worker(&[("WORKER_ID", "one")]);
+    let id = once_asleep(&world, &server, "98703");
+    let _two = world.worker(&[("WORKER_ID", "two")]);
+    one.signal("KILL");
+    let done = completes_at_its_second_attempt(&server, &id);
+    assert_eq!(done["workerId"], "two");
+    gone("98703");
+}
+
+#[test]
+fn a_crash_of_the_api_leaves_managed_workers_at_work_and_the_next_one_finds_them() {
+    let world = World::new();
+    let mut server = world.serve("managed", &[]);
+    let go = world.ws().join("go");
+    let bash = format!("bash while [ ! -e {} ]; do sleep 0.1; done; echo went", go.display());
+    let id = server.submit(task(&world.ws(), "long", &[&bash, "say done"]));
+    server.wait_tool(&id);
+    let worker = server.worker_pid("worker-0");
+    server.process.signal("KILL");
+    assert_eq!(server.process.wait(), -9);
+
+    let next = world.serve("managed", &[]);
+    assert_eq!(next.worker_pid("worker-0"), worker);
+    std::fs::write(go, "").expect("a file");
+    let done = next.wait_end(&id);
+    assert_eq!((&done["status"], &done["attempt"]), (&json!("completed"), &json!(1)), "{done:#}");
+}
+
+#[test]
+fn a_crash_of_an_inline_server_leaves_no_process_and_the_task_runs_again() {
+    let world = World::new();
+    let mut server = world.serve("inline", &[]);
+    let id = once_asleep(&world, &server, "98704");
+    server.process.signal("KILL");
+    assert_eq!(server.process.wait(), -9);
+    gone("98704");
+    completes_at_its_second_attempt(&world.serve("inline", &[]), &id);
+}
+
+#[test]
+fn a_killed_shim_takes_its_tree_along() {
+    let world = World::new();
+    let server = world.serve("inline", &[]);
+    let id = once_asleep(&world, &server, "98705");
+    for shim in running(&format!("agent-shim --task={id}")) {
+        signal(shim, "KILL");
+    }
+    let done = completes_at_its_second_attempt(&server, &id);
+    assert_eq!(done["crashes"], 0, "an attempt that ended by itself makes up for it");
+    gone("98705");
+}
+
+#[test]
+fn a_task_that_ends_well_leaves_no_daemon_behind() {
+    let world = World::new();
+    let server = world.serve("inline", &[]);
+    let steps = ["bash setsid sleep 98706 > /dev/null 2>&1 & env -i setsid sleep 98706 > /dev/null 2>&1 & echo started", "say done"];
+    let id = server.submit(task(&world.ws(), "daemon", &steps));
+    assert_eq!(server.wait_end(&id)["status"], "completed");
+    assert_eq!(running("sleep 98706"), Vec::<u32>::new());
+}
+
+#[test]
+fn slow_a_worker_that_ends_too_often_is_marked_and_tried_again() {
+    let world = World::new();
+    let server = world.serve("managed", &[("WORKER_COUNT", "1")]);
+    let worker = || server.get("/api/workers/worker-0");
+    for restarts in 0..6 {
+        until("the worker to run", || {
+            let worker = worker();
+            (worker["restartCount"] == restarts && worker["connected"] == true).then_some(())
+        });
+        signal(server.worker_pid("worker-0"), "KILL");
+    }
+    until("the mark", || (worker()["crashLooping"] == true).then_some(()));
+    let (status, health) = server.http.ask("GET", "/health", None);
+    assert_eq!((status, &health["status"]), (503, &json!("unhealthy")));
+    assert_eq!(server.get("/api/workers")["healthy"], false);
+    until("another try", || (worker()["connected"] == true).then_some(()));
+}
+
+#[test]
+fn a_queue_that_panics_under_load_loses_nothing_that_it_acknowledged() {
+    let world = World::new();
+    let server = world.serve("standalone", &[("FAILPOINTS", "queue-command=10%5*panic;queue-commit=10%4*panic")]);
+    let acknowledged: Vec<String> = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..4).map(|client| {
+            let (server, ws) = (&server, world.ws());
+            scope.spawn(move || {
+                let body = |number| task(&ws, &format!("load-{client}-{number}"), &["say ok"]);
+                let asked = (0..100).map(|number| server.http.ask("POST", "/api/tasks", Some(body(number))));
+                asked.filter_map(|(status, answer)| match status {
+                    202 => Some(answer["taskId"].as_str().expect("an id").to_owned()),
+                    503 => {
+                        assert_eq!(answer["error"]["code"], "STORE_UNAVAILABLE");
+                        None
+                    }
+                    other => panic!("{other}: {answer}"),
+                }).collect::<Vec<_>>()
+            })
+        }).collect();
+        clients.into_iter().flat_map(|client| client.join().expect("a client")).collect()
+    });
+    assert!(server.process.logs().contains("panicked, restarting"), "the failpoint fired");
+    assert!(acknowledged.len() < 400 && acknowledged.len() > 200, "{} of 400", acknowledged.len());
+    for id in &acknowledged {
+        assert_eq!(server.task(id)["status"], "pending");
+    }
+}
+
+#[test]
+fn a_worker_actor_that_panics_goes_on_with_its_attempts() {
+    let world = World::new();
+    let server = world.serve("inline", &[("FAILPOINTS", "worker-hint=20%5*panic;worker-claim=30%3*panic")]);
+    let ids: Vec<_> = (0..6).map(|n| server.submit(task(&world.ws(), &format!("task-{n}-"), &["bash echo hi", "say ok"]))).collect();
+    for id in &ids {
+        let done = server.wait_end(id);
+        assert_eq!((&done["status"], &done["attempt"]), (&json!("completed"), &json!(1)), "{done:#}");
+    }
+    assert!(server.process.logs().contains("panicked, restarting"), "the failpoint fired");
+}
+
+#[test]
+fn sigterm_lets_what_runs_finish_and_refuses_what_is_new() {
+    let world = World::new();
+    let mut server = world.serve("inline", &[]);
+    let go = world.ws().join("go");
+    let bash = format!("bash while [ ! -e {} ]; do sleep 0.1; done", go.display());
+    let id = server.submit(task(&world.ws(), "last", &[&bash, "say done"]));
+    server.wait_tool(&id);
+    server.process.signal("TERM");
+    server.process.wait_log("[Worker] Draining");
+    let (status, headers, refusal) = server.http.send(
+        "POST",
+        "/api/tasks",
+        &[("content-type", "application/json")],
+        Some(&json!({ "instruction": "late" }).to_string()),
+    );
+    assert_eq!((status, &refusal["error"]["code"]), (503, &json!("DRAINING")));
+    assert!(headers.contains_key("retry-after"));
+    let (status, health) = server.http.ask("GET", "/health", None);
+    assert_eq!((status, &health["status"]), (503, &json!("draining")));
+    std::fs::write(go, "").expect("a file");
+    assert_eq!(server.process.wait(), 0);
+    let next = world.serve("standalone", &[]);
+    assert_eq!(next.task(&id)["status"], "completed");
+}
+
+/// SIGTERM with a short limit, then a new server: the task goes on, at no cost.
+fn is_given_back_at_the_limit(mode: &str, mark: &str) {
+    let world = World::new();
+    let mut server = world.serve(mode, &[("GRACEFUL_SHUTDOWN_TIMEOUT_MS", "300")]);
+    let id = once_asleep(&world, &server, mark);
+    server.process.signal("TERM");
+    assert_eq!(server.process.wait(), 0);
+    gone(mark);
+    let next = world.serve("standalone", &[]);
+    let task = next.task(&id);
+    assert_eq!((&task["status"], &task["crashes"], &task["error"]), (&json!("pending"), &json!(0), &Value::Null));
+    assert!(task["sdkSessionId"].is_string());
+    let _worker = world.worker(&[]);
+    completes_at_its_second_attempt(&next, &id);
+}
+
+#[test]
+fn sigterm_gives_a_long_task_back_inline() {
+    is_given_back_at_the_limit("inline", "98707");
+}
+
+#[test]
+fn sigterm_gives_a_long_task_back_managed() {
+    is_given_back_at_the_limit("managed", "98708");
+}
+
+#[test]
+fn sigterm_to_a_standalone_worker_gives_its_task_back() {
+    let world = World::new();
+    let server = world.serve("standalone", &[]);
+    let mut worker = world.worker(&[("GRACEFUL_SHUTDOWN_TIMEOUT_MS", "300")]);
+    let id = once_asleep(&world, &server, "98709");
+    worker.signal("TERM");
+    assert_eq!(worker.wait(), 0);
+    gone("98709");
+    assert_eq!(server.task(&id)["status"], "pending");
+    assert_eq!(server.get("/api/workers")["workerCount"], 0);
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let world = World::new();
+    let mut server = world.serve("managed", &[]);
+    let id = sleeping(&world, &server, "98710");
+    server.process.signal("TERM");
+    server.process.wait_log("[Worker] Draining");
+    server.process.signal("TERM");
+    let began = std::time::Instant::now();
+    assert_eq!(server.process.wait(), 0);
+    assert!(began.elapsed() < LIMIT / 4, "took {:?}", began.elapsed());
+    gone("98710");
+    assert_eq!(world.serve("standalone", &[]).task(&id)["status"], "pending");
+}
+
+#[test]
+fn deleting_a_worker_drains_it_first() {
+    let world = World::new();
+    let server = world.serve("managed", &[]);
+    let go = world.ws().join("go");
+    let bash = format!("bash while [ ! -e {} ]; do sleep 0.1; done", go.display());
+    let id = server.submit(task(&world.ws(), "drained", &[&bash, "say done"]));
+    server.wait_tool(&id);
+    let pid = server.worker_pid("worker-0");
+    std::thread::scope(|scope| {
+        let stopping = scope.spawn(|| server.http.ask("DELETE", "/api/workers/worker-0", None));
+        until("the drain", || (server.get("/api/workers/worker-0")["state"] == "draining").then_some(()));
+        let late = server.submit(task(&world.ws(), "late", &["say late"]));
+        std::fs::write(&go, "").expect("a file");
+        let (status, answer) = stopping.join().expect("an answer");
+        assert_eq!((status, &answer["success"]), (200, &json!(true)));
+        assert_eq!(server.task(&id)["status"], "completed");
+        assert_eq!(server.task(&late)["status"], "pending", "it claims no more");
+        let (status, started) = server.http.ask("POST", "/api/workers", Some(json!({ "workerId": "fresh" })));
+        assert_eq!((status, &started["workerId"]), (201, &json!("fresh")));
+        assert_eq!(server.wait_end(&late)["workerId"], "fresh");
+    });
+    assert!(running("cc-anywhere worker").iter().all(|running| *running != pid));
+    assert_eq!(server.http.ask("GET", "/api/workers/worker-0", None).0, 404);
+}
+
+fn is_cancelled_at_once(world: &World, server: &Server, mark: &str) {
+    let id = sleeping(world, server, mark);
+    let (status, task) = server.http.ask("DELETE", &format!("/api/tasks/{id}"), None);
+    assert_eq!((status, &task["status"]), (200, &json!("cancelled")));
+    let limit = std::time::Duration::from_secs(5);
+    poll(limit, || running(&format!("sleep {mark}")).is_empty().then_some(())).expect("gone within 5 s");
+    poll(limit, || running(&format!("--task={id}")).is_empty().then_some(())).expect("gone within 5 s");
+    assert_eq!(server.wait_end(&id)["status"], "cancelled");
+    let again = server.http.ask("DELETE", &format!("/api/tasks/{id}"), None);
+    assert_eq!(again.0, 200, "a second cancel says the same");
+}
+
+#[test]
+fn cancel_ends_the_process_tree_inline() {
+    let world = World::new();
+    is_cancelled_at_once(&world, &world.serve("inline", &[]), "98711");
+}
+
+#[test]
+fn cancel_ends_the_process_tree_managed() {
+    let world = World::new();
+    is_cancelled_at_once(&world, &world.serve("managed", &[]), "98712");
+}
+
+#[test]
+fn cancel_ends_the_process_tree_standalone() {
+    let world = World::new();
+    let server = world.serve("standalone", &[]);
+    let _worker = world.worker(&[]);
+    is_cancelled_at_once(&world, &server, "98713");
+}
+
+#[test]
+fn the_link_is_private_and_wants_a_token() {
+    use std::io::{Read, Write};
+    let world = World::new();
+    let _server = world.serve("managed", &[]);
+    let run = world.dir.join("data/run");
+    let mode = |path: &std::path::Path| std::fs::metadata(path).expect("a file").permissions().mode() & 0o777;
+    assert_eq!(mode(&run), 0o700);
+    assert_eq!(mode(&run.join("link.sock")), 0o600);
+    assert_eq!(mode(&run.join("workers/worker-0.json")), 0o600);
+    let record: Value = serde_json::from_slice(&std::fs::read(run.join("workers/worker-0.json")).expect("a file")).expect("json");
+    let hello = json!({ "type": "hello", "version": 1, "worker": "worker-0", "holder": record["holder"], "pid": 1, "token": "guessed" });
+    let hello = hello.to_string();
+    let mut stream = std::os::unix::net::UnixStream::connect(run.join("link.sock")).expect("a socket");
+    stream.write_all(&u32::try_from(hello.len()).expect("short").to_be_bytes()).expect("written");
+    stream.write_all(hello.as_bytes()).expect("written");
+    stream.set_read_timeout(Some(LIMIT)).expect("a limit");
+    assert_eq!(stream.read(&mut [0; 64]).expect("an end of stream"), 0, "turned away without a word");
+}
