@@ -24,7 +24,7 @@ use crate::api::{self, ApiActor, ApiKey, Hosts, Phase, Shared, Workers};
 use crate::config::{Config, Mode};
 use crate::ipc;
 use crate::queue::{self, Hub, Queue, QueueActor, Store};
-use crate::supervise::{ActorEnd, Guarded, RestartPolicy, start_guarded};
+use crate::supervise::{RestartPolicy, start_guarded};
 use crate::supervisor::{self, Records, SupervisorActor, SupervisorSettings};
 use crate::task::HolderId;
 use crate::worker::{self, Link, LinkEnd, LinkSettings, News, Tools, WorkerActor};
@@ -84,7 +84,7 @@ pub fn serve(config: Config) -> Exit {
         let failed = parts.until_end(&mut signals).await;
         let limit = config.shutdown_limit;
         tracing::info!(target: "cc_anywhere::api", limit_ms = limit.as_millis() as u64, "Stopping");
-        tell(&api.addr, api::Drain).await;
+        tell(&api, api::Drain).await;
         match workers {
             Workers::Inline => {
                 if let Some(worker) = inline {
@@ -97,7 +97,7 @@ pub fn serve(config: Config) -> Exit {
             }
             Workers::Standalone => {}
         }
-        tell(&api.addr, api::Stop).await;
+        tell(&api, api::Stop).await;
         Ok(failed)
     })
 }
@@ -186,7 +186,8 @@ fn shared(
         (_, false) => None,
         (Some(key), true) => Some(ApiKey::new(key)),
         (None, true) => {
-            let key = api::load_or_make_key(&key_file).with_context(|| format!("can't keep a key in {}", key_file.display()))?;
+            let key = api::load_or_make_key(&key_file)
+                .with_context(|| format!("can't keep a key in {}", key_file.display()))?;
             Some(ApiKey::new(&key))
         }
     };
@@ -226,16 +227,12 @@ impl Parts {
     }
 
     /// Starts an actor that the process can't live without.
-    fn guard<A>(&self, name: &'static str, actor: A, mailbox: usize) -> Guarded<A>
+    fn guard<A>(&self, name: &'static str, actor: A, mailbox: usize) -> Addr<A>
     where
         A: Actor<Context = Context<A>> + Supervised,
     {
         let ends = self.ends.clone();
-        start_guarded(name, actor, mailbox, ACTORS, move |end| {
-            if end == ActorEnd::GaveUp {
-                ends.try_send(name).unwrap_or_default();
-            }
-        })
+        start_guarded(name, actor, mailbox, ACTORS, move || ends.try_send(name).unwrap_or_default())
     }
 
     /// The queue has a thread of its own: nothing else's work delays a commit.
@@ -248,12 +245,8 @@ impl Parts {
         let arbiter = Arbiter::new();
         let ends = self.ends.clone();
         arbiter.spawn_fn(move || {
-            let guarded = start_guarded("queue", actor, queue::MAILBOX, ACTORS, move |end| {
-                if end == ActorEnd::GaveUp {
-                    ends.try_send("queue").unwrap_or_default();
-                }
-            });
-            drop(sender.send(guarded.addr));
+            let give_up = move || ends.try_send("queue").unwrap_or_default();
+            drop(sender.send(start_guarded("queue", actor, queue::MAILBOX, ACTORS, give_up)));
         });
         self.arbiters.push(arbiter);
         Ok((Queue(started.await.context("the queue did not start")?), hub))
@@ -277,7 +270,7 @@ impl Parts {
             task_timeout: config.worker.task_timeout,
         };
         let actor = WorkerActor::new(tools, config.worker.concurrency, queue.clone(), news);
-        Ok(self.guard("worker", actor, worker::MAILBOX).addr)
+        Ok(self.guard("worker", actor, worker::MAILBOX))
     }
 
     fn start_supervisor(&self, config: &Config, queue: &Queue, hub: &Hub) -> anyhow::Result<Addr<SupervisorActor>> {
@@ -294,7 +287,7 @@ impl Parts {
         };
         let records = Records::open(&config.store.data_dir)?;
         let actor = SupervisorActor::new(settings, records, queue.clone(), hub.clone());
-        let supervisor = self.guard("supervisor", actor, supervisor::MAILBOX).addr;
+        let supervisor = self.guard("supervisor", actor, supervisor::MAILBOX);
         actix::spawn(supervisor::accept_links(listening, supervisor.clone()));
         actix::spawn(supervisor::pass_hints_on(hub.clone(), supervisor.clone()));
         Ok(supervisor)

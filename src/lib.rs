@@ -1,9 +1,62 @@
-//! draft
+//! cc-anywhere runs Claude Code tasks: a client posts an instruction, the task is stored
+//! durably, a worker runs the real CLI on it, and the client follows it live and gets the
+//! result, whatever crashes on the way.
+//!
+//! # What it promises
+//!
+//! An accepted task is never lost, is executed at least once by at most one live process tree
+//! at a time, and its outcome is recorded exactly once.
+//!
+//! # The picture
+//!
+//! ```text
+//!     HTTP clients · command line
+//!               │
+//! ┌─────────────▼────────── API process ──────────────────────────┐
+//! │         ApiActor ──ask──▶ QueueActor ◀──ask── WorkerActor     │  inline
+//! │             │                 │ store           │ runs        │
+//! │             │ask              ▼                 ▼             │
+//! │      SupervisorActor      database         shim ▶ claude      │
+//! └─────────────│─────────────────▲───────────────────────────────┘
+//!               │ local socket    │ the same file
+//! ┌─────────────▼─ worker process ─│──────────────────────────────┐
+//! │         Link ─hints─▶ WorkerActor ──ask──▶ QueueActor         │  managed; standalone: without Link
+//! │                          │ runs                               │
+//! │                          ▼                                    │
+//! │                     shim ▶ claude                             │
+//! └───────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! # Three walks
+//!
+//! **A submit.** `api/routes/submit.rs` checks the request and sends `Submit` to
+//! `queue/actor.rs`, which adds it to the next commit; `queue/store/submit.rs` writes the row
+//! and its first event. After the commit the client has its 202, and the hub hints that there
+//! is work. `worker/actor.rs` looks, claims (`queue/store/claim.rs`), and starts a
+//! `worker/agent_run.rs`; that prepares the folder (`set_up.rs`), starts the CLI behind its shim
+//! (`claude/run.rs`, `claude/shim.rs`), stores its frames as events (`event_log.rs`), and, when
+//! the process tree is gone, reports what `claude/outcome.rs` makes of it. `task/machine.rs`
+//! decides what that means; `queue/store/settle.rs` writes it.
+//!
+//! **A cancel.** The row becomes `cancelled` and its epoch grows by one: from here on nothing
+//! that the worker writes counts. The worker hears of it (a hint, or its next look within a
+//! second), interrupts the CLI, and has the shim end the tree.
+//!
+//! **A worker's crash.** Its shims see the end of their control sockets and end their trees. The
+//! supervisor sees the end of the process, sweeps what carries the worker's cookie, and tells
+//! the queue (`HolderDied`): its tasks are pending again, each one crash poorer. Without a
+//! supervisor, `queue/reaper.rs` of any other process does the same, at once on the same
+//! machine, else when the lease has ended.
+//!
+//! Imports go down: `app` → `api`, `client` → `worker`, `supervisor` → `queue`, `claude` →
+//! `process`, `supervise`, `ipc` → `task`, `config`, `telemetry`.
+
 pub mod app;
 pub mod claude;
 pub mod client;
 pub mod config;
 pub mod telemetry;
+
 mod api;
 mod ipc;
 mod process;

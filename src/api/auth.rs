@@ -51,7 +51,10 @@ pub fn load_or_make_key(path: &Path) -> io::Result<String> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let key = fs::read_to_string(path)?.trim().to_owned();
             if key.is_empty() {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is empty; remove it to get a new key"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the file is empty; remove it to get a new key",
+                ));
             }
             Ok(key)
         }

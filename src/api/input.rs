@@ -16,7 +16,8 @@ const MAX_BODY_BYTES: usize = 8 << 20;
 
 /// Reads a body, up to the longest.
 pub async fn body(payload: web::Payload) -> Result<web::Bytes, ApiError> {
-    let broken = |error: String| ApiError::new(StatusCode::BAD_REQUEST, "INVALID_JSON", format!("the body broke off: {error}"));
+    let broken =
+        |error: String| ApiError::new(StatusCode::BAD_REQUEST, "INVALID_JSON", format!("the body broke off: {error}"));
     match payload.to_bytes_limited(MAX_BODY_BYTES).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(error)) => Err(broken(error.to_string())),

@@ -35,7 +35,11 @@ pub async fn wait_for_end(shared: &Shared, id: TaskId, limit: Duration) -> Resul
 }
 
 /// The events of a task behind `after`, and those to come, until it has ended.
-pub fn events(shared: &Shared, task: TaskId, after: i64) -> impl Stream<Item = Result<Bytes, actix_web::Error>> + use<> {
+pub fn events(
+    shared: &Shared,
+    task: TaskId,
+    after: i64,
+) -> impl Stream<Item = Result<Bytes, actix_web::Error>> + use<> {
     let following = Following {
         task,
         after,

@@ -53,7 +53,8 @@ impl<'a> TaskView<'a> {
     /// The view of a task.
     pub fn of(task: &'a Task) -> Self {
         let left = &task.attempted;
-        let error = |error: &'a TaskError| ErrorView { code: &error.code, message: &error.message, class: &error.class };
+        let error =
+            |error: &'a TaskError| ErrorView { code: &error.code, message: &error.message, class: &error.class };
         Self {
             task_id: task.id,
             status: task.status,

@@ -18,13 +18,27 @@ pub struct Frame {
 #[derive(Debug, PartialEq)]
 pub enum FrameKind {
     /// `system/init`: the session has begun.
-    Init { session_id: Option<String> },
+    Init {
+        /// The session's id.
+        session_id: Option<String>,
+    },
     /// A message of the model, and the tools that it calls.
-    Assistant { by_model: bool, tool_calls: usize },
+    Assistant {
+        /// Not worded by the CLI itself.
+        by_model: bool,
+        /// How many tools it calls.
+        tool_calls: usize,
+    },
     /// Results of tools.
-    User { tool_results: usize },
+    User {
+        /// How many results it brings.
+        tool_results: usize,
+    },
     /// Text while it is written.
-    Partial { text: String },
+    Partial {
+        /// The text; empty for what is none.
+        text: String,
+    },
     /// The CLI asks the API again.
     ApiRetry,
     /// The end of a turn.
@@ -91,9 +105,7 @@ impl Frame {
 fn kind_of(frame: Value) -> FrameKind {
     let text = |key: &str| frame[key].as_str().unwrap_or_default();
     match (text("type"), text("subtype")) {
-        ("system", "init") => {
-            FrameKind::Init { session_id: frame["session_id"].as_str().map(str::to_owned) }
-        }
+        ("system", "init") => FrameKind::Init { session_id: frame["session_id"].as_str().map(str::to_owned) },
         ("system", "api_retry") => FrameKind::ApiRetry,
         // Says that a request is on its way, several times a turn.
         ("system", "status") => FrameKind::Progress,

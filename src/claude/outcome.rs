@@ -85,9 +85,7 @@ impl Observed {
             (Some(result), Ending::ItsOwn) => self.of_result(result),
             (Some(result), _) if !result.is_error => self.of_result(result),
             (_, Ending::Timeout(ms)) => failed(FailureClass::Timeout, "TIMEOUT", format!("ran longer than {ms} ms")),
-            (_, Ending::Idle(ms)) => {
-                failed(FailureClass::Timeout, "IDLE_TIMEOUT", format!("said nothing for {ms} ms"))
-            }
+            (_, Ending::Idle(ms)) => failed(FailureClass::Timeout, "IDLE_TIMEOUT", format!("said nothing for {ms} ms")),
             (None, Ending::ItsOwn) => without_result(self.frames, exit, stderr),
         }
     }
@@ -186,7 +184,9 @@ mod tests {
     #[test]
     fn the_class_comes_from_status_and_subtype() {
         let api = |status: &str| {
-            format!(r#"{{"type":"result","subtype":"success","is_error":true,"api_error_status":{status},"result":"API Error"}}"#)
+            format!(
+                r#"{{"type":"result","subtype":"success","is_error":true,"api_error_status":{status},"result":"API Error"}}"#
+            )
         };
         for (status, class) in [
             ("400", FailureClass::Invalid),

@@ -12,7 +12,9 @@ const VERSION_LIMIT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     /// There is no CLI.
-    #[error("the Claude Code CLI was not found: install it (npm install -g @anthropic-ai/claude-code), or set CLAUDE_PATH to it")]
+    #[error(
+        "the Claude Code CLI was not found: install it (npm install -g @anthropic-ai/claude-code), or set CLAUDE_PATH to it"
+    )]
     NoCli,
     /// The CLI has no credential.
     #[error("Claude Code has no credential: set ANTHROPIC_API_KEY, or log in once with `claude` as this user")]

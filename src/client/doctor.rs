@@ -56,7 +56,9 @@ fn writable(folder: &Path) -> Result<String, String> {
         .and_then(|()| std::fs::write(&probe, b""))
         .and_then(|()| std::fs::remove_file(&probe))
         .map(|()| folder.display().to_string())
-        .map_err(|error| format!("{} can't be written ({error}): make it writable for this user, or set DB_PATH", folder.display()))
+        .map_err(|error| {
+            format!("{} can't be written ({error}): make it writable for this user, or set DB_PATH", folder.display())
+        })
 }
 
 async fn database(path: &Path) -> Result<String, String> {
@@ -65,6 +67,8 @@ async fn database(path: &Path) -> Result<String, String> {
     }
     match Store::open(path).await {
         Ok(_) => Ok(path.display().to_string()),
-        Err(error) => Err(format!("{}: restore a backup, or set DB_PATH to another file", crate::telemetry::chain(&error))),
+        Err(error) => {
+            Err(format!("{}: restore a backup, or set DB_PATH to another file", crate::telemetry::chain(&error)))
+        }
     }
 }

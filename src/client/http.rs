@@ -18,11 +18,8 @@ impl Server {
     /// The server that the settings of this folder and environment describe.
     pub fn find() -> anyhow::Result<Self> {
         let config = Config::load(&Flags::default())?;
-        let host = if config.server.host.is_unspecified() {
-            "127.0.0.1".to_owned()
-        } else {
-            config.server.host.to_string()
-        };
+        let host =
+            if config.server.host.is_unspecified() { "127.0.0.1".to_owned() } else { config.server.host.to_string() };
         let host = if host.contains(':') { format!("[{host}]") } else { host };
         let file = config.store.data_dir.join("api-key");
         let key = match config.server.api_key {

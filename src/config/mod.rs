@@ -13,8 +13,8 @@ use std::time::Duration;
 
 pub use claude::Claude;
 pub use settings::{SETTINGS, Setting};
-pub use source::{Faults, Flags};
 use source::Source;
+pub use source::{Faults, Flags};
 
 /// Where the work is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -128,10 +128,7 @@ impl tokio::io::AsyncWrite for Half {
         std::pin::Pin::new(&mut &*self.0).poll_write(cx, buffer)
     }
 
-    fn poll_flush(
-        self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
+    fn poll_flush(self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<io::Result<()>> {
         std::pin::Pin::new(&mut &*self.0).poll_flush(cx)
     }
 

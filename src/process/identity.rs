@@ -49,9 +49,7 @@ impl Identity {
 }
 
 fn namespace() -> String {
-    std::fs::read_link("/proc/self/ns/pid")
-        .map(|link| link.to_string_lossy().into_owned())
-        .unwrap_or_default()
+    std::fs::read_link("/proc/self/ns/pid").map(|link| link.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// The start time of a process that lives; a zombie doesn't.

@@ -16,7 +16,7 @@ pub use clock::{boot_now, wall_now};
 pub use identity::Identity;
 pub use isolate::{Isolation, drop_streams, isolate};
 pub use sock::{control_from_fd, control_pair};
-pub use spawn::{Launch, Streams, exit_of, output, spawn_cli, spawn_shim, spawn_worker};
+pub use spawn::{Launch, exit_of, output, spawn_cli, spawn_shim, spawn_worker};
 pub use sweep::{Cookie, sweep};
 pub use tree::{Tree, reap};
 

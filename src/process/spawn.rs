@@ -81,9 +81,7 @@ pub fn spawn_cli(program: &OsString, args: &[OsString]) -> io::Result<std::proce
     command.args(args);
     #[expect(unsafe_code, reason = "between fork and exec: one prctl, which is async-signal-safe")]
     unsafe {
-        command.pre_exec(|| {
-            Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?)
-        });
+        command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?));
     }
     command.spawn()
 }

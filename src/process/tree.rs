@@ -75,7 +75,10 @@ pub fn reap(mut each: impl FnMut(u32, Option<i32>, Option<i32>)) -> bool {
 /// is or becomes its child.
 fn kill_namespace() -> bool {
     for _ in 0..3_000 {
-        #[expect(unsafe_code, reason = "kill(2) with -1 has no safe wrapper; from an init it reaches its namespace only")]
+        #[expect(
+            unsafe_code,
+            reason = "kill(2) with -1 has no safe wrapper; from an init it reaches its namespace only"
+        )]
         unsafe {
             libc::kill(-1, libc::SIGKILL);
         }

@@ -46,7 +46,11 @@ impl QueueActor {
     }
 
     /// Adds a command to the next commit, and answers after it.
-    fn change<C: Change>(&mut self, change: C, ctx: &mut Context<Self>) -> ResponseFuture<Result<C::Answer, QueueError>> {
+    fn change<C: Change>(
+        &mut self,
+        change: C,
+        ctx: &mut Context<Self>,
+    ) -> ResponseFuture<Result<C::Answer, QueueError>> {
         fail_point!("queue-command");
         let (waiting, answer) = asked(change);
         self.waiting.push(waiting);
@@ -101,7 +105,18 @@ macro_rules! changes {
 }
 
 changes!(
-    Submit, Claim, Renew, Append, Finish, Release, Cancel, HolderDied, Expire, Beat, WorkerGone, SetPaused,
+    Submit,
+    Claim,
+    Renew,
+    Append,
+    Finish,
+    Release,
+    Cancel,
+    HolderDied,
+    Expire,
+    Beat,
+    WorkerGone,
+    SetPaused,
     SetConcurrency,
 );
 

@@ -8,9 +8,7 @@ use actix::prelude::*;
 use super::actor::QueueActor;
 use super::store::StoreError;
 use crate::process::Identity;
-use crate::task::{
-    Event, HolderId, LeaseKey, NewEvent, ReleaseReason, Report, Status, Task, TaskId, TaskSpec, Wall,
-};
+use crate::task::{Event, HolderId, LeaseKey, NewEvent, ReleaseReason, Report, Status, Task, TaskId, TaskSpec, Wall};
 
 /// Why there is no answer. None of these means that the command was not carried out, but for
 /// a command that was never acknowledged nothing is promised either.

@@ -20,10 +20,10 @@ mod store;
 pub use actor::{MAILBOX, QueueActor};
 pub use hub::{Followed, Hub, Live};
 pub use messages::{
-    Append, Assignment, Beat, Cancel, Cancelled, Check, Checked, Claim, Directory, EventPage, Filter, Find, Finish, HolderDied,
-    ListTasks, NewTask, Next, Page, Queue, QueueError, ReadEvents, ReadStats, ReadWorkers, Release, Renew, Renewed,
-    SetConcurrency, SetPaused, Stale, Stats, Submit, Submitted, WorkerGone, WorkerInfo,
+    Append, Assignment, Beat, Cancel, Cancelled, Check, Checked, Claim, Directory, EventPage, Filter, Find, Finish,
+    HolderDied, ListTasks, NewTask, Next, Queue, QueueError, ReadEvents, ReadStats, ReadWorkers, Release, Renew,
+    Renewed, SetConcurrency, SetPaused, Stale, Stats, Submit, Submitted, WorkerGone, WorkerInfo,
 };
 pub use notifier::watch_other_processes;
 pub use reaper::reap_forever;
-pub use store::{Store, StoreError, Watcher};
+pub use store::Store;

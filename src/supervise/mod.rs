@@ -1,7 +1,7 @@
 //! Restarting: the policy, pure, and the guard that applies it to an actor.
 //!
-//! *Owns* the rule "how often, how soon". *Talks to* nobody; the guard reports through a
-//! function that its caller gives. *Promises* that a panic in an actor's handler, stream or
+//! *Owns* the rule "how often, how soon". *Talks to* nobody; that it gives up, the guard
+//! says through a function of its caller's. *Promises* that a panic in an actor's handler, stream or
 //! context future leads to its restart with the mailbox kept.
 //!
 //! Decided against: actix's own `Supervisor`, which restarts after `stop()` but not after a
@@ -10,5 +10,5 @@
 mod guard;
 mod policy;
 
-pub use guard::{ActorEnd, Guarded, start_guarded};
-pub use policy::{Decision, Restarts, RestartPolicy};
+pub use guard::start_guarded;
+pub use policy::{Decision, RestartPolicy, Restarts};

@@ -68,8 +68,7 @@ mod tests {
     #[test]
     fn waits_double_up_to_the_longest_and_then_it_is_too_often() {
         let mut restarts = Restarts::default();
-        let decisions: Vec<_> =
-            (0..4).map(|at| restarts.after_end(&POLICY, Duration::from_secs(at))).collect();
+        let decisions: Vec<_> = (0..4).map(|at| restarts.after_end(&POLICY, Duration::from_secs(at))).collect();
         let ms = Duration::from_millis;
         assert_eq!(
             decisions,

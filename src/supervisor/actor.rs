@@ -241,7 +241,7 @@ impl SupervisorActor {
                 None => {}
             }
             bury(&queue, &name, holder).await;
-            drop(me.send(Ended { name, holder }).await);
+            me.send(Ended { name, holder }).await.unwrap_or_default();
         });
     }
 
@@ -338,7 +338,12 @@ impl Actor for SupervisorActor {
             self.fill(ctx);
         }
         // Timers of back-off went with a panic: start anew what waited.
-        let dead: Vec<String> = self.workers.iter().filter(|(_, worker)| matches!(worker.life, Life::Dead { .. })).map(|(name, _)| name.clone()).collect();
+        let dead: Vec<String> = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| matches!(worker.life, Life::Dead { .. }))
+            .map(|(name, _)| name.clone())
+            .collect();
         for name in dead {
             self.restart_later(name, ctx);
         }
@@ -478,7 +483,8 @@ impl Handler<Ended> for SupervisorActor {
     type Result = ();
 
     fn handle(&mut self, ended: Ended, ctx: &mut Context<Self>) {
-        let Some(worker) = self.workers.get_mut(&ended.name).filter(|worker| worker.record.holder == ended.holder) else {
+        let Some(worker) = self.workers.get_mut(&ended.name).filter(|worker| worker.record.holder == ended.holder)
+        else {
             return;
         };
         match worker.leaving.take() {
@@ -497,7 +503,8 @@ impl Handler<Ended> for SupervisorActor {
 pub async fn pass_hints_on(hub: Hub, supervisor: Addr<SupervisorActor>) {
     let mut commits = hub.commits();
     while commits.changed().await.is_ok() {
-        drop(supervisor.send(WakeAll).await);
+        // A restart of the supervisor loses a hint at most.
+        supervisor.send(WakeAll).await.unwrap_or_default();
     }
 }
 

@@ -53,10 +53,10 @@ async fn talk(
     });
     while let Some(frame) = incoming.next().await {
         // A restart of the supervisor loses a hint at most.
-        drop(supervisor.send(Heard { name: worker.clone(), holder, frame }).await);
+        supervisor.send(Heard { name: worker.clone(), holder, frame }).await.unwrap_or_default();
     }
     writer.abort();
     // Awaited, so that the way to the worker is seen to be closed.
     drop(writer.await);
-    drop(supervisor.send(LinkDown { name: worker, holder }).await);
+    supervisor.send(LinkDown { name: worker, holder }).await.unwrap_or_default();
 }

@@ -16,9 +16,10 @@ mod links;
 mod record;
 mod worker_process;
 
-pub use actor::{pass_hints_on,
+pub use actor::{
     List, MAILBOX, Shutdown, ShutdownNow, StartFailed, StartWorker, StopWorker, SupervisorActor, SupervisorSettings,
+    pass_hints_on,
 };
-pub use record::Records;
 pub use links::accept_links;
+pub use record::Records;
 pub use worker_process::{WorkerState, WorkerView};

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::machine::CRASH_LIMIT;
 use super::*;
 
 const BOOT: Boot = Boot::from_u128(7);
@@ -29,9 +30,7 @@ fn holder() -> impl Strategy<Value = HolderId> {
 
 fn class() -> impl Strategy<Value = FailureClass> {
     use FailureClass::*;
-    prop::sample::select(vec![
-        Invalid, Auth, UsageLimit, Overloaded, Network, Crashed, Timeout, Refused, Execution,
-    ])
+    prop::sample::select(vec![Invalid, Auth, UsageLimit, Overloaded, Network, Crashed, Timeout, Refused, Execution])
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {

@@ -22,13 +22,10 @@ mod view;
 
 pub use event::{Event, EventKind, NewEvent};
 pub use lease::{HolderId, Lease, LeaseKey};
-pub use machine::{CRASH_LIMIT, Command, Record, Refusal, ReleaseReason, State};
+pub use machine::{Command, Record, Refusal, ReleaseReason, State};
 pub use outcome::{Failure, FailureClass, Outcome, Report};
 pub use retry::RetryPolicy;
-pub use spec::{
-    Context, Effort, InvalidSpec, MAX_INSTRUCTION_BYTES, Options, PermissionMode, RetryOptions, SdkOptions,
-    TaskSpec, Timeout,
-};
+pub use spec::{Context, InvalidSpec, Options, PermissionMode, SdkOptions, TaskSpec, Timeout};
 pub use status::Status;
 pub use time::{Boot, BootInstant, Wall};
 pub use view::{Attempted, Task, TaskError};

@@ -189,14 +189,8 @@ pub enum PermissionMode {
 
 impl PermissionMode {
     /// Every mode, in the order of what they allow.
-    pub const ALL: [Self; 6] = [
-        Self::Plan,
-        Self::DontAsk,
-        Self::Default,
-        Self::AcceptEdits,
-        Self::Auto,
-        Self::BypassPermissions,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Plan, Self::DontAsk, Self::Default, Self::AcceptEdits, Self::Auto, Self::BypassPermissions];
 
     /// The CLI's name.
     #[must_use]

@@ -20,8 +20,7 @@ pub enum Status {
 
 impl Status {
     /// Every status, in the order of a task's life.
-    pub const ALL: [Self; 5] =
-        [Self::Pending, Self::Running, Self::Completed, Self::Failed, Self::Cancelled];
+    pub const ALL: [Self; 5] = [Self::Pending, Self::Running, Self::Completed, Self::Failed, Self::Cancelled];
 
     /// The name in JSON and in the database.
     #[must_use]

@@ -38,9 +38,9 @@ impl Serialize for Wall {
 impl<'de> Deserialize<'de> for Wall {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(from)?;
-        let at: jiff::Timestamp = text.parse().map_err(|_| {
-            serde::de::Error::custom("expected a time such as 2026-01-31T08:15:00Z (RFC 3339)")
-        })?;
+        let at: jiff::Timestamp = text
+            .parse()
+            .map_err(|_| serde::de::Error::custom("expected a time such as 2026-01-31T08:15:00Z (RFC 3339)"))?;
         Ok(Self(at.as_millisecond()))
     }
 }

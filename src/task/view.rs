@@ -35,8 +35,6 @@ pub struct Task {
     pub retry_of: Option<TaskId>,
     /// What the newest attempt left.
     pub attempted: Attempted,
-    /// The number of its newest event.
-    pub last_event: i64,
 }
 
 /// What the newest attempt left behind; empty before the first.

@@ -156,12 +156,8 @@ impl WorkerActor {
     fn claim(&mut self, limit: u32, ctx: &mut Context<Self>) {
         fail_point!("worker-claim");
         let asked_at = boot_now();
-        let claim = Claim {
-            holder: self.tools.holder,
-            worker: self.tools.name.clone(),
-            limit,
-            lease: self.tools.lease,
-        };
+        let claim =
+            Claim { holder: self.tools.holder, worker: self.tools.name.clone(), limit, lease: self.tools.lease };
         let queue = self.queue.clone();
         let claimed = async move { queue.ask(claim).await }.into_actor(self);
         ctx.spawn(claimed.map(move |claimed, this, ctx| {
@@ -206,7 +202,7 @@ impl WorkerActor {
                 tracing::error!(taskId = %key.task, "An attempt panicked");
             }
             // Closed while the actor restarts: its next look finds the truth.
-            drop(me.send(RunEnded(key)).await);
+            me.send(RunEnded(key)).await.unwrap_or_default();
         });
     }
 

@@ -50,7 +50,10 @@ enum Why {
 enum Phase {
     Running,
     /// Asked to end; the next, harder step comes at this time.
-    Ending { next: Step, at: Instant },
+    Ending {
+        next: Step,
+        at: Instant,
+    },
 }
 
 #[derive(Clone, Copy)]
@@ -139,7 +142,13 @@ impl AgentRun {
         log_end(&self.assignment.task, &finish.report, &next);
     }
 
-    async fn release(&self, reason: ReleaseReason, detail: Option<String>, delay: Duration, session_id: Option<String>) {
+    async fn release(
+        &self,
+        reason: ReleaseReason,
+        detail: Option<String>,
+        delay: Duration,
+        session_id: Option<String>,
+    ) {
         let key = self.assignment.key;
         let release = Release { key, reason, detail, delay, session_id, events: Vec::new() };
         self.insist(key, || release.clone()).await;

@@ -16,7 +16,7 @@ mod event_log;
 mod link;
 mod set_up;
 
-pub use actor::{Drain, Hint, MAILBOX, Status, StopNow, WorkerActor, WorkerStatus};
+pub use actor::{Drain, MAILBOX, StopNow, WorkerActor};
 pub use link::{Link, LinkEnd, LinkSettings};
 pub use set_up::Tools;
 

@@ -106,8 +106,9 @@ fn directory(tools: &Tools, task: &Task) -> Result<PathBuf, NotReady> {
     let named = Path::new(task.working_directory.as_deref().unwrap_or("/"));
     let own = named.starts_with(&tools.work_dir);
     if own {
-        std::fs::create_dir_all(named)
-            .map_err(|error| NotReady::Release(format!("can't make {}: {error}", named.display()), UNAVAILABLE_DELAY))?;
+        std::fs::create_dir_all(named).map_err(|error| {
+            NotReady::Release(format!("can't make {}: {error}", named.display()), UNAVAILABLE_DELAY)
+        })?;
         return Ok(named.to_owned());
     }
     let found = std::fs::canonicalize(named)

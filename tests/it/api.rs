@@ -40,11 +40,17 @@ fn bad_input_is_refused_by_name_and_nothing_is_stored() {
     submit(json!({ "instruction": "x", "options": { "retry": { "maxDelay": -1 } } }), "options.retry.maxDelay");
     submit(json!({ "instruction": "x", "options": { "sdk": { "maxTurns": -1 } } }), "options.sdk.maxTurns");
     submit(json!({ "instruction": "x", "options": { "sdk": { "maxBudgetUsd": -0.5 } } }), "options.sdk.maxBudgetUsd");
-    submit(json!({ "instruction": "x", "options": { "sdk": { "permissionMode": "yolo" } } }), "options.sdk.permissionMode");
+    submit(
+        json!({ "instruction": "x", "options": { "sdk": { "permissionMode": "yolo" } } }),
+        "options.sdk.permissionMode",
+    );
     submit(json!({ "instruction": "x", "options": { "sdk": { "modle": "x" } } }), "options.sdk.modle");
     submit(json!({ "instruction": "x", "options": { "sdk": { "outputSchema": [] } } }), "options.sdk.outputSchema");
     submit(json!({ "instruction": "x", "context": { "workingDirectory": "ws" } }), "context.workingDirectory");
-    submit(json!({ "instruction": "x", "context": { "workingDirectory": ws.join("none") } }), "context.workingDirectory");
+    submit(
+        json!({ "instruction": "x", "context": { "workingDirectory": ws.join("none") } }),
+        "context.workingDirectory",
+    );
     submit(json!([]), "body");
 
     for outside in ["/", "/etc", &format!("{}-other", ws.display()), &format!("{}/../data", ws.display()), "/no/such"] {
@@ -60,7 +66,8 @@ fn bad_input_is_refused_by_name_and_nothing_is_stored() {
     assert_eq!((status, &answer["error"]["code"]), (400, &json!("INVALID_JSON")));
     let (status, _, answer) = server.http.send("POST", "/api/tasks", &[json_type], Some("{\"instruction\":\"x\"} x"));
     assert_eq!((status, &answer["error"]["code"]), (400, &json!("INVALID_JSON")));
-    let (status, _, answer) = server.http.send("POST", "/api/tasks", &[("content-type", "text/plain")], Some("{\"instruction\":\"x\"}"));
+    let (status, _, answer) =
+        server.http.send("POST", "/api/tasks", &[("content-type", "text/plain")], Some("{\"instruction\":\"x\"}"));
     assert_eq!((status, &answer["error"]["code"]), (415, &json!("UNSUPPORTED_MEDIA_TYPE")));
     let huge = format!("{{\"instruction\":\"{}\"}}", "x".repeat(9 << 20));
     let (status, _, answer) = server.http.send("POST", "/api/tasks", &[json_type], Some(&huge));
@@ -85,7 +92,14 @@ fn what_is_not_there_or_not_allowed_has_its_code() {
     for (method, path) in [("GET", ""), ("POST", ""), ("GET", "/x"), ("DELETE", "/x")] {
         refused(&server, method, &format!("/api/workers{path}"), None, 404, "WORKER_MANAGER_UNAVAILABLE");
     }
-    for (query, field) in [("limit=0", "limit"), ("limit=101", "limit"), ("offset=-1", "offset"), ("status=done", "status"), ("cursor=x", "cursor"), ("colour=red", "colour")] {
+    for (query, field) in [
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("offset=-1", "offset"),
+        ("status=done", "status"),
+        ("cursor=x", "cursor"),
+        ("colour=red", "colour"),
+    ] {
         let error = refused(&server, "GET", &format!("/api/tasks?{query}"), None, 422, "INVALID_INPUT");
         assert_eq!(error["details"]["field"], field);
     }
@@ -103,7 +117,12 @@ fn what_is_not_there_or_not_allowed_has_its_code() {
 
     server.http.ask("POST", "/api/queue/pause", None);
     let id = server.submit(json!({ "instruction": "waits" }));
-    let (status, headers, answer) = server.http.send("POST", "/api/tasks", &[("content-type", "application/json")], Some("{\"instruction\":\"x\"}"));
+    let (status, headers, answer) = server.http.send(
+        "POST",
+        "/api/tasks",
+        &[("content-type", "application/json")],
+        Some("{\"instruction\":\"x\"}"),
+    );
     assert_eq!((status, &answer["error"]["code"]), (429, &json!("QUEUE_FULL")));
     assert!(headers.contains_key("retry-after"));
     refused(&server, "POST", &format!("/api/tasks/{id}/retry"), None, 409, "TASK_NOT_ENDED");
@@ -157,15 +176,46 @@ fn a_task_has_every_field_and_the_list_its_pages() {
     let ids: Vec<_> = (0..5).map(|number| {
         server.submit(json!({ "instruction": format!("n{number}"), "priority": number, "tags": [format!("t{}", number % 2)] }))
     }).collect();
-    let (status, headers, answer) = server.http.send("POST", "/api/tasks", &[("content-type", "application/json")], Some("{\"instruction\":\"last\"}"));
+    let (status, headers, answer) = server.http.send(
+        "POST",
+        "/api/tasks",
+        &[("content-type", "application/json")],
+        Some("{\"instruction\":\"last\"}"),
+    );
     assert_eq!((status, &answer["status"]), (202, &json!("pending")));
-    assert_eq!(headers["location"].to_str().ok(), answer["taskId"].as_str().map(|id| format!("/api/tasks/{id}")).as_deref());
+    assert_eq!(
+        headers["location"].to_str().ok(),
+        answer["taskId"].as_str().map(|id| format!("/api/tasks/{id}")).as_deref()
+    );
 
     let task = server.task(&ids[0]);
     for field in [
-        "taskId", "status", "instruction", "context", "options", "priority", "createdAt", "runAt", "startedAt", "completedAt",
-        "attempt", "maxAttempts", "workerId", "result", "structuredOutput", "error", "sdkSessionId", "continuedFrom", "costUsd",
-        "usage", "numTurns", "durationMs", "permissionDenials", "waitingFor", "workingDirectory", "tags",
+        "taskId",
+        "status",
+        "instruction",
+        "context",
+        "options",
+        "priority",
+        "createdAt",
+        "runAt",
+        "startedAt",
+        "completedAt",
+        "attempt",
+        "maxAttempts",
+        "workerId",
+        "result",
+        "structuredOutput",
+        "error",
+        "sdkSessionId",
+        "continuedFrom",
+        "costUsd",
+        "usage",
+        "numTurns",
+        "durationMs",
+        "permissionDenials",
+        "waitingFor",
+        "workingDirectory",
+        "tags",
     ] {
         assert!(task.get(field).is_some(), "{field} in {task:#}");
     }
@@ -228,14 +278,17 @@ fn events_are_numbered_without_gap_and_replayed_from_the_last_one_seen() {
     }
     assert_eq!(stored.first().map(|event| &event["data"]["status"]), Some(&json!("pending")));
     assert_eq!(stored.last().map(|event| &event["data"]["status"]), Some(&json!("completed")));
-    let partial: String = live.iter().filter(|event| event["seq"].is_null()).filter_map(|event| event["text"].as_str()).collect();
+    let partial: String =
+        live.iter().filter(|event| event["seq"].is_null()).filter_map(|event| event["text"].as_str()).collect();
     assert!(partial.contains("words"), "partial text came as it was written: {partial:?}");
 
     let rest: Vec<i64> = server.http.events(&path, Some("3")).filter_map(|event| event["seq"].as_i64()).collect();
     assert_eq!(rest, (4..=numbers.len() as i64).collect::<Vec<_>>());
-    let after: Vec<i64> = server.http.events(&format!("{path}?after=5"), None).filter_map(|event| event["seq"].as_i64()).collect();
+    let after: Vec<i64> =
+        server.http.events(&format!("{path}?after=5"), None).filter_map(|event| event["seq"].as_i64()).collect();
     assert_eq!(after.first(), Some(&6));
-    let (_, _, page) = server.http.send("GET", &format!("{path}?after=2&limit=2"), &[("accept", "application/json")], None);
+    let (_, _, page) =
+        server.http.send("GET", &format!("{path}?after=2&limit=2"), &[("accept", "application/json")], None);
     assert_eq!((&page["events"][0]["seq"], &page["last"]), (&json!(3), &json!(4)));
     let logs = server.get(&format!("/api/tasks/{id}/logs"));
     assert_eq!(logs["logs"].as_array().map(Vec::len), Some(numbers.len()));
@@ -261,7 +314,12 @@ fn a_key_for_a_request_gives_the_same_task() {
     let world = World::new();
     let server = world.serve("standalone", &[]);
     let ask = |key: &str, body: &str| {
-        server.http.send("POST", "/api/tasks", &[("content-type", "application/json"), ("idempotency-key", key)], Some(body))
+        server.http.send(
+            "POST",
+            "/api/tasks",
+            &[("content-type", "application/json"), ("idempotency-key", key)],
+            Some(body),
+        )
     };
     let (_, _, first) = ask("k1", "{\"instruction\":\"x\"}");
     let (status, headers, again) = ask("k1", "{\"instruction\":\"x\"}");
@@ -269,7 +327,8 @@ fn a_key_for_a_request_gives_the_same_task() {
     assert_eq!(headers["idempotent-replayed"], "true");
     assert_eq!(ask("k1", "{\"instruction\":\"y\"}").0, 422);
     let ids: std::collections::BTreeSet<String> = std::thread::scope(|scope| {
-        let racers: Vec<_> = (0..8).map(|_| scope.spawn(|| ask("race", "{\"instruction\":\"x\"}").2["taskId"].to_string())).collect();
+        let racers: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| ask("race", "{\"instruction\":\"x\"}").2["taskId"].to_string())).collect();
         racers.into_iter().map(|racer| racer.join().expect("an answer")).collect()
     });
     assert_eq!(ids.len(), 1, "also under race");
@@ -301,7 +360,10 @@ fn workers_are_listed_started_and_refused() {
     let list = server.get("/api/workers");
     assert_eq!((&list["healthy"], &list["workerCount"]), (&json!(true), &json!(1)));
     let worker = &list["workers"][0];
-    assert_eq!((&worker["workerId"], &worker["restartCount"], &worker["connected"]), (&json!("worker-0"), &json!(0), &json!(true)));
+    assert_eq!(
+        (&worker["workerId"], &worker["restartCount"], &worker["connected"]),
+        (&json!("worker-0"), &json!(0), &json!(true))
+    );
     assert!(worker["pid"].is_u64() && worker["uptime"].is_i64() && worker["startTime"].is_string());
     let (status, started) = server.http.ask("POST", "/api/workers", None);
     assert_eq!((status, &started["workerId"]), (201, &json!("worker-1")));

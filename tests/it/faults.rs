@@ -23,7 +23,10 @@ fn gone(mark: &str) {
 /// A task whose Bash call sleeps for ever in its first attempt, and ends at once in the next.
 fn once_asleep(world: &World, server: &Server, mark: &str) -> String {
     let flag = world.ws().join(format!("flag-{mark}"));
-    let bash = format!("bash if [ -e {0} ]; then echo again; else touch {0}; setsid sleep {mark} & sleep {mark}; fi", flag.display());
+    let bash = format!(
+        "bash if [ -e {0} ]; then echo again; else touch {0}; setsid sleep {mark} & sleep {mark}; fi",
+        flag.display()
+    );
     let id = server.submit(task(&world.ws(), "once", &[&bash, "say done"]));
     until("the sleep to begin", || (running(&format!("sleep {mark}")).len() >= 2).then_some(()));
     id
@@ -123,7 +126,10 @@ fn a_killed_shim_takes_its_tree_along() {
 fn a_task_that_ends_well_leaves_no_daemon_behind() {
     let world = World::new();
     let server = world.serve("inline", &[]);
-    let steps = ["bash setsid sleep 98706 > /dev/null 2>&1 & env -i setsid sleep 98706 > /dev/null 2>&1 & echo started", "say done"];
+    let steps = [
+        "bash setsid sleep 98706 > /dev/null 2>&1 & env -i setsid sleep 98706 > /dev/null 2>&1 & echo started",
+        "say done",
+    ];
     let id = server.submit(task(&world.ws(), "daemon", &steps));
     assert_eq!(server.wait_end(&id)["status"], "completed");
     assert_eq!(running("sleep 98706"), Vec::<u32>::new());
@@ -153,24 +159,28 @@ fn a_queue_that_panics_under_load_loses_nothing_that_it_acknowledged() {
     let world = World::new();
     let server = world.serve("standalone", &[("FAILPOINTS", "queue-command=10%5*panic;queue-commit=10%4*panic")]);
     let acknowledged: Vec<String> = std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..4).map(|client| {
-            let (server, ws) = (&server, world.ws());
-            scope.spawn(move || {
-                let body = |number| task(&ws, &format!("load-{client}-{number}"), &["say ok"]);
-                let asked = (0..100).map(|number| server.http.ask("POST", "/api/tasks", Some(body(number))));
-                asked.filter_map(|(status, answer)| match status {
-                    202 => Some(answer["taskId"].as_str().expect("an id").to_owned()),
-                    503 => {
-                        assert_eq!(answer["error"]["code"], "STORE_UNAVAILABLE");
-                        None
-                    }
-                    other => panic!("{other}: {answer}"),
-                }).collect::<Vec<_>>()
+        let clients: Vec<_> = (0..4)
+            .map(|client| {
+                let (server, ws) = (&server, world.ws());
+                scope.spawn(move || {
+                    let body = |number| task(&ws, &format!("load-{client}-{number}"), &["say ok"]);
+                    let asked = (0..100).map(|number| server.http.ask("POST", "/api/tasks", Some(body(number))));
+                    asked
+                        .filter_map(|(status, answer)| match status {
+                            202 => Some(answer["taskId"].as_str().expect("an id").to_owned()),
+                            503 => {
+                                assert_eq!(answer["error"]["code"], "STORE_UNAVAILABLE");
+                                None
+                            }
+                            other => panic!("{other}: {answer}"),
+                        })
+                        .collect::<Vec<_>>()
+                })
             })
-        }).collect();
+            .collect();
         clients.into_iter().flat_map(|client| client.join().expect("a client")).collect()
     });
-    assert!(server.process.logs().contains("panicked, restarting"), "the failpoint fired");
+    assert!(server.process.logs().contains("panicked=true"), "the failpoint fired");
     assert!(acknowledged.len() < 400 && acknowledged.len() > 200, "{} of 400", acknowledged.len());
     for id in &acknowledged {
         assert_eq!(server.task(id)["status"], "pending");
@@ -181,12 +191,13 @@ fn a_queue_that_panics_under_load_loses_nothing_that_it_acknowledged() {
 fn a_worker_actor_that_panics_goes_on_with_its_attempts() {
     let world = World::new();
     let server = world.serve("inline", &[("FAILPOINTS", "worker-hint=20%5*panic;worker-claim=30%3*panic")]);
-    let ids: Vec<_> = (0..6).map(|n| server.submit(task(&world.ws(), &format!("task-{n}-"), &["bash echo hi", "say ok"]))).collect();
+    let ids: Vec<_> =
+        (0..6).map(|n| server.submit(task(&world.ws(), &format!("task-{n}-"), &["bash echo hi", "say ok"]))).collect();
     for id in &ids {
         let done = server.wait_end(id);
         assert_eq!((&done["status"], &done["attempt"]), (&json!("completed"), &json!(1)), "{done:#}");
     }
-    assert!(server.process.logs().contains("panicked, restarting"), "the failpoint fired");
+    assert!(server.process.logs().contains("panicked=true"), "the failpoint fired");
 }
 
 #[test]
@@ -337,7 +348,8 @@ fn the_link_is_private_and_wants_a_token() {
     assert_eq!(mode(&run), 0o700);
     assert_eq!(mode(&run.join("link.sock")), 0o600);
     assert_eq!(mode(&run.join("workers/worker-0.json")), 0o600);
-    let record: Value = serde_json::from_slice(&std::fs::read(run.join("workers/worker-0.json")).expect("a file")).expect("json");
+    let record: Value =
+        serde_json::from_slice(&std::fs::read(run.join("workers/worker-0.json")).expect("a file")).expect("json");
     let hello = json!({ "type": "hello", "version": 1, "worker": "worker-0", "holder": record["holder"], "pid": 1, "token": "guessed" });
     let hello = hello.to_string();
     let mut stream = std::os::unix::net::UnixStream::connect(run.join("link.sock")).expect("a socket");

@@ -55,8 +55,7 @@ fn twenty_tasks_over_two_managed_workers_run_once_each() {
     let mut ids = submit_ten(&world, &server, 0);
     ids.extend(submit_ten(&world, &server, 10));
     each_ran_once(&world, &server, &ids);
-    let workers: std::collections::BTreeSet<_> =
-        ids.iter().map(|id| server.task(id)["workerId"].to_string()).collect();
+    let workers: std::collections::BTreeSet<_> = ids.iter().map(|id| server.task(id)["workerId"].to_string()).collect();
     assert_eq!(workers.len(), 2, "both workers had their share");
 }
 

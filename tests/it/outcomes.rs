@@ -75,8 +75,10 @@ fn options_reach_the_cli() {
     assert_eq!(call.body["model"], "claude-scripted-1");
     assert!(call.body["system"].to_string().contains("Speak like a pirate."));
     assert!(!call.body["tools"].to_string().contains("\"WebSearch\""));
-    let (_, _, page) = server.http.send("GET", &format!("/api/tasks/{id}/events"), &[("accept", "application/json")], None);
-    let init = page["events"].as_array().expect("events").iter().find(|event| event["kind"] == "init").expect("init").clone();
+    let (_, _, page) =
+        server.http.send("GET", &format!("/api/tasks/{id}/events"), &[("accept", "application/json")], None);
+    let init =
+        page["events"].as_array().expect("events").iter().find(|event| event["kind"] == "init").expect("init").clone();
     assert_eq!(init["data"]["frame"]["permissionMode"], "plan");
     assert_eq!(init["data"]["frame"]["session_id"], server.task(&id)["sdkSessionId"]);
 }

@@ -87,7 +87,9 @@ fn instructions_reach_the_model_word_for_word() {
         assert_eq!(done["status"], "completed", "{text:?}: {done:#}");
         let calls = world.model.calls();
         let call = calls.iter().find(|call| call.instruction == *text);
-        let call = call.unwrap_or_else(|| panic!("{text:?} did not arrive among {:?}", calls.iter().map(|call| &call.instruction).collect::<Vec<_>>()));
+        let call = call.unwrap_or_else(|| {
+            panic!("{text:?} did not arrive among {:?}", calls.iter().map(|call| &call.instruction).collect::<Vec<_>>())
+        });
         if text.starts_with('@') && !secret.trim().is_empty() {
             let read = call.body["messages"].to_string().contains(&format!("\"{}", secret.trim()));
             assert!(!read, "a file was read into the prompt");
@@ -99,14 +101,26 @@ fn instructions_reach_the_model_word_for_word() {
 fn the_cli_sees_an_allow_list_of_the_environment() {
     let world = World::new();
     let preload = world.dir.join("preload.js");
-    fs::write(&preload, format!("require('fs').writeFileSync('{}/preloaded', '')", world.dir.display())).expect("a file");
+    fs::write(&preload, format!("require('fs').writeFileSync('{}/preloaded', '')", world.dir.display()))
+        .expect("a file");
     let bun = format!("--preload={}", preload.display());
-    let server = world.serve("inline", &[("BUN_OPTIONS", &bun), ("SECRET_OF_THE_HOST", "s3cret"), ("CLAUDECODE", "1"), ("API_KEY", "a-key-of-the-server")]);
+    let server = world.serve(
+        "inline",
+        &[
+            ("BUN_OPTIONS", &bun),
+            ("SECRET_OF_THE_HOST", "s3cret"),
+            ("CLAUDECODE", "1"),
+            ("API_KEY", "a-key-of-the-server"),
+        ],
+    );
     let file = world.ws().join("environment");
     let id = server.submit(task(&world.ws(), "env", &[&format!("bash env > {}", file.display()), "say ok"]));
     assert_eq!(server.wait_end(&id)["status"], "completed");
     let seen = fs::read_to_string(file).expect("the environment");
-    assert!(!seen.contains("s3cret") && !seen.contains("BUN_OPTIONS") && !seen.contains("a-key-of-the-server"), "{seen}");
+    assert!(
+        !seen.contains("s3cret") && !seen.contains("BUN_OPTIONS") && !seen.contains("a-key-of-the-server"),
+        "{seen}"
+    );
     assert!(seen.contains("CC_ANYWHERE_TASK=") && seen.contains("GIT_CONFIG_VALUE_1=/dev/null"));
     assert!(!world.dir.join("preloaded").exists());
     for secret in ["s3cret", "a-key-of-the-server", "sk-test-not-real"] {

@@ -18,12 +18,28 @@ fn text(bytes: &[u8]) -> String {
 fn a_bad_setting_ends_the_program_with_its_name_and_2() {
     let world = World::new();
     let bad = [
-        ("WORKER_MODE", "turbo"), ("QUEUE_CONCURRENCY", "0"), ("QUEUE_CONCURRENCY", "many"), ("WORKER_COUNT", "-1"),
-        ("DATABASE_URL", "postgres://x"), ("HOST", "example.com"), ("PORT", "70000"), ("API_KEY", "short"), ("AUTH", "maybe"),
-        ("LOG_LEVEL", "=,="), ("LOG_FORMAT", "xml"), ("TASK_TIMEOUT_MS", "0"), ("GRACEFUL_SHUTDOWN_TIMEOUT_MS", "1.5"),
-        ("CLAUDE_PATH", "/no/such/claude"), ("WORKSPACE_ROOTS", "/no/such/folder"), ("TRUSTED_ROOTS", "/no/such/folder"),
-        ("MAX_PENDING_TASKS", "0"), ("MAX_PERMISSION_MODE", "root"), ("WARM_STANDBY", "2"), ("LEASE_MS", "100"),
-        ("WORKER_HEARTBEAT_TIMEOUT_MS", "x"), ("WAIT_TIMEOUT_MS", "-1"),
+        ("WORKER_MODE", "turbo"),
+        ("QUEUE_CONCURRENCY", "0"),
+        ("QUEUE_CONCURRENCY", "many"),
+        ("WORKER_COUNT", "-1"),
+        ("DATABASE_URL", "postgres://x"),
+        ("HOST", "example.com"),
+        ("PORT", "70000"),
+        ("API_KEY", "short"),
+        ("AUTH", "maybe"),
+        ("LOG_LEVEL", "=,="),
+        ("LOG_FORMAT", "xml"),
+        ("TASK_TIMEOUT_MS", "0"),
+        ("GRACEFUL_SHUTDOWN_TIMEOUT_MS", "1.5"),
+        ("CLAUDE_PATH", "/no/such/claude"),
+        ("WORKSPACE_ROOTS", "/no/such/folder"),
+        ("TRUSTED_ROOTS", "/no/such/folder"),
+        ("MAX_PENDING_TASKS", "0"),
+        ("MAX_PERMISSION_MODE", "root"),
+        ("WARM_STANDBY", "2"),
+        ("LEASE_MS", "100"),
+        ("WORKER_HEARTBEAT_TIMEOUT_MS", "x"),
+        ("WAIT_TIMEOUT_MS", "-1"),
     ];
     for (name, value) in bad {
         for role in ["serve", "worker"] {
@@ -38,7 +54,9 @@ fn a_bad_setting_ends_the_program_with_its_name_and_2() {
     for name in ["QUEUE_CONCURRENCY", "PORT", "LOG_FORMAT"] {
         assert!(said.contains(name), "all faults at once: {said}");
     }
-    for (settings, name) in [([("HOST", "0.0.0.0"), ("AUTH", "off")], "AUTH"), ([("HOST", "0.0.0.0"), ("AUTH", "on")], "API_KEY")] {
+    for (settings, name) in
+        [([("HOST", "0.0.0.0"), ("AUTH", "off")], "AUTH"), ([("HOST", "0.0.0.0"), ("AUTH", "on")], "API_KEY")]
+    {
         let output = run(&world, "serve", &[], &settings);
         assert_eq!(output.status.code(), Some(2));
         assert!(text(&output.stderr).starts_with(name));
@@ -55,7 +73,8 @@ fn a_bad_setting_ends_the_program_with_its_name_and_2() {
 #[test]
 fn file_environment_and_flags_lie_over_each_other() {
     let world = World::new();
-    std::fs::write(world.ws().join("cc-anywhere.toml"), "queue_concurrency = 3\nlog_format = \"json\"\n").expect("a file");
+    std::fs::write(world.ws().join("cc-anywhere.toml"), "queue_concurrency = 3\nlog_format = \"json\"\n")
+        .expect("a file");
     let server = world.serve("standalone", &[("LOG_FORMAT", "text")]);
     assert_eq!(server.get("/api/queue/stats")["concurrency"], 3);
     drop(server);
@@ -72,7 +91,8 @@ fn doctor_says_what_is_missing_and_how_to_mend_it() {
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("npm install") && said.contains("ANTHROPIC_API_KEY"), "{said}");
-    std::fs::write(world.dir.join("data/cc.db"), "this is no database, but it is long enough to look at").expect("a file");
+    std::fs::write(world.dir.join("data/cc.db"), "this is no database, but it is long enough to look at")
+        .expect("a file");
     let output = run(&world, "doctor", &[], &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stdout).contains("missing  database"));
@@ -128,7 +148,10 @@ fn the_log_of_a_worker_is_a_contract() {
     let id = server.submit(task(&world.ws(), "logged", &["say ok"]));
     server.wait_end(&id);
     let line = server.process.wait_log(&format!("[Worker] Task completed taskId={id}"));
-    assert!(line.starts_with("[Worker]") && line.contains(" instruction=\"logged") && line.contains(" duration="), "{line}");
+    assert!(
+        line.starts_with("[Worker]") && line.contains(" instruction=\"logged") && line.contains(" duration="),
+        "{line}"
+    );
     let id = server.submit(task(&world.ws(), "bad", &["error 400"]));
     server.wait_end(&id);
     server.process.wait_log(&format!("[Worker] Task failed taskId={id} error=\""));

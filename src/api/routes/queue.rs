@@ -53,11 +53,15 @@ struct Concurrency {
     concurrency: i64,
 }
 
-async fn set_concurrency(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+async fn set_concurrency(
+    request: HttpRequest,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     let Concurrency { concurrency } = input::json(&request, &input::body(payload).await?)?;
     let wanted = u32::try_from(concurrency).ok().filter(|wanted| (1..=1_000).contains(wanted));
-    let wanted = wanted
-        .ok_or_else(|| ApiError::invalid("concurrency", format!("must be from 1 to 1000, got {concurrency}")))?;
+    let wanted =
+        wanted.ok_or_else(|| ApiError::invalid("concurrency", format!("must be from 1 to 1000, got {concurrency}")))?;
     shared.queue.ask(SetConcurrency(wanted)).await?;
     stats(shared).await
 }

@@ -94,9 +94,8 @@ async fn store(
         None => Directory::OwnBelow(shared.work_dir.display().to_string()),
     };
     if shared.workers.are_local() {
-        claude::check(&shared.claude).map_err(|error| {
-            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "CLAUDE_UNAVAILABLE", error.to_string())
-        })?;
+        claude::check(&shared.claude)
+            .map_err(|error| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "CLAUDE_UNAVAILABLE", error.to_string()))?;
     }
     let max_pending = shared.server.max_pending;
     let submit = Submit { task: NewTask { spec, directory, retry_of }, idempotency, max_pending };
@@ -166,7 +165,11 @@ fn folder(shared: &Shared, field: &'static str, named: &str) -> Result<String, A
     };
     let Ok(found) = path.canonicalize() else {
         // Whether something outside exists is none of the client's business.
-        return Err(if is_ours(path) { ApiError::invalid(field, format!("\"{named}\" does not exist")) } else { outside() });
+        return Err(if is_ours(path) {
+            ApiError::invalid(field, format!("\"{named}\" does not exist"))
+        } else {
+            outside()
+        });
     };
     if !is_ours(&found) || found.starts_with(&shared.data_dir) {
         return Err(outside());

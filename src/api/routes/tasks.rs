@@ -27,8 +27,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
 }
 
 async fn list(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let params =
-        Params::read(&request, &["status", "tag", "workingDirectory", "limit", "offset", "cursor"])?;
+    let params = Params::read(&request, &["status", "tag", "workingDirectory", "limit", "offset", "cursor"])?;
     let status = params.text("status").map(status_of).transpose()?;
     let before = params.text("cursor").map(|cursor| {
         TaskId::parse_str(cursor).map_err(|_| ApiError::invalid("cursor", "must be a nextCursor of an earlier answer"))
@@ -73,9 +72,7 @@ async fn cancel(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, 
     match shared.queue.ask(Cancel(task_id(&id)?)).await? {
         Cancelled::Done(task) => Ok(HttpResponse::Ok().json(TaskView::of(&task))),
         // A second cancel says the same as the first.
-        Cancelled::Ended(task) if task.status == Status::Cancelled => {
-            Ok(HttpResponse::Ok().json(TaskView::of(&task)))
-        }
+        Cancelled::Ended(task) if task.status == Status::Cancelled => Ok(HttpResponse::Ok().json(TaskView::of(&task))),
         Cancelled::Ended(task) => {
             let message = format!("the task is {} already", task.status);
             Err(ApiError::new(StatusCode::CONFLICT, "TASK_ENDED", message).with(json!({ "task": TaskView::of(&task) })))
@@ -120,7 +117,9 @@ async fn events(id: Path<String>, request: HttpRequest, shared: Data<Shared>) ->
     }
     let seen = text(header::HeaderName::from_static("last-event-id"));
     let after = match seen {
-        Some(seen) => seen.trim().parse().map_err(|_| ApiError::invalid("Last-Event-ID", "must be the id of an event"))?,
+        Some(seen) => {
+            seen.trim().parse().map_err(|_| ApiError::invalid("Last-Event-ID", "must be the id of an event"))?
+        }
         None => after,
     };
     read_events(&shared, &id, after, 1).await?;

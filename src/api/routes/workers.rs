@@ -77,9 +77,9 @@ fn unavailable(message: &str) -> ApiError {
 
 fn not_inline(shared: &Shared) -> Result<(), ApiError> {
     match shared.workers {
-        Workers::Inline => {
-            Err(unavailable("in inline mode this process does the work; start it with WORKER_MODE=managed to manage workers"))
-        }
+        Workers::Inline => Err(unavailable(
+            "in inline mode this process does the work; start it with WORKER_MODE=managed to manage workers",
+        )),
         _ => Ok(()),
     }
 }
@@ -122,16 +122,20 @@ async fn start(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> 
     let body = input::body(payload).await?;
     let start: Start = if body.is_empty() { Start::default() } else { input::json(&request, &body)? };
     if let Some(name) = &start.worker_id
-        && (name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)))
+        && (name.is_empty()
+            || name.len() > 64
+            || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)))
     {
         return Err(ApiError::invalid("workerId", "must have 1 to 64 letters, digits, dashes or underscores"));
     }
     let started = supervisor.send(StartWorker { name: start.worker_id }).await;
     match started.map_err(|_| ApiError::from(QueueError::Restarting))? {
         Ok(worker) => Ok(HttpResponse::Created().json(worker)),
-        Err(StartFailed::NameTaken) => {
-            Err(ApiError::new(StatusCode::CONFLICT, "WORKER_EXISTS", "there is a worker of that name; choose another, or none"))
-        }
+        Err(StartFailed::NameTaken) => Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "WORKER_EXISTS",
+            "there is a worker of that name; choose another, or none",
+        )),
         Err(StartFailed::ShuttingDown) => Err(ApiError::draining()),
         Err(error @ StartFailed::System(_)) => {
             Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "WORKER_NOT_STARTED", error.to_string()))

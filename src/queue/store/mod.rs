@@ -5,6 +5,8 @@
 //! (everything that moves one task), `read`, and `row` between a row and the domain.
 
 mod claim;
+#[cfg(test)]
+mod model_test;
 mod open;
 mod read;
 mod row;

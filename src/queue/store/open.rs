@@ -38,7 +38,9 @@ pub enum StoreError {
         source: Arc<std::io::Error>,
     },
     /// It is from a newer version of this program.
-    #[error("the database {path} was made by a newer version of this program: install that version, or use another DB_PATH")]
+    #[error(
+        "the database {path} was made by a newer version of this program: install that version, or use another DB_PATH"
+    )]
     TooNew {
         /// Its file.
         path: PathBuf,
@@ -93,22 +95,18 @@ impl Store {
 async fn connect(path: &Path, connections: u32) -> Result<DatabaseConnection, DbErr> {
     let mut options = ConnectOptions::new("sqlite::memory:");
     let file = path.to_owned();
-    options
-        .max_connections(connections)
-        .min_connections(1)
-        .sqlx_logging(false)
-        .map_sqlx_sqlite_opts(move |options| {
-            options
-                .filename(&file)
-                .in_memory(false)
-                .shared_cache(false)
-                .create_if_missing(true)
-                .journal_mode(SqliteJournalMode::Wal)
-                // An acknowledged task survives a power cut; group commit pays for it.
-                .synchronous(SqliteSynchronous::Full)
-                .busy_timeout(BUSY_TIMEOUT)
-                .foreign_keys(true)
-        });
+    options.max_connections(connections).min_connections(1).sqlx_logging(false).map_sqlx_sqlite_opts(move |options| {
+        options
+            .filename(&file)
+            .in_memory(false)
+            .shared_cache(false)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // An acknowledged task survives a power cut; group commit pays for it.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT)
+            .foreign_keys(true)
+    });
     Database::connect(options).await
 }
 

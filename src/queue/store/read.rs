@@ -46,6 +46,12 @@ impl Reader {
         Self(db)
     }
 
+    /// The connection itself, to look at rows.
+    #[cfg(test)]
+    pub(super) const fn raw(&self) -> &DatabaseConnection {
+        &self.0
+    }
+
     /// One task.
     pub async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
         task::Entity::find_by_id(id).one(&self.0).await?.map(task_of).transpose()
@@ -58,8 +64,7 @@ impl Reader {
         if let Some(before) = list.before {
             query = query.filter(task::Column::Id.lt(before));
         }
-        let rows =
-            query.order_by_desc(task::Column::Id).offset(list.offset).limit(list.limit).all(&self.0).await?;
+        let rows = query.order_by_desc(task::Column::Id).offset(list.offset).limit(list.limit).all(&self.0).await?;
         Ok(Page { tasks: rows.into_iter().map(task_of).collect::<Result<_, _>>()?, total })
     }
 
@@ -177,11 +182,7 @@ impl Reader {
 
 fn condition(filter: &Filter) -> Condition {
     let tagged = |tag: &str| {
-        let tags = Query::select()
-            .column("task_id")
-            .from("task_tags")
-            .and_where(Expr::col("tag").eq(tag))
-            .to_owned();
+        let tags = Query::select().column("task_id").from("task_tags").and_where(Expr::col("tag").eq(tag)).to_owned();
         task::Column::Id.in_subquery(tags)
     };
     Condition::all()

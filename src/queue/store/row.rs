@@ -44,7 +44,6 @@ pub fn task_of(row: task::Model) -> Result<Task, StoreError> {
         worker: row.worker,
         working_directory: row.working_directory,
         retry_of: row.retry_of,
-        last_event: row.last_event,
         attempted: Attempted {
             structured_output: json(&row.structured_output),
             usage: json(&row.usage),
@@ -68,9 +67,7 @@ pub fn record_of(row: &task::Model) -> Result<Record, StoreError> {
     let state = match status_of(row)? {
         Status::Pending => State::Pending { due: row.due_at.map(Wall) },
         Status::Running => match (row.holder, row.lease_ms, row.lease_boot) {
-            (Some(holder), Some(ms), Some(boot)) => {
-                State::Running(Lease { holder, expires: BootInstant { boot, ms } })
-            }
+            (Some(holder), Some(ms), Some(boot)) => State::Running(Lease { holder, expires: BootInstant { boot, ms } }),
             _ => return Err(bad(row, "it runs without a lease")),
         },
         Status::Completed => State::Completed,

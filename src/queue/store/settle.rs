@@ -13,8 +13,7 @@ use super::{Change, StoreError, Tx};
 use crate::queue::messages::{Append, Cancel, Cancelled, Finish, HolderDied, Next, Release, Stale};
 use crate::queue::reaper::Expire;
 use crate::task::{
-    Command, EventKind, Failure, LeaseKey, NewEvent, Outcome, Record, Refusal, Report, State, Status, TaskError,
-    TaskId,
+    Command, EventKind, Failure, LeaseKey, NewEvent, Outcome, Record, Refusal, Report, State, Status, TaskError, TaskId,
 };
 
 /// A task that a command has moved, before it is written back.
@@ -28,15 +27,25 @@ impl Moved {
     /// Applies the command. `Ok(Err(_))` means that the domain refused, and nothing changed.
     fn by(row: task::Model, command: Command, tx: &Tx, chance: f64) -> Result<Result<Self, Refusal>, StoreError> {
         let mut record = record_of(&row)?;
+        let was = record.state.status();
         if let Err(refusal) = record.apply(command, tx.now, chance) {
             return Ok(Err(refusal));
+        }
+        let is = record.state.status();
+        if !was.may_become(is) {
+            return Err(StoreError::Row { task: row.id, what: format!("{was} can't become {is}") });
         }
         let columns = columns_of(row.id, &record);
         Ok(Ok(Self { row, record, columns }))
     }
 
     /// Writes it with a status event behind `events`. Returns where the task stands now.
-    async fn write(mut self, tx: &mut Tx, mut events: Vec<NewEvent>, reason: Option<String>) -> Result<State, StoreError> {
+    async fn write(
+        mut self,
+        tx: &mut Tx,
+        mut events: Vec<NewEvent>,
+        reason: Option<String>,
+    ) -> Result<State, StoreError> {
         let status = self.record.state.status();
         if let State::Failed(failure) = &self.record.state {
             self.columns = with_error(self.columns, Some(failure));

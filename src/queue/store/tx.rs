@@ -122,10 +122,13 @@ pub trait Change: Send + Sync + 'static {
     fn run(&self, tx: &mut Tx) -> impl Future<Output = Result<Self::Answer, StoreError>> + Send;
 }
 
+/// What running a command comes to.
+type Ran<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>;
+
 /// A command with its sender: of any kind, so that they can wait in one list.
 pub trait Waiting: Send {
     /// Does it and keeps the answer.
-    fn run<'a>(&'a mut self, tx: &'a mut Tx) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>;
+    fn run<'a>(&'a mut self, tx: &'a mut Tx) -> Ran<'a>;
     /// After the commit, or when it failed.
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
@@ -137,7 +140,7 @@ struct Asked<C: Change> {
 }
 
 impl<C: Change> Waiting for Asked<C> {
-    fn run<'a>(&'a mut self, tx: &'a mut Tx) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>> {
+    fn run<'a>(&'a mut self, tx: &'a mut Tx) -> Ran<'a> {
         Box::pin(async move {
             self.answer = Some(self.change.run(tx).await?);
             Ok(())
@@ -155,8 +158,11 @@ impl<C: Change> Waiting for Asked<C> {
     }
 }
 
+/// Where the answer to a command will come.
+type Answered<C> = oneshot::Receiver<Result<<C as Change>::Answer, QueueError>>;
+
 /// A command, ready to wait, and where its answer will come.
-pub fn asked<C: Change>(change: C) -> (Box<dyn Waiting>, oneshot::Receiver<Result<C::Answer, QueueError>>) {
+pub fn asked<C: Change>(change: C) -> (Box<dyn Waiting>, Answered<C>) {
     let (sender, answer) = oneshot::channel();
     (Box::new(Asked { change, answer: None, sender }), answer)
 }

@@ -1,0 +1,223 @@
+//! The statements do what the domain says: the same commands on both, compared after each.
+
+use std::time::Duration;
+
+use entity::task;
+use proptest::prelude::*;
+use sea_orm::{ConnectionTrait, EntityTrait};
+
+use super::row::{record_of, sql};
+use super::{Change, Store, asked};
+use crate::process::boot_now;
+use crate::queue::messages::{
+    Append, Beat, Cancel, Check, Claim, Directory, Finish, HolderDied, NewTask, Release, Renew, Submit, Submitted,
+};
+use crate::queue::reaper::Expire;
+use crate::task::{
+    Command, EventKind, Failure, FailureClass, HolderId, Lease, LeaseKey, NewEvent, Outcome, Record, ReleaseReason,
+    Report, State, Status, TaskId, TaskSpec, Wall,
+};
+
+/// A store in a temporary folder.
+struct Scratch {
+    store: Store,
+    folder: std::path::PathBuf,
+}
+
+impl Scratch {
+    async fn open() -> Self {
+        let folder = std::env::temp_dir().join(format!("cca-store-{}", uuid::Uuid::new_v4().simple()));
+        let store = Store::open(&folder.join("cc.db")).await.expect("a store");
+        Self { store, folder }
+    }
+
+    async fn ask<C: Change>(&self, change: C) -> C::Answer {
+        let (waiting, answer) = asked(change);
+        self.store.writer.commit(vec![waiting]).await;
+        answer.await.expect("an answer").expect("stored")
+    }
+
+    async fn submit(&self) -> TaskId {
+        let spec = serde_json::json!({
+            "instruction": "x",
+            "options": { "retry": { "initialDelay": 0, "maxDelay": 0 } },
+        });
+        let spec: TaskSpec = serde_json::from_value(spec).expect("a spec");
+        let task = NewTask { spec, directory: Directory::OwnBelow("/w".into()), retry_of: None };
+        match self.ask(Submit { task, idempotency: None, max_pending: 100 }).await {
+            Submitted::Created(task) => task.id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn row(&self, id: TaskId) -> task::Model {
+        task::Entity::find_by_id(id).one(self.store.reader.raw()).await.expect("a read").expect("a row")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+fn any_holder() -> impl Strategy<Value = HolderId> {
+    (1_u128..3).prop_map(HolderId::from_u128)
+}
+
+fn any_command() -> impl Strategy<Value = Command> {
+    use FailureClass::*;
+    let epoch = 0_i64..6;
+    let class = prop::sample::select(vec![Invalid, UsageLimit, Network, Crashed, Timeout, Execution]);
+    let outcome = prop_oneof![
+        1 => Just(Outcome::Completed),
+        4 => class.prop_map(|class| Outcome::Failed(Failure::new(class, "CODE", "message"))),
+    ];
+    let expires = boot_now().plus_ms(3_600_000);
+    prop_oneof![
+        5 => any_holder().prop_map(move |holder| Command::Claim(Lease { holder, expires })),
+        2 => epoch.clone().prop_map(move |epoch| Command::Renew { epoch, expires }),
+        3 => (epoch.clone(), outcome).prop_map(|(epoch, outcome)| Command::Finish { epoch, outcome }),
+        2 => epoch.prop_map(|epoch| Command::Release { epoch, delay_ms: 0 }),
+        1 => any_holder().prop_map(Command::HolderDied),
+        1 => prop::bool::ANY.prop_map(move |late| {
+            // A day later every lease has ended; now, none has.
+            Command::Expire { now: boot_now().plus_ms(if late { 86_400_000 } else { 0 }) }
+        }),
+        1 => Just(Command::Cancel),
+    ]
+}
+
+/// Sends the command to the store; returns whether anything changed.
+async fn send(scratch: &Scratch, task: TaskId, model: &Record, command: &Command) -> bool {
+    let lease = Duration::from_secs(3_600);
+    match command.clone() {
+        Command::Claim(Lease { holder, .. }) => {
+            let claim = Claim { holder, worker: "w".into(), limit: 1, lease };
+            scratch.ask(claim).await.iter().any(|claimed| claimed.task.id == task)
+        }
+        Command::Renew { epoch, .. } => {
+            let key = LeaseKey { task, epoch };
+            let holder = match &model.state {
+                State::Running(lease) => lease.holder,
+                _ => HolderId::from_u128(1),
+            };
+            scratch.ask(Renew { holder, leases: vec![key], lease }).await.lost.is_empty()
+        }
+        Command::Finish { epoch, outcome } => {
+            let finish =
+                Finish { key: LeaseKey { task, epoch }, report: Report::of(outcome), events: vec![], chance: 0.5 };
+            scratch.ask(finish).await.is_ok()
+        }
+        Command::Release { epoch, .. } => {
+            let release = Release {
+                key: LeaseKey { task, epoch },
+                reason: ReleaseReason::Shutdown,
+                detail: None,
+                delay: Duration::ZERO,
+                session_id: None,
+                events: vec![],
+            };
+            scratch.ask(release).await.is_ok()
+        }
+        Command::HolderDied(holder) => scratch.ask(HolderDied(holder)).await == 1,
+        Command::Expire { now } => scratch.ask(Expire { task, margin_ms: boot_now().ms - now.ms }).await,
+        Command::Cancel => matches!(scratch.ask(Cancel(task)).await, crate::queue::Cancelled::Done(_)),
+    }
+}
+
+fn essence(record: &Record) -> (Status, i64, i32, i32, i32, Option<HolderId>) {
+    let holder = match &record.state {
+        State::Running(lease) => Some(lease.holder),
+        _ => None,
+    };
+    (record.state.status(), record.epoch, record.attempt, record.ended, record.crashes, holder)
+}
+
+async fn compare(commands: Vec<Command>) -> Result<(), TestCaseError> {
+    let scratch = Scratch::open().await;
+    let task = scratch.submit().await;
+    let mut model = record_of(&scratch.row(task).await).expect("a record");
+    for command in commands {
+        let changed = send(&scratch, task, &model, &command).await;
+        let applied = model.apply(command.clone(), Wall(i64::MAX / 2), 0.5);
+        prop_assert_eq!(changed, applied.is_ok(), "{:?}", command);
+        let row = scratch.row(task).await;
+        let stored = record_of(&row).expect("a record");
+        prop_assert_eq!(essence(&stored), essence(&model), "after {:?}", command);
+    }
+    check_events_and_counts(&scratch, task).await
+}
+
+/// Events are numbered without gap, and the counts are what counting would give.
+async fn check_events_and_counts(scratch: &Scratch, task: TaskId) -> Result<(), TestCaseError> {
+    let read = crate::queue::ReadEvents { task, after: 0, limit: 1_000 };
+    let page = scratch.store.reader.events(read).await.expect("events");
+    let numbers: Vec<i64> = page.events.iter().map(|event| event.seq).collect();
+    prop_assert_eq!(&numbers, &(1..=numbers.len() as i64).collect::<Vec<_>>());
+    let row = scratch.row(task).await;
+    prop_assert_eq!(row.last_event, numbers.len() as i64);
+    let stats = scratch.store.reader.stats().await.expect("stats");
+    for status in Status::ALL {
+        prop_assert_eq!(stats.count(status), i64::from(row.status == status.name()), "{}", status);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_statements_do_what_the_domain_says(commands in prop::collection::vec(any_command(), 1..25)) {
+        actix::System::new().block_on(compare(commands))?;
+    }
+}
+
+#[actix::test]
+async fn the_table_takes_the_statuses_of_the_domain_and_no_other() {
+    let scratch = Scratch::open().await;
+    let task = scratch.submit().await;
+    for status in Status::ALL.map(Status::name).into_iter().chain(["done", "", "PENDING"]) {
+        let holder = if status == "running" { "x'01'" } else { "NULL" };
+        let text = format!("UPDATE tasks SET status = ?1, holder = {holder} WHERE id = ?2");
+        let written = scratch.store.reader.raw().execute_raw(sql(&text, [status.into(), task.into()])).await;
+        assert_eq!(written.is_ok(), Status::from_name(status).is_some(), "{status}");
+    }
+}
+
+#[actix::test]
+async fn one_bad_command_does_not_take_its_neighbours_along() {
+    let scratch = Scratch::open().await;
+    let task = scratch.submit().await;
+    let text = "UPDATE tasks SET spec = 'no json' WHERE id = ?1";
+    scratch.store.reader.raw().execute_raw(sql(text, [task.into()])).await.expect("written");
+    let (bad, bad_answer) = asked(Cancel(task));
+    let beat = Beat { holder: HolderId::from_u128(1), name: "w".into(), running: 0, concurrency: 1 };
+    let (good, good_answer) = asked(beat);
+    scratch.store.writer.commit(vec![bad, good]).await;
+    assert!(bad_answer.await.expect("an answer").is_err());
+    assert!(good_answer.await.expect("an answer").is_ok());
+}
+
+#[actix::test]
+async fn a_stale_epoch_appends_nothing_and_a_check_names_what_was_lost() {
+    let scratch = Scratch::open().await;
+    let task = scratch.submit().await;
+    let holder = HolderId::from_u128(1);
+    let claim = Claim { holder, worker: "w".into(), limit: 5, lease: Duration::from_secs(60) };
+    let key = scratch.ask(claim).await.first().expect("a task").key;
+    let append = |epoch| Append { key: LeaseKey { task, epoch }, events: vec![NewEvent::log("x")], session_id: None };
+    assert!(scratch.ask(append(key.epoch)).await.is_ok());
+    assert!(scratch.ask(append(key.epoch - 1)).await.is_err());
+    let check = |leases| Check { holder, leases };
+    let checked = scratch.store.reader.check(&check(vec![])).await.expect("a check");
+    assert_eq!(checked.forgotten, [key]);
+    scratch.ask(Cancel(task)).await;
+    let checked = scratch.store.reader.check(&check(vec![key])).await.expect("a check");
+    assert_eq!((checked.lost, checked.work), (vec![key], false));
+    assert!(scratch.ask(append(key.epoch)).await.is_err());
+    let read = crate::queue::ReadEvents { task, after: 0, limit: 10 };
+    let kinds: Vec<_> =
+        scratch.store.reader.events(read).await.expect("events").events.iter().map(|e| e.kind).collect();
+    assert_eq!(kinds, [EventKind::Status, EventKind::Status, EventKind::Log, EventKind::Status]);
+}
