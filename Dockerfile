@@ -17,9 +17,9 @@ RUN mkdir -p tests/it benches examples \
 
 FROM node:22-bookworm-slim AS cli
 ARG CLAUDE_VERSION=2.1.197
-RUN npm install --prefix /opt/claude --no-audit --no-fund @anthropic-ai/claude-code@${CLAUDE_VERSION} \
-    && cp -L /opt/claude/node_modules/.bin/claude /usr/local/bin/claude \
-    && claude --version
+RUN npm install --global --no-audit --no-fund @anthropic-ai/claude-code@${CLAUDE_VERSION} \
+    && cp -L /usr/local/bin/claude /opt/claude \
+    && /opt/claude --version
 
 FROM debian:bookworm-slim
 RUN apt-get update \
@@ -28,7 +28,7 @@ RUN apt-get update \
     && groupadd --gid 10001 agent \
     && useradd --uid 10001 --gid agent --home-dir /data/home --no-create-home agent \
     && install -d -o agent -g agent /data /data/home /workspace
-COPY --from=cli /usr/local/bin/claude /usr/local/bin/claude
+COPY --from=cli /opt/claude /usr/local/bin/claude
 COPY --from=build /src/target/release/cc-anywhere /usr/local/bin/cc-anywhere
 ENV WORKER_MODE=managed \
     HOST=0.0.0.0 \

@@ -26,7 +26,9 @@ bench: $(STAMP)
 tools: $(STAMP)
 
 $(STAMP):
-	npm install --prefix $(TOOLS) --no-audit --no-fund --loglevel=error @anthropic-ai/claude-code@$(CLAUDE_VERSION)
+	mkdir -p $(TOOLS)
+	echo '{"private": true}' > $(TOOLS)/package.json
+	cd $(TOOLS) && npm install --no-audit --no-fund --loglevel=error @anthropic-ai/claude-code@$(CLAUDE_VERSION)
 	$(CLAUDE) --version
 	touch $@
 

@@ -75,6 +75,8 @@ pub struct Start {
     pub holder: HolderId,
     /// When the shim ends it, unless told otherwise.
     pub deadline: BootInstant,
+    /// Whether the tree may get a PID namespace of its own, where the system allows it.
+    pub namespaces: bool,
 }
 
 impl Run {
@@ -94,9 +96,11 @@ impl Run {
             format!("--task={}", start.task).into(),
             format!("--deadline-ms={}", start.deadline.ms).into(),
             format!("--control-fd={}", std::os::fd::AsRawFd::as_raw_fd(&theirs)).into(),
-            "--".into(),
-            start.program.into(),
         ];
+        if !start.namespaces {
+            args.push("--no-namespace".into());
+        }
+        args.extend(["--".into(), start.program.into()]);
         args.extend(start.args);
         let launch = Launch { program: start.shim, args, env, directory: Some(start.directory) };
         let (child, streams) = process::spawn_shim(&launch, &theirs)?;

@@ -61,6 +61,9 @@ pub struct ShimArgs {
     /// The number of the control socket
     #[arg(long)]
     control_fd: RawFd,
+    /// Make no PID namespace
+    #[arg(long)]
+    no_namespace: bool,
     /// The CLI and its arguments
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
@@ -70,7 +73,7 @@ pub struct ShimArgs {
 /// exit code: 0 when the tree is gone.
 #[must_use]
 pub fn run_shim(args: &ShimArgs) -> u8 {
-    let isolation = process::isolate();
+    let isolation = process::isolate(!args.no_namespace);
     let Ok(control) = process::control_from_fd(args.control_fd) else { return 64 };
     let tree = Tree::new(isolation, Cookie::task(args.task));
     let mut shim = Shim { control, tree, deadline_ms: args.deadline_ms, end: End::Unasked };

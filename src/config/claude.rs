@@ -82,6 +82,9 @@ pub struct Claude {
     pub trusted_roots: Vec<PathBuf>,
     /// The most that a task may ask for.
     pub max_permission_mode: PermissionMode,
+    /// Whether a task's processes may get a PID namespace of their own, where the system allows
+    /// it.
+    pub namespaces: bool,
     /// The folder of sessions and logins.
     pub config_dir: Option<PathBuf>,
 }
@@ -114,6 +117,7 @@ impl Claude {
             workspace_roots: roots(from, "WORKSPACE_ROOTS", true),
             trusted_roots: roots(from, "TRUSTED_ROOTS", false),
             max_permission_mode: from.choice("MAX_PERMISSION_MODE", &modes),
+            namespaces: from.choice("ISOLATION", &[("auto", true), ("subreaper", false)]),
             config_dir,
             environment,
         }

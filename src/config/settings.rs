@@ -65,5 +65,10 @@ pub const SETTINGS: &[Setting] = &[
         Some("bypassPermissions"),
         "The most that a task may ask for: plan, dontAsk, default, acceptEdits, auto or bypassPermissions",
     ),
+    setting(
+        "ISOLATION",
+        Some("auto"),
+        "How a task's processes are held together: auto (a PID namespace where the system allows it) or subreaper",
+    ),
     setting("WARM_STANDBY", Some("0"), "Reserved: CLI processes kept ready; 0 is the only value yet"),
 ];

@@ -18,17 +18,17 @@ pub enum Isolation {
     Subreaper,
 }
 
-/// Moves the calling process behind the strongest wall there is. **It must have one thread.**
+/// Moves the calling process behind the strongest wall there is; without `namespaces`, behind
+/// the next. **It must have one thread.**
 ///
 /// With a PID namespace the caller forks: this returns in the child, which is the
 /// namespace's init; the parent stays outside, holds no stream, and leaves with the child's
 /// exit code. When it is killed, the kernel kills the child, and with it the namespace.
-pub fn isolate() -> Isolation {
+pub fn isolate(namespaces: bool) -> Isolation {
     if let Err(error) = rustix::process::setsid() {
         tracing::debug!(%error, "already leads a session");
     }
-    let done = unshare(false).or_else(|_| unshare(true));
-    if done.is_ok() {
+    if namespaces && unshare(false).or_else(|_| unshare(true)).is_ok() {
         fork_into_namespace();
         return Isolation::PidNamespace;
     }

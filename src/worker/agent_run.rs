@@ -115,6 +115,9 @@ impl AgentRun {
             sweep(task).await;
         }
         let stderr = attempt.run.stderr();
+        if !stderr.is_empty() {
+            attempt.events.add(NewEvent::log(&format!("standard error: {stderr}"))).await;
+        }
         let duration_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
         attempt.events.close().await;
         match why {

@@ -91,6 +91,7 @@ pub async fn set_up(tools: &Tools, assignment: &Assignment, deadline: BootInstan
         task: task.id,
         holder: tools.holder,
         deadline,
+        namespaces: tools.claude.namespaces,
     };
     Ok(Ready { start, instruction, session })
 }

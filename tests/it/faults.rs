@@ -109,30 +109,54 @@ fn a_crash_of_an_inline_server_leaves_no_process_and_the_task_runs_again() {
     completes_at_its_second_attempt(&world.serve("inline", &[]), &id);
 }
 
+/// The wall where the system allows it, and the one elsewhere.
+const WALLS: [(&str, &str); 2] = [("ISOLATION", "auto"), ("ISOLATION", "subreaper")];
+
 #[test]
 fn a_killed_shim_takes_its_tree_along() {
+    for (wall, mark) in WALLS.into_iter().zip(["98705", "98715"]) {
+        a_killed_shim(wall, mark);
+    }
+}
+
+fn a_killed_shim(wall: (&str, &str), mark: &str) {
     let world = World::new();
-    let server = world.serve("inline", &[]);
-    let id = once_asleep(&world, &server, "98705");
+    let server = world.serve("inline", &[wall]);
+    let id = once_asleep(&world, &server, mark);
     for shim in running(&format!("agent-shim --task={id}")) {
         signal(shim, "KILL");
     }
     let done = completes_at_its_second_attempt(&server, &id);
     assert_eq!(done["crashes"], 0, "an attempt that ended by itself makes up for it");
-    gone("98705");
+    gone(mark);
 }
 
 #[test]
 fn a_task_that_ends_well_leaves_no_daemon_behind() {
     let world = World::new();
-    let server = world.serve("inline", &[]);
-    let steps = [
-        "bash setsid sleep 98706 > /dev/null 2>&1 & env -i setsid sleep 98706 > /dev/null 2>&1 & echo started",
-        "say done",
-    ];
-    let id = server.submit(task(&world.ws(), "daemon", &steps));
-    assert_eq!(server.wait_end(&id)["status"], "completed");
-    assert_eq!(running("sleep 98706"), Vec::<u32>::new());
+    for (wall, mark) in WALLS.into_iter().zip(["98706", "98716"]) {
+        let server = world.serve("inline", &[wall]);
+        let daemons = format!(
+            "bash setsid sleep {mark} > /dev/null 2>&1 & env -i setsid sleep {mark} > /dev/null 2>&1 & echo on"
+        );
+        let id = server.submit(task(&world.ws(), "daemon", &[&daemons, "say done"]));
+        assert_eq!(server.wait_end(&id)["status"], "completed");
+        assert_eq!(running(&format!("sleep {mark}")), Vec::<u32>::new(), "{wall:?}");
+    }
+}
+
+#[test]
+fn without_a_namespace_the_tree_ends_all_the_same() {
+    let world = World::new();
+    let wall = ("ISOLATION", "subreaper");
+    let server = world.serve("managed", &[wall, ("WORKER_HEARTBEAT_TIMEOUT_MS", "2000")]);
+    is_cancelled_at_once(&world, &server, "98717");
+    for (signal_name, mark) in [("KILL", "98718"), ("STOP", "98719")] {
+        let id = once_asleep(&world, &server, mark);
+        signal(server.worker_pid("worker-0"), signal_name);
+        completes_at_its_second_attempt(&server, &id);
+        gone(mark);
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
 /// Crates and macros, and the only folders that may name them.
 const HOMES: &[(&str, &[&str])] = &[
     ("sea_orm", &["src/queue/store/", "entity/", "migration/"]),
-    ("entity::", &["src/queue/store/"]),
+    ("use entity", &["src/queue/store/"]),
     ("actix_web", &["src/api/"]),
     ("interprocess", &["src/ipc/"]),
     ("Command::new", &["src/process/"]),

@@ -127,3 +127,26 @@ fn the_cli_sees_an_allow_list_of_the_environment() {
         assert!(!server.process.logs().contains(secret), "{secret} in the log");
     }
 }
+
+#[test]
+fn a_trusted_folder_is_read_but_its_hooks_and_its_address_are_not_taken() {
+    let world = World::new();
+    let thief = Model::start(0);
+    let (repository, proof) = (world.ws().join("repository"), world.dir.join("proof"));
+    fs::create_dir_all(&repository).expect("a folder");
+    hostile_repository(&repository, &proof, &thief.url);
+    // Trust means that its key helper may run; this one has none.
+    let settings = repository.join(".claude/settings.json");
+    let mut trusted: serde_json::Value = serde_json::from_slice(&fs::read(&settings).expect("a file")).expect("json");
+    trusted.as_object_mut().expect("an object").remove("apiKeyHelper");
+    fs::write(&settings, trusted.to_string()).expect("a file");
+    fs::remove_file(repository.join(".claude/settings.local.json")).expect("a file");
+    let server = world.serve("inline", &[("TRUSTED_ROOTS", &repository.display().to_string())]);
+    let id = server.submit(task(&repository, "visit", &["bash git status --short", "say seen"]));
+    assert_eq!(server.wait_end(&id)["status"], "completed", "{:#}", server.task(&id));
+    let ran: Vec<_> = fs::read_dir(&proof).expect("a folder").flatten().map(|entry| entry.file_name()).collect();
+    assert!(ran.is_empty(), "of the repository ran: {ran:?}");
+    assert!(thief.calls().is_empty(), "its address was asked");
+    let told = world.model.calls().iter().any(|call| call.body.to_string().contains("swordfish"));
+    assert!(told, "its CLAUDE.md is read by the CLI");
+}

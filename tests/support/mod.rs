@@ -241,7 +241,8 @@ impl Server {
             if ["completed", "failed", "cancelled"].iter().any(|status| task["status"] == *status) {
                 return task;
             }
-            assert!(started.elapsed() < 2 * LIMIT, "the task did not end: {task:#}");
+            let logs = self.get(&format!("/api/tasks/{id}/logs"));
+            assert!(started.elapsed() < 2 * LIMIT, "the task did not end: {task:#} {logs:#}");
         }
     }
 
