@@ -11,7 +11,7 @@ use actix_web::{App, HttpServer, web};
 use tokio::sync::watch;
 
 use super::shared::{Phase, Shared};
-use super::{auth, routes};
+use super::{guard, routes};
 
 /// Two messages in its life.
 pub const MAILBOX: usize = 16;
@@ -53,7 +53,7 @@ impl ApiActor {
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(data.clone())
-                .wrap(from_fn(auth::guard))
+                .wrap(from_fn(guard::guard))
                 .configure(routes::all)
                 .default_service(web::to(routes::nothing))
         })

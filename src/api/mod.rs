@@ -8,6 +8,7 @@
 mod actor;
 mod auth;
 mod error;
+mod guard;
 mod input;
 mod routes;
 mod shared;

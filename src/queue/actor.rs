@@ -9,10 +9,9 @@ use fail::fail_point;
 
 use super::hub::Hub;
 use super::messages::{
-    Append, Beat, Cancel, Check, Claim, Find, Finish, HolderDied, ListTasks, QueueError, ReadEvents, ReadStats,
-    ReadWorkers, Release, Renew, SetConcurrency, SetPaused, Submit, WorkerGone,
+    Append, Beat, Cancel, Check, Claim, Expire, Find, FindExpired, FindHolders, Finish, HolderDied, ListTasks,
+    QueueError, ReadEvents, ReadStats, ReadWorkers, Release, Renew, SetConcurrency, SetPaused, Submit, WorkerGone,
 };
-use super::reaper::{Expire, FindExpired, FindHolders};
 use super::store::{Change, Reader, Store, Waiting, Writer, asked};
 use crate::task::TaskId;
 

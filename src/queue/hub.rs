@@ -30,13 +30,16 @@ pub struct Hub(Arc<Inner>);
 struct Inner {
     /// Grows with every commit, ours or another process's.
     commits: watch::Sender<u64>,
+    /// Grows with our own commits only.
+    own_commits: watch::Sender<u64>,
     /// Only tasks that somebody follows.
     tasks: Mutex<HashMap<TaskId, broadcast::Sender<Live>>>,
 }
 
 impl Default for Hub {
     fn default() -> Self {
-        Self(Arc::new(Inner { commits: watch::Sender::new(0), tasks: Mutex::default() }))
+        let counter = || watch::Sender::new(0);
+        Self(Arc::new(Inner { commits: counter(), own_commits: counter(), tasks: Mutex::default() }))
     }
 }
 
@@ -45,6 +48,12 @@ impl Hub {
     #[must_use]
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.0.commits.subscribe()
+    }
+
+    /// Wakes at the commits of this process, which others see only when they look.
+    #[must_use]
+    pub fn own_commits(&self) -> watch::Receiver<u64> {
+        self.0.own_commits.subscribe()
     }
 
     /// News of one task, from now on.
@@ -60,6 +69,7 @@ impl Hub {
         for task in tasks {
             self.tell(*task, &Live::Changed);
         }
+        self.0.own_commits.send_modify(|commits| *commits += 1);
         self.0.commits.send_modify(|commits| *commits += 1);
     }
 

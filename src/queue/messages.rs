@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use actix::prelude::*;
+use actix::Message;
 
-use super::actor::QueueActor;
 use super::store::StoreError;
 use crate::process::Identity;
 use crate::task::{Event, HolderId, LeaseKey, NewEvent, ReleaseReason, Report, Status, Task, TaskId, TaskSpec, Wall};
@@ -20,28 +19,6 @@ pub enum QueueError {
     /// The queue restarted while the command waited.
     #[error("the queue is restarting")]
     Restarting,
-}
-
-/// The queue as others hold it: asks, and waits for the answer with a limit.
-#[derive(Clone)]
-pub struct Queue(pub Addr<QueueActor>);
-
-/// No command takes longer unless the disk or another process holds the database up.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
-
-impl Queue {
-    /// Sends a message and waits for its answer.
-    ///
-    /// # Errors
-    /// The queue's, or [`QueueError::Restarting`] where it didn't answer.
-    pub async fn ask<M, T>(&self, message: M) -> Result<T, QueueError>
-    where
-        M: Message<Result = Result<T, QueueError>> + Send + 'static,
-        T: Send + 'static,
-        QueueActor: Handler<M>,
-    {
-        self.0.send(message).timeout(ANSWER_LIMIT).await.unwrap_or(Err(QueueError::Restarting))
-    }
 }
 
 macro_rules! answers {
@@ -61,6 +38,9 @@ answers! {
     Release => Result<(), Stale>;
     Cancel => Cancelled;
     HolderDied => usize;
+    Expire => bool;
+    FindExpired => Vec<TaskId>;
+    FindHolders => Vec<HolderId>;
     Beat => ();
     WorkerGone => ();
     SetPaused => ();
@@ -229,6 +209,26 @@ pub enum Cancelled {
 /// A worker is known to be dead, with all of its processes: its tasks run again.
 #[derive(Clone, Copy, Debug)]
 pub struct HolderDied(pub HolderId);
+
+/// Takes one task back, if its lease ended more than `margin_ms` ago.
+#[derive(Clone, Copy, Debug)]
+pub struct Expire {
+    /// The task.
+    pub task: TaskId,
+    /// Milliseconds.
+    pub margin_ms: i64,
+}
+
+/// Reads which tasks could be taken back.
+#[derive(Clone, Copy, Debug)]
+pub struct FindExpired {
+    /// Milliseconds.
+    pub margin_ms: i64,
+}
+
+/// Reads who holds tasks.
+#[derive(Clone, Copy, Debug)]
+pub struct FindHolders;
 
 /// A worker lives.
 #[derive(Clone, Debug)]

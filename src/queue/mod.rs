@@ -11,6 +11,7 @@
 //! decides; hints make it fast.
 
 mod actor;
+mod ask;
 mod hub;
 mod messages;
 mod notifier;
@@ -18,11 +19,12 @@ mod reaper;
 mod store;
 
 pub use actor::{MAILBOX, QueueActor};
+pub use ask::Queue;
 pub use hub::{Followed, Hub, Live};
 pub use messages::{
     Append, Assignment, Beat, Cancel, Cancelled, Check, Checked, Claim, Directory, EventPage, Filter, Find, Finish,
-    HolderDied, ListTasks, NewTask, Next, Queue, QueueError, ReadEvents, ReadStats, ReadWorkers, Release, Renew,
-    Renewed, SetConcurrency, SetPaused, Stale, Stats, Submit, Submitted, WorkerGone, WorkerInfo,
+    HolderDied, ListTasks, NewTask, Next, QueueError, ReadEvents, ReadStats, ReadWorkers, Release, Renew, Renewed,
+    SetConcurrency, SetPaused, Stale, Stats, Submit, Submitted, WorkerGone, WorkerInfo,
 };
 pub use notifier::watch_other_processes;
 pub use reaper::reap_forever;

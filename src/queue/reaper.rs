@@ -6,41 +6,16 @@
 
 use std::time::Duration;
 
-use actix::Message;
-
-use super::QueueError;
-use super::messages::{HolderDied, Queue, ReadWorkers, WorkerGone};
+use super::ask::Queue;
+use super::messages::{Expire, FindExpired, FindHolders, HolderDied, QueueError, ReadWorkers, WorkerGone};
 use crate::process::{self, Cookie};
-use crate::task::{HolderId, TaskId};
+use crate::task::HolderId;
 
 /// How often it looks.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A shim ends its tree from 0.8 of the lease on and is done within this time; after lease
 /// and margin a task may run again.
 const MARGIN_MS: i64 = 3_000;
-
-/// Takes one task back, if its lease ended more than `margin_ms` ago.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "Result<bool, QueueError>")]
-pub struct Expire {
-    /// The task.
-    pub task: TaskId,
-    /// Milliseconds.
-    pub margin_ms: i64,
-}
-
-/// Reads which tasks could be taken back.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "Result<Vec<TaskId>, QueueError>")]
-pub struct FindExpired {
-    /// Milliseconds.
-    pub margin_ms: i64,
-}
-
-/// Reads who holds tasks.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "Result<Vec<HolderId>, QueueError>")]
-pub struct FindHolders;
 
 /// Looks from time to time, for as long as the process lives.
 pub async fn reap_forever(queue: Queue, me: HolderId) {

@@ -10,6 +10,9 @@ use subtle::ConstantTimeEq;
 use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot};
 
+use super::messages::{
+    Ended, Heard, LinkDown, LinkUp, List, Shutdown, ShutdownNow, StartFailed, StartWorker, StopWorker, WakeAll,
+};
 use super::record::{Record, Records};
 use super::worker_process::{Life, WorkerProcess, WorkerView};
 use crate::ipc::{PROTOCOL_VERSION, ToSupervisor, ToWorker};
@@ -64,91 +67,6 @@ pub struct SupervisorActor {
     shutting_down: bool,
     /// When it began, for the policies.
     began: Instant,
-}
-
-/// Why a worker was not started.
-#[derive(Debug, thiserror::Error)]
-pub enum StartFailed {
-    /// There is one of that name.
-    #[error("there is a worker of that name")]
-    NameTaken,
-    /// The server stops.
-    #[error("the server is stopping")]
-    ShuttingDown,
-    /// The system refused.
-    #[error("the process could not be started: {0}")]
-    System(#[from] io::Error),
-}
-
-/// Asks for all workers.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "Vec<WorkerView>")]
-pub struct List;
-
-/// Starts one more worker.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "Result<WorkerView, StartFailed>")]
-pub struct StartWorker {
-    /// Its name; the first free one where `None`.
-    pub name: Option<String>,
-}
-
-/// Drains a worker, then ends it for good. Answered when it is gone; `false` where there is
-/// none of that name.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "bool")]
-pub struct StopWorker {
-    /// Its name.
-    pub name: String,
-}
-
-/// Drains all workers. Answered when all are gone.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Shutdown {
-    /// How long they may finish what they run.
-    pub limit: Duration,
-}
-
-/// Tells all workers to give everything back and go.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-pub struct ShutdownNow;
-
-/// A worker has connected and shown a token. Answered whether it is welcome.
-#[derive(Debug, Message)]
-#[rtype(result = "bool")]
-pub(super) struct LinkUp {
-    pub name: String,
-    pub holder: HolderId,
-    pub token: String,
-    pub version: u32,
-    pub link: mpsc::Sender<ToWorker>,
-}
-
-/// A worker's link is gone.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct LinkDown {
-    pub name: String,
-    pub holder: HolderId,
-}
-
-/// A worker has said something.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct Heard {
-    pub name: String,
-    pub holder: HolderId,
-    pub frame: ToSupervisor,
-}
-
-/// A worker's process has ended, its tree was ended, and the queue knows.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct Ended {
-    name: String,
-    holder: HolderId,
 }
 
 impl SupervisorActor {
@@ -498,20 +416,6 @@ impl Handler<Ended> for SupervisorActor {
         }
     }
 }
-
-/// Tells the linked workers at once what they would find out within milliseconds.
-pub async fn pass_hints_on(hub: Hub, supervisor: Addr<SupervisorActor>) {
-    let mut commits = hub.commits();
-    while commits.changed().await.is_ok() {
-        // A restart of the supervisor loses a hint at most.
-        supervisor.send(WakeAll).await.unwrap_or_default();
-    }
-}
-
-/// There may be work.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-struct WakeAll;
 
 impl Handler<WakeAll> for SupervisorActor {
     type Result = ();

@@ -1,12 +1,14 @@
-//! Takes in the workers that connect, and passes on what they say.
+//! Takes in the workers that connect, and passes on what they say, and hints to them.
 
 use std::time::Duration;
 
 use actix::Addr;
 use tokio::sync::mpsc;
 
-use super::actor::{Heard, LinkDown, LinkUp, SupervisorActor};
+use super::actor::SupervisorActor;
+use super::messages::{Heard, LinkDown, LinkUp, WakeAll};
 use crate::ipc::{Incoming, Listening, Outgoing, PROTOCOL_VERSION, ToSupervisor, ToWorker};
+use crate::queue::Hub;
 
 /// A worker says hello with its first breath.
 const HELLO_LIMIT: Duration = Duration::from_secs(5);
@@ -59,4 +61,13 @@ async fn talk(
     // Awaited, so that the way to the worker is seen to be closed.
     drop(writer.await);
     supervisor.send(LinkDown { name: worker, holder }).await.unwrap_or_default();
+}
+
+/// Tells the linked workers at once what they would find out within milliseconds.
+pub async fn pass_hints_on(hub: Hub, supervisor: Addr<SupervisorActor>) {
+    let mut commits = hub.own_commits();
+    while commits.changed().await.is_ok() {
+        // A restart of the supervisor loses a hint at most.
+        supervisor.send(WakeAll).await.unwrap_or_default();
+    }
 }

@@ -13,13 +13,12 @@
 
 mod actor;
 mod links;
+mod messages;
 mod record;
 mod worker_process;
 
-pub use actor::{
-    List, MAILBOX, Shutdown, ShutdownNow, StartFailed, StartWorker, StopWorker, SupervisorActor, SupervisorSettings,
-    pass_hints_on,
-};
-pub use links::accept_links;
+pub use actor::{MAILBOX, SupervisorActor, SupervisorSettings};
+pub use links::{accept_links, pass_hints_on};
+pub use messages::{List, Shutdown, ShutdownNow, StartFailed, StartWorker, StopWorker};
 pub use record::Records;
 pub use worker_process::{WorkerState, WorkerView};

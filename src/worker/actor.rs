@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use super::News;
-use super::agent_run::{AgentRun, RunCommand};
+use super::agent_run::{self, AgentRun, RunCommand};
 use super::set_up::Tools;
 use crate::process::boot_now;
 use crate::queue::{
@@ -194,12 +194,11 @@ impl WorkerActor {
             deadline: self.deadline(asked_at),
         };
         self.running.insert(key.task, Running { key, commands: sender });
-        let me = ctx.address();
+        let (me, queue) = (ctx.address(), self.queue.clone());
         actix::spawn(async move {
             if AssertUnwindSafe(run.run()).catch_unwind().await.is_err() {
-                // Its processes went with it; the store still says that it is ours, and the
-                // next look gives it back.
                 tracing::error!(taskId = %key.task, "An attempt panicked");
+                agent_run::report_panic(&queue, key).await;
             }
             // Closed while the actor restarts: its next look finds the truth.
             me.send(RunEnded(key)).await.unwrap_or_default();

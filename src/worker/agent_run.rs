@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fail::fail_point;
 use tokio::sync::mpsc;
 
 use super::News;
@@ -15,7 +16,8 @@ use crate::claude::{Ending, Exit, Frame, FrameKind, Item, Observed, Run};
 use crate::process::{self, Cookie, boot_now};
 use crate::queue::{Assignment, Finish, Next, Queue, QueueError, Release, Stale};
 use crate::task::{
-    BootInstant, EventKind, Failure, LeaseKey, NewEvent, Outcome, ReleaseReason, Report, Status, Task, Timeout,
+    BootInstant, EventKind, Failure, FailureClass, LeaseKey, NewEvent, Outcome, ReleaseReason, Report, Status, Task,
+    Timeout,
 };
 
 /// After its result the CLI writes its session down and ends by itself within so long.
@@ -114,6 +116,7 @@ impl AgentRun {
         if !exit.gone {
             sweep(task).await;
         }
+        fail_point!("agent-run");
         let stderr = attempt.run.stderr();
         if !stderr.is_empty() {
             attempt.events.add(NewEvent::log(&format!("standard error: {stderr}"))).await;
@@ -177,6 +180,19 @@ impl AgentRun {
                 }
             }
         }
+    }
+}
+
+/// After a panic in an attempt: its shim has seen it go and ends the tree; what is left is
+/// ended here, then the task is reported as crashed.
+pub async fn report_panic(queue: &Queue, key: LeaseKey) {
+    sweep(key.task).await;
+    let failure = Failure::new(FailureClass::Crashed, "WORKER_PANICKED", "the worker failed while it ran the task");
+    let report = Report::of(Outcome::Failed(failure));
+    let finish = Finish { key, report, events: Vec::new(), chance: process::chance() };
+    if let Err(error) = queue.ask(finish).await {
+        // The next look finds a task that nobody runs, and gives it back.
+        tracing::warn!(taskId = %key.task, %error, "Could not report a panic");
     }
 }
 

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
-use crate::support::{LIMIT, Server, World, poll, running, signal, task, until};
+use crate::support::{LIMIT, Server, World, command_line, poll, running, signal, task, until};
 
 /// Submits a task that sleeps in Bash, in the background too, and waits until it does. Returns
 /// its id. `mark` is a number of seconds that no other test uses.
@@ -12,12 +12,18 @@ fn sleeping(world: &World, server: &Server, mark: &str) -> String {
     let bash = format!("bash setsid sleep {mark} & sleep {mark}");
     let id = server.submit(task(&world.ws(), "sleeper", &[&bash, "say slept"]));
     server.wait_tool(&id);
-    until("the sleep to begin", || (running(&format!("sleep {mark}")).len() >= 2).then_some(()));
+    until("the sleep to begin", || (sleeps(mark).len() >= 2).then_some(()));
     id
 }
 
+/// The processes that sleep, and not the shells that have the word in their command line.
+fn sleeps(mark: &str) -> Vec<u32> {
+    let asleep = format!("sleep {mark}");
+    running(&asleep).into_iter().filter(|pid| command_line(*pid) == asleep).collect()
+}
+
 fn gone(mark: &str) {
-    until("the processes to be gone", || running(&format!("sleep {mark}")).is_empty().then_some(()));
+    until("the processes to be gone", || sleeps(mark).is_empty().then_some(()));
 }
 
 /// A task whose Bash call sleeps for ever in its first attempt, and ends at once in the next.
@@ -28,7 +34,7 @@ fn once_asleep(world: &World, server: &Server, mark: &str) -> String {
         flag.display()
     );
     let id = server.submit(task(&world.ws(), "once", &[&bash, "say done"]));
-    until("the sleep to begin", || (running(&format!("sleep {mark}")).len() >= 2).then_some(()));
+    until("the sleep to begin", || (sleeps(mark).len() >= 2).then_some(()));
     id
 }
 
@@ -141,7 +147,7 @@ fn a_task_that_ends_well_leaves_no_daemon_behind() {
         );
         let id = server.submit(task(&world.ws(), "daemon", &[&daemons, "say done"]));
         assert_eq!(server.wait_end(&id)["status"], "completed");
-        assert_eq!(running(&format!("sleep {mark}")), Vec::<u32>::new(), "{wall:?}");
+        assert_eq!(sleeps(mark), Vec::<u32>::new(), "{wall:?}");
     }
 }
 
@@ -222,6 +228,18 @@ fn a_worker_actor_that_panics_goes_on_with_its_attempts() {
         assert_eq!((&done["status"], &done["attempt"]), (&json!("completed"), &json!(1)), "{done:#}");
     }
     assert!(server.process.logs().contains("panicked=true"), "the failpoint fired");
+}
+
+#[test]
+fn an_attempt_that_panics_is_a_crash_of_its_task_alone() {
+    let world = World::new();
+    let server = world.serve("inline", &[("FAILPOINTS", "agent-run=3*panic"), ("QUEUE_CONCURRENCY", "1")]);
+    let poisoned =
+        server.wait_end(&server.submit(json!({ "instruction": "x", "options": { "retry": { "initialDelay": 1 } } })));
+    assert_eq!((&poisoned["status"], &poisoned["error"]["code"]), (&json!("failed"), &json!("POISONED")));
+    assert_eq!(poisoned["attempt"], 3);
+    let next = server.wait_end(&server.submit(json!({ "instruction": "y" })));
+    assert_eq!((&next["status"], &next["attempt"]), (&json!("completed"), &json!(1)));
 }
 
 #[test]
@@ -335,7 +353,7 @@ fn is_cancelled_at_once(world: &World, server: &Server, mark: &str) {
     let (status, task) = server.http.ask("DELETE", &format!("/api/tasks/{id}"), None);
     assert_eq!((status, &task["status"]), (200, &json!("cancelled")));
     let limit = std::time::Duration::from_secs(5);
-    poll(limit, || running(&format!("sleep {mark}")).is_empty().then_some(())).expect("gone within 5 s");
+    poll(limit, || sleeps(mark).is_empty().then_some(())).expect("gone within 5 s");
     poll(limit, || running(&format!("--task={id}")).is_empty().then_some(())).expect("gone within 5 s");
     assert_eq!(server.wait_end(&id)["status"], "cancelled");
     let again = server.http.ask("DELETE", &format!("/api/tasks/{id}"), None);

@@ -10,9 +10,9 @@ use super::row::{record_of, sql};
 use super::{Change, Store, asked};
 use crate::process::boot_now;
 use crate::queue::messages::{
-    Append, Beat, Cancel, Check, Claim, Directory, Finish, HolderDied, NewTask, Release, Renew, Submit, Submitted,
+    Append, Beat, Cancel, Check, Claim, Directory, Expire, Finish, HolderDied, NewTask, Release, Renew, Submit,
+    Submitted,
 };
-use crate::queue::reaper::Expire;
 use crate::task::{
     Command, EventKind, Failure, FailureClass, HolderId, Lease, LeaseKey, NewEvent, Outcome, Record, ReleaseReason,
     Report, State, Status, TaskId, TaskSpec, Wall,

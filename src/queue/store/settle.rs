@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 
 use super::row::{columns_of, record_of, task_of};
 use super::{Change, StoreError, Tx};
-use crate::queue::messages::{Append, Cancel, Cancelled, Finish, HolderDied, Next, Release, Stale};
-use crate::queue::reaper::Expire;
+use crate::queue::messages::{Append, Cancel, Cancelled, Expire, Finish, HolderDied, Next, Release, Stale};
 use crate::task::{
     Command, EventKind, Failure, LeaseKey, NewEvent, Outcome, Record, Refusal, Report, State, Status, TaskError, TaskId,
 };

@@ -1,0 +1,30 @@
+//! The queue as others hold it.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use super::actor::QueueActor;
+use super::messages::QueueError;
+
+/// Asks the queue, and waits for the answer with a limit.
+#[derive(Clone)]
+pub struct Queue(pub Addr<QueueActor>);
+
+/// No command takes longer unless the disk or another process holds the database up.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+impl Queue {
+    /// Sends a message and waits for its answer.
+    ///
+    /// # Errors
+    /// The queue's, or [`QueueError::Restarting`] where it didn't answer.
+    pub async fn ask<M, T>(&self, message: M) -> Result<T, QueueError>
+    where
+        M: Message<Result = Result<T, QueueError>> + Send + 'static,
+        T: Send + 'static,
+        QueueActor: Handler<M>,
+    {
+        self.0.send(message).timeout(ANSWER_LIMIT).await.unwrap_or(Err(QueueError::Restarting))
+    }
+}

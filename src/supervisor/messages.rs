@@ -1,0 +1,113 @@
+//! What [`SupervisorActor`](super::SupervisorActor) is asked and told.
+
+use std::io;
+use std::time::Duration;
+
+use actix::Message;
+use tokio::sync::mpsc;
+
+use super::worker_process::WorkerView;
+use crate::ipc::{ToSupervisor, ToWorker};
+use crate::task::HolderId;
+
+/// Why a worker was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFailed {
+    /// There is one of that name.
+    #[error("there is a worker of that name")]
+    NameTaken,
+    /// The server stops.
+    #[error("the server is stopping")]
+    ShuttingDown,
+    /// The system refused.
+    #[error("the process could not be started: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Asks for all workers.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Vec<WorkerView>")]
+pub struct List;
+
+/// Starts one more worker.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<WorkerView, StartFailed>")]
+pub struct StartWorker {
+    /// Its name; the first free one where `None`.
+    pub name: Option<String>,
+}
+
+/// Drains a worker, then ends it for good. Answered when it is gone; `false` where there is
+/// none of that name.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "bool")]
+pub struct StopWorker {
+    /// Its name.
+    pub name: String,
+}
+
+/// Drains all workers. Answered when all are gone.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Shutdown {
+    /// How long they may finish what they run.
+    pub limit: Duration,
+}
+
+/// Tells all workers to give everything back and go.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct ShutdownNow;
+
+/// A worker has connected and shown a token. Answered whether it is welcome.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub struct LinkUp {
+    /// Its name.
+    pub name: String,
+    /// Its life.
+    pub holder: HolderId,
+    /// What it shows.
+    pub token: String,
+    /// What it speaks.
+    pub version: u32,
+    /// The way to it.
+    pub link: mpsc::Sender<ToWorker>,
+}
+
+/// A worker's link is gone.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct LinkDown {
+    /// Its name.
+    pub name: String,
+    /// Its life.
+    pub holder: HolderId,
+}
+
+/// A worker has said something.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Heard {
+    /// Its name.
+    pub name: String,
+    /// Its life.
+    pub holder: HolderId,
+    /// What it said.
+    pub frame: ToSupervisor,
+}
+
+/// A worker's process has ended, its tree was ended, and the queue knows.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Ended {
+    /// Its name.
+    pub name: String,
+    /// Its life.
+    pub holder: HolderId,
+}
+
+/// There may be work.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct WakeAll;
