@@ -82,3 +82,21 @@ fn options_reach_the_cli() {
     assert_eq!(init["data"]["frame"]["permissionMode"], "plan");
     assert_eq!(init["data"]["frame"]["session_id"], server.task(&id)["sdkSessionId"]);
 }
+
+#[test]
+fn only_the_tools_that_are_allowed_run() {
+    let world = World::new();
+    let server = world.serve("inline", &[]);
+    let (by_bash, by_write) = (world.ws().join("by-bash"), world.ws().join("by-write"));
+    let steps = [&format!("bash touch {}", by_bash.display()), &format!("write {} x", by_write.display()), "say ok"];
+    let mut body = task(&world.ws(), "tools", &steps);
+    body["options"]["sdk"] = json!({ "permissionMode": "dontAsk", "allowedTools": ["Bash", "Write"] });
+    assert_eq!(server.wait_end(&server.submit(body.clone()))["status"], "completed");
+    assert!(by_bash.exists() && by_write.exists(), "both are allowed");
+    std::fs::remove_file(&by_bash).expect("a file");
+    body["options"]["sdk"] = json!({ "permissionMode": "deny" });
+    let done = server.wait_end(&server.submit(body));
+    assert_eq!(done["status"], "completed");
+    assert!(!by_bash.exists(), "nothing is allowed");
+    assert_eq!(done["permissionDenials"].as_array().map(Vec::len), Some(2), "{done:#}");
+}
