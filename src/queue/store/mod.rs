@@ -5,6 +5,7 @@
 //! (everything that moves one task), `read`, and `row` between a row and the domain.
 
 mod claim;
+mod insert;
 #[cfg(test)]
 mod model_test;
 mod open;

@@ -35,7 +35,7 @@ impl Change for Submit {
         if let Some((key, fingerprint)) = &self.idempotency {
             remember(tx, key, fingerprint, row.id).await?;
         }
-        tx.insert(row.clone(), self.task.spec.tags.clone());
+        tx.insert(row.clone(), &self.task.spec.tags);
         Ok(Submitted::Created(Box::new(task_of(row)?)))
     }
 }

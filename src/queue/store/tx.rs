@@ -3,22 +3,27 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use entity::{event, task};
-use sea_orm::ActiveValue::Set;
+use entity::task;
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, EntityTrait, IntoActiveModel, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
+    DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, TransactionOptions, TransactionTrait, Value,
 };
 use tokio::sync::oneshot;
 
 use super::StoreError;
-use super::row::sql;
+use super::insert::{Target, insert};
 use crate::process::{boot_now, wall_now};
 use crate::queue::QueueError;
 use crate::task::{BootInstant, NewEvent, TaskId, Wall};
 
-/// Rows of one `INSERT`: SQLite takes 32,766 values in a statement, a task has some thirty.
-const ROWS_AT_ONCE: usize = 500;
+const TASKS: Target = Target {
+    // The other columns are null until it runs.
+    head: "INSERT INTO tasks (id, status, spec, priority, created_at, due_at, attempt, ended, crashes, max_attempts,
+        epoch, working_directory, retry_of, last_event)",
+    width: 14,
+    tail: "",
+};
+const TAGS: Target = Target { head: "INSERT INTO task_tags (tag, task_id)", width: 2, tail: "ON CONFLICT DO NOTHING" };
+const EVENTS: Target = Target { head: "INSERT INTO events (task_id, seq, at, kind, data)", width: 5, tail: "" };
 
 /// An immediate transaction, what it knows of the time, and what it has still to insert.
 /// Inserts wait, so that those of many commands become one statement.
@@ -30,9 +35,10 @@ pub struct Tx {
     pub(super) boot_now: BootInstant,
     /// Pending tasks before it, and those that it adds; read once.
     pub(super) pending: Option<i64>,
-    tasks: Vec<task::Model>,
-    tags: Vec<(String, TaskId)>,
-    events: Vec<event::Model>,
+    /// Values of rows that wait, one row behind the other.
+    tasks: Vec<Value>,
+    tags: Vec<Value>,
+    events: Vec<Value>,
     touched: Vec<TaskId>,
 }
 
@@ -57,9 +63,25 @@ impl Tx {
     }
 
     /// Inserts a task with the commit, or before the next statement that could see it.
-    pub(super) fn insert(&mut self, row: task::Model, tags: Vec<String>) {
-        self.tags.extend(tags.into_iter().map(|tag| (tag, row.id)));
-        self.tasks.push(row);
+    pub(super) fn insert(&mut self, row: task::Model, tags: &[String]) {
+        self.tags.extend(tags.iter().flat_map(|tag| [tag.clone().into(), row.id.into()]));
+        let values: [Value; TASKS.width] = [
+            row.id.into(),
+            row.status.into(),
+            row.spec.into(),
+            row.priority.into(),
+            row.created_at.into(),
+            row.due_at.into(),
+            row.attempt.into(),
+            row.ended.into(),
+            row.crashes.into(),
+            row.max_attempts.into(),
+            row.epoch.into(),
+            row.working_directory.into(),
+            row.retry_of.into(),
+            row.last_event.into(),
+        ];
+        self.tasks.extend(values);
     }
 
     /// Numbers events behind `last` and inserts them with the commit. Returns the new last.
@@ -68,48 +90,27 @@ impl Tx {
         let mut seq = last;
         for event in events {
             seq += 1;
-            let kind = event.kind.name().to_owned();
-            self.events.push(event::Model { task_id: task, seq, at: self.now.0, kind, data: event.data });
+            let values: [Value; EVENTS.width] =
+                [task.into(), seq.into(), self.now.0.into(), event.kind.name().into(), event.data.into()];
+            self.events.extend(values);
         }
         seq
     }
 
     /// Writes the inserts that wait. To be called before any statement that reads tasks.
     pub(super) async fn flush(&mut self) -> Result<(), StoreError> {
-        let mut tasks = std::mem::take(&mut self.tasks).into_iter().peekable();
-        while tasks.peek().is_some() {
-            let rows = tasks.by_ref().take(ROWS_AT_ONCE).map(IntoActiveModel::into_active_model);
-            task::Entity::insert_many(rows.map(reset_all)).exec_without_returning(&self.db).await?;
-        }
-        for (tag, task) in std::mem::take(&mut self.tags) {
-            let text = "INSERT OR IGNORE INTO task_tags (tag, task_id) VALUES (?1, ?2)";
-            self.db.execute_raw(sql(text, [tag.into(), task.into()])).await?;
-        }
-        Ok(())
+        insert(&self.db, &TASKS, std::mem::take(&mut self.tasks)).await?;
+        insert(&self.db, &TAGS, std::mem::take(&mut self.tags)).await
     }
 
     async fn commit(mut self) -> Result<Vec<TaskId>, StoreError> {
         self.flush().await?;
-        let mut events = std::mem::take(&mut self.events).into_iter().peekable();
-        while events.peek().is_some() {
-            let rows = events.by_ref().take(ROWS_AT_ONCE).map(|row| event::ActiveModel {
-                task_id: Set(row.task_id),
-                seq: Set(row.seq),
-                at: Set(row.at),
-                kind: Set(row.kind),
-                data: Set(row.data),
-            });
-            event::Entity::insert_many(rows).exec_without_returning(&self.db).await?;
-        }
+        insert(&self.db, &EVENTS, std::mem::take(&mut self.events)).await?;
         self.db.commit().await?;
         self.touched.sort_unstable();
         self.touched.dedup();
         Ok(self.touched)
     }
-}
-
-fn reset_all(row: task::ActiveModel) -> task::ActiveModel {
-    sea_orm::ActiveModelTrait::reset_all(row)
 }
 
 /// A command as the store runs it. It may be run twice, when the transaction that it was in
