@@ -6,6 +6,7 @@ use sea_orm::{ConnectionTrait, EntityTrait};
 use serde_json::json;
 
 use super::row::{sql, task_of};
+use super::tx::Pending;
 use super::{Change, StoreError, Tx};
 use crate::queue::messages::{Directory, Submit, Submitted};
 use crate::task::{EventKind, NewEvent, Status, TaskId};
@@ -26,11 +27,9 @@ impl Change for Submit {
                 }
             }
         }
-        let pending = pending(tx).await?;
-        if pending >= self.max_pending {
+        if !has_room(tx, self.max_pending).await? {
             return Ok(Submitted::Full);
         }
-        tx.pending = Some(pending + 1);
         let row = self.new_row(tx);
         if let Some((key, fingerprint)) = &self.idempotency {
             remember(tx, key, fingerprint, row.id).await?;
@@ -85,13 +84,22 @@ impl Submit {
     }
 }
 
-/// Pending tasks, with those that this transaction has added.
-async fn pending(tx: &mut Tx) -> Result<i64, StoreError> {
-    if let Some(pending) = tx.pending {
-        return Ok(pending);
-    }
-    let row = tx.db.query_one_raw(sql("SELECT count FROM task_counts WHERE status = 'pending'", [])).await?;
-    Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(0))
+/// Whether one more may be pending; counts it where it may. Read again before it says no.
+async fn has_room(tx: &mut Tx, most: i64) -> Result<bool, StoreError> {
+    let known = tx.pending.filter(|known| known.is_fresh() && known.count < most);
+    let mut pending = match known {
+        Some(known) => known,
+        None => {
+            tx.flush().await?;
+            let row = tx.db.query_one_raw(sql("SELECT count FROM task_counts WHERE status = 'pending'", [])).await?;
+            let count = row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(0);
+            Pending { count, read_at: std::time::Instant::now() }
+        }
+    };
+    let has_room = pending.count < most;
+    pending.count += i64::from(has_room);
+    tx.pending = Some(pending);
+    Ok(has_room)
 }
 
 async fn remember(tx: &Tx, key: &str, fingerprint: &str, task: TaskId) -> Result<(), StoreError> {

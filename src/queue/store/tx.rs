@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use entity::task;
 use sea_orm::{
@@ -33,8 +35,8 @@ pub struct Tx {
     pub(super) now: Wall,
     /// One lease time for all that it writes.
     pub(super) boot_now: BootInstant,
-    /// Pending tasks before it, and those that it adds; read once.
-    pub(super) pending: Option<i64>,
+    /// Pending tasks before it, and those that it adds.
+    pub(super) pending: Option<Pending>,
     /// Values of rows that wait, one row behind the other.
     tasks: Vec<Value>,
     tags: Vec<Value>,
@@ -42,8 +44,27 @@ pub struct Tx {
     touched: Vec<TaskId>,
 }
 
+/// How many tasks are pending, as it was read, with what we added since. It may be too high
+/// when others have claimed since, so nothing is refused for it before it is read again; it
+/// may be too low for as long as [`PENDING_FRESH`] when other processes submit as well.
+#[derive(Clone, Copy)]
+pub(super) struct Pending {
+    pub(super) count: i64,
+    pub(super) read_at: Instant,
+}
+
+impl Pending {
+    /// Whether it may still be used.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.read_at.elapsed() < PENDING_FRESH
+    }
+}
+
+/// Reading the count at every commit would be a sixth of its time.
+const PENDING_FRESH: Duration = Duration::from_millis(50);
+
 impl Tx {
-    async fn begin(db: &DatabaseConnection) -> Result<Self, StoreError> {
+    async fn begin(db: &DatabaseConnection, pending: Option<Pending>) -> Result<Self, StoreError> {
         // Immediate: a transaction that reads first and then writes could not wait for others.
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
@@ -54,7 +75,7 @@ impl Tx {
             db,
             now: wall_now(),
             boot_now: boot_now(),
-            pending: None,
+            pending,
             tasks: Vec::new(),
             tags: Vec::new(),
             events: Vec::new(),
@@ -99,13 +120,11 @@ impl Tx {
 
     /// Writes the inserts that wait. To be called before any statement that reads tasks.
     pub(super) async fn flush(&mut self) -> Result<(), StoreError> {
-        insert(&self.db, &TASKS, std::mem::take(&mut self.tasks)).await?;
-        insert(&self.db, &TAGS, std::mem::take(&mut self.tags)).await
+        insert(&self.db, [(&TASKS, std::mem::take(&mut self.tasks)), (&TAGS, std::mem::take(&mut self.tags))]).await
     }
 
     async fn commit(mut self) -> Result<Vec<TaskId>, StoreError> {
-        self.flush().await?;
-        insert(&self.db, &EVENTS, std::mem::take(&mut self.events)).await?;
+        insert(&self.db, [(&TASKS, self.tasks), (&TAGS, self.tags), (&EVENTS, self.events)]).await?;
         self.db.commit().await?;
         self.touched.sort_unstable();
         self.touched.dedup();
@@ -170,11 +189,15 @@ pub fn asked<C: Change>(change: C) -> (Box<dyn Waiting>, Answered<C>) {
 
 /// The one connection that writes.
 #[derive(Clone)]
-pub struct Writer(DatabaseConnection);
+pub struct Writer {
+    db: DatabaseConnection,
+    /// From one transaction to the next.
+    pending: Arc<Mutex<Option<Pending>>>,
+}
 
 impl Writer {
-    pub(super) const fn new(db: DatabaseConnection) -> Self {
-        Self(db)
+    pub(super) fn new(db: DatabaseConnection) -> Self {
+        Self { db, pending: Arc::default() }
     }
 
     /// Runs all of them in one transaction, commits, and answers each. Where one of them
@@ -202,10 +225,15 @@ impl Writer {
     }
 
     async fn try_commit(&self, batch: &mut [Box<dyn Waiting>]) -> Result<Vec<TaskId>, StoreError> {
-        let mut tx = Tx::begin(&self.0).await?;
+        // Taken, so that a transaction that fails leaves none behind.
+        let known = self.pending.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut tx = Tx::begin(&self.db, known).await?;
         for each in batch.iter_mut() {
             each.run(&mut tx).await?;
         }
-        tx.commit().await
+        let pending = tx.pending;
+        let touched = tx.commit().await?;
+        *self.pending.lock().unwrap_or_else(PoisonError::into_inner) = pending;
+        Ok(touched)
     }
 }
