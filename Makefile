@@ -12,7 +12,7 @@ STAMP := $(TOOLS)/claude-$(CLAUDE_VERSION)
 run:
 	@if ! command -v claude >/dev/null; then $(MAKE) --no-print-directory $(STAMP); fi
 	cargo build --release --locked
-	PATH="$$PATH:$(TOOLS)/node_modules/.bin" ./target/release/cc-anywhere serve
+	PATH="$$PATH:$(TOOLS)/node_modules/.bin" exec ./target/release/cc-anywhere serve
 
 test: check $(STAMP)
 	cargo test --locked --workspace --features failpoints

@@ -61,8 +61,11 @@ where
             }
             Decision::Restart(wait) => wait,
         };
-        tracing::error!(actor = name, panicked = turn.is_err(), wait_ms = wait.as_millis() as u64, "ended, restarting");
-        tokio::time::sleep(wait).await;
+        // One that ended without a panic stopped itself, or nobody can send to it any more.
+        if turn.is_err() {
+            tracing::error!(actor = name, wait_ms = wait.as_millis() as u64, "panicked, restarting");
+            tokio::time::sleep(wait).await;
+        }
         turn = match std::panic::catch_unwind(AssertUnwindSafe(|| running.restart())) {
             Ok(true) => AssertUnwindSafe(Turn(&mut running)).catch_unwind().await,
             Ok(false) => return End::Unreachable,

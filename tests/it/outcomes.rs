@@ -93,10 +93,12 @@ fn only_the_tools_that_are_allowed_run() {
     body["options"]["sdk"] = json!({ "permissionMode": "dontAsk", "allowedTools": ["Bash", "Write"] });
     assert_eq!(server.wait_end(&server.submit(body.clone()))["status"], "completed");
     assert!(by_bash.exists() && by_write.exists(), "both are allowed");
-    std::fs::remove_file(&by_bash).expect("a file");
+    for file in [&by_bash, &by_write] {
+        std::fs::remove_file(file).expect("a file");
+    }
     body["options"]["sdk"] = json!({ "permissionMode": "deny" });
     let done = server.wait_end(&server.submit(body));
     assert_eq!(done["status"], "completed");
-    assert!(!by_bash.exists(), "nothing is allowed");
+    assert!(!by_bash.exists() && !by_write.exists(), "nothing is allowed");
     assert_eq!(done["permissionDenials"].as_array().map(Vec::len), Some(2), "{done:#}");
 }
