@@ -87,10 +87,7 @@ impl Run {
     pub fn start(start: Start) -> io::Result<Self> {
         let (ours, theirs) = process::control_pair()?;
         let mut env = start.env;
-        for cookie in [Cookie::task(start.task), Cookie::holder(start.holder)] {
-            let (name, value) = cookie.variable();
-            env.push((name.to_owned(), value.to_owned()));
-        }
+        env.extend(Cookie::attempt(start.task, start.holder).variables());
         let mut args: Vec<OsString> = vec![
             "agent-shim".into(),
             format!("--task={}", start.task).into(),

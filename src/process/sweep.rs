@@ -10,40 +10,41 @@ use std::time::{Duration, Instant};
 /// kernel), and the caller is told.
 const SWEEP_LIMIT: Duration = Duration::from_secs(3);
 
-/// An environment variable that marks the processes of one attempt, task or worker.
+/// Environment variables that mark the processes of a task, of a worker's life, or of both
+/// together.
 #[derive(Clone, Debug)]
-pub struct Cookie {
-    entry: String,
-    name: &'static str,
-}
+pub struct Cookie(Vec<(&'static str, String)>);
 
 impl Cookie {
     /// Marks the processes of one task.
     #[must_use]
     pub fn task(id: crate::task::TaskId) -> Self {
-        Self::new("CC_ANYWHERE_TASK", &id.to_string())
+        Self(vec![("CC_ANYWHERE_TASK", id.to_string())])
     }
 
     /// Marks the processes that one life of a worker started.
     #[must_use]
     pub fn holder(id: crate::task::HolderId) -> Self {
-        Self::new("CC_ANYWHERE_HOLDER", &id.to_string())
+        Self(vec![("CC_ANYWHERE_HOLDER", id.to_string())])
     }
 
-    fn new(name: &'static str, value: &str) -> Self {
-        Self { entry: format!("{name}={value}"), name }
-    }
-
-    /// The variable to set, as name and value.
+    /// Marks the processes that one life of a worker started for one task. Another worker may
+    /// run the task by now: its processes don't carry it.
     #[must_use]
-    pub fn variable(&self) -> (&'static str, &str) {
-        (self.name, &self.entry[self.name.len() + 1..])
+    pub fn attempt(task: crate::task::TaskId, holder: crate::task::HolderId) -> Self {
+        Self([Self::task(task).0, Self::holder(holder).0].concat())
     }
 
-    /// Whether the process carries it.
+    /// The variables to set, as names and values.
+    pub fn variables(&self) -> impl Iterator<Item = (String, String)> {
+        self.0.iter().map(|(name, value)| ((*name).to_owned(), value.clone()))
+    }
+
+    /// Whether the process carries all of it.
     pub(super) fn is_on(&self, pid: u32) -> bool {
         let Ok(environ) = std::fs::read(format!("/proc/{pid}/environ")) else { return false };
-        environ.split(|byte| *byte == 0).any(|entry| entry == self.entry.as_bytes())
+        let has = |wanted: &str| environ.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes());
+        self.0.iter().all(|(name, value)| has(&format!("{name}={value}")))
     }
 }
 

@@ -39,7 +39,7 @@ answers! {
     Cancel => Cancelled;
     HolderDied => usize;
     Expire => bool;
-    FindExpired => Vec<TaskId>;
+    FindExpired => Vec<(TaskId, HolderId)>;
     FindHolders => Vec<HolderId>;
     Beat => ();
     WorkerGone => ();
@@ -215,11 +215,13 @@ pub struct HolderDied(pub HolderId);
 pub struct Expire {
     /// The task.
     pub task: TaskId,
+    /// Who held it when its processes were ended.
+    pub holder: HolderId,
     /// Milliseconds.
     pub margin_ms: i64,
 }
 
-/// Reads which tasks could be taken back.
+/// Reads which tasks could be taken back, and who held them.
 #[derive(Clone, Copy, Debug)]
 pub struct FindExpired {
     /// Milliseconds.

@@ -41,8 +41,9 @@ async fn reap(queue: &Queue, me: HolderId) -> Result<(), QueueError> {
             tracing::warn!(workerId = worker.name, tasks, "took back the tasks of a worker that died");
         }
     }
-    for task in queue.ask(FindExpired { margin_ms: MARGIN_MS }).await? {
-        if end_processes(Cookie::task(task)).await && queue.ask(Expire { task, margin_ms: MARGIN_MS }).await? {
+    for (task, holder) in queue.ask(FindExpired { margin_ms: MARGIN_MS }).await? {
+        let expire = Expire { task, holder, margin_ms: MARGIN_MS };
+        if end_processes(Cookie::attempt(task, holder)).await && queue.ask(expire).await? {
             tracing::warn!(taskId = %task, "took back a task whose lease ran out");
         }
     }

@@ -130,9 +130,7 @@ impl SupervisorActor {
     fn launch(&self, name: &str, holder: HolderId, token: &str) -> Launch {
         let mut env = self.settings.environment.clone();
         env.push((crate::config::LINK_TOKEN.to_owned(), token.to_owned()));
-        let cookie = Cookie::holder(holder);
-        let (cookie_name, value) = cookie.variable();
-        env.push((cookie_name.to_owned(), value.to_owned()));
+        env.extend(Cookie::holder(holder).variables());
         let args = [
             "worker".to_owned(),
             format!("--worker-id={name}"),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use fail::fail_point;
@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::News;
 use super::agent_run::{self, AgentRun, RunCommand};
 use super::set_up::Tools;
+use crate::claude;
 use crate::process::boot_now;
 use crate::queue::{
     Assignment, Beat, Check, Checked, Claim, Queue, QueueError, ReadStats, Release, Renew, Renewed, WorkerGone,
@@ -95,6 +96,8 @@ pub struct WorkerActor {
     looking: bool,
     /// Whether there was a hint meanwhile.
     look_again: bool,
+    /// When it last said that it can't run tasks.
+    complained: Option<Instant>,
     /// Whether it claims no more.
     draining: bool,
     /// Answered when nothing runs any more.
@@ -114,6 +117,7 @@ impl WorkerActor {
             running: HashMap::new(),
             looking: false,
             look_again: false,
+            complained: None,
             draining: false,
             drained: Vec::new(),
         }
@@ -147,10 +151,21 @@ impl WorkerActor {
         }
         self.concurrency = checked.concurrency.unwrap_or(self.default_concurrency);
         let free = usize::try_from(self.concurrency).unwrap_or(usize::MAX).saturating_sub(self.running.len());
-        if !checked.work || free == 0 || self.draining {
+        if !checked.work || free == 0 || self.draining || !self.can_run() {
             return self.looked(ctx, false);
         }
         self.claim(u32::try_from(free).unwrap_or(u32::MAX), ctx);
+    }
+
+    /// Whether an attempt could be begun here. A worker that lacks the CLI or a credential
+    /// leaves the tasks to others, and says so once a minute.
+    fn can_run(&mut self) -> bool {
+        let Err(why) = claude::check(&self.tools.claude) else { return true };
+        if self.complained.is_none_or(|at| at.elapsed() >= HEALTH_LINE) {
+            tracing::error!(%why, "Tasks wait, and this worker can't run them");
+            self.complained = Some(Instant::now());
+        }
+        false
     }
 
     fn claim(&mut self, limit: u32, ctx: &mut Context<Self>) {

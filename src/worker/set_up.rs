@@ -66,7 +66,7 @@ pub async fn set_up(tools: &Tools, assignment: &Assignment, deadline: BootInstan
     claude::check(&tools.claude).map_err(|error| unavailable(&error))?;
     let directory = directory(tools, task)?;
     if task.attempt > 1 {
-        end_earlier_attempts(task).await?;
+        end_earlier_attempts(task, deadline).await?;
     }
     let session = session(&tools.claude, task);
     let trusted = is_below(&directory, &tools.claude.trusted_roots);
@@ -126,7 +126,11 @@ fn is_below(path: &Path, roots: &[PathBuf]) -> bool {
 
 /// Two process trees of one task must never run at a time, whatever became of the worker
 /// that had it before.
-async fn end_earlier_attempts(task: &Task) -> Result<(), NotReady> {
+async fn end_earlier_attempts(task: &Task, deadline: BootInstant) -> Result<(), NotReady> {
+    if deadline.is_past(process::boot_now()) {
+        // We slept through our lease; by now it may be a later attempt that runs.
+        return Err(NotReady::Release("the lease could not be renewed".to_owned(), Duration::ZERO));
+    }
     let cookie = Cookie::task(task.id);
     match tokio::task::spawn_blocking(move || process::sweep(&cookie)).await {
         Ok((_, true)) => Ok(()),

@@ -114,6 +114,19 @@ fn a_submit_that_cannot_succeed_says_so_at_once() {
 }
 
 #[test]
+fn a_worker_without_the_cli_leaves_the_tasks_to_others() {
+    let world = World::new();
+    let server = world.serve("standalone", &[]);
+    let id = server.submit(task(&world.ws(), "waits", &["say ok"]));
+    let bad = world.worker(&[("WORKER_ID", "bad"), ("CLAUDE_PATH", ""), ("PATH", "/usr/bin")]);
+    bad.wait_log("this worker can't run them");
+    assert_eq!(server.task(&id)["attempt"], 0);
+    let _good = world.worker(&[("WORKER_ID", "good")]);
+    let done = server.wait_end(&id);
+    assert_eq!((&done["workerId"], &done["attempt"]), (&json!("good"), &json!(1)));
+}
+
+#[test]
 fn the_client_submits_watches_and_reads_the_key_by_itself() {
     let world = World::new();
     let server = world.serve("inline", &[]);

@@ -121,7 +121,10 @@ async fn send(scratch: &Scratch, task: TaskId, model: &Record, command: &Command
             scratch.ask(release).await.is_ok()
         }
         Command::HolderDied(holder) => scratch.ask(HolderDied(holder)).await == 1,
-        Command::Expire { now } => scratch.ask(Expire { task, margin_ms: boot_now().ms - now.ms }).await,
+        Command::Expire { now } => {
+            let State::Running(Lease { holder, .. }) = model.state else { return false };
+            scratch.ask(Expire { task, holder, margin_ms: boot_now().ms - now.ms }).await
+        }
         Command::Cancel => matches!(scratch.ask(Cancel(task)).await, crate::queue::Cancelled::Done(_)),
     }
 }

@@ -163,8 +163,8 @@ impl Reader {
         Ok(holders.into_iter().flatten().collect())
     }
 
-    /// Running tasks whose lease ended more than `margin_ms` ago.
-    pub async fn expired(&self, margin_ms: i64) -> Result<Vec<TaskId>, StoreError> {
+    /// Running tasks whose lease ended more than `margin_ms` ago, and who holds them.
+    pub async fn expired(&self, margin_ms: i64) -> Result<Vec<(TaskId, HolderId)>, StoreError> {
         let now = boot_now();
         let past = Condition::any()
             .add(task::Column::LeaseBoot.ne(now.boot))
@@ -172,6 +172,7 @@ impl Reader {
         Ok(task::Entity::find()
             .select_only()
             .column(task::Column::Id)
+            .column(task::Column::Holder)
             .filter(task::Column::Status.eq(Status::Running.name()))
             .filter(past)
             .into_tuple()

@@ -231,7 +231,8 @@ impl Change for Expire {
     type Answer = bool;
 
     async fn run(&self, tx: &mut Tx) -> Result<bool, StoreError> {
-        let Some(row) = find(tx, self.task).await? else { return Ok(false) };
+        let row = find(tx, self.task).await?;
+        let Some(row) = row.filter(|row| row.holder == Some(self.holder)) else { return Ok(false) };
         let now = tx.boot_now.plus_ms(-self.margin_ms);
         let Ok(moved) = Moved::by(row, Command::Expire { now }, tx, spread())? else { return Ok(false) };
         moved.write(tx, Vec::new(), Some("the worker's lease ran out".to_owned())).await?;
