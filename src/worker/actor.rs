@@ -277,13 +277,17 @@ impl WorkerActor {
         }));
     }
 
-    fn beat(&self, ctx: &mut Context<Self>) {
-        let beat = Beat {
+    fn sign_of_life(&self) -> Beat {
+        Beat {
             holder: self.tools.holder,
             name: self.tools.name.clone(),
             running: self.running.len(),
             concurrency: self.concurrency,
-        };
+        }
+    }
+
+    fn beat(&self, ctx: &mut Context<Self>) {
+        let beat = self.sign_of_life();
         let queue = self.queue.clone();
         let beaten = async move { queue.ask(beat).await }.into_actor(self);
         ctx.spawn(beaten.map(|beaten, _, _| {
@@ -336,12 +340,7 @@ impl Actor for WorkerActor {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         // The row of this life must be there before the first claim.
-        let beat = Beat {
-            holder: self.tools.holder,
-            name: self.tools.name.clone(),
-            running: self.running.len(),
-            concurrency: self.concurrency,
-        };
+        let beat = self.sign_of_life();
         let queue = self.queue.clone();
         let beaten = async move {
             while let Err(error) = queue.ask(beat.clone()).await {
