@@ -114,7 +114,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        Command::new("kill").arg(self.child.id().to_string()).status().expect("kill");
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
         self.child.wait().expect("an end");
         std::fs::remove_dir_all(&self.dir).ok();
     }

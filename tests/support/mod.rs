@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
 use http::Client;
@@ -278,8 +279,20 @@ pub fn poll<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T
     }
 }
 
+/// Sends a signal; that the process is gone already is no error.
 pub fn signal(pid: u32, name: &str) {
-    Command::new("kill").args(["-s", name, &pid.to_string()]).stderr(Stdio::null()).status().expect("kill");
+    let signal = match name {
+        "KILL" => Signal::KILL,
+        "TERM" => Signal::TERM,
+        "STOP" => Signal::STOP,
+        "CONT" => Signal::CONT,
+        other => panic!("no signal {other}"),
+    };
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid");
+    match rustix::process::kill_process(pid, signal) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(error) => panic!("{error}"),
+    }
 }
 
 /// The processes whose command line contains this text.
