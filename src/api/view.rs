@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::task::{Event, Options, Status, Task, TaskError, TaskId, Wall};
+use crate::task::{Attempt, Event, Options, Status, Task, TaskError, TaskId, Wall};
 
 /// A task, whole.
 #[derive(Serialize)]
@@ -40,6 +40,37 @@ pub struct TaskView<'a> {
     duration_ms: Option<i64>,
     permission_denials: Option<&'a Value>,
     waiting_for: Option<()>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts: Option<Vec<AttemptView<'a>>>,
+}
+
+/// One attempt, in the history of a task.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AttemptView<'a> {
+    number: i32,
+    worker_id: Option<&'a str>,
+    started_at: Wall,
+    ended_at: Option<Wall>,
+    outcome: Option<&'a str>,
+    error: Option<ErrorView<'a>>,
+    sdk_session_id: Option<&'a str>,
+    cost_usd: Option<f64>,
+}
+
+impl<'a> AttemptView<'a> {
+    fn of(attempt: &'a Attempt) -> Self {
+        Self {
+            number: attempt.number,
+            worker_id: attempt.worker.as_deref(),
+            started_at: attempt.started_at,
+            ended_at: attempt.ended_at,
+            outcome: attempt.outcome.as_deref(),
+            error: attempt.error.as_ref().map(ErrorView::of),
+            sdk_session_id: attempt.session_id.as_deref(),
+            cost_usd: attempt.cost_usd,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -49,12 +80,16 @@ struct ErrorView<'a> {
     class: &'a str,
 }
 
+impl<'a> ErrorView<'a> {
+    fn of(error: &'a TaskError) -> Self {
+        Self { code: &error.code, message: &error.message, class: &error.class }
+    }
+}
+
 impl<'a> TaskView<'a> {
     /// The view of a task.
     pub fn of(task: &'a Task) -> Self {
         let left = &task.attempted;
-        let error =
-            |error: &'a TaskError| ErrorView { code: &error.code, message: &error.message, class: &error.class };
         Self {
             task_id: task.id,
             status: task.status,
@@ -75,7 +110,7 @@ impl<'a> TaskView<'a> {
             worker_id: task.worker.as_deref(),
             result: left.result.as_deref(),
             structured_output: left.structured_output.as_ref(),
-            error: left.error.as_ref().map(error),
+            error: left.error.as_ref().map(ErrorView::of),
             sdk_session_id: left.session_id.as_deref(),
             continued_from: None,
             retry_of: task.retry_of,
@@ -85,6 +120,7 @@ impl<'a> TaskView<'a> {
             duration_ms: left.duration_ms,
             permission_denials: left.permission_denials.as_ref(),
             waiting_for: None,
+            attempts: task.attempts.as_ref().map(|attempts| attempts.iter().map(AttemptView::of).collect()),
         }
     }
 }

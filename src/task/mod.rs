@@ -28,7 +28,7 @@ pub use retry::RetryPolicy;
 pub use spec::{Context, InvalidSpec, Options, PermissionMode, SdkOptions, TaskSpec, Timeout};
 pub use status::Status;
 pub use time::{Boot, BootInstant, Wall};
-pub use view::{Attempted, Task, TaskError};
+pub use view::{Attempt, AttemptOutcome, Attempted, Task, TaskError};
 
 /// The name of a task: a UUID of version 7, so that ids sort by the time of their making.
 pub type TaskId = uuid::Uuid;

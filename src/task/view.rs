@@ -35,6 +35,8 @@ pub struct Task {
     pub retry_of: Option<TaskId>,
     /// What the newest attempt left.
     pub attempted: Attempted,
+    /// All attempts, in order; `None` where only the task was read.
+    pub attempts: Option<Vec<Attempt>>,
 }
 
 /// What the newest attempt left behind; empty before the first.
@@ -58,6 +60,56 @@ pub struct Attempted {
     pub duration_ms: Option<i64>,
     /// Tool calls that were refused.
     pub permission_denials: Option<Value>,
+}
+
+/// One attempt of a task.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// 1, 2, 3 …
+    pub number: i32,
+    /// The worker's name.
+    pub worker: Option<String>,
+    /// When it was claimed.
+    pub started_at: Wall,
+    /// When it was over.
+    pub ended_at: Option<Wall>,
+    /// See [`AttemptOutcome`]; `None` while it runs.
+    pub outcome: Option<String>,
+    /// Why it failed or was given back.
+    pub error: Option<TaskError>,
+    /// The Claude session.
+    pub session_id: Option<String>,
+    /// US dollars.
+    pub cost_usd: Option<f64>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptOutcome {
+    /// With a result.
+    Completed,
+    /// With a failure of its own.
+    Failed,
+    /// The CLI or the worker died.
+    Crashed,
+    /// It was given back, at no cost.
+    Released,
+    /// The task was called off.
+    Cancelled,
+}
+
+impl AttemptOutcome {
+    /// The name in JSON and in the database.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Crashed => "crashed",
+            Self::Released => "released",
+            Self::Cancelled => "cancelled",
+        }
+    }
 }
 
 /// A failure as the store has it: a class that this version doesn't know stays text.

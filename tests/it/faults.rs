@@ -55,6 +55,8 @@ fn a_killed_worker_is_replaced_and_its_task_runs_again() {
     signal(server.worker_pid(&name), "KILL");
     let done = completes_at_its_second_attempt(&server, &id);
     assert_eq!(done["sdkSessionId"], session, "the conversation goes on");
+    let outcomes: Vec<_> = done["attempts"].as_array().expect("attempts").iter().map(|each| &each["outcome"]).collect();
+    assert_eq!(outcomes, ["crashed", "completed"]);
     gone("98701");
     until("the worker to be back", || (server.get("/health")["status"] == "healthy").then_some(()));
     assert_eq!(server.get(&format!("/api/workers/{name}"))["restartCount"], 1);

@@ -7,7 +7,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelec
 use serde_json::json;
 
 use super::row::{sql, task_of};
-use super::{Change, StoreError, Tx};
+use super::{Change, StoreError, Tx, attempts};
 use crate::queue::messages::{Assignment, Claim, Renew, Renewed};
 use crate::task::{EventKind, HolderId, LeaseKey, NewEvent, Status, TaskId};
 
@@ -48,6 +48,7 @@ impl Change for Claim {
         let mut rows = task::Entity::find().from_raw_sql(statement).all(&tx.db).await?;
         // RETURNING has no order.
         rows.sort_by_key(|row| (-row.priority, row.id));
+        attempts::begin(tx, &rows).await?;
         rows.into_iter().map(|row| assignment(tx, row)).collect()
     }
 }

@@ -4,6 +4,7 @@
 //! idea: `open` the database, `tx` a transaction with its buffered inserts, `claim`, `settle`
 //! (everything that moves one task), `read`, and `row` between a row and the domain.
 
+mod attempts;
 mod claim;
 mod insert;
 #[cfg(test)]

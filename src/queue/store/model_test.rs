@@ -149,7 +149,22 @@ async fn compare(commands: Vec<Command>) -> Result<(), TestCaseError> {
         let stored = record_of(&row).expect("a record");
         prop_assert_eq!(essence(&stored), essence(&model), "after {:?}", command);
     }
+    check_attempts(&scratch, task, &model).await?;
     check_events_and_counts(&scratch, task).await
+}
+
+/// The history has each start once, and an end for all but one that runs.
+async fn check_attempts(scratch: &Scratch, task: TaskId, model: &Record) -> Result<(), TestCaseError> {
+    let attempts = scratch.store.reader.task(task).await.expect("a read").and_then(|task| task.attempts);
+    let attempts = attempts.expect("its attempts");
+    let numbers: Vec<i32> = attempts.iter().map(|attempt| attempt.number).collect();
+    prop_assert_eq!(numbers, (1..=model.attempt).collect::<Vec<_>>());
+    let open = attempts.iter().filter(|attempt| attempt.outcome.is_none()).count();
+    prop_assert_eq!(open, usize::from(model.state.status() == Status::Running));
+    let ended =
+        attempts.iter().filter(|attempt| matches!(attempt.outcome.as_deref(), Some("completed" | "failed"))).count();
+    prop_assert!(ended >= usize::try_from(model.ended).unwrap_or_default(), "usage limits end without counting");
+    Ok(())
 }
 
 /// Events are numbered without gap, and the counts are what counting would give.
@@ -223,4 +238,53 @@ async fn a_stale_epoch_appends_nothing_and_a_check_names_what_was_lost() {
     let kinds: Vec<_> =
         scratch.store.reader.events(read).await.expect("events").events.iter().map(|e| e.kind).collect();
     assert_eq!(kinds, [EventKind::Status, EventKind::Status, EventKind::Log, EventKind::Status]);
+}
+
+#[actix::test]
+async fn a_cost_is_in_the_ledger_once_also_when_its_report_comes_late() {
+    let scratch = Scratch::open().await;
+    let task = scratch.submit().await;
+    let holder = HolderId::from_u128(1);
+    let claim = || Claim { holder, worker: "w".into(), limit: 1, lease: Duration::from_secs(60) };
+    let report = |key, usd| {
+        let failure = Failure::new(FailureClass::Network, "NETWORK", "x");
+        let report = Report { cost_usd: Some(usd), ..Report::of(Outcome::Failed(failure)) };
+        Finish { key, report, events: vec![], chance: 0.0 }
+    };
+    let first = scratch.ask(claim()).await[0].key;
+    scratch.ask(HolderDied(holder)).await;
+    let second = scratch.ask(claim()).await[0].key;
+    assert!(scratch.ask(report(first, 0.5)).await.is_err(), "too late to count as an end");
+    assert!(scratch.ask(report(first, 0.5)).await.is_err(), "and once more");
+    assert!(scratch.ask(report(second, 0.25)).await.is_ok());
+    assert!(scratch.ask(report(second, 0.25)).await.is_err(), "repeated");
+    let task = scratch.store.reader.task(task).await.expect("a read").expect("a task");
+    assert_eq!(task.attempted.cost_usd, Some(0.75));
+    let attempts = task.attempts.expect("its attempts");
+    let seen: Vec<_> = attempts.iter().map(|attempt| (attempt.outcome.as_deref(), attempt.cost_usd)).collect();
+    assert_eq!(seen, [(Some("crashed"), Some(0.5)), (Some("failed"), Some(0.25))]);
+}
+
+#[actix::test]
+async fn each_step_of_the_schema_goes_up_with_rows_and_down_again() {
+    use migration::{Migrator, MigratorTrait};
+    let folder = std::env::temp_dir().join(format!("cca-steps-{}", uuid::Uuid::new_v4().simple()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let path = folder.join("cc.db");
+    let db = sea_orm::Database::connect(format!("sqlite:{}?mode=rwc", path.display())).await.expect("a database");
+    Migrator::up(&db, Some(1)).await.expect("the first step");
+    let insert = "INSERT INTO tasks (id, status, spec, priority, created_at, completed_at, started_at, attempt, ended, crashes,
+            max_attempts, epoch, last_event, cost_usd)
+        VALUES (x'0189000000007000800000000000000A', 'completed', '{\"instruction\":\"x\"}', 0, 1, 3, 2, 1, 1, 0, 3, 1, 0, 0.5)";
+    db.execute_unprepared(insert).await.expect("a row");
+    let store = Store::open(&path).await.expect("the newest schema");
+    let id = TaskId::parse_str("01890000-0000-7000-8000-00000000000a").expect("an id");
+    let attempts = store.reader.task(id).await.expect("a read").and_then(|task| task.attempts).expect("its attempts");
+    assert_eq!(
+        (attempts.len(), attempts[0].outcome.as_deref(), attempts[0].cost_usd),
+        (1, Some("completed"), Some(0.5))
+    );
+    Migrator::down(&db, None).await.expect("down again");
+    Migrator::up(&db, None).await.expect("and up");
+    std::fs::remove_dir_all(folder).ok();
 }

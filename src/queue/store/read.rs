@@ -10,6 +10,7 @@ use sea_orm::{
 };
 
 use super::StoreError;
+use super::attempts;
 use super::row::{event_of, sql, task_of};
 use crate::process::{boot_now, wall_now};
 use crate::queue::messages::{Check, Checked, EventPage, Filter, ListTasks, Page, ReadEvents, Stats, WorkerInfo};
@@ -52,9 +53,11 @@ impl Reader {
         &self.0
     }
 
-    /// One task.
+    /// One task, with its attempts.
     pub async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
-        task::Entity::find_by_id(id).one(&self.0).await?.map(task_of).transpose()
+        let Some(row) = task::Entity::find_by_id(id).one(&self.0).await? else { return Ok(None) };
+        let attempts = attempts::of(&self.0, id).await?;
+        Ok(Some(Task { attempts: Some(attempts), ..task_of(row)? }))
     }
 
     /// Tasks, newest first.

@@ -44,6 +44,7 @@ pub fn task_of(row: task::Model) -> Result<Task, StoreError> {
         worker: row.worker,
         working_directory: row.working_directory,
         retry_of: row.retry_of,
+        attempts: None,
         attempted: Attempted {
             structured_output: json(&row.structured_output),
             usage: json(&row.usage),

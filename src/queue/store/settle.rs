@@ -8,11 +8,13 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
 
+use super::attempts::AttemptEnd;
 use super::row::{columns_of, record_of, task_of};
-use super::{Change, StoreError, Tx};
+use super::{Change, StoreError, Tx, attempts};
 use crate::queue::messages::{Append, Cancel, Cancelled, Expire, Finish, HolderDied, Next, Release, Stale};
 use crate::task::{
-    Command, EventKind, Failure, LeaseKey, NewEvent, Outcome, Record, Refusal, Report, State, Status, TaskError, TaskId,
+    AttemptOutcome, Command, EventKind, Failure, FailureClass, LeaseKey, NewEvent, Outcome, Record, Refusal, Report,
+    State, Status, TaskError, TaskId,
 };
 
 /// A task that a command has moved, before it is written back.
@@ -36,6 +38,30 @@ impl Moved {
         }
         let columns = columns_of(row.id, &record);
         Ok(Ok(Self { row, record, columns }))
+    }
+
+    /// Writes it as ended by a death that somebody else saw.
+    async fn crash(self, tx: &mut Tx, why: &str) -> Result<State, StoreError> {
+        let failure = Failure::new(FailureClass::Crashed, "WORKER_DIED", why);
+        self.end_attempt(tx, AttemptOutcome::Crashed, Some(TaskError::from(&failure)), None).await?;
+        self.write(tx, Vec::new(), Some(why.to_owned())).await
+    }
+
+    /// Ends the attempt in the history, where one ran.
+    async fn end_attempt(
+        &self,
+        tx: &Tx,
+        outcome: AttemptOutcome,
+        error: Option<TaskError>,
+        report: Option<&Report>,
+    ) -> Result<(), StoreError> {
+        if self.row.status != Status::Running.name() {
+            return Ok(());
+        }
+        let session_id = report.and_then(|report| report.session_id.clone());
+        let cost_usd = report.and_then(|report| report.cost_usd);
+        let end = AttemptEnd { outcome, error, session_id, cost_usd };
+        attempts::end(tx, self.row.id, self.row.attempt, end).await
     }
 
     /// Writes it with a status event behind `events`. Returns where the task stands now.
@@ -118,6 +144,7 @@ impl Change for Append {
         let mut columns = task::ActiveModel { last_event: Set(last), ..Default::default() };
         if let Some(session) = &self.session_id {
             columns.session_id = Set(Some(session.clone()));
+            attempts::set_session(tx, row.id, row.attempt, session).await?;
         }
         task::Entity::update_many().set(columns).filter(task::Column::Id.eq(row.id)).exec(&tx.db).await?;
         Ok(Ok(()))
@@ -130,26 +157,37 @@ impl Change for Finish {
     async fn run(&self, tx: &mut Tx) -> Result<Self::Answer, StoreError> {
         let Some(row) = find(tx, self.key.task).await? else { return Ok(Err(Stale)) };
         let command = Command::Finish { epoch: self.key.epoch, outcome: self.report.outcome.clone() };
-        let Ok(mut moved) = Moved::by(row, command, tx, self.chance)? else { return Ok(Err(Stale)) };
-        moved.columns = with_report(moved.columns, &self.report, moved.row.cost_usd);
-        Ok(Ok(match moved.write(tx, self.events.clone(), None).await? {
+        let Ok(mut moved) = Moved::by(row, command, tx, self.chance)? else {
+            if let Some(cost) = self.report.cost_usd {
+                attempts::late_cost(tx, self.key, cost).await?;
+            }
+            return Ok(Err(Stale));
+        };
+        moved.columns = with_report(moved.columns, &self.report);
+        let (outcome, error) = match &self.report.outcome {
+            Outcome::Completed => (AttemptOutcome::Completed, None),
+            Outcome::Failed(failure) if failure.class == FailureClass::Crashed => {
+                (AttemptOutcome::Crashed, Some(failure))
+            }
+            Outcome::Failed(failure) => (AttemptOutcome::Failed, Some(failure)),
+        };
+        moved.end_attempt(tx, outcome, error.map(TaskError::from), Some(&self.report)).await?;
+        let state = moved.write(tx, self.events.clone(), None).await?;
+        attempts::total_cost(tx, self.key.task).await?;
+        Ok(Ok(match state {
             State::Pending { due } => Next::Again(due),
             state => Next::Ended(state.status()),
         }))
     }
 }
 
-/// What the attempt left. Costs add up over the attempts; a failure is kept while the task
-/// waits for its next attempt, so that a client sees why.
-fn with_report(columns: task::ActiveModel, report: &Report, spent: Option<f64>) -> task::ActiveModel {
+/// What the attempt left. A failure is kept while the task waits for its next attempt, so that
+/// a client sees why.
+fn with_report(columns: task::ActiveModel, report: &Report) -> task::ActiveModel {
     let json = |value: &Option<Value>| value.as_ref().map(ToString::to_string);
     let failure = match &report.outcome {
         Outcome::Completed => None,
         Outcome::Failed(failure) => Some(failure),
-    };
-    let cost = match (spent, report.cost_usd) {
-        (None, None) => None,
-        (spent, cost) => Some(spent.unwrap_or(0.0) + cost.unwrap_or(0.0)),
     };
     let mut columns = with_error(columns, failure);
     if report.session_id.is_some() {
@@ -158,7 +196,6 @@ fn with_report(columns: task::ActiveModel, report: &Report, spent: Option<f64>) 
     task::ActiveModel {
         result: Set(report.result.clone()),
         structured_output: Set(json(&report.structured_output)),
-        cost_usd: Set(cost),
         usage: Set(json(&report.usage)),
         num_turns: Set(report.num_turns),
         duration_ms: Set(Some(report.duration_ms)),
@@ -182,6 +219,8 @@ impl Change for Release {
             Some(detail) => format!("{}: {detail}", self.reason.name()),
             None => self.reason.name().to_owned(),
         };
+        let why = released(&reason);
+        moved.end_attempt(tx, AttemptOutcome::Released, Some(why), None).await?;
         moved.write(tx, self.events.clone(), Some(reason)).await?;
         Ok(Ok(()))
     }
@@ -196,6 +235,7 @@ impl Change for Cancel {
         let Ok(moved) = Moved::by(row, Command::Cancel, tx, 0.0)? else {
             return Ok(Cancelled::Ended(Box::new(task_of(unchanged)?)));
         };
+        moved.end_attempt(tx, AttemptOutcome::Cancelled, None, None).await?;
         moved.write(tx, Vec::new(), None).await?;
         match find(tx, self.0).await? {
             Some(row) => Ok(Cancelled::Done(Box::new(task_of(row)?))),
@@ -218,7 +258,7 @@ impl Change for HolderDied {
         for row in rows {
             let moved = Moved::by(row, Command::HolderDied(self.0), tx, spread())?;
             if let Ok(moved) = moved {
-                moved.write(tx, Vec::new(), Some("the worker died".to_owned())).await?;
+                moved.crash(tx, "the worker died").await?;
                 freed += 1;
             }
         }
@@ -235,9 +275,14 @@ impl Change for Expire {
         let Some(row) = row.filter(|row| row.holder == Some(self.holder)) else { return Ok(false) };
         let now = tx.boot_now.plus_ms(-self.margin_ms);
         let Ok(moved) = Moved::by(row, Command::Expire { now }, tx, spread())? else { return Ok(false) };
-        moved.write(tx, Vec::new(), Some("the worker's lease ran out".to_owned())).await?;
+        moved.crash(tx, "the worker's lease ran out").await?;
         Ok(true)
     }
+}
+
+/// A release in the history: no failure, but a reason.
+fn released(reason: &str) -> TaskError {
+    TaskError { class: String::new(), code: "RELEASED".to_owned(), message: reason.to_owned() }
 }
 
 /// A chance in `0.0..1.0`, to spread back-offs.

@@ -1,0 +1,41 @@
+//! What was tried for a task, and what it cost.
+
+use sea_orm::entity::prelude::*;
+
+/// One row a start.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "attempts")]
+pub struct Model {
+    /// The task.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub task_id: Uuid,
+    /// 1, 2, 3 …
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub number: i32,
+    /// The epoch under which it was claimed.
+    pub epoch: i64,
+    /// The worker's name.
+    pub worker: Option<String>,
+    /// When it was claimed.
+    pub started_at: i64,
+    /// When it was over; null while it runs.
+    pub ended_at: Option<i64>,
+    /// `completed`, `failed`, `crashed`, `released` or `cancelled`; null while it runs.
+    pub outcome: Option<String>,
+    /// The class of the failure.
+    pub error_class: Option<String>,
+    /// The code of the failure.
+    pub error_code: Option<String>,
+    /// The failure, or the reason of the release, in words.
+    pub error_message: Option<String>,
+    /// The Claude session.
+    pub session_id: Option<String>,
+    /// US dollars, as the CLI reported them; also where the report came too late to count.
+    pub cost_usd: Option<f64>,
+}
+
+/// None that the queries need.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

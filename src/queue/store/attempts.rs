@@ -1,0 +1,121 @@
+//! The history of a task's attempts. Each change of the task writes here in its own transaction.
+
+use entity::{attempt, task};
+use sea_orm::ActiveValue::Set;
+use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder, Value};
+
+use super::insert::{Target, insert};
+use super::{StoreError, Tx};
+use crate::task::{Attempt, AttemptOutcome, LeaseKey, TaskError, TaskId, Wall};
+
+/// How an attempt ended, and what it left.
+pub struct AttemptEnd {
+    pub outcome: AttemptOutcome,
+    pub error: Option<TaskError>,
+    pub session_id: Option<String>,
+    pub cost_usd: Option<f64>,
+}
+
+const BEGUN: Target = Target {
+    head: "INSERT INTO attempts (task_id, number, epoch, worker, started_at, session_id)",
+    width: 6,
+    tail: "",
+};
+
+/// These tasks were claimed.
+pub async fn begin(tx: &Tx, claimed: &[task::Model]) -> Result<(), StoreError> {
+    let values = claimed.iter().flat_map(|row| -> [Value; BEGUN.width] {
+        [
+            row.id.into(),
+            row.attempt.into(),
+            row.epoch.into(),
+            row.worker.clone().into(),
+            tx.now.0.into(),
+            row.session_id.clone().into(),
+        ]
+    });
+    insert(&tx.db, [(&BEGUN, values.collect())]).await
+}
+
+/// The conversation of the attempt is known.
+pub async fn set_session(tx: &Tx, task: TaskId, number: i32, session_id: &str) -> Result<(), StoreError> {
+    attempt::Entity::update_many()
+        .set(attempt::ActiveModel { session_id: Set(Some(session_id.to_owned())), ..Default::default() })
+        .filter(attempt::Column::TaskId.eq(task))
+        .filter(attempt::Column::Number.eq(number))
+        .exec(&tx.db)
+        .await?;
+    Ok(())
+}
+
+/// The attempt of this number is over.
+pub async fn end(tx: &Tx, task: TaskId, number: i32, end: AttemptEnd) -> Result<(), StoreError> {
+    let mut columns = attempt::ActiveModel {
+        ended_at: Set(Some(tx.now.0)),
+        outcome: Set(Some(end.outcome.name().to_owned())),
+        error_class: Set(end.error.as_ref().map(|error| error.class.clone())),
+        error_code: Set(end.error.as_ref().map(|error| error.code.clone())),
+        error_message: Set(end.error.map(|error| error.message)),
+        ..Default::default()
+    };
+    if end.session_id.is_some() {
+        columns.session_id = Set(end.session_id);
+    }
+    if end.cost_usd.is_some() {
+        columns.cost_usd = Set(end.cost_usd);
+    }
+    attempt::Entity::update_many()
+        .set(columns)
+        .filter(attempt::Column::TaskId.eq(task))
+        .filter(attempt::Column::Number.eq(number))
+        .exec(&tx.db)
+        .await?;
+    Ok(())
+}
+
+/// A report that came too late to decide anything still says what the attempt cost. Once: a
+/// cost that is there is not changed.
+pub async fn late_cost(tx: &Tx, key: LeaseKey, cost_usd: f64) -> Result<(), StoreError> {
+    attempt::Entity::update_many()
+        .set(attempt::ActiveModel { cost_usd: Set(Some(cost_usd)), ..Default::default() })
+        .filter(attempt::Column::TaskId.eq(key.task))
+        .filter(attempt::Column::Epoch.eq(key.epoch))
+        .filter(attempt::Column::CostUsd.is_null())
+        .exec(&tx.db)
+        .await?;
+    total_cost(tx, key.task).await
+}
+
+/// The cost of the task is that of all its attempts.
+pub async fn total_cost(tx: &Tx, task: TaskId) -> Result<(), StoreError> {
+    let text = "UPDATE tasks SET cost_usd = (SELECT SUM(cost_usd) FROM attempts WHERE task_id = ?1) WHERE id = ?1";
+    tx.db.execute_raw(super::row::sql(text, [task.into()])).await?;
+    Ok(())
+}
+
+/// The attempts of a task, in order.
+pub async fn of(db: &DatabaseConnection, task: TaskId) -> Result<Vec<Attempt>, StoreError> {
+    let rows = attempt::Entity::find()
+        .filter(attempt::Column::TaskId.eq(task))
+        .order_by_asc(attempt::Column::Number)
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().map(attempt_of).collect())
+}
+
+fn attempt_of(row: attempt::Model) -> Attempt {
+    Attempt {
+        number: row.number,
+        worker: row.worker,
+        started_at: Wall(row.started_at),
+        ended_at: row.ended_at.map(Wall),
+        outcome: row.outcome,
+        error: row.error_message.map(|message| TaskError {
+            class: row.error_class.unwrap_or_default(),
+            code: row.error_code.unwrap_or_default(),
+            message,
+        }),
+        session_id: row.session_id,
+        cost_usd: row.cost_usd,
+    }
+}
