@@ -19,7 +19,7 @@ use rustix::process::{Pid, PidfdFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::process::{self, Cookie, Isolation, Tree};
-use crate::task::TaskId;
+use crate::task::{TREE_END_MS, TaskId};
 
 /// Between TERM and KILL where nobody says otherwise: the CLI needs some 100 ms to write its
 /// session down.
@@ -78,6 +78,10 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
     let tree = Tree::new(isolation, Cookie::task(args.task));
     let mut shim = Shim { control, tree, deadline_ms: args.deadline_ms, end: End::Unasked };
     let Some((program, arguments)) = args.command.split_first() else { return 64 };
+    if process::boot_now().ms >= shim.deadline_ms {
+        shim.say(&FromShim::StartFailed { message: "its time had passed".to_owned() });
+        return 66;
+    }
     let cli = match process::spawn_cli(program, arguments) {
         Ok(cli) => cli.id(),
         Err(error) => {
@@ -138,6 +142,8 @@ impl Shim {
             }
             let now = process::boot_now().ms;
             match self.end {
+                // Frozen while its time passed: somebody else may run the task any moment now.
+                End::Unasked if now >= self.deadline_ms + TREE_END_MS / 2 => return (None, None),
                 End::KillAt(at) if now >= at => return (None, None),
                 End::Unasked if now >= self.deadline_ms => self.begin_end(cli, DEFAULT_GRACE),
                 _ => {}

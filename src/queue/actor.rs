@@ -139,6 +139,6 @@ reads! {
     ReadStats => |reader, _read| reader.stats();
     ReadWorkers => |reader, _read| reader.workers();
     Check => |reader, check| reader.check(&check);
-    FindExpired => |reader, find| reader.expired(find.margin_ms);
+    FindExpired => |reader, _find| reader.expired();
     FindHolders => |reader, _find| reader.holders();
 }

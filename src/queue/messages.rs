@@ -210,23 +210,18 @@ pub enum Cancelled {
 #[derive(Clone, Copy, Debug)]
 pub struct HolderDied(pub HolderId);
 
-/// Takes one task back, if its lease ended more than `margin_ms` ago.
+/// Takes one task back, if its lease is over and its tree has had the time to end.
 #[derive(Clone, Copy, Debug)]
 pub struct Expire {
     /// The task.
     pub task: TaskId,
     /// Who held it when its processes were ended.
     pub holder: HolderId,
-    /// Milliseconds.
-    pub margin_ms: i64,
 }
 
 /// Reads which tasks could be taken back, and who held them.
 #[derive(Clone, Copy, Debug)]
-pub struct FindExpired {
-    /// Milliseconds.
-    pub margin_ms: i64,
-}
+pub struct FindExpired;
 
 /// Reads who holds tasks.
 #[derive(Clone, Copy, Debug)]

@@ -13,9 +13,6 @@ use crate::task::HolderId;
 
 /// How often it looks.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// A shim ends its tree from 0.8 of the lease on and is done within this time; after lease
-/// and margin a task may run again.
-const MARGIN_MS: i64 = 3_000;
 
 /// Looks from time to time, for as long as the process lives.
 pub async fn reap_forever(queue: Queue, me: HolderId) {
@@ -41,8 +38,8 @@ async fn reap(queue: &Queue, me: HolderId) -> Result<(), QueueError> {
             tracing::warn!(workerId = worker.name, tasks, "took back the tasks of a worker that died");
         }
     }
-    for (task, holder) in queue.ask(FindExpired { margin_ms: MARGIN_MS }).await? {
-        let expire = Expire { task, holder, margin_ms: MARGIN_MS };
+    for (task, holder) in queue.ask(FindExpired).await? {
+        let expire = Expire { task, holder };
         if end_processes(Cookie::attempt(task, holder)).await && queue.ask(expire).await? {
             tracing::warn!(taskId = %task, "took back a task whose lease ran out");
         }

@@ -1,6 +1,6 @@
 //! A task's life: the states, the commands that move it, and nothing else.
 
-use super::{BootInstant, Failure, FailureClass, HolderId, Lease, Outcome, RetryPolicy, Status, Wall};
+use super::{BootInstant, Failure, FailureClass, HolderId, Lease, LeaseTimes, Outcome, RetryPolicy, Status, Wall};
 
 /// Deaths of the CLI or of its worker in a row, without an attempt that ended by itself
 /// between them, after which a task is taken for poison. Three tells a task that kills its
@@ -144,7 +144,7 @@ impl Record {
             (Command::HolderDied(holder), State::Running(lease)) if lease.holder == holder => {
                 self.state = self.after_crash("the worker died", now, chance);
             }
-            (Command::Expire { now: at }, State::Running(lease)) if lease.expires.is_past(at) => {
+            (Command::Expire { now: at }, State::Running(lease)) if LeaseTimes::is_over(lease.expires, at) => {
                 self.state = self.after_crash("the worker's lease ran out", now, chance);
             }
             (Command::Cancel, State::Pending { .. }) => self.state = State::Cancelled,

@@ -49,7 +49,7 @@ fn command() -> impl Strategy<Value = Command> {
         3 => (epoch.clone(), outcome()).prop_map(|(epoch, outcome)| Command::Finish { epoch, outcome }),
         2 => (epoch, 0_i64..100).prop_map(|(epoch, delay_ms)| Command::Release { epoch, delay_ms }),
         2 => holder().prop_map(Command::HolderDied),
-        2 => (0_i64..200).prop_map(|ms| Command::Expire { now: at(ms) }),
+        2 => (0_i64..2 * TREE_END_MS).prop_map(|ms| Command::Expire { now: at(ms) }),
         1 => Just(Command::Cancel),
     ]
 }
@@ -175,9 +175,9 @@ fn a_lease_expires_only_after_its_end_and_nothing_is_claimed_before_it_is_due() 
     let lease = Lease { holder: HolderId::from_u128(1), expires: at(100) };
     assert_eq!(record.apply(Command::Claim(lease), Wall(9), 0.0), Err(Refusal::NotDue));
     record.apply(Command::Claim(lease), Wall(10), 0.0).expect("due");
-    assert_eq!(record.apply(Command::Expire { now: at(100) }, Wall(0), 0.0), Err(Refusal::StillHeld));
+    assert_eq!(record.apply(Command::Expire { now: at(100 + TREE_END_MS) }, Wall(0), 0.0), Err(Refusal::StillHeld));
     assert_eq!(record.apply(Command::Claim(lease), Wall(10), 0.0), Err(Refusal::StillHeld));
     let stranger = Command::HolderDied(HolderId::from_u128(2));
     assert_eq!(record.apply(stranger, Wall(0), 0.0), Err(Refusal::StillHeld));
-    record.apply(Command::Expire { now: at(101) }, Wall(0), 0.0).expect("past");
+    record.apply(Command::Expire { now: at(101 + TREE_END_MS) }, Wall(0), 0.0).expect("past");
 }

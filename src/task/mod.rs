@@ -14,6 +14,8 @@ mod machine;
 #[cfg(test)]
 mod machine_test;
 mod outcome;
+#[cfg(test)]
+mod protocol_test;
 mod retry;
 mod spec;
 mod status;
@@ -21,7 +23,7 @@ mod time;
 mod view;
 
 pub use event::{Event, EventKind, NewEvent};
-pub use lease::{HolderId, Lease, LeaseKey};
+pub use lease::{HolderId, Lease, LeaseKey, LeaseTimes, TREE_END_MS};
 pub use machine::{Command, Record, Refusal, ReleaseReason, State};
 pub use outcome::{Failure, FailureClass, Outcome, Report};
 pub use retry::RetryPolicy;

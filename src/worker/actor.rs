@@ -18,7 +18,7 @@ use crate::process::boot_now;
 use crate::queue::{
     Assignment, Beat, Check, Checked, Claim, Queue, QueueError, ReadStats, Release, Renew, Renewed, WorkerGone,
 };
-use crate::task::{BootInstant, LeaseKey, ReleaseReason, Status as TaskStatus, TaskId};
+use crate::task::{BootInstant, LeaseKey, LeaseTimes, ReleaseReason, Status as TaskStatus, TaskId};
 
 /// Hints, ends of attempts and questions; all senders wait or may be turned away.
 pub const MAILBOX: usize = 256;
@@ -206,7 +206,7 @@ impl WorkerActor {
             news: self.news.clone(),
             assignment,
             commands,
-            deadline: self.deadline(asked_at),
+            deadline: self.times().tree_deadline(asked_at),
         };
         self.running.insert(key.task, Running { key, commands: sender });
         let (me, queue) = (ctx.address(), self.queue.clone());
@@ -220,11 +220,8 @@ impl WorkerActor {
         });
     }
 
-    /// The shim ends the tree from 0.8 of the lease on, counted from before we asked: the
-    /// rest is time to end it before anyone else may claim the task.
-    fn deadline(&self, asked_at: BootInstant) -> BootInstant {
-        let ms = i64::try_from(self.tools.lease.as_millis()).unwrap_or(i64::MAX);
-        asked_at.plus_ms(ms / 10 * 8)
+    fn times(&self) -> LeaseTimes {
+        LeaseTimes::new(self.tools.lease)
     }
 
     fn leases(&self) -> Vec<LeaseKey> {
@@ -266,7 +263,7 @@ impl WorkerActor {
         ctx.spawn(renewed.map(move |renewed, this, _| match renewed {
             Ok(Renewed { lost }) => {
                 this.lose(&lost);
-                let until = this.deadline(asked_at);
+                let until = this.times().tree_deadline(asked_at);
                 for key in leases.iter().filter(|key| !lost.contains(key)) {
                     if let Some(running) = this.running.get(&key.task).filter(|running| running.key == *key) {
                         running.tell(RunCommand::Extend(until));
@@ -359,7 +356,7 @@ impl Actor for WorkerActor {
         };
         ctx.spawn(hints.into_actor(self));
         ctx.run_interval(LOOK, Self::look);
-        ctx.run_interval(self.tools.lease / 3, Self::renew);
+        ctx.run_interval(self.times().renew_every(), Self::renew);
         ctx.run_interval(BEAT, |this, ctx| this.beat(ctx));
         ctx.run_interval(HEALTH_LINE, |this, ctx| this.health_line(ctx));
     }

@@ -100,6 +100,11 @@ impl AgentRun {
 
     async fn run_cli(&mut self, ready: Ready) {
         let session_id = ready.session.id().to_string();
+        if self.deadline.is_past(boot_now()) {
+            // We slept through our lease: by now somebody else may run the task.
+            let why = Some("the lease could not be renewed".to_owned());
+            return self.release(ReleaseReason::SetUpFailed, why, Duration::ZERO, None).await;
+        }
         let mut run = match Run::start(ready.start) {
             Ok(run) => run,
             Err(error) => {

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::row::{sql, task_of};
 use super::{Change, StoreError, Tx, attempts};
 use crate::queue::messages::{Assignment, Claim, Renew, Renewed};
-use crate::task::{EventKind, HolderId, LeaseKey, NewEvent, Status, TaskId};
+use crate::task::{EventKind, HolderId, LeaseKey, LeaseTimes, NewEvent, Status, TaskId};
 
 /// What became due is ready. Walks the index of what waits for a time, and no more.
 const READY: &str = "UPDATE tasks SET due_at = NULL WHERE status = 'pending' AND due_at <= ?1";
@@ -32,8 +32,7 @@ impl Change for Claim {
             return Ok(Vec::new());
         }
         tx.db.execute_raw(sql(READY, [tx.now.0.into()])).await?;
-        let lease = i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX);
-        let expires = tx.boot_now.plus_ms(lease);
+        let expires = LeaseTimes::new(self.lease).expiry(tx.boot_now);
         let statement = sql(
             CLAIM,
             [
@@ -73,8 +72,7 @@ impl Change for Renew {
         let held = held_by(tx, self.holder).await?;
         let (kept, lost): (Vec<_>, Vec<_>) =
             self.leases.iter().copied().partition(|key| held.get(&key.task) == Some(&key.epoch));
-        let lease = i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX);
-        let expires = tx.boot_now.plus_ms(lease);
+        let expires = LeaseTimes::new(self.lease).expiry(tx.boot_now);
         if !kept.is_empty() {
             use sea_orm::sea_query::Expr;
             task::Entity::update_many()

@@ -14,7 +14,7 @@ use super::attempts;
 use super::row::{event_of, sql, task_of};
 use crate::process::{boot_now, wall_now};
 use crate::queue::messages::{Check, Checked, EventPage, Filter, ListTasks, Page, ReadEvents, Stats, WorkerInfo};
-use crate::task::{HolderId, LeaseKey, Status, Task, TaskId, Wall};
+use crate::task::{HolderId, LeaseKey, Status, TREE_END_MS, Task, TaskId, Wall};
 
 /// The connections that read. Clones share them.
 #[derive(Clone)]
@@ -166,12 +166,12 @@ impl Reader {
         Ok(holders.into_iter().flatten().collect())
     }
 
-    /// Running tasks whose lease ended more than `margin_ms` ago, and who holds them.
-    pub async fn expired(&self, margin_ms: i64) -> Result<Vec<(TaskId, HolderId)>, StoreError> {
+    /// Running tasks that [`LeaseTimes::is_over`](crate::task::LeaseTimes::is_over) lets go, and who holds them.
+    pub async fn expired(&self) -> Result<Vec<(TaskId, HolderId)>, StoreError> {
         let now = boot_now();
         let past = Condition::any()
             .add(task::Column::LeaseBoot.ne(now.boot))
-            .add(task::Column::LeaseMs.lt(now.ms - margin_ms));
+            .add(task::Column::LeaseMs.lt(now.ms - TREE_END_MS));
         Ok(task::Entity::find()
             .select_only()
             .column(task::Column::Id)

@@ -273,8 +273,7 @@ impl Change for Expire {
     async fn run(&self, tx: &mut Tx) -> Result<bool, StoreError> {
         let row = find(tx, self.task).await?;
         let Some(row) = row.filter(|row| row.holder == Some(self.holder)) else { return Ok(false) };
-        let now = tx.boot_now.plus_ms(-self.margin_ms);
-        let Ok(moved) = Moved::by(row, Command::Expire { now }, tx, spread())? else { return Ok(false) };
+        let Ok(moved) = Moved::by(row, Command::Expire { now: tx.boot_now }, tx, spread())? else { return Ok(false) };
         moved.crash(tx, "the worker's lease ran out").await?;
         Ok(true)
     }
