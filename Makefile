@@ -21,7 +21,7 @@ check:
 	cargo clippy --locked --workspace --all-targets --features failpoints -- -D warnings
 
 bench: $(STAMP)
-	cargo bench --locked --bench bench
+	cargo bench --locked --bench bench -- $(PARTS)
 
 tools: $(STAMP)
 

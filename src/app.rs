@@ -19,6 +19,7 @@ use actix::{Actor, Addr, Arbiter, Context, Supervised};
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use crate::api::{self, ApiActor, ApiKey, Hosts, Phase, Shared, Workers};
 use crate::config::{Config, Mode};
@@ -46,6 +47,9 @@ const WORKERS: RestartPolicy = RestartPolicy {
 };
 /// News on their way to the supervisor; more are lost.
 const NEWS_AHEAD: usize = 256;
+/// What was asked before the end is answered in milliseconds, unless another process holds the
+/// database.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 /// "Internal software error", as sysexits has it.
 const FAILED: u8 = 70;
 
@@ -64,7 +68,7 @@ pub fn serve(config: Config) -> Exit {
         let address = listener.local_addr()?;
         let (queue, hub) = parts.start_queue(&config).await?;
         let holder = HolderId::new_v4();
-        actix::spawn(queue::reap_forever(queue.clone(), holder));
+        parts.beside(queue::reap_forever(queue.clone(), holder));
         let (workers, inline) = match config.mode {
             Mode::Standalone => (Workers::Standalone, None),
             Mode::Inline => {
@@ -98,6 +102,7 @@ pub fn serve(config: Config) -> Exit {
             Workers::Standalone => {}
         }
         tell(&api, api::Stop).await;
+        parts.end().await;
         Ok(failed)
     })
 }
@@ -135,7 +140,7 @@ pub fn worker(config: Config, role: WorkerRole) -> Exit {
                 actix::spawn(Link::new(settings, worker.clone(), news_ahead).keep(ends));
             }
             // A supervisor looks after its workers' deaths itself.
-            None => drop(actix::spawn(queue::reap_forever(queue.clone(), holder))),
+            None => parts.beside(queue::reap_forever(queue.clone(), holder)),
         }
         tracing::info!(target: "cc_anywhere::worker", workerId = name, concurrency = config.worker.concurrency, "Started");
 
@@ -159,6 +164,7 @@ pub fn worker(config: Config, role: WorkerRole) -> Exit {
             }
         };
         signals.hurry(drained, stop).await;
+        parts.end().await;
         tracing::info!(target: "cc_anywhere::worker", workerId = name, "Stopped");
         Ok(failed)
     })
@@ -213,17 +219,37 @@ fn work_dir(config: &Config) -> anyhow::Result<PathBuf> {
     Ok(std::fs::canonicalize(folder)?)
 }
 
-/// The actors of this process, and the news of their ends.
+/// The actors of this process with what runs beside them, and the news of their ends.
 struct Parts {
     ends: mpsc::Sender<&'static str>,
     ended: mpsc::Receiver<&'static str>,
-    arbiters: Vec<Arbiter>,
+    beside: Vec<JoinHandle<()>>,
+    store: Option<Store>,
 }
 
 impl Parts {
     fn new() -> Self {
         let (ends, ended) = mpsc::channel(16);
-        Self { ends, ended, arbiters: Vec::new() }
+        Self { ends, ended, beside: Vec::new(), store: None }
+    }
+
+    /// Runs until the end of the process.
+    fn beside(&mut self, work: impl Future<Output = ()> + 'static) {
+        self.beside.push(actix::spawn(work));
+    }
+
+    /// Ends what runs beside the actors, and closes the database once nothing uses it.
+    async fn end(&mut self) {
+        for work in self.beside.drain(..) {
+            work.abort();
+            // An error says that it was aborted.
+            drop(work.await);
+        }
+        if let Some(store) = self.store.take()
+            && tokio::time::timeout(CLOSE_LIMIT, store.close()).await.is_err()
+        {
+            tracing::warn!("the database is still in use");
+        }
     }
 
     /// Starts an actor that the process can't live without.
@@ -239,7 +265,7 @@ impl Parts {
     async fn start_queue(&mut self, config: &Config) -> anyhow::Result<(Queue, Hub)> {
         let store = Store::open(&config.store.db_path).await?;
         let hub = Hub::default();
-        actix::spawn(queue::watch_other_processes(store.watcher.clone(), hub.clone()));
+        self.beside(queue::watch_other_processes(store.watcher.clone(), hub.clone()));
         let actor = QueueActor::new(&store, hub.clone());
         let (sender, started) = oneshot::channel();
         let arbiter = Arbiter::new();
@@ -248,7 +274,7 @@ impl Parts {
             let give_up = move || ends.try_send("queue").unwrap_or_default();
             drop(sender.send(start_guarded("queue", actor, queue::MAILBOX, ACTORS, give_up)));
         });
-        self.arbiters.push(arbiter);
+        self.store = Some(store);
         Ok((Queue(started.await.context("the queue did not start")?), hub))
     }
 

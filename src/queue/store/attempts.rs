@@ -23,33 +23,34 @@ const BEGUN: Target = Target {
 };
 
 /// These tasks were claimed.
-pub async fn begin(tx: &Tx, claimed: &[task::Model]) -> Result<(), StoreError> {
+pub async fn begin(tx: &mut Tx, claimed: &[task::Model]) -> Result<(), StoreError> {
+    let now = tx.now.0;
     let values = claimed.iter().flat_map(|row| -> [Value; BEGUN.width] {
         [
             row.id.into(),
             row.attempt.into(),
             row.epoch.into(),
             row.worker.clone().into(),
-            tx.now.0.into(),
+            now.into(),
             row.session_id.clone().into(),
         ]
     });
-    insert(&tx.db, [(&BEGUN, values.collect())]).await
+    insert(tx.db().await?, [(&BEGUN, values.collect())]).await
 }
 
 /// The conversation of the attempt is known.
-pub async fn set_session(tx: &Tx, task: TaskId, number: i32, session_id: &str) -> Result<(), StoreError> {
+pub async fn set_session(tx: &mut Tx, task: TaskId, number: i32, session_id: &str) -> Result<(), StoreError> {
     attempt::Entity::update_many()
         .set(attempt::ActiveModel { session_id: Set(Some(session_id.to_owned())), ..Default::default() })
         .filter(attempt::Column::TaskId.eq(task))
         .filter(attempt::Column::Number.eq(number))
-        .exec(&tx.db)
+        .exec(tx.db().await?)
         .await?;
     Ok(())
 }
 
 /// The attempt of this number is over.
-pub async fn end(tx: &Tx, task: TaskId, number: i32, end: AttemptEnd) -> Result<(), StoreError> {
+pub async fn end(tx: &mut Tx, task: TaskId, number: i32, end: AttemptEnd) -> Result<(), StoreError> {
     let mut columns = attempt::ActiveModel {
         ended_at: Set(Some(tx.now.0)),
         outcome: Set(Some(end.outcome.name().to_owned())),
@@ -68,28 +69,28 @@ pub async fn end(tx: &Tx, task: TaskId, number: i32, end: AttemptEnd) -> Result<
         .set(columns)
         .filter(attempt::Column::TaskId.eq(task))
         .filter(attempt::Column::Number.eq(number))
-        .exec(&tx.db)
+        .exec(tx.db().await?)
         .await?;
     Ok(())
 }
 
 /// A report that came too late to decide anything still says what the attempt cost. Once: a
 /// cost that is there is not changed.
-pub async fn late_cost(tx: &Tx, key: LeaseKey, cost_usd: f64) -> Result<(), StoreError> {
+pub async fn late_cost(tx: &mut Tx, key: LeaseKey, cost_usd: f64) -> Result<(), StoreError> {
     attempt::Entity::update_many()
         .set(attempt::ActiveModel { cost_usd: Set(Some(cost_usd)), ..Default::default() })
         .filter(attempt::Column::TaskId.eq(key.task))
         .filter(attempt::Column::Epoch.eq(key.epoch))
         .filter(attempt::Column::CostUsd.is_null())
-        .exec(&tx.db)
+        .exec(tx.db().await?)
         .await?;
     total_cost(tx, key.task).await
 }
 
 /// The cost of the task is that of all its attempts.
-pub async fn total_cost(tx: &Tx, task: TaskId) -> Result<(), StoreError> {
+pub async fn total_cost(tx: &mut Tx, task: TaskId) -> Result<(), StoreError> {
     let text = "UPDATE tasks SET cost_usd = (SELECT SUM(cost_usd) FROM attempts WHERE task_id = ?1) WHERE id = ?1";
-    tx.db.execute_raw(super::row::sql(text, [task.into()])).await?;
+    tx.db().await?.execute_raw(super::row::sql(text, [task.into()])).await?;
     Ok(())
 }
 

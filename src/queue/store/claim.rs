@@ -27,11 +27,11 @@ impl Change for Claim {
     type Answer = Vec<Assignment>;
 
     async fn run(&self, tx: &mut Tx) -> Result<Vec<Assignment>, StoreError> {
-        tx.flush().await?;
         if is_paused(tx).await? {
             return Ok(Vec::new());
         }
-        tx.db.execute_raw(sql(READY, [tx.now.0.into()])).await?;
+        let ready = sql(READY, [tx.now.0.into()]);
+        tx.db().await?.execute_raw(ready).await?;
         let expires = LeaseTimes::new(self.lease).expiry(tx.boot_now);
         let statement = sql(
             CLAIM,
@@ -44,7 +44,7 @@ impl Change for Claim {
                 self.limit.into(),
             ],
         );
-        let mut rows = task::Entity::find().from_raw_sql(statement).all(&tx.db).await?;
+        let mut rows = task::Entity::find().from_raw_sql(statement).all(tx.db().await?).await?;
         // RETURNING has no order.
         rows.sort_by_key(|row| (-row.priority, row.id));
         attempts::begin(tx, &rows).await?;
@@ -59,8 +59,8 @@ fn assignment(tx: &mut Tx, row: task::Model) -> Result<Assignment, StoreError> {
     Ok(Assignment { key, task: task_of(row)? })
 }
 
-async fn is_paused(tx: &Tx) -> Result<bool, StoreError> {
-    let row = tx.db.query_one_raw(sql("SELECT paused FROM queue_state WHERE id = 1", [])).await?;
+async fn is_paused(tx: &mut Tx) -> Result<bool, StoreError> {
+    let row = tx.db().await?.query_one_raw(sql("SELECT paused FROM queue_state WHERE id = 1", [])).await?;
     Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(false))
 }
 
@@ -68,7 +68,6 @@ impl Change for Renew {
     type Answer = Renewed;
 
     async fn run(&self, tx: &mut Tx) -> Result<Renewed, StoreError> {
-        tx.flush().await?;
         let held = held_by(tx, self.holder).await?;
         let (kept, lost): (Vec<_>, Vec<_>) =
             self.leases.iter().copied().partition(|key| held.get(&key.task) == Some(&key.epoch));
@@ -80,7 +79,7 @@ impl Change for Renew {
                 .col_expr(task::Column::LeaseBoot, Expr::value(expires.boot))
                 .filter(task::Column::Id.is_in(kept.iter().map(|key| key.task)))
                 .filter(task::Column::Holder.eq(self.holder))
-                .exec(&tx.db)
+                .exec(tx.db().await?)
                 .await?;
         }
         Ok(Renewed { lost })
@@ -88,7 +87,7 @@ impl Change for Renew {
 }
 
 /// The tasks that this holder has, with their epochs.
-async fn held_by(tx: &Tx, holder: HolderId) -> Result<HashMap<TaskId, i64>, StoreError> {
+async fn held_by(tx: &mut Tx, holder: HolderId) -> Result<HashMap<TaskId, i64>, StoreError> {
     let held: Vec<(TaskId, i64)> = task::Entity::find()
         .select_only()
         .column(task::Column::Id)
@@ -96,7 +95,7 @@ async fn held_by(tx: &Tx, holder: HolderId) -> Result<HashMap<TaskId, i64>, Stor
         .filter(task::Column::Status.eq(Status::Running.name()))
         .filter(task::Column::Holder.eq(holder))
         .into_tuple()
-        .all(&tx.db)
+        .all(tx.db().await?)
         .await?;
     Ok(held.into_iter().collect())
 }

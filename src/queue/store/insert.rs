@@ -4,7 +4,7 @@
 //! parsing. So rows go in one statement, whose text is one of five: for 1, 4, 16, 64 or 256
 //! rows, filled up with rows of nulls that the statement leaves out.
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, Statement, Value};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, Statement, Value};
 
 use super::StoreError;
 
@@ -29,15 +29,16 @@ impl Target {
     }
 }
 
-/// Inserts rows of several tables, whose values stand one after the other, in one go for as
-/// many as fit: the statements are sent together.
-pub async fn insert<const N: usize>(
-    db: &DatabaseTransaction,
-    mut tables: [(&Target, Vec<Value>); N],
-) -> Result<(), StoreError> {
-    while tables.iter().any(|(_, values)| !values.is_empty()) {
+/// Rows of several tables, whose values stand one after the other, as statements to be sent
+/// together, as many as fit in one go.
+struct Goes<'a, const N: usize>([(&'a Target, Vec<Value>); N]);
+
+impl<const N: usize> Iterator for Goes<'_, N> {
+    type Item = (String, Vec<Value>);
+
+    fn next(&mut self) -> Option<Self::Item> {
         let (mut text, mut together) = (String::new(), Vec::new());
-        for (to, values) in tables.iter_mut().filter(|(_, values)| !values.is_empty()) {
+        for (to, values) in self.0.iter_mut().filter(|(_, values)| !values.is_empty()) {
             let most = values.len().min(SIZES[SIZES.len() - 1] * to.width);
             let rest = values.split_off(most);
             let rows = values.len() / to.width;
@@ -47,7 +48,36 @@ pub async fn insert<const N: usize>(
             together.append(values);
             *values = rest;
         }
-        db.execute_raw(Statement::from_sql_and_values(DbBackend::Sqlite, text, together)).await?;
+        (!text.is_empty()).then_some((text, together))
     }
+}
+
+/// Inserts rows of several tables, whose values stand one after the other.
+pub async fn insert<const N: usize>(
+    db: &DatabaseTransaction,
+    tables: [(&Target, Vec<Value>); N],
+) -> Result<(), StoreError> {
+    for (text, values) in Goes(tables) {
+        db.execute_raw(Statement::from_sql_and_values(DbBackend::Sqlite, text, values)).await?;
+    }
+    Ok(())
+}
+
+/// The same as a transaction of its own, which begins and commits in the one go that it takes:
+/// under load each hop waits for a processor longer than its statement takes.
+pub async fn insert_alone<const N: usize>(
+    db: &DatabaseConnection,
+    tables: [(&Target, Vec<Value>); N],
+) -> Result<(), StoreError> {
+    let (mut texts, mut all) = (String::new(), Vec::new());
+    for (text, values) in Goes(tables) {
+        texts.push_str(&text);
+        all.extend(values);
+    }
+    if texts.is_empty() {
+        return Ok(());
+    }
+    let text = format!("BEGIN IMMEDIATE; {texts} COMMIT;");
+    db.execute_raw(Statement::from_sql_and_values(DbBackend::Sqlite, text, all)).await?;
     Ok(())
 }

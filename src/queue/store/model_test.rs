@@ -51,7 +51,7 @@ impl Scratch {
     }
 
     async fn row(&self, id: TaskId) -> task::Model {
-        task::Entity::find_by_id(id).one(self.store.reader.raw()).await.expect("a read").expect("a row")
+        task::Entity::find_by_id(id).one(self.store.reader.db()).await.expect("a read").expect("a row")
     }
 }
 
@@ -126,7 +126,7 @@ async fn send(scratch: &Scratch, task: TaskId, model: &Record, command: &Command
             // The store has a clock of its own: instead of it, the lease is moved.
             let text = "UPDATE tasks SET lease_ms = lease_ms - ?1 WHERE id = ?2";
             let back = now.ms - boot_now().ms;
-            scratch.store.reader.raw().execute_raw(sql(text, [back.into(), task.into()])).await.expect("written");
+            scratch.store.reader.db().execute_raw(sql(text, [back.into(), task.into()])).await.expect("written");
             scratch.ask(Expire { task, holder }).await
         }
         Command::Cancel => matches!(scratch.ask(Cancel(task)).await, crate::queue::Cancelled::Done(_)),
@@ -202,7 +202,7 @@ async fn the_table_takes_the_statuses_of_the_domain_and_no_other() {
     for status in Status::ALL.map(Status::name).into_iter().chain(["done", "", "PENDING"]) {
         let holder = if status == "running" { "x'01'" } else { "NULL" };
         let text = format!("UPDATE tasks SET status = ?1, holder = {holder} WHERE id = ?2");
-        let written = scratch.store.reader.raw().execute_raw(sql(&text, [status.into(), task.into()])).await;
+        let written = scratch.store.reader.db().execute_raw(sql(&text, [status.into(), task.into()])).await;
         assert_eq!(written.is_ok(), Status::from_name(status).is_some(), "{status}");
     }
 }
@@ -212,7 +212,7 @@ async fn one_bad_command_does_not_take_its_neighbours_along() {
     let scratch = Scratch::open().await;
     let task = scratch.submit().await;
     let text = "UPDATE tasks SET spec = 'no json' WHERE id = ?1";
-    scratch.store.reader.raw().execute_raw(sql(text, [task.into()])).await.expect("written");
+    scratch.store.reader.db().execute_raw(sql(text, [task.into()])).await.expect("written");
     let (bad, bad_answer) = asked(Cancel(task));
     let beat = Beat { holder: HolderId::from_u128(1), name: "w".into(), running: 0, concurrency: 1 };
     let (good, good_answer) = asked(beat);

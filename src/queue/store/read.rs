@@ -29,6 +29,10 @@ impl Watcher {
         Self(db)
     }
 
+    pub(super) const fn db(&self) -> &DatabaseConnection {
+        &self.0
+    }
+
     /// A number that changes when another connection commits. Reads shared memory only.
     pub async fn version(&self) -> Result<i64, StoreError> {
         let row = self.0.query_one_raw(sql("PRAGMA data_version", [])).await?;
@@ -47,9 +51,8 @@ impl Reader {
         Self(db)
     }
 
-    /// The connection itself, to look at rows.
-    #[cfg(test)]
-    pub(super) const fn raw(&self) -> &DatabaseConnection {
+    /// The connections themselves.
+    pub(super) const fn db(&self) -> &DatabaseConnection {
         &self.0
     }
 
@@ -104,7 +107,8 @@ impl Reader {
     /// The counts, kept by the database's triggers.
     pub async fn stats(&self) -> Result<Stats, StoreError> {
         let state = queue_state::Entity::find().one(&self.0).await?;
-        let oldest = "SELECT MIN(created_at) FROM tasks WHERE status = 'pending'";
+        // Ids sort by the time of their making.
+        let oldest = "SELECT created_at FROM tasks WHERE status = 'pending' ORDER BY id LIMIT 1";
         let oldest = self.0.query_one_raw(sql(oldest, [])).await?;
         let oldest: Option<i64> = oldest.map(|row| row.try_get_by_index(0)).transpose()?.flatten();
         Ok(Stats {

@@ -29,9 +29,15 @@ fn status_of(row: &task::Model) -> Result<Status, StoreError> {
 
 /// The task, as it is read.
 pub fn task_of(row: task::Model) -> Result<Task, StoreError> {
+    let spec = spec_of(&row)?;
+    task_with(row, spec)
+}
+
+/// The task, where its request is at hand.
+pub fn task_with(row: task::Model, spec: TaskSpec) -> Result<Task, StoreError> {
     let json = |text: &Option<String>| text.as_ref().and_then(|text| serde_json::from_str(text).ok());
     Ok(Task {
-        spec: spec_of(&row)?,
+        spec,
         status: status_of(&row)?,
         id: row.id,
         created_at: Wall(row.created_at),

@@ -50,7 +50,7 @@ impl Moved {
     /// Ends the attempt in the history, where one ran.
     async fn end_attempt(
         &self,
-        tx: &Tx,
+        tx: &mut Tx,
         outcome: AttemptOutcome,
         error: Option<TaskError>,
         report: Option<&Report>,
@@ -84,7 +84,7 @@ impl Moved {
             .set(self.columns)
             .filter(task::Column::Id.eq(self.row.id))
             .filter(task::Column::Epoch.eq(self.row.epoch))
-            .exec(&tx.db)
+            .exec(tx.db().await?)
             .await?;
         if written.rows_affected == 1 {
             Ok(self.record.state)
@@ -125,8 +125,7 @@ fn error_of(columns: &task::ActiveModel) -> Option<Value> {
 }
 
 async fn find(tx: &mut Tx, id: TaskId) -> Result<Option<task::Model>, StoreError> {
-    tx.flush().await?;
-    Ok(task::Entity::find_by_id(id).one(&tx.db).await?)
+    Ok(task::Entity::find_by_id(id).one(tx.db().await?).await?)
 }
 
 /// The row, if this lease still holds it.
@@ -146,7 +145,7 @@ impl Change for Append {
             columns.session_id = Set(Some(session.clone()));
             attempts::set_session(tx, row.id, row.attempt, session).await?;
         }
-        task::Entity::update_many().set(columns).filter(task::Column::Id.eq(row.id)).exec(&tx.db).await?;
+        task::Entity::update_many().set(columns).filter(task::Column::Id.eq(row.id)).exec(tx.db().await?).await?;
         Ok(Ok(()))
     }
 }
@@ -248,11 +247,10 @@ impl Change for HolderDied {
     type Answer = usize;
 
     async fn run(&self, tx: &mut Tx) -> Result<usize, StoreError> {
-        tx.flush().await?;
         let rows = task::Entity::find()
             .filter(task::Column::Status.eq(Status::Running.name()))
             .filter(task::Column::Holder.eq(self.0))
-            .all(&tx.db)
+            .all(tx.db().await?)
             .await?;
         let mut freed = 0;
         for row in rows {

@@ -5,7 +5,7 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::{ConnectionTrait, EntityTrait};
 use serde_json::json;
 
-use super::row::{sql, task_of};
+use super::row::{sql, task_of, task_with};
 use super::tx::Pending;
 use super::{Change, StoreError, Tx};
 use crate::queue::messages::{Directory, Submit, Submitted};
@@ -16,13 +16,12 @@ impl Change for Submit {
 
     async fn run(&self, tx: &mut Tx) -> Result<Submitted, StoreError> {
         if let Some((key, fingerprint)) = &self.idempotency {
-            tx.flush().await?;
-            let known = idempotency_key::Entity::find_by_id(key.clone()).one(&tx.db).await?;
+            let known = idempotency_key::Entity::find_by_id(key.clone()).one(tx.db().await?).await?;
             if let Some(known) = known {
                 if known.fingerprint != *fingerprint {
                     return Ok(Submitted::KeyReused);
                 }
-                if let Some(row) = task::Entity::find_by_id(known.task_id).one(&tx.db).await? {
+                if let Some(row) = task::Entity::find_by_id(known.task_id).one(tx.db().await?).await? {
                     return Ok(Submitted::Repeated(Box::new(task_of(row)?)));
                 }
             }
@@ -35,7 +34,7 @@ impl Change for Submit {
             remember(tx, key, fingerprint, row.id).await?;
         }
         tx.insert(row.clone(), &self.task.spec.tags);
-        Ok(Submitted::Created(Box::new(task_of(row)?)))
+        Ok(Submitted::Created(Box::new(task_with(row, self.task.spec.clone())?)))
     }
 }
 
@@ -90,8 +89,8 @@ async fn has_room(tx: &mut Tx, most: i64) -> Result<bool, StoreError> {
     let mut pending = match known {
         Some(known) => known,
         None => {
-            tx.flush().await?;
-            let row = tx.db.query_one_raw(sql("SELECT count FROM task_counts WHERE status = 'pending'", [])).await?;
+            let row =
+                tx.db().await?.query_one_raw(sql("SELECT count FROM task_counts WHERE status = 'pending'", [])).await?;
             let count = row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(0);
             Pending { count, read_at: std::time::Instant::now() }
         }
@@ -102,13 +101,13 @@ async fn has_room(tx: &mut Tx, most: i64) -> Result<bool, StoreError> {
     Ok(has_room)
 }
 
-async fn remember(tx: &Tx, key: &str, fingerprint: &str, task: TaskId) -> Result<(), StoreError> {
+async fn remember(tx: &mut Tx, key: &str, fingerprint: &str, task: TaskId) -> Result<(), StoreError> {
     let row = idempotency_key::ActiveModel {
         key: Set(key.to_owned()),
         fingerprint: Set(fingerprint.to_owned()),
         task_id: Set(task),
         created_at: Set(tx.now.0),
     };
-    idempotency_key::Entity::insert(row).exec_without_returning(&tx.db).await?;
+    idempotency_key::Entity::insert(row).exec_without_returning(tx.db().await?).await?;
     Ok(())
 }

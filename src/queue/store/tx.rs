@@ -2,17 +2,19 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use entity::task;
 use sea_orm::{
-    DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, TransactionOptions, TransactionTrait, Value,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait, Value,
 };
 use tokio::sync::oneshot;
 
 use super::StoreError;
-use super::insert::{Target, insert};
+use super::insert::{Target, insert, insert_alone};
 use crate::process::{boot_now, wall_now};
 use crate::queue::QueueError;
 use crate::task::{BootInstant, NewEvent, TaskId, Wall};
@@ -27,10 +29,13 @@ const TASKS: Target = Target {
 const TAGS: Target = Target { head: "INSERT INTO task_tags (tag, task_id)", width: 2, tail: "ON CONFLICT DO NOTHING" };
 const EVENTS: Target = Target { head: "INSERT INTO events (task_id, seq, at, kind, data)", width: 5, tail: "" };
 
-/// An immediate transaction, what it knows of the time, and what it has still to insert.
-/// Inserts wait, so that those of many commands become one statement.
+/// A transaction, what it knows of the time, and what it has still to insert. Inserts wait, so
+/// that those of many commands become one statement; where there is nothing but inserts, that
+/// statement is the whole transaction.
 pub struct Tx {
-    pub(super) db: DatabaseTransaction,
+    writer: DatabaseConnection,
+    /// Immediate. Begun by the first command that reads or changes rows.
+    db: Option<DatabaseTransaction>,
     /// One wall time for all that it writes.
     pub(super) now: Wall,
     /// One lease time for all that it writes.
@@ -64,15 +69,10 @@ impl Pending {
 const PENDING_FRESH: Duration = Duration::from_millis(50);
 
 impl Tx {
-    async fn begin(db: &DatabaseConnection, pending: Option<Pending>) -> Result<Self, StoreError> {
-        // Immediate: a transaction that reads first and then writes could not wait for others.
-        let options = TransactionOptions {
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..Default::default()
-        };
-        let db = db.begin_with_options(options).await?;
-        Ok(Self {
-            db,
+    fn new(writer: DatabaseConnection, pending: Option<Pending>) -> Self {
+        Self {
+            writer,
+            db: None,
             now: wall_now(),
             boot_now: boot_now(),
             pending,
@@ -80,7 +80,22 @@ impl Tx {
             tags: Vec::new(),
             events: Vec::new(),
             touched: Vec::new(),
-        })
+        }
+    }
+
+    /// The open transaction, with every task in it that was inserted so far.
+    pub(super) async fn db(&mut self) -> Result<&DatabaseTransaction, StoreError> {
+        if self.db.is_none() {
+            // Immediate: a transaction that reads first and then writes could not wait for others.
+            let options = TransactionOptions {
+                sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+                ..Default::default()
+            };
+            self.db = Some(self.writer.begin_with_options(options).await?);
+        }
+        let db = self.db.as_ref().expect("begun above");
+        insert(db, [(&TASKS, std::mem::take(&mut self.tasks)), (&TAGS, std::mem::take(&mut self.tags))]).await?;
+        Ok(db)
     }
 
     /// Inserts a task with the commit, or before the next statement that could see it.
@@ -118,17 +133,19 @@ impl Tx {
         seq
     }
 
-    /// Writes the inserts that wait. To be called before any statement that reads tasks.
-    pub(super) async fn flush(&mut self) -> Result<(), StoreError> {
-        insert(&self.db, [(&TASKS, std::mem::take(&mut self.tasks)), (&TAGS, std::mem::take(&mut self.tags))]).await
-    }
-
-    async fn commit(mut self) -> Result<Vec<TaskId>, StoreError> {
-        insert(&self.db, [(&TASKS, self.tasks), (&TAGS, self.tags), (&EVENTS, self.events)]).await?;
-        self.db.commit().await?;
-        self.touched.sort_unstable();
-        self.touched.dedup();
-        Ok(self.touched)
+    async fn commit(self) -> Result<Vec<TaskId>, StoreError> {
+        let rows = [(&TASKS, self.tasks), (&TAGS, self.tags), (&EVENTS, self.events)];
+        match self.db {
+            Some(db) => {
+                insert(&db, rows).await?;
+                db.commit().await?;
+            }
+            None => insert_alone(&self.writer, rows).await?,
+        }
+        let mut touched = self.touched;
+        touched.sort_unstable();
+        touched.dedup();
+        Ok(touched)
     }
 }
 
@@ -193,11 +210,17 @@ pub struct Writer {
     db: DatabaseConnection,
     /// From one transaction to the next.
     pending: Arc<Mutex<Option<Pending>>>,
+    /// Whether a transaction may have been left open: it failed, or was given up half-way.
+    uncertain: Arc<AtomicBool>,
 }
 
 impl Writer {
     pub(super) fn new(db: DatabaseConnection) -> Self {
-        Self { db, pending: Arc::default() }
+        Self { db, pending: Arc::default(), uncertain: Arc::default() }
+    }
+
+    pub(super) const fn db(&self) -> &DatabaseConnection {
+        &self.db
     }
 
     /// Runs all of them in one transaction, commits, and answers each. Where one of them
@@ -225,9 +248,21 @@ impl Writer {
     }
 
     async fn try_commit(&self, batch: &mut [Box<dyn Waiting>]) -> Result<Vec<TaskId>, StoreError> {
+        self.roll_back_uncertain().await;
+        self.uncertain.store(true, Ordering::Relaxed);
+        let ran = self.run(batch).await;
+        if ran.is_ok() {
+            self.uncertain.store(false, Ordering::Relaxed);
+        } else {
+            self.roll_back_uncertain().await;
+        }
+        ran
+    }
+
+    async fn run(&self, batch: &mut [Box<dyn Waiting>]) -> Result<Vec<TaskId>, StoreError> {
         // Taken, so that a transaction that fails leaves none behind.
         let known = self.pending.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut tx = Tx::begin(&self.db, known).await?;
+        let mut tx = Tx::new(self.db.clone(), known);
         for each in batch.iter_mut() {
             each.run(&mut tx).await?;
         }
@@ -235,5 +270,12 @@ impl Writer {
         let touched = tx.commit().await?;
         *self.pending.lock().unwrap_or_else(PoisonError::into_inner) = pending;
         Ok(touched)
+    }
+
+    async fn roll_back_uncertain(&self) {
+        if self.uncertain.swap(false, Ordering::Relaxed) {
+            // An error says that none is open, which is as good.
+            drop(self.db.execute_raw(super::row::sql("ROLLBACK", [])).await);
+        }
     }
 }

@@ -28,7 +28,7 @@ impl Change for Beat {
         let moves = [worker::Column::BeatAt, worker::Column::Running, worker::Column::Concurrency];
         worker::Entity::insert(row)
             .on_conflict(OnConflict::column(worker::Column::Holder).update_columns(moves).to_owned())
-            .exec_without_returning(&tx.db)
+            .exec_without_returning(tx.db().await?)
             .await?;
         Ok(())
     }
@@ -43,8 +43,8 @@ impl Change for WorkerGone {
 }
 
 /// Removes the row of a worker that lives no more.
-pub async fn forget(tx: &Tx, holder: HolderId) -> Result<(), StoreError> {
-    worker::Entity::delete_by_id(holder).exec(&tx.db).await?;
+pub async fn forget(tx: &mut Tx, holder: HolderId) -> Result<(), StoreError> {
+    worker::Entity::delete_by_id(holder).exec(tx.db().await?).await?;
     Ok(())
 }
 
@@ -52,7 +52,7 @@ impl Change for SetPaused {
     type Answer = ();
 
     async fn run(&self, tx: &mut Tx) -> Result<(), StoreError> {
-        tx.db.execute_raw(sql("UPDATE queue_state SET paused = ?1", [self.0.into()])).await?;
+        tx.db().await?.execute_raw(sql("UPDATE queue_state SET paused = ?1", [self.0.into()])).await?;
         Ok(())
     }
 }
@@ -61,7 +61,7 @@ impl Change for SetConcurrency {
     type Answer = ();
 
     async fn run(&self, tx: &mut Tx) -> Result<(), StoreError> {
-        tx.db.execute_raw(sql("UPDATE queue_state SET concurrency = ?1", [self.0.into()])).await?;
+        tx.db().await?.execute_raw(sql("UPDATE queue_state SET concurrency = ?1", [self.0.into()])).await?;
         Ok(())
     }
 }
