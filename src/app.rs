@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use crate::api::{self, ApiActor, ApiKey, Hosts, Phase, Shared, Workers};
 use crate::config::{Config, Mode};
 use crate::ipc;
+use crate::process;
 use crate::queue::{self, Hub, Queue, QueueActor, Store};
 use crate::supervise::{RestartPolicy, start_guarded};
 use crate::supervisor::{self, Records, SupervisorActor, SupervisorSettings};
@@ -69,6 +70,9 @@ pub fn serve(config: Config) -> Exit {
         let (queue, hub) = parts.start_queue(&config).await?;
         let holder = HolderId::new_v4();
         parts.beside(queue::reap_forever(queue.clone(), holder));
+        if let Some(retention) = config.store.retention {
+            parts.beside(queue::prune_forever(queue.clone(), retention, work_dir(&config)?));
+        }
         let (workers, inline) = match config.mode {
             Mode::Standalone => (Workers::Standalone, None),
             Mode::Inline => {
@@ -245,7 +249,7 @@ impl Parts {
             // An error says that it was aborted.
             drop(work.await);
         }
-        if let Some(store) = self.store.take()
+        if let Some(mut store) = self.store.take()
             && tokio::time::timeout(CLOSE_LIMIT, store.close()).await.is_err()
         {
             tracing::warn!("the database is still in use");
@@ -263,9 +267,10 @@ impl Parts {
 
     /// The queue has a thread of its own: nothing else's work delays a commit.
     async fn start_queue(&mut self, config: &Config) -> anyhow::Result<(Queue, Hub)> {
-        let store = Store::open(&config.store.db_path).await?;
+        let store = Store::open(&config.store.db_path, config.store.accept_loss).await?;
         let hub = Hub::default();
         self.beside(queue::watch_other_processes(store.watcher.clone(), hub.clone()));
+        self.beside(queue::keep_mark(store.mark(), store.reader.clone()));
         let actor = QueueActor::new(&store, hub.clone());
         let (sender, started) = oneshot::channel();
         let arbiter = Arbiter::new();
@@ -292,6 +297,7 @@ impl Parts {
             program: std::env::current_exe()?,
             claude: config.claude.clone(),
             work_dir: work_dir(config)?,
+            tree_log: process::tree_log(&config.store.data_dir),
             lease: config.worker.lease,
             task_timeout: config.worker.task_timeout,
         };

@@ -48,9 +48,10 @@
 //! supervisor, `queue/reaper.rs` of any other process does the same, at once on the same
 //! machine, else when the lease has ended.
 //!
-//! Imports go down: `app` → `api`, `client` → `worker`, `supervisor` → `queue`, `claude` →
+//! Imports go down: `app` → `api`, `client`, `admin` → `worker`, `supervisor` → `queue`, `claude` →
 //! `process`, `supervise`, `ipc` → `task`, `config`, `telemetry`.
 
+pub mod admin;
 pub mod app;
 pub mod claude;
 pub mod client;

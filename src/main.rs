@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cc_anywhere::{app, claude, client, config, telemetry};
+use cc_anywhere::{admin, app, claude, client, config, telemetry};
 use clap::{Parser, Subcommand};
 
 /// Runs Claude Code tasks over HTTP
@@ -29,6 +29,8 @@ enum Role {
     AgentShim(claude::ShimArgs),
     #[command(flatten)]
     Client(client::Command),
+    #[command(flatten)]
+    Admin(admin::Command),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Role::Serve(flags) => configured(&flags, app::serve),
         Role::Worker { role, flags } => configured(&flags, |config| app::worker(config, role)),
         Role::Client(command) => client::run(command),
+        Role::Admin(command) => admin::run(command),
     };
     outcome.map_or_else(
         |error| {

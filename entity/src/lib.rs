@@ -5,6 +5,7 @@
 
 pub mod attempt;
 pub mod event;
+pub mod history;
 pub mod idempotency_key;
 pub mod queue_state;
 pub mod task;

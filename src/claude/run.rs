@@ -15,7 +15,7 @@ use super::input;
 use super::lines::{Line, next_line};
 use super::shim::{FromShim, ToShim};
 use crate::process::{self, Cookie, Launch};
-use crate::task::{BootInstant, HolderId, TaskId};
+use crate::task::{BootInstant, HolderId, LeaseKey};
 
 /// The longest line that we read. The CLI prints lines of 3 MB; this leaves room.
 const MAX_LINE_BYTES: usize = 16 << 20;
@@ -69,8 +69,10 @@ pub struct Start {
     pub env: Vec<(String, String)>,
     /// Where it works.
     pub directory: PathBuf,
-    /// The task, for the cookie.
-    pub task: TaskId,
+    /// The attempt: its task is in the cookie.
+    pub lease: LeaseKey,
+    /// Where the shim writes down when the tree began and ended.
+    pub tree_log: PathBuf,
     /// The worker's life, for the cookie.
     pub holder: HolderId,
     /// When the shim ends it, unless told otherwise.
@@ -87,13 +89,17 @@ impl Run {
     pub fn start(start: Start) -> io::Result<Self> {
         let (ours, theirs) = process::control_pair()?;
         let mut env = start.env;
-        env.extend(Cookie::attempt(start.task, start.holder).variables());
+        env.extend(Cookie::attempt(start.lease.task, start.holder).variables());
         let mut args: Vec<OsString> = vec![
             "agent-shim".into(),
-            format!("--task={}", start.task).into(),
+            format!("--task={}", start.lease.task).into(),
+            format!("--epoch={}", start.lease.epoch).into(),
             format!("--deadline-ms={}", start.deadline.ms).into(),
             format!("--control-fd={}", std::os::fd::AsRawFd::as_raw_fd(&theirs)).into(),
         ];
+        let mut log = OsString::from("--tree-log=");
+        log.push(&start.tree_log);
+        args.push(log);
         if !start.namespaces {
             args.push("--no-namespace".into());
         }

@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::fd::RawFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -19,7 +20,7 @@ use rustix::process::{Pid, PidfdFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::process::{self, Cookie, Isolation, Tree};
-use crate::task::{TREE_END_MS, TaskId};
+use crate::task::{LeaseKey, TREE_END_MS, TaskId, TreeLine};
 
 /// Between TERM and KILL where nobody says otherwise: the CLI needs some 100 ms to write its
 /// session down.
@@ -55,6 +56,12 @@ pub struct ShimArgs {
     /// The task, for the cookie
     #[arg(long)]
     task: TaskId,
+    /// The epoch of the attempt, for the log of trees
+    #[arg(long)]
+    epoch: i64,
+    /// Where to write down when the tree began and ended
+    #[arg(long)]
+    tree_log: PathBuf,
     /// When to end, in milliseconds of CLOCK_BOOTTIME, unless told otherwise
     #[arg(long)]
     deadline_ms: i64,
@@ -90,12 +97,24 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
         }
     };
     shim.tree.add(cli);
+    note(args, true);
     process::drop_streams();
     shim.say(&FromShim::Started { isolation });
     let (code, signal) = shim.watch(cli);
     let gone = shim.tree.kill();
+    if gone {
+        note(args, false);
+    }
     shim.say(&FromShim::Exited { code, signal, gone });
     u8::from(!gone)
+}
+
+/// For whoever checks, later, that no two trees of a task lived at a time. Nothing rests on it
+/// while it happens.
+fn note(args: &ShimArgs, lives: bool) {
+    let lease = LeaseKey { task: args.task, epoch: args.epoch };
+    let now = process::boot_now();
+    process::note_tree(&args.tree_log, &TreeLine { lease, boot: now.boot, at: now.ms, lives }).unwrap_or_default();
 }
 
 /// Where the end of the CLI stands.

@@ -65,10 +65,8 @@ async fn database(path: &Path) -> Result<String, String> {
     if !path.exists() {
         return Ok(format!("{} will be made at the first start", path.display()));
     }
-    match Store::open(path).await {
-        Ok(_) => Ok(path.display().to_string()),
-        Err(error) => {
-            Err(format!("{}: restore a backup, or set DB_PATH to another file", crate::telemetry::chain(&error)))
-        }
+    match Store::check(path).await {
+        Ok(()) => Ok(path.display().to_string()),
+        Err(error) => Err(crate::telemetry::chain(&error)),
     }
 }

@@ -95,6 +95,10 @@ pub struct Store {
     pub db_path: PathBuf,
     /// The folder of keys, sockets and working folders: where the database is.
     pub data_dir: PathBuf,
+    /// Whether to go on with a database that has lost something.
+    pub accept_loss: bool,
+    /// How long tasks are kept after their end; for ever where it isn't set.
+    pub retention: Option<Duration>,
 }
 
 /// Each worker.
@@ -176,7 +180,10 @@ impl Config {
         }
         let db_path = absolute(Path::new(&from.required("DB_PATH")));
         let data_dir = db_path.parent().unwrap_or(Path::new("/")).to_owned();
-        Store { db_path, data_dir }
+        let days: u64 = from.number("RETENTION_DAYS", 0, 36_500);
+        let retention = (days > 0).then(|| Duration::from_secs(days * 24 * 3_600));
+        let accept_loss = from.choice("ACCEPT_LOSS", &[("off", false), ("on", true)]);
+        Store { db_path, data_dir, accept_loss, retention }
     }
 
     fn read_server(from: &mut Source) -> Server {

@@ -23,6 +23,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("QUEUE_CONCURRENCY", Some("2"), "Tasks at a time in each worker, 1 to 1000"),
     setting("WORKER_COUNT", Some("1"), "Worker processes in managed mode, 0 to 200"),
     setting("DB_PATH", Some("./data/cc-anywhere.db"), "The database file; its folder is the data folder"),
+    setting("RETENTION_DAYS", Some("0"), "Tasks are removed so many days after their end, 0 to 36500; 0 keeps them"),
+    setting("ACCEPT_LOSS", Some("off"), "on starts with a database that has lost changes (its mark is ahead of it)"),
     setting("DATABASE_URL", None, "Reserved for PostgreSQL"),
     setting("HOST", Some("127.0.0.1"), "The address to listen on; other than loopback needs API_KEY"),
     setting("PORT", Some("5000"), "The port to listen on; 0 takes a free one"),

@@ -11,6 +11,7 @@ mod sock;
 mod spawn;
 mod sweep;
 mod tree;
+mod tree_log;
 
 pub use clock::{boot_now, wall_now};
 pub use identity::Identity;
@@ -19,6 +20,7 @@ pub use sock::{control_from_fd, control_pair};
 pub use spawn::{Launch, exit_of, output, spawn_cli, spawn_shim, spawn_worker};
 pub use sweep::{Cookie, sweep};
 pub use tree::{Tree, reap};
+pub use tree_log::{note_tree, read_trees, tree_log};
 
 use rustix::process::{Pid, Signal};
 

@@ -9,8 +9,9 @@ use fail::fail_point;
 
 use super::hub::Hub;
 use super::messages::{
-    Append, Beat, Cancel, Check, Claim, Expire, Find, FindExpired, FindHolders, Finish, HolderDied, ListTasks,
-    QueueError, ReadEvents, ReadStats, ReadWorkers, Release, Renew, SetConcurrency, SetPaused, Submit, WorkerGone,
+    Append, Beat, Cancel, Check, Claim, Draining, Expire, Find, FindExpired, FindHolders, Finish, HolderDied,
+    ListTasks, Prune, QueueError, ReadEvents, ReadStats, ReadWorkers, Release, Renew, SetConcurrency, SetPaused,
+    Submit, WorkerGone,
 };
 use super::store::{Change, Reader, Store, Waiting, Writer, asked};
 use crate::task::TaskId;
@@ -114,6 +115,8 @@ changes!(
     HolderDied,
     Expire,
     Beat,
+    Draining,
+    Prune,
     WorkerGone,
     SetPaused,
     SetConcurrency,

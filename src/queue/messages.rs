@@ -42,6 +42,8 @@ answers! {
     FindExpired => Vec<(TaskId, HolderId)>;
     FindHolders => Vec<HolderId>;
     Beat => ();
+    Draining => ();
+    Prune => Vec<TaskId>;
     WorkerGone => ();
     SetPaused => ();
     SetConcurrency => ();
@@ -238,6 +240,18 @@ pub struct Beat {
     pub running: usize,
     /// Tasks that it may run at a time.
     pub concurrency: u32,
+}
+
+/// A worker claims no more.
+#[derive(Clone, Copy, Debug)]
+pub struct Draining(pub HolderId);
+
+/// Removes tasks that ended before this time, with all that belongs to them; not all of them at
+/// once. Answered with those that were removed.
+#[derive(Clone, Copy, Debug)]
+pub struct Prune {
+    /// The time.
+    pub before: Wall,
 }
 
 /// A worker has left, with nothing in hand.

@@ -13,6 +13,7 @@
 mod actor;
 mod ask;
 mod hub;
+mod keeper;
 mod messages;
 mod notifier;
 mod reaper;
@@ -21,11 +22,12 @@ mod store;
 pub use actor::{MAILBOX, QueueActor};
 pub use ask::Queue;
 pub use hub::{Followed, Hub, Live};
+pub use keeper::{keep_mark, prune, prune_forever};
 pub use messages::{
-    Append, Assignment, Beat, Cancel, Cancelled, Check, Checked, Claim, Directory, EventPage, Filter, Find, Finish,
-    HolderDied, ListTasks, NewTask, Next, QueueError, ReadEvents, ReadStats, ReadWorkers, Release, Renew, Renewed,
-    SetConcurrency, SetPaused, Stale, Stats, Submit, Submitted, WorkerGone, WorkerInfo,
+    Append, Assignment, Beat, Cancel, Cancelled, Check, Checked, Claim, Directory, Draining, EventPage, Filter, Find,
+    Finish, HolderDied, ListTasks, NewTask, Next, QueueError, ReadEvents, ReadStats, ReadWorkers, Release, Renew,
+    Renewed, SetConcurrency, SetPaused, Stale, Stats, Submit, Submitted, WorkerGone, WorkerInfo,
 };
 pub use notifier::watch_other_processes;
 pub use reaper::reap_forever;
-pub use store::Store;
+pub use store::{Reader, Store};

@@ -8,7 +8,11 @@
 //! Decided against: a state machine in SQL alone. The statements repeat the guards (epoch,
 //! status), but a reader learns the rules here.
 
+mod audit;
+#[cfg(test)]
+mod audit_test;
 mod event;
+mod history;
 mod lease;
 mod machine;
 #[cfg(test)]
@@ -22,7 +26,9 @@ mod status;
 mod time;
 mod view;
 
+pub use audit::{Audit, Beside};
 pub use event::{Event, EventKind, NewEvent};
+pub use history::{Counts, Did, Entry, Standing, TreeLine};
 pub use lease::{HolderId, Lease, LeaseKey, LeaseTimes, TREE_END_MS};
 pub use machine::{Command, Record, Refusal, ReleaseReason, State};
 pub use outcome::{Failure, FailureClass, Outcome, Report};

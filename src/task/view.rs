@@ -1,5 +1,6 @@
 //! A stored task, whole, as it is read.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{FailureClass, Status, TaskId, TaskSpec, Wall};
@@ -84,7 +85,8 @@ pub struct Attempt {
 }
 
 /// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum AttemptOutcome {
     /// With a result.
     Completed,

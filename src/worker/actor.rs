@@ -16,7 +16,8 @@ use super::set_up::Tools;
 use crate::claude;
 use crate::process::boot_now;
 use crate::queue::{
-    Assignment, Beat, Check, Checked, Claim, Queue, QueueError, ReadStats, Release, Renew, Renewed, WorkerGone,
+    Assignment, Beat, Check, Checked, Claim, Draining, Queue, QueueError, ReadStats, Release, Renew, Renewed,
+    WorkerGone,
 };
 use crate::task::{BootInstant, LeaseKey, LeaseTimes, ReleaseReason, Status as TaskStatus, TaskId};
 
@@ -410,6 +411,8 @@ impl Handler<Drain> for WorkerActor {
         self.drained.push(sender);
         self.tell_if_drained();
         let (queue, holder) = (self.queue.clone(), self.tools.holder);
+        // For the history only: not to claim is our own doing.
+        drop(queue.0.try_send(Draining(holder)));
         Box::pin(async move {
             // An error means that the actor restarted meanwhile; nothing runs that it knows.
             drained.await.unwrap_or_default();

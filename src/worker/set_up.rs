@@ -32,6 +32,8 @@ pub struct Tools {
     pub claude: Claude,
     /// The folder below which tasks without one get a folder of their own.
     pub work_dir: PathBuf,
+    /// Where shims write down when trees began and ended.
+    pub tree_log: PathBuf,
     /// How long a claim holds.
     pub lease: Duration,
     /// The time limit of an attempt whose task sets none.
@@ -88,7 +90,8 @@ pub async fn set_up(tools: &Tools, assignment: &Assignment, deadline: BootInstan
         args,
         env,
         directory,
-        task: task.id,
+        lease: assignment.key,
+        tree_log: tools.tree_log.clone(),
         holder: tools.holder,
         deadline,
         namespaces: tools.claude.namespaces,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// From above to below; what stands in one row may not see each other.
 const LAYERS: &[&[&str]] = &[
     &["main", "app"],
-    &["api", "client"],
+    &["api", "client", "admin"],
     &["worker", "supervisor"],
     &["queue", "claude"],
     &["process", "supervise", "ipc"],
@@ -30,7 +30,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("interprocess", &["src/ipc/"]),
     ("Command::new", &["src/process/"]),
     ("env::var", &["src/config/"]),
-    ("anyhow", &["src/main.rs", "src/app.rs", "src/client/"]),
+    ("anyhow", &["src/main.rs", "src/app.rs", "src/client/", "src/admin/"]),
 ];
 
 fn sources(folder: &Path) -> Vec<(String, String)> {

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::row::{sql, task_of};
 use super::{Change, StoreError, Tx, attempts};
 use crate::queue::messages::{Assignment, Claim, Renew, Renewed};
-use crate::task::{EventKind, HolderId, LeaseKey, LeaseTimes, NewEvent, Status, TaskId};
+use crate::task::{Did, EventKind, HolderId, LeaseKey, LeaseTimes, NewEvent, Status, TaskId};
 
 /// What became due is ready. Walks the index of what waits for a time, and no more.
 const READY: &str = "UPDATE tasks SET due_at = NULL WHERE status = 'pending' AND due_at <= ?1";
@@ -27,7 +27,8 @@ impl Change for Claim {
     type Answer = Vec<Assignment>;
 
     async fn run(&self, tx: &mut Tx) -> Result<Vec<Assignment>, StoreError> {
-        if is_paused(tx).await? {
+        let limit = self.limit.min(room(tx, self.holder).await?);
+        if limit == 0 {
             return Ok(Vec::new());
         }
         let ready = sql(READY, [tx.now.0.into()]);
@@ -41,27 +42,34 @@ impl Change for Claim {
                 expires.ms.into(),
                 expires.boot.into(),
                 tx.now.0.into(),
-                self.limit.into(),
+                limit.into(),
             ],
         );
         let mut rows = task::Entity::find().from_raw_sql(statement).all(tx.db().await?).await?;
         // RETURNING has no order.
         rows.sort_by_key(|row| (-row.priority, row.id));
         attempts::begin(tx, &rows).await?;
-        rows.into_iter().map(|row| assignment(tx, row)).collect()
+        rows.into_iter().map(|row| assignment(tx, row, self.holder, expires.ms)).collect()
     }
 }
 
-fn assignment(tx: &mut Tx, row: task::Model) -> Result<Assignment, StoreError> {
+fn assignment(tx: &mut Tx, row: task::Model, holder: HolderId, expires: i64) -> Result<Assignment, StoreError> {
     let event = json!({ "status": Status::Running, "attempt": row.attempt, "workerId": row.worker });
     tx.add_events(row.id, row.last_event - 1, vec![NewEvent::new(EventKind::Status, &event)]);
     let key = LeaseKey { task: row.id, epoch: row.epoch };
+    tx.record(&Did::Claim { lease: key, holder, attempt: row.attempt, expires });
     Ok(Assignment { key, task: task_of(row)? })
 }
 
-async fn is_paused(tx: &mut Tx) -> Result<bool, StoreError> {
-    let row = tx.db().await?.query_one_raw(sql("SELECT paused FROM queue_state WHERE id = 1", [])).await?;
-    Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(false))
+/// How many more this worker may take: none while the queue is paused, and no more than what an
+/// operator has set since it last looked.
+async fn room(tx: &mut Tx, holder: HolderId) -> Result<u32, StoreError> {
+    let text = "SELECT paused, concurrency, (SELECT COUNT(*) FROM tasks WHERE status = 'running' AND holder = ?1)
+        FROM queue_state WHERE id = 1";
+    let Some(row) = tx.db().await?.query_one_raw(sql(text, [holder.into()])).await? else { return Ok(u32::MAX) };
+    let (paused, most, has): (bool, Option<u32>, u32) =
+        (row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?);
+    Ok(if paused { 0 } else { most.map_or(u32::MAX, |most| most.saturating_sub(has)) })
 }
 
 impl Change for Renew {
@@ -81,6 +89,7 @@ impl Change for Renew {
                 .filter(task::Column::Holder.eq(self.holder))
                 .exec(tx.db().await?)
                 .await?;
+            tx.record(&Did::Renew { leases: kept, expires: expires.ms });
         }
         Ok(Renewed { lost })
     }

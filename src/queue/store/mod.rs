@@ -2,21 +2,27 @@
 //!
 //! One connection writes, in immediate transactions; others read beside it. Every file is one
 //! idea: `open` the database, `tx` a transaction with its buffered inserts, `claim`, `settle`
-//! (everything that moves one task), `read`, and `row` between a row and the domain.
+//! (everything that moves one task), `read`, `history` (what was done), `keep` (a copy, and the
+//! end of what is old), `sound` and `mark` (whether it may be used at all), and `row` between a row and the domain.
 
 mod attempts;
 mod claim;
+mod history;
 mod insert;
+mod keep;
+mod mark;
 #[cfg(test)]
 mod model_test;
 mod open;
 mod read;
 mod row;
 mod settle;
+mod sound;
 mod submit;
 mod tx;
 mod workers;
 
+pub use mark::Mark;
 pub use open::{Store, StoreError};
 pub use read::{Reader, Watcher};
 pub use tx::{Change, Tx, Waiting, Writer, asked};

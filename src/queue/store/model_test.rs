@@ -27,7 +27,7 @@ struct Scratch {
 impl Scratch {
     async fn open() -> Self {
         let folder = std::env::temp_dir().join(format!("cca-store-{}", uuid::Uuid::new_v4().simple()));
-        let store = Store::open(&folder.join("cc.db")).await.expect("a store");
+        let store = Store::open(&folder.join("cc.db"), false).await.expect("a store");
         Self { store, folder }
     }
 
@@ -281,7 +281,7 @@ async fn each_step_of_the_schema_goes_up_with_rows_and_down_again() {
             max_attempts, epoch, last_event, cost_usd)
         VALUES (x'0189000000007000800000000000000A', 'completed', '{\"instruction\":\"x\"}', 0, 1, 3, 2, 1, 1, 0, 3, 1, 0, 0.5)";
     db.execute_unprepared(insert).await.expect("a row");
-    let store = Store::open(&path).await.expect("the newest schema");
+    let store = Store::open(&path, false).await.expect("the newest schema");
     let id = TaskId::parse_str("01890000-0000-7000-8000-00000000000a").expect("an id");
     let attempts = store.reader.task(id).await.expect("a read").and_then(|task| task.attempts).expect("its attempts");
     assert_eq!(

@@ -8,7 +8,8 @@ use migration::{Migrator, MigratorTrait};
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr};
 
-use super::{Reader, Watcher, Writer};
+use super::mark::Mark;
+use super::{Reader, Watcher, Writer, sound};
 
 /// How long a statement waits for another process's transaction. Ours take milliseconds;
 /// longer means that something else holds the database.
@@ -48,9 +49,67 @@ pub enum StoreError {
         /// Its file.
         path: PathBuf,
     },
+    /// Its schema is not that of this version.
+    #[error("the database {path} was made by another version of this program: start the server of this version once")]
+    OtherVersion {
+        /// Its file.
+        path: PathBuf,
+    },
     /// A statement failed.
     #[error("a statement failed")]
     Statement(#[source] Arc<DbErr>),
+    /// It is damaged, or no database at all.
+    #[error("the database {path} is damaged ({what}): put a backup in its place, or use another DB_PATH")]
+    Damaged {
+        /// Its file.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// It may not be written.
+    #[error("can't write to the database {path}: give this user the right to, or use another DB_PATH")]
+    NotWritable {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Arc<std::io::Error>,
+    },
+    /// It has lost what it had.
+    #[error(
+        "the database {path} has lost its newest changes: it ends at change {newest} and had {mark}. Was its -wal file \
+         removed, or an older copy put in its place? Put the right files back, or start once with ACCEPT_LOSS=on"
+    )]
+    Behind {
+        /// Its file.
+        path: PathBuf,
+        /// The newest line of the history that it has had.
+        mark: i64,
+        /// The newest that it has now.
+        newest: i64,
+    },
+    /// It is on another machine.
+    #[error("the database {path} is on a network file system ({kind}), where SQLite loses data: use a local DB_PATH")]
+    Network {
+        /// Its file.
+        path: PathBuf,
+        /// What kind.
+        kind: &'static str,
+    },
+    /// There is none.
+    #[error("there is no database {path}: set DB_PATH, or start the server once")]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// A line of the history says what no version of this program writes.
+    #[error("line {line} of the history can't be read: {what}")]
+    History {
+        /// Its number.
+        line: i64,
+        /// What is wrong.
+        what: String,
+    },
     /// A row says what no version of this program writes.
     #[error("the row of task {task} can't be read: {what}")]
     Row {
@@ -75,27 +134,67 @@ pub struct Store {
     pub reader: Reader,
     /// One that only watches whether other processes have written.
     pub watcher: Watcher,
+    /// Its high-water mark.
+    mark: Mark,
 }
 
 impl Store {
-    /// Opens the database, makes it where it isn't there, and brings its schema up to date.
+    /// Opens the database, makes it where it isn't there, and brings its schema up to date. One
+    /// that is [behind its mark](super::mark) is opened only where the loss is accepted.
     ///
     /// # Errors
-    /// It can't be opened, or is from a newer version.
-    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+    /// It can't be opened, or must not be used.
+    pub async fn open(path: &Path, accept_loss: bool) -> Result<Self, StoreError> {
         let folder = path.parent().unwrap_or(Path::new("/"));
         std::fs::create_dir_all(folder)
             .map_err(|source| StoreError::Folder { path: folder.to_owned(), source: Arc::new(source) })?;
-        let open = |source| StoreError::Open { path: path.to_owned(), source: Arc::new(source) };
-        let writer = connect(path, 1).await.map_err(open)?;
+        sound::look(path, accept_loss).await?;
+        let open = |source| open_error(path, source);
+        let writer = connect(path, 1, false).await.map_err(open)?;
         migrate(path, &writer).await?;
-        let readers = connect(path, READERS).await.map_err(open)?;
-        let watcher = connect(path, 1).await.map_err(open)?;
-        Ok(Self { writer: Writer::new(writer), reader: Reader::new(readers), watcher: Watcher::new(watcher) })
+        let readers = connect(path, READERS, false).await.map_err(open)?;
+        let watcher = connect(path, 1, false).await.map_err(open)?;
+        let mut mark = Mark::of(path);
+        let reader = Reader::new(readers);
+        mark.advance(&reader).await?;
+        Ok(Self { writer: Writer::new(writer), reader, watcher: Watcher::new(watcher), mark })
+    }
+
+    /// Says whether a database may be used, and changes nothing.
+    ///
+    /// # Errors
+    /// It must not be used, and why.
+    pub async fn check(path: &Path) -> Result<(), StoreError> {
+        sound::look(path, false).await
+    }
+
+    /// Opens a database only to read it, beside whoever uses it.
+    ///
+    /// # Errors
+    /// There is none, or it is from another version.
+    pub async fn look(path: &Path) -> Result<Reader, StoreError> {
+        if !path.exists() {
+            return Err(StoreError::Missing { path: path.to_owned() });
+        }
+        let db = connect(path, 1, true).await.map_err(|source| open_error(path, source))?;
+        let applied = applied(&db).await.map_err(|source| open_error(path, source))?.unwrap_or_default();
+        if applied != steps() {
+            return Err(StoreError::OtherVersion { path: path.to_owned() });
+        }
+        Ok(Reader::new(db))
+    }
+
+    /// Its high-water mark, for another hand.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        self.mark.clone()
     }
 
     /// Waits until nothing uses it, and closes it.
-    pub async fn close(&self) {
+    pub async fn close(&mut self) {
+        if let Err(error) = self.mark.advance(&self.reader).await {
+            tracing::debug!(%error, "the mark stays where it was");
+        }
         for db in [self.reader.db(), self.watcher.db(), self.writer.db()] {
             if let Err(error) = db.close_by_ref().await {
                 tracing::debug!(%error, "the database did not close");
@@ -104,7 +203,11 @@ impl Store {
     }
 }
 
-async fn connect(path: &Path, connections: u32) -> Result<DatabaseConnection, DbErr> {
+pub(super) fn open_error(path: &Path, source: DbErr) -> StoreError {
+    StoreError::Open { path: path.to_owned(), source: Arc::new(source) }
+}
+
+pub(super) async fn connect(path: &Path, connections: u32, read_only: bool) -> Result<DatabaseConnection, DbErr> {
     let mut options = ConnectOptions::new("sqlite::memory:");
     let file = path.to_owned();
     options.max_connections(connections).min_connections(1).sqlx_logging(false);
@@ -115,7 +218,8 @@ async fn connect(path: &Path, connections: u32) -> Result<DatabaseConnection, Db
             .filename(&file)
             .in_memory(false)
             .shared_cache(false)
-            .create_if_missing(true)
+            .create_if_missing(!read_only)
+            .read_only(read_only)
             .journal_mode(SqliteJournalMode::Wal)
             // An acknowledged task survives a power cut; group commit pays for it.
             .synchronous(SqliteSynchronous::Full)
@@ -133,16 +237,11 @@ async fn connect(path: &Path, connections: u32) -> Result<DatabaseConnection, Db
 /// database makes one of them first, and the others find nothing to do.
 async fn migrate(path: &Path, db: &DatabaseConnection) -> Result<(), StoreError> {
     let open = |source| StoreError::Open { path: path.to_owned(), source: Arc::new(source) };
-    let known: Vec<String> = Migrator::migrations().iter().map(|step| step.name().to_owned()).collect();
+    let known = steps();
     let mut tries = 0;
     loop {
-        if let Some(applied) = applied(db).await.map_err(open)? {
-            if applied.iter().any(|step| !known.contains(step)) {
-                return Err(StoreError::TooNew { path: path.to_owned() });
-            }
-            if applied.len() == known.len() {
-                return Ok(());
-            }
+        if applied(db).await.map_err(open)?.is_some_and(|applied| applied.len() == known.len()) {
+            return Ok(());
         }
         match Migrator::up(db, None).await {
             Ok(()) => return Ok(()),
@@ -157,8 +256,13 @@ async fn migrate(path: &Path, db: &DatabaseConnection) -> Result<(), StoreError>
     }
 }
 
+/// The names of all steps that we know, in order.
+pub(super) fn steps() -> Vec<String> {
+    Migrator::migrations().iter().map(|step| step.name().to_owned()).collect()
+}
+
 /// The names of the steps that the database has; `None` where it is new.
-async fn applied(db: &DatabaseConnection) -> Result<Option<Vec<String>>, DbErr> {
+pub(super) async fn applied(db: &DatabaseConnection) -> Result<Option<Vec<String>>, DbErr> {
     let there = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'seaql_migrations'";
     if db.query_one_raw(super::row::sql(there, [])).await?.is_none() {
         return Ok(None);

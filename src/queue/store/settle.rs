@@ -13,8 +13,8 @@ use super::row::{columns_of, record_of, task_of};
 use super::{Change, StoreError, Tx, attempts};
 use crate::queue::messages::{Append, Cancel, Cancelled, Expire, Finish, HolderDied, Next, Release, Stale};
 use crate::task::{
-    AttemptOutcome, Command, EventKind, Failure, FailureClass, LeaseKey, NewEvent, Outcome, Record, Refusal, Report,
-    State, Status, TaskError, TaskId,
+    AttemptOutcome, Command, Counts, Did, EventKind, Failure, FailureClass, LeaseKey, NewEvent, Outcome, Record,
+    Refusal, Report, State, Status, TaskError, TaskId,
 };
 
 /// A task that a command has moved, before it is written back.
@@ -41,13 +41,37 @@ impl Moved {
     }
 
     /// Writes it as ended by a death that somebody else saw.
-    async fn crash(self, tx: &mut Tx, why: &str) -> Result<State, StoreError> {
+    async fn crash(self, tx: &mut Tx, died: bool, why: &str) -> Result<State, StoreError> {
         let failure = Failure::new(FailureClass::Crashed, "WORKER_DIED", why);
         self.end_attempt(tx, AttemptOutcome::Crashed, Some(TaskError::from(&failure)), None).await?;
+        let (to, due) = self.goes();
+        tx.record(&Did::TakeBack { lease: self.lease(), died, to, due });
         self.write(tx, Vec::new(), Some(why.to_owned())).await
     }
 
-    /// Ends the attempt in the history, where one ran.
+    /// What it was held under before.
+    const fn lease(&self) -> LeaseKey {
+        LeaseKey { task: self.row.id, epoch: self.row.epoch }
+    }
+
+    /// Where it goes, and when it is due there.
+    fn goes(&self) -> (Status, Option<i64>) {
+        let due = if let State::Pending { due } = self.record.state { due } else { None };
+        (self.record.state.status(), due.map(|due| due.0))
+    }
+
+    /// What the end of its attempt counted as.
+    fn counts(&self) -> Counts {
+        if self.record.ended > self.row.ended {
+            Counts::Ended
+        } else if self.record.crashes > self.row.crashes {
+            Counts::Crash
+        } else {
+            Counts::Nothing
+        }
+    }
+
+    /// Ends the attempt in the table of attempts, where one ran.
     async fn end_attempt(
         &self,
         tx: &mut Tx,
@@ -158,6 +182,7 @@ impl Change for Finish {
         let command = Command::Finish { epoch: self.key.epoch, outcome: self.report.outcome.clone() };
         let Ok(mut moved) = Moved::by(row, command, tx, self.chance)? else {
             if let Some(cost) = self.report.cost_usd {
+                tx.record(&Did::LateCost { lease: self.key, cost });
                 attempts::late_cost(tx, self.key, cost).await?;
             }
             return Ok(Err(Stale));
@@ -171,6 +196,8 @@ impl Change for Finish {
             Outcome::Failed(failure) => (AttemptOutcome::Failed, Some(failure)),
         };
         moved.end_attempt(tx, outcome, error.map(TaskError::from), Some(&self.report)).await?;
+        let ((to, due), counts, cost) = (moved.goes(), moved.counts(), self.report.cost_usd);
+        tx.record(&Did::Finish { lease: self.key, outcome, counts, cost, to, due });
         let state = moved.write(tx, self.events.clone(), None).await?;
         attempts::total_cost(tx, self.key.task).await?;
         Ok(Ok(match state {
@@ -220,6 +247,7 @@ impl Change for Release {
         };
         let why = released(&reason);
         moved.end_attempt(tx, AttemptOutcome::Released, Some(why), None).await?;
+        tx.record(&Did::Release { lease: self.key, reason: reason.clone(), due: moved.goes().1 });
         moved.write(tx, self.events.clone(), Some(reason)).await?;
         Ok(Ok(()))
     }
@@ -235,6 +263,7 @@ impl Change for Cancel {
             return Ok(Cancelled::Ended(Box::new(task_of(unchanged)?)));
         };
         moved.end_attempt(tx, AttemptOutcome::Cancelled, None, None).await?;
+        tx.record(&Did::Cancel { lease: LeaseKey { task: self.0, epoch: moved.record.epoch } });
         moved.write(tx, Vec::new(), None).await?;
         match find(tx, self.0).await? {
             Some(row) => Ok(Cancelled::Done(Box::new(task_of(row)?))),
@@ -256,7 +285,7 @@ impl Change for HolderDied {
         for row in rows {
             let moved = Moved::by(row, Command::HolderDied(self.0), tx, spread())?;
             if let Ok(moved) = moved {
-                moved.crash(tx, "the worker died").await?;
+                moved.crash(tx, true, "the worker died").await?;
                 freed += 1;
             }
         }
@@ -272,7 +301,7 @@ impl Change for Expire {
         let row = find(tx, self.task).await?;
         let Some(row) = row.filter(|row| row.holder == Some(self.holder)) else { return Ok(false) };
         let Ok(moved) = Moved::by(row, Command::Expire { now: tx.boot_now }, tx, spread())? else { return Ok(false) };
-        moved.crash(tx, "the worker's lease ran out").await?;
+        moved.crash(tx, false, "the worker's lease ran out").await?;
         Ok(true)
     }
 }

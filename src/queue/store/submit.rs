@@ -9,7 +9,7 @@ use super::row::{sql, task_of, task_with};
 use super::tx::Pending;
 use super::{Change, StoreError, Tx};
 use crate::queue::messages::{Directory, Submit, Submitted};
-use crate::task::{EventKind, NewEvent, Status, TaskId};
+use crate::task::{Did, EventKind, NewEvent, Status, TaskId};
 
 impl Change for Submit {
     type Answer = Submitted;
@@ -33,6 +33,13 @@ impl Change for Submit {
         if let Some((key, fingerprint)) = &self.idempotency {
             remember(tx, key, fingerprint, row.id).await?;
         }
+        tx.record(&Did::Submit {
+            task: row.id,
+            priority: row.priority,
+            due: row.due_at,
+            max_attempts: row.max_attempts,
+            key: self.idempotency.clone(),
+        });
         tx.insert(row.clone(), &self.task.spec.tags);
         Ok(Submitted::Created(Box::new(task_with(row, self.task.spec.clone())?)))
     }

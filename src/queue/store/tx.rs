@@ -17,7 +17,7 @@ use super::StoreError;
 use super::insert::{Target, insert, insert_alone};
 use crate::process::{boot_now, wall_now};
 use crate::queue::QueueError;
-use crate::task::{BootInstant, NewEvent, TaskId, Wall};
+use crate::task::{BootInstant, Did, NewEvent, TaskId, Wall};
 
 const TASKS: Target = Target {
     // The other columns are null until it runs.
@@ -28,6 +28,7 @@ const TASKS: Target = Target {
 };
 const TAGS: Target = Target { head: "INSERT INTO task_tags (tag, task_id)", width: 2, tail: "ON CONFLICT DO NOTHING" };
 const EVENTS: Target = Target { head: "INSERT INTO events (task_id, seq, at, kind, data)", width: 5, tail: "" };
+const HISTORY: Target = Target { head: "INSERT INTO history (at, boot_ms, did)", width: 3, tail: "" };
 
 /// A transaction, what it knows of the time, and what it has still to insert. Inserts wait, so
 /// that those of many commands become one statement; where there is nothing but inserts, that
@@ -46,6 +47,7 @@ pub struct Tx {
     tasks: Vec<Value>,
     tags: Vec<Value>,
     events: Vec<Value>,
+    history: Vec<Value>,
     touched: Vec<TaskId>,
 }
 
@@ -79,6 +81,7 @@ impl Tx {
             tasks: Vec::new(),
             tags: Vec::new(),
             events: Vec::new(),
+            history: Vec::new(),
             touched: Vec::new(),
         }
     }
@@ -133,8 +136,15 @@ impl Tx {
         seq
     }
 
+    /// Writes a line of the history with the commit.
+    pub(super) fn record(&mut self, did: &Did) {
+        let text = serde_json::to_string(did).unwrap_or_default();
+        let values: [Value; HISTORY.width] = [self.now.0.into(), self.boot_now.ms.into(), text.into()];
+        self.history.extend(values);
+    }
+
     async fn commit(self) -> Result<Vec<TaskId>, StoreError> {
-        let rows = [(&TASKS, self.tasks), (&TAGS, self.tags), (&EVENTS, self.events)];
+        let rows = [(&TASKS, self.tasks), (&TAGS, self.tags), (&EVENTS, self.events), (&HISTORY, self.history)];
         match self.db {
             Some(db) => {
                 insert(&db, rows).await?;

@@ -8,8 +8,8 @@ use sea_orm::{ConnectionTrait, EntityTrait};
 use super::row::sql;
 use super::{Change, StoreError, Tx};
 use crate::process::{Identity, host_name};
-use crate::queue::messages::{Beat, SetConcurrency, SetPaused, WorkerGone};
-use crate::task::HolderId;
+use crate::queue::messages::{Beat, Draining, SetConcurrency, SetPaused, WorkerGone};
+use crate::task::{Did, HolderId};
 
 impl Change for Beat {
     type Answer = ();
@@ -34,6 +34,15 @@ impl Change for Beat {
     }
 }
 
+impl Change for Draining {
+    type Answer = ();
+
+    async fn run(&self, tx: &mut Tx) -> Result<(), StoreError> {
+        tx.record(&Did::Drain { holder: self.0 });
+        Ok(())
+    }
+}
+
 impl Change for WorkerGone {
     type Answer = ();
 
@@ -52,6 +61,7 @@ impl Change for SetPaused {
     type Answer = ();
 
     async fn run(&self, tx: &mut Tx) -> Result<(), StoreError> {
+        tx.record(&Did::Pause { paused: self.0 });
         tx.db().await?.execute_raw(sql("UPDATE queue_state SET paused = ?1", [self.0.into()])).await?;
         Ok(())
     }
@@ -61,6 +71,7 @@ impl Change for SetConcurrency {
     type Answer = ();
 
     async fn run(&self, tx: &mut Tx) -> Result<(), StoreError> {
+        tx.record(&Did::Limit { concurrency: self.0 });
         tx.db().await?.execute_raw(sql("UPDATE queue_state SET concurrency = ?1", [self.0.into()])).await?;
         Ok(())
     }

@@ -1,0 +1,24 @@
+//! What was done, in the order of the commits.
+
+use sea_orm::entity::prelude::*;
+
+/// One row a thing that was done.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "history")]
+pub struct Model {
+    /// Grows with every commit.
+    #[sea_orm(primary_key)]
+    pub seq: i64,
+    /// The wall time of whoever wrote it.
+    pub at: i64,
+    /// Its time since the boot.
+    pub boot_ms: i64,
+    /// The thing, as JSON.
+    pub did: String,
+}
+
+/// None that the queries need.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,38 @@
+//! The history of what was done, and one index less.
+
+use sea_orm_migration::prelude::*;
+
+/// The third step.
+#[derive(DeriveMigrationName)]
+pub struct Migration;
+
+/// What was done before this step is not known.
+const UP: &[&str] = &[
+    "CREATE TABLE history (
+        seq INTEGER NOT NULL PRIMARY KEY,
+        at BIGINT NOT NULL,
+        boot_ms BIGINT NOT NULL,
+        did TEXT NOT NULL
+    )",
+    // For the removal of old tasks.
+    "CREATE INDEX idempotency_task ON idempotency_keys (task_id)",
+    // Ids sort by time: the oldest pending task is found through tasks_status.
+    "DROP INDEX tasks_oldest",
+];
+
+const DOWN: &[&str] = &[
+    "DROP INDEX idempotency_task",
+    "CREATE INDEX tasks_oldest ON tasks (created_at) WHERE status = 'pending'",
+    "DROP TABLE history",
+];
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        crate::run(manager, UP).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        crate::run(manager, DOWN).await
+    }
+}

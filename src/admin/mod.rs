@@ -1,0 +1,111 @@
+//! What an operator does with the database itself, beside a server or without one: a copy, the
+//! end of what is old, and whether every promise was kept.
+//!
+//! *Owns* nothing. *Talks to* the database as one more process of the service would: readers
+//! never disturb it, and removals are commands to a queue like any other.
+
+mod check_history;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::Subcommand;
+
+use crate::config::{Config, Flags};
+use crate::queue::{self, Store};
+use crate::supervise::{RestartPolicy, start_guarded};
+
+/// A command for the database in DB_PATH.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Copy the database to a file, while the service runs
+    Backup {
+        /// The file to make
+        file: PathBuf,
+        /// Where the database is
+        #[command(flatten)]
+        flags: Flags,
+    },
+    /// Remove tasks that ended long ago, with their events and their own folders
+    Prune {
+        /// Tasks that ended more than so many days ago
+        #[arg(long, value_name = "DAYS")]
+        older_than: u32,
+        /// Where the database is
+        #[command(flatten)]
+        flags: Flags,
+    },
+    /// Hold everything that was done against the promises of the service
+    CheckHistory {
+        /// What is known beside it
+        #[command(flatten)]
+        args: check_history::Args,
+        /// Where the database is
+        #[command(flatten)]
+        flags: Flags,
+    },
+}
+
+/// Runs a command. Returns the exit code: 0 when it succeeded, 1 when a promise was broken, 2
+/// for a bad setting.
+///
+/// # Errors
+/// The database can't be used, or the file can't be written.
+pub fn run(command: Command) -> anyhow::Result<u8> {
+    let (Command::Backup { flags, .. } | Command::Prune { flags, .. } | Command::CheckHistory { flags, .. }) = &command;
+    let config = match Config::load(flags) {
+        Ok(config) => config,
+        Err(faults) => {
+            eprintln!("{faults}");
+            return Ok(2);
+        }
+    };
+    actix::System::new().block_on(async {
+        match command {
+            Command::Backup { file, .. } => backup(&config, &file).await,
+            Command::Prune { older_than, .. } => prune(&config, older_than).await,
+            Command::CheckHistory { args, .. } => check_history::run(&config, &args).await,
+        }
+    })
+}
+
+/// The copy gets its name when all of it is on the disk.
+async fn backup(config: &Config, file: &Path) -> anyhow::Result<u8> {
+    if file.exists() {
+        bail!("{} exists already; name a new file", file.display());
+    }
+    let reader = Store::look(&config.store.db_path).await?;
+    let mut partial = file.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    if partial.exists() {
+        // Of a backup that was broken off.
+        std::fs::remove_file(&partial).with_context(|| format!("can't remove {}", partial.display()))?;
+    }
+    reader.copy_to(&partial).await.with_context(|| format!("can't write {}", partial.display()))?;
+    let finish = || {
+        std::fs::File::open(&partial)?.sync_all()?;
+        std::fs::rename(&partial, file)?;
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::File::open(folder)?.sync_all()
+    };
+    finish().with_context(|| format!("can't write {}", file.display()))?;
+    println!("{} is a copy of {}", file.display(), config.store.db_path.display());
+    Ok(0)
+}
+
+async fn prune(config: &Config, days: u32) -> anyhow::Result<u8> {
+    let mut store = Store::open(&config.store.db_path, config.store.accept_loss).await?;
+    let actor = queue::QueueActor::new(&store, queue::Hub::default());
+    let queue = queue::Queue(start_guarded("queue", actor, queue::MAILBOX, ONCE, || {}));
+    let retention = Duration::from_secs(u64::from(days) * 24 * 3_600);
+    let removed = queue::prune(&queue, retention, &config.store.data_dir.join("work")).await;
+    store.close().await;
+    println!("{} tasks were removed", removed.context("not all old tasks were removed")?);
+    Ok(0)
+}
+
+/// A person is there to see that it failed.
+const ONCE: RestartPolicy =
+    RestartPolicy { limit: 0, window: Duration::from_secs(1), first_delay: Duration::ZERO, max_delay: Duration::ZERO };

@@ -1,0 +1,42 @@
+//! When process trees began and ended, as their shims saw it: one line each, in a file.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use crate::task::TreeLine;
+
+/// A file of this size gives way to a new one; one old file is kept. Some 100,000 attempts.
+const MAX_BYTES: u64 = 32 << 20;
+
+/// The file of a data folder.
+#[must_use]
+pub fn tree_log(data_dir: &Path) -> PathBuf {
+    data_dir.join("trees.log")
+}
+
+fn older(file: &Path) -> PathBuf {
+    file.with_extension("log.1")
+}
+
+/// Adds a line. One write, so that lines of several shims don't mix.
+///
+/// # Errors
+/// The system's.
+pub fn note_tree(file: &Path, line: &TreeLine) -> io::Result<()> {
+    if std::fs::metadata(file).is_ok_and(|found| found.len() > MAX_BYTES) {
+        std::fs::rename(file, older(file))?;
+    }
+    let mut text = serde_json::to_string(line)?;
+    text.push('\n');
+    OpenOptions::new().append(true).create(true).open(file)?.write_all(text.as_bytes())
+}
+
+/// Every line, oldest first; what can't be read (a machine that stopped in the middle of one)
+/// is left out.
+#[must_use]
+pub fn read_trees(file: &Path) -> Vec<TreeLine> {
+    let files = [older(file), file.to_owned()];
+    let lines = files.iter().filter_map(|file| File::open(file).ok()).flat_map(|file| BufReader::new(file).lines());
+    lines.map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok()).collect()
+}

@@ -1,0 +1,69 @@
+//! Looks after the database beside the queue: moves its high-water mark, and removes what is
+//! old. Each is a reconciler that may run in any number of processes at once.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::ask::Queue;
+use super::messages::{Prune, QueueError};
+use super::store::{Mark, Reader};
+use crate::process::wall_now;
+use crate::task::TaskId;
+
+/// What a lost WAL can take without being noticed: the changes of this time.
+const MARK_EVERY: Duration = Duration::from_secs(1);
+/// Old tasks may stay so much longer.
+const PRUNE_EVERY: Duration = Duration::from_secs(600);
+
+/// Moves the mark ahead, for as long as the process lives.
+pub async fn keep_mark(mut mark: Mark, reader: Reader) {
+    loop {
+        tokio::time::sleep(MARK_EVERY).await;
+        if let Err(error) = mark.advance(&reader).await {
+            tracing::debug!(%error, "the mark stays where it was");
+        }
+    }
+}
+
+/// Removes tasks that ended so long ago, for as long as the process lives.
+pub async fn prune_forever(queue: Queue, retention: Duration, work_dir: PathBuf) {
+    loop {
+        match prune(&queue, retention, &work_dir).await {
+            Ok(0) => {}
+            Ok(tasks) => tracing::info!(tasks, "removed tasks that ended long ago"),
+            Err(error) => tracing::warn!(%error, "could not remove old tasks"),
+        }
+        tokio::time::sleep(PRUNE_EVERY).await;
+    }
+}
+
+/// Removes tasks that ended so long ago, with the folders that they had to themselves. Returns
+/// how many.
+///
+/// # Errors
+/// The queue's. What was removed by then stays removed.
+pub async fn prune(queue: &Queue, retention: Duration, work_dir: &Path) -> Result<usize, QueueError> {
+    let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+    let before = wall_now().plus_ms(-retention_ms);
+    let mut removed = 0;
+    loop {
+        let tasks = queue.ask(Prune { before }).await?;
+        if tasks.is_empty() {
+            return Ok(removed);
+        }
+        removed += tasks.len();
+        for task in tasks {
+            remove_folder(work_dir, task).await;
+        }
+    }
+}
+
+async fn remove_folder(work_dir: &Path, task: TaskId) {
+    let folder = work_dir.join(task.to_string());
+    match tokio::fs::remove_dir_all(&folder).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(folder = %folder.display(), %error, "could not remove the folder of an old task");
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,62 @@
+//! Keeping the database: a copy of it, and the end of what is old.
+
+use std::path::Path;
+
+use sea_orm::ConnectionTrait;
+
+use super::row::sql;
+use super::{Change, Reader, StoreError, Tx};
+use crate::queue::messages::Prune;
+use crate::task::{Did, TaskId};
+
+/// Tasks of one transaction: others wait for its end.
+const BATCH: i64 = 200;
+
+/// Ids begin with the time of their making, so no older task stands behind this one.
+const OLD: &str = "SELECT id FROM tasks
+    WHERE id < ?1 AND status IN ('completed', 'failed', 'cancelled') AND completed_at < ?2 ORDER BY id LIMIT ?3";
+
+/// Everything of a task; its own row last.
+const PARTS: [&str; 5] = [
+    "DELETE FROM events WHERE task_id = ?1",
+    "DELETE FROM attempts WHERE task_id = ?1",
+    "DELETE FROM task_tags WHERE tag IN (SELECT value FROM json_each((SELECT spec FROM tasks WHERE id = ?1), '$.tags'))
+        AND task_id = ?1",
+    "DELETE FROM idempotency_keys WHERE task_id = ?1",
+    "DELETE FROM tasks WHERE id = ?1",
+];
+
+/// The history begins with the oldest task that is left; its newest line stays, for the mark.
+const HISTORY: &str = "DELETE FROM history WHERE seq < COALESCE(
+    (SELECT MIN(seq) FROM history WHERE at >= (SELECT created_at FROM tasks ORDER BY id LIMIT 1)),
+    (SELECT MAX(seq) FROM history))";
+
+impl Change for Prune {
+    type Answer = Vec<TaskId>;
+
+    async fn run(&self, tx: &mut Tx) -> Result<Vec<TaskId>, StoreError> {
+        let before = self.before.0;
+        let bound = TaskId::from_u128((before.max(0).unsigned_abs() as u128) << 80);
+        let rows = tx.db().await?.query_all_raw(sql(OLD, [bound.into(), before.into(), BATCH.into()])).await?;
+        let tasks: Vec<TaskId> = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
+        for task in &tasks {
+            for part in PARTS {
+                tx.db().await?.execute_raw(sql(part, [(*task).into()])).await?;
+            }
+        }
+        if !tasks.is_empty() {
+            tx.db().await?.execute_raw(sql(HISTORY, [])).await?;
+            tx.record(&Did::Prune { tasks: tasks.clone() });
+        }
+        Ok(tasks)
+    }
+}
+
+impl Reader {
+    /// Writes a copy of the database as it is at this moment. It has not reached the disk yet.
+    pub async fn copy_to(&self, file: &Path) -> Result<(), StoreError> {
+        let name = file.display().to_string();
+        self.db().execute_raw(sql("VACUUM INTO ?1", [name.into()])).await?;
+        Ok(())
+    }
+}

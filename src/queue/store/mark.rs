@@ -1,0 +1,69 @@
+//! The high-water mark: beside the database, the number of the newest line of its history. A
+//! database that is behind its mark has lost something, whatever it says of itself: a WAL that
+//! was cut or left behind in a copy, or an old copy that was put back.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::{Reader, StoreError};
+
+/// Where the mark of a database is kept.
+#[derive(Clone)]
+pub struct Mark {
+    file: PathBuf,
+    written: i64,
+}
+
+impl Mark {
+    /// The mark of this database.
+    #[must_use]
+    pub fn of(database: &Path) -> Self {
+        let mut name = database.as_os_str().to_owned();
+        name.push("-mark");
+        Self { file: name.into(), written: 0 }
+    }
+
+    /// The number that it has. `None` where there is none, or it was torn while it was written.
+    #[must_use]
+    pub fn read(database: &Path) -> Option<i64> {
+        let text = std::fs::read_to_string(Self::of(database).file).ok()?;
+        let (number, sum) = text.trim().split_once(' ')?;
+        (checksum(number) == sum).then(|| number.parse().ok()).flatten()
+    }
+
+    /// Moves it ahead to what the database has. What is read is committed, so it is on the disk:
+    /// the mark is never ahead.
+    ///
+    /// # Errors
+    /// The database can't be read. A mark that can't be written is reported, and no more: it
+    /// guards against a loss, it doesn't cause one.
+    pub async fn advance(&mut self, reader: &Reader) -> Result<(), StoreError> {
+        let newest = reader.newest_line().await?;
+        if newest > self.written {
+            match self.write(newest) {
+                Ok(()) => self.written = newest,
+                Err(error) => {
+                    tracing::warn!(%error, file = %self.file.display(), "The high-water mark can't be written")
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaced as a whole: a reader sees the old one or the new one.
+    fn write(&self, number: i64) -> std::io::Result<()> {
+        let text = number.to_string();
+        let new = self.file.with_extension(format!("new-{}", std::process::id()));
+        let mut file = File::create(&new)?;
+        writeln!(file, "{text} {}", checksum(&text))?;
+        file.sync_data()?;
+        std::fs::rename(&new, &self.file)
+    }
+}
+
+fn checksum(text: &str) -> String {
+    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
