@@ -270,7 +270,7 @@ impl Parts {
         let store = Store::open(&config.store.db_path, config.store.accept_loss).await?;
         let hub = Hub::default();
         self.beside(queue::watch_other_processes(store.watcher.clone(), hub.clone()));
-        self.beside(queue::keep_mark(store.mark(), store.reader.clone()));
+        self.beside(queue::keep(store.mark(), store.writer.reserve().clone(), store.reader.clone()));
         let actor = QueueActor::new(&store, hub.clone());
         let (sender, started) = oneshot::channel();
         let arbiter = Arbiter::new();

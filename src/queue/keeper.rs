@@ -1,12 +1,12 @@
-//! Looks after the database beside the queue: moves its high-water mark, and removes what is
-//! old. Each is a reconciler that may run in any number of processes at once.
+//! Looks after the database beside the queue: moves its high-water mark, keeps its reserve, and
+//! removes what is old. Each is a reconciler that may run in any number of processes at once.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::ask::Queue;
 use super::messages::{Prune, QueueError};
-use super::store::{Mark, Reader};
+use super::store::{Mark, Reader, Reserve};
 use crate::process::wall_now;
 use crate::task::TaskId;
 
@@ -15,10 +15,11 @@ const MARK_EVERY: Duration = Duration::from_secs(1);
 /// Old tasks may stay so much longer.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 
-/// Moves the mark ahead, for as long as the process lives.
-pub async fn keep_mark(mut mark: Mark, reader: Reader) {
+/// Moves the mark ahead and refills the reserve, for as long as the process lives.
+pub async fn keep(mut mark: Mark, reserve: Reserve, reader: Reader) {
     loop {
         tokio::time::sleep(MARK_EVERY).await;
+        reserve.refill();
         if let Err(error) = mark.advance(&reader).await {
             tracing::debug!(%error, "the mark stays where it was");
         }

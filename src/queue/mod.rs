@@ -22,7 +22,7 @@ mod store;
 pub use actor::{MAILBOX, QueueActor};
 pub use ask::Queue;
 pub use hub::{Followed, Hub, Live};
-pub use keeper::{keep_mark, prune, prune_forever};
+pub use keeper::{keep, prune, prune_forever};
 pub use messages::{
     Append, Assignment, Beat, Cancel, Cancelled, Check, Checked, Claim, Directory, Draining, EventPage, Filter, Find,
     Finish, HolderDied, ListTasks, NewTask, Next, QueueError, ReadEvents, ReadStats, ReadWorkers, Release, Renew,

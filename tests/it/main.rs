@@ -10,3 +10,4 @@ mod modes;
 mod outcomes;
 mod safety;
 mod settings;
+mod storage;

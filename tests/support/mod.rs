@@ -157,7 +157,10 @@ impl Process {
         let (lines, timeout) =
             self.logs.1.wait_timeout_while(lines, LIMIT, |lines| found(lines).is_none()).expect("logs");
         if timeout.timed_out() {
-            panic!("no line with \"{text}\" in:\n{}", lines.join("\n"));
+            let all = lines.join("\n");
+            // Not with the lock: our end prints the log.
+            drop(lines);
+            panic!("no line with \"{text}\" in:\n{all}");
         }
         found(&lines).expect("found")
     }

@@ -26,6 +26,8 @@ const CLAIM: &str = "UPDATE tasks SET status = 'running', epoch = epoch + 1, att
 impl Change for Claim {
     type Answer = Vec<Assignment>;
 
+    const ESSENTIAL: bool = false;
+
     async fn run(&self, tx: &mut Tx) -> Result<Vec<Assignment>, StoreError> {
         let limit = self.limit.min(room(tx, self.holder).await?);
         if limit == 0 {

@@ -3,7 +3,8 @@
 //! One connection writes, in immediate transactions; others read beside it. Every file is one
 //! idea: `open` the database, `tx` a transaction with its buffered inserts, `claim`, `settle`
 //! (everything that moves one task), `read`, `history` (what was done), `keep` (a copy, and the
-//! end of what is old), `sound` and `mark` (whether it may be used at all), and `row` between a row and the domain.
+//! end of what is old), `sound` and `mark` (whether it may be used at all), `reserve` (for a
+//! disk that is full), and `row` between a row and the domain.
 
 mod attempts;
 mod claim;
@@ -15,6 +16,7 @@ mod mark;
 mod model_test;
 mod open;
 mod read;
+mod reserve;
 mod row;
 mod settle;
 mod sound;
@@ -25,4 +27,5 @@ mod workers;
 pub use mark::Mark;
 pub use open::{Store, StoreError};
 pub use read::{Reader, Watcher};
+pub use reserve::Reserve;
 pub use tx::{Change, Tx, Waiting, Writer, asked};

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use migration::{Migrator, MigratorTrait};
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, RuntimeErr};
 
 use super::mark::Mark;
-use super::{Reader, Watcher, Writer, sound};
+use super::{Reader, Reserve, Watcher, Writer, sound};
 
 /// How long a statement waits for another process's transaction. Ours take milliseconds;
 /// longer means that something else holds the database.
@@ -55,6 +55,9 @@ pub enum StoreError {
         /// Its file.
         path: PathBuf,
     },
+    /// The disk is full.
+    #[error("the disk is full")]
+    Full,
     /// A statement failed.
     #[error("a statement failed")]
     Statement(#[source] Arc<DbErr>),
@@ -122,8 +125,19 @@ pub enum StoreError {
 
 impl From<DbErr> for StoreError {
     fn from(source: DbErr) -> Self {
-        Self::Statement(Arc::new(source))
+        if code_of(&source).as_deref() == Some("13") { Self::Full } else { Self::Statement(Arc::new(source)) }
     }
+}
+
+/// SQLite's result code, <https://sqlite.org/rescode.html>.
+fn code_of(error: &DbErr) -> Option<String> {
+    let (DbErr::Exec(RuntimeErr::SqlxError(cause))
+    | DbErr::Query(RuntimeErr::SqlxError(cause))
+    | DbErr::Conn(RuntimeErr::SqlxError(cause))) = error
+    else {
+        return None;
+    };
+    cause.as_database_error().and_then(|cause| cause.code()).map(|code| code.into_owned())
 }
 
 /// An open database.
@@ -157,7 +171,8 @@ impl Store {
         let mut mark = Mark::of(path);
         let reader = Reader::new(readers);
         mark.advance(&reader).await?;
-        Ok(Self { writer: Writer::new(writer), reader, watcher: Watcher::new(watcher), mark })
+        let reserve = Reserve::of(path);
+        Ok(Self { writer: Writer::new(writer, reserve), reader, watcher: Watcher::new(watcher), mark })
     }
 
     /// Says whether a database may be used, and changes nothing.
@@ -204,7 +219,12 @@ impl Store {
 }
 
 pub(super) fn open_error(path: &Path, source: DbErr) -> StoreError {
-    StoreError::Open { path: path.to_owned(), source: Arc::new(source) }
+    let path = path.to_owned();
+    match code_of(&source).as_deref() {
+        // SQLITE_CORRUPT, SQLITE_NOTADB
+        Some("11" | "26") => StoreError::Damaged { path, what: "SQLite can't read it".to_owned() },
+        _ => StoreError::Open { path, source: Arc::new(source) },
+    }
 }
 
 pub(super) async fn connect(path: &Path, connections: u32, read_only: bool) -> Result<DatabaseConnection, DbErr> {
@@ -214,13 +234,14 @@ pub(super) async fn connect(path: &Path, connections: u32, read_only: bool) -> R
     // A file doesn't go away as a server does; asking whether it is there would double each hop.
     options.test_before_acquire(false);
     options.map_sqlx_sqlite_opts(move |options| {
+        // A copy is not in WAL mode until it is first written.
+        let options = if read_only { options } else { options.journal_mode(SqliteJournalMode::Wal) };
         options
             .filename(&file)
             .in_memory(false)
             .shared_cache(false)
             .create_if_missing(!read_only)
             .read_only(read_only)
-            .journal_mode(SqliteJournalMode::Wal)
             // An acknowledged task survives a power cut; group commit pays for it.
             .synchronous(SqliteSynchronous::Full)
             .pragma("wal_autocheckpoint", WAL_PAGES)

@@ -161,6 +161,8 @@ async fn held(tx: &mut Tx, key: LeaseKey) -> Result<Option<task::Model>, StoreEr
 impl Change for Append {
     type Answer = Result<(), Stale>;
 
+    const ESSENTIAL: bool = false;
+
     async fn run(&self, tx: &mut Tx) -> Result<Self::Answer, StoreError> {
         let Some(row) = held(tx, self.key).await? else { return Ok(Err(Stale)) };
         let last = tx.add_events(row.id, row.last_event, self.events.clone());

@@ -14,6 +14,8 @@ use crate::task::{Did, EventKind, NewEvent, Status, TaskId};
 impl Change for Submit {
     type Answer = Submitted;
 
+    const ESSENTIAL: bool = false;
+
     async fn run(&self, tx: &mut Tx) -> Result<Submitted, StoreError> {
         if let Some((key, fingerprint)) = &self.idempotency {
             let known = idempotency_key::Entity::find_by_id(key.clone()).one(tx.db().await?).await?;

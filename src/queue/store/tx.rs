@@ -13,8 +13,8 @@ use sea_orm::{
 };
 use tokio::sync::oneshot;
 
-use super::StoreError;
 use super::insert::{Target, insert, insert_alone};
+use super::{Reserve, StoreError};
 use crate::process::{boot_now, wall_now};
 use crate::queue::QueueError;
 use crate::task::{BootInstant, Did, NewEvent, TaskId, Wall};
@@ -165,6 +165,10 @@ pub trait Change: Send + Sync + 'static {
     /// What its sender is told after the commit.
     type Answer: Send + 'static;
 
+    /// Whether it brings a task nearer to its end: it is stored even when the disk is full, as
+    /// long as the [reserve](super::Reserve) lasts.
+    const ESSENTIAL: bool = true;
+
     /// Does it, inside the transaction.
     fn run(&self, tx: &mut Tx) -> impl Future<Output = Result<Self::Answer, StoreError>> + Send;
 }
@@ -174,6 +178,8 @@ type Ran<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>
 
 /// A command with its sender: of any kind, so that they can wait in one list.
 pub trait Waiting: Send {
+    /// Whether it is stored when the disk is full.
+    fn is_essential(&self) -> bool;
     /// Does it and keeps the answer.
     fn run<'a>(&'a mut self, tx: &'a mut Tx) -> Ran<'a>;
     /// After the commit, or when it failed.
@@ -187,6 +193,10 @@ struct Asked<C: Change> {
 }
 
 impl<C: Change> Waiting for Asked<C> {
+    fn is_essential(&self) -> bool {
+        C::ESSENTIAL
+    }
+
     fn run<'a>(&'a mut self, tx: &'a mut Tx) -> Ran<'a> {
         Box::pin(async move {
             self.answer = Some(self.change.run(tx).await?);
@@ -222,26 +232,39 @@ pub struct Writer {
     pending: Arc<Mutex<Option<Pending>>>,
     /// Whether a transaction may have been left open: it failed, or was given up half-way.
     uncertain: Arc<AtomicBool>,
+    /// For a disk that is full.
+    reserve: Reserve,
 }
 
 impl Writer {
-    pub(super) fn new(db: DatabaseConnection) -> Self {
-        Self { db, pending: Arc::default(), uncertain: Arc::default() }
+    pub(super) fn new(db: DatabaseConnection, reserve: Reserve) -> Self {
+        Self { db, pending: Arc::default(), uncertain: Arc::default(), reserve }
     }
 
     pub(super) const fn db(&self) -> &DatabaseConnection {
         &self.db
     }
 
+    /// The reserve, for whoever refills it.
+    #[must_use]
+    pub const fn reserve(&self) -> &Reserve {
+        &self.reserve
+    }
+
     /// Runs all of them in one transaction, commits, and answers each. Where one of them
     /// fails, each runs again in a transaction of its own, so that only that one's sender is
     /// told of the failure. Returns the tasks that changed.
-    pub async fn commit(&self, mut batch: Vec<Box<dyn Waiting>>) -> Vec<TaskId> {
+    pub async fn commit(&self, batch: Vec<Box<dyn Waiting>>) -> Vec<TaskId> {
+        let mut batch = self.turn_away(batch);
+        if batch.is_empty() {
+            return Vec::new();
+        }
         match self.try_commit(&mut batch).await {
             Ok(touched) => {
                 batch.into_iter().for_each(|each| each.answer(Ok(())));
                 touched
             }
+            Err(StoreError::Full) if self.reserve.spend() => Box::pin(self.commit(batch)).await,
             Err(error) if batch.len() == 1 => {
                 tracing::warn!(error = crate::telemetry::chain(&error), "a command was not stored");
                 batch.into_iter().for_each(|each| each.answer(Err(error.clone())));
@@ -255,6 +278,16 @@ impl Writer {
                 touched
             }
         }
+    }
+
+    /// When the disk is full only what is essential stays.
+    fn turn_away(&self, batch: Vec<Box<dyn Waiting>>) -> Vec<Box<dyn Waiting>> {
+        if !self.reserve.is_spent() {
+            return batch;
+        }
+        let (essential, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(|each| each.is_essential());
+        others.into_iter().for_each(|each| each.answer(Err(StoreError::Full)));
+        essential
     }
 
     async fn try_commit(&self, batch: &mut [Box<dyn Waiting>]) -> Result<Vec<TaskId>, StoreError> {
