@@ -47,6 +47,8 @@ pub struct Model {
     pub retry_of: Option<Uuid>,
     /// The number of its newest event.
     pub last_event: i64,
+    /// Events that its newest attempt has sent and that are stored.
+    pub attempt_events: i64,
     /// The Claude session.
     pub session_id: Option<String>,
     /// The text of the result.

@@ -1,4 +1,4 @@
-//! The history of what was done, and one index less.
+//! The history of what was done, and how many events of an attempt are stored.
 
 use sea_orm_migration::prelude::*;
 
@@ -14,6 +14,8 @@ const UP: &[&str] = &[
         boot_ms BIGINT NOT NULL,
         did TEXT NOT NULL
     )",
+    // An append that is repeated because its answer was lost adds nothing twice.
+    "ALTER TABLE tasks ADD COLUMN attempt_events BIGINT NOT NULL DEFAULT 0",
     // For the removal of old tasks.
     "CREATE INDEX idempotency_task ON idempotency_keys (task_id)",
     // Ids sort by time: the oldest pending task is found through tasks_status.
@@ -21,6 +23,7 @@ const UP: &[&str] = &[
 ];
 
 const DOWN: &[&str] = &[
+    "ALTER TABLE tasks DROP COLUMN attempt_events",
     "DROP INDEX idempotency_task",
     "CREATE INDEX tasks_oldest ON tasks (created_at) WHERE status = 'pending'",
     "DROP TABLE history",

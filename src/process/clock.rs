@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use fail::fail_point;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::task::{Boot, BootInstant, Wall};
@@ -9,6 +10,10 @@ use crate::task::{Boot, BootInstant, Wall};
 /// The wall clock, now.
 #[must_use]
 pub fn wall_now() -> Wall {
+    fail_point!("wall-clock", |jump| {
+        let jump = jump.and_then(|jump| jump.parse().ok()).unwrap_or(0);
+        Wall(millis(ClockId::Realtime)).plus_ms(jump)
+    });
     Wall(millis(ClockId::Realtime))
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix::prelude::*;
+use fail::fail_point;
 
 use super::actor::QueueActor;
 use super::messages::QueueError;
@@ -25,6 +26,12 @@ impl Queue {
         T: Send + 'static,
         QueueActor: Handler<M>,
     {
-        self.0.send(message).timeout(ANSWER_LIMIT).await.unwrap_or(Err(QueueError::Restarting))
+        let answer = self.0.send(message).timeout(ANSWER_LIMIT).await.unwrap_or(Err(QueueError::Restarting));
+        // As if it had been done, and the answer had come too late.
+        fail_point!("queue-answer", |_| {
+            tracing::warn!("a failpoint fired");
+            Err(QueueError::Restarting)
+        });
+        answer
     }
 }

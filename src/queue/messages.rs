@@ -144,6 +144,8 @@ pub struct Renewed {
 pub struct Append {
     /// The right to it.
     pub key: LeaseKey,
+    /// How many events of the attempt went before these.
+    pub from: i64,
     /// In order.
     pub events: Vec<NewEvent>,
     /// The session, once it is known.

@@ -71,8 +71,10 @@ async fn write(
 ) {
     let mut session_id = Some(session_id);
     let mut batch = Vec::new();
+    let mut sent = 0;
     while events.recv_many(&mut batch, BATCH).await > 0 {
-        let append = Append { key, events: std::mem::take(&mut batch), session_id: session_id.take() };
+        let append = Append { key, from: sent, events: std::mem::take(&mut batch), session_id: session_id.take() };
+        sent += i64::try_from(append.events.len()).unwrap_or(0);
         loop {
             match queue.ask(append.clone()).await {
                 Ok(Ok(())) => break,

@@ -8,7 +8,7 @@ use std::process::Output;
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
-use crate::support::{Process, Server, World, http::Client, task, until};
+use crate::support::{Process, Server, World, check_history, http::Client, task, until};
 
 const KEY: &str = "a-key-for-the-storage-tests";
 
@@ -16,13 +16,6 @@ impl World {
     /// Runs a command of the program to its end.
     fn admin(&self, args: &[&str], settings: &[(&str, &str)]) -> Output {
         self.command(args[0], settings).args(&args[1..]).output().expect("the program")
-    }
-
-    /// Holds the history against the promises; every task must have ended.
-    fn check_history(&self, settings: &[(&str, &str)]) {
-        let checked = self.admin(&["check-history", "--settled"], settings);
-        let said = String::from_utf8_lossy(&checked.stdout);
-        assert!(checked.status.success() && said.contains("broken promises: 0"), "{said} {checked:?}");
     }
 
     /// The API on a small disk of its own, and where that is seen from here.
@@ -138,7 +131,7 @@ fn slow_a_locked_database_is_said_and_waited_for() {
     assert_eq!(server.wait_end(&running)["status"], "completed");
     let page = server.get("/api/tasks");
     assert_eq!(page["total"], 1, "what was refused is not there: {page}");
-    world.check_history(&[]);
+    check_history(&world, &["--settled"]);
 }
 
 #[test]
@@ -158,7 +151,7 @@ fn a_backup_is_whole_and_old_tasks_can_be_removed() {
     assert_eq!(server.http.ask("GET", &format!("/api/tasks/{own}"), None).0, 404);
     assert_eq!(server.task(&waiting)["status"], "pending");
     assert_eq!(server.http.ask("DELETE", &format!("/api/tasks/{waiting}"), None).0, 200);
-    world.check_history(&[]);
+    check_history(&world, &["--settled"]);
     drop(server);
     let restored = world.serve("inline", &[("DB_PATH", &copy), ("API_KEY", KEY)]);
     assert_eq!(restored.task(&own)["status"], "completed");

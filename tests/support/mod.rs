@@ -126,6 +126,22 @@ pub fn claude() -> PathBuf {
     path
 }
 
+/// A stand-in of the CLI that starts at once, for faults by the hundred.
+pub fn scripted_claude() -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/scripted-claude.sh").display().to_string()
+}
+
+/// Holds the history of a world against the promises, and what the witness saw. Returns what
+/// the program says.
+pub fn check_history(world: &World, args: &[&str]) -> String {
+    let checked = world.command("check-history", &[]).args(args).output().expect("the program");
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(checked.status.success() && said.contains("broken promises: 0"), "{said} {checked:?}");
+    let overlaps = std::fs::read_to_string(world.dir.join("data/overlaps")).unwrap_or_default();
+    assert_eq!(overlaps, "", "two trees of a task lived at a time");
+    said
+}
+
 /// A process of the program, and what it logs.
 pub struct Process {
     child: Child,

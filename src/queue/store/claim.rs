@@ -18,7 +18,7 @@ const READY: &str = "UPDATE tasks SET due_at = NULL WHERE status = 'pending' AND
 /// The status event takes the next number.
 const CLAIM: &str = "UPDATE tasks SET status = 'running', epoch = epoch + 1, attempt = attempt + 1,
         holder = ?1, worker = ?2, lease_ms = ?3, lease_boot = ?4,
-        started_at = COALESCE(started_at, ?5), last_event = last_event + 1
+        started_at = COALESCE(started_at, ?5), last_event = last_event + 1, attempt_events = 0
     WHERE id IN (SELECT id FROM tasks WHERE status = 'pending' AND due_at IS NULL
         ORDER BY priority DESC, id LIMIT ?6)
     RETURNING *";

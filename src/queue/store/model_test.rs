@@ -228,8 +228,10 @@ async fn a_stale_epoch_appends_nothing_and_a_check_names_what_was_lost() {
     let holder = HolderId::from_u128(1);
     let claim = Claim { holder, worker: "w".into(), limit: 5, lease: Duration::from_secs(60) };
     let key = scratch.ask(claim).await.first().expect("a task").key;
-    let append = |epoch| Append { key: LeaseKey { task, epoch }, events: vec![NewEvent::log("x")], session_id: None };
+    let append =
+        |epoch| Append { key: LeaseKey { task, epoch }, from: 0, events: vec![NewEvent::log("x")], session_id: None };
     assert!(scratch.ask(append(key.epoch)).await.is_ok());
+    assert!(scratch.ask(append(key.epoch)).await.is_ok(), "the same again: its answer was lost");
     assert!(scratch.ask(append(key.epoch - 1)).await.is_err());
     let check = |leases| Check { holder, leases };
     let checked = scratch.store.reader.check(&check(vec![])).await.expect("a check");

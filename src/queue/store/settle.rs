@@ -165,8 +165,12 @@ impl Change for Append {
 
     async fn run(&self, tx: &mut Tx) -> Result<Self::Answer, StoreError> {
         let Some(row) = held(tx, self.key).await? else { return Ok(Err(Stale)) };
-        let last = tx.add_events(row.id, row.last_event, self.events.clone());
-        let mut columns = task::ActiveModel { last_event: Set(last), ..Default::default() };
+        // Sent again because the answer was lost: what is stored is not stored again.
+        let known = usize::try_from(row.attempt_events - self.from).unwrap_or(0).min(self.events.len());
+        let last = tx.add_events(row.id, row.last_event, self.events[known..].to_vec());
+        let attempt_events = row.attempt_events + last - row.last_event;
+        let mut columns =
+            task::ActiveModel { last_event: Set(last), attempt_events: Set(attempt_events), ..Default::default() };
         if let Some(session) = &self.session_id {
             columns.session_id = Set(Some(session.clone()));
             attempts::set_session(tx, row.id, row.attempt, session).await?;

@@ -77,6 +77,7 @@ impl Submit {
             }),
             retry_of: self.task.retry_of,
             last_event: tx.add_events(id, 0, vec![event]),
+            attempt_events: 0,
             session_id: None,
             result: None,
             structured_output: None,

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use entity::task;
+use fail::fail_point;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, TransactionOptions,
     TransactionTrait, Value,
@@ -303,6 +304,10 @@ impl Writer {
     }
 
     async fn run(&self, batch: &mut [Box<dyn Waiting>]) -> Result<Vec<TaskId>, StoreError> {
+        fail_point!("store-commit", |_| {
+            tracing::warn!("a failpoint fired");
+            Err(sea_orm::DbErr::Custom("a failpoint".to_owned()).into())
+        });
         // Taken, so that a transaction that fails leaves none behind.
         let known = self.pending.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut tx = Tx::new(self.db.clone(), known);
