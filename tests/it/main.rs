@@ -5,9 +5,11 @@ mod support;
 
 mod api;
 mod calls;
+mod chaos;
 mod faults;
 mod layers;
 mod modes;
+mod nemesis;
 mod outcomes;
 mod safety;
 mod settings;

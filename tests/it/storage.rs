@@ -1,5 +1,7 @@
 //! What happens to the database from outside: a full disk, a lock, damage, loss.
 
+#![expect(clippy::disallowed_methods, reason = "the disk and its reader are made by other programs")]
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -72,6 +72,16 @@ impl Client {
         (answer.status().as_u16(), answer.headers().clone(), json)
     }
 
+    /// The events of a server that may be down, until the stream ends.
+    pub fn try_events(&self, path: &str, last: Option<&str>) -> Option<impl Iterator<Item = Value> + use<>> {
+        let request = ureq::http::Request::builder().uri(format!("{}{path}", self.url)).header("x-api-key", &self.key);
+        let request = request.header("accept", "text/event-stream").header("last-event-id", last.unwrap_or("0"));
+        let answer =
+            self.agent.run(request.body(()).expect("a request")).ok().filter(|answer| answer.status() == 200)?;
+        let lines = BufReader::new(answer.into_body().into_reader()).lines().map_while(Result::ok);
+        Some(lines.filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok()))
+    }
+
     /// The events of a stream, until it ends.
     pub fn events(&self, path: &str, last: Option<&str>) -> impl Iterator<Item = Value> + use<> {
         let mut request = ureq::http::Request::builder()

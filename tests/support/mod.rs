@@ -142,6 +142,31 @@ pub fn check_history(world: &World, args: &[&str]) -> String {
     said
 }
 
+/// Chance that can be repeated: the same seed gives the same numbers (xorshift64*).
+pub struct Dice {
+    pub seed: u64,
+    state: u64,
+}
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self { seed, state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1 }
+    }
+
+    /// A number below this one.
+    pub fn roll(&mut self, below: u64) -> u64 {
+        self.state ^= self.state >> 12;
+        self.state ^= self.state << 25;
+        self.state ^= self.state >> 27;
+        (self.state.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % below.max(1)
+    }
+
+    /// An index below this length.
+    pub fn below(&mut self, length: usize) -> usize {
+        usize::try_from(self.roll(length as u64)).expect("small")
+    }
+}
+
 /// A process of the program, and what it logs.
 pub struct Process {
     child: Child,
@@ -187,6 +212,10 @@ impl Process {
 
     pub fn signal(&self, name: &str) {
         signal(self.pid(), name);
+    }
+
+    pub fn lives(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Waits for its end and returns the exit code, or minus the signal.
