@@ -1,7 +1,7 @@
 # Everything on a fresh machine needs a Rust toolchain, npm and a C compiler, and one of these:
 #   make run     fetch the CLI where there is none, build, serve on http://127.0.0.1:5000
 #   make test    everything that CI checks
-.PHONY: run test check bench tools clean
+.PHONY: run test check chaos bench tools clean
 
 # The CLI that the tests were written against. Newer ones may behave in another way.
 CLAUDE_VERSION := 2.1.197
@@ -19,6 +19,13 @@ test: check $(STAMP)
 
 check:
 	cargo clippy --locked --workspace --all-targets --features failpoints -- -D warnings
+
+# A long storm of faults; make test has a short one. The same seed gives the same faults.
+CHAOS_SECONDS ?= 180
+CHAOS_SEED ?= $(shell date +%s)
+chaos: $(STAMP)
+	CHAOS_SECONDS=$(CHAOS_SECONDS) CHAOS_SEED=$(CHAOS_SEED) \
+		cargo test --locked --features failpoints --test it chaos:: -- --nocapture
 
 bench: $(STAMP)
 	cargo bench --locked --bench bench -- $(PARTS)

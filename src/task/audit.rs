@@ -122,6 +122,7 @@ impl Audit {
                     self.keyed(key, fingerprint, *task);
                 }
             }
+            Did::Due { tasks } => tasks.iter().for_each(|task| self.is_due(entry, *task)),
             Did::Claim { lease, holder, attempt, expires } => self.claim(entry, *lease, *holder, *attempt, *expires),
             Did::Renew { leases, expires } => {
                 let since = self.since;
@@ -194,10 +195,10 @@ impl Audit {
         if self.drained.contains(&holder) {
             self.broken(11, task, format!("was claimed by {holder}, which drains"));
         }
-        if let Some(due) = due.filter(|due| *due > entry.at) {
+        if let Some(due) = due {
             self.broken(12, task, format!("was claimed {} ms before it was due", due - entry.at));
         }
-        self.first_in_line(entry, task, priority);
+        self.first_in_line(task, priority);
         let running = self.running.entry(holder).or_default();
         *running += 1;
         let running = *running;
@@ -213,12 +214,16 @@ impl Audit {
         }
     }
 
+    fn is_due(&mut self, entry: &Entry, task: TaskId) {
+        let due = self.tasks.get_mut(&task).and_then(|picture| picture.due.take());
+        if let Some(due) = due.filter(|due| *due > entry.at) {
+            self.broken(12, task, format!("was let go {} ms before it was due", due - entry.at));
+        }
+    }
+
     /// Nothing that was due stood before it.
-    fn first_in_line(&mut self, entry: &Entry, task: TaskId, priority: i64) {
-        let is_due = |other: &TaskId| {
-            let picture = self.tasks.get(other);
-            picture.is_some_and(|picture| picture.due.is_none_or(|due| due <= entry.at))
-        };
+    fn first_in_line(&mut self, task: TaskId, priority: i64) {
+        let is_due = |other: &TaskId| self.tasks.get(other).is_some_and(|picture| picture.due.is_none());
         let before = self.pending.range(..(-priority, task)).find(|(_, other)| is_due(other));
         if let Some((before, other)) = before {
             let evidence = format!("(priority {priority}) was claimed before {other} (priority {})", -before);

@@ -298,6 +298,10 @@ fn promise_12_tasks_that_start_out_of_turn_or_too_early() {
     forgery.add(finish(forgery.task, 1, AttemptOutcome::Completed, Status::Completed));
     forgery.stands(Status::Completed, 1, 1);
     forgery.breaks(12);
+    forgery.lines.insert(1, Entry { seq: 0, at: 1_900_000, boot_ms: 1, did: Did::Due { tasks: vec![forgery.task] } });
+    forgery.breaks(12);
+    forgery.lines[1].at = 2_000_000;
+    assert_eq!(forgery.found(), []);
 }
 
 #[test]

@@ -37,6 +37,11 @@ pub enum Did {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<(String, String)>,
     },
+    /// The time of pending tasks had come, by the clock of whoever wrote it.
+    Due {
+        /// Which.
+        tasks: Vec<TaskId>,
+    },
     /// A worker took it.
     Claim {
         /// It, and the new epoch.
@@ -146,9 +151,12 @@ impl Did {
             | Self::Release { lease, .. }
             | Self::TakeBack { lease, .. }
             | Self::Cancel { lease } => Some(lease.task),
-            Self::Renew { .. } | Self::Pause { .. } | Self::Limit { .. } | Self::Prune { .. } | Self::Drain { .. } => {
-                None
-            }
+            Self::Renew { .. }
+            | Self::Pause { .. }
+            | Self::Limit { .. }
+            | Self::Prune { .. }
+            | Self::Due { .. }
+            | Self::Drain { .. } => None,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::queue::messages::{Assignment, Claim, Renew, Renewed};
 use crate::task::{Did, EventKind, HolderId, LeaseKey, LeaseTimes, NewEvent, Status, TaskId};
 
 /// What became due is ready. Walks the index of what waits for a time, and no more.
-const READY: &str = "UPDATE tasks SET due_at = NULL WHERE status = 'pending' AND due_at <= ?1";
+const READY: &str = "UPDATE tasks SET due_at = NULL WHERE status = 'pending' AND due_at <= ?1 RETURNING id";
 
 /// Two workers never get one task: this is one statement, inside an immediate transaction.
 /// The status event takes the next number.
@@ -34,7 +34,11 @@ impl Change for Claim {
             return Ok(Vec::new());
         }
         let ready = sql(READY, [tx.now.0.into()]);
-        tx.db().await?.execute_raw(ready).await?;
+        let ready = tx.db().await?.query_all_raw(ready).await?;
+        if !ready.is_empty() {
+            let tasks = ready.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
+            tx.record(&Did::Due { tasks });
+        }
         let expires = LeaseTimes::new(self.lease).expiry(tx.boot_now);
         let statement = sql(
             CLAIM,
