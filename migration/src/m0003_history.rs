@@ -1,4 +1,5 @@
-//! The history of what was done, and how many events of an attempt are stored.
+//! The history of what was done, and how many events of an attempt are stored, and
+//! which credentials wait.
 
 use sea_orm_migration::prelude::*;
 
@@ -14,6 +15,13 @@ const UP: &[&str] = &[
         boot_ms BIGINT NOT NULL,
         did TEXT NOT NULL
     )",
+    // With which nothing is started for a time.
+    "CREATE TABLE credentials (
+        id TEXT NOT NULL PRIMARY KEY,
+        parked_until BIGINT NOT NULL,
+        class TEXT NOT NULL,
+        message TEXT NOT NULL
+    ) WITHOUT ROWID",
     // An append that is repeated because its answer was lost adds nothing twice.
     "ALTER TABLE tasks ADD COLUMN attempt_events BIGINT NOT NULL DEFAULT 0",
     // For the removal of old tasks.
@@ -23,6 +31,7 @@ const UP: &[&str] = &[
 ];
 
 const DOWN: &[&str] = &[
+    "DROP TABLE credentials",
     "ALTER TABLE tasks DROP COLUMN attempt_events",
     "DROP INDEX idempotency_task",
     "CREATE INDEX tasks_oldest ON tasks (created_at) WHERE status = 'pending'",

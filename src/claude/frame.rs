@@ -41,6 +41,11 @@ pub enum FrameKind {
     },
     /// The CLI asks the API again.
     ApiRetry,
+    /// How the account stands.
+    RateLimit {
+        /// When its limit ends, in seconds since the Unix epoch, where it is reached.
+        resets_at: Option<i64>,
+    },
     /// The end of a turn.
     Result(Box<ResultFrame>),
     /// The CLI says what it is doing; nothing to keep.
@@ -86,7 +91,7 @@ impl Frame {
             FrameKind::User { .. } => EventKind::ToolResult,
             FrameKind::ApiRetry => EventKind::Retry,
             FrameKind::Result(_) => EventKind::Result,
-            FrameKind::Other => EventKind::Log,
+            FrameKind::Other | FrameKind::RateLimit { .. } => EventKind::Log,
             FrameKind::Partial { .. } | FrameKind::Progress | FrameKind::ControlResponse => return None,
         })
     }
@@ -107,6 +112,10 @@ fn kind_of(frame: Value) -> FrameKind {
     match (text("type"), text("subtype")) {
         ("system", "init") => FrameKind::Init { session_id: frame["session_id"].as_str().map(str::to_owned) },
         ("system", "api_retry") => FrameKind::ApiRetry,
+        ("rate_limit_event", _) => {
+            let info = &frame["rate_limit_info"];
+            FrameKind::RateLimit { resets_at: info["resetsAt"].as_i64().filter(|_| info["status"] == "rejected") }
+        }
         // Says that a request is on its way, several times a turn.
         ("system", "status") => FrameKind::Progress,
         ("assistant", _) => FrameKind::Assistant {

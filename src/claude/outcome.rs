@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::frame::{Frame, FrameKind, ResultFrame};
 use super::run::Exit;
-use crate::task::{Failure, FailureClass, Outcome, Report};
+use crate::task::{Failure, FailureClass, Outcome, Report, Wall};
 
 /// What was seen of an attempt while it ran.
 #[derive(Debug, Default)]
@@ -17,6 +17,7 @@ pub struct Observed {
     model_answered: bool,
     open_tools: usize,
     session_id: Option<String>,
+    limit_resets_at: Option<Wall>,
     result: Option<ResultFrame>,
 }
 
@@ -43,6 +44,9 @@ impl Observed {
             }
             FrameKind::User { tool_results } => {
                 self.open_tools = self.open_tools.saturating_sub(*tool_results);
+            }
+            FrameKind::RateLimit { resets_at } => {
+                self.limit_resets_at = resets_at.map(|seconds| Wall(seconds.saturating_mul(1_000)));
             }
             FrameKind::Result(result) => self.result = Some((**result).clone()),
             _ => {}
@@ -92,7 +96,9 @@ impl Observed {
 
     fn of_result(&self, result: &ResultFrame) -> Outcome {
         if result.is_error {
-            return refused(result);
+            let mut failure = refused(result);
+            failure.until = self.limit_resets_at.filter(|_| failure.class == FailureClass::UsageLimit);
+            return Outcome::Failed(failure);
         }
         if !self.model_answered || result.num_turns == Some(0) {
             return failed(FailureClass::Invalid, "NO_MODEL_CALL", "the CLI ended without asking the model");
@@ -105,7 +111,7 @@ fn failed(class: FailureClass, code: &str, message: impl Into<String>) -> Outcom
     Outcome::Failed(Failure::new(class, code, message))
 }
 
-fn refused(result: &ResultFrame) -> Outcome {
+fn refused(result: &ResultFrame) -> Failure {
     let errors: Vec<_> = result.errors.iter().map(plain).collect();
     let prose = result.result.clone().filter(|text| !text.is_empty()).unwrap_or_else(|| errors.join("; "));
     let (class, code) = match (result.subtype.as_str(), result.api_error_status) {
@@ -125,7 +131,7 @@ fn refused(result: &ResultFrame) -> Outcome {
         _ => (FailureClass::Execution, "EXECUTION_FAILED"),
     };
     let message = if prose.is_empty() { format!("the CLI reported {}", result.subtype) } else { prose };
-    failed(class, code, message)
+    Failure::new(class, code, message)
 }
 
 fn without_result(frames: usize, exit: &Exit, stderr: &str) -> Outcome {
@@ -179,6 +185,22 @@ mod tests {
         assert_eq!(class_of(&[ANSWER], Some(0)), Err(FailureClass::Crashed));
         let none = r#"{"type":"result","subtype":"success","is_error":false,"num_turns":0}"#;
         assert_eq!(class_of(&[none], Some(0)), Err(FailureClass::Invalid));
+    }
+
+    #[test]
+    fn a_usage_limit_says_when_it_ends() {
+        let event = r#"{"type":"rate_limit_event","rate_limit_info":{"status":"rejected","resetsAt":1795469080}}"#;
+        let refused =
+            r#"{"type":"result","subtype":"success","is_error":true,"api_error_status":429,"result":"limit"}"#;
+        let mut observed = Observed::default();
+        for line in [event, refused] {
+            observed.note(&Frame::parse(line.to_owned()));
+        }
+        let exit = Exit { code: Some(1), signal: None, gone: true, start_error: None };
+        let Outcome::Failed(failure) = observed.into_report(Ending::ItsOwn, &exit, "", 1).outcome else {
+            panic!("a limit")
+        };
+        assert_eq!((failure.class, failure.until), (FailureClass::UsageLimit, Some(Wall(1_795_469_080_000))));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use super::source::Source;
 use crate::task::PermissionMode;
 
@@ -76,6 +78,8 @@ pub struct Claude {
     pub environment: Vec<(String, String)>,
     /// Whether a credential was found: in the environment, or from a login of the CLI's own.
     pub has_credential: bool,
+    /// A name of the credential that tells it from others and doesn't give it away.
+    pub credential: String,
     /// Folders that a task may work in; resolved.
     pub workspace_roots: Vec<PathBuf>,
     /// Folders whose own settings are read; resolved.
@@ -107,6 +111,7 @@ impl Claude {
             .or_else(|| value("HOME").map(|home| Path::new(home).join(".claude")));
         let logged_in = config_dir.as_ref().is_some_and(|dir| dir.join(".credentials.json").exists());
         let has_credential = logged_in || CREDENTIALS.iter().any(|name| value(name).is_some());
+        let credential = fingerprint(&environment, config_dir.as_deref());
         let modes = PermissionMode::ALL.map(|mode| (mode.name(), mode));
         if from.required("WARM_STANDBY") != "0" {
             from.fault("WARM_STANDBY", "is not supported yet; 0 is the only value");
@@ -114,6 +119,7 @@ impl Claude {
         Self {
             path: find_cli(from),
             has_credential,
+            credential,
             workspace_roots: roots(from, "WORKSPACE_ROOTS", true),
             trusted_roots: roots(from, "TRUSTED_ROOTS", false),
             max_permission_mode: from.choice("MAX_PERMISSION_MODE", &modes),
@@ -122,6 +128,17 @@ impl Claude {
             environment,
         }
     }
+}
+
+/// What the CLI shows to whom: what is parked for one is not parked for another.
+fn fingerprint(environment: &[(String, String)], login: Option<&Path>) -> String {
+    let is_part = |name: &str| CREDENTIALS.contains(&name) || name == "ANTHROPIC_BASE_URL";
+    let mut digest = Sha256::new();
+    for (name, value) in environment.iter().filter(|(name, _)| is_part(name)) {
+        digest.update(format!("{name}={value}\n"));
+    }
+    digest.update(login.map(|login| login.as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default());
+    digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn find_cli(from: &mut Source) -> Option<PathBuf> {

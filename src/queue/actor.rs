@@ -9,7 +9,7 @@ use fail::fail_point;
 
 use super::hub::Hub;
 use super::messages::{
-    Append, Beat, Cancel, Check, Claim, Draining, Expire, Find, FindExpired, FindHolders, Finish, HolderDied,
+    Append, Beat, Cancel, Check, Claim, Draining, Expire, Explain, Find, FindExpired, FindHolders, Finish, HolderDied,
     ListTasks, Prune, QueueError, ReadEvents, ReadStats, ReadWorkers, Release, Renew, SetConcurrency, SetPaused,
     Submit, WorkerGone,
 };
@@ -137,6 +137,7 @@ macro_rules! reads {
 
 reads! {
     Find => |reader, find| reader.task(find.0);
+    Explain => |reader, explain| reader.explain(explain.0);
     ListTasks => |reader, list| reader.tasks(&list);
     ReadEvents => |reader, read| reader.events(read);
     ReadStats => |reader, _read| reader.stats();

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use actix::Message;
+use serde::Serialize;
 
 use super::store::StoreError;
 use crate::process::Identity;
@@ -49,6 +50,7 @@ answers! {
     SetConcurrency => ();
     Check => Checked;
     Find => Option<Task>;
+    Explain => Option<Explained>;
     ListTasks => Page;
     ReadEvents => EventPage;
     ReadStats => Stats;
@@ -106,6 +108,8 @@ pub struct Claim {
     pub holder: HolderId,
     /// Its name.
     pub worker: String,
+    /// The credential of its CLI, see [`Parked`].
+    pub credential: String,
     /// At most so many.
     pub limit: u32,
     /// How long the claim holds.
@@ -159,6 +163,8 @@ pub struct Finish {
     pub key: LeaseKey,
     /// How it ended.
     pub report: Report,
+    /// The credential of the CLI.
+    pub credential: String,
     /// What happened last.
     pub events: Vec<NewEvent>,
     /// Spreads the back-off, `0.0..1.0`.
@@ -273,6 +279,8 @@ pub struct SetConcurrency(pub u32);
 pub struct Check {
     /// Its life.
     pub holder: HolderId,
+    /// The credential of its CLI.
+    pub credential: String,
     /// What it believes to run.
     pub leases: Vec<LeaseKey>,
 }
@@ -293,6 +301,19 @@ pub struct Checked {
 /// Reads a task.
 #[derive(Clone, Copy, Debug)]
 pub struct Find(pub TaskId);
+
+/// Reads a task, and how many start before it.
+#[derive(Clone, Copy, Debug)]
+pub struct Explain(pub TaskId);
+
+/// The answer to [`Explain`].
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// The task.
+    pub task: Task,
+    /// Ready tasks that start before it, by priority and age.
+    pub ahead: i64,
+}
 
 /// Reads tasks, newest first.
 #[derive(Clone, Debug)]
@@ -353,7 +374,7 @@ pub struct EventPage {
 pub struct ReadStats;
 
 /// The counts; none of them is counted at the call.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Stats {
     /// In each status, in the order of [`Status::ALL`].
     pub counts: [i64; 5],
@@ -363,6 +384,23 @@ pub struct Stats {
     pub concurrency: Option<u32>,
     /// When the oldest pending task was stored.
     pub oldest_pending: Option<Wall>,
+    /// Credentials that wait.
+    pub parked: Vec<Parked>,
+}
+
+/// A credential with which nothing is started for a time: its account has reached a limit, or it
+/// was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Parked {
+    /// A name that tells it from others and doesn't give it away.
+    pub credential: String,
+    /// Until then.
+    pub until: Wall,
+    /// `usage_limit` or `auth`.
+    pub class: String,
+    /// What the CLI said.
+    pub message: String,
 }
 
 impl Stats {

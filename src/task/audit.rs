@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use super::history::{Counts, Did, Entry, Standing, TreeLine};
-use super::machine::CRASH_LIMIT;
+use super::machine::{CRASH_LIMIT, SUSPECT};
 use super::{AttemptOutcome, HolderId, LeaseKey, Status, TREE_END_MS, TaskId};
 
 /// A cancelled task has no live process so many milliseconds later.
@@ -66,10 +66,12 @@ pub struct Audit {
     /// Pending tasks in the order in which they start, whether due or not.
     pending: BTreeSet<(i64, TaskId)>,
     keys: HashMap<String, (String, TaskId)>,
-    running: HashMap<HolderId, usize>,
+    running: HashMap<HolderId, BTreeSet<TaskId>>,
     paused: bool,
     limit: Option<u32>,
     drained: BTreeSet<HolderId>,
+    /// Until when nothing is started with a credential.
+    parked: HashMap<String, i64>,
     /// Removed after their end.
     pruned: HashSet<TaskId>,
     /// Tasks made before this wall time are not judged: the history begins later.
@@ -123,7 +125,13 @@ impl Audit {
                 }
             }
             Did::Due { tasks } => tasks.iter().for_each(|task| self.is_due(entry, *task)),
-            Did::Claim { lease, holder, attempt, expires } => self.claim(entry, *lease, *holder, *attempt, *expires),
+            Did::Claim { lease, holder, credential, attempt, expires } => {
+                if self.parked.get(credential).is_some_and(|until| *until > entry.at) {
+                    self.broken(11, lease.task, format!("was claimed while its credential {credential} was parked"));
+                }
+                self.claim(entry, *lease, *holder, *attempt, *expires);
+            }
+            Did::Park { credential, until } => drop(self.parked.insert(credential.clone(), *until)),
             Did::Renew { leases, expires } => {
                 let since = self.since;
                 for lease in leases.iter().filter(|lease| !is_older(lease.task, since)) {
@@ -200,8 +208,12 @@ impl Audit {
         }
         self.first_in_line(task, priority);
         let running = self.running.entry(holder).or_default();
-        *running += 1;
-        let running = *running;
+        running.insert(task);
+        let (running, others) = (running.len(), running.clone());
+        let is_suspect = |task| self.tasks.get(task).is_some_and(|task| task.crashes >= SUSPECT);
+        if let Some(suspect) = others.iter().find(|task| is_suspect(task)).filter(|_| running > 1) {
+            self.broken(10, *suspect, format!("has crashed often and did not run alone in {holder}"));
+        }
         if let Some(limit) = self.limit.filter(|limit| running > *limit as usize) {
             self.broken(11, task, format!("is number {running} of {holder}, above the limit of {limit}"));
         }
@@ -286,7 +298,7 @@ impl Audit {
         if let Some((holder, _)) = picture.lease.take()
             && let Some(running) = self.running.get_mut(&holder)
         {
-            *running = running.saturating_sub(1);
+            running.remove(&lease.task);
         }
         picture.due = due;
         if to == Status::Pending {

@@ -71,7 +71,13 @@ impl Forgery {
     fn claim(&mut self, epoch: i64) {
         let expires = (self.lines.len() as i64 + 1) * 1_000 + LEASE_MS;
         let attempt = i32::try_from(epoch).expect("small");
-        self.add(Did::Claim { lease: lease(self.task, epoch), holder: self.holder, attempt, expires });
+        self.add(Did::Claim {
+            lease: lease(self.task, epoch),
+            holder: self.holder,
+            credential: "c".to_owned(),
+            attempt,
+            expires,
+        });
     }
 
     fn stands(&mut self, status: Status, epoch: i64, ended: i32) {
@@ -257,6 +263,23 @@ fn promise_10_more_ends_or_crashes_than_are_allowed() {
 }
 
 #[test]
+fn promise_10_a_suspect_that_does_not_run_alone() {
+    let mut forgery = Forgery::new();
+    for epoch in 1..=2 {
+        forgery.claim(epoch);
+        let lease = lease(forgery.task, epoch);
+        forgery.add(Did::TakeBack { lease, died: true, to: Status::Pending, due: None });
+    }
+    forgery.claim(3);
+    forgery.add(submit(id(2), 0));
+    let (lease, holder) = (lease(id(2), 1), forgery.holder);
+    forgery.add(Did::Claim { lease, holder, credential: String::new(), attempt: 1, expires: 90_000 });
+    forgery.beside.standing = vec![standing(id(1), Status::Running, 3, 0), standing(id(2), Status::Running, 1, 0)];
+    forgery.beside.standing[0].crashes = 2;
+    forgery.breaks(10);
+}
+
+#[test]
 fn promise_10_what_counts_as_nothing_was_counted() {
     let mut forgery = Forgery::new();
     forgery.claim(1);
@@ -269,9 +292,12 @@ fn promise_10_what_counts_as_nothing_was_counted() {
 
 #[test]
 fn promise_11_claims_of_a_queue_that_is_paused_or_a_worker_that_drains_or_is_full() {
-    for before in
-        [Did::Pause { paused: true }, Did::Drain { holder: HolderId::from_u128(9) }, Did::Limit { concurrency: 0 }]
-    {
+    for before in [
+        Did::Pause { paused: true },
+        Did::Drain { holder: HolderId::from_u128(9) },
+        Did::Limit { concurrency: 0 },
+        Did::Park { credential: "c".to_owned(), until: 9_000_000 },
+    ] {
         let mut forgery = Forgery::new();
         forgery.add(before);
         forgery.claim(1);

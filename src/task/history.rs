@@ -49,6 +49,9 @@ pub enum Did {
         lease: LeaseKey,
         /// Who.
         holder: HolderId,
+        /// With which credential.
+        #[serde(default)]
+        credential: String,
         /// The number of the attempt.
         attempt: i32,
         /// The end of the lease, on the clock of the boot.
@@ -132,6 +135,13 @@ pub enum Did {
         /// Which.
         tasks: Vec<TaskId>,
     },
+    /// Nothing is started with a credential for a time.
+    Park {
+        /// Which.
+        credential: String,
+        /// Until then, by the wall clock.
+        until: i64,
+    },
     /// A worker claims no more.
     Drain {
         /// Its life.
@@ -155,6 +165,7 @@ impl Did {
             | Self::Pause { .. }
             | Self::Limit { .. }
             | Self::Prune { .. }
+            | Self::Park { .. }
             | Self::Due { .. }
             | Self::Drain { .. } => None,
         }

@@ -7,6 +7,10 @@ use super::{BootInstant, Failure, FailureClass, HolderId, Lease, LeaseTimes, Out
 /// worker from one that was near when something else did.
 pub const CRASH_LIMIT: i32 = 3;
 
+/// A task that crashed so often in a row runs alone in its worker: should that die again, it was
+/// this task, and the others pay nothing for it.
+pub const SUSPECT: i32 = CRASH_LIMIT - 1;
+
 /// Where a task stands, with the data that exists only there.
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
@@ -176,7 +180,7 @@ impl Record {
             }
             Outcome::Failed(failure) if failure.class == FailureClass::UsageLimit => {
                 // The account's limit says nothing about the task: it waits, and pays nothing.
-                return State::Pending { due: Some(now.plus_ms(self.retry.max_delay_ms)) };
+                return State::Pending { due: failure.parks_until(now) };
             }
             Outcome::Failed(failure) => failure,
         };

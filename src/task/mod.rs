@@ -30,7 +30,7 @@ pub use audit::{Audit, Beside};
 pub use event::{Event, EventKind, NewEvent};
 pub use history::{Counts, Did, Entry, Standing, TreeLine};
 pub use lease::{HolderId, Lease, LeaseKey, LeaseTimes, TREE_END_MS};
-pub use machine::{Command, Record, Refusal, ReleaseReason, State};
+pub use machine::{Command, Record, Refusal, ReleaseReason, SUSPECT, State};
 pub use outcome::{Failure, FailureClass, Outcome, Report};
 pub use retry::RetryPolicy;
 pub use spec::{Context, InvalidSpec, Options, PermissionMode, SdkOptions, TaskSpec, Timeout};

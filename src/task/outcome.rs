@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Wall;
+
 /// Why an attempt failed. The class decides on a retry; exit codes never do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -61,14 +63,33 @@ pub struct Failure {
     pub code: String,
     /// A sentence for people.
     pub message: String,
+    /// Of a usage limit: when it ends, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Wall>,
 }
 
 impl Failure {
     /// A failure of that class, code and message.
     pub fn new(class: FailureClass, code: &str, message: impl Into<String>) -> Self {
-        Self { class, code: code.to_owned(), message: message.into() }
+        Self { class, code: code.to_owned(), message: message.into(), until: None }
+    }
+
+    /// Until when nothing should be tried with the credential that it came of; `None` where it
+    /// says nothing about the credential.
+    #[must_use]
+    pub fn parks_until(&self, now: Wall) -> Option<Wall> {
+        match self.class {
+            FailureClass::UsageLimit => Some(self.until.unwrap_or(now.plus_ms(LIMIT_PAUSE_MS))),
+            FailureClass::Auth => Some(now.plus_ms(AUTH_PAUSE_MS)),
+            _ => None,
+        }
     }
 }
+
+/// A limit whose end is not known is tried again after so long.
+const LIMIT_PAUSE_MS: i64 = 60_000;
+/// A credential that was refused is not refused by accident; each try costs a task.
+const AUTH_PAUSE_MS: i64 = 300_000;
 
 /// The end of an attempt that its worker saw.
 #[derive(Clone, Debug, PartialEq)]

@@ -132,7 +132,11 @@ impl WorkerActor {
         }
         self.looking = true;
         self.look_again = false;
-        let check = Check { holder: self.tools.holder, leases: self.leases() };
+        let check = Check {
+            holder: self.tools.holder,
+            credential: self.tools.claude.credential.clone(),
+            leases: self.leases(),
+        };
         let queue = self.queue.clone();
         let checked = async move { queue.ask(check).await }.into_actor(self);
         ctx.spawn(checked.map(|checked, this, ctx| this.checked(checked, ctx)));
@@ -172,8 +176,13 @@ impl WorkerActor {
     fn claim(&mut self, limit: u32, ctx: &mut Context<Self>) {
         fail_point!("worker-claim");
         let asked_at = boot_now();
-        let claim =
-            Claim { holder: self.tools.holder, worker: self.tools.name.clone(), limit, lease: self.tools.lease };
+        let claim = Claim {
+            holder: self.tools.holder,
+            worker: self.tools.name.clone(),
+            credential: self.tools.claude.credential.clone(),
+            limit,
+            lease: self.tools.lease,
+        };
         let queue = self.queue.clone();
         let claimed = async move { queue.ask(claim).await }.into_actor(self);
         ctx.spawn(claimed.map(move |claimed, this, ctx| {
@@ -210,11 +219,11 @@ impl WorkerActor {
             deadline: self.times().tree_deadline(asked_at),
         };
         self.running.insert(key.task, Running { key, commands: sender });
-        let (me, queue) = (ctx.address(), self.queue.clone());
+        let (me, queue, credential) = (ctx.address(), self.queue.clone(), self.tools.claude.credential.clone());
         actix::spawn(async move {
             if AssertUnwindSafe(run.run()).catch_unwind().await.is_err() {
                 tracing::error!(taskId = %key.task, "An attempt panicked");
-                agent_run::report_panic(&queue, key).await;
+                agent_run::report_panic(&queue, key, credential).await;
             }
             // Closed while the actor restarts: its next look finds the truth.
             me.send(RunEnded(key)).await.unwrap_or_default();

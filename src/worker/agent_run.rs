@@ -148,7 +148,8 @@ impl AgentRun {
     /// Reports until the store has it, or says that it is not wanted.
     async fn report(&self, report: Report) {
         let key = self.assignment.key;
-        let finish = Finish { key, report, events: Vec::new(), chance: process::chance() };
+        let credential = self.tools.claude.credential.clone();
+        let finish = Finish { key, report, credential, events: Vec::new(), chance: process::chance() };
         let Some(Ok(next)) = self.insist(key, || finish.clone()).await else { return };
         log_end(&self.assignment.task, &finish.report, &next);
     }
@@ -190,11 +191,11 @@ impl AgentRun {
 
 /// After a panic in an attempt: its shim has seen it go and ends the tree; what is left is
 /// ended here, then the task is reported as crashed.
-pub async fn report_panic(queue: &Queue, key: LeaseKey) {
+pub async fn report_panic(queue: &Queue, key: LeaseKey, credential: String) {
     sweep(key.task).await;
     let failure = Failure::new(FailureClass::Crashed, "WORKER_PANICKED", "the worker failed while it ran the task");
     let report = Report::of(Outcome::Failed(failure));
-    let finish = Finish { key, report, events: Vec::new(), chance: process::chance() };
+    let finish = Finish { key, report, credential, events: Vec::new(), chance: process::chance() };
     if let Err(error) = queue.ask(finish).await {
         // The next look finds a task that nobody runs, and gives it back.
         tracing::warn!(taskId = %key.task, %error, "Could not report a panic");
@@ -353,6 +354,10 @@ fn log_end(task: &Task, report: &Report, next: &Next) {
         (Outcome::Failed(failure), Next::Again(due)) => {
             let due = due.map(|due| due.to_string()).unwrap_or_default();
             tracing::warn!(taskId = %task.id, error = error(failure), due, "Task will be tried again");
+        }
+        (Outcome::Failed(failure), Next::Ended(_)) if failure.class == FailureClass::Auth => {
+            let error = error(failure);
+            tracing::error!(taskId = %task.id, error, "The credential was refused; no task starts with it for a while");
         }
         (Outcome::Failed(failure), Next::Ended(_)) => {
             tracing::warn!(taskId = %task.id, error = error(failure), "Task failed");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Server, World, task};
+use crate::support::{Server, World, check_history, task};
 
 fn ends(server: &Server, body: Value) -> (Value, Value, Value, Value) {
     let done = server.wait_end(&server.submit(body));
@@ -24,7 +24,6 @@ fn failures_have_their_class_and_are_tried_again_where_that_helps() {
     };
     let quick = json!({ "maxAttempts": 2, "retry": { "initialDelay": 10, "maxDelay": 20 } });
     assert_eq!(ends(&server, with(&["error 400"], quick.clone())), failed("invalid", "API_REFUSED", 1));
-    assert_eq!(ends(&server, with(&["error 401"], quick.clone())), failed("auth", "AUTH_FAILED", 1));
     assert_eq!(ends(&server, with(&["error 500"], quick.clone())), failed("overloaded", "OVERLOADED", 2));
     assert_eq!(ends(&server, with(&["error 529"], quick.clone())), failed("overloaded", "OVERLOADED", 2));
     let turns = json!({ "sdk": { "maxTurns": 1, "allowedTools": ["Bash"] } });
@@ -40,14 +39,55 @@ fn failures_have_their_class_and_are_tried_again_where_that_helps() {
 }
 
 #[test]
-fn a_usage_limit_parks_the_task_and_costs_no_attempt() {
+fn a_usage_limit_parks_the_credential_until_its_reset() {
     let world = World::new();
-    let server = world.serve("inline", &[]);
-    let id = server.submit(task(&world.ws(), "limit", &["error 429"]));
-    let parked = server.follow(&id, |event| event["data"]["error"]["class"] == "usage_limit").expect("it is parked");
+    // An account, not a key: the CLI then says when the limit ends.
+    let account = [("ANTHROPIC_API_KEY", ""), ("CLAUDE_CODE_OAUTH_TOKEN", "sk-ant-oat01-not-real")];
+    let server = world.serve("inline", &account);
+    let limited = server.submit(task(&world.ws(), "limited", &["bash echo once", "limit 6", "say done"]));
+    let parked = server.follow(&limited, |event| event["data"]["error"]["class"] == "usage_limit").expect("it waits");
     assert_eq!(parked["data"]["status"], "pending");
-    assert!(parked["data"]["dueAt"].is_string());
-    assert_eq!(server.task(&id)["status"], "pending");
+    let other = server.submit(task(&world.ws(), "other", &["say ok"]));
+    let why = server.get(&format!("/api/tasks/{other}/explain"));
+    assert_eq!(
+        (&why["status"], &why["reasons"][0]["code"]),
+        (&json!("pending"), &json!("CREDENTIAL_PARKED")),
+        "{why:#}"
+    );
+    let until = why["reasons"][0]["until"].as_str().expect("a time").to_owned();
+    let health = server.get("/health");
+    assert_eq!((&health["status"], &health["parked"][0]["until"]), (&json!("healthy"), &json!(until)), "{health:#}");
+    assert_eq!(parked["data"]["dueAt"], json!(until));
+    assert_eq!(world.model.begun("other"), 0);
+    for id in [&limited, &other] {
+        let done = server.wait_end(id);
+        let attempt = done["attempts"].as_array().and_then(|all| all.last().cloned()).expect("an attempt");
+        assert_eq!(done["status"], "completed");
+        assert!(attempt["startedAt"].as_str().expect("a time") >= until.as_str(), "{done:#}");
+    }
+    let done = server.task(&limited);
+    assert_eq!((&done["attempt"], &done["crashes"]), (&json!(2), &json!(0)));
+    assert_eq!(world.model.begun("limited"), 1, "the conversation went on");
+    assert!(server.get("/health")["parked"].is_null());
+    check_history(&world, &["--settled"]);
+}
+
+#[test]
+fn a_limit_without_a_reset_and_a_refused_credential_park_it_for_a_while() {
+    for (step, status, class) in [("error 429", "pending", "usage_limit"), ("error 401", "failed", "auth")] {
+        let world = World::new();
+        let server = world.serve("inline", &[]);
+        let id = server.submit(task(&world.ws(), "first", &[step]));
+        server.follow(&id, |event| event["data"]["error"]["class"] == class).expect("it was refused");
+        assert_eq!(server.task(&id)["status"], status);
+        assert_eq!(server.get("/health")["parked"][0]["class"], class);
+        let next = server.submit(task(&world.ws(), "next", &["say ok"]));
+        assert_eq!(server.get(&format!("/api/tasks/{next}/explain"))["reasons"][0]["code"], "CREDENTIAL_PARKED");
+        drop(server);
+        // Another credential is not held back.
+        let server = world.serve("inline", &[("ANTHROPIC_API_KEY", "sk-test-another")]);
+        assert_eq!(server.wait_end(&next)["status"], "completed");
+    }
 }
 
 #[test]
@@ -58,6 +98,27 @@ fn a_cli_that_kills_its_worker_each_time_is_poison() {
     let mut body = task(&world.ws(), "poison", &[cli, "say never"]);
     body["options"]["retry"] = json!({ "initialDelay": 10 });
     assert_eq!(ends(&server, body), failed("crashed", "POISONED", 3));
+}
+
+#[test]
+fn a_poisonous_task_takes_no_other_with_it() {
+    let world = World::new();
+    let server = world.serve("managed", &[("QUEUE_CONCURRENCY", "3")]);
+    let long = |n: usize| task(&world.ws(), &format!("bystander-{n}-"), &["bash sleep 2", "bash sleep 2", "say fine"]);
+    let bystanders: Vec<_> = (0..2).map(|n| server.submit(long(n))).collect();
+    // It ends the worker itself: the process above its shim.
+    let poison = "bash kill -9 $(pgrep -f 'cc-anywhere worker.*link' -u $(id -u) | while read p; do tr '\\0' '\\n' </proc/$p/environ | grep -qx \"HOME=$HOME\" && echo $p; done); sleep 5";
+    let mut body = task(&world.ws(), "poison", &[poison, "say never"]);
+    body["options"]["retry"] = json!({ "initialDelay": 10 });
+    let poisoned = server.submit(body);
+    let done = server.wait_end(&poisoned);
+    assert_eq!((&done["status"], &done["error"]["code"]), (&json!("failed"), &json!("POISONED")), "{done:#}");
+    for id in &bystanders {
+        let done = server.wait_end(id);
+        assert_eq!((&done["status"], &done["error"]), (&json!("completed"), &Value::Null), "{done:#}");
+    }
+    // Its third attempt ran alone, which the checker sees.
+    check_history(&world, &["--settled"]);
 }
 
 #[test]

@@ -8,13 +8,14 @@
 //! step slow TEXT            the answer, word by word, 50 ms apart
 //! step delay MS             the next step is answered after this time
 //! step error STATUS         an HTTP error
+//! step limit SECONDS        the account's limit, until so many seconds from the first time on
 //! ```
 //!
 //! The step is chosen by how many tool results the conversation holds, so that the stand-in
 //! needs no state of its own. Without steps it says `ok`.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use actix_web::web::{Bytes, Data};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
@@ -32,6 +33,8 @@ pub struct Call {
     pub step: usize,
     /// The key that it showed.
     pub key: String,
+    /// When it came.
+    pub at: Instant,
 }
 
 /// A running stand-in; it ends with the process.
@@ -84,12 +87,33 @@ async fn count_tokens() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "input_tokens": 10 }))
 }
 
+/// The account's limit.
+fn refused_until(reset: SystemTime) -> HttpResponse {
+    // Whole seconds, and not before the end.
+    let reset = reset.duration_since(SystemTime::UNIX_EPOCH).expect("a time").as_secs() + 1;
+    let error = json!({ "type": "error", "error": { "type": "rate_limit_error", "message": "scripted limit" } });
+    HttpResponse::TooManyRequests()
+        .insert_header(("anthropic-ratelimit-unified-status", "rejected"))
+        .insert_header(("anthropic-ratelimit-unified-reset", reset.to_string()))
+        .insert_header(("anthropic-ratelimit-unified-representative-claim", "five_hour"))
+        .json(error)
+}
+
+/// Keeps the call. Returns how long ago the first one like it was.
+fn note(calls: &Mutex<Vec<Call>>, call: Call) -> Duration {
+    let mut calls = calls.lock().expect("calls");
+    let first = calls.iter().find(|one| one.instruction == call.instruction && one.step == call.step);
+    let since_first = first.map(|first| first.at.elapsed()).unwrap_or_default();
+    calls.push(call);
+    since_first
+}
+
 async fn messages(request: HttpRequest, body: Bytes, calls: Data<Arc<Mutex<Vec<Call>>>>) -> HttpResponse {
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let key = request.headers().get("x-api-key").and_then(|key| key.to_str().ok()).unwrap_or_default().to_owned();
     let instruction = instruction(&body);
     let step = tool_results(&body);
-    calls.lock().expect("calls").push(Call { instruction: instruction.clone(), step, key, body });
+    let since_first = note(&calls, Call { instruction: instruction.clone(), step, key, body, at: Instant::now() });
     let (delay, action) = action(&instruction, step);
     actix_web::rt::time::sleep(delay).await;
     let (verb, rest) = action.split_once(' ').unwrap_or((&action, ""));
@@ -99,6 +123,13 @@ async fn messages(request: HttpRequest, body: Bytes, calls: Data<Arc<Mutex<Vec<C
             let status = actix_web::http::StatusCode::from_u16(status).expect("a status");
             let error = json!({ "type": "error", "error": { "type": "api_error", "message": "scripted" } });
             HttpResponse::build(status).json(error)
+        }
+        "limit" => {
+            let limit = Duration::from_secs(rest.trim().parse().unwrap_or(1));
+            match limit.checked_sub(since_first).filter(|left| !left.is_zero()) {
+                Some(left) => refused_until(SystemTime::now() + left),
+                None => stream(vec!["ok".to_owned()], Duration::ZERO),
+            }
         }
         "write" => {
             let (path, text) = rest.split_once(' ').unwrap_or((rest, ""));

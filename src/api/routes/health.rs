@@ -35,7 +35,7 @@ async fn health(shared: Data<Shared>) -> HttpResponse {
     let workers = workers::look(&shared).await.ok();
     let count = |status| stats.as_ref().map(|stats| stats.count(status));
     let size = count(Status::Pending).zip(count(Status::Running)).map(|(pending, running)| pending + running);
-    answer(status).json(json!({
+    let mut body = json!({
         "status": status,
         "timestamp": wall_now(),
         "queue": {
@@ -50,7 +50,11 @@ async fn health(shared: Data<Shared>) -> HttpResponse {
             "count": workers.as_ref().map_or(0, |workers| workers.count),
             "healthy": workers.is_some_and(|workers| workers.healthy),
         },
-    }))
+    });
+    if let Some(stats) = stats.filter(|stats| !stats.parked.is_empty()) {
+        body["parked"] = json!(stats.parked);
+    }
+    answer(status).json(body)
 }
 
 fn answer(status: &str) -> HttpResponseBuilder {

@@ -1,5 +1,6 @@
 //! One file a resource.
 
+mod explain;
 mod health;
 mod queue;
 mod submit;

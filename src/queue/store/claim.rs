@@ -9,7 +9,7 @@ use serde_json::json;
 use super::row::{sql, task_of};
 use super::{Change, StoreError, Tx, attempts};
 use crate::queue::messages::{Assignment, Claim, Renew, Renewed};
-use crate::task::{Did, EventKind, HolderId, LeaseKey, LeaseTimes, NewEvent, Status, TaskId};
+use crate::task::{Did, EventKind, HolderId, LeaseKey, LeaseTimes, NewEvent, SUSPECT, Status, TaskId};
 
 /// What became due is ready. Walks the index of what waits for a time, and no more.
 const READY: &str = "UPDATE tasks SET due_at = NULL WHERE status = 'pending' AND due_at <= ?1 RETURNING id";
@@ -19,9 +19,22 @@ const READY: &str = "UPDATE tasks SET due_at = NULL WHERE status = 'pending' AND
 const CLAIM: &str = "UPDATE tasks SET status = 'running', epoch = epoch + 1, attempt = attempt + 1,
         holder = ?1, worker = ?2, lease_ms = ?3, lease_boot = ?4,
         started_at = COALESCE(started_at, ?5), last_event = last_event + 1, attempt_events = 0
-    WHERE id IN (SELECT id FROM tasks WHERE status = 'pending' AND due_at IS NULL
-        ORDER BY priority DESC, id LIMIT ?6)
+    WHERE id IN (SELECT id FROM
+        (SELECT id, SUM(crashes >= ?7) OVER (ORDER BY priority DESC, id) AS suspects FROM
+            (SELECT id, priority, crashes FROM tasks WHERE status = 'pending' AND due_at IS NULL
+                ORDER BY priority DESC, id LIMIT ?6))
+        WHERE suspects <= ?8)
     RETURNING *";
+
+/// What decides how many a worker may take: whether claims are held back, how many it may have and
+/// has, how often its own tasks crashed, and how often the next in line.
+const ROOM: &str = "SELECT
+        paused OR EXISTS (SELECT 1 FROM credentials WHERE id = ?2 AND parked_until > ?3), concurrency,
+        (SELECT COUNT(*) FROM tasks WHERE status = 'running' AND holder = ?1),
+        (SELECT COALESCE(MAX(crashes), 0) FROM tasks WHERE status = 'running' AND holder = ?1),
+        (SELECT COALESCE(MAX(crashes), 0) FROM (SELECT crashes FROM tasks
+            WHERE status = 'pending' AND due_at IS NULL ORDER BY priority DESC, id LIMIT 1))
+    FROM queue_state WHERE id = 1";
 
 impl Change for Claim {
     type Answer = Vec<Assignment>;
@@ -29,15 +42,15 @@ impl Change for Claim {
     const ESSENTIAL: bool = false;
 
     async fn run(&self, tx: &mut Tx) -> Result<Vec<Assignment>, StoreError> {
-        let limit = self.limit.min(room(tx, self.holder).await?);
-        if limit == 0 {
-            return Ok(Vec::new());
-        }
         let ready = sql(READY, [tx.now.0.into()]);
         let ready = tx.db().await?.query_all_raw(ready).await?;
         if !ready.is_empty() {
             let tasks = ready.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
             tx.record(&Did::Due { tasks });
+        }
+        let (limit, suspects) = room(tx, self).await?;
+        if limit == 0 {
+            return Ok(Vec::new());
         }
         let expires = LeaseTimes::new(self.lease).expiry(tx.boot_now);
         let statement = sql(
@@ -49,33 +62,43 @@ impl Change for Claim {
                 expires.boot.into(),
                 tx.now.0.into(),
                 limit.into(),
+                SUSPECT.into(),
+                suspects.into(),
             ],
         );
         let mut rows = task::Entity::find().from_raw_sql(statement).all(tx.db().await?).await?;
         // RETURNING has no order.
         rows.sort_by_key(|row| (-row.priority, row.id));
         attempts::begin(tx, &rows).await?;
-        rows.into_iter().map(|row| assignment(tx, row, self.holder, expires.ms)).collect()
+        rows.into_iter().map(|row| assignment(tx, row, self, expires.ms)).collect()
     }
 }
 
-fn assignment(tx: &mut Tx, row: task::Model, holder: HolderId, expires: i64) -> Result<Assignment, StoreError> {
+fn assignment(tx: &mut Tx, row: task::Model, claim: &Claim, expires: i64) -> Result<Assignment, StoreError> {
     let event = json!({ "status": Status::Running, "attempt": row.attempt, "workerId": row.worker });
     tx.add_events(row.id, row.last_event - 1, vec![NewEvent::new(EventKind::Status, &event)]);
     let key = LeaseKey { task: row.id, epoch: row.epoch };
-    tx.record(&Did::Claim { lease: key, holder, attempt: row.attempt, expires });
+    let (holder, credential) = (claim.holder, claim.credential.clone());
+    tx.record(&Did::Claim { lease: key, holder, credential, attempt: row.attempt, expires });
     Ok(Assignment { key, task: task_of(row)? })
 }
 
-/// How many more this worker may take: none while the queue is paused, and no more than what an
-/// operator has set since it last looked.
-async fn room(tx: &mut Tx, holder: HolderId) -> Result<u32, StoreError> {
-    let text = "SELECT paused, concurrency, (SELECT COUNT(*) FROM tasks WHERE status = 'running' AND holder = ?1)
-        FROM queue_state WHERE id = 1";
-    let Some(row) = tx.db().await?.query_one_raw(sql(text, [holder.into()])).await? else { return Ok(u32::MAX) };
-    let (paused, most, has): (bool, Option<u32>, u32) =
+/// How many more this worker may take, and how many suspects among them: none while the queue is
+/// paused or its credential is parked, no more than what an operator has set since it last looked,
+/// and a suspect only when it runs nothing else, alone.
+async fn room(tx: &mut Tx, claim: &Claim) -> Result<(u32, u32), StoreError> {
+    let values = [claim.holder.into(), claim.credential.clone().into(), tx.now.0.into()];
+    let Some(row) = tx.db().await?.query_one_raw(sql(ROOM, values)).await? else { return Ok((claim.limit, 0)) };
+    let (held_back, most, has): (bool, Option<u32>, u32) =
         (row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?);
-    Ok(if paused { 0 } else { most.map_or(u32::MAX, |most| most.saturating_sub(has)) })
+    let (own, next): (i32, i32) = (row.try_get_by_index(3)?, row.try_get_by_index(4)?);
+    let limit = claim.limit.min(most.map_or(u32::MAX, |most| most.saturating_sub(has)));
+    Ok(match (held_back || own >= SUSPECT, next >= SUSPECT) {
+        (true, _) => (0, 0),
+        (false, true) if has > 0 => (0, 0),
+        (false, true) => (limit.min(1), 1),
+        (false, false) => (limit, 0),
+    })
 }
 
 impl Change for Renew {

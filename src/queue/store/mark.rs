@@ -3,7 +3,7 @@
 //! was cut or left behind in a copy, or an old copy that was put back.
 
 use std::fs::File;
-use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -53,14 +53,12 @@ impl Mark {
         Ok(())
     }
 
-    /// Replaced as a whole: a reader sees the old one or the new one.
+    /// In place and always of one length: what is torn fails its checksum, and counts as none.
     fn write(&self, number: i64) -> std::io::Result<()> {
-        let text = number.to_string();
-        let new = self.file.with_extension(format!("new-{}", std::process::id()));
-        let mut file = File::create(&new)?;
-        writeln!(file, "{text} {}", checksum(&text))?;
-        file.sync_data()?;
-        std::fs::rename(&new, &self.file)
+        let text = format!("{number:020}");
+        let file = File::options().write(true).create(true).truncate(false).open(&self.file)?;
+        file.write_all_at(format!("{text} {}\n", checksum(&text)).as_bytes(), 0)?;
+        file.sync_data()
     }
 }
 

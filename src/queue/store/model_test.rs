@@ -93,7 +93,7 @@ async fn send(scratch: &Scratch, task: TaskId, model: &Record, command: &Command
     let lease = Duration::from_secs(3_600);
     match command.clone() {
         Command::Claim(Lease { holder, .. }) => {
-            let claim = Claim { holder, worker: "w".into(), limit: 1, lease };
+            let claim = Claim { holder, worker: "w".into(), credential: String::new(), limit: 1, lease };
             scratch.ask(claim).await.iter().any(|claimed| claimed.task.id == task)
         }
         Command::Renew { epoch, .. } => {
@@ -105,8 +105,13 @@ async fn send(scratch: &Scratch, task: TaskId, model: &Record, command: &Command
             scratch.ask(Renew { holder, leases: vec![key], lease }).await.lost.is_empty()
         }
         Command::Finish { epoch, outcome } => {
-            let finish =
-                Finish { key: LeaseKey { task, epoch }, report: Report::of(outcome), events: vec![], chance: 0.5 };
+            let finish = Finish {
+                key: LeaseKey { task, epoch },
+                credential: String::new(),
+                report: Report::of(outcome),
+                events: vec![],
+                chance: 0.5,
+            };
             scratch.ask(finish).await.is_ok()
         }
         Command::Release { epoch, .. } => {
@@ -226,14 +231,15 @@ async fn a_stale_epoch_appends_nothing_and_a_check_names_what_was_lost() {
     let scratch = Scratch::open().await;
     let task = scratch.submit().await;
     let holder = HolderId::from_u128(1);
-    let claim = Claim { holder, worker: "w".into(), limit: 5, lease: Duration::from_secs(60) };
+    let claim =
+        Claim { holder, worker: "w".into(), credential: String::new(), limit: 5, lease: Duration::from_secs(60) };
     let key = scratch.ask(claim).await.first().expect("a task").key;
     let append =
         |epoch| Append { key: LeaseKey { task, epoch }, from: 0, events: vec![NewEvent::log("x")], session_id: None };
     assert!(scratch.ask(append(key.epoch)).await.is_ok());
     assert!(scratch.ask(append(key.epoch)).await.is_ok(), "the same again: its answer was lost");
     assert!(scratch.ask(append(key.epoch - 1)).await.is_err());
-    let check = |leases| Check { holder, leases };
+    let check = |leases| Check { holder, credential: String::new(), leases };
     let checked = scratch.store.reader.check(&check(vec![])).await.expect("a check");
     assert_eq!(checked.forgotten, [key]);
     scratch.ask(Cancel(task)).await;
@@ -251,11 +257,12 @@ async fn a_cost_is_in_the_ledger_once_also_when_its_report_comes_late() {
     let scratch = Scratch::open().await;
     let task = scratch.submit().await;
     let holder = HolderId::from_u128(1);
-    let claim = || Claim { holder, worker: "w".into(), limit: 1, lease: Duration::from_secs(60) };
+    let claim =
+        || Claim { holder, worker: "w".into(), credential: String::new(), limit: 1, lease: Duration::from_secs(60) };
     let report = |key, usd| {
         let failure = Failure::new(FailureClass::Network, "NETWORK", "x");
         let report = Report { cost_usd: Some(usd), ..Report::of(Outcome::Failed(failure)) };
-        Finish { key, report, events: vec![], chance: 0.0 }
+        Finish { key, report, credential: String::new(), events: vec![], chance: 0.0 }
     };
     let first = scratch.ask(claim()).await[0].key;
     scratch.ask(HolderDied(holder)).await;

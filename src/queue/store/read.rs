@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use entity::{event, queue_state, task, worker};
+use entity::{credential, event, queue_state, task, worker};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
@@ -13,7 +13,9 @@ use super::StoreError;
 use super::attempts;
 use super::row::{event_of, sql, task_of};
 use crate::process::{boot_now, wall_now};
-use crate::queue::messages::{Check, Checked, EventPage, Filter, ListTasks, Page, ReadEvents, Stats, WorkerInfo};
+use crate::queue::messages::{
+    Check, Checked, EventPage, Explained, Filter, ListTasks, Page, Parked, ReadEvents, Stats, WorkerInfo,
+};
 use crate::task::{HolderId, LeaseKey, Status, TREE_END_MS, Task, TaskId, Wall};
 
 /// The connections that read. Clones share them.
@@ -43,7 +45,8 @@ impl Watcher {
 /// Ready now, or due by now.
 const WORK: &str = "SELECT paused, concurrency,
         EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND due_at IS NULL)
-        OR EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND due_at <= ?1)
+        OR EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND due_at <= ?1),
+        EXISTS (SELECT 1 FROM credentials WHERE id = ?2 AND parked_until > ?1)
     FROM queue_state";
 
 impl Reader {
@@ -61,6 +64,16 @@ impl Reader {
         let Some(row) = task::Entity::find_by_id(id).one(&self.0).await? else { return Ok(None) };
         let attempts = attempts::of(&self.0, id).await?;
         Ok(Some(Task { attempts: Some(attempts), ..task_of(row)? }))
+    }
+
+    /// One task, and how many ready ones start before it.
+    pub async fn explain(&self, id: TaskId) -> Result<Option<Explained>, StoreError> {
+        let Some(task) = self.task(id).await? else { return Ok(None) };
+        let ahead = "SELECT COUNT(*) FROM tasks WHERE status = 'pending' AND due_at IS NULL
+            AND (priority > ?1 OR (priority = ?1 AND id < ?2))";
+        let row = self.0.query_one_raw(sql(ahead, [task.spec.priority.into(), id.into()])).await?;
+        let ahead = row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(0);
+        Ok(Some(Explained { task, ahead }))
     }
 
     /// Tasks, newest first.
@@ -116,7 +129,23 @@ impl Reader {
             paused: state.as_ref().is_some_and(|state| state.paused),
             concurrency: state.and_then(|state| state.concurrency).and_then(|n| u32::try_from(n).ok()),
             oldest_pending: oldest.map(Wall),
+            parked: self.parked().await?,
         })
+    }
+
+    async fn parked(&self) -> Result<Vec<Parked>, StoreError> {
+        let rows = credential::Entity::find()
+            .filter(credential::Column::ParkedUntil.gt(wall_now().0))
+            .order_by_asc(credential::Column::Id)
+            .all(&self.0)
+            .await?;
+        let parked = rows.into_iter().map(|row| Parked {
+            credential: row.id,
+            until: Wall(row.parked_until),
+            class: row.class,
+            message: row.message,
+        });
+        Ok(parked.collect())
     }
 
     async fn counts(&self) -> Result<[i64; 5], StoreError> {
@@ -140,13 +169,13 @@ impl Reader {
             .all(&self.0)
             .await?;
         let held: Vec<LeaseKey> = held.into_iter().map(|(task, epoch)| LeaseKey { task, epoch }).collect();
-        let row = self.0.query_one_raw(sql(WORK, [wall_now().0.into()])).await?;
+        let row = self.0.query_one_raw(sql(WORK, [wall_now().0.into(), check.credential.clone().into()])).await?;
         let Some(row) = row else { return Ok(Checked::default()) };
         let (paused, concurrency): (bool, Option<i32>) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
         Ok(Checked {
             lost: check.leases.iter().copied().filter(|key| !held.contains(key)).collect(),
             forgotten: held.into_iter().filter(|key| !check.leases.contains(key)).collect(),
-            work: !paused && row.try_get_by_index::<bool>(2)?,
+            work: !paused && row.try_get_by_index::<bool>(2)? && !row.try_get_by_index::<bool>(3)?,
             concurrency: concurrency.and_then(|n| u32::try_from(n).ok()),
         })
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::attempts::AttemptEnd;
 use super::row::{columns_of, record_of, task_of};
-use super::{Change, StoreError, Tx, attempts};
+use super::{Change, StoreError, Tx, attempts, workers};
 use crate::queue::messages::{Append, Cancel, Cancelled, Expire, Finish, HolderDied, Next, Release, Stale};
 use crate::task::{
     AttemptOutcome, Command, Counts, Did, EventKind, Failure, FailureClass, LeaseKey, NewEvent, Outcome, Record,
@@ -193,6 +193,9 @@ impl Change for Finish {
             }
             return Ok(Err(Stale));
         };
+        if let Outcome::Failed(failure) = &self.report.outcome {
+            workers::park(tx, &self.credential, failure).await?;
+        }
         moved.columns = with_report(moved.columns, &self.report);
         let (outcome, error) = match &self.report.outcome {
             Outcome::Completed => (AttemptOutcome::Completed, None),
@@ -295,7 +298,7 @@ impl Change for HolderDied {
                 freed += 1;
             }
         }
-        super::workers::forget(tx, self.0).await?;
+        workers::forget(tx, self.0).await?;
         Ok(freed)
     }
 }

@@ -1,6 +1,6 @@
-//! The workers' rows, and what an operator says about the queue.
+//! The workers' rows, their credentials, and what an operator says about the queue.
 
-use entity::worker;
+use entity::{credential, worker};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ConnectionTrait, EntityTrait};
@@ -9,7 +9,7 @@ use super::row::sql;
 use super::{Change, StoreError, Tx};
 use crate::process::{Identity, host_name};
 use crate::queue::messages::{Beat, Draining, SetConcurrency, SetPaused, WorkerGone};
-use crate::task::{Did, HolderId};
+use crate::task::{Did, Failure, HolderId};
 
 impl Change for Beat {
     type Answer = ();
@@ -49,6 +49,24 @@ impl Change for WorkerGone {
     async fn run(&self, tx: &mut Tx) -> Result<(), StoreError> {
         forget(tx, self.0).await
     }
+}
+
+/// Starts nothing more with this credential for a time, where the failure came of it.
+pub async fn park(tx: &mut Tx, credential: &str, failure: &Failure) -> Result<(), StoreError> {
+    let Some(until) = failure.parks_until(tx.now) else { return Ok(()) };
+    tx.record(&Did::Park { credential: credential.to_owned(), until: until.0 });
+    let row = credential::ActiveModel {
+        id: Set(credential.to_owned()),
+        parked_until: Set(until.0),
+        class: Set(failure.class.name().to_owned()),
+        message: Set(failure.message.clone()),
+    };
+    let columns = [credential::Column::ParkedUntil, credential::Column::Class, credential::Column::Message];
+    credential::Entity::insert(row)
+        .on_conflict(OnConflict::column(credential::Column::Id).update_columns(columns).to_owned())
+        .exec_without_returning(tx.db().await?)
+        .await?;
+    Ok(())
 }
 
 /// Removes the row of a worker that lives no more.

@@ -1,0 +1,61 @@
+//! `GET /api/tasks/{id}/explain`: which rule holds a task back, and until when.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path};
+use serde_json::{Value, json};
+
+use super::super::error::ApiError;
+use super::super::input::task_id;
+use super::super::shared::Shared;
+use super::workers;
+use crate::queue::{Explain, Explained, ReadStats, Stats};
+use crate::task::{Status, Task};
+
+/// Every reason that holds now, the strongest first.
+pub async fn explain(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let found = shared.queue.ask(Explain(task_id(&id)?)).await?;
+    let Some(Explained { task, ahead }) = found else { return Err(ApiError::no_task(&id)) };
+    let stats = shared.queue.ask(ReadStats).await?;
+    let workers = workers::look(&shared).await?.count;
+    let reasons = match task.status {
+        Status::Pending => pending(&task, ahead, &stats, workers),
+        Status::Running => {
+            vec![reason("RUNNING", format!("it runs on {}", task.worker.as_deref().unwrap_or("a worker")))]
+        }
+        status => vec![reason("ENDED", format!("it is {status}"))],
+    };
+    let position = (task.status == Status::Pending && task.due_at.is_none()).then_some(ahead + 1);
+    Ok(HttpResponse::Ok().json(json!({
+        "taskId": task.id, "status": task.status, "position": position, "reasons": reasons,
+    })))
+}
+
+fn reason(code: &str, message: impl Into<String>) -> Value {
+    json!({ "code": code, "message": message.into() })
+}
+
+fn pending(task: &Task, ahead: i64, stats: &Stats, workers: usize) -> Vec<Value> {
+    let mut reasons = Vec::new();
+    if stats.paused {
+        reasons.push(reason("QUEUE_PAUSED", "the queue is paused: POST /api/queue/start lets it go on"));
+    }
+    if workers == 0 {
+        reasons.push(reason("NO_WORKER", "no worker is there to take it"));
+    }
+    for parked in &stats.parked {
+        let why = if parked.class == "auth" { "was refused" } else { "has reached its limit" };
+        let mut reason = reason("CREDENTIAL_PARKED", format!("the account {why}: {}", parked.message));
+        reason["until"] = json!(parked.until);
+        reasons.push(reason);
+    }
+    if let Some(due) = task.due_at {
+        let mut reason = reason("NOT_DUE", "its time has not come");
+        reason["until"] = json!(due);
+        reasons.push(reason);
+    } else if reasons.is_empty() && ahead > 0 {
+        reasons.push(reason("BEHIND_OTHERS", format!("{ahead} tasks start before it, by priority and age")));
+    } else if reasons.is_empty() {
+        reasons.push(reason("NO_FREE_SLOT", "it is the next to start, when a worker has a free slot"));
+    }
+    reasons
+}
