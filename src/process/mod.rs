@@ -7,6 +7,7 @@
 mod clock;
 mod identity;
 mod isolate;
+mod lock;
 mod sock;
 mod spawn;
 mod sweep;
@@ -16,6 +17,7 @@ mod tree_log;
 pub use clock::{boot_now, wall_now};
 pub use identity::Identity;
 pub use isolate::{Isolation, drop_streams, isolate};
+pub use lock::end_stopped_holder;
 pub use sock::{control_from_fd, control_pair};
 pub use spawn::{Launch, exit_of, output, spawn_cli, spawn_shim, spawn_worker};
 pub use sweep::{Cookie, sweep};
@@ -59,6 +61,19 @@ pub fn signal(pid: u32, signal: Signal) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => {}
         Err(error) => tracing::warn!(pid = pid.as_raw_nonzero().get(), %error, "could not signal a process"),
     }
+}
+
+/// A step at which tests kill or stop this very process, through the failpoint of that name.
+/// Nothing in builds without failpoints.
+pub fn barrier(step: &str) {
+    fail::fail_point!(step, |action| {
+        match action.as_deref() {
+            Some("kill") => kill(std::process::id()),
+            _ => signal(std::process::id(), Signal::STOP),
+        }
+    });
+    // Without the feature nothing else uses it.
+    let _: &str = step;
 }
 
 /// Ends a process at once.

@@ -85,6 +85,7 @@ impl AgentRun {
     pub async fn run(mut self) {
         let task = &self.assignment.task;
         self.news.started(task.id);
+        process::barrier("run-set-up");
         match set_up(&self.tools, &self.assignment, self.deadline).await {
             Ok(ready) => self.run_cli(ready).await,
             Err(NotReady::Fail(failure)) => {
@@ -112,11 +113,13 @@ impl AgentRun {
                 return self.release(ReleaseReason::SetUpFailed, why, Duration::from_secs(1), None).await;
             }
         };
+        process::barrier("run-started");
         run.instruct(&ready.instruction);
         let began = Instant::now();
         let events = EventLog::open(self.queue.clone(), self.assignment.key, session_id.clone());
         let mut attempt = Attempt::new(run, events, &self.assignment.task, self.tools.task_timeout);
         let (why, exit) = attempt.drive(&mut self.commands, &mut self.deadline, &self.news).await;
+        process::barrier("run-ended");
         let task = self.assignment.key.task;
         if !exit.gone {
             sweep(task).await;

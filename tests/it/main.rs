@@ -4,6 +4,7 @@
 mod support;
 
 mod api;
+mod barriers;
 mod calls;
 mod chaos;
 mod faults;

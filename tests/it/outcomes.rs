@@ -103,12 +103,14 @@ fn a_cli_that_kills_its_worker_each_time_is_poison() {
 #[test]
 fn a_poisonous_task_takes_no_other_with_it() {
     let world = World::new();
-    let server = world.serve("managed", &[("QUEUE_CONCURRENCY", "3")]);
+    // Where it can see the worker at all.
+    let server = world.serve("managed", &[("QUEUE_CONCURRENCY", "3"), ("ISOLATION", "subreaper")]);
     let long = |n: usize| task(&world.ws(), &format!("bystander-{n}-"), &["bash sleep 2", "bash sleep 2", "say fine"]);
     let bystanders: Vec<_> = (0..2).map(|n| server.submit(long(n))).collect();
-    // It ends the worker itself: the process above its shim.
-    let poison = "bash kill -9 $(pgrep -f 'cc-anywhere worker.*link' -u $(id -u) | while read p; do tr '\\0' '\\n' </proc/$p/environ | grep -qx \"HOME=$HOME\" && echo $p; done); sleep 5";
-    let mut body = task(&world.ws(), "poison", &[poison, "say never"]);
+    // It ends the worker itself: the process above its shim, which is above the CLI.
+    let up = "w=$(sed -n 's/^PPid:[[:space:]]*//p' /proc/$w/status)";
+    let poison = format!("bash w=$PPID; {up}; {up}; kill -9 $w; sleep 5");
+    let mut body = task(&world.ws(), "poison", &[&poison, "say never"]);
     body["options"]["retry"] = json!({ "initialDelay": 10 });
     let poisoned = server.submit(body);
     let done = server.wait_end(&poisoned);

@@ -58,6 +58,9 @@ pub enum StoreError {
     /// The disk is full.
     #[error("the disk is full")]
     Full,
+    /// Somebody else holds its lock.
+    #[error("the database is locked by another process")]
+    Locked,
     /// A statement failed.
     #[error("a statement failed")]
     Statement(#[source] Arc<DbErr>),
@@ -125,7 +128,12 @@ pub enum StoreError {
 
 impl From<DbErr> for StoreError {
     fn from(source: DbErr) -> Self {
-        if code_of(&source).as_deref() == Some("13") { Self::Full } else { Self::Statement(Arc::new(source)) }
+        match code_of(&source).as_deref() {
+            // SQLITE_FULL, SQLITE_BUSY
+            Some("13") => Self::Full,
+            Some("5") => Self::Locked,
+            _ => Self::Statement(Arc::new(source)),
+        }
     }
 }
 
@@ -172,7 +180,7 @@ impl Store {
         let reader = Reader::new(readers);
         mark.advance(&reader).await?;
         let reserve = Reserve::of(path);
-        Ok(Self { writer: Writer::new(writer, reserve), reader, watcher: Watcher::new(watcher), mark })
+        Ok(Self { writer: Writer::new(writer, path, reserve), reader, watcher: Watcher::new(watcher), mark })
     }
 
     /// Says whether a database may be used, and changes nothing.

@@ -1,6 +1,7 @@
 //! A transaction, and the writer that runs many commands in one.
 
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +17,7 @@ use tokio::sync::oneshot;
 
 use super::insert::{Target, insert, insert_alone};
 use super::{Reserve, StoreError};
-use crate::process::{boot_now, wall_now};
+use crate::process::{barrier, boot_now, end_stopped_holder, wall_now};
 use crate::queue::QueueError;
 use crate::task::{BootInstant, Did, NewEvent, TaskId, Wall};
 
@@ -233,13 +234,20 @@ pub struct Writer {
     pending: Arc<Mutex<Option<Pending>>>,
     /// Whether a transaction may have been left open: it failed, or was given up half-way.
     uncertain: Arc<AtomicBool>,
+    /// Where the locks of the WAL are.
+    locks: PathBuf,
     /// For a disk that is full.
     reserve: Reserve,
 }
 
+/// The byte that whoever writes has locked, <https://sqlite.org/walformat.html#locks>.
+const WRITE_LOCK: u64 = 120;
+
 impl Writer {
-    pub(super) fn new(db: DatabaseConnection, reserve: Reserve) -> Self {
-        Self { db, pending: Arc::default(), uncertain: Arc::default(), reserve }
+    pub(super) fn new(db: DatabaseConnection, path: &Path, reserve: Reserve) -> Self {
+        let mut locks = path.as_os_str().to_owned();
+        locks.push("-shm");
+        Self { locks: locks.into(), db, pending: Arc::default(), uncertain: Arc::default(), reserve }
     }
 
     pub(super) const fn db(&self) -> &DatabaseConnection {
@@ -266,6 +274,9 @@ impl Writer {
                 touched
             }
             Err(StoreError::Full) if self.reserve.spend() => Box::pin(self.commit(batch)).await,
+            Err(StoreError::Locked) if end_stopped_holder(&self.locks, WRITE_LOCK) => {
+                Box::pin(self.commit(batch)).await
+            }
             Err(error) if batch.len() == 1 => {
                 tracing::warn!(error = crate::telemetry::chain(&error), "a command was not stored");
                 batch.into_iter().for_each(|each| each.answer(Err(error.clone())));
@@ -315,7 +326,9 @@ impl Writer {
             each.run(&mut tx).await?;
         }
         let pending = tx.pending;
+        barrier("store-before");
         let touched = tx.commit().await?;
+        barrier("store-after");
         *self.pending.lock().unwrap_or_else(PoisonError::into_inner) = pending;
         Ok(touched)
     }
