@@ -2,7 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 
-/// One row a thing that was done.
+/// One row a commit.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "history")]
 pub struct Model {
@@ -13,8 +13,8 @@ pub struct Model {
     pub at: i64,
     /// Its time since the boot.
     pub boot_ms: i64,
-    /// The thing, as JSON.
-    pub did: String,
+    /// What was done, as a JSON array.
+    pub done: String,
 }
 
 /// None that the queries need.

@@ -13,7 +13,7 @@ const UP: &[&str] = &[
         seq INTEGER NOT NULL PRIMARY KEY,
         at BIGINT NOT NULL,
         boot_ms BIGINT NOT NULL,
-        did TEXT NOT NULL
+        done TEXT NOT NULL
     )",
     // With which nothing is started for a time.
     "CREATE TABLE credentials (

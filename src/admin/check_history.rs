@@ -41,7 +41,7 @@ pub async fn run(config: &Config, args: &Args) -> anyhow::Result<u8> {
     let tasks = standing.len();
     let broken = audit.finish(&Beside { standing, accepted, trees, excused, settled: args.settled });
     broken.iter().for_each(|broken| println!("{broken}"));
-    println!("{count} lines, {tasks} tasks, {attempts} attempts, broken promises: {}", broken.len());
+    println!("{count} changes, {tasks} tasks, {attempts} attempts, broken promises: {}", broken.len());
     Ok(u8::from(!broken.is_empty()))
 }
 
@@ -50,7 +50,7 @@ async fn fold(reader: &Reader, audit: &mut Audit) -> anyhow::Result<(i64, i64)> 
     loop {
         let page = reader.history(last).await?;
         let Some(newest) = page.last() else { return Ok((count, attempts)) };
-        last = newest.seq;
+        last = newest.commit;
         for entry in &page {
             count += 1;
             attempts += i64::from(matches!(entry.did, Did::Claim { .. }));

@@ -65,7 +65,7 @@ impl Forgery {
 
     fn add(&mut self, did: Did) {
         let seq = self.lines.len() as i64 + 1;
-        self.lines.push(Entry { seq, at: 1_000_000 + seq * 1_000, boot_ms: seq * 1_000, did });
+        self.lines.push(Entry { commit: seq, at: 1_000_000 + seq * 1_000, boot_ms: seq * 1_000, did });
     }
 
     fn claim(&mut self, epoch: i64) {
@@ -93,7 +93,7 @@ impl Forgery {
     fn found(&self) -> Vec<Broken> {
         let mut audit = Audit::default();
         // The first line is older than the first task.
-        audit.take(&Entry { seq: 0, at: 1, boot_ms: 0, did: Did::Pause { paused: false } });
+        audit.take(&Entry { commit: 0, at: 1, boot_ms: 0, did: Did::Pause { paused: false } });
         self.lines.iter().for_each(|line| audit.take(line));
         audit.finish(&self.beside)
     }
@@ -324,7 +324,9 @@ fn promise_12_tasks_that_start_out_of_turn_or_too_early() {
     forgery.add(finish(forgery.task, 1, AttemptOutcome::Completed, Status::Completed));
     forgery.stands(Status::Completed, 1, 1);
     forgery.breaks(12);
-    forgery.lines.insert(1, Entry { seq: 0, at: 1_900_000, boot_ms: 1, did: Did::Due { tasks: vec![forgery.task] } });
+    forgery
+        .lines
+        .insert(1, Entry { commit: 0, at: 1_900_000, boot_ms: 1, did: Did::Due { tasks: vec![forgery.task] } });
     forgery.breaks(12);
     forgery.lines[1].at = 2_000_000;
     assert_eq!(forgery.found(), []);

@@ -8,8 +8,8 @@ use super::{AttemptOutcome, HolderId, LeaseKey, Status, TaskId};
 /// One line of the history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// Grows with every commit, whichever process made it.
-    pub seq: i64,
+    /// The number of the commit that it was part of, whichever process made that.
+    pub commit: i64,
     /// Wall clock of whoever wrote it, in milliseconds.
     pub at: i64,
     /// `CLOCK_BOOTTIME` of whoever wrote it, in milliseconds.

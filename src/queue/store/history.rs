@@ -7,7 +7,7 @@ use super::row::sql;
 use super::{Reader, StoreError};
 use crate::task::{Did, Entry, Standing, Status, TaskId};
 
-/// Lines or tasks of one read.
+/// Commits or tasks of one read.
 const PAGE: u64 = 1_000;
 
 /// What a task's rows say, in short. Events are counted from 1 to the last and in all: where the
@@ -21,7 +21,7 @@ const STANDING: &str = "SELECT id, status, epoch, ended, crashes, max_attempts, 
     FROM tasks WHERE id > ?1 ORDER BY id LIMIT ?2";
 
 impl Reader {
-    /// Lines behind this one, in order.
+    /// What was done in the commits behind this one, in order.
     pub async fn history(&self, after: i64) -> Result<Vec<Entry>, StoreError> {
         let rows = history::Entity::find()
             .filter(history::Column::Seq.gt(after))
@@ -29,11 +29,12 @@ impl Reader {
             .limit(PAGE)
             .all(self.db())
             .await?;
-        rows.into_iter().map(entry_of).collect()
+        let entries: Vec<_> = rows.into_iter().map(entries_of).collect::<Result<_, _>>()?;
+        Ok(entries.into_iter().flatten().collect())
     }
 
-    /// The number of the newest line; 0 where there is none.
-    pub async fn newest_line(&self) -> Result<i64, StoreError> {
+    /// The number of the newest commit; 0 where there is none.
+    pub async fn newest_commit(&self) -> Result<i64, StoreError> {
         let row = self.db().query_one_raw(sql("SELECT MAX(seq) FROM history", [])).await?;
         Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.flatten().unwrap_or(0))
     }
@@ -79,8 +80,9 @@ impl Reader {
     }
 }
 
-fn entry_of(row: history::Model) -> Result<Entry, StoreError> {
-    let did: Did = serde_json::from_str(&row.did)
-        .map_err(|error| StoreError::History { line: row.seq, what: error.to_string() })?;
-    Ok(Entry { seq: row.seq, at: row.at, boot_ms: row.boot_ms, did })
+fn entries_of(row: history::Model) -> Result<Vec<Entry>, StoreError> {
+    let done: Vec<Did> = serde_json::from_str(&row.done)
+        .map_err(|error| StoreError::History { commit: row.seq, what: error.to_string() })?;
+    let entry = |did| Entry { commit: row.seq, at: row.at, boot_ms: row.boot_ms, did };
+    Ok(done.into_iter().map(entry).collect())
 }

@@ -26,7 +26,7 @@ const PARTS: [&str; 5] = [
     "DELETE FROM tasks WHERE id = ?1",
 ];
 
-/// The history begins with the oldest task that is left; its newest line stays, for the mark.
+/// The history begins with the oldest task that is left; its newest row stays, for the mark.
 const HISTORY: &str = "DELETE FROM history WHERE seq < COALESCE(
     (SELECT MIN(seq) FROM history WHERE at >= (SELECT created_at FROM tasks ORDER BY id LIMIT 1)),
     (SELECT MAX(seq) FROM history))";

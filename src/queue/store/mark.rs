@@ -1,4 +1,4 @@
-//! The high-water mark: beside the database, the number of the newest line of its history. A
+//! The high-water mark: beside the database, the number of the newest commit in its history. A
 //! database that is behind its mark has lost something, whatever it says of itself: a WAL that
 //! was cut or left behind in a copy, or an old copy that was put back.
 
@@ -41,7 +41,7 @@ impl Mark {
     /// The database can't be read. A mark that can't be written is reported, and no more: it
     /// guards against a loss, it doesn't cause one.
     pub async fn advance(&mut self, reader: &Reader) -> Result<(), StoreError> {
-        let newest = reader.newest_line().await?;
+        let newest = reader.newest_commit().await?;
         if newest > self.written {
             match self.write(newest) {
                 Ok(()) => self.written = newest,

@@ -89,7 +89,7 @@ pub enum StoreError {
     Behind {
         /// Its file.
         path: PathBuf,
-        /// The newest line of the history that it has had.
+        /// The newest commit in the history that it has had.
         mark: i64,
         /// The newest that it has now.
         newest: i64,
@@ -108,11 +108,11 @@ pub enum StoreError {
         /// Where it should be.
         path: PathBuf,
     },
-    /// A line of the history says what no version of this program writes.
-    #[error("line {line} of the history can't be read: {what}")]
+    /// A commit in the history says what no version of this program writes.
+    #[error("commit {commit} of the history can't be read: {what}")]
     History {
         /// Its number.
-        line: i64,
+        commit: i64,
         /// What is wrong.
         what: String,
     },

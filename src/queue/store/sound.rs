@@ -69,7 +69,7 @@ async fn check(path: &Path, db: &DatabaseConnection, mark: Option<i64>, accept_l
         }
     }
     let has_history = steps.len() >= 3;
-    let newest = if has_history { Reader::new(db.clone()).newest_line().await? } else { 0 };
+    let newest = if has_history { Reader::new(db.clone()).newest_commit().await? } else { 0 };
     match mark.filter(|mark| *mark > newest && !accept_loss) {
         Some(mark) => Err(behind(path, mark, newest)),
         None => Ok(()),

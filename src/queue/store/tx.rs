@@ -30,7 +30,7 @@ const TASKS: Target = Target {
 };
 const TAGS: Target = Target { head: "INSERT INTO task_tags (tag, task_id)", width: 2, tail: "ON CONFLICT DO NOTHING" };
 const EVENTS: Target = Target { head: "INSERT INTO events (task_id, seq, at, kind, data)", width: 5, tail: "" };
-const HISTORY: Target = Target { head: "INSERT INTO history (at, boot_ms, did)", width: 3, tail: "" };
+const HISTORY: Target = Target { head: "INSERT INTO history (at, boot_ms, done)", width: 3, tail: "" };
 
 /// A transaction, what it knows of the time, and what it has still to insert. Inserts wait, so
 /// that those of many commands become one statement; where there is nothing but inserts, that
@@ -49,7 +49,8 @@ pub struct Tx {
     tasks: Vec<Value>,
     tags: Vec<Value>,
     events: Vec<Value>,
-    history: Vec<Value>,
+    /// What was done, each as JSON: one row of the history.
+    history: Vec<String>,
     touched: Vec<TaskId>,
 }
 
@@ -138,15 +139,24 @@ impl Tx {
         seq
     }
 
-    /// Writes a line of the history with the commit.
+    /// Writes it into the history with the commit.
     pub(super) fn record(&mut self, did: &Did) {
-        let text = serde_json::to_string(did).unwrap_or_default();
-        let values: [Value; HISTORY.width] = [self.now.0.into(), self.boot_now.ms.into(), text.into()];
-        self.history.extend(values);
+        self.history.extend(serde_json::to_string(did));
+    }
+
+    /// All that was done is one row, however many submits it tells of.
+    fn history(&self) -> Vec<Value> {
+        if self.history.is_empty() {
+            return Vec::new();
+        }
+        let done = format!("[{}]", self.history.join(","));
+        let row: [Value; HISTORY.width] = [self.now.0.into(), self.boot_now.ms.into(), done.into()];
+        row.into()
     }
 
     async fn commit(self) -> Result<Vec<TaskId>, StoreError> {
-        let rows = [(&TASKS, self.tasks), (&TAGS, self.tags), (&EVENTS, self.events), (&HISTORY, self.history)];
+        let history = self.history();
+        let rows = [(&TASKS, self.tasks), (&TAGS, self.tags), (&EVENTS, self.events), (&HISTORY, history)];
         match self.db {
             Some(db) => {
                 insert(&db, rows).await?;
