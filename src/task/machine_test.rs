@@ -1,8 +1,9 @@
 //! What no sequence of commands may do to a task.
 
 use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
-use super::machine::CRASH_LIMIT;
+use super::planted::Fault;
 use super::*;
 
 const BOOT: Boot = Boot::from_u128(7);
@@ -49,67 +50,46 @@ fn command() -> impl Strategy<Value = Command> {
         3 => (epoch.clone(), outcome()).prop_map(|(epoch, outcome)| Command::Finish { epoch, outcome }),
         2 => (epoch, 0_i64..100).prop_map(|(epoch, delay_ms)| Command::Release { epoch, delay_ms }),
         2 => holder().prop_map(Command::HolderDied),
-        2 => (0_i64..2 * TREE_END_MS).prop_map(|ms| Command::Expire { now: at(ms) }),
+        1 => (0_i64..2 * TREE_END_MS).prop_map(|ms| Command::Expire { now: at(ms) }),
+        // About when a lease is surely over.
+        1 => (0_i64..200).prop_map(|ms| Command::Expire { now: at(TREE_END_MS + ms) }),
         1 => Just(Command::Cancel),
     ]
+}
+
+/// Commands, and how much later than the one before each comes.
+fn any_life() -> impl Strategy<Value = (Record, Vec<(Command, i64)>)> {
+    let commands = prop::collection::vec((command(), 0_i64..100_000), 1..60);
+    ((1..4_i32, any::<bool>()).prop_map(|(most, again)| fresh(most, again)), commands)
+}
+
+fn live(fault: Fault, (mut record, commands): (Record, Vec<(Command, i64)>)) -> Result<(), TestCaseError> {
+    let mut now = Wall(0);
+    for (command, later) in commands {
+        now = now.plus_ms(later);
+        fault.apply(&mut record, command, now).map_err(TestCaseError::fail)?;
+    }
+    Ok(())
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn no_sequence_of_commands_reaches_an_illegal_state(
-        max_attempts in 1..4_i32,
-        retry_timeouts: bool,
-        commands in prop::collection::vec((command(), 0_i64..100_000), 1..60),
-    ) {
-        let mut record = fresh(max_attempts, retry_timeouts);
-        let mut now = Wall(0);
-        for (command, later) in commands {
-            now = now.plus_ms(later);
-            let before = record.clone();
-            let applied = record.apply(command.clone(), now, 0.5);
-            if applied.is_err() {
-                prop_assert_eq!(&record, &before, "a refusal changes nothing");
-                continue;
-            }
-            check_step(&before, &record, &command)?;
-        }
+    fn no_sequence_of_commands_reaches_an_illegal_state(life in any_life()) {
+        live(Fault::None, life)?;
     }
 }
 
-fn check_step(before: &Record, after: &Record, command: &Command) -> Result<(), TestCaseError> {
-    let (was, is) = (before.state.status(), after.state.status());
-    let renewed = matches!(command, Command::Renew { .. });
-    prop_assert!(was.may_become(is) || (renewed && was == is), "{was} became {is} by {command:?}");
-    prop_assert!(!was.is_terminal(), "a terminal state never changes");
-
-    // Epochs grow by one at a claim and at the cancel of a running task, and at nothing else.
-    let claimed = matches!(command, Command::Claim(_));
-    let cancelled = matches!(command, Command::Cancel) && was == Status::Running;
-    prop_assert_eq!(after.epoch - before.epoch, i64::from(claimed || cancelled));
-    prop_assert_eq!(after.attempt - before.attempt, i32::from(claimed));
-
-    // Only the newest epoch moves a running task.
-    if let Command::Renew { epoch, .. } | Command::Finish { epoch, .. } | Command::Release { epoch, .. } = command {
-        prop_assert_eq!(*epoch, before.epoch);
-        prop_assert_eq!(was, Status::Running);
+#[test]
+fn each_fault_that_is_planted_into_the_rules_is_found() {
+    for fault in Fault::ALL {
+        let config =
+            ProptestConfig { cases: 5_000, failure_persistence: None, max_shrink_iters: 0, ..Default::default() };
+        let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+        let found = TestRunner::new_with_rng(config, rng).run(&any_life(), |life| live(fault, life));
+        assert!(found.is_err(), "{fault:?}");
     }
-
-    // What counts, and what does not.
-    prop_assert!(after.ended <= after.max_attempts);
-    prop_assert!(after.crashes <= CRASH_LIMIT);
-    prop_assert!(after.ended - before.ended <= 1 && after.ended >= before.ended);
-    if let Command::Release { .. } | Command::Claim(_) | Command::Renew { .. } | Command::Cancel = command {
-        prop_assert_eq!((after.ended, after.crashes), (before.ended, before.crashes));
-    }
-    if let Command::HolderDied(_) | Command::Expire { .. } = command {
-        prop_assert_eq!((after.ended, after.crashes), (before.ended, before.crashes + 1));
-    }
-    if let (Command::Finish { outcome, .. }, State::Completed) = (command, &after.state) {
-        prop_assert_eq!(outcome, &Outcome::Completed);
-    }
-    Ok(())
 }
 
 fn claim(record: &mut Record) {

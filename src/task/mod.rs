@@ -19,6 +19,8 @@ mod machine;
 mod machine_test;
 mod outcome;
 #[cfg(test)]
+mod planted;
+#[cfg(test)]
 mod protocol_test;
 mod retry;
 mod spec;
