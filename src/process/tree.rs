@@ -8,6 +8,9 @@ use rustix::process::WaitOptions;
 use super::sweep::{kill_until_none, pause};
 use super::{Cookie, Isolation};
 
+/// How the name of a shim's cgroup begins; its pid follows.
+const GROUP: &str = "cc-anywhere-";
+
 /// What a shim must end: the CLI, and whatever came of it.
 pub struct Tree {
     isolation: Isolation,
@@ -119,7 +122,20 @@ fn make_cgroup() -> Option<PathBuf> {
     })?;
     let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let group = Path::new(&root).join(own).join(format!("cc-anywhere-{}", std::process::id()));
+    let parent = Path::new(&root).join(own);
+    remove_leftovers(&parent);
+    let group = parent.join(format!("{GROUP}{}", std::process::id()));
     std::fs::create_dir(&group).ok()?;
     Some(group)
+}
+
+/// Groups of shims that were killed. One with processes in it can't be removed.
+fn remove_leftovers(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let shim = name.to_str().and_then(|name| name.strip_prefix(GROUP));
+        if shim.is_some_and(|shim| !Path::new("/proc").join(shim).exists()) {
+            std::fs::remove_dir(entry.path()).unwrap_or_default();
+        }
+    }
 }
