@@ -69,6 +69,7 @@ pub fn serve(config: Config) -> Exit {
         let address = listener.local_addr()?;
         let (queue, hub) = parts.start_queue(&config).await?;
         let holder = HolderId::new_v4();
+        queue::reap_at_start(&queue, holder).await;
         parts.beside(queue::reap_forever(queue.clone(), holder));
         if let Some(retention) = config.store.retention {
             parts.beside(queue::prune_forever(queue.clone(), retention, work_dir(&config)?));
@@ -132,19 +133,20 @@ pub fn worker(config: Config, role: WorkerRole) -> Exit {
         let mut signals = Signals::new()?;
         let (queue, hub) = parts.start_queue(&config).await?;
         let holder = role.holder.unwrap_or_else(HolderId::new_v4);
+        if role.link.is_none() {
+            // A supervisor looks after its workers' deaths itself.
+            queue::reap_at_start(&queue, holder).await;
+            parts.beside(queue::reap_forever(queue.clone(), holder));
+        }
         let name = config.worker.id.clone().unwrap_or_else(|| format!("worker-{}", std::process::id()));
         let (link_news, news_ahead) = mpsc::channel(NEWS_AHEAD);
         let news = News { hub, link: role.link.is_some().then_some(link_news) };
         let worker = parts.start_worker(&config, name.clone(), holder, &queue, news)?;
         let (ends, mut end) = mpsc::channel(4);
-        match role.link {
-            Some(path) => {
-                let token = config.link_token.clone().context("a managed worker is started by its supervisor only")?;
-                let settings = LinkSettings { path, worker: name.clone(), holder, token };
-                actix::spawn(Link::new(settings, worker.clone(), news_ahead).keep(ends));
-            }
-            // A supervisor looks after its workers' deaths itself.
-            None => parts.beside(queue::reap_forever(queue.clone(), holder)),
+        if let Some(path) = role.link {
+            let token = config.link_token.clone().context("a managed worker is started by its supervisor only")?;
+            let settings = LinkSettings { path, worker: name.clone(), holder, token };
+            actix::spawn(Link::new(settings, worker.clone(), news_ahead).keep(ends));
         }
         tracing::info!(target: "cc_anywhere::worker", workerId = name, concurrency = config.worker.concurrency, "Started");
 

@@ -30,5 +30,5 @@ pub use messages::{
     WorkerInfo,
 };
 pub use notifier::watch_other_processes;
-pub use reaper::reap_forever;
+pub use reaper::{reap_at_start, reap_forever};
 pub use store::{Reader, Store};

@@ -14,6 +14,18 @@ use crate::task::HolderId;
 /// How often it looks.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// Who starts waits no longer than this for the first look.
+const AT_START: Duration = Duration::from_secs(1);
+
+/// Looks once, before a worker of this process claims: what was interrupted goes on first.
+pub async fn reap_at_start(queue: &Queue, me: HolderId) {
+    match tokio::time::timeout(AT_START, reap(queue, me)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "could not look for tasks of dead workers"),
+        Err(_) => tracing::debug!("tasks of dead workers are taken back while others start"),
+    }
+}
+
 /// Looks from time to time, for as long as the process lives.
 pub async fn reap_forever(queue: Queue, me: HolderId) {
     let mut look = tokio::time::interval(INTERVAL);

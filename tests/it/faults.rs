@@ -109,12 +109,17 @@ fn a_crash_of_the_api_leaves_managed_workers_at_work_and_the_next_one_finds_them
 #[test]
 fn a_crash_of_an_inline_server_leaves_no_process_and_the_task_runs_again() {
     let world = World::new();
-    let mut server = world.serve("inline", &[]);
+    let one = [("QUEUE_CONCURRENCY", "1")];
+    let mut server = world.serve("inline", &one);
     let id = once_asleep(&world, &server, "98704");
+    let behind = server.submit(task(&world.ws(), "behind", &["say later"]));
     server.process.signal("KILL");
     assert_eq!(server.process.wait(), -9);
     gone("98704");
-    completes_at_its_second_attempt(&world.serve("inline", &[]), &id);
+    let server = world.serve("inline", &one);
+    let done = completes_at_its_second_attempt(&server, &id);
+    let began = |task: &Value, attempt: usize| task["attempts"][attempt]["startedAt"].as_str().map(str::to_owned);
+    assert!(began(&done, 1) < began(&server.wait_end(&behind), 0), "what was interrupted goes on first");
 }
 
 /// The wall where the system allows it, and the one elsewhere.
