@@ -299,6 +299,7 @@ impl Parts {
             program: std::env::current_exe()?,
             claude: config.claude.clone(),
             work_dir: work_dir(config)?,
+            mcp_dir: config.store.data_dir.join("run").join("mcp"),
             tree_log: process::tree_log(&config.store.data_dir),
             lease: config.worker.lease,
             task_timeout: config.worker.task_timeout,

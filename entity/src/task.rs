@@ -51,6 +51,10 @@ pub struct Model {
     pub attempt_events: i64,
     /// The Claude session.
     pub session_id: Option<String>,
+    /// The session that it goes on with: its own id, or, where it forks, another.
+    pub resumes: Option<String>,
+    /// The task whose conversation it goes on with.
+    pub continued_from: Option<Uuid>,
     /// The text of the result.
     pub result: Option<String>,
     /// The result as the schema wants it, as JSON.

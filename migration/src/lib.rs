@@ -7,6 +7,7 @@ use sea_orm_migration::prelude::*;
 mod m0001_base;
 mod m0002_attempts;
 mod m0003_history;
+mod m0004_sessions;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -14,7 +15,12 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_base::Migration), Box::new(m0002_attempts::Migration), Box::new(m0003_history::Migration)]
+        vec![
+            Box::new(m0001_base::Migration),
+            Box::new(m0002_attempts::Migration),
+            Box::new(m0003_history::Migration),
+            Box::new(m0004_sessions::Migration),
+        ]
     }
 }
 

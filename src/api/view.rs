@@ -112,7 +112,7 @@ impl<'a> TaskView<'a> {
             structured_output: left.structured_output.as_ref(),
             error: left.error.as_ref().map(ErrorView::of),
             sdk_session_id: left.session_id.as_deref(),
-            continued_from: None,
+            continued_from: task.continued_from,
             retry_of: task.retry_of,
             cost_usd: left.cost_usd,
             usage: left.usage.as_ref(),

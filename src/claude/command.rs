@@ -24,6 +24,8 @@ pub struct Settings {
     pub claude_md: Option<String>,
     /// The mode where the task doesn't ask for one.
     pub default_mode: PermissionMode,
+    /// The file with the MCP servers that the task named.
+    pub mcp_config: Option<PathBuf>,
 }
 
 /// The conversation of an attempt.
@@ -31,8 +33,15 @@ pub struct Settings {
 pub enum Session {
     /// A new one, under an id that we chose.
     New(Uuid),
-    /// One that an earlier attempt began.
+    /// One that was begun before.
     Resume(Uuid),
+    /// A copy of one that was begun before.
+    Fork {
+        /// That one.
+        from: Uuid,
+        /// The id of the copy, that we chose.
+        id: Uuid,
+    },
 }
 
 impl Session {
@@ -40,7 +49,7 @@ impl Session {
     #[must_use]
     pub const fn id(self) -> Uuid {
         match self {
-            Self::New(id) | Self::Resume(id) => id,
+            Self::New(id) | Self::Resume(id) | Self::Fork { id, .. } => id,
         }
     }
 }
@@ -52,11 +61,15 @@ pub fn command(settings: &Settings, sdk: &SdkOptions, session: Session) -> (Vec<
         ["-p", "--input-format=stream-json", "--output-format=stream-json", "--verbose", "--include-partial-messages"]
             .map(str::to_owned)
             .into();
-    args.push(match session {
-        Session::New(id) => format!("--session-id={id}"),
-        Session::Resume(id) => format!("--resume={id}"),
-    });
+    match session {
+        Session::New(id) => args.push(format!("--session-id={id}")),
+        Session::Resume(id) => args.push(format!("--resume={id}")),
+        Session::Fork { from, id } => {
+            args.extend([format!("--resume={from}"), "--fork-session".to_owned(), format!("--session-id={id}")]);
+        }
+    }
     args.extend(whose_settings(settings));
+    args.extend(settings.mcp_config.iter().map(|file| format!("--mcp-config={}", file.display())));
     args.push(format!("--permission-mode={}", sdk.permission_mode.unwrap_or(settings.default_mode).name()));
     args.extend(client_options(sdk));
     let appended = [settings.claude_md.as_deref(), sdk.append_system_prompt.as_deref()];
@@ -137,6 +150,7 @@ mod tests {
             trusted: false,
             claude_md: Some("rules".into()),
             default_mode: PermissionMode::AcceptEdits,
+            mcp_config: None,
         }
     }
 

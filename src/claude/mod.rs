@@ -15,6 +15,7 @@ mod lines;
 mod outcome;
 mod run;
 mod shim;
+mod transcript;
 mod unavailable;
 
 pub use command::{Session, Settings, command};
@@ -22,4 +23,5 @@ pub use frame::{Frame, FrameKind};
 pub use outcome::{Ending, Observed};
 pub use run::{Exit, Item, Run, Start};
 pub use shim::{ShimArgs, run_shim};
+pub use transcript::{Transcript, transcript};
 pub use unavailable::{Unavailable, check, version};

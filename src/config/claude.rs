@@ -1,11 +1,13 @@
 //! The settings of the CLI, and what of our environment it may see.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::source::Source;
-use crate::task::PermissionMode;
+use crate::task::{McpConfig, PermissionMode};
 
 /// What the CLI inherits. A list of good names: `BUN_OPTIONS` alone would run code inside the
 /// CLI, and nobody knows the next such name.
@@ -91,6 +93,8 @@ pub struct Claude {
     pub namespaces: bool,
     /// The folder of sessions and logins.
     pub config_dir: Option<PathBuf>,
+    /// MCP servers that tasks may name, as the CLI's own configuration has them.
+    pub mcp_servers: BTreeMap<String, Value>,
 }
 
 impl Claude {
@@ -124,6 +128,7 @@ impl Claude {
             trusted_roots: roots(from, "TRUSTED_ROOTS", false),
             max_permission_mode: from.choice("MAX_PERMISSION_MODE", &modes),
             namespaces: from.choice("ISOLATION", &[("auto", true), ("subreaper", false)]),
+            mcp_servers: mcp_servers(from),
             config_dir,
             environment,
         }
@@ -139,6 +144,19 @@ fn fingerprint(environment: &[(String, String)], login: Option<&Path>) -> String
     }
     digest.update(login.map(|login| login.as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default());
     digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn mcp_servers(from: &mut Source) -> BTreeMap<String, Value> {
+    let Some(path) = from.text("MCP_CONFIG") else { return BTreeMap::new() };
+    let read = std::fs::read_to_string(&path).map_err(|error| error.to_string());
+    let config = read.and_then(|text| serde_json::from_str::<McpConfig>(&text).map_err(|error| error.to_string()));
+    match config {
+        Ok(config) => config.mcp_servers,
+        Err(error) => {
+            from.fault("MCP_CONFIG", &format!("{path}: {error}; expected {{\"mcpServers\": {{NAME: SERVER}}}}"));
+            BTreeMap::new()
+        }
+    }
 }
 
 fn find_cli(from: &mut Source) -> Option<PathBuf> {

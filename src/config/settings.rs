@@ -62,6 +62,7 @@ pub const SETTINGS: &[Setting] = &[
         "Folders that a task may work in, separated by colons; the folder of the start where not set",
     ),
     setting("TRUSTED_ROOTS", None, "Folders whose own Claude settings are read, separated by colons"),
+    setting("MCP_CONFIG", None, "A file of MCP servers, in the CLI's own shape, that tasks may name"),
     setting(
         "MAX_PERMISSION_MODE",
         Some("bypassPermissions"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix::Message;
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::store::StoreError;
 use crate::process::Identity;
@@ -77,6 +78,19 @@ pub struct NewTask {
     pub directory: Directory,
     /// The task that it repeats.
     pub retry_of: Option<TaskId>,
+    /// The conversation that it goes on with.
+    pub resumes: Option<Resumes>,
+}
+
+/// A conversation that a task goes on with.
+#[derive(Clone, Debug)]
+pub struct Resumes {
+    /// The session.
+    pub session: Uuid,
+    /// On a copy of it: then others may use it too.
+    pub fork: bool,
+    /// The task that it is of, where the client named one.
+    pub task: Option<TaskId>,
 }
 
 /// Where a task works.
@@ -97,6 +111,8 @@ pub enum Submitted {
     Repeated(Box<Task>),
     /// The key was used for another request.
     KeyReused,
+    /// Another task uses the session that it was to go on with.
+    SessionInUse(TaskId),
     /// Too many are pending.
     Full,
 }

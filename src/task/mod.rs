@@ -35,7 +35,7 @@ pub use lease::{HolderId, Lease, LeaseKey, LeaseTimes, TREE_END_MS};
 pub use machine::{Command, Record, Refusal, ReleaseReason, SUSPECT, State};
 pub use outcome::{Failure, FailureClass, Outcome, Report};
 pub use retry::RetryPolicy;
-pub use spec::{Context, InvalidSpec, Options, PermissionMode, SdkOptions, TaskSpec, Timeout};
+pub use spec::{Context, InvalidSpec, McpConfig, Options, PermissionMode, SdkOptions, TaskSpec, Timeout};
 pub use status::Status;
 pub use time::{Boot, BootInstant, Wall};
 pub use view::{Attempt, AttemptOutcome, Attempted, Task, TaskError};

@@ -3,10 +3,13 @@
 //! The same shape is stored with the task, so every field that a client may send is named
 //! here once. Unknown fields are refused, so that a misspelt option is never ignored.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
-use super::{RetryPolicy, Wall};
+use super::{RetryPolicy, TaskId, Wall};
 
 /// The longest instruction, in bytes. The prompt of a model holds less.
 pub const MAX_INSTRUCTION_BYTES: usize = 1 << 20;
@@ -164,6 +167,27 @@ pub struct SdkOptions {
     /// `--effort`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effort: Option<Effort>,
+    /// `--mcp-config`: servers of the operator's list, by their names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp_config: Option<McpConfig>,
+    /// Goes on with the session of this id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume_session: Option<Uuid>,
+    /// Goes on with the conversation of this task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continue_from_task_id: Option<TaskId>,
+    /// `--fork-session`: on a copy of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fork_session: Option<bool>,
+}
+
+/// MCP servers, in the CLI's own shape.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct McpConfig {
+    /// By name. A server's command runs before the model says a word: so an entry is empty, or the
+    /// one that the operator has under that name.
+    pub mcp_servers: BTreeMap<String, Value>,
 }
 
 /// The CLI's own names, in the order of what they allow.
@@ -282,6 +306,34 @@ fn texts(field: &'static str, values: &[String], most: usize) -> Result<(), Inva
     values.iter().try_for_each(|value| text(field, Some(value)))
 }
 
+/// A schema that no validator can read would fail only when the model has done its work.
+fn schema(schema: &Value) -> Result<(), InvalidSpec> {
+    const FIELD: &str = "options.sdk.outputSchema";
+    if !schema.is_object() {
+        return invalid(FIELD, "must be a JSON Schema, that is, an object");
+    }
+    if schema.to_string().len() > MAX_OPTION_BYTES {
+        return invalid(FIELD, format!("must be at most {MAX_OPTION_BYTES} bytes"));
+    }
+    match jsonschema::validator_for(schema) {
+        Ok(_) => Ok(()),
+        Err(error) => invalid(FIELD, format!("is no JSON Schema: {error} (at \"{}\")", error.instance_path())),
+    }
+}
+
+impl SdkOptions {
+    fn validate_session(&self) -> Result<(), InvalidSpec> {
+        let from = (self.resume_session, self.continue_from_task_id);
+        if from.0.is_some() && from.1.is_some() {
+            return invalid("options.sdk.resumeSession", "can't stand beside continueFromTaskId: name one of them");
+        }
+        if self.fork_session == Some(true) && from == (None, None) {
+            return invalid("options.sdk.forkSession", "needs resumeSession or continueFromTaskId: what to fork");
+        }
+        Ok(())
+    }
+}
+
 impl TaskSpec {
     /// Checks every rule that needs nothing but the request itself.
     ///
@@ -325,15 +377,8 @@ impl Options {
         text("options.sdk.systemPrompt", sdk.system_prompt.as_ref())?;
         text("options.sdk.appendSystemPrompt", sdk.append_system_prompt.as_ref())?;
         texts("options.sdk.addDirs", &sdk.add_dirs, 50)?;
-        match &sdk.output_schema {
-            Some(schema) if !schema.is_object() => {
-                invalid("options.sdk.outputSchema", "must be a JSON Schema, that is, an object")
-            }
-            Some(schema) if schema.to_string().len() > MAX_OPTION_BYTES => {
-                invalid("options.sdk.outputSchema", format!("must be at most {MAX_OPTION_BYTES} bytes"))
-            }
-            _ => Ok(()),
-        }
+        sdk.validate_session()?;
+        sdk.output_schema.as_ref().map_or(Ok(()), schema)
     }
 
     /// How often the task may end by itself; 3 where it doesn't say.

@@ -34,6 +34,10 @@ pub struct Task {
     pub working_directory: Option<String>,
     /// The task that this one repeats.
     pub retry_of: Option<TaskId>,
+    /// The session that it goes on with, where it doesn't begin one.
+    pub resumes: Option<String>,
+    /// The task whose conversation it goes on with.
+    pub continued_from: Option<TaskId>,
     /// What the newest attempt left.
     pub attempted: Attempted,
     /// All attempts, in order; `None` where only the task was read.

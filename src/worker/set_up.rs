@@ -1,17 +1,18 @@
 //! What an attempt needs before its process starts.
 
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::claude::{self, Session, Start, Unavailable};
 use crate::config::Claude;
 use crate::process::{self, Cookie};
 use crate::queue::Assignment;
-use crate::task::{BootInstant, Failure, FailureClass, HolderId, PermissionMode, Task};
+use crate::task::{BootInstant, Failure, FailureClass, HolderId, McpConfig, PermissionMode, Task};
 
 /// As much of a folder's CLAUDE.md as is passed on: with the task's own text it must fit into
 /// one argument (128 KiB).
@@ -32,6 +33,8 @@ pub struct Tools {
     pub claude: Claude,
     /// The folder below which tasks without one get a folder of their own.
     pub work_dir: PathBuf,
+    /// Where files of MCP servers are made.
+    pub mcp_dir: PathBuf,
     /// Where shims write down when trees began and ended.
     pub tree_log: PathBuf,
     /// How long a claim holds.
@@ -78,11 +81,16 @@ pub async fn set_up(tools: &Tools, assignment: &Assignment, deadline: BootInstan
         trusted,
         claude_md: if trusted { None } else { claude_md(&directory) },
         default_mode: PermissionMode::AcceptEdits.min(tools.claude.max_permission_mode),
+        mcp_config: mcp_config(tools, task)?,
     };
     let (args, env) = claude::command(&settings, &task.spec.options.sdk, session);
     let instruction = match session {
-        Session::New(_) => task.spec.instruction.clone(),
-        Session::Resume(_) => CONTINUE.to_owned(),
+        Session::Resume(_) if task.attempt > 1 && task.resumes.is_some() => {
+            // Whether the session has heard of it is not known.
+            format!("{CONTINUE}\n\nThe task: {}", task.spec.instruction)
+        }
+        Session::Resume(_) if task.attempt > 1 => CONTINUE.to_owned(),
+        _ => task.spec.instruction.clone(),
     };
     let start = Start {
         shim: tools.program.clone(),
@@ -141,19 +149,46 @@ async fn end_earlier_attempts(task: &Task, deadline: BootInstant) -> Result<(), 
     }
 }
 
-/// The conversation of the attempt before, where the CLI wrote it down; otherwise a new one.
+/// The conversation of the attempt before, where the CLI wrote it down; else the one that the task
+/// goes on with, or its own.
 fn session(claude: &Claude, task: &Task) -> Session {
-    let earlier = task.attempted.session_id.as_deref().and_then(|id| Uuid::parse_str(id).ok());
-    match earlier {
-        Some(id) if task.attempt > 1 && is_written(claude, id) => Session::Resume(id),
-        _ => Session::New(Uuid::new_v4()),
+    let id = |text: &Option<String>| text.as_deref().and_then(|id| Uuid::parse_str(id).ok());
+    let own = id(&task.attempted.session_id).unwrap_or(task.id);
+    let transcript = claude::transcript(claude, own);
+    match (transcript, id(&task.resumes)) {
+        (Some(written), _) if written.has_messages() => Session::Resume(own),
+        (_, Some(from)) if from == own => Session::Resume(own),
+        (None, Some(from)) => Session::Fork { from, id: own },
+        (None, None) => Session::New(own),
+        // It was begun and says nothing: the CLI neither resumes it nor takes its id again.
+        (Some(_), Some(from)) => Session::Fork { from, id: Uuid::now_v7() },
+        (Some(_), None) => Session::New(Uuid::now_v7()),
     }
 }
 
-fn is_written(claude: &Claude, session: Uuid) -> bool {
-    let Some(config_dir) = &claude.config_dir else { return false };
-    let Ok(projects) = std::fs::read_dir(config_dir.join("projects")) else { return false };
-    projects.flatten().any(|project| project.path().join(format!("{session}.jsonl")).is_file())
+/// A file with the servers that the task names, as the operator has them, for nobody else to read.
+/// Its name says what is in it, so that any number of attempts share it.
+fn mcp_config(tools: &Tools, task: &Task) -> Result<Option<PathBuf>, NotReady> {
+    let Some(named) = &task.spec.options.sdk.mcp_config else { return Ok(None) };
+    let find = |name: &String| {
+        let missing = || NotReady::Release(format!("this worker's MCP_CONFIG has no {name}"), UNAVAILABLE_DELAY);
+        tools.claude.mcp_servers.get(name).map(|server| (name.clone(), server.clone())).ok_or_else(missing)
+    };
+    let mcp_servers = named.mcp_servers.keys().map(find).collect::<Result<_, _>>()?;
+    let text = serde_json::to_string(&McpConfig { mcp_servers }).unwrap_or_default();
+    let digest: String = Sha256::digest(&text).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let file = tools.mcp_dir.join(format!("{digest}.json"));
+    let write = || -> io::Result<()> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&tools.mcp_dir)?;
+        let fresh = tools.mcp_dir.join(format!("{digest}.{}", task.id));
+        let mut options = std::fs::File::options();
+        let mut fresh_file = options.create(true).write(true).truncate(true).mode(0o600).open(&fresh)?;
+        io::Write::write_all(&mut fresh_file, text.as_bytes())?;
+        std::fs::rename(fresh, &file)
+    };
+    write()
+        .map_err(|error| NotReady::Release(format!("can't write {}: {error}", file.display()), UNAVAILABLE_DELAY))?;
+    Ok(Some(file))
 }
 
 /// The folder's CLAUDE.md, as text: it is advice to the model, and nothing of it is run. No

@@ -13,5 +13,6 @@ mod modes;
 mod nemesis;
 mod outcomes;
 mod safety;
+mod sessions;
 mod settings;
 mod storage;

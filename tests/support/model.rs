@@ -5,14 +5,15 @@
 //! step say TEXT             the answer; the turn ends
 //! step write PATH TEXT      a call of the Write tool
 //! step bash COMMAND         a call of the Bash tool
+//! step tool NAME JSON       a call of any tool
 //! step slow TEXT            the answer, word by word, 50 ms apart
 //! step delay MS             the next step is answered after this time
 //! step error STATUS         an HTTP error
 //! step limit SECONDS        the account's limit, until so many seconds from the first time on
 //! ```
 //!
-//! The step is chosen by how many tool results the conversation holds, so that the stand-in
-//! needs no state of its own. Without steps it says `ok`.
+//! The step is chosen by how many tool results stand behind the newest text with steps, so that the
+//! stand-in needs no state of its own. Without steps it says `ok`.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -25,7 +26,7 @@ use serde_json::{Value, json};
 /// A request that the stand-in answered.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// The first text of the first message: the instruction, word for word.
+    /// The newest text with steps, else the first text: the instruction, word for word.
     pub instruction: String,
     /// The whole body.
     pub body: Value,
@@ -111,8 +112,7 @@ fn note(calls: &Mutex<Vec<Call>>, call: Call) -> Duration {
 async fn messages(request: HttpRequest, body: Bytes, calls: Data<Arc<Mutex<Vec<Call>>>>) -> HttpResponse {
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let key = request.headers().get("x-api-key").and_then(|key| key.to_str().ok()).unwrap_or_default().to_owned();
-    let instruction = instruction(&body);
-    let step = tool_results(&body);
+    let (instruction, step) = turn(&body);
     let since_first = note(&calls, Call { instruction: instruction.clone(), step, key, body, at: Instant::now() });
     let (delay, action) = action(&instruction, step);
     actix_web::rt::time::sleep(delay).await;
@@ -136,27 +136,35 @@ async fn messages(request: HttpRequest, body: Bytes, calls: Data<Arc<Mutex<Vec<C
             tool("Write", &json!({ "file_path": path, "content": text }))
         }
         "bash" => tool("Bash", &json!({ "command": rest, "description": "scripted", "timeout": 600_000 })),
+        "tool" => {
+            let (name, input) = rest.split_once(' ').unwrap_or((rest, "{}"));
+            tool(name, &serde_json::from_str(input).expect("the input of a tool, as JSON"))
+        }
         "slow" => stream(words(rest), Duration::from_millis(50)),
         "say" => stream(vec![rest.to_owned()], Duration::ZERO),
         _ => stream(vec!["ok".to_owned()], Duration::ZERO),
     }
 }
 
-/// The first text of the first message that is none of the CLI's own reminders.
-fn instruction(body: &Value) -> String {
-    let Some(first) = body["messages"].as_array().and_then(|messages| messages.first()) else { return String::new() };
-    if let Some(text) = first["content"].as_str() {
-        return text.to_owned();
-    }
-    let blocks = first["content"].as_array().into_iter().flatten();
-    let mut texts = blocks.filter_map(|block| block["text"].as_str());
-    texts.find(|text| !text.starts_with("<system-reminder>")).unwrap_or_default().to_owned()
-}
-
-fn tool_results(body: &Value) -> usize {
+/// The newest text with steps, else the first text, and how many tool results follow it.
+fn turn(body: &Value) -> (String, usize) {
     let messages = body["messages"].as_array().into_iter().flatten();
-    let blocks = messages.filter_map(|message| message["content"].as_array()).flatten();
-    blocks.filter(|block| block["type"] == "tool_result").count()
+    let blocks = messages.flat_map(|message| match &message["content"] {
+        Value::String(text) => vec![json!({ "type": "text", "text": text })],
+        content => content.as_array().cloned().unwrap_or_default(),
+    });
+    let mut turn: Option<(String, usize)> = None;
+    for block in blocks {
+        let text = block["text"].as_str().filter(|text| !text.starts_with("<system-reminder>"));
+        let has_steps = text.is_some_and(|text| text.lines().any(|line| line.trim().starts_with("step ")));
+        match (&mut turn, text) {
+            (Some(_), Some(text)) if has_steps => turn = Some((text.to_owned(), 0)),
+            (None, Some(text)) => turn = Some((text.to_owned(), 0)),
+            (Some((_, results)), None) if block["type"] == "tool_result" => *results += 1,
+            _ => {}
+        }
+    }
+    turn.unwrap_or_default()
 }
 
 fn action(instruction: &str, step: usize) -> (Duration, String) {

@@ -1,5 +1,6 @@
 //! One file a resource.
 
+mod conversation;
 mod explain;
 mod health;
 mod queue;

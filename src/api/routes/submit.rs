@@ -12,6 +12,7 @@ use super::super::error::ApiError;
 use super::super::shared::{Phase, Shared};
 use super::super::view::TaskView;
 use super::super::{input, stream};
+use super::conversation;
 use crate::claude;
 use crate::process;
 use crate::queue::{Directory, NewTask, Submit, Submitted};
@@ -89,21 +90,31 @@ async fn store(
     for dir in &spec.options.sdk.add_dirs {
         folder(shared, "options.sdk.addDirs", dir)?;
     }
-    let directory = match &spec.context.working_directory {
-        Some(named) => Directory::Named(folder(shared, "context.workingDirectory", named)?),
-        None => Directory::OwnBelow(shared.work_dir.display().to_string()),
+    let conversation = conversation::of(shared, &spec).await?;
+    let named = spec.context.working_directory.as_ref();
+    let named = named.map(|named| folder(shared, "context.workingDirectory", named)).transpose()?;
+    let directory = match (&conversation, named) {
+        (Some(conversation), named) => Directory::Named(conversation.directory(shared, named)?),
+        (None, Some(named)) => Directory::Named(named),
+        (None, None) => Directory::OwnBelow(shared.work_dir.display().to_string()),
     };
     if shared.workers.are_local() {
         claude::check(&shared.claude)
             .map_err(|error| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "CLAUDE_UNAVAILABLE", error.to_string()))?;
     }
     let max_pending = shared.server.max_pending;
-    let submit = Submit { task: NewTask { spec, directory, retry_of }, idempotency, max_pending };
+    let resumes = conversation.map(|conversation| conversation.resumes);
+    let submit = Submit { task: NewTask { spec, directory, retry_of, resumes }, idempotency, max_pending };
     match shared.queue.ask(submit).await? {
         Submitted::Created(task) => Ok((*task, false)),
         Submitted::Repeated(task) => Ok((*task, true)),
         Submitted::KeyReused => {
             Err(ApiError::invalid("Idempotency-Key", "was used for another request; use a new key for a new task"))
+        }
+        Submitted::SessionInUse(task) => {
+            let message =
+                format!("task {task} works in this session; wait for its end, or set options.sdk.forkSession");
+            Err(ApiError::new(StatusCode::CONFLICT, "SESSION_IN_USE", message).with(json!({ "taskId": task })))
         }
         Submitted::Full => {
             let message = format!("{max_pending} tasks are pending already; try again later");
@@ -130,6 +141,18 @@ fn check_ceiling(shared: &Shared, spec: &TaskSpec) -> Result<(), ApiError> {
         let message = "bypassPermissions is refused by the CLI when it runs as root; run the server as another user, or use acceptEdits with allowedTools";
         return Err(ApiError::forbidden("PERMISSION_CEILING", message));
     }
+    // A server's command runs before the model says a word: none comes from a task.
+    for (name, server) in sdk.mcp_config.iter().flat_map(|config| &config.mcp_servers) {
+        let ours = shared.claude.mcp_servers.get(name);
+        let is_empty = server.as_object().is_some_and(serde_json::Map::is_empty);
+        if ours.is_none_or(|ours| !is_empty && ours != server) {
+            let known: Vec<_> = shared.claude.mcp_servers.keys().collect();
+            let message = format!(
+                "options.sdk.mcpConfig.mcpServers.{name}: is not on this server's list (MCP_CONFIG); name one of it, with an empty object"
+            );
+            return Err(ApiError::forbidden("PERMISSION_CEILING", message).with(json!({ "mcpServers": known })));
+        }
+    }
     if let Some(tool) = sdk.allowed_tools.iter().find(|tool| !is_below_ceiling(tool, ceiling)) {
         return refuse(format!("options.sdk.allowedTools {tool}"));
     }
@@ -148,7 +171,7 @@ fn is_below_ceiling(tool: &str, ceiling: PermissionMode) -> bool {
 }
 
 /// The resolved folder, if a task may use it. Compared by component, never as text.
-fn folder(shared: &Shared, field: &'static str, named: &str) -> Result<String, ApiError> {
+pub(super) fn folder(shared: &Shared, field: &'static str, named: &str) -> Result<String, ApiError> {
     let path = Path::new(named);
     if !path.is_absolute() {
         return Err(ApiError::invalid(field, format!("must be an absolute path, got \"{named}\"")));

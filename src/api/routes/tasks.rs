@@ -10,7 +10,7 @@ use super::super::input::{Params, task_id};
 use super::super::shared::Shared;
 use super::super::stream;
 use super::super::view::{EventView, TaskView};
-use super::{explain, resource, submit};
+use super::{conversation, explain, resource, submit};
 use crate::queue::{Cancel, Cancelled, EventPage, Filter, Find, ListTasks, ReadEvents};
 use crate::task::{Status, Task, TaskId};
 
@@ -23,6 +23,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/api/tasks/{id}").get(show).delete(cancel))
         .service(resource("/api/tasks/{id}/logs").get(logs))
         .service(resource("/api/tasks/{id}/events").get(events))
+        .service(resource("/api/tasks/{id}/conversation").get(conversation::show))
         .service(resource("/api/tasks/{id}/explain").get(explain::explain))
         .service(resource("/api/tasks/{id}/retry").post(retry));
 }
@@ -61,7 +62,7 @@ fn status_of(name: &str) -> Result<Status, ApiError> {
     })
 }
 
-async fn find(shared: &Shared, id: &str) -> Result<Task, ApiError> {
+pub(super) async fn find(shared: &Shared, id: &str) -> Result<Task, ApiError> {
     shared.queue.ask(Find(task_id(id)?)).await?.ok_or_else(|| ApiError::no_task(id))
 }
 

@@ -12,9 +12,11 @@ use crate::task::{Did, TaskId};
 /// Tasks of one transaction: others wait for its end.
 const BATCH: i64 = 200;
 
-/// Ids begin with the time of their making, so no older task stands behind this one.
+/// Ids begin with the time of their making, so no older task stands behind this one. One that
+/// another goes on with stays as long as that: they share a folder.
 const OLD: &str = "SELECT id FROM tasks
-    WHERE id < ?1 AND status IN ('completed', 'failed', 'cancelled') AND completed_at < ?2 ORDER BY id LIMIT ?3";
+    WHERE id < ?1 AND status IN ('completed', 'failed', 'cancelled') AND completed_at < ?2
+    AND NOT EXISTS (SELECT 1 FROM tasks later WHERE later.continued_from = tasks.id) ORDER BY id LIMIT ?3";
 
 /// Everything of a task; its own row last.
 const PARTS: [&str; 5] = [

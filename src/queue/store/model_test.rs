@@ -43,7 +43,7 @@ impl Scratch {
             "options": { "retry": { "initialDelay": 0, "maxDelay": 0 } },
         });
         let spec: TaskSpec = serde_json::from_value(spec).expect("a spec");
-        let task = NewTask { spec, directory: Directory::OwnBelow("/w".into()), retry_of: None };
+        let task = NewTask { spec, directory: Directory::OwnBelow("/w".into()), retry_of: None, resumes: None };
         match self.ask(Submit { task, idempotency: None, max_pending: 100 }).await {
             Submitted::Created(task) => task.id,
             other => panic!("{other:?}"),

@@ -50,6 +50,8 @@ pub fn task_with(row: task::Model, spec: TaskSpec) -> Result<Task, StoreError> {
         worker: row.worker,
         working_directory: row.working_directory,
         retry_of: row.retry_of,
+        resumes: row.resumes,
+        continued_from: row.continued_from,
         attempts: None,
         attempted: Attempted {
             structured_output: json(&row.structured_output),

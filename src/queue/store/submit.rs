@@ -4,6 +4,7 @@ use entity::{idempotency_key, task};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ConnectionTrait, EntityTrait};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::row::{sql, task_of, task_with};
 use super::tx::Pending;
@@ -27,6 +28,11 @@ impl Change for Submit {
                     return Ok(Submitted::Repeated(Box::new(task_of(row)?)));
                 }
             }
+        }
+        if let Some(resumes) = self.task.resumes.as_ref().filter(|resumes| !resumes.fork)
+            && let Some(other) = user_of(tx, resumes.session).await?
+        {
+            return Ok(Submitted::SessionInUse(other));
         }
         if !has_room(tx, self.max_pending).await? {
             return Ok(Submitted::Full);
@@ -53,6 +59,8 @@ impl Submit {
         let spec = &self.task.spec;
         let due = spec.run_at.filter(|at| *at > tx.now);
         let event = NewEvent::new(EventKind::Status, &json!({ "status": Status::Pending }));
+        // A session of its own has the task's own id.
+        let session = self.task.resumes.as_ref().filter(|resumes| !resumes.fork).map_or(id, |resumes| resumes.session);
         task::Model {
             id,
             status: Status::Pending.name().to_owned(),
@@ -78,7 +86,9 @@ impl Submit {
             retry_of: self.task.retry_of,
             last_event: tx.add_events(id, 0, vec![event]),
             attempt_events: 0,
-            session_id: None,
+            session_id: Some(session.to_string()),
+            resumes: self.task.resumes.as_ref().map(|resumes| resumes.session.to_string()),
+            continued_from: self.task.resumes.as_ref().and_then(|resumes| resumes.task),
             result: None,
             structured_output: None,
             error_class: None,
@@ -91,6 +101,14 @@ impl Submit {
             permission_denials: None,
         }
     }
+}
+
+/// The task that has not ended and uses this session: two would write into each other's conversation.
+async fn user_of(tx: &mut Tx, session: Uuid) -> Result<Option<TaskId>, StoreError> {
+    let text = "SELECT id FROM tasks WHERE id = ?1 AND status IN ('pending', 'running')
+        UNION ALL SELECT id FROM tasks WHERE resumes = ?2 AND session_id = ?2 AND status IN ('pending', 'running') LIMIT 1";
+    let row = tx.db().await?.query_one_raw(sql(text, [session.into(), session.to_string().into()])).await?;
+    Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
 }
 
 /// Whether one more may be pending; counts it where it may. Read again before it says no.

@@ -24,8 +24,8 @@ use crate::task::{BootInstant, Did, NewEvent, TaskId, Wall};
 const TASKS: Target = Target {
     // The other columns are null until it runs.
     head: "INSERT INTO tasks (id, status, spec, priority, created_at, due_at, attempt, ended, crashes, max_attempts,
-        epoch, working_directory, retry_of, last_event)",
-    width: 14,
+        epoch, working_directory, retry_of, last_event, session_id, resumes, continued_from)",
+    width: 17,
     tail: "",
 };
 const TAGS: Target = Target { head: "INSERT INTO task_tags (tag, task_id)", width: 2, tail: "ON CONFLICT DO NOTHING" };
@@ -122,6 +122,9 @@ impl Tx {
             row.working_directory.into(),
             row.retry_of.into(),
             row.last_event.into(),
+            row.session_id.into(),
+            row.resumes.into(),
+            row.continued_from.into(),
         ];
         self.tasks.extend(values);
     }
