@@ -303,6 +303,8 @@ impl Parts {
             tree_log: process::tree_log(&config.store.data_dir),
             lease: config.worker.lease,
             task_timeout: config.worker.task_timeout,
+            answer_limit: config.worker.answer_limit,
+            park_after: config.worker.park_after,
         };
         let actor = WorkerActor::new(tools, config.worker.concurrency, queue.clone(), news);
         Ok(self.guard("worker", actor, worker::MAILBOX))

@@ -32,6 +32,14 @@ pub struct Model {
     pub session_id: Option<String>,
     /// US dollars, as the CLI reported them; also where the report came too late to count.
     pub cost_usd: Option<f64>,
+    /// Tokens read, not from the cache.
+    pub input_tokens: i64,
+    /// Tokens written.
+    pub output_tokens: i64,
+    /// Tokens read from the cache.
+    pub cache_read_tokens: i64,
+    /// Tokens put into the cache.
+    pub cache_write_tokens: i64,
 }
 
 /// None that the queries need.

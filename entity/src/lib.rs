@@ -8,6 +8,8 @@ pub mod credential;
 pub mod event;
 pub mod history;
 pub mod idempotency_key;
+pub mod message;
+pub mod question;
 pub mod queue_state;
 pub mod task;
 pub mod worker;

@@ -55,6 +55,10 @@ pub struct Model {
     pub resumes: Option<String>,
     /// The task whose conversation it goes on with.
     pub continued_from: Option<Uuid>,
+    /// What it waits for, as JSON: an answer, or a message.
+    pub waiting_for: Option<String>,
+    /// Messages that were sent to it and are not done.
+    pub said: i32,
     /// The text of the result.
     pub result: Option<String>,
     /// The result as the schema wants it, as JSON.

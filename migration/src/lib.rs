@@ -8,6 +8,7 @@ mod m0001_base;
 mod m0002_attempts;
 mod m0003_history;
 mod m0004_sessions;
+mod m0005_talk;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -20,6 +21,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_attempts::Migration),
             Box::new(m0003_history::Migration),
             Box::new(m0004_sessions::Migration),
+            Box::new(m0005_talk::Migration),
         ]
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::task::{Attempt, Event, Options, Status, Task, TaskError, TaskId, Wall};
+use crate::task::{Attempt, Event, Options, Status, Task, TaskError, TaskId, Tokens, Wall};
 
 /// A task, whole.
 #[derive(Serialize)]
@@ -39,7 +39,7 @@ pub struct TaskView<'a> {
     num_turns: Option<i64>,
     duration_ms: Option<i64>,
     permission_denials: Option<&'a Value>,
-    waiting_for: Option<()>,
+    waiting_for: Option<&'a Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<Vec<AttemptView<'a>>>,
 }
@@ -56,6 +56,7 @@ struct AttemptView<'a> {
     error: Option<ErrorView<'a>>,
     sdk_session_id: Option<&'a str>,
     cost_usd: Option<f64>,
+    tokens: Tokens,
 }
 
 impl<'a> AttemptView<'a> {
@@ -68,7 +69,8 @@ impl<'a> AttemptView<'a> {
             outcome: attempt.outcome.as_deref(),
             error: attempt.error.as_ref().map(ErrorView::of),
             sdk_session_id: attempt.session_id.as_deref(),
-            cost_usd: attempt.cost_usd,
+            cost_usd: attempt.spent.cost_usd,
+            tokens: attempt.spent.tokens,
         }
     }
 }
@@ -119,7 +121,7 @@ impl<'a> TaskView<'a> {
             num_turns: left.num_turns,
             duration_ms: left.duration_ms,
             permission_denials: left.permission_denials.as_ref(),
-            waiting_for: None,
+            waiting_for: task.waiting_for.as_ref(),
             attempts: task.attempts.as_ref().map(|attempts| attempts.iter().map(AttemptView::of).collect()),
         }
     }

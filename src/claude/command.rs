@@ -24,6 +24,8 @@ pub struct Settings {
     pub claude_md: Option<String>,
     /// The mode where the task doesn't ask for one.
     pub default_mode: PermissionMode,
+    /// Rules that were allowed while it ran.
+    pub allowed: Vec<String>,
     /// The file with the MCP servers that the task named.
     pub mcp_config: Option<PathBuf>,
 }
@@ -70,7 +72,12 @@ pub fn command(settings: &Settings, sdk: &SdkOptions, session: Session) -> (Vec<
     }
     args.extend(whose_settings(settings));
     args.extend(settings.mcp_config.iter().map(|file| format!("--mcp-config={}", file.display())));
-    args.push(format!("--permission-mode={}", sdk.permission_mode.unwrap_or(settings.default_mode).name()));
+    let mode = sdk.permission_mode.unwrap_or(settings.default_mode);
+    args.push(format!("--permission-mode={}", mode.name()));
+    if mode == PermissionMode::Default {
+        args.push("--permission-prompt-tool=stdio".to_owned());
+    }
+    args.extend(settings.allowed.iter().map(|rule| format!("--allowedTools={rule}")));
     args.extend(client_options(sdk));
     let appended = [settings.claude_md.as_deref(), sdk.append_system_prompt.as_deref()];
     let appended: Vec<_> = appended.into_iter().flatten().collect();
@@ -150,6 +157,7 @@ mod tests {
             trusted: false,
             claude_md: Some("rules".into()),
             default_mode: PermissionMode::AcceptEdits,
+            allowed: Vec::new(),
             mcp_config: None,
         }
     }

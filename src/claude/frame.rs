@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::task::EventKind;
+use crate::task::{EventKind, Spent, Tokens};
 
 /// One line of the CLI.
 #[derive(Debug)]
@@ -46,6 +46,27 @@ pub enum FrameKind {
         /// When its limit ends, in seconds since the Unix epoch, where it is reached.
         resets_at: Option<i64>,
     },
+    /// The CLI asks whether a tool may be used, and waits.
+    Asks {
+        /// The CLI's name for it.
+        request_id: String,
+        /// The tool.
+        tool: String,
+        /// What it is to be called with.
+        input: Value,
+        /// What the CLI suggests to allow from now on.
+        suggestions: Value,
+    },
+    /// The CLI needs no answer to this any more.
+    TakesBack {
+        /// Its name for it.
+        request_id: String,
+    },
+    /// The CLI asks for something that we don't know, and waits.
+    AsksOther {
+        /// Its name for it.
+        request_id: String,
+    },
     /// The end of a turn.
     Result(Box<ResultFrame>),
     /// The CLI says what it is doing; nothing to keep.
@@ -70,7 +91,26 @@ pub struct ResultFrame {
     pub(super) num_turns: Option<i64>,
     pub(super) total_cost_usd: Option<f64>,
     pub(super) usage: Option<Value>,
+    #[serde(rename = "modelUsage")]
+    pub(super) model_usage: Value,
     pub(super) permission_denials: Option<Value>,
+}
+
+impl ResultFrame {
+    /// What the process has cost so far, with all of its turns.
+    pub(super) fn spent(&self) -> Spent {
+        let sum = |key: &str| {
+            let models = self.model_usage.as_object().into_iter().flat_map(|models| models.values());
+            models.filter_map(|used| used[key].as_i64()).sum()
+        };
+        let tokens = Tokens {
+            input: sum("inputTokens"),
+            output: sum("outputTokens"),
+            cache_read: sum("cacheReadInputTokens"),
+            cache_write: sum("cacheCreationInputTokens"),
+        };
+        Spent { cost_usd: self.total_cost_usd, tokens }
+    }
 }
 
 impl Frame {
@@ -92,7 +132,12 @@ impl Frame {
             FrameKind::ApiRetry => EventKind::Retry,
             FrameKind::Result(_) => EventKind::Result,
             FrameKind::Other | FrameKind::RateLimit { .. } => EventKind::Log,
-            FrameKind::Partial { .. } | FrameKind::Progress | FrameKind::ControlResponse => return None,
+            FrameKind::Partial { .. }
+            | FrameKind::Progress
+            | FrameKind::Asks { .. }
+            | FrameKind::TakesBack { .. }
+            | FrameKind::AsksOther { .. }
+            | FrameKind::ControlResponse => return None,
         })
     }
 
@@ -129,8 +174,24 @@ fn kind_of(frame: Value) -> FrameKind {
             None => FrameKind::Partial { text: String::new() },
         },
         ("result", _) => FrameKind::Result(Box::new(result_of(frame))),
+        ("control_request", _) => asks(frame),
+        ("control_cancel_request", _) => FrameKind::TakesBack { request_id: text("request_id").to_owned() },
         ("control_response", _) => FrameKind::ControlResponse,
         _ => FrameKind::Other,
+    }
+}
+
+fn asks(mut frame: Value) -> FrameKind {
+    let request_id = frame["request_id"].as_str().unwrap_or_default().to_owned();
+    let mut request = frame["request"].take();
+    match (request["subtype"].as_str(), request["tool_name"].as_str()) {
+        (Some("can_use_tool"), Some(tool)) => FrameKind::Asks {
+            request_id,
+            tool: tool.to_owned(),
+            input: request["input"].take(),
+            suggestions: request["permission_suggestions"].take(),
+        },
+        _ => FrameKind::AsksOther { request_id },
     }
 }
 

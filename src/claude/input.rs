@@ -1,7 +1,9 @@
 //! What we say to the CLI. Only a JSON serialiser builds these lines: standard input is a
 //! privileged channel, and a raw newline in a pasted text would begin a second frame.
 
-use serde_json::json;
+use serde_json::{Value, json};
+
+use crate::task::{Behavior, Decision, Scope};
 
 /// The last block of every instruction. The CLI reads only the *last* text block for
 /// `@path` and `/command`; with a constant there, the client's text reaches the model word
@@ -28,6 +30,50 @@ pub fn interrupt() -> String {
         "request_id": "interrupt",
         "request": { "subtype": "interrupt" },
     }))
+}
+
+/// The frame that answers a question of the CLI, with its newline: `input` is what it asked to call
+/// the tool with, `rules` are what a yes for the session allows, as `(tool, content)`.
+#[must_use]
+pub fn answer(request_id: &str, decision: &Decision, input: &Value, rules: &[String]) -> String {
+    let response = match decision.behavior {
+        Behavior::Allow => {
+            let mut response = json!({
+                "behavior": "allow",
+                "updatedInput": decision.updated_input.as_ref().unwrap_or(input),
+            });
+            if decision.scope == Scope::Session {
+                let rules: Vec<_> = rules.iter().map(|rule| rule_of(rule)).collect();
+                response["updatedPermissions"] = json!([
+                    { "type": "addRules", "rules": rules, "behavior": "allow", "destination": "session" },
+                ]);
+            }
+            response
+        }
+        Behavior::Deny => {
+            let message = decision.message.as_deref().unwrap_or("This was not allowed.");
+            json!({ "behavior": "deny", "message": message })
+        }
+    };
+    respond(&json!({ "subtype": "success", "request_id": request_id, "response": response }))
+}
+
+/// The frame that refuses a request which we don't know, with its newline: the CLI would wait for ever.
+#[must_use]
+pub fn refuse(request_id: &str) -> String {
+    respond(&json!({ "subtype": "error", "request_id": request_id, "error": "not supported" }))
+}
+
+fn respond(response: &Value) -> String {
+    line(&json!({ "type": "control_response", "response": response }))
+}
+
+/// `Bash(touch a)` as the protocol has it.
+fn rule_of(rule: &str) -> Value {
+    match rule.split_once('(').and_then(|(tool, rest)| Some((tool, rest.strip_suffix(')')?))) {
+        Some((tool, content)) => json!({ "toolName": tool, "ruleContent": content }),
+        None => json!({ "toolName": rule }),
+    }
 }
 
 fn line(frame: &serde_json::Value) -> String {

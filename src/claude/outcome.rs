@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::frame::{Frame, FrameKind, ResultFrame};
 use super::run::Exit;
-use crate::task::{Failure, FailureClass, Outcome, Report, Wall};
+use crate::task::{Failure, FailureClass, Outcome, Report, Spent, Wall};
 
 /// What was seen of an attempt while it ran.
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ pub struct Observed {
     session_id: Option<String>,
     limit_resets_at: Option<Wall>,
     result: Option<ResultFrame>,
+    /// By the results so far.
+    spent: Spent,
 }
 
 /// Why we ended it, where we did.
@@ -30,6 +32,8 @@ pub enum Ending {
     Timeout(i64),
     /// It was silent for longer than this many milliseconds.
     Idle(i64),
+    /// Its turn was interrupted, and nobody said how to go on.
+    Interrupted,
 }
 
 impl Observed {
@@ -48,7 +52,10 @@ impl Observed {
             FrameKind::RateLimit { resets_at } => {
                 self.limit_resets_at = resets_at.map(|seconds| Wall(seconds.saturating_mul(1_000)));
             }
-            FrameKind::Result(result) => self.result = Some((**result).clone()),
+            FrameKind::Result(result) => {
+                self.spent = result.spent();
+                self.result = Some((**result).clone());
+            }
             _ => {}
         }
     }
@@ -57,6 +64,24 @@ impl Observed {
     #[must_use]
     pub const fn a_tool_runs(&self) -> bool {
         self.open_tools > 0
+    }
+
+    /// A further turn begins: what the turn before came to decides nothing any more.
+    pub fn next_turn(&mut self) {
+        self.result = None;
+        self.open_tools = 0;
+    }
+
+    /// Whether the turn that ended came to an error.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.result.as_ref().is_some_and(|result| result.is_error)
+    }
+
+    /// What it has cost so far.
+    #[must_use]
+    pub const fn spent(&self) -> Spent {
+        self.spent
     }
 
     /// Whether the work is done: an interrupted turn has a result too, but one with an error.
@@ -75,7 +100,7 @@ impl Observed {
             result: result.result,
             structured_output: result.structured_output,
             session_id: result.session_id.or(self.session_id),
-            cost_usd: result.total_cost_usd,
+            spent: self.spent,
             usage: result.usage,
             num_turns: result.num_turns,
             duration_ms,
@@ -88,6 +113,9 @@ impl Observed {
         match (&self.result, ending) {
             (Some(result), Ending::ItsOwn) => self.of_result(result),
             (Some(result), _) if !result.is_error => self.of_result(result),
+            (_, Ending::Interrupted) => {
+                failed(FailureClass::Refused, "INTERRUPTED", "the turn was interrupted, and no message followed")
+            }
             (_, Ending::Timeout(ms)) => failed(FailureClass::Timeout, "TIMEOUT", format!("ran longer than {ms} ms")),
             (_, Ending::Idle(ms)) => failed(FailureClass::Timeout, "IDLE_TIMEOUT", format!("said nothing for {ms} ms")),
             (None, Ending::ItsOwn) => without_result(self.frames, exit, stderr),

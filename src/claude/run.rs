@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::{mpsc, oneshot};
@@ -15,7 +16,7 @@ use super::input;
 use super::lines::{Line, next_line};
 use super::shim::{FromShim, ToShim};
 use crate::process::{self, Cookie, Launch};
-use crate::task::{BootInstant, HolderId, LeaseKey};
+use crate::task::{BootInstant, Decision, HolderId, LeaseKey};
 
 /// The longest line that we read. The CLI prints lines of 3 MB; this leaves room.
 const MAX_LINE_BYTES: usize = 16 << 20;
@@ -135,9 +136,20 @@ impl Run {
         }
     }
 
-    /// Hands the instruction over.
+    /// Hands the instruction over, or a further message when the turn before is over: frames that
+    /// come during a turn are taken together.
     pub fn instruct(&mut self, text: &str) {
         self.say(input::instruction(text));
+    }
+
+    /// Answers a question of the CLI.
+    pub fn answer(&mut self, request_id: &str, decision: &Decision, input: &Value, rules: &[String]) {
+        self.say(input::answer(request_id, decision, input, rules));
+    }
+
+    /// Refuses a request that we don't know.
+    pub fn refuse(&mut self, request_id: &str) {
+        self.say(input::refuse(request_id));
     }
 
     /// Stops the turn; the CLI then prints a result and waits for more.

@@ -1,5 +1,6 @@
 //! The client's commands, over HTTP. Talks to the server only, as any other client does.
 
+mod approve;
 mod doctor;
 mod http;
 
@@ -45,6 +46,20 @@ pub enum Command {
     },
     /// Cancel a task
     Cancel {
+        /// Its id
+        id: String,
+    },
+    /// Answer a question of a task
+    Approve(approve::Approve),
+    /// Say something to a task: a further turn
+    Say {
+        /// Its id
+        id: String,
+        /// What; `-` reads it from standard input
+        text: String,
+    },
+    /// Stop the turn of a task, and keep its session
+    Interrupt {
         /// Its id
         id: String,
     },
@@ -97,6 +112,16 @@ pub fn run(command: Command) -> anyhow::Result<u8> {
         Command::Show { id } => show(&server, "GET", &format!("/api/tasks/{id}")),
         Command::Watch { id } => watch(&server, &id),
         Command::Cancel { id } => show(&server, "DELETE", &format!("/api/tasks/{id}")),
+        Command::Approve(approve) => {
+            let (ok, answer) = approve::run(&server, &approve)?;
+            Ok(print(ok, &answer))
+        }
+        Command::Say { id, text } => {
+            let body = json!({ "text": read_instruction(text)? });
+            let (ok, answer) = server.ask("POST", &format!("/api/tasks/{id}/messages"), Some(&body))?;
+            Ok(print(ok, &answer))
+        }
+        Command::Interrupt { id } => show(&server, "POST", &format!("/api/tasks/{id}/interrupt")),
         Command::Retry { id } => show(&server, "POST", &format!("/api/tasks/{id}/retry")),
         Command::Workers => show(&server, "GET", "/api/workers"),
         Command::Health => show(&server, "GET", "/health"),

@@ -112,6 +112,10 @@ pub struct Worker {
     pub lease: Duration,
     /// The time limit of an attempt whose task doesn't set one.
     pub task_timeout: Duration,
+    /// How long people have time to answer a question.
+    pub answer_limit: Duration,
+    /// How long a question is waited for in a slot.
+    pub park_after: Duration,
 }
 
 /// The worker processes of managed mode.
@@ -157,6 +161,8 @@ impl Config {
                 concurrency: from.number("QUEUE_CONCURRENCY", 1, 1_000),
                 lease: from.millis("LEASE_MS", 3_000, 3_600_000),
                 task_timeout: from.millis("TASK_TIMEOUT_MS", 1, 86_400_000),
+                answer_limit: from.millis("PERMISSION_TIMEOUT_MS", 1, 2_592_000_000),
+                park_after: from.millis("PERMISSION_PARK_MS", 0, 86_400_000),
             },
             processes: Processes {
                 count: from.number("WORKER_COUNT", 0, 200),

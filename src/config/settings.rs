@@ -42,6 +42,16 @@ pub const SETTINGS: &[Setting] = &[
     setting("LOG_FORMAT", Some("text"), "text or json"),
     setting("TASK_TIMEOUT_MS", Some("1800000"), "Time limit of an attempt whose task sets none, in milliseconds"),
     setting(
+        "PERMISSION_TIMEOUT_MS",
+        Some("86400000"),
+        "A question that nobody answers for so long is answered with a no, in milliseconds",
+    ),
+    setting(
+        "PERMISSION_PARK_MS",
+        Some("60000"),
+        "A task that waits for an answer for so long gives its slot back until then, in milliseconds",
+    ),
+    setting(
         "GRACEFUL_SHUTDOWN_TIMEOUT_MS",
         Some("60000"),
         "How long running tasks may go on after SIGTERM, in milliseconds",

@@ -14,6 +14,7 @@ use super::messages::{
     Submit, WorkerGone,
 };
 use super::store::{Change, Reader, Store, Waiting, Writer, asked};
+use super::talk::{Answer, Ask, Progress, ReadQuestions, ReadTalk, Say};
 use crate::task::TaskId;
 
 /// So many messages wait before their senders do. More than all connections of the server
@@ -118,6 +119,10 @@ changes!(
     Draining,
     Prune,
     WorkerGone,
+    Ask,
+    Progress,
+    Answer,
+    Say,
     SetPaused,
     SetConcurrency,
 );
@@ -137,6 +142,8 @@ macro_rules! reads {
 
 reads! {
     Find => |reader, find| reader.task(find.0);
+    ReadQuestions => |reader, read| reader.questions(read.0);
+    ReadTalk => |reader, read| reader.talk(read.0);
     Explain => |reader, explain| reader.explain(explain.0);
     ListTasks => |reader, list| reader.tasks(&list);
     ReadEvents => |reader, read| reader.events(read);

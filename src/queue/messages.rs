@@ -9,7 +9,9 @@ use uuid::Uuid;
 
 use super::store::StoreError;
 use crate::process::Identity;
-use crate::task::{Event, HolderId, LeaseKey, NewEvent, ReleaseReason, Report, Status, Task, TaskId, TaskSpec, Wall};
+use crate::task::{
+    Event, HolderId, LeaseKey, NewEvent, ReleaseReason, Report, Said, Spent, Status, Task, TaskId, TaskSpec, Wall,
+};
 
 /// Why there is no answer. None of these means that the command was not carried out, but for
 /// a command that was never acknowledged nothing is promised either.
@@ -205,8 +207,10 @@ pub struct Release {
     pub reason: ReleaseReason,
     /// In words, for the log of the task.
     pub detail: Option<String>,
-    /// Due again after this time.
+    /// Due again after this time; where it waits for an answer, the question says when.
     pub delay: Duration,
+    /// What the attempt had cost, where that is known.
+    pub spent: Spent,
     /// The session, for the next attempt.
     pub session_id: Option<String>,
     /// What happened last.
@@ -312,6 +316,8 @@ pub struct Checked {
     pub work: bool,
     /// Tasks at a time, where that was changed.
     pub concurrency: Option<u32>,
+    /// What was said to its tasks and not heard, in order.
+    pub said: Vec<(TaskId, Said)>,
 }
 
 /// Reads a task.

@@ -18,6 +18,7 @@ mod messages;
 mod notifier;
 mod reaper;
 mod store;
+mod talk;
 
 pub use actor::{MAILBOX, QueueActor};
 pub use ask::Queue;
@@ -32,3 +33,4 @@ pub use messages::{
 pub use notifier::watch_other_processes;
 pub use reaper::{reap_at_start, reap_forever};
 pub use store::{Reader, Store};
+pub use talk::{Answer, Answered, Ask, Asked, Progress, ReadQuestions, ReadTalk, SaidTo, Say, Step, Talk};

@@ -125,6 +125,13 @@ impl Audit {
                 }
             }
             Did::Due { tasks } => tasks.iter().for_each(|task| self.is_due(entry, *task)),
+            Did::Wake { tasks } => {
+                for task in tasks {
+                    if let Some(picture) = self.tasks.get_mut(task) {
+                        picture.due = None;
+                    }
+                }
+            }
             Did::Claim { lease, holder, credential, attempt, expires } => {
                 if self.parked.get(credential).is_some_and(|until| *until > entry.at) {
                     self.broken(11, lease.task, format!("was claimed while its credential {credential} was parked"));
@@ -144,14 +151,15 @@ impl Audit {
             }
             Did::Finish { lease, outcome, counts, cost, to, due } => {
                 if self.newest(6, *lease, "was reported") {
-                    self.count(*lease, *counts, *outcome);
+                    self.count(*lease, *counts, *outcome, *to);
                     self.cost(*lease, *cost);
                     self.moves(*lease, *to, *due);
                 }
             }
             Did::LateCost { lease, cost } => self.cost(*lease, Some(*cost)),
-            Did::Release { lease, due, .. } => {
+            Did::Release { lease, due, cost, .. } => {
                 if self.newest(6, *lease, "was given back") {
+                    self.cost(*lease, *cost);
                     self.moves(*lease, Status::Pending, *due);
                 }
             }
@@ -162,7 +170,7 @@ impl Audit {
                     self.broken(5, lease.task, format!("was taken back {early} ms before its lease was surely over"));
                 }
                 if self.newest(6, *lease, "was taken back") {
-                    self.count(*lease, Counts::Crash, AttemptOutcome::Crashed);
+                    self.count(*lease, Counts::Crash, AttemptOutcome::Crashed, *to);
                     self.moves(*lease, *to, *due);
                 }
             }
@@ -261,7 +269,7 @@ impl Audit {
         terminal.is_none() && epoch == newest && runs
     }
 
-    fn count(&mut self, lease: LeaseKey, counts: Counts, outcome: AttemptOutcome) {
+    fn count(&mut self, lease: LeaseKey, counts: Counts, outcome: AttemptOutcome, to: Status) {
         let Some(picture) = self.tasks.get_mut(&lease.task) else { return };
         match counts {
             Counts::Ended => (picture.ended, picture.crashes) = (picture.ended + 1, 0),
@@ -276,6 +284,8 @@ impl Audit {
             self.broken(10, lease.task, format!("crashed {crashes} times in a row"));
         }
         let fits = match outcome {
+            // Somebody said more meanwhile: the task goes on.
+            AttemptOutcome::Completed if to == Status::Pending => counts == Counts::Nothing,
             AttemptOutcome::Completed => counts == Counts::Ended,
             AttemptOutcome::Crashed => counts == Counts::Crash,
             AttemptOutcome::Failed => counts != Counts::Crash,

@@ -194,7 +194,7 @@ fn promise_5_a_lease_that_is_taken_back_too_early() {
 fn promise_6_a_result_of_an_old_epoch() {
     let mut forgery = Forgery::new();
     forgery.claim(1);
-    forgery.add(Did::Release { lease: lease(forgery.task, 1), reason: "shutdown".to_owned(), due: None });
+    forgery.add(Did::Release { lease: lease(forgery.task, 1), reason: "shutdown".to_owned(), cost: None, due: None });
     forgery.claim(2);
     forgery.add(finish(forgery.task, 1, AttemptOutcome::Completed, Status::Completed));
     forgery.stands(Status::Running, 2, 0);
@@ -283,7 +283,7 @@ fn promise_10_a_suspect_that_does_not_run_alone() {
 fn promise_10_what_counts_as_nothing_was_counted() {
     let mut forgery = Forgery::new();
     forgery.claim(1);
-    forgery.add(Did::Release { lease: lease(forgery.task, 1), reason: "shutdown".to_owned(), due: None });
+    forgery.add(Did::Release { lease: lease(forgery.task, 1), reason: "shutdown".to_owned(), cost: None, due: None });
     forgery.claim(2);
     forgery.add(finish(forgery.task, 2, AttemptOutcome::Completed, Status::Completed));
     forgery.stands(Status::Completed, 2, 2);

@@ -19,6 +19,10 @@ pub enum EventKind {
     ToolResult,
     /// Text while it is written; never stored, has no number.
     Partial,
+    /// The task asked for a permission, or was answered.
+    Permission,
+    /// Somebody said something to the task.
+    Message,
     /// The CLI asks the API again.
     Retry,
     /// The CLI's `result`.
@@ -29,13 +33,15 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Status,
         Self::Init,
         Self::Assistant,
         Self::ToolUse,
         Self::ToolResult,
         Self::Partial,
+        Self::Permission,
+        Self::Message,
         Self::Retry,
         Self::Result,
         Self::Log,
@@ -51,6 +57,8 @@ impl EventKind {
             Self::ToolUse => "tool_use",
             Self::ToolResult => "tool_result",
             Self::Partial => "partial",
+            Self::Permission => "permission",
+            Self::Message => "message",
             Self::Retry => "retry",
             Self::Result => "result",
             Self::Log => "log",
@@ -132,6 +140,8 @@ fn summary(kind: EventKind, data: &Value) -> String {
             of("/frame/max_retries"),
             of("/frame/error_status")
         ),
+        EventKind::Permission => format!("{} {} {}", of("/state"), of("/toolName"), of("/behavior")),
+        EventKind::Message => format!("{} {}", of("/state"), of("/text")),
         EventKind::Result => format!("{} {}", of("/frame/subtype"), of("/frame/result")),
         EventKind::Partial => of("/text"),
         EventKind::Log => match data.get("message") {

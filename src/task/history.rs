@@ -42,6 +42,11 @@ pub enum Did {
         /// Which.
         tasks: Vec<TaskId>,
     },
+    /// What pending tasks waited for has come, before their time.
+    Wake {
+        /// Which.
+        tasks: Vec<TaskId>,
+    },
     /// A worker took it.
     Claim {
         /// It, and the new epoch.
@@ -97,6 +102,9 @@ pub enum Did {
         lease: LeaseKey,
         /// Why.
         reason: String,
+        /// US dollars.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost: Option<f64>,
         /// Not before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         due: Option<i64>,
@@ -167,6 +175,7 @@ impl Did {
             | Self::Prune { .. }
             | Self::Park { .. }
             | Self::Due { .. }
+            | Self::Wake { .. }
             | Self::Drain { .. } => None,
         }
     }

@@ -50,6 +50,8 @@ pub enum ReleaseReason {
     Shutdown,
     /// The attempt could not be set up here.
     SetUpFailed,
+    /// It waits for an answer, and needs no slot for that.
+    Waiting,
 }
 
 impl ReleaseReason {
@@ -59,6 +61,7 @@ impl ReleaseReason {
         match self {
             Self::Shutdown => "shutdown",
             Self::SetUpFailed => "set_up_failed",
+            Self::Waiting => "waiting",
         }
     }
 }

@@ -25,6 +25,7 @@ mod protocol_test;
 mod retry;
 mod spec;
 mod status;
+mod talk;
 mod time;
 mod view;
 
@@ -33,10 +34,13 @@ pub use event::{Event, EventKind, NewEvent};
 pub use history::{Counts, Did, Entry, Standing, TreeLine};
 pub use lease::{HolderId, Lease, LeaseKey, LeaseTimes, TREE_END_MS};
 pub use machine::{Command, Record, Refusal, ReleaseReason, SUSPECT, State};
-pub use outcome::{Failure, FailureClass, Outcome, Report};
+pub use outcome::{Failure, FailureClass, Outcome, Report, Spent, Tokens};
 pub use retry::RetryPolicy;
-pub use spec::{Context, InvalidSpec, McpConfig, Options, PermissionMode, SdkOptions, TaskSpec, Timeout};
+pub use spec::{
+    Context, InvalidSpec, MAX_INSTRUCTION_BYTES, McpConfig, Options, PermissionMode, SdkOptions, TaskSpec, Timeout,
+};
 pub use status::Status;
+pub use talk::{Behavior, Decision, Question, Said, Scope};
 pub use time::{Boot, BootInstant, Wall};
 pub use view::{Attempt, AttemptOutcome, Attempted, Task, TaskError};
 

@@ -100,6 +100,35 @@ pub enum Outcome {
     Failed(Failure),
 }
 
+/// What an attempt cost, as the CLI reports it: the whole process, with all of its turns.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Spent {
+    /// US dollars; `None` where the CLI didn't come to say it.
+    pub cost_usd: Option<f64>,
+    /// Tokens.
+    pub tokens: Tokens,
+}
+
+impl Spent {
+    /// Nothing that we know of.
+    pub const NONE: Self =
+        Self { cost_usd: None, tokens: Tokens { input: 0, output: 0, cache_read: 0, cache_write: 0 } };
+}
+
+/// Tokens of the model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tokens {
+    /// Read, not from the cache.
+    pub input: i64,
+    /// Written.
+    pub output: i64,
+    /// Read from the cache.
+    pub cache_read: i64,
+    /// Put into the cache.
+    pub cache_write: i64,
+}
+
 /// Everything that an attempt leaves behind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
@@ -111,8 +140,8 @@ pub struct Report {
     pub structured_output: Option<Value>,
     /// The Claude session, for a resume.
     pub session_id: Option<String>,
-    /// US dollars, as the CLI reports them.
-    pub cost_usd: Option<f64>,
+    /// What it cost.
+    pub spent: Spent,
     /// Tokens, as the CLI reports them.
     pub usage: Option<Value>,
     /// Turns of the conversation.
@@ -132,7 +161,7 @@ impl Report {
             result: None,
             structured_output: None,
             session_id: None,
-            cost_usd: None,
+            spent: Spent::default(),
             usage: None,
             num_turns: None,
             duration_ms: 0,

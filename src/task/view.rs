@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{FailureClass, Status, TaskId, TaskSpec, Wall};
+use super::{FailureClass, Spent, Status, TaskId, TaskSpec, Wall};
 
 /// A task as the store has it.
 #[derive(Clone, Debug)]
@@ -38,6 +38,8 @@ pub struct Task {
     pub resumes: Option<String>,
     /// The task whose conversation it goes on with.
     pub continued_from: Option<TaskId>,
+    /// What it waits for: an answer, or a message.
+    pub waiting_for: Option<Value>,
     /// What the newest attempt left.
     pub attempted: Attempted,
     /// All attempts, in order; `None` where only the task was read.
@@ -84,8 +86,8 @@ pub struct Attempt {
     pub error: Option<TaskError>,
     /// The Claude session.
     pub session_id: Option<String>,
-    /// US dollars.
-    pub cost_usd: Option<f64>,
+    /// What it cost.
+    pub spent: Spent,
 }
 
 /// How an attempt ended.

@@ -19,7 +19,7 @@ use crate::queue::{
     Assignment, Beat, Check, Checked, Claim, Draining, Queue, QueueError, ReadStats, Release, Renew, Renewed,
     WorkerGone,
 };
-use crate::task::{BootInstant, LeaseKey, LeaseTimes, ReleaseReason, Status as TaskStatus, TaskId};
+use crate::task::{BootInstant, LeaseKey, LeaseTimes, ReleaseReason, Spent, Status as TaskStatus, TaskId};
 
 /// Hints, ends of attempts and questions; all senders wait or may be turned away.
 pub const MAILBOX: usize = 256;
@@ -151,6 +151,11 @@ impl WorkerActor {
             }
         };
         self.lose(&checked.lost);
+        for (task, said) in checked.said {
+            if let Some(running) = self.running.get(&task) {
+                running.tell(RunCommand::Hear(said));
+            }
+        }
         for key in checked.forgotten {
             self.give_back(key, ctx);
         }
@@ -254,6 +259,7 @@ impl WorkerActor {
             reason: ReleaseReason::SetUpFailed,
             detail: Some("the claim was not received".to_owned()),
             delay: Duration::ZERO,
+            spent: Spent::NONE,
             session_id: None,
             events: Vec::new(),
         };
@@ -415,6 +421,7 @@ impl Handler<Drain> for WorkerActor {
     fn handle(&mut self, drain: Drain, ctx: &mut Context<Self>) -> ResponseFuture<()> {
         tracing::info!(running = self.running.len(), limit_ms = drain.limit.as_millis() as u64, "Draining");
         self.draining = true;
+        self.running.values().for_each(|running| running.tell(RunCommand::Draining));
         ctx.run_later(drain.limit, |this, _| this.stop_runs());
         let (sender, drained) = tokio::sync::oneshot::channel();
         self.drained.push(sender);

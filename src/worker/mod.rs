@@ -12,6 +12,8 @@
 
 mod actor;
 mod agent_run;
+mod attempt;
+mod desk;
 mod event_log;
 mod link;
 mod set_up;

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::claude::{self, Session, Start, Unavailable};
 use crate::config::Claude;
 use crate::process::{self, Cookie};
-use crate::queue::Assignment;
+use crate::queue::{Assignment, Queue, ReadTalk, Talk};
 use crate::task::{BootInstant, Failure, FailureClass, HolderId, McpConfig, PermissionMode, Task};
 
 /// As much of a folder's CLAUDE.md as is passed on: with the task's own text it must fit into
@@ -41,6 +41,10 @@ pub struct Tools {
     pub lease: Duration,
     /// The time limit of an attempt whose task sets none.
     pub task_timeout: Duration,
+    /// How long people have time to answer a question.
+    pub answer_limit: Duration,
+    /// How long a question is waited for in a slot.
+    pub park_after: Duration,
 }
 
 /// Why an attempt was not begun.
@@ -57,6 +61,8 @@ pub struct Ready {
     pub start: Start,
     /// What to say to it.
     pub instruction: String,
+    /// The message that this is, where it is one.
+    pub message: Option<i64>,
     /// Its conversation.
     pub session: Session,
 }
@@ -66,7 +72,12 @@ const CONTINUE: &str = "The work on the task above was interrupted. Continue whe
 
 /// Makes the folder, sees to it that no process of an earlier attempt is left, and decides on
 /// the conversation.
-pub async fn set_up(tools: &Tools, assignment: &Assignment, deadline: BootInstant) -> Result<Ready, NotReady> {
+pub async fn set_up(
+    tools: &Tools,
+    queue: &Queue,
+    assignment: &Assignment,
+    deadline: BootInstant,
+) -> Result<Ready, NotReady> {
     let task = &assignment.task;
     claude::check(&tools.claude).map_err(|error| unavailable(&error))?;
     let directory = directory(tools, task)?;
@@ -74,6 +85,7 @@ pub async fn set_up(tools: &Tools, assignment: &Assignment, deadline: BootInstan
         end_earlier_attempts(task, deadline).await?;
     }
     let session = session(&tools.claude, task);
+    let talk = talk(queue, task).await?;
     let trusted = is_below(&directory, &tools.claude.trusted_roots);
     let settings = claude::Settings {
         program: tools.claude.path.clone().ok_or_else(|| unavailable(&Unavailable::NoCli))?,
@@ -81,17 +93,11 @@ pub async fn set_up(tools: &Tools, assignment: &Assignment, deadline: BootInstan
         trusted,
         claude_md: if trusted { None } else { claude_md(&directory) },
         default_mode: PermissionMode::AcceptEdits.min(tools.claude.max_permission_mode),
+        allowed: talk.allowed.clone(),
         mcp_config: mcp_config(tools, task)?,
     };
     let (args, env) = claude::command(&settings, &task.spec.options.sdk, session);
-    let instruction = match session {
-        Session::Resume(_) if task.attempt > 1 && task.resumes.is_some() => {
-            // Whether the session has heard of it is not known.
-            format!("{CONTINUE}\n\nThe task: {}", task.spec.instruction)
-        }
-        Session::Resume(_) if task.attempt > 1 => CONTINUE.to_owned(),
-        _ => task.spec.instruction.clone(),
-    };
+    let (instruction, message) = first_words(task, session, talk);
     let start = Start {
         shim: tools.program.clone(),
         program: settings.program,
@@ -104,7 +110,30 @@ pub async fn set_up(tools: &Tools, assignment: &Assignment, deadline: BootInstan
         deadline,
         namespaces: tools.claude.namespaces,
     };
-    Ok(Ready { start, instruction, session })
+    Ok(Ready { start, instruction, message, session })
+}
+
+/// Where the conversation of an earlier attempt stands.
+async fn talk(queue: &Queue, task: &Task) -> Result<Talk, NotReady> {
+    if task.attempt == 1 {
+        return Ok(Talk::default());
+    }
+    let unknown = |error| NotReady::Release(format!("can't read what was said: {error}"), Duration::from_secs(1));
+    queue.ask(ReadTalk(task.id)).await.map_err(unknown)
+}
+
+/// What to say first, and the message that this is.
+fn first_words(task: &Task, session: Session, talk: Talk) -> (String, Option<i64>) {
+    let begins_anew = task.attempt == 1 || !matches!(session, Session::Resume(_));
+    match (talk.current, talk.next) {
+        // Messages follow in turns of their own.
+        _ if begins_anew => (task.spec.instruction.clone(), None),
+        // Whether the session has heard of it is not known.
+        (Some((id, text)), _) => (format!("{CONTINUE}\n\nThe task: {text}"), Some(id)),
+        (None, Some((id, text))) if talk.idle => (text, Some(id)),
+        (None, _) if task.resumes.is_some() => (format!("{CONTINUE}\n\nThe task: {}", task.spec.instruction), None),
+        (None, _) => (CONTINUE.to_owned(), None),
+    }
 }
 
 fn unavailable(error: &Unavailable) -> NotReady {

@@ -16,3 +16,4 @@ mod safety;
 mod sessions;
 mod settings;
 mod storage;
+mod talk;

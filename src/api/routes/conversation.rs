@@ -112,10 +112,16 @@ async fn say(shared: &Shared, task: &Task, messages: &mut Vec<Value>) -> Result<
         let Some(last) = page.events.last() else { return Ok(()) };
         after = last.seq;
         for event in &page.events {
+            let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
+            if event.kind == EventKind::Message && data["state"] == "begun" {
+                let text = json!([{ "type": "text", "text": data["text"] }]);
+                messages.push(json!({
+                    "taskId": task.id, "seq": event.seq, "at": event.at, "role": "user", "content": text,
+                }));
+            }
             if !matches!(event.kind, EventKind::Assistant | EventKind::ToolUse | EventKind::ToolResult) {
                 continue;
             }
-            let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
             let message = &data["frame"]["message"];
             messages.push(json!({
                 "taskId": task.id, "seq": event.seq, "at": event.at,

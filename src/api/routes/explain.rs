@@ -48,7 +48,12 @@ fn pending(task: &Task, ahead: i64, stats: &Stats, workers: usize) -> Vec<Value>
         reason["until"] = json!(parked.until);
         reasons.push(reason);
     }
-    if let Some(due) = task.due_at {
+    if let Some(waiting) = task.waiting_for.as_ref().filter(|_| task.due_at.is_some()) {
+        let mut reason = reason("WAITING_FOR_ANSWER", "somebody must answer its question; see …/permissions");
+        reason["requestId"] = waiting["requestId"].clone();
+        reason["until"] = waiting["deadline"].clone();
+        reasons.push(reason);
+    } else if let Some(due) = task.due_at {
         let mut reason = reason("NOT_DUE", "its time has not come");
         reason["until"] = json!(due);
         reasons.push(reason);

@@ -5,6 +5,7 @@ mod explain;
 mod health;
 mod queue;
 mod submit;
+mod talk;
 mod tasks;
 mod workers;
 

@@ -160,7 +160,7 @@ fn check_ceiling(shared: &Shared, spec: &TaskSpec) -> Result<(), ApiError> {
 }
 
 /// Allowing a tool is as much as the mode that would allow it.
-fn is_below_ceiling(tool: &str, ceiling: PermissionMode) -> bool {
+pub(super) fn is_below_ceiling(tool: &str, ceiling: PermissionMode) -> bool {
     let name = tool.split('(').next().unwrap_or_default().trim();
     let needed = match name {
         "Read" | "Glob" | "Grep" | "LS" | "TodoWrite" => PermissionMode::Plan,

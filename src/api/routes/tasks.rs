@@ -10,7 +10,7 @@ use super::super::input::{Params, task_id};
 use super::super::shared::Shared;
 use super::super::stream;
 use super::super::view::{EventView, TaskView};
-use super::{conversation, explain, resource, submit};
+use super::{conversation, explain, resource, submit, talk};
 use crate::queue::{Cancel, Cancelled, EventPage, Filter, Find, ListTasks, ReadEvents};
 use crate::task::{Status, Task, TaskId};
 
@@ -24,6 +24,10 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/api/tasks/{id}/logs").get(logs))
         .service(resource("/api/tasks/{id}/events").get(events))
         .service(resource("/api/tasks/{id}/conversation").get(conversation::show))
+        .service(resource("/api/tasks/{id}/permissions").get(talk::questions))
+        .service(resource("/api/tasks/{id}/permissions/{request}").post(talk::answer))
+        .service(resource("/api/tasks/{id}/messages").post(talk::message))
+        .service(resource("/api/tasks/{id}/interrupt").post(talk::interrupt))
         .service(resource("/api/tasks/{id}/explain").get(explain::explain))
         .service(resource("/api/tasks/{id}/retry").post(retry));
 }

@@ -6,14 +6,14 @@ use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseConnection, EntityTrait, Que
 
 use super::insert::{Target, insert};
 use super::{StoreError, Tx};
-use crate::task::{Attempt, AttemptOutcome, LeaseKey, TaskError, TaskId, Wall};
+use crate::task::{Attempt, AttemptOutcome, LeaseKey, Spent, TaskError, TaskId, Tokens, Wall};
 
 /// How an attempt ended, and what it left.
 pub struct AttemptEnd {
     pub outcome: AttemptOutcome,
     pub error: Option<TaskError>,
     pub session_id: Option<String>,
-    pub cost_usd: Option<f64>,
+    pub spent: Spent,
 }
 
 const BEGUN: Target = Target {
@@ -62,8 +62,8 @@ pub async fn end(tx: &mut Tx, task: TaskId, number: i32, end: AttemptEnd) -> Res
     if end.session_id.is_some() {
         columns.session_id = Set(end.session_id);
     }
-    if end.cost_usd.is_some() {
-        columns.cost_usd = Set(end.cost_usd);
+    if end.spent.cost_usd.is_some() {
+        columns = with_spent(columns, end.spent);
     }
     attempt::Entity::update_many()
         .set(columns)
@@ -74,11 +74,22 @@ pub async fn end(tx: &mut Tx, task: TaskId, number: i32, end: AttemptEnd) -> Res
     Ok(())
 }
 
+fn with_spent(columns: attempt::ActiveModel, spent: Spent) -> attempt::ActiveModel {
+    attempt::ActiveModel {
+        cost_usd: Set(spent.cost_usd),
+        input_tokens: Set(spent.tokens.input),
+        output_tokens: Set(spent.tokens.output),
+        cache_read_tokens: Set(spent.tokens.cache_read),
+        cache_write_tokens: Set(spent.tokens.cache_write),
+        ..columns
+    }
+}
+
 /// A report that came too late to decide anything still says what the attempt cost. Once: a
 /// cost that is there is not changed.
-pub async fn late_cost(tx: &mut Tx, key: LeaseKey, cost_usd: f64) -> Result<(), StoreError> {
+pub async fn late_cost(tx: &mut Tx, key: LeaseKey, spent: Spent) -> Result<(), StoreError> {
     attempt::Entity::update_many()
-        .set(attempt::ActiveModel { cost_usd: Set(Some(cost_usd)), ..Default::default() })
+        .set(with_spent(attempt::ActiveModel::default(), spent))
         .filter(attempt::Column::TaskId.eq(key.task))
         .filter(attempt::Column::Epoch.eq(key.epoch))
         .filter(attempt::Column::CostUsd.is_null())
@@ -117,6 +128,14 @@ fn attempt_of(row: attempt::Model) -> Attempt {
             message,
         }),
         session_id: row.session_id,
-        cost_usd: row.cost_usd,
+        spent: Spent {
+            cost_usd: row.cost_usd,
+            tokens: Tokens {
+                input: row.input_tokens,
+                output: row.output_tokens,
+                cache_read: row.cache_read_tokens,
+                cache_write: row.cache_write_tokens,
+            },
+        },
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! One connection writes, in immediate transactions; others read beside it. Every file is one
 //! idea: `open` the database, `tx` a transaction with its buffered inserts, `claim`, `settle`
-//! (everything that moves one task), `read`, `history` (what was done), `keep` (a copy, and the
+//! (everything that moves one task), `talk` (what it asks and is told), `read`, `history` (what was done), `keep` (a copy, and the
 //! end of what is old), `sound` and `mark` (whether it may be used at all), `reserve` (for a
 //! disk that is full), and `row` between a row and the domain.
 
@@ -21,6 +21,7 @@ mod row;
 mod settle;
 mod sound;
 mod submit;
+mod talk;
 mod tx;
 mod workers;
 

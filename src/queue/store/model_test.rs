@@ -15,7 +15,7 @@ use crate::queue::messages::{
 };
 use crate::task::{
     Command, EventKind, Failure, FailureClass, HolderId, Lease, LeaseKey, NewEvent, Outcome, Record, ReleaseReason,
-    Report, State, Status, TaskId, TaskSpec, Wall,
+    Report, Spent, State, Status, TaskId, TaskSpec, Wall,
 };
 
 /// A store in a temporary folder.
@@ -120,6 +120,7 @@ async fn send(scratch: &Scratch, task: TaskId, model: &Record, command: &Command
                 reason: ReleaseReason::Shutdown,
                 detail: None,
                 delay: Duration::ZERO,
+                spent: Spent::NONE,
                 session_id: None,
                 events: vec![],
             };
@@ -261,7 +262,8 @@ async fn a_cost_is_in_the_ledger_once_also_when_its_report_comes_late() {
         || Claim { holder, worker: "w".into(), credential: String::new(), limit: 1, lease: Duration::from_secs(60) };
     let report = |key, usd| {
         let failure = Failure::new(FailureClass::Network, "NETWORK", "x");
-        let report = Report { cost_usd: Some(usd), ..Report::of(Outcome::Failed(failure)) };
+        let report =
+            Report { spent: Spent { cost_usd: Some(usd), ..Spent::default() }, ..Report::of(Outcome::Failed(failure)) };
         Finish { key, report, credential: String::new(), events: vec![], chance: 0.0 }
     };
     let first = scratch.ask(claim()).await[0].key;
@@ -274,7 +276,7 @@ async fn a_cost_is_in_the_ledger_once_also_when_its_report_comes_late() {
     let task = scratch.store.reader.task(task).await.expect("a read").expect("a task");
     assert_eq!(task.attempted.cost_usd, Some(0.75));
     let attempts = task.attempts.expect("its attempts");
-    let seen: Vec<_> = attempts.iter().map(|attempt| (attempt.outcome.as_deref(), attempt.cost_usd)).collect();
+    let seen: Vec<_> = attempts.iter().map(|attempt| (attempt.outcome.as_deref(), attempt.spent.cost_usd)).collect();
     assert_eq!(seen, [(Some("crashed"), Some(0.5)), (Some("failed"), Some(0.25))]);
 }
 
@@ -294,7 +296,7 @@ async fn each_step_of_the_schema_goes_up_with_rows_and_down_again() {
     let id = TaskId::parse_str("01890000-0000-7000-8000-00000000000a").expect("an id");
     let attempts = store.reader.task(id).await.expect("a read").and_then(|task| task.attempts).expect("its attempts");
     assert_eq!(
-        (attempts.len(), attempts[0].outcome.as_deref(), attempts[0].cost_usd),
+        (attempts.len(), attempts[0].outcome.as_deref(), attempts[0].spent.cost_usd),
         (1, Some("completed"), Some(0.5))
     );
     Migrator::down(&db, None).await.expect("down again");

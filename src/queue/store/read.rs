@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use entity::{credential, event, queue_state, task, worker};
+use entity::{credential, event, message, question, queue_state, task, worker};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
@@ -12,11 +12,13 @@ use sea_orm::{
 use super::StoreError;
 use super::attempts;
 use super::row::{event_of, sql, task_of};
+use super::talk::question_of;
 use crate::process::{boot_now, wall_now};
 use crate::queue::messages::{
     Check, Checked, EventPage, Explained, Filter, ListTasks, Page, Parked, ReadEvents, Stats, WorkerInfo,
 };
-use crate::task::{HolderId, LeaseKey, Status, TREE_END_MS, Task, TaskId, Wall};
+use crate::queue::talk::Talk;
+use crate::task::{AttemptOutcome, HolderId, LeaseKey, Question, Said, Scope, Status, TREE_END_MS, Task, TaskId, Wall};
 
 /// The connections that read. Clones share them.
 #[derive(Clone)]
@@ -177,6 +179,7 @@ impl Reader {
             forgotten: held.into_iter().filter(|key| !check.leases.contains(key)).collect(),
             work: !paused && row.try_get_by_index::<bool>(2)? && !row.try_get_by_index::<bool>(3)?,
             concurrency: concurrency.and_then(|n| u32::try_from(n).ok()),
+            said: self.said(check.holder).await?,
         })
     }
 
@@ -240,4 +243,73 @@ fn worker_of(row: worker::Model) -> Option<WorkerInfo> {
         running: row.running,
         concurrency: row.concurrency,
     })
+}
+
+/// What a worker's tasks have not heard, in the order of its coming. An interrupt is meant for the
+/// attempt that ran then; a message that an earlier attempt had in hand is the next one's.
+const SAID: &str = "SELECT t.id, m.id, m.kind, m.text FROM messages m JOIN tasks t ON t.id = m.task_id
+    WHERE m.done_at IS NULL AND t.status = 'running' AND t.holder = ?1
+    AND (m.epoch IS NULL OR (m.kind = 'message' AND m.epoch < t.epoch) OR (m.kind = 'interrupt' AND m.epoch = t.epoch))
+    ORDER BY m.id";
+
+/// Answers that a worker's tasks have not heard.
+const ANSWERS: &str = "SELECT t.id, q.request_id, q.answer FROM questions q JOIN tasks t ON t.id = q.task_id
+    WHERE q.answer IS NOT NULL AND NOT q.closed AND t.status = 'running' AND t.holder = ?1";
+
+/// What is said between tasks and people.
+impl Reader {
+    async fn said(&self, holder: HolderId) -> Result<Vec<(TaskId, Said)>, StoreError> {
+        let mut said = Vec::new();
+        for row in self.0.query_all_raw(sql(ANSWERS, [holder.into()])).await? {
+            let (task, request_id, answer): (TaskId, String, String) =
+                (row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?);
+            if let Ok(decision) = serde_json::from_str(&answer) {
+                said.push((task, Said::Answer { request_id, decision }));
+            }
+        }
+        for row in self.0.query_all_raw(sql(SAID, [holder.into()])).await? {
+            let (task, id, kind): (TaskId, i64, String) =
+                (row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?);
+            let text = row.try_get_by_index(3)?;
+            said.push((task, if kind == "message" { Said::Message { id, text } } else { Said::Interrupt { id } }));
+        }
+        Ok(said)
+    }
+
+    /// The questions of a task, oldest first. `None` where there is no such task.
+    pub async fn questions(&self, id: TaskId) -> Result<Option<Vec<Question>>, StoreError> {
+        if task::Entity::find_by_id(id).count(&self.0).await? == 0 {
+            return Ok(None);
+        }
+        let rows = question::Entity::find()
+            .filter(question::Column::TaskId.eq(id))
+            .filter(question::Column::Closed.eq(false).or(question::Column::Answer.is_not_null()))
+            .order_by_asc(question::Column::AskedAt)
+            .all(&self.0)
+            .await?;
+        Ok(Some(rows.into_iter().map(question_of).collect()))
+    }
+
+    /// Where the conversation of a task stands.
+    pub async fn talk(&self, id: TaskId) -> Result<Talk, StoreError> {
+        let open = message::Entity::find()
+            .filter(message::Column::TaskId.eq(id))
+            .filter(message::Column::Kind.eq("message"))
+            .filter(message::Column::DoneAt.is_null())
+            .order_by_asc(message::Column::Id)
+            .all(&self.0)
+            .await?;
+        let in_hand = |row: &&message::Model| row.epoch.is_some();
+        let said = |row: &message::Model| (row.id, row.text.clone());
+        let last = attempts::of(&self.0, id).await?.into_iter().rfind(|attempt| attempt.ended_at.is_some());
+        let questions = self.questions(id).await?.unwrap_or_default();
+        let is_allowed =
+            |question: &&Question| question.answer.as_ref().is_some_and(|answer| answer.scope == Scope::Session);
+        Ok(Talk {
+            current: open.iter().find(in_hand).map(said),
+            next: open.iter().find(|row| !in_hand(row)).map(said),
+            idle: last.is_some_and(|attempt| attempt.outcome.as_deref() == Some(AttemptOutcome::Completed.name())),
+            allowed: questions.iter().filter(is_allowed).flat_map(Question::session_rules).collect(),
+        })
+    }
 }

@@ -52,6 +52,7 @@ pub fn task_with(row: task::Model, spec: TaskSpec) -> Result<Task, StoreError> {
         retry_of: row.retry_of,
         resumes: row.resumes,
         continued_from: row.continued_from,
+        waiting_for: json(&row.waiting_for),
         attempts: None,
         attempted: Attempted {
             structured_output: json(&row.structured_output),

@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 
 use super::attempts::AttemptEnd;
 use super::row::{columns_of, record_of, task_of};
-use super::{Change, StoreError, Tx, attempts, workers};
+use super::{Change, StoreError, Tx, attempts, talk, workers};
 use crate::queue::messages::{Append, Cancel, Cancelled, Expire, Finish, HolderDied, Next, Release, Stale};
 use crate::task::{
     AttemptOutcome, Command, Counts, Did, EventKind, Failure, FailureClass, LeaseKey, NewEvent, Outcome, Record,
-    Refusal, Report, State, Status, TaskError, TaskId,
+    Refusal, ReleaseReason, Report, State, Status, TaskError, TaskId,
 };
 
 /// A task that a command has moved, before it is written back.
@@ -83,8 +83,8 @@ impl Moved {
             return Ok(());
         }
         let session_id = report.and_then(|report| report.session_id.clone());
-        let cost_usd = report.and_then(|report| report.cost_usd);
-        let end = AttemptEnd { outcome, error, session_id, cost_usd };
+        let spent = report.map(|report| report.spent).unwrap_or_default();
+        let end = AttemptEnd { outcome, error, session_id, spent };
         attempts::end(tx, self.row.id, self.row.attempt, end).await
     }
 
@@ -101,6 +101,10 @@ impl Moved {
         }
         events.push(status_event(&self.record, error_of(&self.columns), reason));
         self.columns.last_event = Set(tx.add_events(self.row.id, self.row.last_event, events));
+        if status.is_terminal() && self.row.waiting_for.is_some() {
+            self.columns.waiting_for = Set(None);
+            talk::close_all(tx, self.row.id).await?;
+        }
         if status.is_terminal() {
             self.columns.completed_at = Set(Some(tx.now.0));
         }
@@ -148,12 +152,12 @@ fn error_of(columns: &task::ActiveModel) -> Option<Value> {
     Some(json!({ "code": code, "message": text(&columns.error_message), "class": text(&columns.error_class) }))
 }
 
-async fn find(tx: &mut Tx, id: TaskId) -> Result<Option<task::Model>, StoreError> {
+pub async fn find(tx: &mut Tx, id: TaskId) -> Result<Option<task::Model>, StoreError> {
     Ok(task::Entity::find_by_id(id).one(tx.db().await?).await?)
 }
 
 /// The row, if this lease still holds it.
-async fn held(tx: &mut Tx, key: LeaseKey) -> Result<Option<task::Model>, StoreError> {
+pub async fn held(tx: &mut Tx, key: LeaseKey) -> Result<Option<task::Model>, StoreError> {
     let row = find(tx, key.task).await?;
     Ok(row.filter(|row| row.epoch == key.epoch && row.status == Status::Running.name()))
 }
@@ -185,11 +189,16 @@ impl Change for Finish {
 
     async fn run(&self, tx: &mut Tx) -> Result<Self::Answer, StoreError> {
         let Some(row) = find(tx, self.key.task).await? else { return Ok(Err(Stale)) };
-        let command = Command::Finish { epoch: self.key.epoch, outcome: self.report.outcome.clone() };
+        let epoch = self.key.epoch;
+        let command = match &self.report.outcome {
+            // Somebody said more meanwhile: the next attempt hears it.
+            Outcome::Completed if row.said > 0 => Command::Release { epoch, delay_ms: 0 },
+            outcome => Command::Finish { epoch, outcome: outcome.clone() },
+        };
         let Ok(mut moved) = Moved::by(row, command, tx, self.chance)? else {
-            if let Some(cost) = self.report.cost_usd {
+            if let Some(cost) = self.report.spent.cost_usd {
                 tx.record(&Did::LateCost { lease: self.key, cost });
-                attempts::late_cost(tx, self.key, cost).await?;
+                attempts::late_cost(tx, self.key, self.report.spent).await?;
             }
             return Ok(Err(Stale));
         };
@@ -205,7 +214,7 @@ impl Change for Finish {
             Outcome::Failed(failure) => (AttemptOutcome::Failed, Some(failure)),
         };
         moved.end_attempt(tx, outcome, error.map(TaskError::from), Some(&self.report)).await?;
-        let ((to, due), counts, cost) = (moved.goes(), moved.counts(), self.report.cost_usd);
+        let ((to, due), counts, cost) = (moved.goes(), moved.counts(), self.report.spent.cost_usd);
         tx.record(&Did::Finish { lease: self.key, outcome, counts, cost, to, due });
         let state = moved.write(tx, self.events.clone(), None).await?;
         attempts::total_cost(tx, self.key.task).await?;
@@ -244,7 +253,10 @@ impl Change for Release {
 
     async fn run(&self, tx: &mut Tx) -> Result<Self::Answer, StoreError> {
         let Some(row) = find(tx, self.key.task).await? else { return Ok(Err(Stale)) };
-        let delay_ms = i64::try_from(self.delay.as_millis()).unwrap_or(i64::MAX);
+        let delay_ms = match self.reason {
+            ReleaseReason::Waiting => talk::patience(tx, row.id).await?.map_or(0, |until| until.since_ms(tx.now)),
+            _ => i64::try_from(self.delay.as_millis()).unwrap_or(i64::MAX),
+        };
         let command = Command::Release { epoch: self.key.epoch, delay_ms };
         let Ok(mut moved) = Moved::by(row, command, tx, 0.0)? else { return Ok(Err(Stale)) };
         if self.session_id.is_some() {
@@ -256,7 +268,15 @@ impl Change for Release {
         };
         let why = released(&reason);
         moved.end_attempt(tx, AttemptOutcome::Released, Some(why), None).await?;
-        tx.record(&Did::Release { lease: self.key, reason: reason.clone(), due: moved.goes().1 });
+        if self.spent.cost_usd.is_some() {
+            attempts::late_cost(tx, self.key, self.spent).await?;
+        }
+        tx.record(&Did::Release {
+            lease: self.key,
+            reason: reason.clone(),
+            cost: self.spent.cost_usd,
+            due: moved.goes().1,
+        });
         moved.write(tx, self.events.clone(), Some(reason)).await?;
         Ok(Ok(()))
     }

@@ -89,6 +89,8 @@ impl Submit {
             session_id: Some(session.to_string()),
             resumes: self.task.resumes.as_ref().map(|resumes| resumes.session.to_string()),
             continued_from: self.task.resumes.as_ref().and_then(|resumes| resumes.task),
+            waiting_for: None,
+            said: 0,
             result: None,
             structured_output: None,
             error_class: None,

@@ -1,0 +1,146 @@
+//! What [`QueueActor`](super::QueueActor) is asked about the talk between a task and people.
+
+use std::time::Duration;
+
+use actix::Message;
+use serde_json::Value;
+
+use super::messages::{QueueError, Stale};
+use crate::task::{Decision, LeaseKey, Question, Status, TaskId, Wall};
+
+macro_rules! answers {
+    ($($message:ty => $answer:ty;)*) => {
+        $(impl Message for $message {
+            type Result = Result<$answer, QueueError>;
+        })*
+    };
+}
+
+answers! {
+    Ask => Result<Asked, Stale>;
+    Progress => Result<(), Stale>;
+    Answer => Answered;
+    Say => SaidTo;
+    ReadQuestions => Option<Vec<Question>>;
+    ReadTalk => Talk;
+}
+
+/// A running task asks. Asked again (by the same attempt, or by one that resumed its session),
+/// it is the same question.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The right to ask.
+    pub key: LeaseKey,
+    /// The CLI's name for it.
+    pub request_id: String,
+    /// The tool.
+    pub tool: String,
+    /// What it is to be called with.
+    pub input: Value,
+    /// What the CLI suggests to allow.
+    pub suggestions: Value,
+    /// How long there is time for an answer.
+    pub limit: Duration,
+}
+
+/// A question that is stored.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Its name, by which it is answered.
+    pub request_id: String,
+    /// Nobody's answer by then is a no.
+    pub deadline: Wall,
+    /// What was decided, where it was.
+    pub decision: Option<Decision>,
+}
+
+/// A running task has come to this.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// The right to say so.
+    pub key: LeaseKey,
+    /// To what.
+    pub step: Step,
+}
+
+/// What happened to what was asked or said.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// The answer to this question was heard, or none is needed any more.
+    Closed(String),
+    /// The time for an answer has passed.
+    TooLate(String),
+    /// The turn of this message has begun.
+    Begun(i64),
+    /// The turn of this message is over, or the interrupt was passed on.
+    Done(i64),
+    /// The turn was interrupted; the task waits for a message until then.
+    Interrupted(Wall),
+}
+
+/// Somebody answers a question.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The task.
+    pub task: TaskId,
+    /// The question.
+    pub request_id: String,
+    /// What was decided.
+    pub decision: Decision,
+}
+
+/// What became of an answer.
+#[derive(Clone, Debug)]
+pub enum Answered {
+    /// It counts.
+    Done,
+    /// Another one was first.
+    Before(Decision),
+    /// There is no such question, or nobody asks it any more.
+    NoQuestion,
+    /// There is no such task.
+    NoTask,
+}
+
+/// Somebody says something to a task.
+#[derive(Clone, Debug)]
+pub struct Say {
+    /// The task.
+    pub task: TaskId,
+    /// What: a further turn, word for word; `None` stops the turn.
+    pub text: Option<String>,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug)]
+pub enum SaidTo {
+    /// Stored, under this number.
+    Stored(i64),
+    /// The task is in this status, in which it hears nothing of that kind.
+    Deaf(Status),
+    /// So many messages wait already.
+    TooMany(i32),
+    /// There is no such task.
+    NoTask,
+}
+
+/// Reads the questions of a task, oldest first.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadQuestions(pub TaskId);
+
+/// Reads where the conversation of a task stands, before an attempt goes on with it.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadTalk(pub TaskId);
+
+/// Where a conversation stands.
+#[derive(Clone, Debug, Default)]
+pub struct Talk {
+    /// The message whose turn was begun and is not over.
+    pub current: Option<(i64, String)>,
+    /// The first message that waits.
+    pub next: Option<(i64, String)>,
+    /// Whether what came before the messages is done.
+    pub idle: bool,
+    /// Rules that were allowed for the whole session.
+    pub allowed: Vec<String>,
+}
