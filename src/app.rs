@@ -21,8 +21,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::api::{self, ApiActor, ApiKey, Hosts, Phase, Shared, Workers};
-use crate::config::{Config, Mode};
+use crate::api::{self, ApiActor, ApiKey, Hosts, Keys, Phase, Shared, Workers};
+use crate::config::{Config, DEFAULT_KEY, Mode};
 use crate::ipc;
 use crate::process;
 use crate::queue::{self, Hub, Queue, QueueActor, Store};
@@ -194,15 +194,16 @@ fn shared(
     phase: watch::Receiver<Phase>,
 ) -> anyhow::Result<Shared> {
     let key_file = config.store.data_dir.join("api-key");
-    let key = match (&config.server.api_key, config.server.auth) {
-        (_, false) => None,
-        (Some(key), true) => Some(ApiKey::new(key)),
-        (None, true) => {
-            let key = api::load_or_make_key(&key_file)
-                .with_context(|| format!("can't keep a key in {}", key_file.display()))?;
-            Some(ApiKey::new(&key))
-        }
-    };
+    let mut keys = Vec::new();
+    if config.server.auth {
+        let key = match &config.server.api_key {
+            Some(key) => key.clone(),
+            None => api::load_or_make_key(&key_file)
+                .with_context(|| format!("can't keep a key in {}", key_file.display()))?,
+        };
+        keys.push((DEFAULT_KEY.to_owned(), ApiKey::new(&key)));
+        keys.extend(config.server.named_keys.iter().map(|(name, key)| (name.clone(), ApiKey::new(key))));
+    }
     Ok(Shared {
         queue,
         hub,
@@ -211,7 +212,8 @@ fn shared(
         concurrency: config.worker.concurrency,
         work_dir: work_dir(config)?,
         data_dir: std::fs::canonicalize(&config.store.data_dir)?,
-        key,
+        keys: Keys::new(keys),
+        budgets: config.budgets,
         hosts: Hosts::new(&config.server),
         server: config.server.clone(),
         phase,
@@ -303,6 +305,7 @@ impl Parts {
             tree_log: process::tree_log(&config.store.data_dir),
             lease: config.worker.lease,
             task_timeout: config.worker.task_timeout,
+            budgets: config.budgets,
             answer_limit: config.worker.answer_limit,
             park_after: config.worker.park_after,
         };

@@ -55,6 +55,14 @@ pub struct Model {
     pub resumes: Option<String>,
     /// The task whose conversation it goes on with.
     pub continued_from: Option<Uuid>,
+    /// Whose task it is: the name of the client's key.
+    pub key_name: String,
+    /// What all attempts together may cost, in US dollars.
+    pub max_budget_usd: Option<f64>,
+    /// Whether nobody else may work in its folder meanwhile.
+    pub exclusive: bool,
+    /// What it waits for besides its time, while pending.
+    pub held: Option<String>,
     /// What it waits for, as JSON: an answer, or a message.
     pub waiting_for: Option<String>,
     /// Messages that were sent to it and are not done.

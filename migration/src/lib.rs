@@ -9,6 +9,7 @@ mod m0002_attempts;
 mod m0003_history;
 mod m0004_sessions;
 mod m0005_talk;
+mod m0006_limits;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_history::Migration),
             Box::new(m0004_sessions::Migration),
             Box::new(m0005_talk::Migration),
+            Box::new(m0006_limits::Migration),
         ]
     }
 }

@@ -29,6 +29,38 @@ impl ApiKey {
     }
 }
 
+/// The keys that clients may show, each with its name.
+#[derive(Clone, Default)]
+pub struct Keys(Vec<(String, ApiKey)>);
+
+impl Keys {
+    /// These keys; none where nobody needs one.
+    #[must_use]
+    pub const fn new(keys: Vec<(String, ApiKey)>) -> Self {
+        Self(keys)
+    }
+
+    /// Whether nobody needs a key.
+    pub const fn are_off(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The name of the key. Compared with all of them, so that the time tells nothing.
+    pub fn name_of(&self, shown: &str) -> Option<&str> {
+        let mut found = None;
+        for (name, key) in &self.0 {
+            if key.is(shown) {
+                found = Some(name.as_str());
+            }
+        }
+        found
+    }
+}
+
+/// Whose request it is: the name of the key that it showed.
+#[derive(Clone)]
+pub struct Caller(pub String);
+
 /// Reads the key of this data folder, and makes one where there is none. The file is 0600.
 ///
 /// # Errors

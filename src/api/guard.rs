@@ -6,10 +6,12 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpResponse, ResponseError, web};
+use actix_web::{Error, HttpMessage, HttpResponse, ResponseError, web};
 
+use super::auth::Caller;
 use super::error::ApiError;
 use super::shared::Shared;
+use crate::config::DEFAULT_KEY;
 
 /// Every request goes through here first.
 pub async fn guard(
@@ -59,18 +61,22 @@ fn check(request: &ServiceRequest, shared: &Shared) -> Result<Option<HeaderValue
     let open = request.path() == "/health" || request.path().starts_with("/health/");
     let preflight = allowed.is_some() && request.method() == Method::OPTIONS;
     if !open && !preflight {
-        check_key(request.headers(), shared)?;
+        let caller = check_key(request.headers(), shared)?;
+        request.extensions_mut().insert(Caller(caller));
     }
     Ok(allowed)
 }
 
-fn check_key(headers: &HeaderMap, shared: &Shared) -> Result<(), ApiError> {
-    let Some(key) = &shared.key else { return Ok(()) };
+/// The name of the key that was shown.
+fn check_key(headers: &HeaderMap, shared: &Shared) -> Result<String, ApiError> {
+    if shared.keys.are_off() {
+        return Ok(DEFAULT_KEY.to_owned());
+    }
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = bearer.and_then(|value| value.strip_prefix("Bearer "));
     let shown = headers.get("x-api-key").and_then(|value| value.to_str().ok()).or(bearer);
-    if shown.is_some_and(|shown| key.is(shown.trim())) {
-        return Ok(());
+    if let Some(name) = shown.and_then(|shown| shared.keys.name_of(shown.trim())) {
+        return Ok(name.to_owned());
     }
     let message = "show the key, as X-API-Key or as Authorization: Bearer; without API_KEY it is in data/api-key";
     Err(ApiError::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message))

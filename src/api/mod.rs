@@ -16,5 +16,5 @@ mod stream;
 mod view;
 
 pub use actor::{ApiActor, Drain, MAILBOX, Stop, bind};
-pub use auth::{ApiKey, Hosts, load_or_make_key};
+pub use auth::{ApiKey, Hosts, Keys, load_or_make_key};
 pub use shared::{Phase, Shared, Workers};

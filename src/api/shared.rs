@@ -3,10 +3,11 @@
 use actix::Addr;
 use tokio::sync::watch;
 
-use super::auth::{ApiKey, Hosts};
+use super::auth::{Hosts, Keys};
 use crate::config::{Claude, Mode, Server};
 use crate::queue::{Hub, Queue};
 use crate::supervisor::SupervisorActor;
+use crate::task::Budgets;
 
 /// Where the server stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +68,10 @@ pub struct Shared {
     pub data_dir: std::path::PathBuf,
     /// The folder below which tasks without one get a folder of their own.
     pub work_dir: std::path::PathBuf,
-    /// The key; `None` where none is asked for.
-    pub key: Option<ApiKey>,
+    /// The keys that clients may show.
+    pub keys: Keys,
+    /// The limits of money.
+    pub budgets: Budgets,
     /// The names of this server.
     pub hosts: Hosts,
     /// Where the server stands.

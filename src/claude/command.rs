@@ -24,6 +24,8 @@ pub struct Settings {
     pub claude_md: Option<String>,
     /// The mode where the task doesn't ask for one.
     pub default_mode: PermissionMode,
+    /// What this attempt may cost, in US dollars.
+    pub max_budget_usd: Option<f64>,
     /// Rules that were allowed while it ran.
     pub allowed: Vec<String>,
     /// The file with the MCP servers that the task named.
@@ -78,6 +80,7 @@ pub fn command(settings: &Settings, sdk: &SdkOptions, session: Session) -> (Vec<
         args.push("--permission-prompt-tool=stdio".to_owned());
     }
     args.extend(settings.allowed.iter().map(|rule| format!("--allowedTools={rule}")));
+    args.extend(settings.max_budget_usd.map(|usd| format!("--max-budget-usd={usd}")));
     args.extend(client_options(sdk));
     let appended = [settings.claude_md.as_deref(), sdk.append_system_prompt.as_deref()];
     let appended: Vec<_> = appended.into_iter().flatten().collect();
@@ -112,7 +115,6 @@ fn client_options(sdk: &SdkOptions) -> Vec<String> {
     add("model", sdk.model.clone());
     add("fallback-model", sdk.fallback_model.clone());
     add("max-turns", sdk.max_turns.map(|turns| turns.to_string()));
-    add("max-budget-usd", sdk.max_budget_usd.map(|usd| usd.to_string()));
     add("system-prompt", sdk.system_prompt.clone());
     add("json-schema", sdk.output_schema.as_ref().map(ToString::to_string));
     add("effort", sdk.effort.map(|effort| effort.name().to_owned()));
@@ -157,6 +159,7 @@ mod tests {
             trusted: false,
             claude_md: Some("rules".into()),
             default_mode: PermissionMode::AcceptEdits,
+            max_budget_usd: None,
             allowed: Vec::new(),
             mcp_config: None,
         }

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::task::Budgets;
 pub use claude::Claude;
 pub use settings::{SETTINGS, Setting};
 use source::Source;
@@ -54,6 +55,8 @@ pub struct Config {
     pub processes: Processes,
     /// The CLI.
     pub claude: Claude,
+    /// The limits of money.
+    pub budgets: Budgets,
     /// How long running tasks may go on after the first signal.
     pub shutdown_limit: Duration,
     /// What is logged.
@@ -67,6 +70,9 @@ pub struct Config {
 /// Where a managed worker finds its token. Not a setting: its supervisor sets it.
 pub const LINK_TOKEN: &str = "CC_ANYWHERE_LINK_TOKEN";
 
+/// The name of the key in `API_KEY`, and of clients that show none.
+pub const DEFAULT_KEY: &str = "default";
+
 /// The HTTP side.
 #[derive(Clone, Debug)]
 pub struct Server {
@@ -76,6 +82,10 @@ pub struct Server {
     pub port: u16,
     /// The key that clients show; made at the first start where it isn't set.
     pub api_key: Option<String>,
+    /// More keys, by the names that their tasks are counted under.
+    pub named_keys: Vec<(String, String)>,
+    /// Whether a task has its folder for itself where it doesn't say.
+    pub exclusive_directory: bool,
     /// Whether a key is asked for.
     pub auth: bool,
     /// Names that the Host header may have beside the obvious ones.
@@ -169,6 +179,7 @@ impl Config {
                 heartbeat_limit: from.millis("WORKER_HEARTBEAT_TIMEOUT_MS", 500, 3_600_000),
             },
             claude: Claude::read(from),
+            budgets: read_budgets(from),
             shutdown_limit: from.millis("GRACEFUL_SHUTDOWN_TIMEOUT_MS", 0, 86_400_000),
             log: Log {
                 level: from.required("LOG_LEVEL"),
@@ -207,7 +218,7 @@ impl Config {
         if !host.is_loopback() {
             if !auth {
                 from.fault("AUTH", "off is allowed on a loopback address only; set AUTH=on, or HOST=127.0.0.1");
-            } else if api_key.is_none() {
+            } else if api_key.is_none() && from.text("API_KEYS").is_none() {
                 from.fault("API_KEY", "must be set when HOST is not a loopback address");
             }
         }
@@ -215,6 +226,8 @@ impl Config {
             host,
             port: from.number("PORT", 0, u16::MAX),
             api_key,
+            named_keys: read_keys(from),
+            exclusive_directory: from.choice("EXCLUSIVE_DIRECTORY", &[("off", false), ("on", true)]),
             auth,
             allowed_hosts: from.list("ALLOWED_HOSTS", ','),
             cors_origins: from.list("CORS_ORIGIN", ','),
@@ -222,6 +235,37 @@ impl Config {
             wait_limit: from.millis("WAIT_TIMEOUT_MS", 1, 3_600_000),
         }
     }
+}
+
+fn read_budgets(from: &mut Source) -> Budgets {
+    let budgets = Budgets {
+        server: from.dollars("DAILY_BUDGET_USD"),
+        key: from.dollars("KEY_DAILY_BUDGET_USD"),
+        task: from.dollars("TASK_BUDGET_USD").unwrap_or_default(),
+    };
+    if budgets.of_day().is_some_and(|day| budgets.task > day) {
+        from.fault("TASK_BUDGET_USD", "is more than a day's budget: no task could start");
+    }
+    budgets
+}
+
+/// `name=key`, separated by commas.
+fn read_keys(from: &mut Source) -> Vec<(String, String)> {
+    let mut keys: Vec<(String, String)> = Vec::new();
+    for entry in from.list("API_KEYS", ',') {
+        let is_name =
+            |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        match entry.split_once('=') {
+            Some((name, key)) if is_name(name) && key.len() >= 16 && name != DEFAULT_KEY => {
+                keys.push((name.to_owned(), key.to_owned()));
+            }
+            _ => {
+                from.fault("API_KEYS", "must be NAME=KEY, separated by commas: names of letters, digits, - and _ (not \"default\"), keys of at least 16 characters");
+                break;
+            }
+        }
+    }
+    keys
 }
 
 /// The path from the root on, whether or not it exists.

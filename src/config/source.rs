@@ -107,6 +107,7 @@ impl Source {
             };
             match value {
                 toml::Value::String(text) => drop(self.values.insert(setting.name, text)),
+                toml::Value::Float(number) => drop(self.values.insert(setting.name, number.to_string())),
                 toml::Value::Integer(number) => drop(self.values.insert(setting.name, number.to_string())),
                 other => self.fault(setting.name, &format!("must be a text or a number, got {}", other.type_str())),
             }
@@ -153,6 +154,18 @@ impl Source {
             _ => {
                 self.fault(name, &format!("must be a whole number from {low} to {high}, got \"{text}\""));
                 low
+            }
+        }
+    }
+
+    /// An amount of US dollars, where it is set.
+    pub(super) fn dollars(&mut self, name: &'static str) -> Option<f64> {
+        let text = self.text(name)?;
+        match text.trim().parse::<f64>() {
+            Ok(amount) if amount > 0.0 && amount <= 1e9 => Some(amount),
+            _ => {
+                self.fault(name, &format!("must be an amount of US dollars above 0, such as 12.50, got \"{text}\""));
+                None
             }
         }
     }

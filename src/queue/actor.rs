@@ -10,8 +10,8 @@ use fail::fail_point;
 use super::hub::Hub;
 use super::messages::{
     Append, Beat, Cancel, Check, Claim, Draining, Expire, Explain, Find, FindExpired, FindHolders, Finish, HolderDied,
-    ListTasks, Prune, QueueError, ReadEvents, ReadStats, ReadWorkers, Release, Renew, SetConcurrency, SetPaused,
-    Submit, WorkerGone,
+    ListTasks, Prune, QueueError, ReadEvents, ReadStats, ReadUsage, ReadWorkers, Release, Renew, SetConcurrency,
+    SetPaused, Submit, WorkerGone,
 };
 use super::store::{Change, Reader, Store, Waiting, Writer, asked};
 use super::talk::{Answer, Ask, Progress, ReadQuestions, ReadTalk, Say};
@@ -148,6 +148,7 @@ reads! {
     ListTasks => |reader, list| reader.tasks(&list);
     ReadEvents => |reader, read| reader.events(read);
     ReadStats => |reader, _read| reader.stats();
+    ReadUsage => |reader, read| reader.usage(&read);
     ReadWorkers => |reader, _read| reader.workers();
     Check => |reader, check| reader.check(&check);
     FindExpired => |reader, _find| reader.expired();

@@ -10,7 +10,8 @@ use uuid::Uuid;
 use super::store::StoreError;
 use crate::process::Identity;
 use crate::task::{
-    Event, HolderId, LeaseKey, NewEvent, ReleaseReason, Report, Said, Spent, Status, Task, TaskId, TaskSpec, Wall,
+    Budgets, Event, HolderId, LeaseKey, NewEvent, ReleaseReason, Report, Said, Spent, Status, Task, TaskId, TaskSpec,
+    Tokens, Wall,
 };
 
 /// Why there is no answer. None of these means that the command was not carried out, but for
@@ -58,6 +59,7 @@ answers! {
     ReadEvents => EventPage;
     ReadStats => Stats;
     ReadWorkers => Vec<WorkerInfo>;
+    ReadUsage => Usage;
 }
 
 /// Stores a task. Answered when it is on disk.
@@ -80,6 +82,10 @@ pub struct NewTask {
     pub directory: Directory,
     /// The task that it repeats.
     pub retry_of: Option<TaskId>,
+    /// Whose it is: the name of the client's key.
+    pub key: String,
+    /// Whether nobody else may work in its folder meanwhile.
+    pub exclusive: bool,
     /// The conversation that it goes on with.
     pub resumes: Option<Resumes>,
 }
@@ -130,6 +136,8 @@ pub struct Claim {
     pub credential: String,
     /// At most so many.
     pub limit: u32,
+    /// The limits of money.
+    pub budgets: Budgets,
     /// How long the claim holds.
     pub lease: Duration,
 }
@@ -141,6 +149,8 @@ pub struct Assignment {
     pub key: LeaseKey,
     /// The task, as it was claimed.
     pub task: Task,
+    /// The most that this attempt may cost, in US dollars; `None` is without a limit.
+    pub budget_usd: Option<f64>,
 }
 
 /// Moves the end of these leases; also tells what was lost.
@@ -431,6 +441,46 @@ impl Stats {
     pub fn count(&self, status: Status) -> i64 {
         Status::ALL.iter().position(|each| *each == status).map_or(0, |at| self.counts[at])
     }
+}
+
+/// Reads what was spent, by days in UTC such as `2026-01-31`, both included.
+#[derive(Clone, Debug)]
+pub struct ReadUsage {
+    /// The first day.
+    pub from: String,
+    /// The last day.
+    pub to: String,
+    /// Of this key only.
+    pub key: Option<String>,
+}
+
+/// What was spent.
+#[derive(Clone, Debug)]
+pub struct Usage {
+    /// By day, then key.
+    pub days: Vec<UsageDay>,
+    /// The day that it is.
+    pub today: String,
+    /// Today's US dollars by key.
+    pub spent: Vec<(String, f64)>,
+    /// US dollars that are reserved by what runs, by key.
+    pub reserved: Vec<(String, f64)>,
+}
+
+/// What one key spent on one day.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageDay {
+    /// In UTC.
+    pub day: String,
+    /// The name of the key.
+    pub key: String,
+    /// US dollars.
+    pub cost_usd: f64,
+    /// Attempts that said what they cost.
+    pub attempts: i64,
+    /// Tokens.
+    pub tokens: Tokens,
 }
 
 /// Reads the workers that have a row.

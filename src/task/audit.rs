@@ -125,6 +125,13 @@ impl Audit {
                 }
             }
             Did::Due { tasks } => tasks.iter().for_each(|task| self.is_due(entry, *task)),
+            Did::Hold { tasks, due, .. } => {
+                for task in tasks {
+                    if let Some(picture) = self.tasks.get_mut(task) {
+                        picture.due = Some(*due);
+                    }
+                }
+            }
             Did::Wake { tasks } => {
                 for task in tasks {
                     if let Some(picture) = self.tasks.get_mut(task) {

@@ -47,6 +47,15 @@ pub enum Did {
         /// Which.
         tasks: Vec<TaskId>,
     },
+    /// Pending tasks that were due may not start yet.
+    Hold {
+        /// Which.
+        tasks: Vec<TaskId>,
+        /// What they wait for.
+        why: String,
+        /// Not before.
+        due: i64,
+    },
     /// A worker took it.
     Claim {
         /// It, and the new epoch.
@@ -176,6 +185,7 @@ impl Did {
             | Self::Park { .. }
             | Self::Due { .. }
             | Self::Wake { .. }
+            | Self::Hold { .. }
             | Self::Drain { .. } => None,
         }
     }

@@ -12,6 +12,7 @@ mod audit;
 #[cfg(test)]
 mod audit_test;
 mod event;
+mod gate;
 mod history;
 mod lease;
 mod machine;
@@ -31,6 +32,7 @@ mod view;
 
 pub use audit::{Audit, Beside};
 pub use event::{Event, EventKind, NewEvent};
+pub use gate::{Budgets, Candidate, Hold, Room};
 pub use history::{Counts, Did, Entry, Standing, TreeLine};
 pub use lease::{HolderId, Lease, LeaseKey, LeaseTimes, TREE_END_MS};
 pub use machine::{Command, Record, Refusal, ReleaseReason, SUSPECT, State};

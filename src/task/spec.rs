@@ -67,6 +67,9 @@ pub struct Options {
     /// The waits between attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryOptions>,
+    /// Whether nobody else may work in its folder meanwhile; the server decides where it isn't set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclusive_directory: Option<bool>,
     /// What the CLI is told.
     #[serde(default)]
     pub sdk: SdkOptions,

@@ -38,6 +38,8 @@ pub struct Task {
     pub resumes: Option<String>,
     /// The task whose conversation it goes on with.
     pub continued_from: Option<TaskId>,
+    /// What holds it back besides its time: `directory:…` or `budget:…`.
+    pub held: Option<String>,
     /// What it waits for: an answer, or a message.
     pub waiting_for: Option<Value>,
     /// What the newest attempt left.

@@ -186,6 +186,7 @@ impl WorkerActor {
             worker: self.tools.name.clone(),
             credential: self.tools.claude.credential.clone(),
             limit,
+            budgets: self.tools.budgets,
             lease: self.tools.lease,
         };
         let queue = self.queue.clone();

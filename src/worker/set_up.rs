@@ -12,7 +12,7 @@ use crate::claude::{self, Session, Start, Unavailable};
 use crate::config::Claude;
 use crate::process::{self, Cookie};
 use crate::queue::{Assignment, Queue, ReadTalk, Talk};
-use crate::task::{BootInstant, Failure, FailureClass, HolderId, McpConfig, PermissionMode, Task};
+use crate::task::{BootInstant, Budgets, Failure, FailureClass, HolderId, McpConfig, PermissionMode, Task};
 
 /// As much of a folder's CLAUDE.md as is passed on: with the task's own text it must fit into
 /// one argument (128 KiB).
@@ -41,6 +41,8 @@ pub struct Tools {
     pub lease: Duration,
     /// The time limit of an attempt whose task sets none.
     pub task_timeout: Duration,
+    /// The limits of money.
+    pub budgets: Budgets,
     /// How long people have time to answer a question.
     pub answer_limit: Duration,
     /// How long a question is waited for in a slot.
@@ -80,6 +82,10 @@ pub async fn set_up(
 ) -> Result<Ready, NotReady> {
     let task = &assignment.task;
     claude::check(&tools.claude).map_err(|error| unavailable(&error))?;
+    if assignment.budget_usd.is_some_and(|left| left <= 0.0) {
+        let message = "its attempts have spent what the task may cost";
+        return Err(NotReady::Fail(Failure::new(FailureClass::Invalid, "BUDGET_SPENT", message)));
+    }
     let directory = directory(tools, task)?;
     if task.attempt > 1 {
         end_earlier_attempts(task, deadline).await?;
@@ -93,6 +99,7 @@ pub async fn set_up(
         trusted,
         claude_md: if trusted { None } else { claude_md(&directory) },
         default_mode: PermissionMode::AcceptEdits.min(tools.claude.max_permission_mode),
+        max_budget_usd: assignment.budget_usd,
         allowed: talk.allowed.clone(),
         mcp_config: mcp_config(tools, task)?,
     };

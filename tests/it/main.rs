@@ -10,6 +10,7 @@ mod chaos;
 mod faults;
 mod layers;
 mod modes;
+mod money;
 mod nemesis;
 mod outcomes;
 mod safety;

@@ -54,7 +54,14 @@ fn pending(task: &Task, ahead: i64, stats: &Stats, workers: usize) -> Vec<Value>
         reason["until"] = waiting["deadline"].clone();
         reasons.push(reason);
     } else if let Some(due) = task.due_at {
-        let mut reason = reason("NOT_DUE", "its time has not come");
+        let mut reason = match task.held.as_deref().and_then(|held| held.split_once(':')) {
+            Some(("directory", _)) => reason("DIRECTORY_BUSY", "another task works in its folder"),
+            Some(("budget", "")) => reason("BUDGET_SPENT", "the server's money of this day is spent or reserved"),
+            Some(("budget", key)) => {
+                reason("BUDGET_SPENT", format!("the money of this day of key {key} is spent or reserved"))
+            }
+            _ => reason("NOT_DUE", "its time has not come"),
+        };
         reason["until"] = json!(due);
         reasons.push(reason);
     } else if reasons.is_empty() && ahead > 0 {

@@ -7,6 +7,7 @@ mod queue;
 mod submit;
 mod talk;
 mod tasks;
+mod usage;
 mod workers;
 
 use actix_web::http::StatusCode;
@@ -19,6 +20,7 @@ pub fn all(config: &mut web::ServiceConfig) {
     health::routes(config);
     tasks::routes(config);
     queue::routes(config);
+    usage::routes(config);
     workers::routes(config);
 }
 

@@ -4,16 +4,18 @@ use std::path::{Component, Path};
 
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{Data, Payload};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::super::auth::Caller;
 use super::super::error::ApiError;
 use super::super::shared::{Phase, Shared};
 use super::super::view::TaskView;
 use super::super::{input, stream};
 use super::conversation;
 use crate::claude;
+use crate::config::DEFAULT_KEY;
 use crate::process;
 use crate::queue::{Directory, NewTask, Submit, Submitted};
 use crate::task::{PermissionMode, Task, TaskId, TaskSpec};
@@ -27,7 +29,7 @@ pub async fn submit(request: HttpRequest, payload: Payload, shared: Data<Shared>
     let spec: TaskSpec = input::json(&request, &body)?;
     let idempotency = idempotency(&request, &body)?;
     let wait = spec.options.run_async == Some(false);
-    let (task, repeated) = store(&shared, spec, None, idempotency).await?;
+    let (task, repeated) = store(&shared, spec, caller(&request), None, idempotency).await?;
     if !wait {
         return Ok(accepted(&task, repeated));
     }
@@ -38,11 +40,11 @@ pub async fn submit(request: HttpRequest, payload: Payload, shared: Data<Shared>
 }
 
 /// `POST /api/tasks/{id}/retry`, when the old task is known.
-pub async fn again(shared: &Shared, old: Task) -> Result<HttpResponse, ApiError> {
+pub async fn again(shared: &Shared, key: String, old: Task) -> Result<HttpResponse, ApiError> {
     let mut spec = old.spec;
     // Its time has passed; the new task is due at once.
     spec.run_at = None;
-    let (task, _) = store(shared, spec, Some(old.id), None).await?;
+    let (task, _) = store(shared, spec, key, Some(old.id), None).await?;
     Ok(accepted(&task, false))
 }
 
@@ -73,12 +75,16 @@ fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<(String, Str
         return Err(ApiError::invalid("Idempotency-Key", format!("must have 1 to {MAX_KEY_BYTES} ASCII characters")));
     }
     let fingerprint: String = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Some((key.to_owned(), fingerprint)))
+    // Each client has its own; what the first key is called would change the names that are stored.
+    let owner = caller(request);
+    let key = if owner == DEFAULT_KEY { key.to_owned() } else { format!("{owner}/{key}") };
+    Ok(Some((key, fingerprint)))
 }
 
 async fn store(
     shared: &Shared,
     spec: TaskSpec,
+    key: String,
     retry_of: Option<TaskId>,
     idempotency: Option<(String, String)>,
 ) -> Result<(Task, bool), ApiError> {
@@ -87,6 +93,7 @@ async fn store(
     }
     spec.validate()?;
     check_ceiling(shared, &spec)?;
+    check_budget(shared, &spec)?;
     for dir in &spec.options.sdk.add_dirs {
         folder(shared, "options.sdk.addDirs", dir)?;
     }
@@ -104,7 +111,11 @@ async fn store(
     }
     let max_pending = shared.server.max_pending;
     let resumes = conversation.map(|conversation| conversation.resumes);
-    let submit = Submit { task: NewTask { spec, directory, retry_of, resumes }, idempotency, max_pending };
+    let submit = Submit {
+        task: NewTask { exclusive: exclusive(shared, &spec, &directory), spec, directory, retry_of, key, resumes },
+        idempotency,
+        max_pending,
+    };
     match shared.queue.ask(submit).await? {
         Submitted::Created(task) => Ok((*task, false)),
         Submitted::Repeated(task) => Ok((*task, true)),
@@ -120,6 +131,30 @@ async fn store(
             let message = format!("{max_pending} tasks are pending already; try again later");
             Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "QUEUE_FULL", message))
         }
+    }
+}
+
+/// The name of the key that the request showed.
+pub(super) fn caller(request: &HttpRequest) -> String {
+    request.extensions().get::<Caller>().map_or_else(|| DEFAULT_KEY.to_owned(), |caller| caller.0.clone())
+}
+
+/// Whether nobody else may work in its folder meanwhile. A folder of its own is always that.
+fn exclusive(shared: &Shared, spec: &TaskSpec, directory: &Directory) -> bool {
+    let wanted = spec.options.exclusive_directory.unwrap_or(shared.server.exclusive_directory);
+    wanted && matches!(directory, Directory::Named(_))
+}
+
+/// What costs more than a whole day may cost could never start.
+fn check_budget(shared: &Shared, spec: &TaskSpec) -> Result<(), ApiError> {
+    match (spec.options.sdk.max_budget_usd, shared.budgets.of_day()) {
+        (Some(most), Some(day)) if most > day => {
+            let message = format!(
+                "options.sdk.maxBudgetUsd {most} is above what a day may cost ({day}, DAILY_BUDGET_USD and KEY_DAILY_BUDGET_USD)"
+            );
+            Err(ApiError::forbidden("BUDGET_EXCEEDED", message).with(json!({ "dailyBudgetUsd": day })))
+        }
+        _ => Ok(()),
     }
 }
 

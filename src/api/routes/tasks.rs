@@ -87,14 +87,14 @@ async fn cancel(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, 
     }
 }
 
-async fn retry(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+async fn retry(id: Path<String>, request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let task = find(&shared, &id).await?;
     if !task.status.is_terminal() {
         let message = format!("the task is {}; cancel it first, or wait for its end", task.status);
         let error = ApiError::new(StatusCode::CONFLICT, "TASK_NOT_ENDED", message);
         return Err(error.with(json!({ "task": TaskView::of(&task) })));
     }
-    submit::again(&shared, task).await
+    submit::again(&shared, submit::caller(&request), task).await
 }
 
 async fn read_events(shared: &Shared, id: &str, after: i64, limit: u64) -> Result<EventPage, ApiError> {

@@ -2,28 +2,30 @@
 
 use entity::{attempt, task};
 use sea_orm::ActiveValue::Set;
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder, Value};
+use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder, Value};
 
+use super::gate::reserves;
 use super::insert::{Target, insert};
 use super::{StoreError, Tx};
-use crate::task::{Attempt, AttemptOutcome, LeaseKey, Spent, TaskError, TaskId, Tokens, Wall};
+use crate::queue::messages::Claim;
+use crate::task::{Attempt, AttemptOutcome, Spent, TaskError, TaskId, Tokens, Wall};
 
 /// How an attempt ended, and what it left.
 pub struct AttemptEnd {
     pub outcome: AttemptOutcome,
     pub error: Option<TaskError>,
     pub session_id: Option<String>,
-    pub spent: Spent,
 }
 
 const BEGUN: Target = Target {
-    head: "INSERT INTO attempts (task_id, number, epoch, worker, started_at, session_id)",
-    width: 6,
+    head: "INSERT INTO attempts (task_id, number, epoch, worker, started_at, session_id,
+        key_name, reserved_usd)",
+    width: 8,
     tail: "",
 };
 
 /// These tasks were claimed.
-pub async fn begin(tx: &mut Tx, claimed: &[task::Model]) -> Result<(), StoreError> {
+pub async fn begin(tx: &mut Tx, claim: &Claim, claimed: &[task::Model]) -> Result<(), StoreError> {
     let now = tx.now.0;
     let values = claimed.iter().flat_map(|row| -> [Value; BEGUN.width] {
         [
@@ -33,6 +35,8 @@ pub async fn begin(tx: &mut Tx, claimed: &[task::Model]) -> Result<(), StoreErro
             row.worker.clone().into(),
             now.into(),
             row.session_id.clone().into(),
+            row.key_name.clone().into(),
+            reserves(claim, row.max_budget_usd, row.cost_usd).into(),
         ]
     });
     insert(tx.db().await?, [(&BEGUN, values.collect())]).await
@@ -62,46 +66,12 @@ pub async fn end(tx: &mut Tx, task: TaskId, number: i32, end: AttemptEnd) -> Res
     if end.session_id.is_some() {
         columns.session_id = Set(end.session_id);
     }
-    if end.spent.cost_usd.is_some() {
-        columns = with_spent(columns, end.spent);
-    }
     attempt::Entity::update_many()
         .set(columns)
         .filter(attempt::Column::TaskId.eq(task))
         .filter(attempt::Column::Number.eq(number))
         .exec(tx.db().await?)
         .await?;
-    Ok(())
-}
-
-fn with_spent(columns: attempt::ActiveModel, spent: Spent) -> attempt::ActiveModel {
-    attempt::ActiveModel {
-        cost_usd: Set(spent.cost_usd),
-        input_tokens: Set(spent.tokens.input),
-        output_tokens: Set(spent.tokens.output),
-        cache_read_tokens: Set(spent.tokens.cache_read),
-        cache_write_tokens: Set(spent.tokens.cache_write),
-        ..columns
-    }
-}
-
-/// A report that came too late to decide anything still says what the attempt cost. Once: a
-/// cost that is there is not changed.
-pub async fn late_cost(tx: &mut Tx, key: LeaseKey, spent: Spent) -> Result<(), StoreError> {
-    attempt::Entity::update_many()
-        .set(with_spent(attempt::ActiveModel::default(), spent))
-        .filter(attempt::Column::TaskId.eq(key.task))
-        .filter(attempt::Column::Epoch.eq(key.epoch))
-        .filter(attempt::Column::CostUsd.is_null())
-        .exec(tx.db().await?)
-        .await?;
-    total_cost(tx, key.task).await
-}
-
-/// The cost of the task is that of all its attempts.
-pub async fn total_cost(tx: &mut Tx, task: TaskId) -> Result<(), StoreError> {
-    let text = "UPDATE tasks SET cost_usd = (SELECT SUM(cost_usd) FROM attempts WHERE task_id = ?1) WHERE id = ?1";
-    tx.db().await?.execute_raw(super::row::sql(text, [task.into()])).await?;
     Ok(())
 }
 

@@ -7,12 +7,13 @@ use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelec
 use serde_json::json;
 
 use super::row::{sql, task_of};
-use super::{Change, StoreError, Tx, attempts};
+use super::{Change, StoreError, Tx, attempts, gate};
 use crate::queue::messages::{Assignment, Claim, Renew, Renewed};
 use crate::task::{Did, EventKind, HolderId, LeaseKey, LeaseTimes, NewEvent, SUSPECT, Status, TaskId};
 
 /// What became due is ready. Walks the index of what waits for a time, and no more.
-const READY: &str = "UPDATE tasks SET due_at = NULL WHERE status = 'pending' AND due_at <= ?1 RETURNING id";
+const READY: &str =
+    "UPDATE tasks SET due_at = NULL, held = NULL WHERE status = 'pending' AND due_at <= ?1 RETURNING id";
 
 /// Two workers never get one task: this is one statement, inside an immediate transaction.
 /// The status event takes the next number.
@@ -33,7 +34,8 @@ const ROOM: &str = "SELECT
         (SELECT COUNT(*) FROM tasks WHERE status = 'running' AND holder = ?1),
         (SELECT COALESCE(MAX(crashes), 0) FROM tasks WHERE status = 'running' AND holder = ?1),
         (SELECT COALESCE(MAX(crashes), 0) FROM (SELECT crashes FROM tasks
-            WHERE status = 'pending' AND due_at IS NULL ORDER BY priority DESC, id LIMIT 1))
+            WHERE status = 'pending' AND due_at IS NULL ORDER BY priority DESC, id LIMIT 1)),
+        EXISTS (SELECT 1 FROM tasks WHERE exclusive AND status IN ('pending','running'))
     FROM queue_state WHERE id = 1";
 
 impl Change for Claim {
@@ -48,7 +50,10 @@ impl Change for Claim {
             let tasks = ready.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
             tx.record(&Did::Due { tasks });
         }
-        let (limit, suspects) = room(tx, self).await?;
+        let (mut limit, suspects, exclusive) = room(tx, self).await?;
+        if limit > 0 && (exclusive || self.budgets.are_set()) {
+            limit = gate::hold(tx, self, limit).await?;
+        }
         if limit == 0 {
             return Ok(Vec::new());
         }
@@ -69,7 +74,7 @@ impl Change for Claim {
         let mut rows = task::Entity::find().from_raw_sql(statement).all(tx.db().await?).await?;
         // RETURNING has no order.
         rows.sort_by_key(|row| (-row.priority, row.id));
-        attempts::begin(tx, &rows).await?;
+        attempts::begin(tx, self, &rows).await?;
         rows.into_iter().map(|row| assignment(tx, row, self, expires.ms)).collect()
     }
 }
@@ -80,25 +85,27 @@ fn assignment(tx: &mut Tx, row: task::Model, claim: &Claim, expires: i64) -> Res
     let key = LeaseKey { task: row.id, epoch: row.epoch };
     let (holder, credential) = (claim.holder, claim.credential.clone());
     tx.record(&Did::Claim { lease: key, holder, credential, attempt: row.attempt, expires });
-    Ok(Assignment { key, task: task_of(row)? })
+    let budget_usd = gate::reserves(claim, row.max_budget_usd, row.cost_usd);
+    Ok(Assignment { key, task: task_of(row)?, budget_usd })
 }
 
 /// How many more this worker may take, and how many suspects among them: none while the queue is
 /// paused or its credential is parked, no more than what an operator has set since it last looked,
 /// and a suspect only when it runs nothing else, alone.
-async fn room(tx: &mut Tx, claim: &Claim) -> Result<(u32, u32), StoreError> {
+async fn room(tx: &mut Tx, claim: &Claim) -> Result<(u32, u32, bool), StoreError> {
     let values = [claim.holder.into(), claim.credential.clone().into(), tx.now.0.into()];
-    let Some(row) = tx.db().await?.query_one_raw(sql(ROOM, values)).await? else { return Ok((claim.limit, 0)) };
+    let Some(row) = tx.db().await?.query_one_raw(sql(ROOM, values)).await? else { return Ok((claim.limit, 0, false)) };
     let (held_back, most, has): (bool, Option<u32>, u32) =
         (row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?);
     let (own, next): (i32, i32) = (row.try_get_by_index(3)?, row.try_get_by_index(4)?);
     let limit = claim.limit.min(most.map_or(u32::MAX, |most| most.saturating_sub(has)));
-    Ok(match (held_back || own >= SUSPECT, next >= SUSPECT) {
+    let (limit, suspects) = match (held_back || own >= SUSPECT, next >= SUSPECT) {
         (true, _) => (0, 0),
         (false, true) if has > 0 => (0, 0),
         (false, true) => (limit.min(1), 1),
         (false, false) => (limit, 0),
-    })
+    };
+    Ok((limit, suspects, row.try_get_by_index(5)?))
 }
 
 impl Change for Renew {

@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBacken
 
 use super::StoreError;
 
-/// SQLite takes 32,766 values in a statement; the widest row has seventeen.
+/// SQLite takes 32,766 values in a statement; the widest row has twenty.
 const SIZES: [usize; 5] = [1, 4, 16, 64, 256];
 
 /// Where rows go.

@@ -2,18 +2,20 @@
 //!
 //! One connection writes, in immediate transactions; others read beside it. Every file is one
 //! idea: `open` the database, `tx` a transaction with its buffered inserts, `claim`, `settle`
-//! (everything that moves one task), `talk` (what it asks and is told), `read`, `history` (what was done), `keep` (a copy, and the
+//! (everything that moves one task), `talk` (what it asks and is told), `read`, `gate` (what is due and may not start), `money` (what was spent), `history` (what was done), `keep` (a copy, and the
 //! end of what is old), `sound` and `mark` (whether it may be used at all), `reserve` (for a
 //! disk that is full), and `row` between a row and the domain.
 
 mod attempts;
 mod claim;
+mod gate;
 mod history;
 mod insert;
 mod keep;
 mod mark;
 #[cfg(test)]
 mod model_test;
+mod money;
 mod open;
 mod read;
 mod reserve;

@@ -43,7 +43,14 @@ impl Scratch {
             "options": { "retry": { "initialDelay": 0, "maxDelay": 0 } },
         });
         let spec: TaskSpec = serde_json::from_value(spec).expect("a spec");
-        let task = NewTask { spec, directory: Directory::OwnBelow("/w".into()), retry_of: None, resumes: None };
+        let task = NewTask {
+            spec,
+            directory: Directory::OwnBelow("/w".into()),
+            retry_of: None,
+            key: "default".into(),
+            exclusive: false,
+            resumes: None,
+        };
         match self.ask(Submit { task, idempotency: None, max_pending: 100 }).await {
             Submitted::Created(task) => task.id,
             other => panic!("{other:?}"),
@@ -93,7 +100,14 @@ async fn send(scratch: &Scratch, task: TaskId, model: &Record, command: &Command
     let lease = Duration::from_secs(3_600);
     match command.clone() {
         Command::Claim(Lease { holder, .. }) => {
-            let claim = Claim { holder, worker: "w".into(), credential: String::new(), limit: 1, lease };
+            let claim = Claim {
+                holder,
+                worker: "w".into(),
+                credential: String::new(),
+                limit: 1,
+                budgets: crate::task::Budgets::default(),
+                lease,
+            };
             scratch.ask(claim).await.iter().any(|claimed| claimed.task.id == task)
         }
         Command::Renew { epoch, .. } => {
@@ -232,8 +246,14 @@ async fn a_stale_epoch_appends_nothing_and_a_check_names_what_was_lost() {
     let scratch = Scratch::open().await;
     let task = scratch.submit().await;
     let holder = HolderId::from_u128(1);
-    let claim =
-        Claim { holder, worker: "w".into(), credential: String::new(), limit: 5, lease: Duration::from_secs(60) };
+    let claim = Claim {
+        holder,
+        worker: "w".into(),
+        credential: String::new(),
+        limit: 5,
+        budgets: crate::task::Budgets::default(),
+        lease: Duration::from_secs(60),
+    };
     let key = scratch.ask(claim).await.first().expect("a task").key;
     let append =
         |epoch| Append { key: LeaseKey { task, epoch }, from: 0, events: vec![NewEvent::log("x")], session_id: None };
@@ -258,8 +278,14 @@ async fn a_cost_is_in_the_ledger_once_also_when_its_report_comes_late() {
     let scratch = Scratch::open().await;
     let task = scratch.submit().await;
     let holder = HolderId::from_u128(1);
-    let claim =
-        || Claim { holder, worker: "w".into(), credential: String::new(), limit: 1, lease: Duration::from_secs(60) };
+    let claim = || Claim {
+        holder,
+        worker: "w".into(),
+        credential: String::new(),
+        limit: 1,
+        budgets: crate::task::Budgets::default(),
+        lease: Duration::from_secs(60),
+    };
     let report = |key, usd| {
         let failure = Failure::new(FailureClass::Network, "NETWORK", "x");
         let report =

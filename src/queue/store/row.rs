@@ -53,6 +53,7 @@ pub fn task_with(row: task::Model, spec: TaskSpec) -> Result<Task, StoreError> {
         resumes: row.resumes,
         continued_from: row.continued_from,
         waiting_for: json(&row.waiting_for),
+        held: row.held,
         attempts: None,
         attempted: Attempted {
             structured_output: json(&row.structured_output),
@@ -109,6 +110,7 @@ pub fn columns_of(id: crate::task::TaskId, record: &Record) -> task::ActiveModel
         id: Unchanged(id),
         status: Set(record.state.status().name().to_owned()),
         due_at: Set(due.map(|due| due.0)),
+        held: Set(None),
         epoch: Set(record.epoch),
         attempt: Set(record.attempt),
         ended: Set(record.ended),

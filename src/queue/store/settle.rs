@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::attempts::AttemptEnd;
 use super::row::{columns_of, record_of, task_of};
-use super::{Change, StoreError, Tx, attempts, talk, workers};
+use super::{Change, StoreError, Tx, attempts, money, talk, workers};
 use crate::queue::messages::{Append, Cancel, Cancelled, Expire, Finish, HolderDied, Next, Release, Stale};
 use crate::task::{
     AttemptOutcome, Command, Counts, Did, EventKind, Failure, FailureClass, LeaseKey, NewEvent, Outcome, Record,
@@ -83,8 +83,7 @@ impl Moved {
             return Ok(());
         }
         let session_id = report.and_then(|report| report.session_id.clone());
-        let spent = report.map(|report| report.spent).unwrap_or_default();
-        let end = AttemptEnd { outcome, error, session_id, spent };
+        let end = AttemptEnd { outcome, error, session_id };
         attempts::end(tx, self.row.id, self.row.attempt, end).await
     }
 
@@ -101,6 +100,7 @@ impl Moved {
         }
         events.push(status_event(&self.record, error_of(&self.columns), reason));
         self.columns.last_event = Set(tx.add_events(self.row.id, self.row.last_event, events));
+        tx.leave(&self.row);
         if status.is_terminal() && self.row.waiting_for.is_some() {
             self.columns.waiting_for = Set(None);
             talk::close_all(tx, self.row.id).await?;
@@ -198,7 +198,7 @@ impl Change for Finish {
         let Ok(mut moved) = Moved::by(row, command, tx, self.chance)? else {
             if let Some(cost) = self.report.spent.cost_usd {
                 tx.record(&Did::LateCost { lease: self.key, cost });
-                attempts::late_cost(tx, self.key, self.report.spent).await?;
+                money::settle(tx, self.key, self.report.spent).await?;
             }
             return Ok(Err(Stale));
         };
@@ -217,7 +217,7 @@ impl Change for Finish {
         let ((to, due), counts, cost) = (moved.goes(), moved.counts(), self.report.spent.cost_usd);
         tx.record(&Did::Finish { lease: self.key, outcome, counts, cost, to, due });
         let state = moved.write(tx, self.events.clone(), None).await?;
-        attempts::total_cost(tx, self.key.task).await?;
+        money::settle(tx, self.key, self.report.spent).await?;
         Ok(Ok(match state {
             State::Pending { due } => Next::Again(due),
             state => Next::Ended(state.status()),
@@ -268,9 +268,7 @@ impl Change for Release {
         };
         let why = released(&reason);
         moved.end_attempt(tx, AttemptOutcome::Released, Some(why), None).await?;
-        if self.spent.cost_usd.is_some() {
-            attempts::late_cost(tx, self.key, self.spent).await?;
-        }
+        money::settle(tx, self.key, self.spent).await?;
         tx.record(&Did::Release {
             lease: self.key,
             reason: reason.clone(),

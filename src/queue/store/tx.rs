@@ -1,5 +1,6 @@
 //! A transaction, and the writer that runs many commands in one.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -16,16 +17,17 @@ use sea_orm::{
 use tokio::sync::oneshot;
 
 use super::insert::{Target, insert, insert_alone};
-use super::{Reserve, StoreError};
+use super::{Reserve, StoreError, gate};
 use crate::process::{barrier, boot_now, end_stopped_holder, wall_now};
 use crate::queue::QueueError;
-use crate::task::{BootInstant, Did, NewEvent, TaskId, Wall};
+use crate::task::{BootInstant, Did, Hold, NewEvent, TaskId, Wall};
 
 const TASKS: Target = Target {
     // The other columns are null until it runs.
     head: "INSERT INTO tasks (id, status, spec, priority, created_at, due_at, attempt, ended, crashes, max_attempts,
-        epoch, working_directory, retry_of, last_event, session_id, resumes, continued_from)",
-    width: 17,
+        epoch, working_directory, retry_of, last_event, session_id, resumes, continued_from,
+        key_name, max_budget_usd, exclusive)",
+    width: 20,
     tail: "",
 };
 const TAGS: Target = Target { head: "INSERT INTO task_tags (tag, task_id)", width: 2, tail: "ON CONFLICT DO NOTHING" };
@@ -52,6 +54,8 @@ pub struct Tx {
     /// What was done, each as JSON: one row of the history.
     history: Vec<String>,
     touched: Vec<TaskId>,
+    /// What others may have waited for.
+    left: HashSet<Hold>,
 }
 
 /// How many tasks are pending, as it was read, with what we added since. It may be too high
@@ -86,6 +90,7 @@ impl Tx {
             events: Vec::new(),
             history: Vec::new(),
             touched: Vec::new(),
+            left: HashSet::new(),
         }
     }
 
@@ -125,6 +130,9 @@ impl Tx {
             row.session_id.into(),
             row.resumes.into(),
             row.continued_from.into(),
+            row.key_name.into(),
+            row.max_budget_usd.into(),
+            row.exclusive.into(),
         ];
         self.tasks.extend(values);
     }
@@ -145,6 +153,13 @@ impl Tx {
     /// Writes it into the history with the commit.
     pub(super) fn record(&mut self, did: &Did) {
         self.history.extend(serde_json::to_string(did));
+    }
+
+    /// A task has left its folder, and what it had reserved.
+    pub(super) fn leave(&mut self, row: &task::Model) {
+        let directory = row.working_directory.clone().unwrap_or_default();
+        let key = row.key_name.clone();
+        self.left.extend([Hold::Directory(directory), Hold::Budget(key), Hold::Budget(String::new())]);
     }
 
     /// All that was done is one row, however many submits it tells of.
@@ -338,6 +353,8 @@ impl Writer {
         for each in batch.iter_mut() {
             each.run(&mut tx).await?;
         }
+        let left = std::mem::take(&mut tx.left);
+        gate::let_go(&mut tx, &left).await?;
         let pending = tx.pending;
         barrier("store-before");
         let touched = tx.commit().await?;

@@ -1,0 +1,142 @@
+//! Before a claim: what is due and may not start is held back, by name, until there is room.
+
+use std::collections::{HashMap, HashSet};
+
+use sea_orm::{ConnectionTrait, FromQueryResult};
+
+use super::row::sql;
+use super::{StoreError, Tx};
+use crate::queue::messages::Claim;
+use crate::task::{Candidate, Did, Hold, Room, TaskId, Wall};
+
+/// So many of the next in line are looked at together.
+const WINDOW: u32 = 64;
+/// A claim looks at so many windows; the next one goes on.
+const WINDOWS: usize = 20;
+/// What waits for a folder is looked at again after so long, should nobody make room meanwhile.
+const AGAIN_MS: i64 = 60_000;
+/// So many are let go when there is room. Those that find none are held again.
+const LET_GO: i64 = 4;
+/// Milliseconds of a day.
+pub const DAY_MS: i64 = 86_400_000;
+
+const NEXT: &str = "SELECT id, working_directory, exclusive, key_name, max_budget_usd, cost_usd FROM tasks
+    WHERE status = 'pending' AND due_at IS NULL ORDER BY priority DESC, id LIMIT ?1";
+
+const BUSY: &str = "SELECT working_directory, MAX(exclusive) FROM tasks WHERE status = 'running' GROUP BY 1";
+
+/// Spent today, and reserved by what runs.
+const USED: &str = "SELECT key_name, SUM(usd) FROM
+        (SELECT key_name, cost_usd AS usd FROM spending WHERE day = ?1
+        UNION ALL SELECT key_name, reserved_usd FROM attempts WHERE ended_at IS NULL AND reserved_usd IS NOT NULL)
+    GROUP BY key_name";
+
+#[derive(FromQueryResult)]
+struct Next {
+    id: TaskId,
+    working_directory: Option<String>,
+    exclusive: bool,
+    key_name: String,
+    max_budget_usd: Option<f64>,
+    cost_usd: Option<f64>,
+}
+
+/// The most that the next attempt of a task may cost, where there is a limit of any kind.
+pub fn reserves(claim: &Claim, max_budget_usd: Option<f64>, cost_usd: Option<f64>) -> Option<f64> {
+    let most = claim.budgets.of_task(max_budget_usd)?;
+    Some((most - cost_usd.unwrap_or_default()).max(0.0))
+}
+
+/// Holds back what may not start. Returns how many of the next in line may, at most `limit`.
+pub async fn hold(tx: &mut Tx, claim: &Claim, limit: u32) -> Result<u32, StoreError> {
+    for _ in 0..WINDOWS {
+        let mut room = room(tx, claim).await?;
+        let next = Next::find_by_statement(sql(NEXT, [WINDOW.max(limit).into()])).all(tx.db().await?).await?;
+        let mut admitted = 0;
+        let mut held = Vec::new();
+        for task in next {
+            if admitted == limit {
+                break;
+            }
+            let candidate = Candidate {
+                directory: task.working_directory.unwrap_or_default(),
+                exclusive: task.exclusive,
+                key: task.key_name,
+                reserves: reserves(claim, task.max_budget_usd, task.cost_usd).unwrap_or_default(),
+            };
+            match room.admit(&candidate) {
+                Ok(()) => admitted += 1,
+                Err(hold) => held.push((task.id, hold)),
+            }
+        }
+        let all_may = held.is_empty();
+        hold_back(tx, held).await?;
+        if all_may || admitted == limit {
+            return Ok(admitted);
+        }
+    }
+    Ok(0)
+}
+
+async fn room(tx: &mut Tx, claim: &Claim) -> Result<Room, StoreError> {
+    let mut busy = HashMap::new();
+    for row in tx.db().await?.query_all_raw(sql(BUSY, [])).await? {
+        let directory: Option<String> = row.try_get_by_index(0)?;
+        busy.insert(directory.unwrap_or_default(), row.try_get_by_index(1)?);
+    }
+    let mut used = HashMap::new();
+    if claim.budgets.are_set() {
+        let today = day_of(tx.now);
+        for row in tx.db().await?.query_all_raw(sql(USED, [today.into()])).await? {
+            used.insert(row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+        }
+    }
+    Ok(Room { busy, budgets: claim.budgets, used })
+}
+
+async fn hold_back(tx: &mut Tx, held: Vec<(TaskId, Hold)>) -> Result<(), StoreError> {
+    let mut by_hold: HashMap<Hold, Vec<TaskId>> = HashMap::new();
+    for (task, hold) in held {
+        by_hold.entry(hold).or_default().push(task);
+    }
+    for (hold, tasks) in by_hold {
+        let due = match hold {
+            Hold::Directory(_) => tx.now.plus_ms(AGAIN_MS),
+            Hold::Budget(_) => next_day(tx.now),
+        };
+        let text = "UPDATE tasks SET held = ?1, due_at = ?2 WHERE id = ?3";
+        for task in &tasks {
+            let values = [hold.name().into(), due.0.into(), (*task).into()];
+            tx.db().await?.execute_raw(sql(text, values)).await?;
+        }
+        tx.record(&Did::Hold { tasks, why: hold.name(), due: due.0 });
+    }
+    Ok(())
+}
+
+/// Lets some of those go that waited for what these have left.
+pub async fn let_go(tx: &mut Tx, left: &HashSet<Hold>) -> Result<(), StoreError> {
+    let any = "SELECT 1 FROM tasks WHERE status = 'pending' AND held IS NOT NULL LIMIT 1";
+    if left.is_empty() || tx.db().await?.query_one_raw(sql(any, [])).await?.is_none() {
+        return Ok(());
+    }
+    let text = "UPDATE tasks SET held = NULL, due_at = NULL WHERE id IN (SELECT id FROM tasks
+            WHERE status = 'pending' AND held = ?1 ORDER BY priority DESC, id LIMIT ?2) RETURNING id";
+    for hold in left {
+        let rows = tx.db().await?.query_all_raw(sql(text, [hold.name().into(), LET_GO.into()])).await?;
+        let tasks: Vec<TaskId> = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
+        if !tasks.is_empty() {
+            tx.record(&Did::Wake { tasks });
+        }
+    }
+    Ok(())
+}
+
+/// The day of a time, in UTC: `2026-01-31`.
+pub fn day_of(at: Wall) -> String {
+    at.to_string().chars().take(10).collect()
+}
+
+const fn next_day(now: Wall) -> Wall {
+    Wall((now.0.div_euclid(DAY_MS) + 1) * DAY_MS)
+}
