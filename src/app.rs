@@ -211,6 +211,7 @@ fn shared(
         claude: config.claude.clone(),
         concurrency: config.worker.concurrency,
         work_dir: work_dir(config)?,
+        worktrees: worktrees(config)?,
         data_dir: std::fs::canonicalize(&config.store.data_dir)?,
         keys: Keys::new(keys),
         budgets: config.budgets,
@@ -222,7 +223,16 @@ fn shared(
 
 /// The folder below which tasks get folders of their own; resolved, as the CLI sees it.
 fn work_dir(config: &Config) -> anyhow::Result<PathBuf> {
-    let folder = config.store.data_dir.join("work");
+    folder(config, "work")
+}
+
+/// The folder below which tasks get worktrees of their own; resolved, as the CLI sees it.
+fn worktrees(config: &Config) -> anyhow::Result<PathBuf> {
+    folder(config, "worktrees")
+}
+
+fn folder(config: &Config, name: &str) -> anyhow::Result<PathBuf> {
+    let folder = config.store.data_dir.join(name);
     std::fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
     Ok(std::fs::canonicalize(folder)?)
 }
@@ -301,6 +311,7 @@ impl Parts {
             program: std::env::current_exe()?,
             claude: config.claude.clone(),
             work_dir: work_dir(config)?,
+            worktrees: worktrees(config)?,
             mcp_dir: config.store.data_dir.join("run").join("mcp"),
             tree_log: process::tree_log(&config.store.data_dir),
             lease: config.worker.lease,

@@ -48,7 +48,7 @@
 //! supervisor, `queue/reaper.rs` of any other process does the same, at once on the same
 //! machine, else when the lease has ended.
 //!
-//! Imports go down: `app` → `api`, `client`, `admin` → `worker`, `supervisor` → `queue`, `claude` →
+//! Imports go down: `app` → `api`, `client`, `admin` → `worker`, `supervisor` → `queue`, `claude`, `git` →
 //! `process`, `supervise`, `ipc` → `task`, `config`, `telemetry`.
 
 pub mod admin;
@@ -59,6 +59,7 @@ pub mod config;
 pub mod telemetry;
 
 mod api;
+mod git;
 mod ipc;
 mod process;
 mod queue;

@@ -4,6 +4,7 @@
 //! lease times on the clock that never jumps, beside the boot that they belong to.
 
 pub mod attempt;
+pub mod changes;
 pub mod credential;
 pub mod event;
 pub mod history;

@@ -1,4 +1,4 @@
-//! Money, and folders that tasks have for themselves.
+//! Money, worktrees, and folders that tasks have for themselves.
 
 use sea_orm_migration::prelude::*;
 
@@ -29,6 +29,7 @@ const UP: &[&str] = &[
         cache_write_tokens BIGINT NOT NULL,
         PRIMARY KEY (day, key_name)
     ) WITHOUT ROWID",
+    "CREATE TABLE changes (task_id BLOB NOT NULL PRIMARY KEY, summary TEXT NOT NULL, patch BLOB NOT NULL)",
     // What was spent before this step is known by attempt.
     "INSERT INTO spending SELECT date(ended_at / 1000, 'unixepoch'), 'default', SUM(cost_usd), COUNT(*),
             SUM(input_tokens), SUM(output_tokens), SUM(cache_read_tokens), SUM(cache_write_tokens)
@@ -36,6 +37,7 @@ const UP: &[&str] = &[
 ];
 
 const DOWN: &[&str] = &[
+    "DROP TABLE changes",
     "DROP TABLE spending",
     "DROP INDEX attempts_reserved",
     "ALTER TABLE attempts DROP COLUMN reserved_usd",

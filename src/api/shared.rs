@@ -66,6 +66,8 @@ pub struct Shared {
     pub concurrency: u32,
     /// The data folder: no task works there.
     pub data_dir: std::path::PathBuf,
+    /// The folder below which tasks get worktrees of their own.
+    pub worktrees: std::path::PathBuf,
     /// The folder below which tasks without one get a folder of their own.
     pub work_dir: std::path::PathBuf,
     /// The keys that clients may show.

@@ -7,6 +7,7 @@ use actix_web::web::Bytes;
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::shared::{Phase, Shared};
 use super::view::EventView;
@@ -22,14 +23,14 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Reads a task until it has ended or `limit` has passed; returns it as it stands then.
 pub async fn wait_for_end(shared: &Shared, id: TaskId, limit: Duration) -> Result<Option<Task>, QueueError> {
     let mut news = shared.hub.follow(id);
-    let until = tokio::time::Instant::now() + limit;
+    let until = Instant::now() + limit;
     loop {
         let task = shared.queue.ask(Find(id)).await?;
         let ended = task.as_ref().is_none_or(|task| task.status.is_terminal());
-        if ended || tokio::time::Instant::now() >= until {
+        if ended || Instant::now() >= until {
             return Ok(task);
         }
-        let next = until.min(tokio::time::Instant::now() + HEARTBEAT);
+        let next = until.min(Instant::now() + HEARTBEAT);
         drop(tokio::time::timeout_at(next, news.next()).await);
     }
 }
@@ -48,6 +49,7 @@ pub fn events(
         phase: shared.phase.clone(),
         ready: VecDeque::new(),
         ended: false,
+        sent: Instant::now(),
     };
     unfold(following, |mut following| async move {
         let next = following.next().await?;
@@ -63,6 +65,8 @@ struct Following {
     phase: watch::Receiver<Phase>,
     ready: VecDeque<Bytes>,
     ended: bool,
+    /// When something was sent last. Hints of commits that are none of this task's come all the time.
+    sent: Instant,
 }
 
 impl Following {
@@ -71,6 +75,7 @@ impl Following {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(ready) = self.ready.pop_front() {
+                self.sent = Instant::now();
                 return Some(ready);
             }
             if self.ended || *self.phase.borrow() == Phase::Stopping {
@@ -83,10 +88,13 @@ impl Following {
             tokio::select! {
                 live = self.news.next() => match live {
                     Live::Changed => {}
-                    Live::Partial(text) => return Some(partial(self.task, &text)),
+                    Live::Partial(text) => {
+                        self.sent = Instant::now();
+                        return Some(partial(self.task, &text));
+                    }
                 },
                 _ = self.phase.changed() => {}
-                () = tokio::time::sleep(HEARTBEAT) => self.ready.push_back(Bytes::from_static(b": here\n\n")),
+                () = tokio::time::sleep_until(self.sent + HEARTBEAT) => self.ready.push_back(Bytes::from_static(b": here\n\n")),
             }
         }
     }

@@ -2,10 +2,10 @@
 //! client can tell "not yet" (null) from "no such field".
 
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
-use crate::task::{Attempt, Event, Options, Status, Task, TaskError, TaskId, Tokens, Wall};
+use crate::task::{Attempt, Context, ContextFile, Event, Options, Status, Task, TaskError, TaskId, Tokens, Wall};
 
 /// A task, whole.
 #[derive(Serialize)]
@@ -14,7 +14,7 @@ pub struct TaskView<'a> {
     task_id: TaskId,
     status: Status,
     instruction: &'a str,
-    context: &'a crate::task::Context,
+    context: ContextView<'a>,
     options: &'a Options,
     priority: i64,
     tags: &'a [String],
@@ -40,8 +40,34 @@ pub struct TaskView<'a> {
     duration_ms: Option<i64>,
     permission_denials: Option<&'a Value>,
     waiting_for: Option<&'a Value>,
+    changes: Option<&'a Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<Vec<AttemptView<'a>>>,
+}
+
+/// The surroundings of a task. What came with the request is named, not repeated.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ContextView<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    working_directory: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    files: Vec<Value>,
+}
+
+impl<'a> ContextView<'a> {
+    fn of(context: &'a Context) -> Self {
+        let file = |file: &ContextFile| match file {
+            ContextFile::Path(path) => json!(path),
+            ContextFile::Upload(upload) => {
+                json!({ "name": upload.name, "bytes": upload.bytes().map(|bytes| bytes.len()) })
+            }
+        };
+        Self {
+            working_directory: context.working_directory.as_deref(),
+            files: context.files.iter().map(file).collect(),
+        }
+    }
 }
 
 /// One attempt, in the history of a task.
@@ -96,7 +122,7 @@ impl<'a> TaskView<'a> {
             task_id: task.id,
             status: task.status,
             instruction: &task.spec.instruction,
-            context: &task.spec.context,
+            context: ContextView::of(&task.spec.context),
             options: &task.spec.options,
             priority: task.spec.priority,
             tags: &task.spec.tags,
@@ -122,6 +148,7 @@ impl<'a> TaskView<'a> {
             duration_ms: left.duration_ms,
             permission_denials: left.permission_denials.as_ref(),
             waiting_for: task.waiting_for.as_ref(),
+            changes: task.changes.as_ref(),
             attempts: task.attempts.as_ref().map(|attempts| attempts.iter().map(AttemptView::of).collect()),
         }
     }

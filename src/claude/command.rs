@@ -24,6 +24,8 @@ pub struct Settings {
     pub claude_md: Option<String>,
     /// The mode where the task doesn't ask for one.
     pub default_mode: PermissionMode,
+    /// Another folder that the task may read: of the files that came with it.
+    pub add_dir: Option<PathBuf>,
     /// What this attempt may cost, in US dollars.
     pub max_budget_usd: Option<f64>,
     /// Rules that were allowed while it ran.
@@ -80,6 +82,7 @@ pub fn command(settings: &Settings, sdk: &SdkOptions, session: Session) -> (Vec<
         args.push("--permission-prompt-tool=stdio".to_owned());
     }
     args.extend(settings.allowed.iter().map(|rule| format!("--allowedTools={rule}")));
+    args.extend(settings.add_dir.iter().map(|folder| format!("--add-dir={}", folder.display())));
     args.extend(settings.max_budget_usd.map(|usd| format!("--max-budget-usd={usd}")));
     args.extend(client_options(sdk));
     let appended = [settings.claude_md.as_deref(), sdk.append_system_prompt.as_deref()];
@@ -159,6 +162,7 @@ mod tests {
             trusted: false,
             claude_md: Some("rules".into()),
             default_mode: PermissionMode::AcceptEdits,
+            add_dir: None,
             max_budget_usd: None,
             allowed: Vec::new(),
             mcp_config: None,

@@ -10,10 +10,16 @@ use crate::task::{Behavior, Decision, Scope};
 /// for word.
 const LAST_BLOCK: &str = "Do the task above.";
 
-/// The frame that hands an instruction over, with its newline.
+/// The frame that hands an instruction over, with its newline. The CLI reads these files, whose names
+/// were checked, and puts them before the model.
 #[must_use]
-pub fn instruction(text: &str) -> String {
-    let content = json!([{ "type": "text", "text": text }, { "type": "text", "text": LAST_BLOCK }]);
+pub fn instruction(text: &str, files: &[String]) -> String {
+    let mut last = LAST_BLOCK.to_owned();
+    if !files.is_empty() {
+        let named: Vec<_> = files.iter().map(|file| format!("@\"{file}\"")).collect();
+        last = format!("{LAST_BLOCK} It comes with these files:\n{}", named.join("\n"));
+    }
+    let content = json!([{ "type": "text", "text": text }, { "type": "text", "text": last }]);
     line(&json!({
         "type": "user",
         "message": { "role": "user", "content": content },
@@ -88,7 +94,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_becomes_exactly_one_line(text in any::<String>()) {
-            let frame = instruction(&text);
+            let frame = instruction(&text, &[]);
             prop_assert_eq!(frame.matches('\n').count(), 1);
             prop_assert!(frame.ends_with('\n') && !frame.contains('\r'));
             let read: serde_json::Value = serde_json::from_str(&frame).expect("json");

@@ -105,6 +105,7 @@ impl Observed {
             num_turns: result.num_turns,
             duration_ms,
             permission_denials: result.permission_denials,
+            changes: None,
         }
     }
 

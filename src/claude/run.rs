@@ -138,8 +138,8 @@ impl Run {
 
     /// Hands the instruction over, or a further message when the turn before is over: frames that
     /// come during a turn are taken together.
-    pub fn instruct(&mut self, text: &str) {
-        self.say(input::instruction(text));
+    pub fn instruct(&mut self, text: &str, files: &[String]) {
+        self.say(input::instruction(text, files));
     }
 
     /// Answers a question of the CLI.

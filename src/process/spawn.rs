@@ -9,6 +9,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::io::FdFlags;
+use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 
 /// What to start. The environment is exactly `env`: nothing is inherited.
@@ -111,6 +112,51 @@ pub async fn output(launch: &Launch, limit: Duration) -> io::Result<(ExitStatus,
     let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.push_str(&String::from_utf8_lossy(&output.stderr));
     Ok((output.status, text))
+}
+
+/// A program that has run to its end.
+#[derive(Debug)]
+pub struct Ran {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it printed.
+    pub stdout: Vec<u8>,
+    /// What it said beside it, the beginning.
+    pub stderr: String,
+}
+
+/// What is kept of standard error, in bytes.
+const MAX_STDERR_BYTES: u64 = 16 << 10;
+
+/// Runs a program to its end and returns what it printed, at most `most` bytes.
+///
+/// # Errors
+/// It can't be started, printed more, or didn't end within `limit`; it is killed then.
+pub async fn captured(launch: &Launch, limit: Duration, most: usize) -> io::Result<Ran> {
+    let mut command = tokio::process::Command::from(launch.command());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn()?;
+    let missing = || io::Error::other("a stream of the new process is missing");
+    let out = child.stdout.take().ok_or_else(missing)?;
+    let err = child.stderr.take().ok_or_else(missing)?;
+    let run = async {
+        // Each stream is closed behind what is read of it, so that nobody waits for us.
+        let (stdout, stderr) = tokio::try_join!(begin(out, most as u64 + 1), begin(err, MAX_STDERR_BYTES))?;
+        if stdout.len() > most {
+            return Err(io::Error::other(format!("printed more than {most} bytes")));
+        }
+        let status = child.wait().await?;
+        Ok(Ran { status, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() })
+    };
+    tokio::time::timeout(limit, run)
+        .await
+        .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "did not end in time")))
+}
+
+async fn begin(stream: impl tokio::io::AsyncRead + Unpin, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    stream.take(most).read_to_end(&mut bytes).await?;
+    Ok(bytes)
 }
 
 /// How a process ended: exit code, or signal.

@@ -10,8 +10,8 @@ use fail::fail_point;
 use super::hub::Hub;
 use super::messages::{
     Append, Beat, Cancel, Check, Claim, Draining, Expire, Explain, Find, FindExpired, FindHolders, Finish, HolderDied,
-    ListTasks, Prune, QueueError, ReadEvents, ReadStats, ReadUsage, ReadWorkers, Release, Renew, SetConcurrency,
-    SetPaused, Submit, WorkerGone,
+    ListTasks, Prune, QueueError, ReadEvents, ReadPatch, ReadStats, ReadUsage, ReadWorkers, Release, Renew,
+    SetConcurrency, SetPaused, Submit, WorkerGone,
 };
 use super::store::{Change, Reader, Store, Waiting, Writer, asked};
 use super::talk::{Answer, Ask, Progress, ReadQuestions, ReadTalk, Say};
@@ -141,6 +141,7 @@ macro_rules! reads {
 }
 
 reads! {
+    ReadPatch => |reader, read| reader.patch(read.0);
     Find => |reader, find| reader.task(find.0);
     ReadQuestions => |reader, read| reader.questions(read.0);
     ReadTalk => |reader, read| reader.talk(read.0);

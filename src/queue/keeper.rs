@@ -54,17 +54,20 @@ pub async fn prune(queue: &Queue, retention: Duration, work_dir: &Path) -> Resul
         }
         removed += tasks.len();
         for task in tasks {
-            remove_folder(work_dir, task).await;
+            remove_folders(work_dir, task).await;
         }
     }
 }
 
-async fn remove_folder(work_dir: &Path, task: TaskId) {
-    let folder = work_dir.join(task.to_string());
-    match tokio::fs::remove_dir_all(&folder).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!(folder = %folder.display(), %error, "could not remove the folder of an old task");
+async fn remove_folders(work_dir: &Path, task: TaskId) {
+    // Its own folder, and that of the files that came with it.
+    for name in [task.to_string(), format!("{task}.files")] {
+        let folder = work_dir.join(name);
+        match tokio::fs::remove_dir_all(&folder).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(folder = %folder.display(), %error, "could not remove a folder of an old task");
+            }
+            _ => {}
         }
-        _ => {}
     }
 }

@@ -54,6 +54,7 @@ answers! {
     SetConcurrency => ();
     Check => Checked;
     Find => Option<Task>;
+    ReadPatch => Option<Vec<u8>>;
     Explain => Option<Explained>;
     ListTasks => Page;
     ReadEvents => EventPage;
@@ -108,6 +109,8 @@ pub enum Directory {
     Named(String),
     /// In a folder of its own, below this one.
     OwnBelow(String),
+    /// In a worktree of its own below this folder, and in it in this one.
+    WorktreeBelow(String, String),
 }
 
 /// What became of a submit.
@@ -333,6 +336,10 @@ pub struct Checked {
 /// Reads a task.
 #[derive(Clone, Copy, Debug)]
 pub struct Find(pub TaskId);
+
+/// Reads what a task has changed, as a patch; empty where it was too large.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadPatch(pub TaskId);
 
 /// Reads a task, and how many start before it.
 #[derive(Clone, Copy, Debug)]

@@ -26,9 +26,9 @@ pub use hub::{Followed, Hub, Live};
 pub use keeper::{keep, prune, prune_forever};
 pub use messages::{
     Append, Assignment, Beat, Cancel, Cancelled, Check, Checked, Claim, Directory, Draining, EventPage, Explain,
-    Explained, Filter, Find, Finish, HolderDied, ListTasks, NewTask, Next, QueueError, ReadEvents, ReadStats,
-    ReadUsage, ReadWorkers, Release, Renew, Renewed, Resumes, SetConcurrency, SetPaused, Stale, Stats, Submit,
-    Submitted, WorkerGone, WorkerInfo,
+    Explained, Filter, Find, Finish, HolderDied, ListTasks, NewTask, Next, QueueError, ReadEvents, ReadPatch,
+    ReadStats, ReadUsage, ReadWorkers, Release, Renew, Renewed, Resumes, SetConcurrency, SetPaused, Stale, Stats,
+    Submit, Submitted, WorkerGone, WorkerInfo,
 };
 pub use notifier::watch_other_processes;
 pub use reaper::{reap_at_start, reap_forever};

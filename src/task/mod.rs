@@ -12,6 +12,7 @@ mod audit;
 #[cfg(test)]
 mod audit_test;
 mod event;
+mod files;
 mod gate;
 mod history;
 mod lease;
@@ -32,14 +33,16 @@ mod view;
 
 pub use audit::{Audit, Beside};
 pub use event::{Event, EventKind, NewEvent};
+pub use files::{ContextFile, Upload, can_be_named};
 pub use gate::{Budgets, Candidate, Hold, Room};
 pub use history::{Counts, Did, Entry, Standing, TreeLine};
 pub use lease::{HolderId, Lease, LeaseKey, LeaseTimes, TREE_END_MS};
 pub use machine::{Command, Record, Refusal, ReleaseReason, SUSPECT, State};
-pub use outcome::{Failure, FailureClass, Outcome, Report, Spent, Tokens};
+pub use outcome::{ChangeSet, Failure, FailureClass, Outcome, Report, Spent, Tokens};
 pub use retry::RetryPolicy;
 pub use spec::{
     Context, InvalidSpec, MAX_INSTRUCTION_BYTES, McpConfig, Options, PermissionMode, SdkOptions, TaskSpec, Timeout,
+    WorktreeOptions,
 };
 pub use status::Status;
 pub use talk::{Behavior, Decision, Question, Said, Scope};

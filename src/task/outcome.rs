@@ -150,6 +150,17 @@ pub struct Report {
     pub duration_ms: i64,
     /// Tool calls that were refused, as the CLI reports them.
     pub permission_denials: Option<Value>,
+    /// What was changed in its worktree, where it has one.
+    pub changes: Option<ChangeSet>,
+}
+
+/// What a task has changed in its worktree.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChangeSet {
+    /// Branch, commits and files, for the client.
+    pub summary: Value,
+    /// The patch; empty where it would be too large.
+    pub patch: Vec<u8>,
 }
 
 impl Report {
@@ -166,6 +177,7 @@ impl Report {
             num_turns: None,
             duration_ms: 0,
             permission_denials: None,
+            changes: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::files::{self, ContextFile};
 use super::{RetryPolicy, TaskId, Wall};
 
 /// The longest instruction, in bytes. The prompt of a model holds less.
@@ -49,6 +50,9 @@ pub struct Context {
     /// An absolute path; without one the task gets an empty folder of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_directory: Option<String>,
+    /// What the model is given to read with the instruction.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<ContextFile>,
 }
 
 /// How a task is run and tried again.
@@ -67,12 +71,47 @@ pub struct Options {
     /// The waits between attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryOptions>,
+    /// Whether it works in a git worktree of its own, on a branch of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub use_worktree: Option<bool>,
+    /// How that is made, and what becomes of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worktree: Option<WorktreeOptions>,
     /// Whether nobody else may work in its folder meanwhile; the server decides where it isn't set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exclusive_directory: Option<bool>,
     /// What the CLI is told.
     #[serde(default)]
     pub sdk: SdkOptions,
+}
+
+/// A worktree of a task.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WorktreeOptions {
+    /// The name of the new branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// What it begins at; where the repository stands, where it isn't set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_branch: Option<String>,
+    /// Whether it stays when the task has ended. What is nowhere else stays anyway.
+    #[serde(default)]
+    pub keep: bool,
+    /// Whether everything is committed when the task completes.
+    #[serde(default)]
+    pub auto_commit: bool,
+    /// The message of that commit; the beginning of the instruction where it isn't set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit_message: Option<String>,
+}
+
+impl WorktreeOptions {
+    /// The name of the branch of this task.
+    #[must_use]
+    pub fn branch_of(&self, task: TaskId) -> String {
+        self.branch.clone().unwrap_or_else(|| format!("cc-anywhere/{task}"))
+    }
 }
 
 /// Time limits of one attempt, in milliseconds.
@@ -352,6 +391,10 @@ impl TaskSpec {
         }
         text("context.workingDirectory", self.context.working_directory.as_ref())?;
         within("priority", Some(self.priority), 0, 100)?;
+        files::validate(&self.context.files)?;
+        if self.options.worktree().is_some() {
+            self.validate_worktree()?;
+        }
         texts("tags", &self.tags, 20)?;
         if let Some(tag) = self.tags.iter().find(|tag| tag.len() > 64) {
             invalid("tags", format!("each must have 1 to 64 bytes, got {}", tag.len()))?;
@@ -360,7 +403,36 @@ impl TaskSpec {
     }
 }
 
+impl TaskSpec {
+    fn validate_worktree(&self) -> Result<(), InvalidSpec> {
+        let sdk = &self.options.sdk;
+        if self.context.working_directory.is_none() {
+            return invalid("context.workingDirectory", "must name a folder of the repository that gets a worktree");
+        }
+        if sdk.resume_session.is_some() || sdk.continue_from_task_id.is_some() {
+            return invalid(
+                "options.useWorktree",
+                "can't be set where a session goes on: it does so in its own folder",
+            );
+        }
+        let worktree = self.options.worktree.as_ref();
+        let of = |which: fn(&WorktreeOptions) -> Option<&String>| worktree.and_then(which);
+        text("options.worktree.branch", of(|one| one.branch.as_ref()))?;
+        text("options.worktree.baseBranch", of(|one| one.base_branch.as_ref()))?;
+        text("options.worktree.commitMessage", of(|one| one.commit_message.as_ref()))
+    }
+}
+
 impl Options {
+    /// The worktree that is asked for, if one is.
+    #[must_use]
+    pub fn worktree(&self) -> Option<WorktreeOptions> {
+        match (self.use_worktree, &self.worktree) {
+            (Some(false), _) | (None, None) => None,
+            (_, options) => Some(options.clone().unwrap_or_default()),
+        }
+    }
+
     fn validate(&self) -> Result<(), InvalidSpec> {
         within("options.timeout", self.timeout.and_then(Timeout::total), 1, MAX_TIMEOUT_MS)?;
         within("options.timeout.idle", self.timeout.and_then(Timeout::idle), 1, MAX_TIMEOUT_MS)?;

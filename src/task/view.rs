@@ -44,6 +44,8 @@ pub struct Task {
     pub waiting_for: Option<Value>,
     /// What the newest attempt left.
     pub attempted: Attempted,
+    /// What was changed in its worktree; `None` where only the task was read.
+    pub changes: Option<Value>,
     /// All attempts, in order; `None` where only the task was read.
     pub attempts: Option<Vec<Attempt>>,
 }

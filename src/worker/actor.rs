@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::News;
 use super::agent_run::{self, AgentRun, RunCommand};
 use super::set_up::Tools;
+use super::worktree;
 use crate::claude;
 use crate::process::boot_now;
 use crate::queue::{
@@ -29,6 +30,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const BEAT: Duration = Duration::from_secs(5);
 /// How often it says in the log how it is.
 const HEALTH_LINE: Duration = Duration::from_secs(60);
+/// How often it looks for worktrees that nobody needs any more.
+const CLEAN_UP: Duration = Duration::from_secs(600);
 /// A run reads its commands at once, unless it waits for the store.
 const RUN_COMMANDS: usize = 16;
 
@@ -311,6 +314,11 @@ impl WorkerActor {
         }));
     }
 
+    fn clean_up(&self, ctx: &mut Context<Self>) {
+        let (tools, queue) = (Arc::clone(&self.tools), self.queue.clone());
+        ctx.spawn(async move { worktree::clean_up(&tools, &queue).await }.into_actor(self));
+    }
+
     fn health_line(&self, ctx: &mut Context<Self>) {
         let queue = self.queue.clone();
         let running = self.running.len();
@@ -375,6 +383,8 @@ impl Actor for WorkerActor {
         ctx.run_interval(LOOK, Self::look);
         ctx.run_interval(self.times().renew_every(), Self::renew);
         ctx.run_interval(BEAT, |this, ctx| this.beat(ctx));
+        self.clean_up(ctx);
+        ctx.run_interval(CLEAN_UP, |this, ctx| this.clean_up(ctx));
         ctx.run_interval(HEALTH_LINE, |this, ctx| this.health_line(ctx));
     }
 }

@@ -12,11 +12,13 @@ use tokio::sync::mpsc;
 use super::News;
 use super::attempt::{Attempt, Why};
 use super::set_up::{NotReady, Ready, Tools, set_up};
+use super::worktree;
 use crate::claude::{Ending, Exit, Observed, Run};
 use crate::process::{self, Cookie, boot_now};
 use crate::queue::{Assignment, Finish, Next, Queue, QueueError, Release, Stale};
 use crate::task::{
-    BootInstant, Failure, FailureClass, LeaseKey, NewEvent, Outcome, ReleaseReason, Report, Said, Spent, Status, Task,
+    BootInstant, ChangeSet, Failure, FailureClass, LeaseKey, NewEvent, Outcome, ReleaseReason, Report, Said, Spent,
+    Status, Task,
 };
 
 /// The pause before a report is sent again.
@@ -82,7 +84,7 @@ impl AgentRun {
             }
         };
         process::barrier("run-started");
-        run.instruct(&ready.instruction);
+        run.instruct(&ready.instruction, &ready.files);
         let began = Instant::now();
         let (key, task) = (self.assignment.key, &self.assignment.task);
         let mut attempt = Attempt::new(run, &self.queue, key, session_id.clone(), task, &self.tools);
@@ -136,7 +138,23 @@ impl AgentRun {
             // Of a lost task the report comes too late, and says what was spent.
             why => {
                 let ending = if let Why::ItsOwn(ending) = why { ending } else { Ending::ItsOwn };
-                self.report(observed.into_report(ending, exit, stderr, duration_ms)).await;
+                let mut report = observed.into_report(ending, exit, stderr, duration_ms);
+                report.changes = self.changes(&report.outcome).await;
+                self.report(report).await;
+            }
+        }
+    }
+
+    /// What the task has changed in its worktree, where it has one.
+    async fn changes(&self, outcome: &Outcome) -> Option<ChangeSet> {
+        let task = &self.assignment.task;
+        let options = task.spec.options.worktree()?;
+        let completed = *outcome == Outcome::Completed;
+        match worktree::conclude(&self.tools, task, &options, completed).await {
+            Ok(changes) => changes,
+            Err(error) => {
+                tracing::warn!(taskId = %task.id, error, "Can't say what the task has changed");
+                None
             }
         }
     }
@@ -148,6 +166,9 @@ impl AgentRun {
         let finish = Finish { key, report, credential, events: Vec::new(), chance: process::chance() };
         let Some(Ok(next)) = self.insist(key, || finish.clone()).await else { return };
         log_end(&self.assignment.task, &finish.report, &next);
+        if matches!(next, Next::Ended(_)) && self.assignment.task.spec.options.worktree().is_some() {
+            worktree::clean(&self.tools, &self.queue, &self.assignment.task).await;
+        }
     }
 
     /// The task as it was claimed, to be given back.

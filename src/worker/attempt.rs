@@ -343,7 +343,7 @@ impl Attempt {
         self.turn = Some(id);
         self.observed.next_turn();
         self.desk.note(Step::Begun(id)).await;
-        self.run.instruct(text);
+        self.run.instruct(text, &[]);
     }
 
     async fn ask(&mut self, cli_id: String, tool: String, input: Value, suggestions: Value) {

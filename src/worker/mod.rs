@@ -15,8 +15,10 @@ mod agent_run;
 mod attempt;
 mod desk;
 mod event_log;
+mod files;
 mod link;
 mod set_up;
+mod worktree;
 
 pub use actor::{Drain, MAILBOX, StopNow, WorkerActor};
 pub use link::{Link, LinkEnd, LinkSettings};

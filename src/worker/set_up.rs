@@ -8,6 +8,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::{files, worktree};
 use crate::claude::{self, Session, Start, Unavailable};
 use crate::config::Claude;
 use crate::process::{self, Cookie};
@@ -33,6 +34,8 @@ pub struct Tools {
     pub claude: Claude,
     /// The folder below which tasks without one get a folder of their own.
     pub work_dir: PathBuf,
+    /// The folder below which tasks get worktrees of their own.
+    pub worktrees: PathBuf,
     /// Where files of MCP servers are made.
     pub mcp_dir: PathBuf,
     /// Where shims write down when trees began and ended.
@@ -63,6 +66,8 @@ pub struct Ready {
     pub start: Start,
     /// What to say to it.
     pub instruction: String,
+    /// The files that come with it.
+    pub files: Vec<String>,
     /// The message that this is, where it is one.
     pub message: Option<i64>,
     /// Its conversation.
@@ -86,13 +91,14 @@ pub async fn set_up(
         let message = "its attempts have spent what the task may cost";
         return Err(NotReady::Fail(Failure::new(FailureClass::Invalid, "BUDGET_SPENT", message)));
     }
-    let directory = directory(tools, task)?;
+    let (directory, named) = directory(tools, task).await?;
     if task.attempt > 1 {
         end_earlier_attempts(task, deadline).await?;
     }
+    let files = files::prepare(tools, task, &directory)?;
     let session = session(&tools.claude, task);
     let talk = talk(queue, task).await?;
-    let trusted = is_below(&directory, &tools.claude.trusted_roots);
+    let trusted = is_below(&named, &tools.claude.trusted_roots);
     let settings = claude::Settings {
         program: tools.claude.path.clone().ok_or_else(|| unavailable(&Unavailable::NoCli))?,
         environment: tools.claude.environment.clone(),
@@ -100,11 +106,14 @@ pub async fn set_up(
         claude_md: if trusted { None } else { claude_md(&directory) },
         default_mode: PermissionMode::AcceptEdits.min(tools.claude.max_permission_mode),
         max_budget_usd: assignment.budget_usd,
+        add_dir: files.folder,
         allowed: talk.allowed.clone(),
         mcp_config: mcp_config(tools, task)?,
     };
     let (args, env) = claude::command(&settings, &task.spec.options.sdk, session);
     let (instruction, message) = first_words(task, session, talk);
+    // A session that goes on has read them.
+    let named = if message.is_none() && instruction != CONTINUE { files.named } else { Vec::new() };
     let start = Start {
         shim: tools.program.clone(),
         program: settings.program,
@@ -117,7 +126,7 @@ pub async fn set_up(
         deadline,
         namespaces: tools.claude.namespaces,
     };
-    Ok(Ready { start, instruction, message, session })
+    Ok(Ready { start, instruction, files: named, message, session })
 }
 
 /// Where the conversation of an earlier attempt stands.
@@ -147,24 +156,31 @@ fn unavailable(error: &Unavailable) -> NotReady {
     NotReady::Release(error.to_string(), UNAVAILABLE_DELAY)
 }
 
-/// The folder of the task, as it really is now: the one that was checked at the submit may
-/// have been replaced by a link since.
-fn directory(tools: &Tools, task: &Task) -> Result<PathBuf, NotReady> {
+/// The folder of the task, as it really is now, and the one that it stands for: the one that was
+/// checked at the submit may have been replaced by a link since.
+async fn directory(tools: &Tools, task: &Task) -> Result<(PathBuf, PathBuf), NotReady> {
     let gone = |message: String| NotReady::Fail(Failure::new(FailureClass::Invalid, "WORKING_DIRECTORY", message));
-    let named = Path::new(task.working_directory.as_deref().unwrap_or("/"));
-    let own = named.starts_with(&tools.work_dir);
-    if own {
+    let worktree = task.spec.options.worktree();
+    let named = match (&worktree, &task.spec.context.working_directory) {
+        (Some(_), Some(repository)) => Path::new(repository),
+        _ => Path::new(task.working_directory.as_deref().unwrap_or("/")),
+    };
+    if named.starts_with(&tools.work_dir) {
         std::fs::create_dir_all(named).map_err(|error| {
             NotReady::Release(format!("can't make {}: {error}", named.display()), UNAVAILABLE_DELAY)
         })?;
-        return Ok(named.to_owned());
+        return Ok((named.to_owned(), named.to_owned()));
     }
     let found = std::fs::canonicalize(named)
         .map_err(|error| gone(format!("the working directory {} can't be used: {error}", named.display())))?;
-    if !is_below(&found, &tools.claude.workspace_roots) {
+    // The worktree of an earlier task, where its session goes on.
+    if !is_below(&found, &tools.claude.workspace_roots) && !found.starts_with(&tools.worktrees) {
         return Err(gone(format!("the working directory {} is outside WORKSPACE_ROOTS", found.display())));
     }
-    Ok(found)
+    match worktree {
+        Some(options) => Ok((worktree::prepare(tools, task, &options, &found).await?, found)),
+        None => Ok((found.clone(), found)),
+    }
 }
 
 fn is_below(path: &Path, roots: &[PathBuf]) -> bool {

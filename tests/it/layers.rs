@@ -8,7 +8,7 @@ const LAYERS: &[&[&str]] = &[
     &["main", "app"],
     &["api", "client", "admin"],
     &["worker", "supervisor"],
-    &["queue", "claude"],
+    &["queue", "claude", "git"],
     &["process", "supervise", "ipc"],
     &["task", "config", "telemetry"],
 ];

@@ -25,6 +25,18 @@ impl Client {
         (status, answer)
     }
 
+    /// The key that it shows.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Reads what is no JSON.
+    pub fn raw(&self, path: &str) -> (u16, Vec<u8>) {
+        let request = ureq::http::Request::builder().uri(format!("{}{path}", self.url)).header("x-api-key", &self.key);
+        let mut answer = self.agent.run(request.body(()).expect("a request")).expect("an answer");
+        (answer.status().as_u16(), answer.body_mut().read_to_vec().expect("a body"))
+    }
+
     /// Asks a server that may be down: `None` when there is no whole answer.
     pub fn try_ask(
         &self,

@@ -12,9 +12,12 @@
 //! step limit SECONDS        the account's limit, until so many seconds from the first time on
 //! ```
 //!
+//! A test may also [script](Model::script) what follows on a plain instruction.
+//!
 //! The step is chosen by how many tool results stand behind the newest text with steps, so that the
 //! stand-in needs no state of its own. Without steps it says `ok`.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -44,13 +47,19 @@ pub struct Model {
     /// `http://127.0.0.1:PORT`
     pub url: String,
     calls: Arc<Mutex<Vec<Call>>>,
+    scripts: Scripts,
 }
+
+/// Steps by the first line of an instruction that has none of its own.
+type Scripts = Arc<Mutex<HashMap<String, String>>>;
 
 impl Model {
     /// Starts on this port; 0 takes a free one.
     pub fn start(port: u16) -> Self {
         let calls: Arc<Mutex<Vec<Call>>> = Arc::default();
         let data = Data::new(Arc::clone(&calls));
+        let scripts = Scripts::default();
+        let known = Data::new(Arc::clone(&scripts));
         let listener = std::net::TcpListener::bind(("127.0.0.1", port)).expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         std::thread::spawn(move || {
@@ -58,6 +67,7 @@ impl Model {
                 HttpServer::new(move || {
                     App::new()
                         .app_data(data.clone())
+                        .app_data(known.clone())
                         .app_data(web::PayloadConfig::new(64 << 20))
                         .route("/v1/messages", web::post().to(messages))
                         .route("/v1/messages/count_tokens", web::post().to(count_tokens))
@@ -70,7 +80,13 @@ impl Model {
                 .await
             })
         });
-        Self { url, calls }
+        Self { url, calls, scripts }
+    }
+
+    /// What it does when it is told this.
+    pub fn script(&self, told: &str, steps: &[&str]) {
+        let steps: Vec<_> = steps.iter().map(|step| format!("step {step}")).collect();
+        self.scripts.lock().expect("scripts").insert(told.to_owned(), format!("{told}\n{}", steps.join("\n")));
     }
 
     /// Every request so far.
@@ -109,10 +125,15 @@ fn note(calls: &Mutex<Vec<Call>>, call: Call) -> Duration {
     since_first
 }
 
-async fn messages(request: HttpRequest, body: Bytes, calls: Data<Arc<Mutex<Vec<Call>>>>) -> HttpResponse {
+async fn messages(
+    request: HttpRequest,
+    body: Bytes,
+    calls: Data<Arc<Mutex<Vec<Call>>>>,
+    scripts: Data<Scripts>,
+) -> HttpResponse {
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let key = request.headers().get("x-api-key").and_then(|key| key.to_str().ok()).unwrap_or_default().to_owned();
-    let (instruction, step) = turn(&body);
+    let (instruction, step) = turn(&body, &scripts);
     let since_first = note(&calls, Call { instruction: instruction.clone(), step, key, body, at: Instant::now() });
     let (delay, action) = action(&instruction, step);
     actix_web::rt::time::sleep(delay).await;
@@ -147,7 +168,8 @@ async fn messages(request: HttpRequest, body: Bytes, calls: Data<Arc<Mutex<Vec<C
 }
 
 /// The newest text with steps, else the first text, and how many tool results follow it.
-fn turn(body: &Value) -> (String, usize) {
+fn turn(body: &Value, scripts: &Scripts) -> (String, usize) {
+    let scripts = scripts.lock().expect("scripts");
     let messages = body["messages"].as_array().into_iter().flatten();
     let blocks = messages.flat_map(|message| match &message["content"] {
         Value::String(text) => vec![json!({ "type": "text", "text": text })],
@@ -156,6 +178,7 @@ fn turn(body: &Value) -> (String, usize) {
     let mut turn: Option<(String, usize)> = None;
     for block in blocks {
         let text = block["text"].as_str().filter(|text| !text.starts_with("<system-reminder>"));
+        let text = text.map(|text| scripts.get(text).map_or(text, String::as_str));
         let has_steps = text.is_some_and(|text| text.lines().any(|line| line.trim().starts_with("step ")));
         match (&mut turn, text) {
             (Some(_), Some(text)) if has_steps => turn = Some((text.to_owned(), 0)),

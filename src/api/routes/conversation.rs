@@ -76,6 +76,12 @@ impl Conversation {
             }
             // The folder of a task that named none.
             (Some(held_in), _) if FilePath::new(held_in).starts_with(&shared.work_dir) => Ok(held_in.clone()),
+            (Some(held_in), _) if FilePath::new(held_in).starts_with(&shared.worktrees) => {
+                if FilePath::new(held_in).is_dir() {
+                    return Ok(held_in.clone());
+                }
+                Err(ApiError::invalid(self.field, "its worktree was removed; keep it with options.worktree.keep"))
+            }
             (Some(held_in), _) => folder(shared, self.field, held_in),
             (None, Some(named)) => Ok(named),
             (None, None) => {

@@ -1,6 +1,6 @@
 //! A new task: everything that is checked before anything is stored.
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{Data, Payload};
@@ -16,9 +16,10 @@ use super::super::{input, stream};
 use super::conversation;
 use crate::claude;
 use crate::config::DEFAULT_KEY;
+use crate::git::{Git, GitError, Repository};
 use crate::process;
 use crate::queue::{Directory, NewTask, Submit, Submitted};
-use crate::task::{PermissionMode, Task, TaskId, TaskSpec};
+use crate::task::{ContextFile, PermissionMode, Task, TaskId, TaskSpec, WorktreeOptions, can_be_named};
 
 /// The longest `Idempotency-Key`, in bytes.
 const MAX_KEY_BYTES: usize = 255;
@@ -100,9 +101,13 @@ async fn store(
     let conversation = conversation::of(shared, &spec).await?;
     let named = spec.context.working_directory.as_ref();
     let named = named.map(|named| folder(shared, "context.workingDirectory", named)).transpose()?;
+    check_files(shared, &spec, named.as_deref())?;
     let directory = match (&conversation, named) {
         (Some(conversation), named) => Directory::Named(conversation.directory(shared, named)?),
-        (None, Some(named)) => Directory::Named(named),
+        (None, Some(named)) => match spec.options.worktree() {
+            Some(options) => worktree(shared, &options, &named).await?,
+            None => Directory::Named(named),
+        },
         (None, None) => Directory::OwnBelow(shared.work_dir.display().to_string()),
     };
     if shared.workers.are_local() {
@@ -132,6 +137,49 @@ async fn store(
             Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "QUEUE_FULL", message))
         }
     }
+}
+
+/// Files that are named are there, and inside the roots.
+fn check_files(shared: &Shared, spec: &TaskSpec, directory: Option<&str>) -> Result<(), ApiError> {
+    const FIELD: &str = "context.files";
+    for file in &spec.context.files {
+        let ContextFile::Path(named) = file else { continue };
+        let path = match directory {
+            Some(directory) => Path::new(directory).join(named),
+            None if Path::new(named).is_absolute() => named.into(),
+            None => {
+                let rule = format!("\"{named}\" must be absolute where there is no context.workingDirectory");
+                return Err(ApiError::invalid(FIELD, rule));
+            }
+        };
+        let found = resolve(shared, FIELD, &path.display().to_string())?;
+        if !found.to_str().is_some_and(can_be_named) {
+            return Err(ApiError::invalid(
+                FIELD,
+                format!("\"{named}\" leads to a name with \" or # or control characters"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the repository can give a task a worktree.
+async fn worktree(shared: &Shared, options: &WorktreeOptions, named: &str) -> Result<Directory, ApiError> {
+    let unfit = |field: &'static str| {
+        move |error: GitError| ApiError::invalid(field, crate::telemetry::chain(&error).to_string())
+    };
+    let git = Git::find(&shared.claude.environment).map_err(unfit("options.useWorktree"))?;
+    let repository = Repository::of(&git, Path::new(named)).await.map_err(unfit("options.useWorktree"))?;
+    for whole in [&repository.top, &repository.git_dir] {
+        // All of the repository is in the worktree.
+        folder(shared, "options.useWorktree", &whole.display().to_string())?;
+    }
+    let base = options.base_branch.as_deref();
+    repository.base(&git, base).await.map_err(unfit("options.worktree.baseBranch"))?;
+    if let Some(branch) = &options.branch {
+        repository.check_branch(&git, branch).await.map_err(unfit("options.worktree.branch"))?;
+    }
+    Ok(Directory::WorktreeBelow(shared.worktrees.display().to_string(), repository.below.display().to_string()))
 }
 
 /// The name of the key that the request showed.
@@ -205,8 +253,18 @@ pub(super) fn is_below_ceiling(tool: &str, ceiling: PermissionMode) -> bool {
     needed <= ceiling
 }
 
-/// The resolved folder, if a task may use it. Compared by component, never as text.
+/// The resolved folder, if a task may use it.
 pub(super) fn folder(shared: &Shared, field: &'static str, named: &str) -> Result<String, ApiError> {
+    let found = resolve(shared, field, named)?;
+    match (found.is_dir(), found.to_str()) {
+        (true, Some(found)) => Ok(found.to_owned()),
+        (true, None) => Err(ApiError::invalid(field, "must be a name in UTF-8")),
+        (false, _) => Err(ApiError::invalid(field, format!("\"{named}\" is not a folder"))),
+    }
+}
+
+/// The resolved path, if a task may use it. Compared by component, never as text.
+fn resolve(shared: &Shared, field: &'static str, named: &str) -> Result<PathBuf, ApiError> {
     let path = Path::new(named);
     if !path.is_absolute() {
         return Err(ApiError::invalid(field, format!("must be an absolute path, got \"{named}\"")));
@@ -232,9 +290,5 @@ pub(super) fn folder(shared: &Shared, field: &'static str, named: &str) -> Resul
     if !is_ours(&found) || found.starts_with(&shared.data_dir) {
         return Err(outside());
     }
-    match (found.is_dir(), found.to_str()) {
-        (true, Some(found)) => Ok(found.to_owned()),
-        (true, None) => Err(ApiError::invalid(field, "must be a name in UTF-8")),
-        (false, _) => Err(ApiError::invalid(field, format!("\"{named}\" is not a folder"))),
-    }
+    Ok(found)
 }

@@ -11,7 +11,7 @@ use super::super::shared::Shared;
 use super::super::stream;
 use super::super::view::{EventView, TaskView};
 use super::{conversation, explain, resource, submit, talk};
-use crate::queue::{Cancel, Cancelled, EventPage, Filter, Find, ListTasks, ReadEvents};
+use crate::queue::{Cancel, Cancelled, EventPage, Filter, Find, ListTasks, ReadEvents, ReadPatch};
 use crate::task::{Status, Task, TaskId};
 
 /// Lines of `…/logs`: more than anybody reads.
@@ -24,6 +24,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/api/tasks/{id}/logs").get(logs))
         .service(resource("/api/tasks/{id}/events").get(events))
         .service(resource("/api/tasks/{id}/conversation").get(conversation::show))
+        .service(resource("/api/tasks/{id}/changes.patch").get(patch))
         .service(resource("/api/tasks/{id}/permissions").get(talk::questions))
         .service(resource("/api/tasks/{id}/permissions/{request}").post(talk::answer))
         .service(resource("/api/tasks/{id}/messages").post(talk::message))
@@ -84,6 +85,22 @@ async fn cancel(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, 
             Err(ApiError::new(StatusCode::CONFLICT, "TASK_ENDED", message).with(json!({ "task": TaskView::of(&task) })))
         }
         Cancelled::Unknown => Err(ApiError::no_task(&id)),
+    }
+}
+
+/// `GET …/changes.patch`
+async fn patch(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let task = find(&shared, &id).await?;
+    match shared.queue.ask(ReadPatch(task.id)).await? {
+        Some(patch) if patch.is_empty() && task.changes.as_ref().is_some_and(|changes| changes["patchBytes"] != 0) => {
+            let message = "the patch is larger than what is kept; see the task's branch";
+            Err(ApiError::new(StatusCode::NOT_FOUND, "PATCH_TOO_LARGE", message))
+        }
+        Some(patch) => Ok(HttpResponse::Ok().content_type("text/x-patch").body(patch)),
+        None => {
+            let message = "nothing is known of changes: the task has no worktree, or no attempt of it has ended yet";
+            Err(ApiError::new(StatusCode::NOT_FOUND, "NO_CHANGES", message))
+        }
     }
 }
 

@@ -31,7 +31,7 @@ async fn usage(request: HttpRequest, shared: Data<Shared>) -> Result<HttpRespons
     };
     let usage = shared.queue.ask(read).await?;
     let sum = |of: &[(String, f64)], key: Option<&str>| -> f64 {
-        of.iter().filter(|(name, _)| key.is_none_or(|key| key == name)).map(|(_, usd)| usd).sum()
+        of.iter().filter(|(name, _)| key.is_none_or(|key| key == name)).fold(0.0, |sum, (_, usd)| sum + usd)
     };
     let left = |limit: Option<f64>, key: Option<&str>| -> Value {
         let (spent, reserved) = (sum(&usage.spent, key), sum(&usage.reserved, key));
@@ -45,7 +45,7 @@ async fn usage(request: HttpRequest, shared: Data<Shared>) -> Result<HttpRespons
         names.into_iter().map(|name| (name.to_owned(), left(shared.budgets.key, Some(name)))).collect();
     Ok(HttpResponse::Ok().json(json!({
         "days": usage.days,
-        "totalUsd": usage.days.iter().map(|day| day.cost_usd).sum::<f64>(),
+        "totalUsd": usage.days.iter().fold(0.0, |sum, day| sum + day.cost_usd),
         "today": { "day": usage.today, "server": left(shared.budgets.server, None), "keys": keys },
     })))
 }

@@ -19,10 +19,11 @@ const OLD: &str = "SELECT id FROM tasks
     AND NOT EXISTS (SELECT 1 FROM tasks later WHERE later.continued_from = tasks.id) ORDER BY id LIMIT ?3";
 
 /// Everything of a task; its own row last.
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 8] = [
     "DELETE FROM events WHERE task_id = ?1",
     "DELETE FROM attempts WHERE task_id = ?1",
     "DELETE FROM questions WHERE task_id = ?1",
+    "DELETE FROM changes WHERE task_id = ?1",
     "DELETE FROM messages WHERE task_id = ?1",
     "DELETE FROM task_tags WHERE tag IN (SELECT value FROM json_each((SELECT spec FROM tasks WHERE id = ?1), '$.tags'))
         AND task_id = ?1",

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use entity::{credential, event, message, question, queue_state, task, worker};
+use entity::{changes, credential, event, message, question, queue_state, task, worker};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
@@ -65,7 +65,20 @@ impl Reader {
     pub async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
         let Some(row) = task::Entity::find_by_id(id).one(&self.0).await? else { return Ok(None) };
         let attempts = attempts::of(&self.0, id).await?;
-        Ok(Some(Task { attempts: Some(attempts), ..task_of(row)? }))
+        let summary: Option<String> = changes::Entity::find_by_id(id)
+            .select_only()
+            .column(changes::Column::Summary)
+            .into_tuple()
+            .one(&self.0)
+            .await?;
+        let changes = summary.and_then(|summary| serde_json::from_str(&summary).ok());
+        Ok(Some(Task { attempts: Some(attempts), changes, ..task_of(row)? }))
+    }
+
+    /// What a task has changed, as a patch; empty where it was too large.
+    pub async fn patch(&self, id: TaskId) -> Result<Option<Vec<u8>>, StoreError> {
+        let row = changes::Entity::find_by_id(id).one(&self.0).await?;
+        Ok(row.map(|row| row.patch))
     }
 
     /// One task, and how many ready ones start before it.

@@ -54,6 +54,7 @@ pub fn task_with(row: task::Model, spec: TaskSpec) -> Result<Task, StoreError> {
         continued_from: row.continued_from,
         waiting_for: json(&row.waiting_for),
         held: row.held,
+        changes: None,
         attempts: None,
         attempted: Attempted {
             structured_output: json(&row.structured_output),

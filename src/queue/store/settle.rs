@@ -3,8 +3,9 @@
 //! The transaction is immediate, so nobody else writes between the two; the statement repeats
 //! the epoch all the same.
 
-use entity::task;
+use entity::{changes, task};
 use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
 
@@ -13,8 +14,8 @@ use super::row::{columns_of, record_of, task_of};
 use super::{Change, StoreError, Tx, attempts, money, talk, workers};
 use crate::queue::messages::{Append, Cancel, Cancelled, Expire, Finish, HolderDied, Next, Release, Stale};
 use crate::task::{
-    AttemptOutcome, Command, Counts, Did, EventKind, Failure, FailureClass, LeaseKey, NewEvent, Outcome, Record,
-    Refusal, ReleaseReason, Report, State, Status, TaskError, TaskId,
+    AttemptOutcome, ChangeSet, Command, Counts, Did, EventKind, Failure, FailureClass, LeaseKey, NewEvent, Outcome,
+    Record, Refusal, ReleaseReason, Report, State, Status, TaskError, TaskId,
 };
 
 /// A task that a command has moved, before it is written back.
@@ -214,6 +215,9 @@ impl Change for Finish {
             Outcome::Failed(failure) => (AttemptOutcome::Failed, Some(failure)),
         };
         moved.end_attempt(tx, outcome, error.map(TaskError::from), Some(&self.report)).await?;
+        if let Some(changes) = &self.report.changes {
+            keep_changes(tx, self.key.task, changes).await?;
+        }
         let ((to, due), counts, cost) = (moved.goes(), moved.counts(), self.report.spent.cost_usd);
         tx.record(&Did::Finish { lease: self.key, outcome, counts, cost, to, due });
         let state = moved.write(tx, self.events.clone(), None).await?;
@@ -223,6 +227,20 @@ impl Change for Finish {
             state => Next::Ended(state.status()),
         }))
     }
+}
+
+async fn keep_changes(tx: &mut Tx, task: TaskId, changes: &ChangeSet) -> Result<(), StoreError> {
+    let row = changes::ActiveModel {
+        task_id: Set(task),
+        summary: Set(changes.summary.to_string()),
+        patch: Set(changes.patch.clone()),
+    };
+    let columns = [changes::Column::Summary, changes::Column::Patch];
+    changes::Entity::insert(row)
+        .on_conflict(OnConflict::column(changes::Column::TaskId).update_columns(columns).to_owned())
+        .exec_without_returning(tx.db().await?)
+        .await?;
+    Ok(())
 }
 
 /// What the attempt left. A failure is kept while the task waits for its next attempt, so that

@@ -82,6 +82,8 @@ impl Submit {
             working_directory: Some(match &self.task.directory {
                 Directory::Named(folder) => folder.clone(),
                 Directory::OwnBelow(folder) => format!("{folder}/{id}"),
+                Directory::WorktreeBelow(folder, below) if below.is_empty() => format!("{folder}/{id}"),
+                Directory::WorktreeBelow(folder, below) => format!("{folder}/{id}/{below}"),
             }),
             retry_of: self.task.retry_of,
             last_event: tx.add_events(id, 0, vec![event]),

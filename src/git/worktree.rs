@@ -1,0 +1,312 @@
+//! A worktree and a branch for a task: made from a base, looked at for its changes, and removed when
+//! nothing in it would be lost.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::parse::{Commit, File, LOG_FORMAT, commits, files};
+use super::{Git, GitError};
+
+/// The largest patch that is kept, in bytes.
+const MAX_PATCH_BYTES: usize = 8 << 20;
+/// So many commits and files are listed.
+const MAX_LISTED: usize = 1_000;
+/// Commits of ours where the repository names nobody.
+const AUTHOR: [(&str, &str); 4] = [
+    ("GIT_AUTHOR_NAME", "cc-anywhere"),
+    ("GIT_AUTHOR_EMAIL", "cc-anywhere@localhost"),
+    ("GIT_COMMITTER_NAME", "cc-anywhere"),
+    ("GIT_COMMITTER_EMAIL", "cc-anywhere@localhost"),
+];
+
+/// A repository that worktrees can be made of.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    /// Its top.
+    pub top: PathBuf,
+    /// Where its history is kept.
+    pub git_dir: PathBuf,
+    /// From the top to the folder that was named.
+    pub below: PathBuf,
+}
+
+impl Repository {
+    /// The repository that this folder is in.
+    ///
+    /// # Errors
+    /// There is none, or it is not one that we work with.
+    pub async fn of(git: &Git, folder: &Path) -> Result<Self, GitError> {
+        let none = |_| GitError::Unfit(format!("{} is in no git repository", folder.display()));
+        let top = PathBuf::from(git.line(folder, &["rev-parse", "--show-toplevel"]).await.map_err(none)?);
+        let git_dir = git.line(folder, &["rev-parse", "--path-format=absolute", "--git-common-dir"]).await?;
+        // A filter is a command that git runs at every checkout.
+        if git.run(folder, &["config", "--get-regexp", r"^filter\."]).await.is_ok() {
+            return Err(GitError::Unfit(format!(
+                "{} has filters in its settings (git config filter.*), which would be run",
+                top.display()
+            )));
+        }
+        let below = folder.strip_prefix(&top).unwrap_or(Path::new("")).to_owned();
+        Ok(Self { top, git_dir: git_dir.into(), below })
+    }
+
+    /// The commit that a worktree begins at.
+    ///
+    /// # Errors
+    /// There is no such branch or commit.
+    pub async fn base(&self, git: &Git, named: Option<&str>) -> Result<String, GitError> {
+        let named = named.unwrap_or("HEAD");
+        let commit = format!("{named}^{{commit}}");
+        let found = git.line(&self.top, &["rev-parse", "--verify", "--end-of-options", &commit]).await;
+        found.map_err(|_| GitError::Unfit(format!("{} has no commit \"{named}\"", self.top.display())))
+    }
+
+    /// Checks that a branch of this name can be made.
+    ///
+    /// # Errors
+    /// It is no name for a branch, or there is one already.
+    pub async fn check_branch(&self, git: &Git, branch: &str) -> Result<(), GitError> {
+        if branch.starts_with('-') || git.run(&self.top, &["check-ref-format", "--branch", branch]).await.is_err() {
+            return Err(GitError::Unfit(format!("\"{branch}\" is no name for a branch")));
+        }
+        match git.run(&self.top, &["show-ref", "--verify", "--quiet", &reference(branch)]).await {
+            Ok(_) => Err(GitError::Unfit(format!("{} has a branch \"{branch}\" already", self.top.display()))),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+fn reference(branch: &str) -> String {
+    format!("refs/heads/{branch}")
+}
+
+/// What was written down beside a worktree before it was made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Note {
+    repository: PathBuf,
+    branch: String,
+    base: String,
+    keep: bool,
+}
+
+/// What a task has changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Changes {
+    /// The branch.
+    pub branch: String,
+    /// Where it began.
+    pub base_commit: String,
+    /// Where it stands.
+    pub head_commit: String,
+    /// Newest first.
+    pub commits: Vec<Commit>,
+    /// With what is not committed.
+    pub files: Vec<File>,
+    /// Lines.
+    pub additions: i64,
+    /// Lines.
+    pub deletions: i64,
+    /// Whether all of it is committed.
+    pub committed: bool,
+    /// From base to now, with what is not committed; empty where it would be too large.
+    #[serde(skip)]
+    pub patch: Vec<u8>,
+    /// The size of the patch, in bytes, also where it is too large to be kept.
+    pub patch_bytes: usize,
+}
+
+/// What became of a clean-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cleaned {
+    /// The worktree is gone; its branch too, where it had nothing of its own.
+    Removed,
+    /// It was asked to be kept, or something in it is nowhere else.
+    Kept,
+}
+
+/// A worktree of a task.
+#[derive(Debug)]
+pub struct Worktree {
+    path: PathBuf,
+    note: Note,
+}
+
+impl Worktree {
+    /// The worktree at this path: the one that an earlier attempt made, or a new one, with a new branch.
+    ///
+    /// # Errors
+    /// The repository or the names don't allow it.
+    pub async fn ensure(
+        git: &Git,
+        path: &Path,
+        repository: &Repository,
+        branch: &str,
+        base: Option<&str>,
+        keep: bool,
+    ) -> Result<Self, GitError> {
+        if let Some(known) = Self::open(path)? {
+            return known.mend(git).await;
+        }
+        repository.check_branch(git, branch).await?;
+        let base = repository.base(git, base).await?;
+        let note = Note { repository: repository.top.clone(), branch: branch.to_owned(), base, keep };
+        let worktree = Self { path: path.to_owned(), note };
+        worktree.write_note()?;
+        worktree.mend(git).await
+    }
+
+    /// The worktree at this path, where a note of it is there.
+    ///
+    /// # Errors
+    /// The note can't be read.
+    pub fn open(path: &Path) -> Result<Option<Self>, GitError> {
+        let file = note_of(path);
+        let bad = |source| GitError::Note { path: file.clone(), source };
+        let text = match std::fs::read(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(bad(error)),
+        };
+        let note = serde_json::from_slice(&text).map_err(|error| bad(error.into()))?;
+        Ok(Some(Self { path: path.to_owned(), note }))
+    }
+
+    fn write_note(&self) -> Result<(), GitError> {
+        let file = note_of(&self.path);
+        let write = || -> io::Result<()> {
+            if let Some(folder) = file.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            std::fs::write(&file, serde_json::to_vec(&self.note)?)
+        };
+        write().map_err(|source| GitError::Note { path: file.clone(), source })
+    }
+
+    /// Makes what of it isn't there: a death may have come between the steps.
+    async fn mend(self, git: &Git) -> Result<Self, GitError> {
+        let (top, branch) = (&self.note.repository, &self.note.branch);
+        if self.path.join(".git").exists() {
+            return Ok(self);
+        }
+        let path = self.path.to_string_lossy();
+        git.run(top, &["worktree", "prune"]).await?;
+        let there = git.run(top, &["show-ref", "--verify", "--quiet", &reference(branch)]).await.is_ok();
+        if there {
+            git.run(top, &["worktree", "add", "--force", "--end-of-options", &path, branch]).await?;
+        } else {
+            git.run(top, &["worktree", "add", "-b", branch, "--end-of-options", &path, &self.note.base]).await?;
+        }
+        Ok(self)
+    }
+
+    /// Commits everything, where there is something to commit.
+    ///
+    /// # Errors
+    /// Git refused.
+    pub async fn commit_all(&self, git: &Git, message: &str) -> Result<(), GitError> {
+        git.run(&self.path, &["add", "--all"]).await?;
+        if git.run(&self.path, &["diff", "--cached", "--quiet"]).await.is_ok() {
+            return Ok(());
+        }
+        let named = git.line(&self.path, &["config", "user.email"]).await.is_ok();
+        let author = if named { &[][..] } else { &AUTHOR[..] };
+        git.run_with(&self.path, &["commit", "--quiet", "--no-verify", "-m", message], author).await?;
+        Ok(())
+    }
+
+    /// What was changed since the base, committed or not.
+    ///
+    /// # Errors
+    /// Git refused.
+    pub async fn changes(&self, git: &Git) -> Result<Changes, GitError> {
+        let (path, base) = (&self.path, self.note.base.as_str());
+        let head = git.line(path, &["rev-parse", "HEAD"]).await?;
+        let tree = self.tree_of_all(git).await?;
+        let diff = |how: &[&'static str]| -> Vec<String> {
+            let mut args =
+                vec!["diff".to_owned(), "--no-ext-diff".into(), "--no-textconv".into(), "--no-renames".into()];
+            args.extend(how.iter().map(|one| (*one).to_owned()));
+            args.extend([base.to_owned(), tree.clone()]);
+            args
+        };
+        let run = async |args: Vec<String>| git.run(path, &args.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        let mut changed = files(&run(diff(&["--name-status", "-z"])).await?, &run(diff(&["--numstat", "-z"])).await?);
+        let range = format!("{base}..HEAD");
+        let most = format!("--max-count={MAX_LISTED}");
+        let log = git.run(path, &["log", LOG_FORMAT, &most, "--end-of-options", &range]).await?;
+        let patch = run(diff(&["--binary"])).await?;
+        let sum = |of: fn(&File) -> Option<i64>| changed.iter().filter_map(of).sum();
+        let (additions, deletions) = (sum(|file| file.additions), sum(|file| file.deletions));
+        let patch_bytes = patch.len();
+        changed.truncate(MAX_LISTED);
+        Ok(Changes {
+            branch: self.note.branch.clone(),
+            base_commit: base.to_owned(),
+            head_commit: head,
+            commits: commits(&log),
+            files: changed,
+            additions,
+            deletions,
+            committed: self.is_clean(git).await?,
+            patch: if patch_bytes > MAX_PATCH_BYTES { Vec::new() } else { patch },
+            patch_bytes,
+        })
+    }
+
+    /// The tree of everything that is there but what is ignored; the worktree's own index is left alone.
+    async fn tree_of_all(&self, git: &Git) -> Result<String, GitError> {
+        let index = self.path.with_extension("index");
+        let name = index.to_string_lossy().into_owned();
+        let env = [("GIT_INDEX_FILE", name.as_str())];
+        let tree = async {
+            git.run_with(&self.path, &["read-tree", "HEAD"], &env).await?;
+            git.run_with(&self.path, &["add", "--all"], &env).await?;
+            git.run_with(&self.path, &["write-tree"], &env).await
+        };
+        let tree = tree.await;
+        if let Err(error) = std::fs::remove_file(&index) {
+            tracing::debug!(%error, "an index stays behind");
+        }
+        Ok(String::from_utf8_lossy(&tree?).trim().to_owned())
+    }
+
+    async fn is_clean(&self, git: &Git) -> Result<bool, GitError> {
+        Ok(git.run(&self.path, &["status", "--porcelain", "--untracked-files=normal"]).await?.is_empty())
+    }
+
+    /// Removes it where everything in it is committed, and its branch where that has nothing that is
+    /// nowhere else. What is not committed, or on no other branch, is never deleted.
+    ///
+    /// # Errors
+    /// Git refused.
+    pub async fn clean(&self, git: &Git) -> Result<Cleaned, GitError> {
+        let there = self.path.join(".git").exists();
+        if self.note.keep || (there && !self.is_clean(git).await?) {
+            return Ok(Cleaned::Kept);
+        }
+        let top = &self.note.repository;
+        if !top.exists() {
+            return Ok(Cleaned::Kept);
+        }
+        if there {
+            git.run(top, &["worktree", "remove", "--end-of-options", &self.path.to_string_lossy()]).await?;
+        }
+        let own = reference(&self.note.branch);
+        let refs =
+            git.line(top, &["for-each-ref", "--format=%(refname)", "--contains", &own]).await.unwrap_or_default();
+        // Before it has a commit of its own, every branch that goes on from the base contains it.
+        if refs.lines().any(|other| other != own) {
+            git.run(top, &["branch", "--quiet", "-D", "--end-of-options", &self.note.branch]).await?;
+        }
+        std::fs::remove_file(note_of(&self.path))
+            .map_err(|source| GitError::Note { path: note_of(&self.path), source })?;
+        Ok(Cleaned::Removed)
+    }
+}
+
+fn note_of(path: &Path) -> PathBuf {
+    path.with_extension("json")
+}

@@ -1,0 +1,136 @@
+//! The worktree of a task, around its attempts: made before, looked at behind, cleaned up at the end.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::set_up::{NotReady, Tools};
+use crate::git::{Cleaned, Git, GitError, Repository, Worktree};
+use crate::process::wall_now;
+use crate::queue::{Filter, Find, ListTasks, Queue};
+use crate::task::{ChangeSet, Failure, FailureClass, Status, Task, TaskId, WorktreeOptions};
+
+/// A repository that somebody else works with is tried again after so long.
+const BUSY: Duration = Duration::from_secs(1);
+/// A task that ended has surely no process any more after so long, in milliseconds.
+const QUIET_MS: i64 = 60_000;
+
+/// Where the worktree of a task is.
+fn path(tools: &Tools, task: TaskId) -> PathBuf {
+    tools.worktrees.join(task.to_string())
+}
+
+/// Makes the worktree, or finds the one of an earlier attempt. Returns the folder in it that the task
+/// works in.
+pub async fn prepare(tools: &Tools, task: &Task, options: &WorktreeOptions, named: &Path) -> Result<PathBuf, NotReady> {
+    let made = async {
+        let git = Git::find(&tools.claude.environment)?;
+        let repository = Repository::of(&git, named).await?;
+        let branch = options.branch_of(task.id);
+        let base = options.base_branch.as_deref();
+        let path = path(tools, task.id);
+        Worktree::ensure(&git, &path, &repository, &branch, base, options.keep).await?;
+        Ok::<_, GitError>(path.join(repository.below))
+    };
+    let folder = made.await.map_err(|error| {
+        let why = crate::telemetry::chain(&error).to_string();
+        if error.may_pass() {
+            NotReady::Release(why, BUSY)
+        } else {
+            NotReady::Fail(Failure::new(FailureClass::Invalid, "WORKTREE", why))
+        }
+    })?;
+    match folder.is_dir() {
+        true => Ok(folder),
+        // The folder that was named is not part of the commit.
+        false => std::fs::create_dir_all(&folder).map(|()| folder).map_err(|error| {
+            NotReady::Release(format!("can't make a folder in the worktree: {error}"), Duration::from_secs(10))
+        }),
+    }
+}
+
+/// What the task has changed, and where it is to be committed, commits it before.
+///
+/// # Errors
+/// Why it can't be said.
+pub async fn conclude(
+    tools: &Tools,
+    task: &Task,
+    options: &WorktreeOptions,
+    completed: bool,
+) -> Result<Option<ChangeSet>, String> {
+    let look = async {
+        let git = Git::find(&tools.claude.environment)?;
+        let Some(worktree) = Worktree::open(&path(tools, task.id))? else { return Ok(None) };
+        if completed && options.auto_commit {
+            worktree.commit_all(&git, &message(task, options)).await?;
+        }
+        worktree.changes(&git).await.map(Some)
+    };
+    let changes = look.await.map_err(|error: GitError| crate::telemetry::chain(&error).to_string())?;
+    Ok(changes.map(|mut changes| {
+        let patch = std::mem::take(&mut changes.patch);
+        ChangeSet { summary: serde_json::to_value(changes).unwrap_or_default(), patch }
+    }))
+}
+
+fn message(task: &Task, options: &WorktreeOptions) -> String {
+    let first = task.spec.instruction.lines().next().unwrap_or_default();
+    let subject: String = first.chars().take(72).collect();
+    let subject = options.commit_message.clone().unwrap_or(subject);
+    format!("{subject}\n\nTask: {}\n", task.id)
+}
+
+/// Removes the worktree of a task that has ended, where nothing would be lost.
+pub async fn clean(tools: &Tools, queue: &Queue, task: &Task) {
+    if is_in_use(queue, task).await {
+        return;
+    }
+    remove(tools, task.id).await;
+}
+
+/// Whether another task goes on there, with the session of this one.
+async fn is_in_use(queue: &Queue, task: &Task) -> bool {
+    for status in [Status::Pending, Status::Running] {
+        let filter = Filter { status: Some(status), working_directory: task.working_directory.clone(), tag: None };
+        match queue.ask(ListTasks { filter, limit: 1, offset: 0, before: None }).await {
+            Ok(page) if page.tasks.is_empty() => {}
+            _ => return true,
+        }
+    }
+    false
+}
+
+async fn remove(tools: &Tools, task: TaskId) {
+    let cleaned = async {
+        let git = Git::find(&tools.claude.environment)?;
+        match Worktree::open(&path(tools, task))? {
+            Some(worktree) => worktree.clean(&git).await,
+            None => Ok(Cleaned::Kept),
+        }
+    };
+    match cleaned.await {
+        Ok(cleaned) => tracing::debug!(taskId = %task, ?cleaned, "Worktree looked at"),
+        Err(error) => {
+            let error: GitError = error;
+            tracing::warn!(taskId = %task, error = %crate::telemetry::chain(&error), "Could not clean up a worktree");
+        }
+    }
+}
+
+/// Cleans up what attempts left that came to no end of their own: of tasks that have ended or are gone.
+pub async fn clean_up(tools: &Tools, queue: &Queue) {
+    let Ok(entries) = std::fs::read_dir(&tools.worktrees) else { return };
+    let notes =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "json"));
+    let tasks = notes.filter_map(|note| TaskId::parse_str(note.file_stem()?.to_str()?).ok());
+    for task in tasks {
+        match queue.ask(Find(task)).await {
+            Ok(Some(found)) if found.completed_at.is_some_and(|at| wall_now().since_ms(at) > QUIET_MS) => {
+                clean(tools, queue, &found).await;
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => remove(tools, task).await,
+            Err(_) => return,
+        }
+    }
+}

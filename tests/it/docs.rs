@@ -1,0 +1,115 @@
+//! The sessions of the guide, as a reader would type them.
+
+#![expect(clippy::disallowed_methods, reason = "a reader has a shell")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::World;
+
+/// Behind each command, so that its output can be told from the next one's.
+const MARK: &str = "=====";
+
+/// A command of a session, and what it prints.
+struct Typed {
+    command: String,
+    prints: Vec<String>,
+}
+
+/// The sessions of a page: blocks of `console`, whose commands begin with `$ ` and go on in lines
+/// that are indented.
+fn sessions(page: &str) -> Vec<Typed> {
+    let mut typed: Vec<Typed> = Vec::new();
+    let mut inside = false;
+    for line in page.lines() {
+        if line.starts_with("```") {
+            inside = line == "```console";
+        } else if !inside {
+        } else if let Some(command) = line.strip_prefix("$ ") {
+            typed.push(Typed { command: command.to_owned(), prints: Vec::new() });
+        } else if let Some(last) = typed.last_mut() {
+            if line.starts_with("    ") && last.prints.is_empty() {
+                last.command += &format!("\n{line}");
+            } else {
+                last.prints.push(line.to_owned());
+            }
+        }
+    }
+    typed
+}
+
+/// Whether this is what was shown; `…` stands for anything.
+fn is_shown(shown: &str, printed: &str) -> bool {
+    let parts: Vec<&str> = shown.split('…').map(str::trim).collect();
+    let Some(rest) = printed.trim().strip_prefix(parts[0]) else { return false };
+    let mut rest = rest;
+    for part in &parts[1..] {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    parts.last() == Some(&"") || rest.trim().is_empty()
+}
+
+fn repository(world: &World) -> PathBuf {
+    let folder = world.ws().join("repo");
+    fs::create_dir(&folder).expect("a folder");
+    fs::write(folder.join("README"), "A project.\n").expect("a file");
+    let script = "git init -q && git add -A && git -c user.name=Ann -c user.email=ann@localhost commit -qm first";
+    let made = Command::new("sh").current_dir(&folder).args(["-c", script]).status().expect("a shell");
+    assert!(made.success());
+    folder
+}
+
+/// What the model does when it is told this.
+fn script(world: &World) {
+    let answer = |told: &str, steps: &[&str]| world.model.script(told, steps);
+    answer("Say hello", &["say Hello."]);
+    answer("Remember the word lighthouse", &["say I will."]);
+    answer("Which word was it?", &["say It was lighthouse."]);
+    answer("Count the lines of all files", &["bash touch counted && wc -l *", "say There are none."]);
+    answer("Wait for a minute", &["bash sleep 60", "say Done."]);
+    answer("Never mind, say goodbye", &["say Goodbye."]);
+    answer("How many legs has a spider?", &["tool StructuredOutput {\"legs\": 8}", "say Eight."]);
+    answer("Greet the world in the README", &["bash echo 'Hello, world!' >> README", "say Done."]);
+    answer("What do these say?", &["say A greeting, and to bring milk."]);
+}
+
+#[test]
+fn the_sessions_of_the_guide_are_true() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guide.md");
+    let typed = sessions(&fs::read_to_string(page).expect("the guide"));
+    assert!(typed.len() > 20, "{} commands", typed.len());
+    let world = World::new();
+    script(&world);
+    let repo = repository(&world);
+    // The worktree's step needs Bash, and the guide doesn't speak of permissions there.
+    let server = world.serve("managed", &[("MAX_PERMISSION_MODE", "bypassPermissions"), ("IS_SANDBOX", "1")]);
+    let mut script = String::new();
+    for one in &typed {
+        script += &format!("{}\necho; echo {MARK}\n", one.command);
+    }
+    let program = Path::new(crate::support::PROGRAM).parent().expect("a folder").display().to_string();
+    let mut shell = world.command("-", &[("URL", &server.http.url), ("KEY", server.http.key())]);
+    shell.env("REPO", &repo);
+    let port = server.http.url.rsplit(':').next().expect("a port").to_owned();
+    let mut bash = Command::new("bash");
+    bash.args(["-c", &script]).current_dir(world.ws()).env_clear();
+    bash.envs(shell.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    bash.env("PATH", format!("{program}:/usr/local/bin:/usr/bin:/bin")).env("PORT", port);
+    let ran = bash.output().expect("bash");
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    let printed: Vec<&str> = said.split(MARK).collect();
+    for (one, printed) in typed.iter().zip(printed) {
+        let shown = one.prints.join("\n");
+        assert!(
+            shown.is_empty() || is_shown(&shown, printed),
+            "$ {}\nshown:   {shown}\nprinted: {}\n{}",
+            one.command,
+            printed.trim(),
+            String::from_utf8_lossy(&ran.stderr)
+        );
+    }
+}
