@@ -119,7 +119,7 @@ mod tests {
             upload("a\"b", "x", Encoding::Utf8),
             ContextFile::Path("a\nb".into()),
         ] {
-            assert!(validate(&[bad.clone()]).is_err(), "{bad:?}");
+            assert!(validate(std::slice::from_ref(&bad)).is_err(), "{bad:?}");
         }
         assert!(validate(&[upload("a", "x", Encoding::Utf8), upload("a", "y", Encoding::Utf8)]).is_err());
         assert!(validate(&[upload("a", &"x".repeat(MAX_UPLOAD_BYTES + 1), Encoding::Utf8)]).is_err());

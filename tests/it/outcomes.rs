@@ -166,3 +166,34 @@ fn only_the_tools_that_are_allowed_run() {
     assert!(!by_bash.exists() && !by_write.exists(), "nothing is allowed");
     assert_eq!(done["permissionDenials"].as_array().map(Vec::len), Some(2), "{done:#}");
 }
+
+#[test]
+fn the_other_options_reach_the_cli_as_well() {
+    let world = World::new();
+    let server = world.serve("inline", &[]);
+    let beside = world.ws().join("beside");
+    std::fs::create_dir(&beside).expect("a folder");
+    std::fs::write(beside.join("note"), "FROM-BESIDE").expect("a file");
+    let folder = world.ws().join("folder");
+    std::fs::create_dir(&folder).expect("a folder");
+    let read = format!("tool Read {}", json!({ "file_path": beside.join("note") }));
+    let wait = format!("bash while ! test -e {}/go; do sleep 0.05; done", world.ws().display());
+    let mut body = task(&folder, "other", &[&read, &wait, "say ok"]);
+    body["options"]["sdk"] = json!({
+        "systemPrompt": "You are a lighthouse keeper.", "fallbackModel": "claude-scripted-2", "effort": "low",
+        "addDirs": [beside], "permissionMode": "dontAsk", "allowedTools": ["Bash"], "maxTurns": 5, "maxBudgetUsd": 0.5,
+    });
+    let id = server.submit(body.clone());
+    server.follow(&id, |event| event["kind"] == "tool_result").expect("a result");
+    let cli = crate::support::running("--fallback-model=claude-scripted-2");
+    assert!(!cli.is_empty() && cli.iter().all(|pid| crate::support::command_line(*pid).contains("--effort=low")));
+    std::fs::write(world.ws().join("go"), "").expect("a file");
+    assert_eq!(server.wait_end(&id)["status"], "completed");
+    let call = world.model.calls().into_iter().rfind(|call| call.instruction.starts_with("other")).expect("a call");
+    assert!(call.body["system"].to_string().contains("You are a lighthouse keeper."));
+    assert!(call.body["messages"].to_string().contains("FROM-BESIDE"), "another folder could be read");
+
+    body["options"]["sdk"] = json!({ "maxTurns": 1, "allowedTools": ["Bash"] });
+    let ended = server.wait_end(&server.submit(body));
+    assert_eq!((&ended["status"], &ended["error"]["code"]), (&json!("failed"), &json!("MAX_TURNS")), "{ended:#}");
+}
