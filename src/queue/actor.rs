@@ -9,10 +9,10 @@ use fail::fail_point;
 
 use super::hub::Hub;
 use super::messages::{
-    Append, Beat, Cancel, Check, Claim, Draining, Expire, Explain, Find, FindExpired, FindHolders, Finish, HolderDied,
-    ListTasks, Prune, QueueError, ReadEvents, ReadPatch, ReadStats, ReadUsage, ReadWorkers, Release, Renew,
-    SetConcurrency, SetPaused, Submit, WorkerGone,
+    Append, Beat, Cancel, Check, Claim, Draining, Expire, FindExpired, FindHolders, Finish, HolderDied, Prune,
+    QueueError, Release, Renew, SetConcurrency, SetPaused, Submit, WorkerGone,
 };
+use super::reads::{Explain, Find, ListTasks, ReadEvents, ReadPatch, ReadStats, ReadUsage, ReadWorkers};
 use super::store::{Change, Reader, Store, Waiting, Writer, asked};
 use super::talk::{Answer, Ask, Progress, ReadQuestions, ReadTalk, Say};
 use crate::task::TaskId;

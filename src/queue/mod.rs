@@ -16,6 +16,7 @@ mod hub;
 mod keeper;
 mod messages;
 mod notifier;
+mod reads;
 mod reaper;
 mod store;
 mod talk;
@@ -25,12 +26,15 @@ pub use ask::Queue;
 pub use hub::{Followed, Hub, Live};
 pub use keeper::{keep, prune, prune_forever};
 pub use messages::{
-    Append, Assignment, Beat, Cancel, Cancelled, Check, Checked, Claim, Directory, Draining, EventPage, Explain,
-    Explained, Filter, Find, Finish, HolderDied, ListTasks, NewTask, Next, QueueError, ReadEvents, ReadPatch,
-    ReadStats, ReadUsage, ReadWorkers, Release, Renew, Renewed, Resumes, SetConcurrency, SetPaused, Stale, Stats,
-    Submit, Submitted, WorkerGone, WorkerInfo,
+    Append, Assignment, Beat, Cancel, Cancelled, Check, Checked, Claim, Directory, Draining, Finish, HolderDied,
+    NewTask, Next, QueueError, Release, Renew, Renewed, Resumes, SetConcurrency, SetPaused, Stale, Submit, Submitted,
+    WorkerGone,
 };
 pub use notifier::watch_other_processes;
+pub use reads::{
+    EventPage, Explain, Explained, Filter, Find, ListTasks, ReadEvents, ReadPatch, ReadStats, ReadUsage, ReadWorkers,
+    Stats, WorkerInfo,
+};
 pub use reaper::{reap_at_start, reap_forever};
 pub use store::{Reader, Store};
 pub use talk::{Answer, Answered, Ask, Asked, Progress, ReadQuestions, ReadTalk, SaidTo, Say, Step, Talk};

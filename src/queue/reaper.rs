@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use super::ask::Queue;
-use super::messages::{Expire, FindExpired, FindHolders, HolderDied, QueueError, ReadWorkers, WorkerGone};
+use super::messages::{Expire, FindExpired, FindHolders, HolderDied, QueueError, WorkerGone};
+use super::reads::ReadWorkers;
 use crate::process::{self, Cookie};
 use crate::task::HolderId;
 

@@ -25,6 +25,7 @@ mod planted;
 #[cfg(test)]
 mod protocol_test;
 mod retry;
+mod sdk;
 mod spec;
 mod status;
 mod talk;
@@ -40,10 +41,8 @@ pub use lease::{HolderId, Lease, LeaseKey, LeaseTimes, TREE_END_MS};
 pub use machine::{Command, Record, Refusal, ReleaseReason, SUSPECT, State};
 pub use outcome::{ChangeSet, Failure, FailureClass, Outcome, Report, Spent, Tokens};
 pub use retry::RetryPolicy;
-pub use spec::{
-    Context, InvalidSpec, MAX_INSTRUCTION_BYTES, McpConfig, Options, PermissionMode, SdkOptions, TaskSpec, Timeout,
-    WorktreeOptions,
-};
+pub use sdk::{McpConfig, PermissionMode, SdkOptions};
+pub use spec::{Context, InvalidSpec, MAX_INSTRUCTION_BYTES, Options, TaskSpec, Timeout, WorktreeOptions};
 pub use status::Status;
 pub use talk::{Behavior, Decision, Question, Said, Scope};
 pub use time::{Boot, BootInstant, Wall};

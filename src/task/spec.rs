@@ -3,20 +3,17 @@
 //! The same shape is stored with the task, so every field that a client may send is named
 //! here once. Unknown fields are refused, so that a misspelt option is never ignored.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use uuid::Uuid;
 
 use super::files::{self, ContextFile};
+use super::sdk::SdkOptions;
 use super::{RetryPolicy, TaskId, Wall};
 
 /// The longest instruction, in bytes. The prompt of a model holds less.
 pub const MAX_INSTRUCTION_BYTES: usize = 1 << 20;
 /// The longest text of an option, in bytes: it becomes one argument of the CLI, and Linux
 /// takes 128 KiB for each.
-const MAX_OPTION_BYTES: usize = 64 << 10;
+pub(super) const MAX_OPTION_BYTES: usize = 64 << 10;
 /// The longest time limit: a day, in milliseconds.
 const MAX_TIMEOUT_MS: i64 = 86_400_000;
 
@@ -169,139 +166,6 @@ pub struct RetryOptions {
     pub on_timeout: Option<bool>,
 }
 
-/// Options of the CLI, by the names of its own.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SdkOptions {
-    /// `--model`
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// `--fallback-model`
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fallback_model: Option<String>,
-    /// `--max-turns`
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_turns: Option<i64>,
-    /// `--max-budget-usd`
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_budget_usd: Option<f64>,
-    /// `--permission-mode`
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub permission_mode: Option<PermissionMode>,
-    /// `--allowedTools`
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub allowed_tools: Vec<String>,
-    /// `--disallowedTools`
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub disallowed_tools: Vec<String>,
-    /// `--system-prompt`
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub system_prompt: Option<String>,
-    /// `--append-system-prompt`
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub append_system_prompt: Option<String>,
-    /// `--json-schema`
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub output_schema: Option<Value>,
-    /// `--add-dir`
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub add_dirs: Vec<String>,
-    /// `--effort`
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub effort: Option<Effort>,
-    /// `--mcp-config`: servers of the operator's list, by their names.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mcp_config: Option<McpConfig>,
-    /// Goes on with the session of this id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resume_session: Option<Uuid>,
-    /// Goes on with the conversation of this task.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub continue_from_task_id: Option<TaskId>,
-    /// `--fork-session`: on a copy of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fork_session: Option<bool>,
-}
-
-/// MCP servers, in the CLI's own shape.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct McpConfig {
-    /// By name. A server's command runs before the model says a word: so an entry is empty, or the
-    /// one that the operator has under that name.
-    pub mcp_servers: BTreeMap<String, Value>,
-}
-
-/// The CLI's own names, in the order of what they allow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum PermissionMode {
-    /// Reads and plans, changes nothing.
-    Plan,
-    /// What is not allowed already is refused.
-    #[serde(alias = "deny")]
-    DontAsk,
-    /// What is not allowed already is asked for.
-    #[serde(alias = "ask")]
-    Default,
-    /// Edits inside the working directory are allowed.
-    AcceptEdits,
-    /// The CLI judges each call.
-    Auto,
-    /// Everything is allowed.
-    #[serde(alias = "allow")]
-    BypassPermissions,
-}
-
-impl PermissionMode {
-    /// Every mode, in the order of what they allow.
-    pub const ALL: [Self; 6] =
-        [Self::Plan, Self::DontAsk, Self::Default, Self::AcceptEdits, Self::Auto, Self::BypassPermissions];
-
-    /// The CLI's name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Plan => "plan",
-            Self::DontAsk => "dontAsk",
-            Self::Default => "default",
-            Self::AcceptEdits => "acceptEdits",
-            Self::Auto => "auto",
-            Self::BypassPermissions => "bypassPermissions",
-        }
-    }
-}
-
-/// How hard the model thinks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Effort {
-    /// The CLI's `low`.
-    Low,
-    /// The CLI's `medium`.
-    Medium,
-    /// The CLI's `high`.
-    High,
-    /// The CLI's `xhigh`.
-    Xhigh,
-    /// The CLI's `max`.
-    Max,
-}
-
-impl Effort {
-    /// The CLI's name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Xhigh => "xhigh",
-            Self::Max => "max",
-        }
-    }
-}
-
 /// A field that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {message}")]
@@ -312,11 +176,11 @@ pub struct InvalidSpec {
     pub message: String,
 }
 
-fn invalid(field: &'static str, message: impl Into<String>) -> Result<(), InvalidSpec> {
+pub(super) fn invalid(field: &'static str, message: impl Into<String>) -> Result<(), InvalidSpec> {
     Err(InvalidSpec { field, message: message.into() })
 }
 
-fn within<T: PartialOrd + std::fmt::Display>(
+pub(super) fn within<T: PartialOrd + std::fmt::Display>(
     field: &'static str,
     value: Option<T>,
     low: T,
@@ -330,7 +194,7 @@ fn within<T: PartialOrd + std::fmt::Display>(
     }
 }
 
-fn text(field: &'static str, value: Option<&String>) -> Result<(), InvalidSpec> {
+pub(super) fn text(field: &'static str, value: Option<&String>) -> Result<(), InvalidSpec> {
     match value {
         Some(value) if value.is_empty() => invalid(field, "must not be empty"),
         Some(value) if value.len() > MAX_OPTION_BYTES => {
@@ -341,39 +205,11 @@ fn text(field: &'static str, value: Option<&String>) -> Result<(), InvalidSpec> 
     }
 }
 
-fn texts(field: &'static str, values: &[String], most: usize) -> Result<(), InvalidSpec> {
+pub(super) fn texts(field: &'static str, values: &[String], most: usize) -> Result<(), InvalidSpec> {
     if values.len() > most {
         return invalid(field, format!("must have at most {most} entries, got {}", values.len()));
     }
     values.iter().try_for_each(|value| text(field, Some(value)))
-}
-
-/// A schema that no validator can read would fail only when the model has done its work.
-fn schema(schema: &Value) -> Result<(), InvalidSpec> {
-    const FIELD: &str = "options.sdk.outputSchema";
-    if !schema.is_object() {
-        return invalid(FIELD, "must be a JSON Schema, that is, an object");
-    }
-    if schema.to_string().len() > MAX_OPTION_BYTES {
-        return invalid(FIELD, format!("must be at most {MAX_OPTION_BYTES} bytes"));
-    }
-    match jsonschema::validator_for(schema) {
-        Ok(_) => Ok(()),
-        Err(error) => invalid(FIELD, format!("is no JSON Schema: {error} (at \"{}\")", error.instance_path())),
-    }
-}
-
-impl SdkOptions {
-    fn validate_session(&self) -> Result<(), InvalidSpec> {
-        let from = (self.resume_session, self.continue_from_task_id);
-        if from.0.is_some() && from.1.is_some() {
-            return invalid("options.sdk.resumeSession", "can't stand beside continueFromTaskId: name one of them");
-        }
-        if self.fork_session == Some(true) && from == (None, None) {
-            return invalid("options.sdk.forkSession", "needs resumeSession or continueFromTaskId: what to fork");
-        }
-        Ok(())
-    }
 }
 
 impl TaskSpec {
@@ -442,18 +278,7 @@ impl Options {
             within("options.retry.maxDelay", retry.max_delay, 0, MAX_TIMEOUT_MS)?;
             within("options.retry.backoffMultiplier", retry.backoff_multiplier, 1.0, 100.0)?;
         }
-        let sdk = &self.sdk;
-        text("options.sdk.model", sdk.model.as_ref())?;
-        text("options.sdk.fallbackModel", sdk.fallback_model.as_ref())?;
-        within("options.sdk.maxTurns", sdk.max_turns, 1, 10_000)?;
-        within("options.sdk.maxBudgetUsd", sdk.max_budget_usd, 0.0001, 100_000.0)?;
-        texts("options.sdk.allowedTools", &sdk.allowed_tools, 200)?;
-        texts("options.sdk.disallowedTools", &sdk.disallowed_tools, 200)?;
-        text("options.sdk.systemPrompt", sdk.system_prompt.as_ref())?;
-        text("options.sdk.appendSystemPrompt", sdk.append_system_prompt.as_ref())?;
-        texts("options.sdk.addDirs", &sdk.add_dirs, 50)?;
-        sdk.validate_session()?;
-        sdk.output_schema.as_ref().map_or(Ok(()), schema)
+        self.sdk.validate()
     }
 
     /// How often the task may end by itself; 3 where it doesn't say.

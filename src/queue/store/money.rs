@@ -8,7 +8,7 @@ use super::gate::day_of;
 use super::row::sql;
 use super::{Reader, StoreError, Tx};
 use crate::process::wall_now;
-use crate::queue::messages::{ReadUsage, Usage, UsageDay};
+use crate::queue::reads::{ReadUsage, Usage, UsageDay};
 use crate::task::{LeaseKey, Spent, Tokens};
 
 const SPEND: &str = "INSERT INTO spending

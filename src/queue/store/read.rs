@@ -14,9 +14,8 @@ use super::attempts;
 use super::row::{event_of, sql, task_of};
 use super::talk::question_of;
 use crate::process::{boot_now, wall_now};
-use crate::queue::messages::{
-    Check, Checked, EventPage, Explained, Filter, ListTasks, Page, Parked, ReadEvents, Stats, WorkerInfo,
-};
+use crate::queue::messages::{Check, Checked};
+use crate::queue::reads::{EventPage, Explained, Filter, ListTasks, Page, Parked, ReadEvents, Stats, WorkerInfo};
 use crate::queue::talk::Talk;
 use crate::task::{AttemptOutcome, HolderId, LeaseKey, Question, Said, Scope, Status, TREE_END_MS, Task, TaskId, Wall};
 
