@@ -22,7 +22,9 @@ const CLIENTS: [usize; 3] = [1, 8, 64];
 const LOAD_TIME: Duration = Duration::from_secs(6);
 const ROUNDS: u32 = 3;
 const DISPATCHES: usize = 100;
-const CLAUDE_RUNS: usize = 5;
+const CLAUDE_RUNS: usize = 7;
+/// A CLI has read all that it reads.
+const READY: Duration = Duration::from_secs(2);
 const FINISHED_ROWS: u32 = 1_000_000;
 
 fn main() {
@@ -81,7 +83,9 @@ struct Server {
 impl Server {
     fn start(mode: &str, settings: &[(&str, &str)]) -> Self {
         let dir = std::env::temp_dir().join(format!("cca-bench-{}", uuid::Uuid::new_v4().simple()));
-        std::fs::create_dir_all(dir.join("home")).expect("a folder");
+        for folder in ["home", "ws"] {
+            std::fs::create_dir_all(dir.join(folder)).expect("a folder");
+        }
         Self::start_in(dir, mode, settings)
     }
 
@@ -288,24 +292,40 @@ async fn finished_rows(db: &Path, rows: u32) {
 fn claude(figures: &mut Figures) {
     let cli = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/node_modules/.bin/claude");
     let model = model::Model::start(0);
-    let server =
-        Server::start("inline", &[("CLAUDE_PATH", &cli.display().to_string()), ("ANTHROPIC_BASE_URL", &model.url)]);
-    let (mut ours, mut direct) = (Vec::new(), Vec::new());
+    let settings = [("CLAUDE_PATH", cli.to_str().expect("a path")), ("ANTHROPIC_BASE_URL", model.url.as_str())];
+    let cold = Server::start("inline", &settings);
+    let warm = Server::start("inline", &[settings[0], settings[1], ("WARM_STANDBY", "1")]);
+    // The first one is cold everywhere.
+    whole_task(&warm);
+    let (mut times, mut colds, mut warms) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..CLAUDE_RUNS {
+        colds.push(whole_task(&cold));
         let began = Instant::now();
-        let body = json!({ "instruction": "step say ok", "options": { "async": false } });
-        assert_eq!(server.ask("POST", "/api/tasks", Some(body))["status"], "completed");
-        ours.push(began.elapsed());
-        let began = Instant::now();
-        bare_claude(&cli, &server.dir, &model.url);
-        direct.push(began.elapsed());
+        bare_claude(&cli, &cold.dir, &model.url);
+        times.push(began.elapsed());
+        // Until the next process is ready: nobody sends tasks without a pause.
+        std::thread::sleep(READY);
+        warms.push(whole_task(&warm));
     }
-    ours.sort_unstable();
-    direct.sort_unstable();
-    let (ours, direct) = (load::at(&ours, 0.5), load::at(&direct, 0.5));
-    figures.add("a Claude task, cold, p50", ours, "ms");
+    let middle = |times: &mut Vec<Duration>| {
+        times.sort_unstable();
+        load::at(times, 0.5)
+    };
+    let (direct, cold, warm) = (middle(&mut times), middle(&mut colds), middle(&mut warms));
     figures.add("the CLI alone, p50", direct, "ms");
-    figures.add("a Claude task over the CLI alone", ours / direct, "");
+    figures.add("a Claude task, cold, p50", cold, "ms");
+    figures.add("a Claude task, warm, p50", warm, "ms");
+    figures.add("a Claude task over the CLI alone, cold", cold / direct, "");
+    figures.add("a Claude task over the CLI alone, warm", warm / direct, "");
+}
+
+fn whole_task(server: &Server) -> Duration {
+    let began = Instant::now();
+    let body = json!({
+        "instruction": "step say ok", "context": { "workingDirectory": server.dir.join("ws") }, "options": { "async": false },
+    });
+    assert_eq!(server.ask("POST", "/api/tasks", Some(body))["status"], "completed");
+    began.elapsed()
 }
 
 fn bare_claude(cli: &Path, dir: &Path, model: &str) {

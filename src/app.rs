@@ -13,6 +13,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter, Context, Supervised};
@@ -311,6 +312,8 @@ impl Parts {
             program: std::env::current_exe()?,
             claude: config.claude.clone(),
             work_dir: work_dir(config)?,
+            warm: config.worker.warm,
+            standby: Arc::default(),
             worktrees: worktrees(config)?,
             mcp_dir: config.store.data_dir.join("run").join("mcp"),
             tree_log: process::tree_log(&config.store.data_dir),

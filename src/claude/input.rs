@@ -28,6 +28,16 @@ pub fn instruction(text: &str, files: &[String]) -> String {
     }))
 }
 
+/// The frame that lets the CLI get ready for a first turn, with its newline.
+#[must_use]
+pub fn initialize() -> String {
+    line(&json!({
+        "type": "control_request",
+        "request_id": "initialize",
+        "request": { "subtype": "initialize" },
+    }))
+}
+
 /// The frame that stops the turn, with its newline.
 #[must_use]
 pub fn interrupt() -> String {

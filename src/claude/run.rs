@@ -70,8 +70,10 @@ pub struct Start {
     pub env: Vec<(String, String)>,
     /// Where it works.
     pub directory: PathBuf,
-    /// The attempt: its task is in the cookie.
-    pub lease: LeaseKey,
+    /// What its processes are known by: the task, or, before there is one, the session.
+    pub cookie: uuid::Uuid,
+    /// The attempt, where there is one yet.
+    pub lease: Option<LeaseKey>,
     /// Where the shim writes down when the tree began and ended.
     pub tree_log: PathBuf,
     /// The worker's life, for the cookie.
@@ -90,14 +92,16 @@ impl Run {
     pub fn start(start: Start) -> io::Result<Self> {
         let (ours, theirs) = process::control_pair()?;
         let mut env = start.env;
-        env.extend(Cookie::attempt(start.lease.task, start.holder).variables());
+        env.extend(Cookie::attempt(start.cookie, start.holder).variables());
         let mut args: Vec<OsString> = vec![
             "agent-shim".into(),
-            format!("--task={}", start.lease.task).into(),
-            format!("--epoch={}", start.lease.epoch).into(),
+            format!("--cookie={}", start.cookie).into(),
             format!("--deadline-ms={}", start.deadline.ms).into(),
             format!("--control-fd={}", std::os::fd::AsRawFd::as_raw_fd(&theirs)).into(),
         ];
+        if let Some(lease) = start.lease {
+            args.extend([format!("--task={}", lease.task).into(), format!("--epoch={}", lease.epoch).into()]);
+        }
         let mut log = OsString::from("--tree-log=");
         log.push(&start.tree_log);
         args.push(log);
@@ -134,6 +138,22 @@ impl Run {
                 Item::Ended((&mut self.exit).await.unwrap_or(lost))
             }
         }
+    }
+
+    /// Lets the CLI do all that it does before the first turn.
+    pub fn initialize(&mut self) {
+        self.say(input::initialize());
+    }
+
+    /// The process that waits is this attempt's from now on.
+    pub fn adopt(&mut self, lease: LeaseKey) {
+        self.tell(&ToShim::Adopt { task: lease.task, epoch: lease.epoch });
+    }
+
+    /// Whether it prints nothing any more.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.frames.is_closed() && self.frames.is_empty()
     }
 
     /// Hands the instruction over, or a further message when the turn before is over: frames that

@@ -36,6 +36,8 @@ pub(super) enum ToShim {
     Deadline { at_ms: i64 },
     /// End the CLI: TERM now, KILL for all after the grace.
     End { grace_ms: u64 },
+    /// The CLI that waits is this attempt's from now on.
+    Adopt { task: TaskId, epoch: i64 },
 }
 
 /// What a shim tells its worker.
@@ -53,12 +55,15 @@ pub(super) enum FromShim {
 /// The shim's command line.
 #[derive(Debug, clap::Args)]
 pub struct ShimArgs {
-    /// The task, for the cookie
+    /// What its processes are known by: the task, or, before there is one, the session
     #[arg(long)]
-    task: TaskId,
+    cookie: uuid::Uuid,
+    /// The task, for the log of trees
+    #[arg(long, requires = "epoch")]
+    task: Option<TaskId>,
     /// The epoch of the attempt, for the log of trees
-    #[arg(long)]
-    epoch: i64,
+    #[arg(long, requires = "task")]
+    epoch: Option<i64>,
     /// Where to write down when the tree began and ended
     #[arg(long)]
     tree_log: PathBuf,
@@ -82,8 +87,10 @@ pub struct ShimArgs {
 pub fn run_shim(args: &ShimArgs) -> u8 {
     let isolation = process::isolate(!args.no_namespace);
     let Ok(control) = process::control_from_fd(args.control_fd) else { return 64 };
-    let tree = Tree::new(isolation, Cookie::task(args.task));
-    let mut shim = Shim { control, tree, deadline_ms: args.deadline_ms, end: End::Unasked };
+    let tree = Tree::new(isolation, Cookie::task(args.cookie));
+    let lease = args.task.zip(args.epoch).map(|(task, epoch)| LeaseKey { task, epoch });
+    let tree_log = args.tree_log.clone();
+    let mut shim = Shim { control, tree, deadline_ms: args.deadline_ms, end: End::Unasked, lease, tree_log };
     let Some((program, arguments)) = args.command.split_first() else { return 64 };
     if process::boot_now().ms >= shim.deadline_ms {
         shim.say(&FromShim::StartFailed { message: "its time had passed".to_owned() });
@@ -97,24 +104,16 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
         }
     };
     shim.tree.add(cli);
-    note(args, true);
+    shim.note(true);
     process::drop_streams();
     shim.say(&FromShim::Started { isolation });
     let (code, signal) = shim.watch(cli);
     let gone = shim.tree.kill();
     if gone {
-        note(args, false);
+        shim.note(false);
     }
     shim.say(&FromShim::Exited { code, signal, gone });
     u8::from(!gone)
-}
-
-/// For whoever checks, later, that no two trees of a task lived at a time. Nothing rests on it
-/// while it happens.
-fn note(args: &ShimArgs, lives: bool) {
-    let lease = LeaseKey { task: args.task, epoch: args.epoch };
-    let now = process::boot_now();
-    process::note_tree(&args.tree_log, &TreeLine { lease, boot: now.boot, at: now.ms, lives }).unwrap_or_default();
 }
 
 /// Where the end of the CLI stands.
@@ -129,6 +128,9 @@ struct Shim {
     tree: Tree,
     deadline_ms: i64,
     end: End,
+    /// Whose attempt it is, once it is anybody's.
+    lease: Option<LeaseKey>,
+    tree_log: PathBuf,
 }
 
 /// How a turn of waiting ended.
@@ -140,6 +142,13 @@ enum Woken {
 }
 
 impl Shim {
+    /// For whoever checks, later, that no two trees of a task lived at a time. Nothing rests on it
+    /// while it happens.
+    fn note(&self, lives: bool) {
+        let (Some(lease), now) = (self.lease, process::boot_now()) else { return };
+        process::note_tree(&self.tree_log, &TreeLine { lease, boot: now.boot, at: now.ms, lives }).unwrap_or_default();
+    }
+
     /// Waits for the end of the CLI, or brings it about. Returns exit code and signal; both
     /// are `None` where the CLI was killed with everything else.
     fn watch(&mut self, cli: u32) -> (Option<i32>, Option<i32>) {
@@ -209,6 +218,10 @@ impl Shim {
                 Ok(0) => return Woken::Abandoned,
                 Ok(_) => match serde_json::from_str(&line) {
                     Ok(ToShim::Deadline { at_ms }) => self.deadline_ms = at_ms,
+                    Ok(ToShim::Adopt { task, epoch }) => {
+                        self.lease = Some(LeaseKey { task, epoch });
+                        self.note(true);
+                    }
                     Ok(ToShim::End { grace_ms }) => self.begin_end(cli, Duration::from_millis(grace_ms)),
                     Err(_) => return Woken::Abandoned,
                 },

@@ -117,9 +117,6 @@ impl Claude {
         let has_credential = logged_in || CREDENTIALS.iter().any(|name| value(name).is_some());
         let credential = fingerprint(&environment, config_dir.as_deref());
         let modes = PermissionMode::ALL.map(|mode| (mode.name(), mode));
-        if from.required("WARM_STANDBY") != "0" {
-            from.fault("WARM_STANDBY", "is not supported yet; 0 is the only value");
-        }
         Self {
             path: find_cli(from),
             has_credential,

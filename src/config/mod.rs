@@ -122,6 +122,8 @@ pub struct Worker {
     pub lease: Duration,
     /// The time limit of an attempt whose task doesn't set one.
     pub task_timeout: Duration,
+    /// So many CLI processes are kept ready for tasks to come.
+    pub warm: usize,
     /// How long people have time to answer a question.
     pub answer_limit: Duration,
     /// How long a question is waited for in a slot.
@@ -171,6 +173,7 @@ impl Config {
                 concurrency: from.number("QUEUE_CONCURRENCY", 1, 1_000),
                 lease: from.millis("LEASE_MS", 3_000, 3_600_000),
                 task_timeout: from.millis("TASK_TIMEOUT_MS", 1, 86_400_000),
+                warm: from.number("WARM_STANDBY", 0, 64),
                 answer_limit: from.millis("PERMISSION_TIMEOUT_MS", 1, 2_592_000_000),
                 park_after: from.millis("PERMISSION_PARK_MS", 0, 86_400_000),
             },

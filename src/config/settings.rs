@@ -96,5 +96,9 @@ pub const SETTINGS: &[Setting] = &[
         Some("auto"),
         "How a task's processes are held together: auto (a PID namespace where the system allows it) or subreaper",
     ),
-    setting("WARM_STANDBY", Some("0"), "Reserved: CLI processes kept ready; 0 is the only value yet"),
+    setting(
+        "WARM_STANDBY",
+        Some("0"),
+        "CLI processes that each worker keeps ready for tasks to come, 0 to 64; each takes some 200 MB",
+    ),
 ];

@@ -111,6 +111,17 @@ impl Git {
         Ok(Self { program: program.ok_or(GitError::Missing)?, env })
     }
 
+    /// Where a repository stands, as the CLI tells the model when it starts: two that are equal look the
+    /// same to it.
+    ///
+    /// # Errors
+    /// There is none, or git refused.
+    pub async fn snapshot(&self, folder: &Path) -> Result<Vec<u8>, GitError> {
+        let mut all = self.run(folder, &["status", "--porcelain", "--branch"]).await?;
+        all.extend(self.run(folder, &["log", "--format=%H", "-n", "5"]).await.unwrap_or_default());
+        Ok(all)
+    }
+
     /// Runs it in this folder and returns what it printed.
     async fn run(&self, folder: &Path, args: &[&str]) -> Result<Vec<u8>, GitError> {
         self.run_with(folder, args, &[]).await

@@ -22,6 +22,20 @@ impl Cookie {
         Self(vec![("CC_ANYWHERE_TASK", id.to_string())])
     }
 
+    /// Mark the processes of one task. One that was started before its task is known by its session.
+    #[must_use]
+    pub fn of_task(id: crate::task::TaskId, session: Option<&str>) -> Vec<Self> {
+        let session = session.and_then(|session| uuid::Uuid::parse_str(session).ok());
+        std::iter::once(id).chain(session.filter(|session| *session != id)).map(Self::task).collect()
+    }
+
+    /// The same, of those that one life of a worker started.
+    #[must_use]
+    pub fn of_attempt(id: crate::task::TaskId, session: Option<&str>, holder: crate::task::HolderId) -> Vec<Self> {
+        let tasks = Self::of_task(id, session).into_iter();
+        tasks.map(|cookie| Self([cookie.0, Self::holder(holder).0].concat())).collect()
+    }
+
     /// Marks the processes that one life of a worker started.
     #[must_use]
     pub fn holder(id: crate::task::HolderId) -> Self {
@@ -53,6 +67,12 @@ impl Cookie {
 /// whether none is left.
 pub fn sweep(cookie: &Cookie) -> (usize, bool) {
     kill_until_none(|pid| cookie.is_on(pid))
+}
+
+/// Ends every process with one of the cookies, beside the runtime. Returns whether none is left.
+pub async fn end_all(cookies: Vec<Cookie>) -> bool {
+    let swept = tokio::task::spawn_blocking(move || cookies.iter().all(|cookie| sweep(cookie).1));
+    swept.await.unwrap_or(false)
 }
 
 /// The passes of [`sweep`], for any mark.

@@ -41,7 +41,7 @@ answers! {
     Cancel => Cancelled;
     HolderDied => usize;
     Expire => bool;
-    FindExpired => Vec<(TaskId, HolderId)>;
+    FindExpired => Vec<(TaskId, HolderId, Option<String>)>;
     FindHolders => Vec<HolderId>;
     Beat => ();
     Draining => ();
@@ -251,7 +251,7 @@ pub struct Expire {
     pub holder: HolderId,
 }
 
-/// Reads which tasks could be taken back, and who held them.
+/// Reads which tasks could be taken back, who held them, and under which session.
 #[derive(Clone, Copy, Debug)]
 pub struct FindExpired;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::ask::Queue;
 use super::messages::{Expire, FindExpired, FindHolders, HolderDied, QueueError, WorkerGone};
 use super::reads::ReadWorkers;
-use crate::process::{self, Cookie};
+use crate::process::{Cookie, end_all};
 use crate::task::HolderId;
 
 /// How often it looks.
@@ -46,22 +46,17 @@ async fn reap(queue: &Queue, me: HolderId) -> Result<(), QueueError> {
     for worker in dead {
         if !holders.contains(&worker.holder) {
             queue.ask(WorkerGone(worker.holder)).await?;
-        } else if end_processes(Cookie::holder(worker.holder)).await {
+        } else if end_all(vec![Cookie::holder(worker.holder)]).await {
             let tasks = queue.ask(HolderDied(worker.holder)).await?;
             tracing::warn!(workerId = worker.name, tasks, "took back the tasks of a worker that died");
         }
     }
-    for (task, holder) in queue.ask(FindExpired).await? {
+    for (task, holder, session) in queue.ask(FindExpired).await? {
         let expire = Expire { task, holder };
-        if end_processes(Cookie::attempt(task, holder)).await && queue.ask(expire).await? {
+        // A task goes back only when it is certain that nothing of it is left on this machine.
+        if end_all(Cookie::of_attempt(task, session.as_deref(), holder)).await && queue.ask(expire).await? {
             tracing::warn!(taskId = %task, "took back a task whose lease ran out");
         }
     }
     Ok(())
-}
-
-/// Ends what is left on this machine. A task goes back only when that is certain.
-async fn end_processes(cookie: Cookie) -> bool {
-    let swept = tokio::task::spawn_blocking(move || process::sweep(&cookie)).await;
-    matches!(swept, Ok((_, true)))
 }

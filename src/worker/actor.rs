@@ -314,6 +314,14 @@ impl WorkerActor {
         }));
     }
 
+    /// Looks after the processes that wait for tasks.
+    fn keep_ready(&self, ctx: &mut Context<Self>) {
+        for recipe in self.tools.standby.tick(self.times().tree_deadline(boot_now())) {
+            let tools = Arc::clone(&self.tools);
+            ctx.spawn(async move { tools.standby.refill(&tools, recipe).await }.into_actor(self));
+        }
+    }
+
     fn clean_up(&self, ctx: &mut Context<Self>) {
         let (tools, queue) = (Arc::clone(&self.tools), self.queue.clone());
         ctx.spawn(async move { worktree::clean_up(&tools, &queue).await }.into_actor(self));
@@ -382,6 +390,7 @@ impl Actor for WorkerActor {
         ctx.spawn(hints.into_actor(self));
         ctx.run_interval(LOOK, Self::look);
         ctx.run_interval(self.times().renew_every(), Self::renew);
+        ctx.run_interval(self.times().renew_every(), |this, ctx| this.keep_ready(ctx));
         ctx.run_interval(BEAT, |this, ctx| this.beat(ctx));
         self.clean_up(ctx);
         ctx.run_interval(CLEAN_UP, |this, ctx| this.clean_up(ctx));
@@ -437,12 +446,14 @@ impl Handler<Drain> for WorkerActor {
         let (sender, drained) = tokio::sync::oneshot::channel();
         self.drained.push(sender);
         self.tell_if_drained();
-        let (queue, holder) = (self.queue.clone(), self.tools.holder);
+        let (queue, tools) = (self.queue.clone(), Arc::clone(&self.tools));
+        let holder = tools.holder;
         // For the history only: not to claim is our own doing.
         drop(queue.0.try_send(Draining(holder)));
         Box::pin(async move {
             // An error means that the actor restarted meanwhile; nothing runs that it knows.
             drained.await.unwrap_or_default();
+            tools.standby.close().await;
             drop(queue.ask(WorkerGone(holder)).await);
         })
     }

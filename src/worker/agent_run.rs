@@ -12,10 +12,11 @@ use tokio::sync::mpsc;
 use super::News;
 use super::attempt::{Attempt, Why};
 use super::set_up::{NotReady, Ready, Tools, set_up};
+use super::standby::{Recipe, Warm};
 use super::worktree;
 use crate::claude::{Ending, Exit, Observed, Run};
 use crate::process::{self, Cookie, boot_now};
-use crate::queue::{Assignment, Finish, Next, Queue, QueueError, Release, Stale};
+use crate::queue::{Append, Assignment, Find, Finish, Next, Queue, QueueError, Release, Stale};
 use crate::task::{
     BootInstant, ChangeSet, Failure, FailureClass, LeaseKey, NewEvent, Outcome, ReleaseReason, Report, Said, Spent,
     Status, Task,
@@ -72,12 +73,13 @@ impl AgentRun {
     }
 
     async fn run_cli(&mut self, ready: Ready) {
-        let session_id = ready.session.id().to_string();
         if self.deadline.is_past(boot_now()) {
             // We slept through our lease: by now somebody else may run the task.
             return self.give_up("the lease could not be renewed".to_owned(), Duration::ZERO).await;
         }
-        let mut run = match Run::start(ready.start) {
+        let warm = self.warm(ready.recipe.as_ref()).await;
+        let session_id = warm.as_ref().map_or(ready.session.id(), |warm| warm.session).to_string();
+        let mut run = match warm.map_or_else(|| Run::start(ready.start), |warm| Ok(warm.run)) {
             Ok(run) => run,
             Err(error) => {
                 return self.give_up(format!("can't start a process: {error}"), Duration::from_secs(1)).await;
@@ -94,7 +96,7 @@ impl AgentRun {
         let (why, exit) = attempt.drive(&mut self.commands, &mut self.deadline, &self.news).await;
         process::barrier("run-ended");
         if !exit.gone {
-            sweep(key.task).await;
+            sweep(key.task, Some(&session_id)).await;
         }
         fail_point!("agent-run");
         let stderr = attempt.run.stderr();
@@ -105,6 +107,27 @@ impl AgentRun {
         attempt.events.close().await;
         attempt.desk.close().await;
         self.conclude(why, &exit, attempt.observed, &stderr, duration_ms, session_id).await;
+        if let Some(recipe) = ready.recipe {
+            // The next task of this kind may come at any time; this one has nothing to do with it.
+            let tools = Arc::clone(&self.tools);
+            tokio::spawn(async move { tools.standby.refill(&tools, recipe).await });
+        }
+    }
+
+    /// The process that waits for a task like this one. Its session is stored before it is used: by it
+    /// its processes are found, should we die.
+    async fn warm(&self, recipe: Option<&Recipe>) -> Option<Warm> {
+        let (key, tools) = (self.assignment.key, &self.tools);
+        let mut warm = tools.standby.take(tools, recipe?).await?;
+        let session_id = Some(warm.session.to_string());
+        let append = Append { key, from: 0, events: Vec::new(), session_id };
+        if !matches!(self.queue.ask(append).await, Ok(Ok(()))) || self.deadline.is_past(boot_now()) {
+            return None;
+        }
+        warm.run.adopt(key);
+        warm.run.extend(self.deadline);
+        tracing::debug!(taskId = %key.task, "Warm start");
+        Some(warm)
     }
 
     /// Reports the attempt, or gives the task back.
@@ -220,7 +243,8 @@ impl AgentRun {
 /// After a panic in an attempt: its shim has seen it go and ends the tree; what is left is
 /// ended here, then the task is reported as crashed.
 pub async fn report_panic(queue: &Queue, key: LeaseKey, credential: String) {
-    sweep(key.task).await;
+    let found = queue.ask(Find(key.task)).await.ok().flatten();
+    sweep(key.task, found.as_ref().and_then(|task| task.attempted.session_id.as_deref())).await;
     let failure = Failure::new(FailureClass::Crashed, "WORKER_PANICKED", "the worker failed while it ran the task");
     let report = Report::of(Outcome::Failed(failure));
     let finish = Finish { key, report, credential, events: Vec::new(), chance: process::chance() };
@@ -231,11 +255,9 @@ pub async fn report_panic(queue: &Queue, key: LeaseKey, credential: String) {
 }
 
 /// The shim could not say that all is gone (it was killed itself, say): look for ourselves.
-async fn sweep(task: crate::task::TaskId) {
-    let cookie = Cookie::task(task);
-    match tokio::task::spawn_blocking(move || process::sweep(&cookie)).await {
-        Ok((_, true)) => {}
-        _ => tracing::error!(taskId = %task, "processes of the task could not be ended"),
+async fn sweep(task: crate::task::TaskId, session: Option<&str>) {
+    if !process::end_all(Cookie::of_task(task, session)).await {
+        tracing::error!(taskId = %task, "processes of the task could not be ended");
     }
 }
 

@@ -18,6 +18,7 @@ mod event_log;
 mod files;
 mod link;
 mod set_up;
+mod standby;
 mod worktree;
 
 pub use actor::{Drain, MAILBOX, StopNow, WorkerActor};

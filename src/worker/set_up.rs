@@ -3,11 +3,13 @@
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::standby::{Recipe, Standby};
 use super::{files, worktree};
 use crate::claude::{self, Session, Start, Unavailable};
 use crate::config::Claude;
@@ -22,7 +24,7 @@ const MAX_CLAUDE_MD_BYTES: u64 = 32 << 10;
 const UNAVAILABLE_DELAY: Duration = Duration::from_secs(10);
 
 /// What every attempt of a worker shares.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Tools {
     /// The worker's name.
     pub name: String,
@@ -44,6 +46,10 @@ pub struct Tools {
     pub lease: Duration,
     /// The time limit of an attempt whose task sets none.
     pub task_timeout: Duration,
+    /// So many processes are kept ready.
+    pub warm: usize,
+    /// Those that are.
+    pub standby: Arc<Standby>,
     /// The limits of money.
     pub budgets: Budgets,
     /// How long people have time to answer a question.
@@ -72,6 +78,8 @@ pub struct Ready {
     pub message: Option<i64>,
     /// Its conversation.
     pub session: Session,
+    /// What a process could have been started from before there was a task.
+    pub recipe: Option<Recipe>,
 }
 
 /// Said to a session that was interrupted: the instruction stands above it.
@@ -110,6 +118,7 @@ pub async fn set_up(
         allowed: talk.allowed.clone(),
         mcp_config: mcp_config(tools, task)?,
     };
+    let recipe = recipe(tools, task, &settings, session, &directory);
     let (args, env) = claude::command(&settings, &task.spec.options.sdk, session);
     let (instruction, message) = first_words(task, session, talk);
     // A session that goes on has read them.
@@ -120,13 +129,39 @@ pub async fn set_up(
         args,
         env,
         directory,
-        lease: assignment.key,
+        cookie: task.id,
+        lease: Some(assignment.key),
         tree_log: tools.tree_log.clone(),
         holder: tools.holder,
         deadline,
         namespaces: tools.claude.namespaces,
     };
-    Ok(Ready { start, instruction, files: named, message, session })
+    Ok(Ready { start, instruction, files: named, message, session, recipe })
+}
+
+/// What a process for this task could be started from before there is such a task: nothing in it may be
+/// this task's own.
+fn recipe(
+    tools: &Tools,
+    task: &Task,
+    settings: &claude::Settings,
+    session: Session,
+    directory: &Path,
+) -> Option<Recipe> {
+    let own = directory.starts_with(&tools.work_dir) || directory.starts_with(&tools.worktrees);
+    let fresh = task.attempt == 1 && matches!(session, Session::New(_)) && settings.add_dir.is_none();
+    if tools.warm == 0 || own || !fresh {
+        return None;
+    }
+    let (args, env) = claude::command(settings, &task.spec.options.sdk, Session::New(Uuid::nil()));
+    Some(Recipe {
+        program: settings.program.clone(),
+        args,
+        env,
+        directory: directory.to_owned(),
+        trusted: settings.trusted,
+        key: task.key.clone(),
+    })
 }
 
 /// Where the conversation of an earlier attempt stands.
@@ -194,10 +229,10 @@ async fn end_earlier_attempts(task: &Task, deadline: BootInstant) -> Result<(), 
         // We slept through our lease; by now it may be a later attempt that runs.
         return Err(NotReady::Release("the lease could not be renewed".to_owned(), Duration::ZERO));
     }
-    let cookie = Cookie::task(task.id);
-    match tokio::task::spawn_blocking(move || process::sweep(&cookie)).await {
-        Ok((_, true)) => Ok(()),
-        _ => Err(NotReady::Release("processes of an earlier attempt are left".to_owned(), Duration::from_secs(1))),
+    if process::end_all(Cookie::of_task(task.id, task.attempted.session_id.as_deref())).await {
+        Ok(())
+    } else {
+        Err(NotReady::Release("processes of an earlier attempt are left".to_owned(), Duration::from_secs(1)))
     }
 }
 

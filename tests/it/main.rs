@@ -18,5 +18,6 @@ mod outcomes;
 mod safety;
 mod sessions;
 mod settings;
+mod standby;
 mod storage;
 mod talk;

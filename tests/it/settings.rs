@@ -36,7 +36,7 @@ fn a_bad_setting_ends_the_program_with_its_name_and_2() {
         ("TRUSTED_ROOTS", "/no/such/folder"),
         ("MAX_PENDING_TASKS", "0"),
         ("MAX_PERMISSION_MODE", "root"),
-        ("WARM_STANDBY", "2"),
+        ("WARM_STANDBY", "65"),
         ("LEASE_MS", "100"),
         ("WORKER_HEARTBEAT_TIMEOUT_MS", "x"),
         ("WAIT_TIMEOUT_MS", "-1"),

@@ -217,7 +217,7 @@ impl Reader {
     }
 
     /// Running tasks that [`LeaseTimes::is_over`](crate::task::LeaseTimes::is_over) lets go, and who holds them.
-    pub async fn expired(&self) -> Result<Vec<(TaskId, HolderId)>, StoreError> {
+    pub async fn expired(&self) -> Result<Vec<(TaskId, HolderId, Option<String>)>, StoreError> {
         let now = boot_now();
         let past = Condition::any()
             .add(task::Column::LeaseBoot.ne(now.boot))
@@ -226,6 +226,7 @@ impl Reader {
             .select_only()
             .column(task::Column::Id)
             .column(task::Column::Holder)
+            .column(task::Column::SessionId)
             .filter(task::Column::Status.eq(Status::Running.name()))
             .filter(past)
             .into_tuple()

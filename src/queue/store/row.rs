@@ -48,6 +48,7 @@ pub fn task_with(row: task::Model, spec: TaskSpec) -> Result<Task, StoreError> {
         crashes: row.crashes,
         max_attempts: row.max_attempts,
         worker: row.worker,
+        key: row.key_name,
         working_directory: row.working_directory,
         retry_of: row.retry_of,
         resumes: row.resumes,

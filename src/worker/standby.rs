@@ -1,0 +1,254 @@
+//! CLI processes that are started before their task: a cold one needs most of a second before it
+//! asks the model anything, one that waits answers at once.
+//!
+//! *Owns* processes that no task has yet, each behind a shim of its own, whose deadline it moves.
+//! *Promises* that a task can't tell a warm start from a cold one but by the time: the same options,
+//! environment and folder, nothing that another task has touched, and nothing that has changed since
+//! the process looked. When the worker dies, their shims end them, as they end any other.
+//!
+//! Decided against: keeping the process of a task for the next one. What a task left running in it,
+//! or in its memory, is nobody else's business.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::set_up::Tools;
+use crate::claude::{Item, Run, Start};
+use crate::git::Git;
+use crate::process::wall_now;
+use crate::task::{BootInstant, LeaseTimes};
+
+/// What nobody has asked for for so long is not kept ready.
+const IDLE: Duration = Duration::from_secs(600);
+/// The CLI tells the model what day it is. Midnights fall on quarters of an hour, wherever one is.
+const QUARTER_MS: i64 = 900_000;
+/// An end that takes longer is the shim's business.
+const END_LIMIT: Duration = Duration::from_secs(5);
+/// Files of settings that are looked at in one folder.
+const MAX_FILES: usize = 1_000;
+
+/// What a process is started from. Two tasks with the same recipe could have the same process.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recipe {
+    /// The CLI.
+    pub program: PathBuf,
+    /// Its arguments; the session stands in them as the nil UUID.
+    pub args: Vec<OsString>,
+    /// Its whole environment.
+    pub env: Vec<(String, String)>,
+    /// Where it works.
+    pub directory: PathBuf,
+    /// Whether it reads the folder's own settings.
+    pub trusted: bool,
+    /// Whose task it is for.
+    pub key: String,
+}
+
+impl Recipe {
+    /// The arguments for this session.
+    fn args_for(&self, session: Uuid) -> Vec<OsString> {
+        let nil = format!("--session-id={}", Uuid::nil());
+        let own = OsString::from(format!("--session-id={session}"));
+        self.args.iter().map(|arg| if **arg == *nil { own.clone() } else { arg.clone() }).collect()
+    }
+}
+
+/// What the CLI has seen when it started: when it differs now, the process is stale.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stamp {
+    /// Which quarter of an hour it is.
+    quarter: i64,
+    /// Where the repository stands.
+    repository: Option<Vec<u8>>,
+    /// Files of settings, with the time and size of each.
+    files: Vec<(PathBuf, Option<std::time::SystemTime>, u64)>,
+}
+
+impl Stamp {
+    async fn of(tools: &Tools, recipe: &Recipe) -> Self {
+        let repository = match Git::find(&tools.claude.environment) {
+            Ok(git) => git.snapshot(&recipe.directory).await.ok(),
+            Err(_) => None,
+        };
+        let mut files = Vec::new();
+        if recipe.trusted {
+            for folder in recipe.directory.ancestors() {
+                look(&folder.join("CLAUDE.md"), &mut files);
+            }
+            look(&recipe.directory.join(".claude"), &mut files);
+            if let Some(config) = &tools.claude.config_dir {
+                for name in ["settings.json", "CLAUDE.md", "agents", "skills", "commands"] {
+                    look(&config.join(name), &mut files);
+                }
+            }
+        }
+        Self { quarter: wall_now().0.div_euclid(QUARTER_MS), repository, files }
+    }
+}
+
+/// Notes a file, or all files below a folder.
+fn look(path: &Path, found: &mut Vec<(PathBuf, Option<std::time::SystemTime>, u64)>) {
+    let Ok(data) = path.symlink_metadata() else { return };
+    if found.len() >= MAX_FILES {
+        return;
+    }
+    if data.is_dir() {
+        let mut inside: Vec<_> =
+            std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        inside.sort_unstable();
+        inside.iter().for_each(|path| look(path, found));
+    } else {
+        found.push((path.to_owned(), data.modified().ok(), data.len()));
+    }
+}
+
+/// A process that waits.
+struct Waiting {
+    recipe: Recipe,
+    stamp: Stamp,
+    run: Run,
+    session: Uuid,
+    /// When a task with this recipe was last here.
+    wanted: Instant,
+}
+
+/// A process for a task.
+pub struct Warm {
+    /// The process, which has said nothing to the model yet.
+    pub run: Run,
+    /// Its session, by which its processes are known too.
+    pub session: Uuid,
+}
+
+/// See the [module](self).
+#[derive(Default)]
+pub struct Standby {
+    pool: Mutex<Pool>,
+}
+
+#[derive(Default)]
+struct Pool {
+    waiting: Vec<Waiting>,
+    /// Nothing is started any more.
+    closed: bool,
+}
+
+impl Standby {
+    fn pool(&self) -> std::sync::MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The process that waits for a task of this recipe, if there is one and nothing has changed.
+    pub async fn take(&self, tools: &Tools, recipe: &Recipe) -> Option<Warm> {
+        if !self.pool().waiting.iter().any(|waiting| waiting.recipe == *recipe) {
+            return None;
+        }
+        let stamp = Stamp::of(tools, recipe).await;
+        let mut pool = self.pool();
+        let at = pool.waiting.iter().position(|waiting| waiting.recipe == *recipe)?;
+        let found = pool.waiting.swap_remove(at);
+        drop(pool);
+        // Dropped, it is ended by its shim.
+        (found.stamp == stamp && !found.run.has_ended()).then_some(Warm { run: found.run, session: found.session })
+    }
+
+    /// Starts a process for the next task of this recipe, where there is none. The one that was wanted
+    /// least recently makes room.
+    pub async fn refill(&self, tools: &Tools, recipe: Recipe) {
+        let fits = |pool: &Pool| !pool.closed && !pool.waiting.iter().any(|waiting| waiting.recipe == recipe);
+        if !fits(&self.pool()) {
+            return;
+        }
+        let stamp = Stamp::of(tools, &recipe).await;
+        let mut pool = self.pool();
+        if !fits(&pool) {
+            return;
+        }
+        while pool.waiting.len() >= tools.warm.max(1) {
+            let oldest = pool.waiting.iter().enumerate().min_by_key(|(_, waiting)| waiting.wanted).map(|(at, _)| at);
+            pool.waiting.swap_remove(oldest.unwrap_or(0));
+        }
+        let session = Uuid::now_v7();
+        let start = Start {
+            shim: tools.program.clone(),
+            program: recipe.program.clone(),
+            args: recipe.args_for(session),
+            env: recipe.env.clone(),
+            directory: recipe.directory.clone(),
+            cookie: session,
+            lease: None,
+            tree_log: tools.tree_log.clone(),
+            holder: tools.holder,
+            deadline: LeaseTimes::new(tools.lease).tree_deadline(crate::process::boot_now()),
+            namespaces: tools.claude.namespaces,
+        };
+        match Run::start(start) {
+            Ok(mut run) => {
+                run.initialize();
+                tracing::debug!(directory = %recipe.directory.display(), "A process waits for the next task");
+                pool.waiting.push(Waiting { recipe, stamp, run, session, wanted: Instant::now() });
+            }
+            Err(error) => tracing::warn!(%error, "Could not start a process ahead of its task"),
+        }
+    }
+
+    /// Moves the deadlines on, and lets go of what has ended or is not wanted. Returns what should be
+    /// started anew, since it is wanted and its quarter of an hour is over.
+    pub fn tick(&self, until: BootInstant) -> Vec<Recipe> {
+        let quarter = wall_now().0.div_euclid(QUARTER_MS);
+        let mut again = Vec::new();
+        self.pool().waiting.retain_mut(|waiting| {
+            if waiting.run.has_ended() || waiting.wanted.elapsed() > IDLE {
+                return false;
+            }
+            if waiting.stamp.quarter != quarter {
+                again.push(waiting.recipe.clone());
+                return false;
+            }
+            waiting.run.extend(until);
+            true
+        });
+        again
+    }
+
+    /// Ends all of them, and waits until they are gone.
+    pub async fn close(&self) {
+        let waiting = {
+            let mut pool = self.pool();
+            pool.closed = true;
+            std::mem::take(&mut pool.waiting)
+        };
+        for mut one in waiting {
+            one.run.end(Duration::ZERO);
+            let gone = async { while !matches!(one.run.next().await, Item::Ended(_)) {} };
+            if tokio::time::timeout(END_LIMIT, gone).await.is_err() {
+                tracing::warn!("A process that waited for a task is still there; its shim ends it");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_session_differs() {
+        let args = ["-p", "--session-id=00000000-0000-0000-0000-000000000000", "--model=--session-id"];
+        let recipe = Recipe {
+            program: "/bin/claude".into(),
+            args: args.map(OsString::from).into(),
+            env: Vec::new(),
+            directory: "/".into(),
+            trusted: false,
+            key: "default".into(),
+        };
+        let session = Uuid::from_u128(7);
+        let expected = ["-p", &format!("--session-id={session}"), "--model=--session-id"].map(OsString::from);
+        assert_eq!(recipe.args_for(session), expected);
+    }
+}
