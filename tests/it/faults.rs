@@ -136,9 +136,9 @@ fn a_killed_shim(wall: (&str, &str), mark: &str) {
     let world = World::new();
     let server = world.serve("inline", &[wall]);
     let id = once_asleep(&world, &server, mark);
-    for shim in running(&format!("agent-shim --task={id}")) {
-        signal(shim, "KILL");
-    }
+    let shims = running(&format!("agent-shim --cookie={id}"));
+    assert!(!shims.is_empty(), "it runs behind a shim");
+    shims.into_iter().for_each(|shim| signal(shim, "KILL"));
     let done = completes_at_its_second_attempt(&server, &id);
     assert_eq!(done["crashes"], 0, "an attempt that ended by itself makes up for it");
     gone(mark);

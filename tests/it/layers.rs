@@ -25,6 +25,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
 /// Crates and macros, and the only folders that may name them.
 const HOMES: &[(&str, &[&str])] = &[
     ("sea_orm", &["src/queue/store/", "entity/", "migration/"]),
+    ("rusqlite", &["src/queue/store/"]),
     ("use entity", &["src/queue/store/"]),
     ("actix_web", &["src/api/"]),
     ("interprocess", &["src/ipc/"]),

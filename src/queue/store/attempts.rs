@@ -2,10 +2,9 @@
 
 use entity::{attempt, task};
 use sea_orm::ActiveValue::Set;
-use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder, Value};
+use sea_orm::{ColumnTrait, DatabaseConnection, DbBackend, EntityTrait, QueryFilter, QueryOrder, QueryTrait};
 
 use super::gate::reserves;
-use super::insert::{Target, insert};
 use super::{StoreError, Tx};
 use crate::queue::messages::Claim;
 use crate::task::{Attempt, AttemptOutcome, Spent, TaskError, TaskId, Tokens, Wall};
@@ -17,44 +16,33 @@ pub struct AttemptEnd {
     pub session_id: Option<String>,
 }
 
-const BEGUN: Target = Target {
-    head: "INSERT INTO attempts (task_id, number, epoch, worker, started_at, session_id,
-        key_name, reserved_usd)",
-    width: 8,
-    tail: "",
-};
-
 /// These tasks were claimed.
-pub async fn begin(tx: &mut Tx, claim: &Claim, claimed: &[task::Model]) -> Result<(), StoreError> {
-    let now = tx.now.0;
-    let values = claimed.iter().flat_map(|row| -> [Value; BEGUN.width] {
-        [
+pub fn begin(tx: &mut Tx, claim: &Claim, claimed: &[task::Model]) {
+    for row in claimed {
+        tx.begin_attempt([
             row.id.into(),
             row.attempt.into(),
             row.epoch.into(),
             row.worker.clone().into(),
-            now.into(),
+            tx.now.0.into(),
             row.session_id.clone().into(),
             row.key_name.clone().into(),
             reserves(claim, row.max_budget_usd, row.cost_usd).into(),
-        ]
-    });
-    insert(tx.db().await?, [(&BEGUN, values.collect())]).await
+        ]);
+    }
 }
 
 /// The conversation of the attempt is known.
-pub async fn set_session(tx: &mut Tx, task: TaskId, number: i32, session_id: &str) -> Result<(), StoreError> {
-    attempt::Entity::update_many()
+pub fn set_session(tx: &mut Tx, task: TaskId, number: i32, session_id: &str) {
+    let update = attempt::Entity::update_many()
         .set(attempt::ActiveModel { session_id: Set(Some(session_id.to_owned())), ..Default::default() })
         .filter(attempt::Column::TaskId.eq(task))
-        .filter(attempt::Column::Number.eq(number))
-        .exec(tx.db().await?)
-        .await?;
-    Ok(())
+        .filter(attempt::Column::Number.eq(number));
+    tx.later(update.build(DbBackend::Sqlite));
 }
 
 /// The attempt of this number is over.
-pub async fn end(tx: &mut Tx, task: TaskId, number: i32, end: AttemptEnd) -> Result<(), StoreError> {
+pub fn end(tx: &mut Tx, task: TaskId, number: i32, end: AttemptEnd) {
     let mut columns = attempt::ActiveModel {
         ended_at: Set(Some(tx.now.0)),
         outcome: Set(Some(end.outcome.name().to_owned())),
@@ -66,13 +54,11 @@ pub async fn end(tx: &mut Tx, task: TaskId, number: i32, end: AttemptEnd) -> Res
     if end.session_id.is_some() {
         columns.session_id = Set(end.session_id);
     }
-    attempt::Entity::update_many()
+    let update = attempt::Entity::update_many()
         .set(columns)
         .filter(attempt::Column::TaskId.eq(task))
-        .filter(attempt::Column::Number.eq(number))
-        .exec(tx.db().await?)
-        .await?;
-    Ok(())
+        .filter(attempt::Column::Number.eq(number));
+    tx.later(update.build(DbBackend::Sqlite));
 }
 
 /// The attempts of a task, in order.

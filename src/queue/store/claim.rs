@@ -11,10 +11,6 @@ use super::{Change, StoreError, Tx, attempts, gate};
 use crate::queue::messages::{Assignment, Claim, Renew, Renewed};
 use crate::task::{Did, EventKind, HolderId, LeaseKey, LeaseTimes, NewEvent, SUSPECT, Status, TaskId};
 
-/// What became due is ready. Walks the index of what waits for a time, and no more.
-const READY: &str =
-    "UPDATE tasks SET due_at = NULL, held = NULL WHERE status = 'pending' AND due_at <= ?1 RETURNING id";
-
 /// Two workers never get one task: this is one statement, inside an immediate transaction.
 /// The status event takes the next number.
 const CLAIM: &str = "UPDATE tasks SET status = 'running', epoch = epoch + 1, attempt = attempt + 1,
@@ -27,9 +23,12 @@ const CLAIM: &str = "UPDATE tasks SET status = 'running', epoch = epoch + 1, att
         WHERE suspects <= ?8)
     RETURNING *";
 
-/// What decides how many a worker may take: whether claims are held back, how many it may have and
+/// What became due is ready: walks the index of what waits for a time, and no more. Then, as the last
+/// row, what decides how many a worker may take: whether claims are held back, how many it may have and
 /// has, how often its own tasks crashed, and how often the next in line.
-const ROOM: &str = "SELECT
+const ROOM: &str = "UPDATE tasks SET due_at = NULL, held = NULL
+        WHERE status = 'pending' AND due_at <= ?3 RETURNING id;
+    SELECT
         paused OR EXISTS (SELECT 1 FROM credentials WHERE id = ?2 AND parked_until > ?3), concurrency,
         (SELECT COUNT(*) FROM tasks WHERE status = 'running' AND holder = ?1),
         (SELECT COALESCE(MAX(crashes), 0) FROM tasks WHERE status = 'running' AND holder = ?1),
@@ -44,12 +43,6 @@ impl Change for Claim {
     const ESSENTIAL: bool = false;
 
     async fn run(&self, tx: &mut Tx) -> Result<Vec<Assignment>, StoreError> {
-        let ready = sql(READY, [tx.now.0.into()]);
-        let ready = tx.db().await?.query_all_raw(ready).await?;
-        if !ready.is_empty() {
-            let tasks = ready.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
-            tx.record(&Did::Due { tasks });
-        }
         let (mut limit, suspects, exclusive) = room(tx, self).await?;
         if limit > 0 && (exclusive || self.budgets.are_set()) {
             limit = gate::hold(tx, self, limit).await?;
@@ -74,7 +67,7 @@ impl Change for Claim {
         let mut rows = task::Entity::find().from_raw_sql(statement).all(tx.db().await?).await?;
         // RETURNING has no order.
         rows.sort_by_key(|row| (-row.priority, row.id));
-        attempts::begin(tx, self, &rows).await?;
+        attempts::begin(tx, self, &rows);
         rows.into_iter().map(|row| assignment(tx, row, self, expires.ms)).collect()
     }
 }
@@ -94,7 +87,12 @@ fn assignment(tx: &mut Tx, row: task::Model, claim: &Claim, expires: i64) -> Res
 /// and a suspect only when it runs nothing else, alone.
 async fn room(tx: &mut Tx, claim: &Claim) -> Result<(u32, u32, bool), StoreError> {
     let values = [claim.holder.into(), claim.credential.clone().into(), tx.now.0.into()];
-    let Some(row) = tx.db().await?.query_one_raw(sql(ROOM, values)).await? else { return Ok((claim.limit, 0, false)) };
+    let mut rows = tx.db().await?.query_all_raw(sql(ROOM, values)).await?;
+    let Some(row) = rows.pop() else { return Ok((0, 0, false)) };
+    if !rows.is_empty() {
+        let tasks = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
+        tx.record(&Did::Due { tasks });
+    }
     let (held_back, most, has): (bool, Option<u32>, u32) =
         (row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?);
     let (own, next): (i32, i32) = (row.try_get_by_index(3)?, row.try_get_by_index(4)?);

@@ -99,6 +99,7 @@ async fn hold_back(tx: &mut Tx, held: Vec<(TaskId, Hold)>) -> Result<(), StoreEr
     for (task, hold) in held {
         by_hold.entry(hold).or_default().push(task);
     }
+    tx.any_held |= !by_hold.is_empty();
     for (hold, tasks) in by_hold {
         let due = match hold {
             Hold::Directory(_) => tx.now.plus_ms(AGAIN_MS),
@@ -116,10 +117,6 @@ async fn hold_back(tx: &mut Tx, held: Vec<(TaskId, Hold)>) -> Result<(), StoreEr
 
 /// Lets some of those go that waited for what these have left.
 pub async fn let_go(tx: &mut Tx, left: &HashSet<Hold>) -> Result<(), StoreError> {
-    let any = "SELECT 1 FROM tasks WHERE status = 'pending' AND held IS NOT NULL LIMIT 1";
-    if left.is_empty() || tx.db().await?.query_one_raw(sql(any, [])).await?.is_none() {
-        return Ok(());
-    }
     let text = "UPDATE tasks SET held = NULL, due_at = NULL WHERE id IN (SELECT id FROM tasks
             WHERE status = 'pending' AND held = ?1 ORDER BY priority DESC, id LIMIT ?2) RETURNING id";
     for hold in left {

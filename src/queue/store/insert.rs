@@ -9,6 +9,8 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBacken
 use super::StoreError;
 
 /// SQLite takes 32,766 values in a statement; the widest row has twenty.
+const MOST_VALUES: usize = 32_000;
+/// Rows of one text.
 const SIZES: [usize; 5] = [1, 4, 16, 64, 256];
 
 /// Where rows go.
@@ -22,6 +24,11 @@ pub struct Target {
 }
 
 impl Target {
+    /// The statement for one row.
+    pub fn row_text(&self) -> String {
+        format!("{} VALUES ({}) {}", self.head, vec!["?"; self.width].join(","), self.tail)
+    }
+
     fn text(&self, rows: usize) -> String {
         let row = format!("({})", vec!["?"; self.width].join(","));
         let rows = vec![row; rows].join(",");
@@ -52,12 +59,31 @@ impl<const N: usize> Iterator for Goes<'_, N> {
     }
 }
 
-/// Inserts rows of several tables, whose values stand one after the other.
+/// Runs these statements, then inserts rows of several tables, whose values stand one after the other:
+/// all of it together, as long as it fits.
 pub async fn insert<const N: usize>(
     db: &DatabaseTransaction,
+    before: Vec<Statement>,
     tables: [(&Target, Vec<Value>); N],
 ) -> Result<(), StoreError> {
+    let (mut texts, mut all) = (String::new(), Vec::new());
+    for statement in before {
+        texts.push_str(&statement.sql);
+        texts.push(';');
+        all.extend(statement.values.into_iter().flat_map(|values| values.0));
+    }
     for (text, values) in Goes(tables) {
+        if all.len() + values.len() > MOST_VALUES {
+            run(db, std::mem::take(&mut texts), std::mem::take(&mut all)).await?;
+        }
+        texts.push_str(&text);
+        all.extend(values);
+    }
+    run(db, texts, all).await
+}
+
+async fn run(db: &DatabaseTransaction, text: String, values: Vec<Value>) -> Result<(), StoreError> {
+    if !text.is_empty() {
         db.execute_raw(Statement::from_sql_and_values(DbBackend::Sqlite, text, values)).await?;
     }
     Ok(())

@@ -4,7 +4,8 @@
 //! idea: `open` the database, `tx` a transaction with its buffered inserts, `claim`, `settle`
 //! (everything that moves one task), `talk` (what it asks and is told), `read`, `gate` (what is due and may not start), `money` (what was spent), `history` (what was done), `keep` (a copy, and the
 //! end of what is old), `sound` and `mark` (whether it may be used at all), `reserve` (for a
-//! disk that is full), and `row` between a row and the domain.
+//! disk that is full), and `row` between a row and the domain. `quick` is for batches
+//! that only insert.
 
 mod attempts;
 mod claim;
@@ -17,6 +18,7 @@ mod mark;
 mod model_test;
 mod money;
 mod open;
+mod quick;
 mod read;
 mod reserve;
 mod row;

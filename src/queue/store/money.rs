@@ -1,8 +1,10 @@
 //! What was spent: by attempt, by task, by key and day. A cost counts once.
 
-use entity::attempt;
+use entity::{attempt, task};
 use sea_orm::ActiveValue::Set;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryTrait, Statement,
+};
 
 use super::gate::day_of;
 use super::row::sql;
@@ -13,26 +15,61 @@ use crate::task::{LeaseKey, Spent, Tokens};
 
 const SPEND: &str = "INSERT INTO spending
         (day, key_name, cost_usd, attempts, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens)
-    VALUES (?1, (SELECT key_name FROM tasks WHERE id = ?2), ?3, 1, ?4, ?5, ?6, ?7)
+    VALUES (?, (SELECT key_name FROM tasks WHERE id = ?), ?, 1, ?, ?, ?, ?)
     ON CONFLICT (day, key_name) DO UPDATE SET cost_usd = cost_usd + excluded.cost_usd, attempts = attempts + 1,
         input_tokens = input_tokens + excluded.input_tokens, output_tokens = output_tokens + excluded.output_tokens,
         cache_read_tokens = cache_read_tokens + excluded.cache_read_tokens,
         cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens";
 
-/// Writes down what an attempt has cost, whether its report came in time or late. A cost that is
-/// there is not changed.
-pub async fn settle(tx: &mut Tx, key: LeaseKey, spent: Spent) -> Result<(), StoreError> {
-    let Some(cost) = spent.cost_usd else { return Ok(()) };
-    let columns = attempt::ActiveModel {
+fn costs(spent: Spent) -> attempt::ActiveModel {
+    attempt::ActiveModel {
         cost_usd: Set(spent.cost_usd),
         input_tokens: Set(spent.tokens.input),
         output_tokens: Set(spent.tokens.output),
         cache_read_tokens: Set(spent.tokens.cache_read),
         cache_write_tokens: Set(spent.tokens.cache_write),
         ..Default::default()
-    };
+    }
+}
+
+fn to_the_day(tx: &Tx, key: LeaseKey, cost: f64, tokens: Tokens) -> Statement {
+    let values = [
+        day_of(tx.now).into(),
+        key.task.into(),
+        cost.into(),
+        tokens.input.into(),
+        tokens.output.into(),
+        tokens.cache_read.into(),
+        tokens.cache_write.into(),
+    ];
+    sql(SPEND, values)
+}
+
+/// Writes down what the attempt that ends has cost: nobody else can have done so. Returns the columns with
+/// the sum.
+pub fn spend(
+    tx: &mut Tx,
+    row: &task::Model,
+    columns: task::ActiveModel,
+    key: LeaseKey,
+    spent: Spent,
+) -> task::ActiveModel {
+    let Some(cost) = spent.cost_usd else { return columns };
+    let update = attempt::Entity::update_many()
+        .set(costs(spent))
+        .filter(attempt::Column::TaskId.eq(key.task))
+        .filter(attempt::Column::Epoch.eq(key.epoch));
+    tx.later(update.build(DbBackend::Sqlite));
+    tx.later(to_the_day(tx, key, cost, spent.tokens));
+    task::ActiveModel { cost_usd: Set(Some(row.cost_usd.unwrap_or_default() + cost)), ..columns }
+}
+
+/// Writes down what an attempt has cost, whether its report came in time or late. A cost that is
+/// there is not changed.
+pub async fn settle(tx: &mut Tx, key: LeaseKey, spent: Spent) -> Result<(), StoreError> {
+    let Some(cost) = spent.cost_usd else { return Ok(()) };
     let written = attempt::Entity::update_many()
-        .set(columns)
+        .set(costs(spent))
         .filter(attempt::Column::TaskId.eq(key.task))
         .filter(attempt::Column::Epoch.eq(key.epoch))
         .filter(attempt::Column::CostUsd.is_null())
@@ -41,17 +78,8 @@ pub async fn settle(tx: &mut Tx, key: LeaseKey, spent: Spent) -> Result<(), Stor
     if written.rows_affected == 0 {
         return Ok(());
     }
-    let (day, tokens) = (day_of(tx.now), spent.tokens);
-    let values = [
-        day.into(),
-        key.task.into(),
-        cost.into(),
-        tokens.input.into(),
-        tokens.output.into(),
-        tokens.cache_read.into(),
-        tokens.cache_write.into(),
-    ];
-    tx.db().await?.execute_raw(sql(SPEND, values)).await?;
+    let to_the_day = to_the_day(tx, key, cost, spent.tokens);
+    tx.db().await?.execute_raw(to_the_day).await?;
     let total = "UPDATE tasks SET cost_usd = (SELECT SUM(cost_usd) FROM attempts WHERE task_id = ?1) WHERE id = ?1";
     tx.db().await?.execute_raw(sql(total, [key.task.into()])).await?;
     Ok(())

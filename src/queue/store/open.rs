@@ -9,6 +9,7 @@ use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, RuntimeErr};
 
 use super::mark::Mark;
+use super::quick::Quick;
 use super::{Reader, Reserve, Watcher, Writer, sound};
 
 /// How long a statement waits for another process's transaction. Ours take milliseconds;
@@ -174,13 +175,14 @@ impl Store {
         let open = |source| open_error(path, source);
         let writer = connect(path, 1, false).await.map_err(open)?;
         migrate(path, &writer).await?;
+        let quick = Quick::open(path, WAL_PAGES)?;
         let readers = connect(path, READERS, false).await.map_err(open)?;
         let watcher = connect(path, 1, false).await.map_err(open)?;
         let mut mark = Mark::of(path);
         let reader = Reader::new(readers);
         mark.advance(&reader).await?;
         let reserve = Reserve::of(path);
-        Ok(Self { writer: Writer::new(writer, path, reserve), reader, watcher: Watcher::new(watcher), mark })
+        Ok(Self { writer: Writer::new(writer, quick, path, reserve), reader, watcher: Watcher::new(watcher), mark })
     }
 
     /// Says whether a database may be used, and changes nothing.
@@ -218,6 +220,7 @@ impl Store {
         if let Err(error) = self.mark.advance(&self.reader).await {
             tracing::debug!(%error, "the mark stays where it was");
         }
+        self.writer.quick().close();
         for db in [self.reader.db(), self.watcher.db(), self.writer.db()] {
             if let Err(error) = db.close_by_ref().await {
                 tracing::debug!(%error, "the database did not close");

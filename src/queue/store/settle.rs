@@ -6,17 +6,21 @@
 use entity::{changes, task};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryTrait};
 use serde_json::{Value, json};
 
 use super::attempts::AttemptEnd;
-use super::row::{columns_of, record_of, task_of};
+use super::row::{columns_of, record_of, sql, task_of};
 use super::{Change, StoreError, Tx, attempts, money, talk, workers};
 use crate::queue::messages::{Append, Cancel, Cancelled, Expire, Finish, HolderDied, Next, Release, Stale};
 use crate::task::{
     AttemptOutcome, ChangeSet, Command, Counts, Did, EventKind, Failure, FailureClass, LeaseKey, NewEvent, Outcome,
     Record, Refusal, ReleaseReason, Report, State, Status, TaskError, TaskId,
 };
+
+/// A task, and whether any task waits for what this one may leave.
+const FIND: &str = "SELECT *, EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND held IS NOT NULL) AS any_held
+    FROM tasks WHERE id = ?1";
 
 /// A task that a command has moved, before it is written back.
 struct Moved {
@@ -44,7 +48,7 @@ impl Moved {
     /// Writes it as ended by a death that somebody else saw.
     async fn crash(self, tx: &mut Tx, died: bool, why: &str) -> Result<State, StoreError> {
         let failure = Failure::new(FailureClass::Crashed, "WORKER_DIED", why);
-        self.end_attempt(tx, AttemptOutcome::Crashed, Some(TaskError::from(&failure)), None).await?;
+        self.end_attempt(tx, AttemptOutcome::Crashed, Some(TaskError::from(&failure)), None);
         let (to, due) = self.goes();
         tx.record(&Did::TakeBack { lease: self.lease(), died, to, due });
         self.write(tx, Vec::new(), Some(why.to_owned())).await
@@ -73,19 +77,13 @@ impl Moved {
     }
 
     /// Ends the attempt in the table of attempts, where one ran.
-    async fn end_attempt(
-        &self,
-        tx: &mut Tx,
-        outcome: AttemptOutcome,
-        error: Option<TaskError>,
-        report: Option<&Report>,
-    ) -> Result<(), StoreError> {
+    fn end_attempt(&self, tx: &mut Tx, outcome: AttemptOutcome, error: Option<TaskError>, report: Option<&Report>) {
         if self.row.status != Status::Running.name() {
-            return Ok(());
+            return;
         }
         let session_id = report.and_then(|report| report.session_id.clone());
         let end = AttemptEnd { outcome, error, session_id };
-        attempts::end(tx, self.row.id, self.row.attempt, end).await
+        attempts::end(tx, self.row.id, self.row.attempt, end);
     }
 
     /// Writes it with a status event behind `events`. Returns where the task stands now.
@@ -109,17 +107,14 @@ impl Moved {
         if status.is_terminal() {
             self.columns.completed_at = Set(Some(tx.now.0));
         }
-        let written = task::Entity::update_many()
+        // Read in this very transaction, which nobody else can write beside; the epoch stands here again
+        // for whoever reads the statement alone.
+        let update = task::Entity::update_many()
             .set(self.columns)
             .filter(task::Column::Id.eq(self.row.id))
-            .filter(task::Column::Epoch.eq(self.row.epoch))
-            .exec(tx.db().await?)
-            .await?;
-        if written.rows_affected == 1 {
-            Ok(self.record.state)
-        } else {
-            Err(StoreError::Row { task: self.row.id, what: "it changed inside our transaction".to_owned() })
-        }
+            .filter(task::Column::Epoch.eq(self.row.epoch));
+        tx.later(update.build(DbBackend::Sqlite));
+        Ok(self.record.state)
     }
 }
 
@@ -154,7 +149,9 @@ fn error_of(columns: &task::ActiveModel) -> Option<Value> {
 }
 
 pub async fn find(tx: &mut Tx, id: TaskId) -> Result<Option<task::Model>, StoreError> {
-    Ok(task::Entity::find_by_id(id).one(tx.db().await?).await?)
+    let Some(row) = tx.db().await?.query_one_raw(sql(FIND, [id.into()])).await? else { return Ok(None) };
+    tx.any_held |= row.try_get::<bool>("", "any_held")?;
+    Ok(Some(task::Model::from_query_result(&row, "")?))
 }
 
 /// The row, if this lease still holds it.
@@ -178,9 +175,10 @@ impl Change for Append {
             task::ActiveModel { last_event: Set(last), attempt_events: Set(attempt_events), ..Default::default() };
         if let Some(session) = &self.session_id {
             columns.session_id = Set(Some(session.clone()));
-            attempts::set_session(tx, row.id, row.attempt, session).await?;
+            attempts::set_session(tx, row.id, row.attempt, session);
         }
-        task::Entity::update_many().set(columns).filter(task::Column::Id.eq(row.id)).exec(tx.db().await?).await?;
+        let update = task::Entity::update_many().set(columns).filter(task::Column::Id.eq(row.id));
+        tx.later(update.build(DbBackend::Sqlite));
         Ok(Ok(()))
     }
 }
@@ -214,14 +212,14 @@ impl Change for Finish {
             }
             Outcome::Failed(failure) => (AttemptOutcome::Failed, Some(failure)),
         };
-        moved.end_attempt(tx, outcome, error.map(TaskError::from), Some(&self.report)).await?;
+        moved.end_attempt(tx, outcome, error.map(TaskError::from), Some(&self.report));
         if let Some(changes) = &self.report.changes {
             keep_changes(tx, self.key.task, changes).await?;
         }
         let ((to, due), counts, cost) = (moved.goes(), moved.counts(), self.report.spent.cost_usd);
         tx.record(&Did::Finish { lease: self.key, outcome, counts, cost, to, due });
+        moved.columns = money::spend(tx, &moved.row, moved.columns, self.key, self.report.spent);
         let state = moved.write(tx, self.events.clone(), None).await?;
-        money::settle(tx, self.key, self.report.spent).await?;
         Ok(Ok(match state {
             State::Pending { due } => Next::Again(due),
             state => Next::Ended(state.status()),
@@ -285,7 +283,7 @@ impl Change for Release {
             None => self.reason.name().to_owned(),
         };
         let why = released(&reason);
-        moved.end_attempt(tx, AttemptOutcome::Released, Some(why), None).await?;
+        moved.end_attempt(tx, AttemptOutcome::Released, Some(why), None);
         money::settle(tx, self.key, self.spent).await?;
         tx.record(&Did::Release {
             lease: self.key,
@@ -307,7 +305,7 @@ impl Change for Cancel {
         let Ok(moved) = Moved::by(row, Command::Cancel, tx, 0.0)? else {
             return Ok(Cancelled::Ended(Box::new(task_of(unchanged)?)));
         };
-        moved.end_attempt(tx, AttemptOutcome::Cancelled, None, None).await?;
+        moved.end_attempt(tx, AttemptOutcome::Cancelled, None, None);
         tx.record(&Did::Cancel { lease: LeaseKey { task: self.0, epoch: moved.record.epoch } });
         moved.write(tx, Vec::new(), None).await?;
         match find(tx, self.0).await? {

@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 use entity::task;
 use fail::fail_point;
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, TransactionOptions,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, Statement, TransactionOptions,
     TransactionTrait, Value,
 };
 use tokio::sync::oneshot;
 
 use super::insert::{Target, insert, insert_alone};
+use super::quick::Quick;
 use super::{Reserve, StoreError, gate};
 use crate::process::{barrier, boot_now, end_stopped_holder, wall_now};
 use crate::queue::QueueError;
@@ -32,6 +33,11 @@ const TASKS: Target = Target {
 };
 const TAGS: Target = Target { head: "INSERT INTO task_tags (tag, task_id)", width: 2, tail: "ON CONFLICT DO NOTHING" };
 const EVENTS: Target = Target { head: "INSERT INTO events (task_id, seq, at, kind, data)", width: 5, tail: "" };
+pub(super) const ATTEMPTS: Target = Target {
+    head: "INSERT INTO attempts (task_id, number, epoch, worker, started_at, session_id, key_name, reserved_usd)",
+    width: 8,
+    tail: "",
+};
 const HISTORY: Target = Target { head: "INSERT INTO history (at, boot_ms, done)", width: 3, tail: "" };
 
 /// A transaction, what it knows of the time, and what it has still to insert. Inserts wait, so
@@ -51,11 +57,16 @@ pub struct Tx {
     tasks: Vec<Value>,
     tags: Vec<Value>,
     events: Vec<Value>,
+    attempts: Vec<Value>,
+    /// Writes whose answer nobody needs.
+    later: Vec<Statement>,
     /// What was done, each as JSON: one row of the history.
     history: Vec<String>,
     touched: Vec<TaskId>,
     /// What others may have waited for.
     left: HashSet<Hold>,
+    /// Whether anybody waits for something to be left.
+    pub(super) any_held: bool,
 }
 
 /// How many tasks are pending, as it was read, with what we added since. It may be too high
@@ -88,10 +99,24 @@ impl Tx {
             tasks: Vec::new(),
             tags: Vec::new(),
             events: Vec::new(),
+            attempts: Vec::new(),
+            later: Vec::new(),
             history: Vec::new(),
             touched: Vec::new(),
             left: HashSet::new(),
+            any_held: false,
         }
+    }
+
+    /// Writes with the next statement that could see it, or with the commit. A hop to the connection's
+    /// thread costs more than the statement itself.
+    pub(super) fn later(&mut self, statement: Statement) {
+        self.later.push(statement);
+    }
+
+    /// Inserts an attempt in the same way.
+    pub(super) fn begin_attempt(&mut self, values: [Value; ATTEMPTS.width]) {
+        self.attempts.extend(values);
     }
 
     /// The open transaction, with every task in it that was inserted so far.
@@ -105,7 +130,13 @@ impl Tx {
             self.db = Some(self.writer.begin_with_options(options).await?);
         }
         let db = self.db.as_ref().expect("begun above");
-        insert(db, [(&TASKS, std::mem::take(&mut self.tasks)), (&TAGS, std::mem::take(&mut self.tags))]).await?;
+        let rows = [
+            (&TASKS, std::mem::take(&mut self.tasks)),
+            (&TAGS, std::mem::take(&mut self.tags)),
+            (&ATTEMPTS, std::mem::take(&mut self.attempts)),
+        ];
+        insert(db, Vec::new(), rows).await?;
+        insert(db, std::mem::take(&mut self.later), [] as [(&Target, Vec<Value>); 0]).await?;
         Ok(db)
     }
 
@@ -172,14 +203,21 @@ impl Tx {
         row.into()
     }
 
-    async fn commit(self) -> Result<Vec<TaskId>, StoreError> {
+    async fn commit(self, quick: &Quick) -> Result<Vec<TaskId>, StoreError> {
         let history = self.history();
-        let rows = [(&TASKS, self.tasks), (&TAGS, self.tags), (&EVENTS, self.events), (&HISTORY, history)];
+        let rows = [
+            (&TASKS, self.tasks),
+            (&TAGS, self.tags),
+            (&ATTEMPTS, self.attempts),
+            (&EVENTS, self.events),
+            (&HISTORY, history),
+        ];
         match self.db {
             Some(db) => {
-                insert(&db, rows).await?;
+                insert(&db, self.later, rows).await?;
                 db.commit().await?;
             }
+            None if quick.insert(&rows)? => {}
             None => insert_alone(&self.writer, rows).await?,
         }
         let mut touched = self.touched;
@@ -258,6 +296,8 @@ pub fn asked<C: Change>(change: C) -> (Box<dyn Waiting>, Answered<C>) {
 #[derive(Clone)]
 pub struct Writer {
     db: DatabaseConnection,
+    /// The one for batches that only insert; used by one commit at a time, as the other.
+    quick: Quick,
     /// From one transaction to the next.
     pending: Arc<Mutex<Option<Pending>>>,
     /// Whether a transaction may have been left open: it failed, or was given up half-way.
@@ -272,14 +312,18 @@ pub struct Writer {
 const WRITE_LOCK: u64 = 120;
 
 impl Writer {
-    pub(super) fn new(db: DatabaseConnection, path: &Path, reserve: Reserve) -> Self {
+    pub(super) fn new(db: DatabaseConnection, quick: Quick, path: &Path, reserve: Reserve) -> Self {
         let mut locks = path.as_os_str().to_owned();
         locks.push("-shm");
-        Self { locks: locks.into(), db, pending: Arc::default(), uncertain: Arc::default(), reserve }
+        Self { locks: locks.into(), db, quick, pending: Arc::default(), uncertain: Arc::default(), reserve }
     }
 
     pub(super) const fn db(&self) -> &DatabaseConnection {
         &self.db
+    }
+
+    pub(super) const fn quick(&self) -> &Quick {
+        &self.quick
     }
 
     /// The reserve, for whoever refills it.
@@ -353,11 +397,13 @@ impl Writer {
         for each in batch.iter_mut() {
             each.run(&mut tx).await?;
         }
-        let left = std::mem::take(&mut tx.left);
-        gate::let_go(&mut tx, &left).await?;
+        if tx.any_held {
+            let left = std::mem::take(&mut tx.left);
+            gate::let_go(&mut tx, &left).await?;
+        }
         let pending = tx.pending;
         barrier("store-before");
-        let touched = tx.commit().await?;
+        let touched = tx.commit(&self.quick).await?;
         barrier("store-after");
         *self.pending.lock().unwrap_or_else(PoisonError::into_inner) = pending;
         Ok(touched)
