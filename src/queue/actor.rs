@@ -24,6 +24,11 @@ pub const MAILBOX: usize = 1_024;
 /// Commands of one commit. More would keep the first of them waiting for the last.
 const BATCH: usize = 1_000;
 
+/// Turns of the loop, of a microsecond or two each, that are waited for as many as came last time.
+const TURNS: u32 = 60;
+/// Larger batches are worth their commit as they are.
+const FEW: usize = 32;
+
 /// See the [module](self).
 pub struct QueueActor {
     /// The connection that writes. Used by one commit at a time.
@@ -36,6 +41,8 @@ pub struct QueueActor {
     waiting: Vec<Box<dyn Waiting>>,
     /// Whether a commit is under way.
     committing: bool,
+    /// How many seem to be asking: those of the last commit, and those who came meanwhile; up to a [`FEW`].
+    together: usize,
 }
 
 impl QueueActor {
@@ -43,7 +50,7 @@ impl QueueActor {
     #[must_use]
     pub fn new(store: &Store, hub: Hub) -> Self {
         let (writer, reader) = (store.writer.clone(), store.reader.clone());
-        Self { writer, reader, hub, waiting: Vec::new(), committing: false }
+        Self { writer, reader, hub, waiting: Vec::new(), committing: false, together: 0 }
     }
 
     /// Adds a command to the next commit, and answers after it.
@@ -64,14 +71,35 @@ impl QueueActor {
             return;
         }
         self.committing = true;
+        self.gather(TURNS, ctx);
+    }
+
+    /// What is in the mailbox by now comes along. Those who were answered together are about to ask
+    /// again together: a commit that takes half of them makes the other half wait for two.
+    fn gather(&self, turns: u32, ctx: &mut Context<Self>) {
+        let turn = tokio::task::yield_now().into_actor(self);
+        ctx.spawn(turn.map(move |(), this, ctx| {
+            if this.waiting.len() < this.together && turns > 0 {
+                this.gather(turns - 1, ctx);
+            } else {
+                this.commit_now(ctx);
+            }
+        }));
+    }
+
+    fn commit_now(&mut self, ctx: &mut Context<Self>) {
         let rest = self.waiting.split_off(self.waiting.len().min(BATCH));
         let batch = std::mem::replace(&mut self.waiting, rest);
+        let size = batch.len();
         let writer = self.writer.clone();
         let commit = async move {
             fail_point!("queue-commit");
             writer.commit(batch).await
         };
-        ctx.spawn(commit.into_actor(self).map(|touched, this, ctx| this.committed(&touched, ctx)));
+        ctx.spawn(commit.into_actor(self).map(move |touched, this, ctx| {
+            this.together = (this.waiting.len() + size).min(FEW);
+            this.committed(&touched, ctx);
+        }));
     }
 
     fn committed(&mut self, touched: &[TaskId], ctx: &mut Context<Self>) {
