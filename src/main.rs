@@ -24,19 +24,26 @@ enum Role {
         #[command(flatten)]
         flags: config::Flags,
     },
-    /// Guard one run of the CLI; started by workers
-    #[command(hide = true)]
-    AgentShim(claude::ShimArgs),
     #[command(flatten)]
     Client(client::Command),
     #[command(flatten)]
     Admin(admin::Command),
 }
 
+/// Guards one run of the CLI. Started by workers, for every attempt: it doesn't wait until the flags of
+/// all other roles are made.
+#[derive(Parser)]
+struct Shim {
+    #[command(flatten)]
+    args: claude::ShimArgs,
+}
+
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().role {
+    if std::env::args_os().nth(1).is_some_and(|role| role == "agent-shim") {
         // First, while there is one thread.
-        Role::AgentShim(args) => return ExitCode::from(claude::run_shim(&args)),
+        return ExitCode::from(claude::run_shim(&Shim::parse_from(std::env::args_os().skip(1)).args));
+    }
+    let outcome = match Cli::parse().role {
         Role::Serve(flags) => configured(&flags, app::serve),
         Role::Worker { role, flags } => configured(&flags, |config| app::worker(config, role)),
         Role::Client(command) => client::run(command),

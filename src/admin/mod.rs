@@ -53,6 +53,7 @@ pub enum Command {
 /// # Errors
 /// The database can't be used, or the file can't be written.
 pub fn run(command: Command) -> anyhow::Result<u8> {
+    crate::process::end_with_closed_pipes();
     let (Command::Backup { flags, .. } | Command::Prune { flags, .. } | Command::CheckHistory { flags, .. }) = &command;
     let config = match Config::load(flags) {
         Ok(config) => config,

@@ -82,6 +82,7 @@ pub enum Command {
 /// # Errors
 /// The server can't be reached.
 pub fn run(command: Command) -> anyhow::Result<u8> {
+    crate::process::end_with_closed_pipes();
     if let Command::Doctor(flags) = command {
         return doctor::run(&flags);
     }

@@ -76,6 +76,15 @@ pub fn barrier(step: &str) {
     let _: &str = step;
 }
 
+/// Lets this process end in silence when nobody reads what it prints any more, as a program in a pipe
+/// does; a server keeps the signal off.
+pub fn end_with_closed_pipes() {
+    #[expect(unsafe_code, reason = "sets a signal to its default, while there is one thread")]
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+}
+
 /// Ends a process at once.
 pub fn kill(pid: u32) {
     signal(pid, Signal::KILL);

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use actix::Message;
 use uuid::Uuid;
 
 use super::store::StoreError;
@@ -23,13 +22,15 @@ pub enum QueueError {
     Restarting,
 }
 
+/// What each message is answered with, unless the queue can't answer.
 macro_rules! answers {
     ($($message:ty => $answer:ty;)*) => {
-        $(impl Message for $message {
-            type Result = Result<$answer, QueueError>;
+        $(impl actix::Message for $message {
+            type Result = Result<$answer, $crate::queue::QueueError>;
         })*
     };
 }
+pub(super) use answers;
 
 answers! {
     Submit => Submitted;

@@ -1,20 +1,11 @@
 //! What [`QueueActor`](super::QueueActor) is asked that changes nothing: answered beside the
 //! commits, on connections of their own.
 
-use actix::Message;
 use serde::Serialize;
 
-use super::messages::QueueError;
+use super::messages::answers;
 use crate::process::Identity;
 use crate::task::{Event, HolderId, Status, Task, TaskId, Tokens, Wall};
-
-macro_rules! answers {
-    ($($message:ty => $answer:ty;)*) => {
-        $(impl Message for $message {
-            type Result = Result<$answer, QueueError>;
-        })*
-    };
-}
 
 answers! {
     Find => Option<Task>;

@@ -2,19 +2,10 @@
 
 use std::time::Duration;
 
-use actix::Message;
 use serde_json::Value;
 
-use super::messages::{QueueError, Stale};
+use super::messages::{Stale, answers};
 use crate::task::{Decision, LeaseKey, Question, Status, TaskId, Wall};
-
-macro_rules! answers {
-    ($($message:ty => $answer:ty;)*) => {
-        $(impl Message for $message {
-            type Result = Result<$answer, QueueError>;
-        })*
-    };
-}
 
 answers! {
     Ask => Result<Asked, Stale>;

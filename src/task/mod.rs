@@ -44,7 +44,7 @@ pub use retry::RetryPolicy;
 pub use sdk::{McpConfig, PermissionMode, SdkOptions};
 pub use spec::{Context, InvalidSpec, MAX_INSTRUCTION_BYTES, Options, TaskSpec, Timeout, WorktreeOptions};
 pub use status::Status;
-pub use talk::{Behavior, Decision, Question, Said, Scope};
+pub use talk::{Behavior, Decision, Question, Said, Scope, session_rules};
 pub use time::{Boot, BootInstant, Wall};
 pub use view::{Attempt, AttemptOutcome, Attempted, Task, TaskError};
 

@@ -98,16 +98,7 @@ impl Question {
     /// What a yes for the whole session allows, as the CLI writes rules: `Bash(touch a)`, `Write`.
     #[must_use]
     pub fn session_rules(&self) -> Vec<String> {
-        let suggested = self.suggestions.as_array().into_iter().flatten();
-        let rules = suggested
-            .filter(|one| one["type"] == "addRules" && one["behavior"] == "allow")
-            .flat_map(|one| one["rules"].as_array().into_iter().flatten());
-        let rule = |rule: &Value| match (rule["toolName"].as_str()?, rule["ruleContent"].as_str()) {
-            (tool, Some(content)) => Some(format!("{tool}({content})")),
-            (tool, None) => Some(tool.to_owned()),
-        };
-        let rules: Vec<_> = rules.filter_map(rule).collect();
-        if rules.is_empty() { vec![self.tool.clone()] } else { rules }
+        session_rules(&self.tool, &self.suggestions)
     }
 
     /// What the task is waiting for, as the outside sees it.
@@ -118,6 +109,21 @@ impl Question {
             "since": self.asked_at, "deadline": self.deadline,
         })
     }
+}
+
+/// What a yes for the whole session allows, by what the CLI suggests; the tool where it suggests nothing.
+#[must_use]
+pub fn session_rules(tool: &str, suggestions: &Value) -> Vec<String> {
+    let suggested = suggestions.as_array().into_iter().flatten();
+    let rules = suggested
+        .filter(|one| one["type"] == "addRules" && one["behavior"] == "allow")
+        .flat_map(|one| one["rules"].as_array().into_iter().flatten());
+    let rule = |rule: &Value| match (rule["toolName"].as_str()?, rule["ruleContent"].as_str()) {
+        (tool, Some(content)) => Some(format!("{tool}({content})")),
+        (tool, None) => Some(tool.to_owned()),
+    };
+    let rules: Vec<_> = rules.filter_map(rule).collect();
+    if rules.is_empty() { vec![tool.to_owned()] } else { rules }
 }
 
 /// What somebody said to a running task and it has not heard.

@@ -11,11 +11,12 @@ use super::News;
 use super::agent_run::RunCommand;
 use super::desk::{Desk, Filed};
 use super::event_log::EventLog;
+use super::limits::Limits;
 use super::set_up::Tools;
 use crate::claude::{Ending, Exit, Frame, FrameKind, Item, Observed, Run};
 use crate::process::wall_now;
 use crate::queue::{Ask, Queue, Step};
-use crate::task::{BootInstant, Decision, EventKind, LeaseKey, NewEvent, Question, Said, Task, Timeout};
+use crate::task::{BootInstant, Decision, EventKind, LeaseKey, NewEvent, Said, Task, session_rules};
 
 /// After its result the CLI writes its session down and ends by itself within so long.
 const AFTER_RESULT: Duration = Duration::from_secs(2);
@@ -99,29 +100,6 @@ pub struct Attempt {
     paused: Option<Instant>,
     /// Whether the worker takes no more work: then nobody waits for an answer in a slot.
     draining: bool,
-}
-
-/// The limits of an attempt.
-struct Limits {
-    total: Duration,
-    idle: Option<Duration>,
-    /// How long there is time for an answer.
-    answer: Duration,
-    /// How long a question is waited for in a slot.
-    park: Duration,
-}
-
-impl Limits {
-    fn of(task: &Task, tools: &Tools) -> Self {
-        let ms = |ms: i64| Duration::from_millis(ms.unsigned_abs());
-        let timeout = task.spec.options.timeout;
-        Self {
-            total: timeout.and_then(Timeout::total).map_or(tools.task_timeout, ms),
-            idle: timeout.and_then(Timeout::idle).map(ms),
-            answer: tools.answer_limit,
-            park: tools.park_after,
-        }
-    }
 }
 
 impl Attempt {
@@ -356,7 +334,7 @@ impl Attempt {
             suggestions,
             limit: self.limits.answer,
         };
-        let rules = rules_of(&ask);
+        let rules = session_rules(&ask.tool, &ask.suggestions);
         self.open.push(Open { cli_id, input, request_id: None, rules, deadline: None });
         self.desk.ask(ask).await;
     }
@@ -433,19 +411,6 @@ impl Attempt {
             }
         }
     }
-}
-
-fn rules_of(ask: &Ask) -> Vec<String> {
-    let question = Question {
-        request_id: ask.request_id.clone(),
-        tool: ask.tool.clone(),
-        input: Value::Null,
-        suggestions: ask.suggestions.clone(),
-        asked_at: wall_now(),
-        deadline: wall_now(),
-        answer: None,
-    };
-    question.session_rules()
 }
 
 fn millis(duration: Duration) -> i64 {

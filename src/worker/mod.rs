@@ -16,6 +16,7 @@ mod attempt;
 mod desk;
 mod event_log;
 mod files;
+mod limits;
 mod link;
 mod set_up;
 mod standby;

@@ -169,3 +169,45 @@ fn the_log_of_a_worker_is_a_contract() {
     server.wait_end(&id);
     server.process.wait_log(&format!("[Worker] Task failed taskId={id} error=\""));
 }
+
+#[test]
+fn the_client_answers_questions_and_talks() {
+    let world = World::new();
+    let server = world.serve("inline", &[]);
+    let port = server.http.url.rsplit(':').next().expect("a port").to_owned();
+    let client = |args: &[&str]| {
+        let output = run(&world, args[0], &args[1..], &[("PORT", &port)]);
+        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    };
+    let mut body = crate::support::task(&world.ws(), "asks", &["bash touch a", "bash touch b", "say done"]);
+    body["options"]["sdk"] = json!({ "permissionMode": "ask" });
+    let id = server.submit(body);
+    let asked = |count: usize| {
+        let is_asked = |event: &serde_json::Value| event["kind"] == "permission" && event["data"]["state"] == "asked";
+        let events = server.http.events(&format!("/api/tasks/{id}/events"), None);
+        assert_eq!(events.filter(is_asked).take(count).count(), count);
+    };
+    asked(1);
+    assert_eq!(client(&["approve", &id]).0, Some(0));
+    asked(2);
+    assert_eq!(client(&["approve", &id, "--deny", "--message", "not b"]).0, Some(0));
+    assert_eq!(client(&["watch", &id]).0, Some(0));
+    assert!(world.ws().join("a").exists() && !world.ws().join("b").exists());
+    let (code, said) = client(&["approve", &id]);
+    assert!(code == Some(1) && said.contains("asks nothing that is open"), "{said}");
+
+    let id = server.submit(crate::support::task(&world.ws(), "long", &["bash sleep 300", "say never"]));
+    server.wait_tool(&id);
+    assert_eq!(client(&["interrupt", &id]).0, Some(0));
+    assert_eq!(client(&["say", &id, "go on\nstep say gone on"]).0, Some(0));
+    let (code, said) = client(&["watch", &id]);
+    assert!(code == Some(0) && said.ends_with("gone on\n"), "{said}");
+
+    // Nobody reads on: it ends in silence.
+    let mut command = world.command("tasks", &[("PORT", &port)]);
+    let mut child =
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().expect("the client");
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().expect("an end");
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
+}
