@@ -306,6 +306,8 @@ pub struct Check {
     pub credential: String,
     /// What it believes to run.
     pub leases: Vec<LeaseKey>,
+    /// Messages and interrupts that it has passed on already.
+    pub heard: Vec<i64>,
 }
 
 /// The answer to a [`Check`].

@@ -150,6 +150,17 @@ pub enum Said {
     },
 }
 
+impl Said {
+    /// Its number, where it has one.
+    #[must_use]
+    pub const fn number(&self) -> Option<i64> {
+        match self {
+            Self::Answer { .. } => None,
+            Self::Message { id, .. } | Self::Interrupt { id } => Some(*id),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

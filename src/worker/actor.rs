@@ -1,6 +1,6 @@
 //! The one who claims: keeps its slots filled, its leases fresh, and knows what it runs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use crate::queue::{
     Assignment, Beat, Check, Checked, Claim, Draining, Queue, QueueError, ReadStats, Release, Renew, Renewed,
     WorkerGone,
 };
-use crate::task::{BootInstant, LeaseKey, LeaseTimes, ReleaseReason, Spent, Status as TaskStatus, TaskId};
+use crate::task::{BootInstant, LeaseKey, LeaseTimes, ReleaseReason, Said, Spent, Status as TaskStatus, TaskId};
 
 /// Hints, ends of attempts and questions; all senders wait or may be turned away.
 pub const MAILBOX: usize = 256;
@@ -79,6 +79,8 @@ struct Running {
     key: LeaseKey,
     /// The way to it.
     commands: mpsc::Sender<RunCommand>,
+    /// Messages and interrupts that were passed on.
+    heard: HashSet<i64>,
 }
 
 /// See the [module](self).
@@ -139,6 +141,7 @@ impl WorkerActor {
             holder: self.tools.holder,
             credential: self.tools.claude.credential.clone(),
             leases: self.leases(),
+            heard: self.running.values().flat_map(|running| running.heard.iter().copied()).collect(),
         };
         let queue = self.queue.clone();
         let checked = async move { queue.ask(check).await }.into_actor(self);
@@ -154,11 +157,7 @@ impl WorkerActor {
             }
         };
         self.lose(&checked.lost);
-        for (task, said) in checked.said {
-            if let Some(running) = self.running.get(&task) {
-                running.tell(RunCommand::Hear(said));
-            }
-        }
+        self.pass_on(checked.said);
         for key in checked.forgotten {
             self.give_back(key, ctx);
         }
@@ -168,6 +167,22 @@ impl WorkerActor {
             return self.looked(ctx, false);
         }
         self.claim(u32::try_from(free).unwrap_or(u32::MAX), ctx);
+    }
+
+    /// Passes on what was said, all of a task's together: what the lease needs must find room as well.
+    fn pass_on(&mut self, said: Vec<(TaskId, Said)>) {
+        let mut by_task: HashMap<TaskId, Vec<Said>> = HashMap::new();
+        for (task, one) in said {
+            by_task.entry(task).or_default().push(one);
+        }
+        for (task, said) in by_task {
+            let Some(running) = self.running.get_mut(&task) else { continue };
+            let numbers: Vec<i64> = said.iter().filter_map(Said::number).collect();
+            // Not taken, it comes again with the next look.
+            if running.commands.capacity() > RUN_COMMANDS / 2 && running.tell(RunCommand::Hear(said)) {
+                running.heard.extend(numbers);
+            }
+        }
     }
 
     /// Whether an attempt could be begun here. A worker that lacks the CLI or a credential
@@ -227,7 +242,7 @@ impl WorkerActor {
             commands,
             deadline: self.times().tree_deadline(asked_at),
         };
-        self.running.insert(key.task, Running { key, commands: sender });
+        self.running.insert(key.task, Running { key, commands: sender, heard: HashSet::new() });
         let (me, queue, credential) = (ctx.address(), self.queue.clone(), self.tools.claude.credential.clone());
         actix::spawn(async move {
             if AssertUnwindSafe(run.run()).catch_unwind().await.is_err() {
@@ -357,11 +372,14 @@ impl WorkerActor {
 }
 
 impl Running {
-    fn tell(&self, command: RunCommand) {
+    /// Whether it was told.
+    fn tell(&self, command: RunCommand) -> bool {
         // Closed: it has ended. Full: it waits for the store, and its shim's deadline decides.
-        if let Err(error) = self.commands.try_send(command) {
+        let told = self.commands.try_send(command);
+        if let Err(error) = &told {
             tracing::debug!(taskId = %self.key.task, %error, "An attempt takes no command");
         }
+        told.is_ok()
     }
 }
 
@@ -441,7 +459,9 @@ impl Handler<Drain> for WorkerActor {
     fn handle(&mut self, drain: Drain, ctx: &mut Context<Self>) -> ResponseFuture<()> {
         tracing::info!(running = self.running.len(), limit_ms = drain.limit.as_millis() as u64, "Draining");
         self.draining = true;
-        self.running.values().for_each(|running| running.tell(RunCommand::Draining));
+        for running in self.running.values() {
+            running.tell(RunCommand::Draining);
+        }
         ctx.run_later(drain.limit, |this, _| this.stop_runs());
         let (sender, drained) = tokio::sync::oneshot::channel();
         self.drained.push(sender);

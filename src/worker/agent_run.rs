@@ -37,7 +37,7 @@ pub enum RunCommand {
     /// The worker takes no more work: what waits for people gives its slot back.
     Draining,
     /// Somebody said something to the task.
-    Hear(Said),
+    Hear(Vec<Said>),
 }
 
 /// See the [module](self).

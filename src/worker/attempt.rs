@@ -157,7 +157,11 @@ impl Attempt {
                         *deadline = until;
                         self.run.extend(until);
                     }
-                    Some(RunCommand::Hear(said)) => self.hear(said).await,
+                    Some(RunCommand::Hear(said)) => {
+                        for one in said {
+                            self.hear(one).await;
+                        }
+                    }
                     Some(RunCommand::Lost) => self.end(Why::Lost),
                     Some(RunCommand::Shutdown) => self.end(Why::Shutdown),
                     Some(RunCommand::Draining) => self.draining = true,
@@ -384,7 +388,7 @@ impl Attempt {
         }
     }
 
-    /// Takes what was said. Comes again with every look until the store knows that we have it.
+    /// Takes what was said. An answer comes again with every look until the store knows that it was heard.
     async fn hear(&mut self, said: Said) {
         match said {
             Said::Answer { request_id, decision } => self.answer(&request_id, &decision).await,

@@ -243,3 +243,23 @@ fn an_interrupt_that_nobody_follows_ends_the_task_and_keeps_the_session() {
     on["options"]["sdk"]["continueFromTaskId"] = json!(id);
     assert_eq!(server.wait_end(&server.submit(on))["result"], "on");
 }
+
+#[test]
+fn many_messages_lose_none_and_hold_up_nothing() {
+    let world = World::new();
+    let server = world.serve("inline", &[("LEASE_MS", "3000")]);
+    let wait = format!("bash while ! test -e {}/go; do sleep 0.05; done", world.ws().display());
+    let id = server.submit(task(&world.ws(), "first", &[&wait, "say one"]));
+    server.wait_tool(&id);
+    // More than an attempt takes at a time, and long ones.
+    let texts: Vec<String> = (0..40).map(|n| format!("message {n}\nstep say {n}\n{}", "x".repeat(50_000))).collect();
+    for text in &texts {
+        assert_eq!(say(&server, &id, text).0, 202);
+    }
+    std::fs::write(world.ws().join("go"), "").expect("a file");
+    let done = server.wait_end(&id);
+    assert_eq!((&done["status"], &done["result"]), (&json!("completed"), &json!("39")), "{done:#}");
+    assert_eq!((&done["attempt"], turns(&world).len()), (&json!(1), 41), "its lease was renewed all the while");
+    let in_order: Vec<String> = (0..40).map(|n| format!("message {n}")).collect();
+    assert_eq!(turns(&world)[1..], in_order);
+}

@@ -260,7 +260,7 @@ async fn a_stale_epoch_appends_nothing_and_a_check_names_what_was_lost() {
     assert!(scratch.ask(append(key.epoch)).await.is_ok());
     assert!(scratch.ask(append(key.epoch)).await.is_ok(), "the same again: its answer was lost");
     assert!(scratch.ask(append(key.epoch - 1)).await.is_err());
-    let check = |leases| Check { holder, credential: String::new(), leases };
+    let check = |leases| Check { holder, credential: String::new(), leases, heard: Vec::new() };
     let checked = scratch.store.reader.check(&check(vec![])).await.expect("a check");
     assert_eq!(checked.forgotten, [key]);
     scratch.ask(Cancel(task)).await;

@@ -183,7 +183,7 @@ impl Reader {
         };
         let held: Vec<LeaseKey> = rows.iter().map(key).collect::<Result<_, StoreError>>()?;
         // Most looks are those of a worker that runs nothing.
-        let said = if held.is_empty() { Vec::new() } else { self.said(check.holder).await? };
+        let said = if held.is_empty() { Vec::new() } else { self.said(check).await? };
         let (paused, concurrency): (bool, Option<i32>) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
         Ok(Checked {
             lost: check.leases.iter().copied().filter(|key| !held.contains(key)).collect(),
@@ -258,11 +258,12 @@ fn worker_of(row: worker::Model) -> Option<WorkerInfo> {
 }
 
 /// What a worker's tasks have not heard, in the order of its coming. An interrupt is meant for the
-/// attempt that ran then; a message that an earlier attempt had in hand is the next one's.
+/// attempt that ran then; a message that an earlier attempt had in hand is the next one's. Each is told
+/// once, and some at a time: it may be long.
 const SAID: &str = "SELECT t.id, m.id, m.kind, m.text FROM messages m JOIN tasks t ON t.id = m.task_id
     WHERE m.done_at IS NULL AND t.status = 'running' AND t.holder = ?1
     AND (m.epoch IS NULL OR (m.kind = 'message' AND m.epoch < t.epoch) OR (m.kind = 'interrupt' AND m.epoch = t.epoch))
-    ORDER BY m.id";
+    AND m.id NOT IN (SELECT value FROM json_each(?2)) ORDER BY m.id LIMIT 20";
 
 /// Answers that a worker's tasks have not heard.
 const ANSWERS: &str = "SELECT t.id, q.request_id, q.answer FROM questions q JOIN tasks t ON t.id = q.task_id
@@ -270,16 +271,17 @@ const ANSWERS: &str = "SELECT t.id, q.request_id, q.answer FROM questions q JOIN
 
 /// What is said between tasks and people.
 impl Reader {
-    async fn said(&self, holder: HolderId) -> Result<Vec<(TaskId, Said)>, StoreError> {
+    async fn said(&self, check: &Check) -> Result<Vec<(TaskId, Said)>, StoreError> {
         let mut said = Vec::new();
-        for row in self.0.query_all_raw(sql(ANSWERS, [holder.into()])).await? {
+        for row in self.0.query_all_raw(sql(ANSWERS, [check.holder.into()])).await? {
             let (task, request_id, answer): (TaskId, String, String) =
                 (row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?);
             if let Ok(decision) = serde_json::from_str(&answer) {
                 said.push((task, Said::Answer { request_id, decision }));
             }
         }
-        for row in self.0.query_all_raw(sql(SAID, [holder.into()])).await? {
+        let heard = serde_json::to_string(&check.heard).unwrap_or_default();
+        for row in self.0.query_all_raw(sql(SAID, [check.holder.into(), heard.into()])).await? {
             let (task, id, kind): (TaskId, i64, String) =
                 (row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?);
             let text = row.try_get_by_index(3)?;
