@@ -299,12 +299,12 @@ fn claude(figures: &mut Figures) {
     whole_task(&warm);
     let (mut times, mut colds, mut warms) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..CLAUDE_RUNS {
+        // Until the next process is ready, so that its start disturbs nobody.
+        std::thread::sleep(READY);
         colds.push(whole_task(&cold));
         let began = Instant::now();
         bare_claude(&cli, &cold.dir, &model.url);
         times.push(began.elapsed());
-        // Until the next process is ready: nobody sends tasks without a pause.
-        std::thread::sleep(READY);
         warms.push(whole_task(&warm));
     }
     let middle = |times: &mut Vec<Duration>| {
