@@ -8,6 +8,21 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Wall(pub i64);
 
 impl Wall {
+    /// Milliseconds of a day.
+    pub const DAY_MS: i64 = 86_400_000;
+
+    /// The day that it lies in, in UTC: `2026-01-31`.
+    #[must_use]
+    pub fn day(self) -> String {
+        self.to_string().chars().take(10).collect()
+    }
+
+    /// The beginning of the day after, in UTC.
+    #[must_use]
+    pub const fn next_day(self) -> Self {
+        Self((self.0.div_euclid(Self::DAY_MS) + 1) * Self::DAY_MS)
+    }
+
     /// The point `ms` milliseconds later.
     #[must_use]
     pub fn plus_ms(self, ms: i64) -> Self {

@@ -158,11 +158,14 @@ impl AgentRun {
             Why::ItsOwn(_) if !done && late => {
                 self.release(back(ReleaseReason::Shutdown, Some("the lease could not be renewed"))).await;
             }
-            // Of a lost task the report comes too late, and says what was spent.
             why => {
                 let ending = if let Why::ItsOwn(ending) = why { ending } else { Ending::ItsOwn };
                 let mut report = observed.into_report(ending, exit, stderr, duration_ms);
-                report.changes = self.changes(&report.outcome).await;
+                // Of a lost task the report comes too late, and says what was spent: somebody else may
+                // work in its folder by now.
+                if why != Why::Lost && !late {
+                    report.changes = self.changes(&report.outcome).await;
+                }
                 self.report(report).await;
             }
         }

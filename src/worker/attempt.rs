@@ -103,7 +103,7 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// An attempt whose process was just started; `turn` is the message that it was started with.
+    /// An attempt whose process was just started, and told what to do.
     pub fn new(run: Run, queue: &Queue, key: LeaseKey, session: String, task: &Task, tools: &Tools) -> Self {
         let now = Instant::now();
         Self {

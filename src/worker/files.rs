@@ -48,8 +48,10 @@ fn look(tools: &Tools, named: &str, directory: &Path) -> Result<String, NotReady
     let fail = |message: String| NotReady::Fail(Failure::new(FailureClass::Invalid, "CONTEXT_FILE", message));
     let found = directory.join(named).canonicalize();
     let found = found.map_err(|error| fail(format!("context.files: {named} can't be read: {error}")))?;
-    let inside =
-        found.starts_with(directory) || tools.claude.workspace_roots.iter().any(|root| found.starts_with(root));
+    let in_a_root = tools.claude.workspace_roots.iter().any(|root| found.starts_with(root));
+    // The data folder may lie in a root, with the key and the database in it.
+    let is_ours = tools.work_dir.parent().is_some_and(|data| found.starts_with(data));
+    let inside = found.starts_with(directory) || (in_a_root && !is_ours);
     match found.to_str().filter(|found| can_be_named(found)) {
         Some(found) if inside => Ok(found.to_owned()),
         _ => Err(fail(format!("context.files: {named} is outside the folders that tasks may use"))),

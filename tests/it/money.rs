@@ -127,3 +127,17 @@ fn a_task_that_wants_its_folder_for_itself_has_it() {
     assert_eq!(order, "a\nb\nc\nd\n", "nobody was disturbed, and the oldest was first");
     check_history(&world, &["--settled"]);
 }
+
+#[test]
+fn what_a_cancelled_task_has_cost_is_counted_as_well() {
+    let world = World::new();
+    let server = world.serve("inline", &[]);
+    let id = server.submit(task(&world.ws(), "called off", &["bash sleep 300", "say never"]));
+    server.wait_tool(&id);
+    assert_eq!(server.http.ask("DELETE", &format!("/api/tasks/{id}"), None).0, 200);
+    // The CLI says it when it is interrupted, which is after the task has ended.
+    until("the late cost", || is_near(&server.task(&id)["costUsd"], CALL).then_some(()));
+    assert_eq!(server.task(&id)["status"], "cancelled");
+    assert!(is_near(&server.get("/api/usage")["totalUsd"], CALL));
+    check_history(&world, &["--settled"]);
+}

@@ -7,7 +7,7 @@ use sea_orm::{ConnectionTrait, FromQueryResult};
 use super::row::sql;
 use super::{StoreError, Tx};
 use crate::queue::messages::Claim;
-use crate::task::{Candidate, Did, Hold, Room, TaskId, Wall};
+use crate::task::{Candidate, Did, Hold, Room, TaskId};
 
 /// So many of the next in line are looked at together.
 const WINDOW: u32 = 64;
@@ -17,8 +17,6 @@ const WINDOWS: usize = 20;
 const AGAIN_MS: i64 = 60_000;
 /// So many are let go when there is room. Those that find none are held again.
 const LET_GO: i64 = 4;
-/// Milliseconds of a day.
-pub const DAY_MS: i64 = 86_400_000;
 
 const NEXT: &str = "SELECT id, working_directory, exclusive, key_name, max_budget_usd, cost_usd FROM tasks
     WHERE status = 'pending' AND due_at IS NULL ORDER BY priority DESC, id LIMIT ?1";
@@ -86,7 +84,7 @@ async fn room(tx: &mut Tx, claim: &Claim) -> Result<Room, StoreError> {
     }
     let mut used = HashMap::new();
     if claim.budgets.are_set() {
-        let today = day_of(tx.now);
+        let today = tx.now.day();
         for row in tx.db().await?.query_all_raw(sql(USED, [today.into()])).await? {
             used.insert(row.try_get_by_index(0)?, row.try_get_by_index(1)?);
         }
@@ -103,7 +101,7 @@ async fn hold_back(tx: &mut Tx, held: Vec<(TaskId, Hold)>) -> Result<(), StoreEr
     for (hold, tasks) in by_hold {
         let due = match hold {
             Hold::Directory(_) => tx.now.plus_ms(AGAIN_MS),
-            Hold::Budget(_) => next_day(tx.now),
+            Hold::Budget(_) => tx.now.next_day(),
         };
         let text = "UPDATE tasks SET held = ?1, due_at = ?2 WHERE id = ?3";
         for task in &tasks {
@@ -127,13 +125,4 @@ pub async fn let_go(tx: &mut Tx, left: &HashSet<Hold>) -> Result<(), StoreError>
         }
     }
     Ok(())
-}
-
-/// The day of a time, in UTC: `2026-01-31`.
-pub fn day_of(at: Wall) -> String {
-    at.to_string().chars().take(10).collect()
-}
-
-const fn next_day(now: Wall) -> Wall {
-    Wall((now.0.div_euclid(DAY_MS) + 1) * DAY_MS)
 }

@@ -6,7 +6,6 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryTrait, Statement,
 };
 
-use super::gate::day_of;
 use super::row::sql;
 use super::{Reader, StoreError, Tx};
 use crate::process::wall_now;
@@ -34,7 +33,7 @@ fn costs(spent: Spent) -> attempt::ActiveModel {
 
 fn to_the_day(tx: &Tx, key: LeaseKey, cost: f64, tokens: Tokens) -> Statement {
     let values = [
-        day_of(tx.now).into(),
+        tx.now.day().into(),
         key.task.into(),
         cost.into(),
         tokens.input.into(),
@@ -107,7 +106,7 @@ impl Reader {
         let reserved = "SELECT key_name, SUM(reserved_usd) FROM attempts
             WHERE ended_at IS NULL AND reserved_usd IS NOT NULL GROUP BY key_name";
         let reserved = self.db().query_all_raw(sql(reserved, [])).await?;
-        let today = day_of(wall_now());
+        let today = wall_now().day();
         let spent = "SELECT key_name, cost_usd FROM spending WHERE day = ?1";
         let spent = self.db().query_all_raw(sql(spent, [today.clone().into()])).await?;
         let pair = |row: &sea_orm::QueryResult| Ok((row.try_get_by_index(0)?, row.try_get_by_index(1)?));

@@ -324,6 +324,8 @@ impl Change for HolderDied {
             .filter(task::Column::Holder.eq(self.0))
             .all(tx.db().await?)
             .await?;
+        // Not asked with the rows, since it happens seldom: whoever waits for what they leave is looked for.
+        tx.any_held |= !rows.is_empty();
         let mut freed = 0;
         for row in rows {
             let moved = Moved::by(row, Command::HolderDied(self.0), tx, spread())?;

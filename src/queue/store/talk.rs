@@ -168,7 +168,7 @@ async fn decide(
     let open = questions(tx, row.id).await?;
     tell(tx, row, permission("answered", &question), first_open(&open)).await?;
     if row.status == Status::Pending.name() && row.due_at.is_some() && row.waiting_for.is_some() {
-        let go_on = "UPDATE tasks SET due_at = NULL WHERE id = ?1 AND status = 'pending'";
+        let go_on = "UPDATE tasks SET due_at = NULL, held = NULL WHERE id = ?1 AND status = 'pending'";
         tx.db().await?.execute_raw(sql(go_on, [row.id.into()])).await?;
         tx.record(&Did::Wake { tasks: vec![row.id] });
     }
