@@ -2,7 +2,7 @@
 
 use entity::{attempt, task};
 use sea_orm::ActiveValue::Set;
-use sea_orm::{ColumnTrait, DatabaseConnection, DbBackend, EntityTrait, QueryFilter, QueryOrder, QueryTrait};
+use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder};
 
 use super::gate::reserves;
 use super::{StoreError, Tx};
@@ -16,33 +16,42 @@ pub struct AttemptEnd {
     pub session_id: Option<String>,
 }
 
-/// These tasks were claimed.
-pub fn begin(tx: &mut Tx, claim: &Claim, claimed: &[task::Model]) {
-    for row in claimed {
-        tx.begin_attempt([
-            row.id.into(),
-            row.attempt.into(),
-            row.epoch.into(),
-            row.worker.clone().into(),
-            tx.now.0.into(),
-            row.session_id.clone().into(),
-            row.key_name.clone().into(),
-            reserves(claim, row.max_budget_usd, row.cost_usd).into(),
-        ]);
-    }
+/// This task was claimed.
+pub fn begin(tx: &Tx<'_>, claim: &Claim, row: &task::Model) -> Result<(), StoreError> {
+    tx.insert(&attempt::Model {
+        task_id: row.id,
+        number: row.attempt,
+        epoch: row.epoch,
+        worker: row.worker.clone(),
+        started_at: tx.now.0,
+        ended_at: None,
+        outcome: None,
+        error_class: None,
+        error_code: None,
+        error_message: None,
+        session_id: row.session_id.clone(),
+        cost_usd: None,
+        key_name: row.key_name.clone(),
+        reserved_usd: reserves(claim, row.max_budget_usd, row.cost_usd),
+        input_tokens: 0,
+        output_tokens: 0,
+        cache_read_tokens: 0,
+        cache_write_tokens: 0,
+    })
 }
 
 /// The conversation of the attempt is known.
-pub fn set_session(tx: &mut Tx, task: TaskId, number: i32, session_id: &str) {
+pub fn set_session(tx: &Tx<'_>, task: TaskId, number: i32, session_id: &str) -> Result<(), StoreError> {
     let update = attempt::Entity::update_many()
         .set(attempt::ActiveModel { session_id: Set(Some(session_id.to_owned())), ..Default::default() })
         .filter(attempt::Column::TaskId.eq(task))
         .filter(attempt::Column::Number.eq(number));
-    tx.later(update.build(DbBackend::Sqlite));
+    tx.run(&update)?;
+    Ok(())
 }
 
 /// The attempt of this number is over.
-pub fn end(tx: &mut Tx, task: TaskId, number: i32, end: AttemptEnd) {
+pub fn end(tx: &Tx<'_>, task: TaskId, number: i32, end: AttemptEnd) -> Result<(), StoreError> {
     let mut columns = attempt::ActiveModel {
         ended_at: Set(Some(tx.now.0)),
         outcome: Set(Some(end.outcome.name().to_owned())),
@@ -58,7 +67,8 @@ pub fn end(tx: &mut Tx, task: TaskId, number: i32, end: AttemptEnd) {
         .set(columns)
         .filter(attempt::Column::TaskId.eq(task))
         .filter(attempt::Column::Number.eq(number));
-    tx.later(update.build(DbBackend::Sqlite));
+    tx.run(&update)?;
+    Ok(())
 }
 
 /// The attempts of a task, in order.

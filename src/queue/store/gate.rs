@@ -2,9 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sea_orm::{ConnectionTrait, FromQueryResult};
+use rusqlite::{Row, params};
 
-use super::row::sql;
 use super::{StoreError, Tx};
 use crate::queue::messages::Claim;
 use crate::task::{Candidate, Did, Hold, Room, TaskId};
@@ -29,7 +28,6 @@ const USED: &str = "SELECT key_name, SUM(usd) FROM
         UNION ALL SELECT key_name, reserved_usd FROM attempts WHERE ended_at IS NULL AND reserved_usd IS NOT NULL)
     GROUP BY key_name";
 
-#[derive(FromQueryResult)]
 struct Next {
     id: TaskId,
     working_directory: Option<String>,
@@ -39,6 +37,19 @@ struct Next {
     cost_usd: Option<f64>,
 }
 
+impl Next {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            working_directory: row.get(1)?,
+            exclusive: row.get(2)?,
+            key_name: row.get(3)?,
+            max_budget_usd: row.get(4)?,
+            cost_usd: row.get(5)?,
+        })
+    }
+}
+
 /// The most that the next attempt of a task may cost, where there is a limit of any kind.
 pub fn reserves(claim: &Claim, max_budget_usd: Option<f64>, cost_usd: Option<f64>) -> Option<f64> {
     let most = claim.budgets.of_task(max_budget_usd)?;
@@ -46,10 +57,10 @@ pub fn reserves(claim: &Claim, max_budget_usd: Option<f64>, cost_usd: Option<f64
 }
 
 /// Holds back what may not start. Returns how many of the next in line may, at most `limit`.
-pub async fn hold(tx: &mut Tx, claim: &Claim, limit: u32) -> Result<u32, StoreError> {
+pub fn hold(tx: &mut Tx<'_>, claim: &Claim, limit: u32) -> Result<u32, StoreError> {
     for _ in 0..WINDOWS {
-        let mut room = room(tx, claim).await?;
-        let next = Next::find_by_statement(sql(NEXT, [WINDOW.max(limit).into()])).all(tx.db().await?).await?;
+        let mut room = room(tx, claim)?;
+        let next = tx.all(NEXT, [WINDOW.max(limit)], Next::read)?;
         let mut admitted = 0;
         let mut held = Vec::new();
         for task in next {
@@ -68,7 +79,7 @@ pub async fn hold(tx: &mut Tx, claim: &Claim, limit: u32) -> Result<u32, StoreEr
             }
         }
         let all_may = held.is_empty();
-        hold_back(tx, held).await?;
+        hold_back(tx, held)?;
         if all_may || admitted == limit {
             return Ok(admitted);
         }
@@ -76,23 +87,16 @@ pub async fn hold(tx: &mut Tx, claim: &Claim, limit: u32) -> Result<u32, StoreEr
     Ok(0)
 }
 
-async fn room(tx: &mut Tx, claim: &Claim) -> Result<Room, StoreError> {
-    let mut busy = HashMap::new();
-    for row in tx.db().await?.query_all_raw(sql(BUSY, [])).await? {
-        let directory: Option<String> = row.try_get_by_index(0)?;
-        busy.insert(directory.unwrap_or_default(), row.try_get_by_index(1)?);
-    }
-    let mut used = HashMap::new();
-    if claim.budgets.are_set() {
-        let today = tx.now.day();
-        for row in tx.db().await?.query_all_raw(sql(USED, [today.into()])).await? {
-            used.insert(row.try_get_by_index(0)?, row.try_get_by_index(1)?);
-        }
-    }
-    Ok(Room { busy, budgets: claim.budgets, used })
+fn room(tx: &Tx<'_>, claim: &Claim) -> Result<Room, StoreError> {
+    let busy = tx.all(BUSY, [], |row| Ok((row.get::<_, Option<String>>(0)?.unwrap_or_default(), row.get(1)?)))?;
+    let used = match claim.budgets.are_set() {
+        true => tx.all(USED, [tx.now.day()], |row| Ok((row.get(0)?, row.get(1)?)))?,
+        false => Vec::new(),
+    };
+    Ok(Room { busy: busy.into_iter().collect(), budgets: claim.budgets, used: used.into_iter().collect() })
 }
 
-async fn hold_back(tx: &mut Tx, held: Vec<(TaskId, Hold)>) -> Result<(), StoreError> {
+fn hold_back(tx: &mut Tx<'_>, held: Vec<(TaskId, Hold)>) -> Result<(), StoreError> {
     let mut by_hold: HashMap<Hold, Vec<TaskId>> = HashMap::new();
     for (task, hold) in held {
         by_hold.entry(hold).or_default().push(task);
@@ -105,8 +109,7 @@ async fn hold_back(tx: &mut Tx, held: Vec<(TaskId, Hold)>) -> Result<(), StoreEr
         };
         let text = "UPDATE tasks SET held = ?1, due_at = ?2 WHERE id = ?3";
         for task in &tasks {
-            let values = [hold.name().into(), due.0.into(), (*task).into()];
-            tx.db().await?.execute_raw(sql(text, values)).await?;
+            tx.execute(text, params![hold.name(), due.0, task])?;
         }
         tx.record(&Did::Hold { tasks, why: hold.name(), due: due.0 });
     }
@@ -114,12 +117,11 @@ async fn hold_back(tx: &mut Tx, held: Vec<(TaskId, Hold)>) -> Result<(), StoreEr
 }
 
 /// Lets some of those go that waited for what these have left.
-pub async fn let_go(tx: &mut Tx, left: &HashSet<Hold>) -> Result<(), StoreError> {
+pub fn let_go(tx: &mut Tx<'_>, left: &HashSet<Hold>) -> Result<(), StoreError> {
     let text = "UPDATE tasks SET held = NULL, due_at = NULL WHERE id IN (SELECT id FROM tasks
             WHERE status = 'pending' AND held = ?1 ORDER BY priority DESC, id LIMIT ?2) RETURNING id";
     for hold in left {
-        let rows = tx.db().await?.query_all_raw(sql(text, [hold.name().into(), LET_GO.into()])).await?;
-        let tasks: Vec<TaskId> = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
+        let tasks: Vec<TaskId> = tx.all(text, params![hold.name(), LET_GO], |row| row.get(0))?;
         if !tasks.is_empty() {
             tx.record(&Did::Wake { tasks });
         }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rusqlite::params;
 use sea_orm::ConnectionTrait;
 
 use super::row::sql;
@@ -39,18 +40,17 @@ const HISTORY: &str = "DELETE FROM history WHERE seq < COALESCE(
 impl Change for Prune {
     type Answer = Vec<TaskId>;
 
-    async fn run(&self, tx: &mut Tx) -> Result<Vec<TaskId>, StoreError> {
+    fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<TaskId>, StoreError> {
         let before = self.before.0;
         let bound = TaskId::from_u128((before.max(0).unsigned_abs() as u128) << 80);
-        let rows = tx.db().await?.query_all_raw(sql(OLD, [bound.into(), before.into(), BATCH.into()])).await?;
-        let tasks: Vec<TaskId> = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
+        let tasks: Vec<TaskId> = tx.all(OLD, params![bound, before, BATCH], |row| row.get(0))?;
         for task in &tasks {
             for part in PARTS {
-                tx.db().await?.execute_raw(sql(part, [(*task).into()])).await?;
+                tx.execute(part, [task])?;
             }
         }
         if !tasks.is_empty() {
-            tx.db().await?.execute_raw(sql(HISTORY, [])).await?;
+            tx.execute(HISTORY, [])?;
             tx.record(&Did::Prune { tasks: tasks.clone() });
         }
         Ok(tasks)

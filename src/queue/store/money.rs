@@ -1,10 +1,9 @@
 //! What was spent: by attempt, by task, by key and day. A cost counts once.
 
 use entity::{attempt, task};
+use rusqlite::params;
 use sea_orm::ActiveValue::Set;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryTrait, Statement,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter};
 
 use super::row::sql;
 use super::{Reader, StoreError, Tx};
@@ -31,56 +30,46 @@ fn costs(spent: Spent) -> attempt::ActiveModel {
     }
 }
 
-fn to_the_day(tx: &Tx, key: LeaseKey, cost: f64, tokens: Tokens) -> Statement {
-    let values = [
-        tx.now.day().into(),
-        key.task.into(),
-        cost.into(),
-        tokens.input.into(),
-        tokens.output.into(),
-        tokens.cache_read.into(),
-        tokens.cache_write.into(),
-    ];
-    sql(SPEND, values)
+fn to_the_day(tx: &Tx<'_>, key: LeaseKey, cost: f64, tokens: Tokens) -> Result<(), StoreError> {
+    let (day, Tokens { input, output, cache_read, cache_write }) = (tx.now.day(), tokens);
+    tx.execute(SPEND, params![day, key.task, cost, input, output, cache_read, cache_write])?;
+    Ok(())
 }
 
 /// Writes down what the attempt that ends has cost: nobody else can have done so. Returns the columns with
 /// the sum.
 pub fn spend(
-    tx: &mut Tx,
+    tx: &Tx<'_>,
     row: &task::Model,
     columns: task::ActiveModel,
     key: LeaseKey,
     spent: Spent,
-) -> task::ActiveModel {
-    let Some(cost) = spent.cost_usd else { return columns };
+) -> Result<task::ActiveModel, StoreError> {
+    let Some(cost) = spent.cost_usd else { return Ok(columns) };
     let update = attempt::Entity::update_many()
         .set(costs(spent))
         .filter(attempt::Column::TaskId.eq(key.task))
         .filter(attempt::Column::Epoch.eq(key.epoch));
-    tx.later(update.build(DbBackend::Sqlite));
-    tx.later(to_the_day(tx, key, cost, spent.tokens));
-    task::ActiveModel { cost_usd: Set(Some(row.cost_usd.unwrap_or_default() + cost)), ..columns }
+    tx.run(&update)?;
+    to_the_day(tx, key, cost, spent.tokens)?;
+    Ok(task::ActiveModel { cost_usd: Set(Some(row.cost_usd.unwrap_or_default() + cost)), ..columns })
 }
 
 /// Writes down what an attempt has cost, whether its report came in time or late. A cost that is
 /// there is not changed.
-pub async fn settle(tx: &mut Tx, key: LeaseKey, spent: Spent) -> Result<(), StoreError> {
+pub fn settle(tx: &Tx<'_>, key: LeaseKey, spent: Spent) -> Result<(), StoreError> {
     let Some(cost) = spent.cost_usd else { return Ok(()) };
-    let written = attempt::Entity::update_many()
+    let update = attempt::Entity::update_many()
         .set(costs(spent))
         .filter(attempt::Column::TaskId.eq(key.task))
         .filter(attempt::Column::Epoch.eq(key.epoch))
-        .filter(attempt::Column::CostUsd.is_null())
-        .exec(tx.db().await?)
-        .await?;
-    if written.rows_affected == 0 {
+        .filter(attempt::Column::CostUsd.is_null());
+    if tx.run(&update)? == 0 {
         return Ok(());
     }
-    let to_the_day = to_the_day(tx, key, cost, spent.tokens);
-    tx.db().await?.execute_raw(to_the_day).await?;
+    to_the_day(tx, key, cost, spent.tokens)?;
     let total = "UPDATE tasks SET cost_usd = (SELECT SUM(cost_usd) FROM attempts WHERE task_id = ?1) WHERE id = ?1";
-    tx.db().await?.execute_raw(sql(total, [key.task.into()])).await?;
+    tx.execute(total, [key.task])?;
     Ok(())
 }
 

@@ -9,7 +9,6 @@ use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, RuntimeErr};
 
 use super::mark::Mark;
-use super::quick::Quick;
 use super::{Reader, Reserve, Watcher, Writer, sound};
 
 /// How long a statement waits for another process's transaction. Ours take milliseconds;
@@ -59,6 +58,9 @@ pub enum StoreError {
     /// The disk is full.
     #[error("the disk is full")]
     Full,
+    /// This process has closed it.
+    #[error("the database is closed")]
+    Closed,
     /// Somebody else holds its lock.
     #[error("the database is locked by another process")]
     Locked,
@@ -138,6 +140,16 @@ impl From<DbErr> for StoreError {
     }
 }
 
+impl From<rusqlite::Error> for StoreError {
+    fn from(source: rusqlite::Error) -> Self {
+        match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
+            Some(rusqlite::ErrorCode::DatabaseBusy) => Self::Locked,
+            _ => DbErr::Custom(source.to_string()).into(),
+        }
+    }
+}
+
 /// SQLite's result code, <https://sqlite.org/rescode.html>.
 fn code_of(error: &DbErr) -> Option<String> {
     let (DbErr::Exec(RuntimeErr::SqlxError(cause))
@@ -173,16 +185,16 @@ impl Store {
             .map_err(|source| StoreError::Folder { path: folder.to_owned(), source: Arc::new(source) })?;
         sound::look(path, accept_loss).await?;
         let open = |source| open_error(path, source);
-        let writer = connect(path, 1, false).await.map_err(open)?;
-        migrate(path, &writer).await?;
-        let quick = Quick::open(path, WAL_PAGES)?;
+        let schema = connect(path, 1, false).await.map_err(open)?;
+        migrate(path, &schema).await?;
+        schema.close().await.map_err(open)?;
+        let writer = Writer::open(path, WAL_PAGES, Reserve::of(path))?;
         let readers = connect(path, READERS, false).await.map_err(open)?;
         let watcher = connect(path, 1, false).await.map_err(open)?;
         let mut mark = Mark::of(path);
         let reader = Reader::new(readers);
         mark.advance(&reader).await?;
-        let reserve = Reserve::of(path);
-        Ok(Self { writer: Writer::new(writer, quick, path, reserve), reader, watcher: Watcher::new(watcher), mark })
+        Ok(Self { writer, reader, watcher: Watcher::new(watcher), mark })
     }
 
     /// Says whether a database may be used, and changes nothing.
@@ -220,12 +232,13 @@ impl Store {
         if let Err(error) = self.mark.advance(&self.reader).await {
             tracing::debug!(%error, "the mark stays where it was");
         }
-        self.writer.quick().close();
-        for db in [self.reader.db(), self.watcher.db(), self.writer.db()] {
+        for db in [self.reader.db(), self.watcher.db()] {
             if let Err(error) = db.close_by_ref().await {
                 tracing::debug!(%error, "the database did not close");
             }
         }
+        // The last one folds the WAL in.
+        self.writer.close();
     }
 }
 

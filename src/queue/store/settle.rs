@@ -6,11 +6,12 @@
 use entity::{changes, task};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, FromQueryResult, QueryFilter, QueryTrait};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
 
 use super::attempts::AttemptEnd;
-use super::row::{columns_of, record_of, sql, task_of};
+use super::row::{columns_of, record_of, task_of};
+use super::table::Table;
 use super::{Change, StoreError, Tx, attempts, money, talk, workers};
 use crate::queue::messages::{Append, Cancel, Cancelled, Expire, Finish, HolderDied, Next, Release, Stale};
 use crate::task::{
@@ -18,9 +19,8 @@ use crate::task::{
     Record, Refusal, ReleaseReason, Report, State, Status, TaskError, TaskId,
 };
 
-/// A task, and whether any task waits for what this one may leave.
-const FIND: &str = "SELECT *, EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND held IS NOT NULL) AS any_held
-    FROM tasks WHERE id = ?1";
+/// Whether any task waits for what another may leave.
+const ANY_HELD: &str = "EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND held IS NOT NULL)";
 
 /// A task that a command has moved, before it is written back.
 struct Moved {
@@ -31,7 +31,7 @@ struct Moved {
 
 impl Moved {
     /// Applies the command. `Ok(Err(_))` means that the domain refused, and nothing changed.
-    fn by(row: task::Model, command: Command, tx: &Tx, chance: f64) -> Result<Result<Self, Refusal>, StoreError> {
+    fn by(row: task::Model, command: Command, tx: &Tx<'_>, chance: f64) -> Result<Result<Self, Refusal>, StoreError> {
         let mut record = record_of(&row)?;
         let was = record.state.status();
         if let Err(refusal) = record.apply(command, tx.now, chance) {
@@ -46,12 +46,12 @@ impl Moved {
     }
 
     /// Writes it as ended by a death that somebody else saw.
-    async fn crash(self, tx: &mut Tx, died: bool, why: &str) -> Result<State, StoreError> {
+    fn crash(self, tx: &mut Tx<'_>, died: bool, why: &str) -> Result<State, StoreError> {
         let failure = Failure::new(FailureClass::Crashed, "WORKER_DIED", why);
-        self.end_attempt(tx, AttemptOutcome::Crashed, Some(TaskError::from(&failure)), None);
+        self.end_attempt(tx, AttemptOutcome::Crashed, Some(TaskError::from(&failure)), None)?;
         let (to, due) = self.goes();
         tx.record(&Did::TakeBack { lease: self.lease(), died, to, due });
-        self.write(tx, Vec::new(), Some(why.to_owned())).await
+        self.write(tx, Vec::new(), Some(why.to_owned()))
     }
 
     /// What it was held under before.
@@ -77,19 +77,25 @@ impl Moved {
     }
 
     /// Ends the attempt in the table of attempts, where one ran.
-    fn end_attempt(&self, tx: &mut Tx, outcome: AttemptOutcome, error: Option<TaskError>, report: Option<&Report>) {
+    fn end_attempt(
+        &self,
+        tx: &Tx<'_>,
+        outcome: AttemptOutcome,
+        error: Option<TaskError>,
+        report: Option<&Report>,
+    ) -> Result<(), StoreError> {
         if self.row.status != Status::Running.name() {
-            return;
+            return Ok(());
         }
         let session_id = report.and_then(|report| report.session_id.clone());
         let end = AttemptEnd { outcome, error, session_id };
-        attempts::end(tx, self.row.id, self.row.attempt, end);
+        attempts::end(tx, self.row.id, self.row.attempt, end)
     }
 
     /// Writes it with a status event behind `events`. Returns where the task stands now.
-    async fn write(
+    fn write(
         mut self,
-        tx: &mut Tx,
+        tx: &mut Tx<'_>,
         mut events: Vec<NewEvent>,
         reason: Option<String>,
     ) -> Result<State, StoreError> {
@@ -98,11 +104,11 @@ impl Moved {
             self.columns = with_error(self.columns, Some(failure));
         }
         events.push(status_event(&self.record, error_of(&self.columns), reason));
-        self.columns.last_event = Set(tx.add_events(self.row.id, self.row.last_event, events));
+        self.columns.last_event = Set(tx.add_events(self.row.id, self.row.last_event, &events)?);
         tx.leave(&self.row);
         if status.is_terminal() && self.row.waiting_for.is_some() {
             self.columns.waiting_for = Set(None);
-            talk::close_all(tx, self.row.id).await?;
+            talk::close_all(tx, self.row.id)?;
         }
         if status.is_terminal() {
             self.columns.completed_at = Set(Some(tx.now.0));
@@ -113,7 +119,7 @@ impl Moved {
             .set(self.columns)
             .filter(task::Column::Id.eq(self.row.id))
             .filter(task::Column::Epoch.eq(self.row.epoch));
-        tx.later(update.build(DbBackend::Sqlite));
+        tx.run(&update)?;
         Ok(self.record.state)
     }
 }
@@ -148,15 +154,17 @@ fn error_of(columns: &task::ActiveModel) -> Option<Value> {
     Some(json!({ "code": code, "message": text(&columns.error_message), "class": text(&columns.error_class) }))
 }
 
-pub async fn find(tx: &mut Tx, id: TaskId) -> Result<Option<task::Model>, StoreError> {
-    let Some(row) = tx.db().await?.query_one_raw(sql(FIND, [id.into()])).await? else { return Ok(None) };
-    tx.any_held |= row.try_get::<bool>("", "any_held")?;
-    Ok(Some(task::Model::from_query_result(&row, "")?))
+pub fn find(tx: &mut Tx<'_>, id: TaskId) -> Result<Option<task::Model>, StoreError> {
+    let text = format!("SELECT {}, {ANY_HELD} FROM tasks WHERE id = ?1", task::Model::COLUMNS);
+    let found = tx.one(&text, [id], |row| Ok((task::Model::read(row)?, row.get(task::Model::WIDTH)?)))?;
+    let Some((row, any_held)): Option<(_, bool)> = found else { return Ok(None) };
+    tx.any_held |= any_held;
+    Ok(Some(row))
 }
 
 /// The row, if this lease still holds it.
-pub async fn held(tx: &mut Tx, key: LeaseKey) -> Result<Option<task::Model>, StoreError> {
-    let row = find(tx, key.task).await?;
+pub fn held(tx: &mut Tx<'_>, key: LeaseKey) -> Result<Option<task::Model>, StoreError> {
+    let row = find(tx, key.task)?;
     Ok(row.filter(|row| row.epoch == key.epoch && row.status == Status::Running.name()))
 }
 
@@ -165,20 +173,19 @@ impl Change for Append {
 
     const ESSENTIAL: bool = false;
 
-    async fn run(&self, tx: &mut Tx) -> Result<Self::Answer, StoreError> {
-        let Some(row) = held(tx, self.key).await? else { return Ok(Err(Stale)) };
+    fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, StoreError> {
+        let Some(row) = held(tx, self.key)? else { return Ok(Err(Stale)) };
         // Sent again because the answer was lost: what is stored is not stored again.
         let known = usize::try_from(row.attempt_events - self.from).unwrap_or(0).min(self.events.len());
-        let last = tx.add_events(row.id, row.last_event, self.events[known..].to_vec());
+        let last = tx.add_events(row.id, row.last_event, &self.events[known..])?;
         let attempt_events = row.attempt_events + last - row.last_event;
         let mut columns =
             task::ActiveModel { last_event: Set(last), attempt_events: Set(attempt_events), ..Default::default() };
         if let Some(session) = &self.session_id {
             columns.session_id = Set(Some(session.clone()));
-            attempts::set_session(tx, row.id, row.attempt, session);
+            attempts::set_session(tx, row.id, row.attempt, session)?;
         }
-        let update = task::Entity::update_many().set(columns).filter(task::Column::Id.eq(row.id));
-        tx.later(update.build(DbBackend::Sqlite));
+        tx.run(&task::Entity::update_many().set(columns).filter(task::Column::Id.eq(row.id)))?;
         Ok(Ok(()))
     }
 }
@@ -186,8 +193,8 @@ impl Change for Append {
 impl Change for Finish {
     type Answer = Result<Next, Stale>;
 
-    async fn run(&self, tx: &mut Tx) -> Result<Self::Answer, StoreError> {
-        let Some(row) = find(tx, self.key.task).await? else { return Ok(Err(Stale)) };
+    fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, StoreError> {
+        let Some(row) = find(tx, self.key.task)? else { return Ok(Err(Stale)) };
         let epoch = self.key.epoch;
         let command = match &self.report.outcome {
             // Somebody said more meanwhile: the next attempt hears it.
@@ -197,12 +204,12 @@ impl Change for Finish {
         let Ok(mut moved) = Moved::by(row, command, tx, self.chance)? else {
             if let Some(cost) = self.report.spent.cost_usd {
                 tx.record(&Did::LateCost { lease: self.key, cost });
-                money::settle(tx, self.key, self.report.spent).await?;
+                money::settle(tx, self.key, self.report.spent)?;
             }
             return Ok(Err(Stale));
         };
         if let Outcome::Failed(failure) = &self.report.outcome {
-            workers::park(tx, &self.credential, failure).await?;
+            workers::park(tx, &self.credential, failure)?;
         }
         moved.columns = with_report(moved.columns, &self.report);
         let (outcome, error) = match &self.report.outcome {
@@ -212,14 +219,14 @@ impl Change for Finish {
             }
             Outcome::Failed(failure) => (AttemptOutcome::Failed, Some(failure)),
         };
-        moved.end_attempt(tx, outcome, error.map(TaskError::from), Some(&self.report));
+        moved.end_attempt(tx, outcome, error.map(TaskError::from), Some(&self.report))?;
         if let Some(changes) = &self.report.changes {
-            keep_changes(tx, self.key.task, changes).await?;
+            keep_changes(tx, self.key.task, changes)?;
         }
         let ((to, due), counts, cost) = (moved.goes(), moved.counts(), self.report.spent.cost_usd);
         tx.record(&Did::Finish { lease: self.key, outcome, counts, cost, to, due });
-        moved.columns = money::spend(tx, &moved.row, moved.columns, self.key, self.report.spent);
-        let state = moved.write(tx, self.events.clone(), None).await?;
+        moved.columns = money::spend(tx, &moved.row, moved.columns, self.key, self.report.spent)?;
+        let state = moved.write(tx, self.events.clone(), None)?;
         Ok(Ok(match state {
             State::Pending { due } => Next::Again(due),
             state => Next::Ended(state.status()),
@@ -227,17 +234,15 @@ impl Change for Finish {
     }
 }
 
-async fn keep_changes(tx: &mut Tx, task: TaskId, changes: &ChangeSet) -> Result<(), StoreError> {
+fn keep_changes(tx: &mut Tx<'_>, task: TaskId, changes: &ChangeSet) -> Result<(), StoreError> {
     let row = changes::ActiveModel {
         task_id: Set(task),
         summary: Set(changes.summary.to_string()),
         patch: Set(changes.patch.clone()),
     };
     let columns = [changes::Column::Summary, changes::Column::Patch];
-    changes::Entity::insert(row)
-        .on_conflict(OnConflict::column(changes::Column::TaskId).update_columns(columns).to_owned())
-        .exec_without_returning(tx.db().await?)
-        .await?;
+    let known = OnConflict::column(changes::Column::TaskId).update_columns(columns).to_owned();
+    tx.run(&changes::Entity::insert(row).on_conflict(known))?;
     Ok(())
 }
 
@@ -267,10 +272,10 @@ fn with_report(columns: task::ActiveModel, report: &Report) -> task::ActiveModel
 impl Change for Release {
     type Answer = Result<(), Stale>;
 
-    async fn run(&self, tx: &mut Tx) -> Result<Self::Answer, StoreError> {
-        let Some(row) = find(tx, self.key.task).await? else { return Ok(Err(Stale)) };
+    fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, StoreError> {
+        let Some(row) = find(tx, self.key.task)? else { return Ok(Err(Stale)) };
         let delay_ms = match self.reason {
-            ReleaseReason::Waiting => talk::patience(tx, row.id).await?.map_or(0, |until| until.since_ms(tx.now)),
+            ReleaseReason::Waiting => talk::patience(tx, row.id)?.map_or(0, |until| until.since_ms(tx.now)),
             _ => i64::try_from(self.delay.as_millis()).unwrap_or(i64::MAX),
         };
         let command = Command::Release { epoch: self.key.epoch, delay_ms };
@@ -283,15 +288,15 @@ impl Change for Release {
             None => self.reason.name().to_owned(),
         };
         let why = released(&reason);
-        moved.end_attempt(tx, AttemptOutcome::Released, Some(why), None);
-        money::settle(tx, self.key, self.spent).await?;
+        moved.end_attempt(tx, AttemptOutcome::Released, Some(why), None)?;
+        money::settle(tx, self.key, self.spent)?;
         tx.record(&Did::Release {
             lease: self.key,
             reason: reason.clone(),
             cost: self.spent.cost_usd,
             due: moved.goes().1,
         });
-        moved.write(tx, self.events.clone(), Some(reason)).await?;
+        moved.write(tx, self.events.clone(), Some(reason))?;
         Ok(Ok(()))
     }
 }
@@ -299,16 +304,16 @@ impl Change for Release {
 impl Change for Cancel {
     type Answer = Cancelled;
 
-    async fn run(&self, tx: &mut Tx) -> Result<Cancelled, StoreError> {
-        let Some(row) = find(tx, self.0).await? else { return Ok(Cancelled::Unknown) };
+    fn run(&self, tx: &mut Tx<'_>) -> Result<Cancelled, StoreError> {
+        let Some(row) = find(tx, self.0)? else { return Ok(Cancelled::Unknown) };
         let unchanged = row.clone();
         let Ok(moved) = Moved::by(row, Command::Cancel, tx, 0.0)? else {
             return Ok(Cancelled::Ended(Box::new(task_of(unchanged)?)));
         };
-        moved.end_attempt(tx, AttemptOutcome::Cancelled, None, None);
+        moved.end_attempt(tx, AttemptOutcome::Cancelled, None, None)?;
         tx.record(&Did::Cancel { lease: LeaseKey { task: self.0, epoch: moved.record.epoch } });
-        moved.write(tx, Vec::new(), None).await?;
-        match find(tx, self.0).await? {
+        moved.write(tx, Vec::new(), None)?;
+        match find(tx, self.0)? {
             Some(row) => Ok(Cancelled::Done(Box::new(task_of(row)?))),
             None => Ok(Cancelled::Unknown),
         }
@@ -318,23 +323,21 @@ impl Change for Cancel {
 impl Change for HolderDied {
     type Answer = usize;
 
-    async fn run(&self, tx: &mut Tx) -> Result<usize, StoreError> {
-        let rows = task::Entity::find()
-            .filter(task::Column::Status.eq(Status::Running.name()))
-            .filter(task::Column::Holder.eq(self.0))
-            .all(tx.db().await?)
-            .await?;
+    fn run(&self, tx: &mut Tx<'_>) -> Result<usize, StoreError> {
+        let columns = task::Model::COLUMNS;
+        let text = format!("SELECT {columns} FROM tasks WHERE status = 'running' AND holder = ?1");
+        let rows = tx.all(&text, [self.0], task::Model::read)?;
         // Not asked with the rows, since it happens seldom: whoever waits for what they leave is looked for.
         tx.any_held |= !rows.is_empty();
         let mut freed = 0;
         for row in rows {
             let moved = Moved::by(row, Command::HolderDied(self.0), tx, spread())?;
             if let Ok(moved) = moved {
-                moved.crash(tx, true, "the worker died").await?;
+                moved.crash(tx, true, "the worker died")?;
                 freed += 1;
             }
         }
-        workers::forget(tx, self.0).await?;
+        workers::forget(tx, self.0)?;
         Ok(freed)
     }
 }
@@ -342,11 +345,11 @@ impl Change for HolderDied {
 impl Change for Expire {
     type Answer = bool;
 
-    async fn run(&self, tx: &mut Tx) -> Result<bool, StoreError> {
-        let row = find(tx, self.task).await?;
+    fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        let row = find(tx, self.task)?;
         let Some(row) = row.filter(|row| row.holder == Some(self.holder)) else { return Ok(false) };
         let Ok(moved) = Moved::by(row, Command::Expire { now: tx.boot_now }, tx, spread())? else { return Ok(false) };
-        moved.crash(tx, false, "the worker's lease ran out").await?;
+        moved.crash(tx, false, "the worker's lease ran out")?;
         Ok(true)
     }
 }

@@ -1,13 +1,14 @@
 //! Questions and their answers, messages and interrupts.
 
-use entity::{message, question, task};
+use entity::{question, task};
+use rusqlite::params;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
 
-use super::row::sql;
 use super::settle::{find, held};
+use super::table::Table;
 use super::{Change, StoreError, Tx};
 use crate::queue::messages::Stale;
 use crate::queue::talk::{Answer, Answered, Ask, Asked, Progress, SaidTo, Say, Step};
@@ -52,35 +53,32 @@ fn permission(state: &str, question: &Question) -> NewEvent {
 }
 
 /// Adds an event and says what the task waits for now.
-async fn tell(tx: &mut Tx, row: &task::Model, event: NewEvent, waiting_for: Option<Value>) -> Result<(), StoreError> {
-    let last = tx.add_events(row.id, row.last_event, vec![event]);
+fn tell(tx: &mut Tx<'_>, row: &task::Model, event: NewEvent, waiting_for: Option<Value>) -> Result<(), StoreError> {
+    let last = tx.add_events(row.id, row.last_event, &[event])?;
     let columns = task::ActiveModel {
         last_event: Set(last),
         waiting_for: Set(waiting_for.map(|waiting| waiting.to_string())),
         ..Default::default()
     };
-    task::Entity::update_many().set(columns).filter(task::Column::Id.eq(row.id)).exec(tx.db().await?).await?;
+    tx.run(&task::Entity::update_many().set(columns).filter(task::Column::Id.eq(row.id)))?;
     Ok(())
 }
 
-async fn questions(tx: &mut Tx, task: TaskId) -> Result<Vec<Question>, StoreError> {
-    let rows = question::Entity::find()
-        .filter(question::Column::TaskId.eq(task))
-        .filter(question::Column::Closed.eq(false))
-        .order_by_asc(question::Column::AskedAt)
-        .all(tx.db().await?)
-        .await?;
+fn questions(tx: &mut Tx<'_>, task: TaskId) -> Result<Vec<Question>, StoreError> {
+    let columns = question::Model::COLUMNS;
+    let text = format!("SELECT {columns} FROM questions WHERE task_id = ?1 AND NOT closed ORDER BY asked_at");
+    let rows = tx.all(&text, [task], question::Model::read)?;
     Ok(rows.into_iter().map(question_of).collect())
 }
 
-async fn close(tx: &mut Tx, task: TaskId, request_id: Option<&str>) -> Result<(), StoreError> {
+fn close(tx: &mut Tx<'_>, task: TaskId, request_id: Option<&str>) -> Result<(), StoreError> {
     let mut all = question::Entity::update_many()
         .col_expr(question::Column::Closed, Expr::value(true))
         .filter(question::Column::TaskId.eq(task));
     if let Some(request_id) = request_id {
         all = all.filter(question::Column::RequestId.eq(request_id));
     }
-    all.exec(tx.db().await?).await?;
+    tx.run(&all)?;
     Ok(())
 }
 
@@ -90,8 +88,8 @@ fn first_open(questions: &[Question]) -> Option<Value> {
 }
 
 /// When a task that waits for an answer goes on without one; `None`: it has one already.
-pub async fn patience(tx: &mut Tx, task: TaskId) -> Result<Option<Wall>, StoreError> {
-    let open = questions(tx, task).await?;
+pub fn patience(tx: &mut Tx<'_>, task: TaskId) -> Result<Option<Wall>, StoreError> {
+    let open = questions(tx, task)?;
     if open.iter().any(|question| question.answer.is_some()) {
         return Ok(None);
     }
@@ -99,22 +97,22 @@ pub async fn patience(tx: &mut Tx, task: TaskId) -> Result<Option<Wall>, StoreEr
 }
 
 /// The task has ended: nobody asks any more.
-pub async fn close_all(tx: &mut Tx, task: TaskId) -> Result<(), StoreError> {
-    close(tx, task, None).await
+pub fn close_all(tx: &mut Tx<'_>, task: TaskId) -> Result<(), StoreError> {
+    close(tx, task, None)
 }
 
 impl Change for Ask {
     type Answer = Result<Asked, Stale>;
 
-    async fn run(&self, tx: &mut Tx) -> Result<Self::Answer, StoreError> {
-        let Some(row) = held(tx, self.key).await? else { return Ok(Err(Stale)) };
-        let mut open = questions(tx, row.id).await?;
+    fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, StoreError> {
+        let Some(row) = held(tx, self.key)? else { return Ok(Err(Stale)) };
+        let mut open = questions(tx, row.id)?;
         let is_same =
             |one: &Question| one.request_id == self.request_id || (one.tool == self.tool && one.input == self.input);
         if let Some(at) = open.iter().position(is_same) {
             let question = open.swap_remove(at);
             if question.answer.is_none() && question.deadline <= tx.now {
-                return decide(tx, &row, question, Decision::too_late()).await.map(|question| Ok(asked(question)));
+                return decide(tx, &row, question, Decision::too_late()).map(|question| Ok(asked(question)));
             }
             return Ok(Ok(asked(question)));
         }
@@ -127,28 +125,27 @@ impl Change for Ask {
             deadline: tx.now.plus_ms(i64::try_from(self.limit.as_millis()).unwrap_or(i64::MAX)),
             answer: None,
         };
-        let columns = question::ActiveModel {
-            task_id: Set(row.id),
-            request_id: Set(question.request_id.clone()),
-            tool: Set(question.tool.clone()),
-            input: Set(question.input.to_string()),
-            suggestions: Set(question.suggestions.to_string()),
-            asked_at: Set(question.asked_at.0),
-            deadline: Set(question.deadline.0),
-            answer: Set(None),
-            answered_at: Set(None),
-            closed: Set(false),
-        };
-        question::Entity::insert(columns).exec_without_returning(tx.db().await?).await?;
+        tx.insert(&question::Model {
+            task_id: row.id,
+            request_id: question.request_id.clone(),
+            tool: question.tool.clone(),
+            input: question.input.to_string(),
+            suggestions: question.suggestions.to_string(),
+            asked_at: question.asked_at.0,
+            deadline: question.deadline.0,
+            answer: None,
+            answered_at: None,
+            closed: false,
+        })?;
         open.push(question.clone());
-        tell(tx, &row, permission("asked", &question), first_open(&open)).await?;
+        tell(tx, &row, permission("asked", &question), first_open(&open))?;
         Ok(Ok(asked(question)))
     }
 }
 
 /// Writes a decision down, and lets a task go on that waits for it.
-async fn decide(
-    tx: &mut Tx,
+fn decide(
+    tx: &mut Tx<'_>,
     row: &task::Model,
     mut question: Question,
     decision: Decision,
@@ -158,18 +155,17 @@ async fn decide(
         answered_at: Set(Some(tx.now.0)),
         ..Default::default()
     };
-    question::Entity::update_many()
+    let update = question::Entity::update_many()
         .set(columns)
         .filter(question::Column::TaskId.eq(row.id))
-        .filter(question::Column::RequestId.eq(&question.request_id))
-        .exec(tx.db().await?)
-        .await?;
+        .filter(question::Column::RequestId.eq(&question.request_id));
+    tx.run(&update)?;
     question.answer = Some(decision);
-    let open = questions(tx, row.id).await?;
-    tell(tx, row, permission("answered", &question), first_open(&open)).await?;
+    let open = questions(tx, row.id)?;
+    tell(tx, row, permission("answered", &question), first_open(&open))?;
     if row.status == Status::Pending.name() && row.due_at.is_some() && row.waiting_for.is_some() {
         let go_on = "UPDATE tasks SET due_at = NULL, held = NULL WHERE id = ?1 AND status = 'pending'";
-        tx.db().await?.execute_raw(sql(go_on, [row.id.into()])).await?;
+        tx.execute(go_on, [row.id])?;
         tx.record(&Did::Wake { tasks: vec![row.id] });
     }
     Ok(question)
@@ -178,10 +174,11 @@ async fn decide(
 impl Change for Answer {
     type Answer = Answered;
 
-    async fn run(&self, tx: &mut Tx) -> Result<Answered, StoreError> {
-        let Some(row) = find(tx, self.task).await? else { return Ok(Answered::NoTask) };
-        let id = (self.task, self.request_id.clone());
-        let Some(question) = question::Entity::find_by_id(id).one(tx.db().await?).await? else {
+    fn run(&self, tx: &mut Tx<'_>) -> Result<Answered, StoreError> {
+        let Some(row) = find(tx, self.task)? else { return Ok(Answered::NoTask) };
+        let columns = question::Model::COLUMNS;
+        let text = format!("SELECT {columns} FROM questions WHERE task_id = ?1 AND request_id = ?2");
+        let Some(question) = tx.one(&text, params![self.task, self.request_id], question::Model::read)? else {
             return Ok(Answered::NoQuestion);
         };
         let closed = question.closed;
@@ -190,7 +187,7 @@ impl Change for Answer {
             Some(before) => Ok(Answered::Before(before)),
             None if closed => Ok(Answered::NoQuestion),
             None => {
-                decide(tx, &row, question, self.decision.clone()).await?;
+                decide(tx, &row, question, self.decision.clone())?;
                 Ok(Answered::Done)
             }
         }
@@ -200,30 +197,30 @@ impl Change for Answer {
 impl Change for Progress {
     type Answer = Result<(), Stale>;
 
-    async fn run(&self, tx: &mut Tx) -> Result<Self::Answer, StoreError> {
-        let Some(row) = held(tx, self.key).await? else { return Ok(Err(Stale)) };
+    fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, StoreError> {
+        let Some(row) = held(tx, self.key)? else { return Ok(Err(Stale)) };
         match &self.step {
             Step::Closed(request_id) => {
-                close(tx, row.id, Some(request_id)).await?;
-                let waiting = first_open(&questions(tx, row.id).await?).map(|waiting| waiting.to_string());
+                close(tx, row.id, Some(request_id))?;
+                let waiting = first_open(&questions(tx, row.id)?).map(|waiting| waiting.to_string());
                 if waiting != row.waiting_for {
                     let columns = task::ActiveModel { waiting_for: Set(waiting), ..Default::default() };
                     let all = task::Entity::update_many().set(columns).filter(task::Column::Id.eq(row.id));
-                    all.exec(tx.db().await?).await?;
+                    tx.run(&all)?;
                 }
             }
             Step::TooLate(request_id) => {
-                let open = questions(tx, row.id).await?;
+                let open = questions(tx, row.id)?;
                 let late = open.into_iter().find(|one| one.request_id == *request_id && one.answer.is_none());
                 if let Some(question) = late {
-                    decide(tx, &row, question, Decision::too_late()).await?;
+                    decide(tx, &row, question, Decision::too_late())?;
                 }
             }
-            Step::Begun(id) => begun(tx, &row, *id).await?,
-            Step::Done(id) => done(tx, row.id, *id).await?,
+            Step::Begun(id) => begun(tx, &row, *id)?,
+            Step::Done(id) => done(tx, row.id, *id)?,
             Step::Interrupted(until) => {
                 let waiting = json!({ "type": "message", "since": tx.now, "until": until });
-                tell(tx, &row, message_event("interrupted", None, ""), Some(waiting)).await?;
+                tell(tx, &row, message_event("interrupted", None, ""), Some(waiting))?;
             }
         }
         Ok(Ok(()))
@@ -240,32 +237,28 @@ fn message_event(state: &str, id: Option<i64>, text: &str) -> NewEvent {
 }
 
 /// The attempt has this message in hand. Told twice, it is one event.
-async fn begun(tx: &mut Tx, row: &task::Model, id: i64) -> Result<(), StoreError> {
-    let Some(message) = message::Entity::find_by_id(id).one(tx.db().await?).await? else { return Ok(()) };
-    if message.epoch == Some(row.epoch) {
-        return Ok(());
+fn begun(tx: &mut Tx<'_>, row: &task::Model, id: i64) -> Result<(), StoreError> {
+    let new = "UPDATE messages SET epoch = ?2 WHERE id = ?1 AND epoch IS NOT ?2 RETURNING text";
+    let text: Option<String> = tx.one(new, [id, row.epoch], |row| row.get(0))?;
+    match text {
+        Some(text) => tell(tx, row, message_event("begun", Some(id), &text), None),
+        None => Ok(()),
     }
-    message::Entity::update_many()
-        .col_expr(message::Column::Epoch, Expr::value(row.epoch))
-        .filter(message::Column::Id.eq(id))
-        .exec(tx.db().await?)
-        .await?;
-    tell(tx, row, message_event("begun", Some(id), &message.text), None).await
 }
 
-async fn done(tx: &mut Tx, task: TaskId, id: i64) -> Result<(), StoreError> {
-    let over = sql("UPDATE messages SET done_at = ?1 WHERE id = ?2 AND done_at IS NULL", [tx.now.0.into(), id.into()]);
-    if tx.db().await?.execute_raw(over).await?.rows_affected() == 1 {
-        count(tx, task).await?;
+fn done(tx: &mut Tx<'_>, task: TaskId, id: i64) -> Result<(), StoreError> {
+    let over = "UPDATE messages SET done_at = ?1 WHERE id = ?2 AND done_at IS NULL";
+    if tx.execute(over, [tx.now.0, id])? == 1 {
+        count(tx, task)?;
     }
     Ok(())
 }
 
 /// Keeps the number of messages with the task, so that nobody else must count them.
-async fn count(tx: &mut Tx, task: TaskId) -> Result<(), StoreError> {
+fn count(tx: &mut Tx<'_>, task: TaskId) -> Result<(), StoreError> {
     let text = "UPDATE tasks SET said = (SELECT COUNT(*) FROM messages
         WHERE task_id = ?1 AND kind = 'message' AND done_at IS NULL) WHERE id = ?1";
-    tx.db().await?.execute_raw(sql(text, [task.into()])).await?;
+    tx.execute(text, [task])?;
     Ok(())
 }
 
@@ -274,8 +267,8 @@ impl Change for Say {
 
     const ESSENTIAL: bool = false;
 
-    async fn run(&self, tx: &mut Tx) -> Result<SaidTo, StoreError> {
-        let Some(row) = find(tx, self.task).await? else { return Ok(SaidTo::NoTask) };
+    fn run(&self, tx: &mut Tx<'_>) -> Result<SaidTo, StoreError> {
+        let Some(row) = find(tx, self.task)? else { return Ok(SaidTo::NoTask) };
         let status = Status::from_name(&row.status).unwrap_or(Status::Failed);
         let hears = match &self.text {
             Some(_) => !status.is_terminal(),
@@ -287,22 +280,16 @@ impl Change for Say {
         if self.text.is_some() && row.said >= MAX_WAITING {
             return Ok(SaidTo::TooMany(MAX_WAITING));
         }
-        let columns = message::ActiveModel {
-            task_id: Set(row.id),
-            kind: Set(if self.text.is_some() { "message" } else { "interrupt" }.to_owned()),
-            text: Set(self.text.clone().unwrap_or_default()),
-            at: Set(tx.now.0),
-            epoch: Set(self.text.is_none().then_some(row.epoch)),
-            done_at: Set(None),
-            ..Default::default()
-        };
-        let id = message::Entity::insert(columns).exec(tx.db().await?).await?.last_insert_id;
-        let state = if self.text.is_some() { "stored" } else { "interrupt" };
+        let (kind, state) = if self.text.is_some() { ("message", "stored") } else { ("interrupt", "interrupt") };
         let text = self.text.as_deref().unwrap_or_default();
+        let epoch = self.text.is_none().then_some(row.epoch);
+        let insert = "INSERT INTO messages (task_id, kind, text, at, epoch) VALUES (?1, ?2, ?3, ?4, ?5)";
+        tx.execute(insert, params![row.id, kind, text, tx.now.0, epoch])?;
+        let id = tx.last_inserted();
         let waiting_for = row.waiting_for.as_ref().and_then(|waiting| serde_json::from_str(waiting).ok());
-        tell(tx, &row, message_event(state, Some(id), text), waiting_for).await?;
+        tell(tx, &row, message_event(state, Some(id), text), waiting_for)?;
         if self.text.is_some() {
-            count(tx, row.id).await?;
+            count(tx, row.id)?;
         }
         Ok(SaidTo::Stored(id))
     }

@@ -2,10 +2,9 @@
 
 use entity::{credential, worker};
 use sea_orm::ActiveValue::Set;
+use sea_orm::EntityTrait;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ConnectionTrait, EntityTrait};
 
-use super::row::sql;
 use super::{Change, StoreError, Tx};
 use crate::process::{Identity, host_name};
 use crate::queue::messages::{Beat, Draining, SetConcurrency, SetPaused, WorkerGone};
@@ -14,7 +13,7 @@ use crate::task::{Did, Failure, HolderId};
 impl Change for Beat {
     type Answer = ();
 
-    async fn run(&self, tx: &mut Tx) -> Result<(), StoreError> {
+    fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         let row = worker::ActiveModel {
             holder: Set(self.holder),
             name: Set(self.name.clone()),
@@ -26,10 +25,8 @@ impl Change for Beat {
             concurrency: Set(self.concurrency.into()),
         };
         let moves = [worker::Column::BeatAt, worker::Column::Running, worker::Column::Concurrency];
-        worker::Entity::insert(row)
-            .on_conflict(OnConflict::column(worker::Column::Holder).update_columns(moves).to_owned())
-            .exec_without_returning(tx.db().await?)
-            .await?;
+        let known = OnConflict::column(worker::Column::Holder).update_columns(moves).to_owned();
+        tx.run(&worker::Entity::insert(row).on_conflict(known))?;
         Ok(())
     }
 }
@@ -37,7 +34,7 @@ impl Change for Beat {
 impl Change for Draining {
     type Answer = ();
 
-    async fn run(&self, tx: &mut Tx) -> Result<(), StoreError> {
+    fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         tx.record(&Did::Drain { holder: self.0 });
         Ok(())
     }
@@ -46,13 +43,13 @@ impl Change for Draining {
 impl Change for WorkerGone {
     type Answer = ();
 
-    async fn run(&self, tx: &mut Tx) -> Result<(), StoreError> {
-        forget(tx, self.0).await
+    fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        forget(tx, self.0)
     }
 }
 
 /// Starts nothing more with this credential for a time, where the failure came of it.
-pub async fn park(tx: &mut Tx, credential: &str, failure: &Failure) -> Result<(), StoreError> {
+pub fn park(tx: &mut Tx<'_>, credential: &str, failure: &Failure) -> Result<(), StoreError> {
     let Some(until) = failure.parks_until(tx.now) else { return Ok(()) };
     tx.record(&Did::Park { credential: credential.to_owned(), until: until.0 });
     let row = credential::ActiveModel {
@@ -62,25 +59,23 @@ pub async fn park(tx: &mut Tx, credential: &str, failure: &Failure) -> Result<()
         message: Set(failure.message.clone()),
     };
     let columns = [credential::Column::ParkedUntil, credential::Column::Class, credential::Column::Message];
-    credential::Entity::insert(row)
-        .on_conflict(OnConflict::column(credential::Column::Id).update_columns(columns).to_owned())
-        .exec_without_returning(tx.db().await?)
-        .await?;
+    let known = OnConflict::column(credential::Column::Id).update_columns(columns).to_owned();
+    tx.run(&credential::Entity::insert(row).on_conflict(known))?;
     Ok(())
 }
 
 /// Removes the row of a worker that lives no more.
-pub async fn forget(tx: &mut Tx, holder: HolderId) -> Result<(), StoreError> {
-    worker::Entity::delete_by_id(holder).exec(tx.db().await?).await?;
+pub fn forget(tx: &Tx<'_>, holder: HolderId) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM workers WHERE holder = ?1", [holder])?;
     Ok(())
 }
 
 impl Change for SetPaused {
     type Answer = ();
 
-    async fn run(&self, tx: &mut Tx) -> Result<(), StoreError> {
+    fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         tx.record(&Did::Pause { paused: self.0 });
-        tx.db().await?.execute_raw(sql("UPDATE queue_state SET paused = ?1", [self.0.into()])).await?;
+        tx.execute("UPDATE queue_state SET paused = ?1", [self.0])?;
         Ok(())
     }
 }
@@ -88,9 +83,9 @@ impl Change for SetPaused {
 impl Change for SetConcurrency {
     type Answer = ();
 
-    async fn run(&self, tx: &mut Tx) -> Result<(), StoreError> {
+    fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         tx.record(&Did::Limit { concurrency: self.0 });
-        tx.db().await?.execute_raw(sql("UPDATE queue_state SET concurrency = ?1", [self.0.into()])).await?;
+        tx.execute("UPDATE queue_state SET concurrency = ?1", [self.0])?;
         Ok(())
     }
 }

@@ -1,0 +1,69 @@
+//! Commands, as the store runs them.
+
+use tokio::sync::oneshot;
+
+use super::{StoreError, Tx};
+use crate::queue::QueueError;
+
+/// A command as the store runs it. It may be run twice, when the transaction that it was in
+/// had to be given up for another's fault.
+pub trait Change: Send + 'static {
+    /// What its sender is told after the commit.
+    type Answer: Send + 'static;
+
+    /// Whether it brings a task nearer to its end: it is stored even when the disk is full, as
+    /// long as the [reserve](super::Reserve) lasts.
+    const ESSENTIAL: bool = true;
+
+    /// Does it, inside the transaction.
+    ///
+    /// # Errors
+    /// A statement failed; the transaction is given up.
+    fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, StoreError>;
+}
+
+/// A command with its sender: of any kind, so that they can wait in one list.
+pub trait Waiting: Send {
+    /// Whether it is stored when the disk is full.
+    fn is_essential(&self) -> bool;
+    /// Does it and keeps the answer.
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError>;
+    /// After the commit, or when it failed.
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+struct Asked<C: Change> {
+    change: C,
+    answer: Option<C::Answer>,
+    sender: oneshot::Sender<Result<C::Answer, QueueError>>,
+}
+
+impl<C: Change> Waiting for Asked<C> {
+    fn is_essential(&self) -> bool {
+        C::ESSENTIAL
+    }
+
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        self.answer = Some(self.change.run(tx)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+        let answer = match (committed, self.answer) {
+            (Ok(()), Some(answer)) => Ok(answer),
+            (Ok(()), None) => Err(QueueError::Restarting),
+            (Err(error), _) => Err(error.into()),
+        };
+        // The sender may have given up waiting; what is stored is stored.
+        drop(self.sender.send(answer));
+    }
+}
+
+/// Where the answer to a command will come.
+type Answered<C> = oneshot::Receiver<Result<<C as Change>::Answer, QueueError>>;
+
+/// A command, ready to wait, and where its answer will come.
+pub fn asked<C: Change>(change: C) -> (Box<dyn Waiting>, Answered<C>) {
+    let (sender, answer) = oneshot::channel();
+    (Box::new(Asked { change, answer: None, sender }), answer)
+}

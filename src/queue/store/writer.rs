@@ -1,0 +1,144 @@
+//! The one connection that writes: SQLite, in the thread of whoever commits.
+//!
+//! A hop to another thread and back costs more than a statement, and a command is several. So this
+//! connection has no thread of its own, unlike the ones that read; its commit is the only thing that
+//! waits for the disk. For another process's transaction it waits without holding up the thread.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use fail::fail_point;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::change::Waiting;
+use super::{Reserve, StoreError, Tx};
+use crate::process::{barrier, end_stopped_holder};
+use crate::task::TaskId;
+
+/// How long a commit waits for another process's transaction. Ours take milliseconds;
+/// longer means that something else holds the database.
+const BUSY_LIMIT: Duration = Duration::from_secs(5);
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_millis(8);
+/// Statements that are kept ready: some more than there are.
+const STATEMENTS: usize = 128;
+/// The byte that whoever writes has locked, <https://sqlite.org/walformat.html#locks>.
+const WRITE_LOCK: u64 = 120;
+
+/// See the [module](self). Clones share it.
+#[derive(Clone)]
+pub struct Writer {
+    /// Used by one commit at a time; `None` when it is closed.
+    db: Arc<Mutex<Option<Connection>>>,
+    /// Where the locks of the WAL are.
+    locks: PathBuf,
+    /// For a disk that is full.
+    reserve: Reserve,
+}
+
+impl Writer {
+    /// A connection to a database that is there and in WAL mode. `wal_pages` is when the WAL is folded in.
+    pub(super) fn open(path: &Path, wal_pages: &str, reserve: Reserve) -> Result<Self, StoreError> {
+        let db = Connection::open(path)?;
+        db.busy_timeout(Duration::ZERO)?;
+        db.set_prepared_statement_cache_capacity(STATEMENTS);
+        // An acknowledged task survives a power cut; group commit pays for it.
+        db.execute_batch(&format!(
+            "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;
+            PRAGMA wal_autocheckpoint = {wal_pages};"
+        ))?;
+        let mut locks = path.as_os_str().to_owned();
+        locks.push("-shm");
+        Ok(Self { db: Arc::new(Mutex::new(Some(db))), locks: locks.into(), reserve })
+    }
+
+    /// Closes it. What comes later is refused.
+    pub(super) fn close(&self) {
+        *self.db.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The reserve, for whoever refills it.
+    #[must_use]
+    pub const fn reserve(&self) -> &Reserve {
+        &self.reserve
+    }
+
+    /// Runs all of them in one transaction, commits, and answers each. Where one of them
+    /// fails, each runs again in a transaction of its own, so that only that one's sender is
+    /// told of the failure. Returns the tasks that changed.
+    pub async fn commit(&self, batch: Vec<Box<dyn Waiting>>) -> Vec<TaskId> {
+        let mut batch = self.turn_away(batch);
+        if batch.is_empty() {
+            return Vec::new();
+        }
+        match self.try_commit(&mut batch).await {
+            Ok(touched) => {
+                batch.into_iter().for_each(|each| each.answer(Ok(())));
+                touched
+            }
+            Err(StoreError::Full) if self.reserve.spend() => Box::pin(self.commit(batch)).await,
+            Err(StoreError::Locked) if end_stopped_holder(&self.locks, WRITE_LOCK) => {
+                Box::pin(self.commit(batch)).await
+            }
+            Err(error) if batch.len() == 1 => {
+                tracing::warn!(error = crate::telemetry::chain(&error), "a command was not stored");
+                batch.into_iter().for_each(|each| each.answer(Err(error.clone())));
+                Vec::new()
+            }
+            Err(_) => {
+                let mut touched = Vec::new();
+                for each in batch {
+                    touched.extend(Box::pin(self.commit(vec![each])).await);
+                }
+                touched
+            }
+        }
+    }
+
+    /// When the disk is full only what is essential stays.
+    fn turn_away(&self, batch: Vec<Box<dyn Waiting>>) -> Vec<Box<dyn Waiting>> {
+        if !self.reserve.is_spent() {
+            return batch;
+        }
+        let (essential, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(|each| each.is_essential());
+        others.into_iter().for_each(|each| each.answer(Err(StoreError::Full)));
+        essential
+    }
+
+    /// Waits for its turn among the processes that write.
+    async fn try_commit(&self, batch: &mut [Box<dyn Waiting>]) -> Result<Vec<TaskId>, StoreError> {
+        let until = Instant::now() + BUSY_LIMIT;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            match self.run(batch) {
+                Err(StoreError::Locked) if Instant::now() < until => {
+                    tokio::time::sleep(pause).await;
+                    pause = (2 * pause).min(LONGEST_PAUSE);
+                }
+                ran => return ran,
+            }
+        }
+    }
+
+    fn run(&self, batch: &mut [Box<dyn Waiting>]) -> Result<Vec<TaskId>, StoreError> {
+        fail_point!("store-commit", |_| {
+            tracing::warn!("a failpoint fired");
+            Err(sea_orm::DbErr::Custom("a failpoint".to_owned()).into())
+        });
+        let db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(db) = db.as_ref() else { return Err(StoreError::Closed) };
+        // Immediate: a transaction that reads first and then writes could not wait for others. Dropped, also
+        // by a panic, it is rolled back.
+        let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
+        let mut tx = Tx::new(db);
+        for each in batch.iter_mut() {
+            each.run(&mut tx)?;
+        }
+        let touched = tx.finish()?;
+        barrier("store-before");
+        transaction.commit()?;
+        barrier("store-after");
+        Ok(touched)
+    }
+}
