@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::api::{self, ApiActor, ApiKey, Hosts, Keys, Phase, Shared, Workers};
+use crate::claude;
 use crate::config::{Config, DEFAULT_KEY, Mode};
 use crate::ipc;
 use crate::process;
@@ -306,10 +307,17 @@ impl Parts {
         queue: &Queue,
         news: News,
     ) -> anyhow::Result<Addr<WorkerActor>> {
+        let environment = &config.claude.environment;
+        let shim = claude::ShimLaunch {
+            program: std::env::current_exe()?,
+            holder,
+            home: environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| home.clone()),
+            namespaces: config.claude.namespaces,
+        };
         let tools = Tools {
             name,
             holder,
-            program: std::env::current_exe()?,
+            spare: Arc::new(worker::Spare::new(shim)),
             claude: config.claude.clone(),
             work_dir: work_dir(config)?,
             warm: config.worker.warm,

@@ -3,7 +3,6 @@
 //! Every value that comes from a client is one token with its option (`--model=VALUE`): the
 //! CLI reads a separate token that begins with a dash as another option.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use serde_json::json;
@@ -62,7 +61,7 @@ impl Session {
 
 /// The arguments of the CLI and its environment.
 #[must_use]
-pub fn command(settings: &Settings, sdk: &SdkOptions, session: Session) -> (Vec<OsString>, Vec<(String, String)>) {
+pub fn command(settings: &Settings, sdk: &SdkOptions, session: Session) -> (Vec<String>, Vec<(String, String)>) {
     let mut args: Vec<String> =
         ["-p", "--input-format=stream-json", "--output-format=stream-json", "--verbose", "--include-partial-messages"]
             .map(str::to_owned)
@@ -90,7 +89,7 @@ pub fn command(settings: &Settings, sdk: &SdkOptions, session: Session) -> (Vec<
     if !appended.is_empty() {
         args.push(format!("--append-system-prompt={}", appended.join("\n\n")));
     }
-    (args.into_iter().map(OsString::from).collect(), environment(settings))
+    (args, environment(settings))
 }
 
 /// A repository's own files run code (hooks, MCP servers, `apiKeyHelper`, base URL): none of
@@ -183,7 +182,7 @@ mod tests {
             ..SdkOptions::default()
         };
         let (args, _) = command(&settings(), &sdk, Session::New(Uuid::nil()));
-        assert_eq!(args.iter().filter(|arg| arg.to_string_lossy().contains(&evil)).count(), 7);
+        assert_eq!(args.iter().filter(|arg| arg.contains(&evil)).count(), 7);
         assert!(args.iter().all(|arg| *arg != *evil));
     }
 

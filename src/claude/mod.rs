@@ -15,6 +15,7 @@ mod lines;
 mod outcome;
 mod run;
 mod shim;
+mod spawn;
 mod transcript;
 mod unavailable;
 
@@ -23,5 +24,6 @@ pub use frame::{Frame, FrameKind};
 pub use outcome::{Ending, Observed};
 pub use run::{Exit, Item, Run, Start};
 pub use shim::{ShimArgs, run_shim};
+pub use spawn::{Shim, ShimLaunch};
 pub use transcript::{Transcript, transcript};
 pub use unavailable::{Unavailable, check, version};

@@ -1,21 +1,22 @@
 //! One run of the CLI: its shim, its streams, its end.
 
-use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::{mpsc, oneshot};
 
 use super::frame::Frame;
 use super::input;
 use super::lines::{Line, next_line};
-use super::shim::{FromShim, ToShim};
-use crate::process::{self, Cookie, Launch};
+use super::shim::{Begin, FromShim, ToShim};
+use super::spawn::Shim;
+use crate::process::Cookie;
 use crate::task::{BootInstant, Decision, HolderId, LeaseKey};
 
 /// The longest line that we read. The CLI prints lines of 3 MB; this leaves room.
@@ -53,6 +54,9 @@ pub enum Item {
 pub struct Run {
     frames: mpsc::Receiver<Line>,
     exit: oneshot::Receiver<Exit>,
+    /// What the shim is told, in order.
+    orders: mpsc::UnboundedSender<String>,
+    /// The same socket, to be closed.
     control: UnixStream,
     input: Option<mpsc::Sender<String>>,
     stderr: Arc<Mutex<Vec<u8>>>,
@@ -60,12 +64,10 @@ pub struct Run {
 
 /// What a run is started from.
 pub struct Start {
-    /// Our own program, which is the shim too.
-    pub shim: PathBuf,
     /// The CLI.
     pub program: PathBuf,
     /// Its arguments.
-    pub args: Vec<OsString>,
+    pub args: Vec<String>,
     /// Its whole environment.
     pub env: Vec<(String, String)>,
     /// Where it works.
@@ -80,51 +82,40 @@ pub struct Start {
     pub holder: HolderId,
     /// When the shim ends it, unless told otherwise.
     pub deadline: BootInstant,
-    /// Whether the tree may get a PID namespace of its own, where the system allows it.
-    pub namespaces: bool,
 }
 
 impl Run {
-    /// Starts the shim, which starts the CLI.
+    /// Lets the shim start the CLI.
     ///
     /// # Errors
-    /// The system's, when the shim can't be started.
-    pub fn start(start: Start) -> io::Result<Self> {
-        let (ours, theirs) = process::control_pair()?;
+    /// The system's, or a path that is no text.
+    pub fn start(shim: Shim, start: Start) -> io::Result<Self> {
         let mut env = start.env;
         env.extend(Cookie::attempt(start.cookie, start.holder).variables());
-        let mut args: Vec<OsString> = vec![
-            "agent-shim".into(),
-            format!("--cookie={}", start.cookie).into(),
-            format!("--deadline-ms={}", start.deadline.ms).into(),
-            format!("--control-fd={}", std::os::fd::AsRawFd::as_raw_fd(&theirs)).into(),
-        ];
-        if let Some(lease) = start.lease {
-            args.extend([format!("--task={}", lease.task).into(), format!("--epoch={}", lease.epoch).into()]);
-        }
-        let mut log = OsString::from("--tree-log=");
-        log.push(&start.tree_log);
-        args.push(log);
-        if !start.namespaces {
-            args.push("--no-namespace".into());
-        }
-        args.extend(["--".into(), start.program.into()]);
-        args.extend(start.args);
-        let launch = Launch { program: start.shim, args, env, directory: Some(start.directory) };
-        let (child, streams) = process::spawn_shim(&launch, &theirs)?;
-        drop(theirs);
-
+        let begin = Begin {
+            cookie: start.cookie,
+            lease: start.lease,
+            deadline_ms: start.deadline.ms,
+            tree_log: start.tree_log,
+            directory: start.directory,
+            program: start.program,
+            args: start.args,
+            env,
+        };
         let (frame_sender, frames) = mpsc::channel(FRAMES_AHEAD);
         let (exit_sender, exit) = oneshot::channel();
         let (input_sender, input) = mpsc::channel(8);
+        let (orders, order_receiver) = mpsc::unbounded_channel();
         let stderr = Arc::default();
-        ours.set_nonblocking(true)?;
-        let reader = tokio::net::UnixStream::from_std(ours.try_clone()?)?;
+        let Shim { child, streams, control } = shim;
+        orders.send(serde_json::to_string(&ToShim::Begin(Box::new(begin)))?).map_err(io::Error::other)?;
+        let (reader, writer) = tokio::net::UnixStream::from_std(control.try_clone()?)?.into_split();
+        tokio::spawn(give_orders(writer, order_receiver));
         tokio::spawn(pump_frames(streams.stdout, frame_sender));
         tokio::spawn(keep_end(streams.stderr, Arc::clone(&stderr)));
         tokio::spawn(write_input(streams.stdin, input));
         tokio::spawn(wait_for_exit(child, reader, exit_sender));
-        Ok(Self { frames, exit, control: ours, input: Some(input_sender), stderr })
+        Ok(Self { frames, exit, orders, control, input: Some(input_sender), stderr })
     }
 
     /// What happens next. May be dropped and called again; after `Ended` it is not to be
@@ -146,7 +137,7 @@ impl Run {
     }
 
     /// The process that waits is this attempt's from now on.
-    pub fn adopt(&mut self, lease: LeaseKey) {
+    pub fn adopt(&self, lease: LeaseKey) {
         self.tell(&ToShim::Adopt { task: lease.task, epoch: lease.epoch });
     }
 
@@ -183,13 +174,13 @@ impl Run {
     }
 
     /// Ends the process tree: TERM now, KILL after the grace.
-    pub fn end(&mut self, grace: std::time::Duration) {
+    pub fn end(&self, grace: std::time::Duration) {
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         self.tell(&ToShim::End { grace_ms });
     }
 
     /// Moves the time at which the shim ends the tree by itself.
-    pub fn extend(&mut self, deadline: BootInstant) {
+    pub fn extend(&self, deadline: BootInstant) {
         self.tell(&ToShim::Deadline { at_ms: deadline.ms });
     }
 
@@ -209,12 +200,11 @@ impl Run {
         }
     }
 
-    /// Messages of some 40 bytes on a socket of its own: they always fit, unless the shim is
-    /// frozen or gone, and then the deadline decides.
-    fn tell(&mut self, message: &ToShim) {
-        let line = serde_json::to_string(message).map(|line| line + "\n").unwrap_or_default();
-        if let Err(error) = self.control.write_all(line.as_bytes()) {
-            tracing::debug!(%error, "the shim takes no message");
+    fn tell(&self, message: &ToShim) {
+        // Closed: the shim is gone, or frozen; then the deadline decides.
+        let told = serde_json::to_string(message).map(|line| self.orders.send(line));
+        if !matches!(told, Ok(Ok(()))) {
+            tracing::debug!("the shim takes no message");
         }
     }
 }
@@ -223,6 +213,16 @@ impl Drop for Run {
     /// The shim sees the end of its control socket, and ends the tree.
     fn drop(&mut self) {
         self.control.shutdown(std::net::Shutdown::Write).unwrap_or_default();
+    }
+}
+
+async fn give_orders(mut control: OwnedWriteHalf, mut orders: mpsc::UnboundedReceiver<String>) {
+    while let Some(mut line) = orders.recv().await {
+        line.push('\n');
+        if let Err(error) = control.write_all(line.as_bytes()).await {
+            tracing::debug!(%error, "the shim takes no message");
+            return;
+        }
     }
 }
 
@@ -259,7 +259,7 @@ async fn write_input(mut stdin: ChildStdin, mut lines: mpsc::Receiver<String>) {
 }
 
 /// Reads what the shim says until it says how the CLI ended, then collects the shim itself.
-async fn wait_for_exit(mut shim: Child, control: tokio::net::UnixStream, to: oneshot::Sender<Exit>) {
+async fn wait_for_exit(mut shim: Child, control: OwnedReadHalf, to: oneshot::Sender<Exit>) {
     let mut exit = Exit { code: None, signal: None, gone: false, start_error: None };
     let mut lines = tokio::io::BufReader::new(control).lines();
     while let Ok(Some(line)) = lines.next_line().await {

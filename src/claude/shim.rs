@@ -5,10 +5,9 @@
 //! that the worker must keep moving ahead. Nothing inside the worker could promise that: a
 //! worker that hangs or is stopped does nothing at all.
 //!
-//! The CLI's streams are the shim's own, so no byte is copied here. The control socket
+//! It may be started before its attempt, and then waits for it. The CLI's streams are the shim's own, so no byte is copied here. The control socket
 //! carries one JSON object a line.
 
-use std::ffi::OsString;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::fd::RawFd;
 use std::os::unix::net::UnixStream;
@@ -19,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags};
 use serde::{Deserialize, Serialize};
 
-use crate::process::{self, Cookie, Isolation, Tree};
+use crate::process::{self, Cookie, Isolation, Launch, Tree};
 use crate::task::{LeaseKey, TREE_END_MS, TaskId, TreeLine};
 
 /// Between TERM and KILL where nobody says otherwise: the CLI needs some 100 ms to write its
@@ -32,12 +31,36 @@ const TICK: Duration = Duration::from_millis(1_000);
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(super) enum ToShim {
+    /// Start the CLI. The first message, and only that.
+    Begin(Box<Begin>),
     /// Live until then: milliseconds of `CLOCK_BOOTTIME`.
     Deadline { at_ms: i64 },
     /// End the CLI: TERM now, KILL for all after the grace.
     End { grace_ms: u64 },
     /// The CLI that waits is this attempt's from now on.
     Adopt { task: TaskId, epoch: i64 },
+}
+
+/// What a shim guards.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Begin {
+    /// What its processes are known by: the task, or, before there is one, the session.
+    pub cookie: uuid::Uuid,
+    /// The attempt, for the log of trees.
+    pub lease: Option<LeaseKey>,
+    /// When to end, in milliseconds of `CLOCK_BOOTTIME`, unless told otherwise.
+    pub deadline_ms: i64,
+    /// Where to write down when the tree began and ended.
+    pub tree_log: PathBuf,
+    /// Where the CLI works.
+    pub directory: PathBuf,
+    /// The CLI.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Its whole environment.
+    pub env: Vec<(String, String)>,
 }
 
 /// What a shim tells its worker.
@@ -52,33 +75,15 @@ pub(super) enum FromShim {
     Exited { code: Option<i32>, signal: Option<i32>, gone: bool },
 }
 
-/// The shim's command line.
+/// The shim's command line. All else it is told when there is something to guard.
 #[derive(Debug, clap::Args)]
 pub struct ShimArgs {
-    /// What its processes are known by: the task, or, before there is one, the session
-    #[arg(long)]
-    cookie: uuid::Uuid,
-    /// The task, for the log of trees
-    #[arg(long, requires = "epoch")]
-    task: Option<TaskId>,
-    /// The epoch of the attempt, for the log of trees
-    #[arg(long, requires = "task")]
-    epoch: Option<i64>,
-    /// Where to write down when the tree began and ended
-    #[arg(long)]
-    tree_log: PathBuf,
-    /// When to end, in milliseconds of CLOCK_BOOTTIME, unless told otherwise
-    #[arg(long)]
-    deadline_ms: i64,
     /// The number of the control socket
     #[arg(long)]
     control_fd: RawFd,
     /// Make no PID namespace
     #[arg(long)]
     no_namespace: bool,
-    /// The CLI and its arguments
-    #[arg(last = true, required = true)]
-    command: Vec<OsString>,
 }
 
 /// Runs the shim to its end. **To be called while the process has one thread.** Returns the
@@ -87,16 +92,20 @@ pub struct ShimArgs {
 pub fn run_shim(args: &ShimArgs) -> u8 {
     let isolation = process::isolate(!args.no_namespace);
     let Ok(control) = process::control_from_fd(args.control_fd) else { return 64 };
-    let tree = Tree::new(isolation, Cookie::task(args.cookie));
-    let lease = args.task.zip(args.epoch).map(|(task, epoch)| LeaseKey { task, epoch });
-    let tree_log = args.tree_log.clone();
-    let mut shim = Shim { control, tree, deadline_ms: args.deadline_ms, end: End::Unasked, lease, tree_log };
-    let Some((program, arguments)) = args.command.split_first() else { return 64 };
+    let Ok(reader) = control.try_clone() else { return 64 };
+    let mut orders = BufReader::new(reader);
+    // Without a word the worker is gone, or wants it no more.
+    let Some(begin) = first_order(&mut orders) else { return 0 };
+    let tree = Tree::new(isolation, Cookie::task(begin.cookie));
+    let Begin { lease, deadline_ms, tree_log, .. } = begin;
+    let mut shim = Shim { control, orders, tree, deadline_ms, end: End::Unasked, lease, tree_log };
     if process::boot_now().ms >= shim.deadline_ms {
         shim.say(&FromShim::StartFailed { message: "its time had passed".to_owned() });
         return 66;
     }
-    let cli = match process::spawn_cli(program, arguments) {
+    let args = begin.args.into_iter().map(Into::into).collect();
+    let launch = Launch { program: begin.program, args, env: begin.env, directory: Some(begin.directory) };
+    let cli = match process::spawn_cli(&launch) {
         Ok(cli) => cli.id(),
         Err(error) => {
             shim.say(&FromShim::StartFailed { message: error.to_string() });
@@ -116,6 +125,16 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
     u8::from(!gone)
 }
 
+/// Waits for something to guard.
+fn first_order(orders: &mut BufReader<UnixStream>) -> Option<Begin> {
+    let mut line = String::new();
+    orders.read_line(&mut line).ok()?;
+    match serde_json::from_str(&line) {
+        Ok(ToShim::Begin(begin)) => Some(*begin),
+        _ => None,
+    }
+}
+
 /// Where the end of the CLI stands.
 enum End {
     Unasked,
@@ -125,6 +144,8 @@ enum End {
 
 struct Shim {
     control: UnixStream,
+    /// The same socket: what the worker says.
+    orders: BufReader<UnixStream>,
     tree: Tree,
     deadline_ms: i64,
     end: End,
@@ -155,10 +176,14 @@ impl Shim {
         if self.control.set_nonblocking(true).is_err() {
             return (None, None);
         }
-        let Ok(reader) = self.control.try_clone() else { return (None, None) };
-        let mut reader = BufReader::new(reader);
+        // What came together with the first order is read already, and wakes nobody.
+        let mut woken = self.hear(cli);
         let mut worker_lives = true;
         loop {
+            if matches!(woken, Woken::Abandoned) {
+                worker_lives = false;
+                self.begin_end(cli, DEFAULT_GRACE);
+            }
             let mut ended = None;
             process::reap(|pid, code, signal| {
                 if pid == cli {
@@ -176,14 +201,11 @@ impl Shim {
                 End::Unasked if now >= self.deadline_ms => self.begin_end(cli, DEFAULT_GRACE),
                 _ => {}
             }
-            if let Woken::Abandoned = self.wait(cli, &mut reader, worker_lives) {
-                worker_lives = false;
-                self.begin_end(cli, DEFAULT_GRACE);
-            }
+            woken = self.wait(cli, worker_lives);
         }
     }
 
-    fn wait(&mut self, cli: u32, reader: &mut BufReader<UnixStream>, worker_lives: bool) -> Woken {
+    fn wait(&mut self, cli: u32, worker_lives: bool) -> Woken {
         let Some(pid) = i32::try_from(cli).ok().and_then(Pid::from_raw) else { return Woken::Tick };
         // Gone between the look and here: the next look finds it.
         let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return Woken::Tick };
@@ -197,7 +219,7 @@ impl Shim {
         }
         let heard = fds.get(1).is_some_and(|fd| !fd.revents().is_empty());
         drop(fds);
-        if heard { self.hear(cli, reader) } else { Woken::Tick }
+        if heard { self.hear(cli) } else { Woken::Tick }
     }
 
     fn until_next(&self) -> Duration {
@@ -210,11 +232,11 @@ impl Shim {
     }
 
     /// Reads every message that is there.
-    fn hear(&mut self, cli: u32, reader: &mut BufReader<UnixStream>) -> Woken {
+    fn hear(&mut self, cli: u32) -> Woken {
         let mut line = String::new();
         loop {
             line.clear();
-            match reader.read_line(&mut line) {
+            match self.orders.read_line(&mut line) {
                 Ok(0) => return Woken::Abandoned,
                 Ok(_) => match serde_json::from_str(&line) {
                     Ok(ToShim::Deadline { at_ms }) => self.deadline_ms = at_ms,
@@ -223,7 +245,7 @@ impl Shim {
                         self.note(true);
                     }
                     Ok(ToShim::End { grace_ms }) => self.begin_end(cli, Duration::from_millis(grace_ms)),
-                    Err(_) => return Woken::Abandoned,
+                    Ok(ToShim::Begin(_)) | Err(_) => return Woken::Abandoned,
                 },
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Woken::Tick,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -19,7 +19,7 @@ pub use identity::Identity;
 pub use isolate::{Isolation, drop_streams, isolate};
 pub use lock::end_stopped_holder;
 pub use sock::{control_from_fd, control_pair};
-pub use spawn::{Launch, captured, exit_of, output, spawn_cli, spawn_shim, spawn_worker};
+pub use spawn::{Launch, Streams, captured, exit_of, output, spawn_cli, spawn_shim, spawn_worker};
 pub use sweep::{Cookie, end_all, sweep};
 pub use tree::{Tree, reap};
 pub use tree_log::{note_tree, read_trees, tree_log};

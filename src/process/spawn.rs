@@ -47,8 +47,7 @@ pub struct Streams {
     pub stderr: ChildStderr,
 }
 
-/// Starts a shim with the CLI's streams and the control socket `control`, whose number is
-/// appended to the arguments behind `--control-fd`.
+/// Starts a shim with the CLI's streams, and the control socket `control` under its own number.
 ///
 /// # Errors
 /// The system's, when the process can't be started.
@@ -76,10 +75,8 @@ pub fn spawn_shim(launch: &Launch, control: &OwnedFd) -> io::Result<(Child, Stre
 ///
 /// # Errors
 /// The system's, when the process can't be started.
-pub fn spawn_cli(program: &OsString, args: &[OsString]) -> io::Result<std::process::Child> {
-    #[expect(clippy::disallowed_methods, reason = "the one place that builds commands")]
-    let mut command = Command::new(program);
-    command.args(args);
+pub fn spawn_cli(launch: &Launch) -> io::Result<std::process::Child> {
+    let mut command = launch.command();
     #[expect(unsafe_code, reason = "between fork and exec: one prctl, which is async-signal-safe")]
     unsafe {
         command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?));

@@ -331,6 +331,7 @@ impl WorkerActor {
 
     /// Looks after the processes that wait for tasks.
     fn keep_ready(&self, ctx: &mut Context<Self>) {
+        self.tools.spare.refill();
         for recipe in self.tools.standby.tick(self.times().tree_deadline(boot_now())) {
             let tools = Arc::clone(&self.tools);
             ctx.spawn(async move { tools.standby.refill(&tools, recipe).await }.into_actor(self));
@@ -397,6 +398,7 @@ impl Actor for WorkerActor {
             }
         };
         ctx.wait(beaten.into_actor(self).map(|(), this, ctx| this.look(ctx)));
+        self.tools.spare.refill();
         let mut commits = self.news.hub.commits();
         let me = ctx.address();
         let hints = async move {
@@ -450,6 +452,7 @@ impl Handler<RunEnded> for WorkerActor {
         }
         self.tell_if_drained();
         self.look(ctx);
+        self.tools.spare.refill();
     }
 }
 
@@ -474,6 +477,7 @@ impl Handler<Drain> for WorkerActor {
             // An error means that the actor restarted meanwhile; nothing runs that it knows.
             drained.await.unwrap_or_default();
             tools.standby.close().await;
+            tools.spare.close().await;
             drop(queue.ask(WorkerGone(holder)).await);
         })
     }

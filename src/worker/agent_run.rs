@@ -14,7 +14,7 @@ use super::attempt::{Attempt, Why};
 use super::set_up::{NotReady, Ready, Tools, set_up};
 use super::standby::{Recipe, Warm};
 use super::worktree;
-use crate::claude::{Ending, Exit, Observed, Run};
+use crate::claude::{Ending, Exit, Observed, Run, Start};
 use crate::process::{self, Cookie, boot_now};
 use crate::queue::{Append, Assignment, Find, Finish, Next, Queue, QueueError, Release, Stale};
 use crate::task::{
@@ -79,7 +79,7 @@ impl AgentRun {
         }
         let warm = self.warm(ready.recipe.as_ref()).await;
         let session_id = warm.as_ref().map_or(ready.session.id(), |warm| warm.session).to_string();
-        let mut run = match warm.map_or_else(|| Run::start(ready.start), |warm| Ok(warm.run)) {
+        let mut run = match warm.map_or_else(|| self.cold(ready.start), |warm| Ok(warm.run)) {
             Ok(run) => run,
             Err(error) => {
                 return self.give_up(format!("can't start a process: {error}"), Duration::from_secs(1)).await;
@@ -114,11 +114,15 @@ impl AgentRun {
         }
     }
 
+    fn cold(&self, start: Start) -> std::io::Result<Run> {
+        Run::start(self.tools.spare.take()?, start)
+    }
+
     /// The process that waits for a task like this one. Its session is stored before it is used: by it
     /// its processes are found, should we die.
     async fn warm(&self, recipe: Option<&Recipe>) -> Option<Warm> {
         let (key, tools) = (self.assignment.key, &self.tools);
-        let mut warm = tools.standby.take(tools, recipe?).await?;
+        let warm = tools.standby.take(tools, recipe?).await?;
         let session_id = Some(warm.session.to_string());
         let append = Append { key, from: 0, events: Vec::new(), session_id };
         if !matches!(self.queue.ask(append).await, Ok(Ok(()))) || self.deadline.is_past(boot_now()) {

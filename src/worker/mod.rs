@@ -19,12 +19,14 @@ mod files;
 mod limits;
 mod link;
 mod set_up;
+mod spare;
 mod standby;
 mod worktree;
 
 pub use actor::{Drain, MAILBOX, StopNow, WorkerActor};
 pub use link::{Link, LinkEnd, LinkSettings};
 pub use set_up::Tools;
+pub use spare::Spare;
 
 use crate::ipc::ToSupervisor;
 use crate::queue::Hub;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::spare::Spare;
 use super::standby::{Recipe, Standby};
 use super::{files, worktree};
 use crate::claude::{self, Session, Start, Unavailable};
@@ -30,8 +31,8 @@ pub struct Tools {
     pub name: String,
     /// Its life.
     pub holder: HolderId,
-    /// Our own program: the shim.
-    pub program: PathBuf,
+    /// The shim of the next attempt.
+    pub spare: Arc<Spare>,
     /// The settings of the CLI.
     pub claude: Claude,
     /// The folder below which tasks without one get a folder of their own.
@@ -124,7 +125,6 @@ pub async fn set_up(
     // A session that goes on has read them.
     let named = if message.is_none() && instruction != CONTINUE { files.named } else { Vec::new() };
     let start = Start {
-        shim: tools.program.clone(),
         program: settings.program,
         args,
         env,
@@ -134,7 +134,6 @@ pub async fn set_up(
         tree_log: tools.tree_log.clone(),
         holder: tools.holder,
         deadline,
-        namespaces: tools.claude.namespaces,
     };
     Ok(Ready { start, instruction, files: named, message, session, recipe })
 }

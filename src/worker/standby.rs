@@ -9,7 +9,6 @@
 //! Decided against: keeping the process of a task for the next one. What a task left running in it,
 //! or in its memory, is nobody else's business.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -37,7 +36,7 @@ pub struct Recipe {
     /// The CLI.
     pub program: PathBuf,
     /// Its arguments; the session stands in them as the nil UUID.
-    pub args: Vec<OsString>,
+    pub args: Vec<String>,
     /// Its whole environment.
     pub env: Vec<(String, String)>,
     /// Where it works.
@@ -50,10 +49,10 @@ pub struct Recipe {
 
 impl Recipe {
     /// The arguments for this session.
-    fn args_for(&self, session: Uuid) -> Vec<OsString> {
+    fn args_for(&self, session: Uuid) -> Vec<String> {
         let nil = format!("--session-id={}", Uuid::nil());
-        let own = OsString::from(format!("--session-id={session}"));
-        self.args.iter().map(|arg| if **arg == *nil { own.clone() } else { arg.clone() }).collect()
+        let own = format!("--session-id={session}");
+        self.args.iter().map(|arg| if *arg == nil { own.clone() } else { arg.clone() }).collect()
     }
 }
 
@@ -174,7 +173,6 @@ impl Standby {
         }
         let session = Uuid::now_v7();
         let start = Start {
-            shim: tools.program.clone(),
             program: recipe.program.clone(),
             args: recipe.args_for(session),
             env: recipe.env.clone(),
@@ -184,9 +182,8 @@ impl Standby {
             tree_log: tools.tree_log.clone(),
             holder: tools.holder,
             deadline: LeaseTimes::new(tools.lease).tree_deadline(crate::process::boot_now()),
-            namespaces: tools.claude.namespaces,
         };
-        match Run::start(start) {
+        match tools.spare.take().and_then(|shim| Run::start(shim, start)) {
             Ok(mut run) => {
                 run.initialize();
                 tracing::debug!(directory = %recipe.directory.display(), "A process waits for the next task");
@@ -241,14 +238,14 @@ mod tests {
         let args = ["-p", "--session-id=00000000-0000-0000-0000-000000000000", "--model=--session-id"];
         let recipe = Recipe {
             program: "/bin/claude".into(),
-            args: args.map(OsString::from).into(),
+            args: args.map(str::to_owned).into(),
             env: Vec::new(),
             directory: "/".into(),
             trusted: false,
             key: "default".into(),
         };
         let session = Uuid::from_u128(7);
-        let expected = ["-p", &format!("--session-id={session}"), "--model=--session-id"].map(OsString::from);
+        let expected = ["-p", &format!("--session-id={session}"), "--model=--session-id"].map(str::to_owned);
         assert_eq!(recipe.args_for(session), expected);
     }
 }
