@@ -22,6 +22,8 @@ const CLIENTS: [usize; 3] = [1, 8, 64];
 const LOAD_TIME: Duration = Duration::from_secs(6);
 const ROUNDS: u32 = 3;
 const DISPATCHES: usize = 100;
+/// Between two of them.
+const IDLE: Duration = Duration::from_millis(30);
 const CLAUDE_RUNS: usize = 7;
 /// A CLI has read all that it reads.
 const READY: Duration = Duration::from_secs(2);
@@ -220,6 +222,8 @@ fn dispatch(figures: &mut Figures) {
         }
         let mut times: Vec<Duration> = (0..DISPATCHES)
             .map(|_| {
+                // The service is idle again.
+                std::thread::sleep(IDLE);
                 let sent = now();
                 let body = json!({ "instruction": "x", "options": { "async": false } });
                 let task = server.ask("POST", "/api/tasks", Some(body));

@@ -285,7 +285,7 @@ impl Parts {
     async fn start_queue(&mut self, config: &Config) -> anyhow::Result<(Queue, Hub)> {
         let store = Store::open(&config.store.db_path, config.store.accept_loss).await?;
         let hub = Hub::default();
-        self.beside(queue::watch_other_processes(store.watcher.clone(), hub.clone()));
+        self.beside(queue::watch_other_processes(store.writer.clone(), hub.clone()));
         self.beside(queue::keep(store.mark(), store.writer.reserve().clone(), store.reader.clone()));
         let actor = QueueActor::new(&store, hub.clone());
         let (sender, started) = oneshot::channel();

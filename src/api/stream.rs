@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::shared::{Phase, Shared};
 use super::view::EventView;
-use crate::queue::{Find, Followed, Live, Queue, QueueError, ReadEvents};
+use crate::queue::{Find, Followed, HasEnded, Live, Queue, QueueError, ReadEvents};
 use crate::task::{EventKind, Task, TaskId};
 
 /// Events of one read.
@@ -25,10 +25,8 @@ pub async fn wait_for_end(shared: &Shared, id: TaskId, limit: Duration) -> Resul
     let mut news = shared.hub.follow(id);
     let until = Instant::now() + limit;
     loop {
-        let task = shared.queue.ask(Find(id)).await?;
-        let ended = task.as_ref().is_none_or(|task| task.status.is_terminal());
-        if ended || Instant::now() >= until {
-            return Ok(task);
+        if shared.queue.ask(HasEnded(id)).await? || Instant::now() >= until {
+            return shared.queue.ask(Find(id)).await;
         }
         let next = until.min(Instant::now() + HEARTBEAT);
         drop(tokio::time::timeout_at(next, news.next()).await);

@@ -9,10 +9,10 @@ use fail::fail_point;
 
 use super::hub::Hub;
 use super::messages::{
-    Append, Beat, Cancel, Check, Claim, Draining, Expire, FindExpired, FindHolders, Finish, HolderDied, Prune,
+    Append, Beat, Cancel, Claim, Draining, Expire, FindExpired, FindHolders, Finish, HolderDied, Look, Prune,
     QueueError, Release, Renew, SetConcurrency, SetPaused, Submit, WorkerGone,
 };
-use super::reads::{Explain, Find, ListTasks, ReadEvents, ReadPatch, ReadStats, ReadUsage, ReadWorkers};
+use super::reads::{Explain, Find, HasEnded, ListTasks, ReadEvents, ReadPatch, ReadStats, ReadUsage, ReadWorkers};
 use super::store::{Change, Reader, Store, Waiting, Writer, asked};
 use super::talk::{Answer, Ask, Progress, ReadQuestions, ReadTalk, Say};
 use crate::task::TaskId;
@@ -155,6 +155,32 @@ changes!(
     SetConcurrency,
 );
 
+impl Handler<Look> for QueueActor {
+    type Result = ResponseFuture<<Look as Message>::Result>;
+
+    /// What a look finds is claimed at once, in one go with what others want.
+    fn handle(&mut self, look: Look, ctx: &mut Context<Self>) -> Self::Result {
+        let looked = self.writer.look(&look);
+        let claim = look.claim.filter(|_| looked.as_ref().is_ok_and(|looked| looked.work));
+        let claimed = claim.map(|claim| self.change(claim, ctx));
+        Box::pin(async move {
+            let mut looked = looked?;
+            if let Some(claimed) = claimed {
+                looked.claimed = claimed.await;
+            }
+            Ok(looked)
+        })
+    }
+}
+
+impl Handler<HasEnded> for QueueActor {
+    type Result = <HasEnded as Message>::Result;
+
+    fn handle(&mut self, ended: HasEnded, _: &mut Context<Self>) -> Self::Result {
+        Ok(self.writer.has_ended(ended.0)?)
+    }
+}
+
 macro_rules! reads {
     ($($message:ty => |$reader:ident, $asked:ident| $read:expr;)*) => {
         $(impl Handler<$message> for QueueActor {
@@ -179,7 +205,6 @@ reads! {
     ReadStats => |reader, _read| reader.stats();
     ReadUsage => |reader, read| reader.usage(&read);
     ReadWorkers => |reader, _read| reader.workers();
-    Check => |reader, check| reader.check(&check);
     FindExpired => |reader, _find| reader.expired();
     FindHolders => |reader, _find| reader.holders();
 }

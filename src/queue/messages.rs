@@ -50,7 +50,7 @@ answers! {
     WorkerGone => ();
     SetPaused => ();
     SetConcurrency => ();
-    Check => Checked;
+    Look => Looked;
 }
 
 /// Stores a task. Answered when it is on disk.
@@ -297,9 +297,9 @@ pub struct SetPaused(pub bool);
 #[derive(Clone, Copy, Debug)]
 pub struct SetConcurrency(pub u32);
 
-/// What a worker looks at when it was hinted, or from time to time.
+/// A worker looks what there is, when it was hinted or from time to time, and claims what it can run.
 #[derive(Clone, Debug)]
-pub struct Check {
+pub struct Look {
     /// Its life.
     pub holder: HolderId,
     /// The credential of its CLI.
@@ -308,19 +308,23 @@ pub struct Check {
     pub leases: Vec<LeaseKey>,
     /// Messages and interrupts that it has passed on already.
     pub heard: Vec<i64>,
+    /// What it claims, should there be something.
+    pub claim: Option<Claim>,
 }
 
-/// The answer to a [`Check`].
-#[derive(Clone, Debug, Default)]
-pub struct Checked {
+/// The answer to a [`Look`].
+#[derive(Clone, Debug)]
+pub struct Looked {
     /// Not its own any more.
     pub lost: Vec<LeaseKey>,
     /// Its own, but it doesn't know of them: the answer to a claim was lost.
     pub forgotten: Vec<LeaseKey>,
-    /// Whether there is something to claim.
+    /// Whether there was something to claim.
     pub work: bool,
     /// Tasks at a time, where that was changed.
     pub concurrency: Option<u32>,
     /// What was said to its tasks and not heard, in order.
     pub said: Vec<(TaskId, Said)>,
+    /// What it has claimed.
+    pub claimed: Result<Vec<Assignment>, QueueError>,
 }

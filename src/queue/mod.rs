@@ -26,14 +26,14 @@ pub use ask::Queue;
 pub use hub::{Followed, Hub, Live};
 pub use keeper::{keep, prune, prune_forever};
 pub use messages::{
-    Append, Assignment, Beat, Cancel, Cancelled, Check, Checked, Claim, Directory, Draining, Finish, HolderDied,
-    NewTask, Next, QueueError, Release, Renew, Renewed, Resumes, SetConcurrency, SetPaused, Stale, Submit, Submitted,
+    Append, Assignment, Beat, Cancel, Cancelled, Claim, Directory, Draining, Finish, HolderDied, Look, Looked, NewTask,
+    Next, QueueError, Release, Renew, Renewed, Resumes, SetConcurrency, SetPaused, Stale, Submit, Submitted,
     WorkerGone,
 };
 pub use notifier::watch_other_processes;
 pub use reads::{
-    EventPage, Explain, Explained, Filter, Find, ListTasks, ReadEvents, ReadPatch, ReadStats, ReadUsage, ReadWorkers,
-    Stats, WorkerInfo,
+    EventPage, Explain, Explained, Filter, Find, HasEnded, ListTasks, ReadEvents, ReadPatch, ReadStats, ReadUsage,
+    ReadWorkers, Stats, WorkerInfo,
 };
 pub use reaper::{reap_at_start, reap_forever};
 pub use store::{Reader, Store};

@@ -1,25 +1,25 @@
 //! Notices the commits of other processes.
 //!
 //! SQLite has no notifications, but a connection can ask cheaply whether another one has
-//! written since: `PRAGMA data_version` reads a counter in shared memory.
+//! written since: `PRAGMA data_version` reads a counter in shared memory. The one that is asked is
+//! the one that writes, so that our own commits don't count.
 
 use std::time::Duration;
 
 use super::hub::Hub;
-use super::store::Watcher;
+use super::store::Writer;
 
-/// The price of an event that comes from another process; asking takes some 20 µs.
+/// The price of an event that comes from another process; asking takes a few microseconds.
 const INTERVAL: Duration = Duration::from_millis(20);
 
 /// Tells the hub whenever another connection has written, for as long as the process lives.
-/// Our own commits are told twice; a hint more costs one look.
-pub async fn watch_other_processes(watcher: Watcher, hub: Hub) {
+pub async fn watch_other_processes(writer: Writer, hub: Hub) {
     let mut look = tokio::time::interval(INTERVAL);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut seen = None;
     loop {
         look.tick().await;
-        match watcher.version().await {
+        match writer.others_version() {
             Ok(version) => {
                 if seen.is_some_and(|seen| seen != version) {
                     hub.changed_elsewhere();

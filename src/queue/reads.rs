@@ -9,6 +9,7 @@ use crate::task::{Event, HolderId, Status, Task, TaskId, Tokens, Wall};
 
 answers! {
     Find => Option<Task>;
+    HasEnded => bool;
     ReadPatch => Option<Vec<u8>>;
     Explain => Option<Explained>;
     ListTasks => Page;
@@ -21,6 +22,10 @@ answers! {
 /// Reads a task.
 #[derive(Clone, Copy, Debug)]
 pub struct Find(pub TaskId);
+
+/// Whether a task has ended, or is not there.
+#[derive(Clone, Copy, Debug)]
+pub struct HasEnded(pub TaskId);
 
 /// Reads what a task has changed, as a patch; empty where it was too large.
 #[derive(Clone, Copy, Debug)]

@@ -14,11 +14,10 @@ use super::News;
 use super::agent_run::{self, AgentRun, RunCommand};
 use super::set_up::Tools;
 use super::worktree;
-use crate::claude;
+use crate::claude::{self, Unavailable};
 use crate::process::boot_now;
 use crate::queue::{
-    Assignment, Beat, Check, Checked, Claim, Draining, Queue, QueueError, ReadStats, Release, Renew, Renewed,
-    WorkerGone,
+    Assignment, Beat, Claim, Draining, Look, Looked, Queue, ReadStats, Release, Renew, Renewed, WorkerGone,
 };
 use crate::task::{BootInstant, LeaseKey, LeaseTimes, ReleaseReason, Said, Spent, Status as TaskStatus, TaskId};
 
@@ -129,7 +128,7 @@ impl WorkerActor {
         }
     }
 
-    /// Looks at the store: what was lost, what there is to do. Claims what fits.
+    /// Looks at the store: what was lost, what was said, what there is to do. Claims what fits.
     fn look(&mut self, ctx: &mut Context<Self>) {
         if self.looking {
             self.look_again = true;
@@ -137,36 +136,80 @@ impl WorkerActor {
         }
         self.looking = true;
         self.look_again = false;
-        let check = Check {
+        let (asked_at, able) = (boot_now(), claude::check(&self.tools.claude));
+        let look = Look {
             holder: self.tools.holder,
             credential: self.tools.claude.credential.clone(),
             leases: self.leases(),
             heard: self.running.values().flat_map(|running| running.heard.iter().copied()).collect(),
+            claim: able.as_ref().ok().and_then(|()| self.claim()),
         };
         let queue = self.queue.clone();
-        let checked = async move { queue.ask(check).await }.into_actor(self);
-        ctx.spawn(checked.map(|checked, this, ctx| this.checked(checked, ctx)));
+        let looked = async move { queue.ask(look).await }.into_actor(self);
+        ctx.spawn(looked.map(move |looked, this, ctx| {
+            let more = match looked {
+                Ok(looked) => this.looked(looked, able.err(), asked_at, ctx),
+                Err(error) => {
+                    tracing::warn!(%error, "Could not look for work");
+                    false
+                }
+            };
+            this.looking = false;
+            this.tell_if_drained();
+            if this.look_again || more {
+                this.look(ctx);
+            }
+        }));
     }
 
-    fn checked(&mut self, checked: Result<Checked, QueueError>, ctx: &mut Context<Self>) {
-        let checked = match checked {
-            Ok(checked) => checked,
-            Err(error) => {
-                tracing::warn!(%error, "Could not look for work");
-                return self.looked(ctx, false);
-            }
-        };
-        self.lose(&checked.lost);
-        self.pass_on(checked.said);
-        for key in checked.forgotten {
+    /// What it would claim: as much as it has slots for.
+    fn claim(&self) -> Option<Claim> {
+        fail_point!("worker-claim", |_| None);
+        let limit = self.free();
+        (limit > 0 && !self.draining).then(|| Claim {
+            holder: self.tools.holder,
+            worker: self.tools.name.clone(),
+            credential: self.tools.claude.credential.clone(),
+            limit,
+            budgets: self.tools.budgets,
+            lease: self.tools.lease,
+        })
+    }
+
+    fn free(&self) -> u32 {
+        self.concurrency.saturating_sub(u32::try_from(self.running.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Does what a look has found to be done. Returns whether there may be more to claim.
+    fn looked(
+        &mut self,
+        looked: Looked,
+        unable: Option<Unavailable>,
+        asked_at: BootInstant,
+        ctx: &mut Context<Self>,
+    ) -> bool {
+        self.lose(&looked.lost);
+        self.pass_on(looked.said);
+        for key in looked.forgotten {
             self.give_back(key, ctx);
         }
-        self.concurrency = checked.concurrency.unwrap_or(self.default_concurrency);
-        let free = usize::try_from(self.concurrency).unwrap_or(usize::MAX).saturating_sub(self.running.len());
-        if !checked.work || free == 0 || self.draining || !self.can_run() {
-            return self.looked(ctx, false);
+        self.concurrency = looked.concurrency.unwrap_or(self.default_concurrency);
+        if let Some(why) = unable.filter(|_| looked.work) {
+            self.complain(&why);
         }
-        self.claim(u32::try_from(free).unwrap_or(u32::MAX), ctx);
+        match looked.claimed {
+            Ok(claimed) => {
+                let some = !claimed.is_empty();
+                for assignment in claimed {
+                    self.start(assignment, asked_at, ctx);
+                }
+                some && self.free() > 0
+            }
+            Err(error) => {
+                tracing::warn!(%error, "Could not claim");
+                false
+            }
+        }
     }
 
     /// Passes on what was said, all of a task's together: what the lease needs must find room as well.
@@ -185,49 +228,11 @@ impl WorkerActor {
         }
     }
 
-    /// Whether an attempt could be begun here. A worker that lacks the CLI or a credential
-    /// leaves the tasks to others, and says so once a minute.
-    fn can_run(&mut self) -> bool {
-        let Err(why) = claude::check(&self.tools.claude) else { return true };
+    /// A worker that lacks the CLI or a credential leaves the tasks to others, and says so once a minute.
+    fn complain(&mut self, why: &Unavailable) {
         if self.complained.is_none_or(|at| at.elapsed() >= HEALTH_LINE) {
             tracing::error!(%why, "Tasks wait, and this worker can't run them");
             self.complained = Some(Instant::now());
-        }
-        false
-    }
-
-    fn claim(&mut self, limit: u32, ctx: &mut Context<Self>) {
-        fail_point!("worker-claim");
-        let asked_at = boot_now();
-        let claim = Claim {
-            holder: self.tools.holder,
-            worker: self.tools.name.clone(),
-            credential: self.tools.claude.credential.clone(),
-            limit,
-            budgets: self.tools.budgets,
-            lease: self.tools.lease,
-        };
-        let queue = self.queue.clone();
-        let claimed = async move { queue.ask(claim).await }.into_actor(self);
-        ctx.spawn(claimed.map(move |claimed, this, ctx| {
-            let more = matches!(&claimed, Ok(claimed) if !claimed.is_empty());
-            match claimed {
-                Ok(assignments) => {
-                    for assignment in assignments {
-                        this.start(assignment, asked_at, ctx);
-                    }
-                }
-                Err(error) => tracing::warn!(%error, "Could not claim"),
-            }
-            this.looked(ctx, more);
-        }));
-    }
-
-    fn looked(&mut self, ctx: &mut Context<Self>, more: bool) {
-        self.looking = false;
-        self.tell_if_drained();
-        if self.look_again || more {
-            self.look(ctx);
         }
     }
 

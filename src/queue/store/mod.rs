@@ -3,7 +3,7 @@
 //! One connection writes, in immediate transactions; others read beside it. Every file is one
 //! idea: `open` the database, `writer` the connection that writes, `tx` a transaction, `change` a command
 //! in it, `table` whole rows, `claim`, `settle`
-//! (everything that moves one task), `talk` (what it asks and is told), `read`, `gate` (what is due and may not start), `money` (what was spent), `history` (what was done), `keep` (a copy, and the
+//! (everything that moves one task), `talk` (what it asks and is told), `read`, `look` (small reads), `gate` (what is due and may not start), `money` (what was spent), `history` (what was done), `keep` (a copy, and the
 //! end of what is old), `sound` and `mark` (whether it may be used at all), `reserve` (for a
 //! disk that is full), and `row` between a row and the domain.
 
@@ -13,6 +13,7 @@ mod claim;
 mod gate;
 mod history;
 mod keep;
+mod look;
 mod mark;
 #[cfg(test)]
 mod model_test;
@@ -33,7 +34,7 @@ mod writer;
 pub use change::{Change, Waiting, asked};
 pub use mark::Mark;
 pub use open::{Store, StoreError};
-pub use read::{Reader, Watcher};
+pub use read::Reader;
 pub use reserve::Reserve;
 pub use tx::Tx;
 pub use writer::Writer;

@@ -10,7 +10,7 @@ use super::row::{record_of, sql};
 use super::{Change, Store, asked};
 use crate::process::boot_now;
 use crate::queue::messages::{
-    Append, Beat, Cancel, Check, Claim, Directory, Expire, Finish, HolderDied, NewTask, Release, Renew, Submit,
+    Append, Beat, Cancel, Claim, Directory, Expire, Finish, HolderDied, Look, NewTask, Release, Renew, Submit,
     Submitted,
 };
 use crate::task::{
@@ -260,12 +260,12 @@ async fn a_stale_epoch_appends_nothing_and_a_check_names_what_was_lost() {
     assert!(scratch.ask(append(key.epoch)).await.is_ok());
     assert!(scratch.ask(append(key.epoch)).await.is_ok(), "the same again: its answer was lost");
     assert!(scratch.ask(append(key.epoch - 1)).await.is_err());
-    let check = |leases| Check { holder, credential: String::new(), leases, heard: Vec::new() };
-    let checked = scratch.store.reader.check(&check(vec![])).await.expect("a check");
-    assert_eq!(checked.forgotten, [key]);
+    let look = |leases| Look { holder, credential: String::new(), leases, heard: Vec::new(), claim: None };
+    let looked = scratch.store.writer.look(&look(vec![])).expect("a look");
+    assert_eq!(looked.forgotten, [key]);
     scratch.ask(Cancel(task)).await;
-    let checked = scratch.store.reader.check(&check(vec![key])).await.expect("a check");
-    assert_eq!((checked.lost, checked.work), (vec![key], false));
+    let looked = scratch.store.writer.look(&look(vec![key])).expect("a look");
+    assert_eq!((looked.lost, looked.work), (vec![key], false));
     assert!(scratch.ask(append(key.epoch)).await.is_err());
     let read = crate::queue::ReadEvents { task, after: 0, limit: 10 };
     let kinds: Vec<_> =

@@ -9,7 +9,7 @@ use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr, RuntimeErr};
 
 use super::mark::Mark;
-use super::{Reader, Reserve, Watcher, Writer, sound};
+use super::{Reader, Reserve, Writer, sound};
 
 /// How long a statement waits for another process's transaction. Ours take milliseconds;
 /// longer means that something else holds the database.
@@ -167,8 +167,6 @@ pub struct Store {
     pub writer: Writer,
     /// The ones that read.
     pub reader: Reader,
-    /// One that only watches whether other processes have written.
-    pub watcher: Watcher,
     /// Its high-water mark.
     mark: Mark,
 }
@@ -190,11 +188,10 @@ impl Store {
         schema.close().await.map_err(open)?;
         let writer = Writer::open(path, WAL_PAGES, Reserve::of(path))?;
         let readers = connect(path, READERS, false).await.map_err(open)?;
-        let watcher = connect(path, 1, false).await.map_err(open)?;
         let mut mark = Mark::of(path);
         let reader = Reader::new(readers);
         mark.advance(&reader).await?;
-        Ok(Self { writer, reader, watcher: Watcher::new(watcher), mark })
+        Ok(Self { writer, reader, mark })
     }
 
     /// Says whether a database may be used, and changes nothing.
@@ -232,10 +229,8 @@ impl Store {
         if let Err(error) = self.mark.advance(&self.reader).await {
             tracing::debug!(%error, "the mark stays where it was");
         }
-        for db in [self.reader.db(), self.watcher.db()] {
-            if let Err(error) = db.close_by_ref().await {
-                tracing::debug!(%error, "the database did not close");
-            }
+        if let Err(error) = self.reader.db().close_by_ref().await {
+            tracing::debug!(%error, "the database did not close");
         }
         // The last one folds the WAL in.
         self.writer.close();

@@ -14,43 +14,13 @@ use super::attempts;
 use super::row::{event_of, sql, task_of};
 use super::talk::question_of;
 use crate::process::{boot_now, wall_now};
-use crate::queue::messages::{Check, Checked};
 use crate::queue::reads::{EventPage, Explained, Filter, ListTasks, Page, Parked, ReadEvents, Stats, WorkerInfo};
 use crate::queue::talk::Talk;
-use crate::task::{AttemptOutcome, HolderId, LeaseKey, Question, Said, Scope, Status, TREE_END_MS, Task, TaskId, Wall};
+use crate::task::{AttemptOutcome, HolderId, Question, Scope, Status, TREE_END_MS, Task, TaskId, Wall};
 
 /// The connections that read. Clones share them.
 #[derive(Clone)]
 pub struct Reader(DatabaseConnection);
-
-/// A connection that only watches whether others have written.
-#[derive(Clone)]
-pub struct Watcher(DatabaseConnection);
-
-impl Watcher {
-    pub(super) const fn new(db: DatabaseConnection) -> Self {
-        Self(db)
-    }
-
-    pub(super) const fn db(&self) -> &DatabaseConnection {
-        &self.0
-    }
-
-    /// A number that changes when another connection commits. Reads shared memory only.
-    pub async fn version(&self) -> Result<i64, StoreError> {
-        let row = self.0.query_one_raw(sql("PRAGMA data_version", [])).await?;
-        Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or_default())
-    }
-}
-
-/// What a worker holds; then, as the last row, whether anything is ready now, or due by now. In one go: a hop
-/// to the connection's thread costs more than the statement.
-const LOOK: &str = "SELECT id, epoch FROM tasks WHERE status = 'running' AND holder = ?3;
-    SELECT paused, concurrency,
-        EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND due_at IS NULL)
-        OR EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND due_at <= ?1),
-        EXISTS (SELECT 1 FROM credentials WHERE id = ?2 AND parked_until > ?1)
-    FROM queue_state";
 
 impl Reader {
     pub(super) const fn new(db: DatabaseConnection) -> Self {
@@ -173,27 +143,6 @@ impl Reader {
         Ok(Status::ALL.map(|status| counts.get(status.name()).copied().unwrap_or(0)))
     }
 
-    /// What a worker wants to know when it looks.
-    pub async fn check(&self, check: &Check) -> Result<Checked, StoreError> {
-        let values = [wall_now().0.into(), check.credential.clone().into(), check.holder.into()];
-        let mut rows = self.0.query_all_raw(sql(LOOK, values)).await?;
-        let Some(row) = rows.pop() else { return Ok(Checked::default()) };
-        let key = |row: &sea_orm::QueryResult| {
-            Ok(LeaseKey { task: row.try_get_by_index(0)?, epoch: row.try_get_by_index(1)? })
-        };
-        let held: Vec<LeaseKey> = rows.iter().map(key).collect::<Result<_, StoreError>>()?;
-        // Most looks are those of a worker that runs nothing.
-        let said = if held.is_empty() { Vec::new() } else { self.said(check).await? };
-        let (paused, concurrency): (bool, Option<i32>) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
-        Ok(Checked {
-            lost: check.leases.iter().copied().filter(|key| !held.contains(key)).collect(),
-            forgotten: held.into_iter().filter(|key| !check.leases.contains(key)).collect(),
-            work: !paused && row.try_get_by_index::<bool>(2)? && !row.try_get_by_index::<bool>(3)?,
-            concurrency: concurrency.and_then(|n| u32::try_from(n).ok()),
-            said,
-        })
-    }
-
     /// The workers that have a row.
     pub async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {
         let rows = worker::Entity::find().order_by_asc(worker::Column::Name).all(&self.0).await?;
@@ -257,39 +206,8 @@ fn worker_of(row: worker::Model) -> Option<WorkerInfo> {
     })
 }
 
-/// What a worker's tasks have not heard, in the order of its coming. An interrupt is meant for the
-/// attempt that ran then; a message that an earlier attempt had in hand is the next one's. Each is told
-/// once, and some at a time: it may be long.
-const SAID: &str = "SELECT t.id, m.id, m.kind, m.text FROM messages m JOIN tasks t ON t.id = m.task_id
-    WHERE m.done_at IS NULL AND t.status = 'running' AND t.holder = ?1
-    AND (m.epoch IS NULL OR (m.kind = 'message' AND m.epoch < t.epoch) OR (m.kind = 'interrupt' AND m.epoch = t.epoch))
-    AND m.id NOT IN (SELECT value FROM json_each(?2)) ORDER BY m.id LIMIT 20";
-
-/// Answers that a worker's tasks have not heard.
-const ANSWERS: &str = "SELECT t.id, q.request_id, q.answer FROM questions q JOIN tasks t ON t.id = q.task_id
-    WHERE q.answer IS NOT NULL AND NOT q.closed AND t.status = 'running' AND t.holder = ?1";
-
 /// What is said between tasks and people.
 impl Reader {
-    async fn said(&self, check: &Check) -> Result<Vec<(TaskId, Said)>, StoreError> {
-        let mut said = Vec::new();
-        for row in self.0.query_all_raw(sql(ANSWERS, [check.holder.into()])).await? {
-            let (task, request_id, answer): (TaskId, String, String) =
-                (row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?);
-            if let Ok(decision) = serde_json::from_str(&answer) {
-                said.push((task, Said::Answer { request_id, decision }));
-            }
-        }
-        let heard = serde_json::to_string(&check.heard).unwrap_or_default();
-        for row in self.0.query_all_raw(sql(SAID, [check.holder.into(), heard.into()])).await? {
-            let (task, id, kind): (TaskId, i64, String) =
-                (row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?);
-            let text = row.try_get_by_index(3)?;
-            said.push((task, if kind == "message" { Said::Message { id, text } } else { Said::Interrupt { id } }));
-        }
-        Ok(said)
-    }
-
     /// The questions of a task, oldest first. `None` where there is no such task.
     pub async fn questions(&self, id: TaskId) -> Result<Option<Vec<Question>>, StoreError> {
         if task::Entity::find_by_id(id).count(&self.0).await? == 0 {

@@ -121,6 +121,12 @@ impl Writer {
         }
     }
 
+    /// Reads, outside of any transaction.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
+        read(&Tx::new(db.as_ref().ok_or(StoreError::Closed)?))
+    }
+
     fn run(&self, batch: &mut [Box<dyn Waiting>]) -> Result<Vec<TaskId>, StoreError> {
         fail_point!("store-commit", |_| {
             tracing::warn!("a failpoint fired");
