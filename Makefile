@@ -18,7 +18,7 @@ test: check $(STAMP)
 	cargo test --locked --workspace --features failpoints
 
 check:
-	cargo clippy --locked --workspace --all-targets --features failpoints -- -D warnings
+	cargo clippy --locked --workspace --all-targets --features failpoints,bench -- -D warnings
 
 # A long storm of faults; make test has a short one. The same seed gives the same faults.
 CHAOS_SECONDS ?= 180
@@ -28,7 +28,7 @@ chaos: $(STAMP)
 		cargo test --locked --features failpoints --test it chaos:: -- --nocapture
 
 bench: $(STAMP)
-	cargo bench --locked --bench bench -- $(PARTS)
+	cargo bench --locked --features bench --bench bench -- $(PARTS)
 
 tools: $(STAMP)
 

@@ -80,6 +80,8 @@ struct Server {
     child: Child,
     port: u16,
     dir: PathBuf,
+    /// Keeps its connection.
+    agent: ureq::Agent,
 }
 
 impl Server {
@@ -102,7 +104,8 @@ impl Server {
         std::thread::spawn(move || lines.for_each(drop));
         let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next()).expect("a port");
         let port = port.parse().expect("a port");
-        Self { child, port, dir }
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        Self { child, port, dir, agent }
     }
 
     fn request(&self, method: &str, path: &str, body: &str) -> Vec<u8> {
@@ -114,10 +117,9 @@ impl Server {
         let url = format!("http://localhost:{}{path}", self.port);
         let request = ureq::http::Request::builder().method(method).uri(url).header("x-api-key", KEY);
         let request = request.header("content-type", "application/json");
-        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
         let answer = match body {
-            Some(body) => agent.run(request.body(body.to_string()).expect("a request")),
-            None => agent.run(request.body(()).expect("a request")),
+            Some(body) => self.agent.run(request.body(body.to_string()).expect("a request")),
+            None => self.agent.run(request.body(()).expect("a request")),
         };
         answer.expect("an answer").body_mut().read_json().expect("json")
     }

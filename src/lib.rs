@@ -56,6 +56,8 @@ pub mod app;
 pub mod claude;
 pub mod client;
 pub mod config;
+#[cfg(feature = "bench")]
+pub mod no_op;
 pub mod telemetry;
 
 mod api;

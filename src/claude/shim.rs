@@ -94,6 +94,8 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
     let Ok(control) = process::control_from_fd(args.control_fd) else { return 64 };
     let Ok(reader) = control.try_clone() else { return 64 };
     let mut orders = BufReader::new(reader);
+    // Read once, while there is time.
+    let _ = process::boot_now();
     // Without a word the worker is gone, or wants it no more.
     let Some(begin) = first_order(&mut orders) else { return 0 };
     let tree = Tree::new(isolation, Cookie::task(begin.cookie));
@@ -105,7 +107,7 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
     }
     let args = begin.args.into_iter().map(Into::into).collect();
     let launch = Launch { program: begin.program, args, env: begin.env, directory: Some(begin.directory) };
-    let cli = match process::spawn_cli(&launch) {
+    let cli = match process::spawn_cli(&launch, isolation == Isolation::Subreaper) {
         Ok(cli) => cli.id(),
         Err(error) => {
             shim.say(&FromShim::StartFailed { message: error.to_string() });

@@ -71,16 +71,22 @@ pub fn spawn_shim(launch: &Launch, control: &OwnedFd) -> io::Result<(Child, Stre
     Ok((child, Streams { stdin, stdout, stderr }))
 }
 
-/// In the shim: starts the CLI on the shim's own streams. It ends with the shim's first thread.
+/// In the shim: starts the CLI on the shim's own streams. It ends with the shim: where no namespace sees to
+/// that, `mortal` does.
 ///
 /// # Errors
 /// The system's, when the process can't be started.
-pub fn spawn_cli(launch: &Launch) -> io::Result<std::process::Child> {
+pub fn spawn_cli(launch: &Launch, mortal: bool) -> io::Result<std::process::Child> {
     let mut command = launch.command();
-    #[expect(unsafe_code, reason = "between fork and exec: one prctl, which is async-signal-safe")]
-    unsafe {
-        command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?));
+    if mortal {
+        #[expect(unsafe_code, reason = "between fork and exec: one prctl, which is async-signal-safe")]
+        unsafe {
+            command.pre_exec(|| {
+                Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?)
+            });
+        }
     }
+    // Without anything between fork and exec, no page table is copied (posix_spawn).
     command.spawn()
 }
 

@@ -4,13 +4,16 @@
 //! them: with one sender each has its own, with a hundred they share. There is no timer: the
 //! disk sets the pace.
 
+use std::future::ready;
+
 use actix::prelude::*;
 use fail::fail_point;
+use tokio::sync::oneshot;
 
 use super::hub::Hub;
 use super::messages::{
-    Append, Beat, Cancel, Claim, Draining, Expire, FindExpired, FindHolders, Finish, HolderDied, Look, Prune,
-    QueueError, Release, Renew, SetConcurrency, SetPaused, Submit, WorkerGone,
+    Append, Beat, Cancel, Claim, Draining, Expire, FindExpired, FindHolders, Finish, HolderDied, Look, Looked, Nudge,
+    Prune, QueueError, Release, Renew, SetConcurrency, SetPaused, Submit, WorkerGone,
 };
 use super::reads::{Explain, Find, HasEnded, ListTasks, ReadEvents, ReadPatch, ReadStats, ReadUsage, ReadWorkers};
 use super::store::{Change, Reader, Store, Waiting, Writer, asked};
@@ -29,6 +32,13 @@ const TURNS: u32 = 60;
 /// Larger batches are worth their commit as they are.
 const FEW: usize = 32;
 
+/// A [`Look`] whose answer waits.
+struct Standing {
+    claim: Claim,
+    looked: Looked,
+    answer: oneshot::Sender<Looked>,
+}
+
 /// See the [module](self).
 pub struct QueueActor {
     /// The connection that writes. Used by one commit at a time.
@@ -41,6 +51,8 @@ pub struct QueueActor {
     waiting: Vec<Box<dyn Waiting>>,
     /// Whether a commit is under way.
     committing: bool,
+    /// The look of this process's worker, while it has nothing to do.
+    standing: Option<Standing>,
     /// How many seem to be asking: those of the last commit, and those who came meanwhile; up to a [`FEW`].
     together: usize,
 }
@@ -50,7 +62,7 @@ impl QueueActor {
     #[must_use]
     pub fn new(store: &Store, hub: Hub) -> Self {
         let (writer, reader) = (store.writer.clone(), store.reader.clone());
-        Self { writer, reader, hub, waiting: Vec::new(), committing: false, together: 0 }
+        Self { writer, reader, hub, waiting: Vec::new(), committing: false, standing: None, together: 0 }
     }
 
     /// Adds a command to the next commit, and answers after it.
@@ -89,8 +101,11 @@ impl QueueActor {
 
     fn commit_now(&mut self, ctx: &mut Context<Self>) {
         let rest = self.waiting.split_off(self.waiting.len().min(BATCH));
-        let batch = std::mem::replace(&mut self.waiting, rest);
+        let mut batch = std::mem::replace(&mut self.waiting, rest);
         let size = batch.len();
+        if batch.iter().any(|each| each.makes_work()) {
+            batch.extend(self.claim_along(ctx));
+        }
         let writer = self.writer.clone();
         let commit = async move {
             fail_point!("queue-commit");
@@ -100,6 +115,21 @@ impl QueueActor {
             this.together = (this.waiting.len() + size).min(FEW);
             this.committed(&touched, ctx);
         }));
+    }
+
+    /// The claim of the worker that waits for work: it gets in one commit, with one write to the disk,
+    /// what is submitted and claimed.
+    fn claim_along(&mut self, ctx: &mut Context<Self>) -> Option<Box<dyn Waiting>> {
+        let Standing { claim, looked, answer } =
+            self.standing.take().filter(|standing| !standing.answer.is_closed())?;
+        let (waiting, claimed) = asked(claim);
+        let tell = async move {
+            let claimed = claimed.await.unwrap_or(Err(QueueError::Restarting));
+            // Nobody there any more: its next look finds what it was given.
+            drop(answer.send(Looked { claimed, ..looked }));
+        };
+        ctx.spawn(tell.into_actor(self));
+        Some(waiting)
     }
 
     fn committed(&mut self, touched: &[TaskId], ctx: &mut Context<Self>) {
@@ -117,6 +147,7 @@ impl Supervised for QueueActor {
     /// What waited is dropped, and its senders are told; the store decides what is true.
     fn restarting(&mut self, _: &mut Context<Self>) {
         self.waiting = Vec::new();
+        self.standing = None;
         self.committing = false;
     }
 }
@@ -160,16 +191,32 @@ impl Handler<Look> for QueueActor {
 
     /// What a look finds is claimed at once, in one go with what others want.
     fn handle(&mut self, look: Look, ctx: &mut Context<Self>) -> Self::Result {
-        let looked = self.writer.look(&look);
-        let claim = look.claim.filter(|_| looked.as_ref().is_ok_and(|looked| looked.work));
-        let claimed = claim.map(|claim| self.change(claim, ctx));
-        Box::pin(async move {
-            let mut looked = looked?;
-            if let Some(claimed) = claimed {
-                looked.claimed = claimed.await;
+        let looked = match self.writer.look(&look) {
+            Ok(looked) => looked,
+            Err(error) => return Box::pin(ready(Err(error.into()))),
+        };
+        match look.claim {
+            Some(claim) if looked.work => {
+                let claimed = self.change(claim, ctx);
+                Box::pin(async move { Ok(Looked { claimed: claimed.await, ..looked }) })
             }
-            Ok(looked)
-        })
+            Some(claim) if looked.is_quiet() => {
+                let (answer, found) = oneshot::channel();
+                self.standing = Some(Standing { claim, looked, answer });
+                Box::pin(async { found.await.map_err(|_| QueueError::Restarting) })
+            }
+            _ => Box::pin(ready(Ok(looked))),
+        }
+    }
+}
+
+impl Handler<Nudge> for QueueActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Nudge, _: &mut Context<Self>) {
+        if let Some(Standing { looked, answer, .. }) = self.standing.take() {
+            drop(answer.send(looked));
+        }
     }
 }
 

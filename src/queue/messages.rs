@@ -308,9 +308,16 @@ pub struct Look {
     pub leases: Vec<LeaseKey>,
     /// Messages and interrupts that it has passed on already.
     pub heard: Vec<i64>,
-    /// What it claims, should there be something.
+    /// What it claims, should there be something. Where there is nothing, and nothing else to tell, the
+    /// answer waits for the next submit of this process, and what that brings is claimed in its very
+    /// transaction; or for a [`Nudge`].
     pub claim: Option<Claim>,
 }
+
+/// Whoever waits for the answer to a [`Look`] wants it now.
+#[derive(Clone, Copy, Debug, actix::Message)]
+#[rtype(result = "()")]
+pub struct Nudge;
 
 /// The answer to a [`Look`].
 #[derive(Clone, Debug)]
@@ -327,4 +334,11 @@ pub struct Looked {
     pub said: Vec<(TaskId, Said)>,
     /// What it has claimed.
     pub claimed: Result<Vec<Assignment>, QueueError>,
+}
+
+impl Looked {
+    /// Whether there is nothing to tell.
+    pub(super) fn is_quiet(&self) -> bool {
+        !self.work && self.lost.is_empty() && self.forgotten.is_empty() && self.said.is_empty()
+    }
 }

@@ -27,7 +27,7 @@ pub use hub::{Followed, Hub, Live};
 pub use keeper::{keep, prune, prune_forever};
 pub use messages::{
     Append, Assignment, Beat, Cancel, Cancelled, Claim, Directory, Draining, Finish, HolderDied, Look, Looked, NewTask,
-    Next, QueueError, Release, Renew, Renewed, Resumes, SetConcurrency, SetPaused, Stale, Submit, Submitted,
+    Next, Nudge, QueueError, Release, Renew, Renewed, Resumes, SetConcurrency, SetPaused, Stale, Submit, Submitted,
     WorkerGone,
 };
 pub use notifier::watch_other_processes;

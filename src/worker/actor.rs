@@ -17,7 +17,7 @@ use super::worktree;
 use crate::claude::{self, Unavailable};
 use crate::process::boot_now;
 use crate::queue::{
-    Assignment, Beat, Claim, Draining, Look, Looked, Queue, ReadStats, Release, Renew, Renewed, WorkerGone,
+    Assignment, Beat, Claim, Draining, Look, Looked, Nudge, Queue, ReadStats, Release, Renew, Renewed, WorkerGone,
 };
 use crate::task::{BootInstant, LeaseKey, LeaseTimes, ReleaseReason, Said, Spent, Status as TaskStatus, TaskId};
 
@@ -132,6 +132,8 @@ impl WorkerActor {
     fn look(&mut self, ctx: &mut Context<Self>) {
         if self.looking {
             self.look_again = true;
+            // Full: it has enough to do, and answers soon.
+            drop(self.queue.0.try_send(Nudge));
             return;
         }
         self.looking = true;
@@ -467,6 +469,7 @@ impl Handler<Drain> for WorkerActor {
     fn handle(&mut self, drain: Drain, ctx: &mut Context<Self>) -> ResponseFuture<()> {
         tracing::info!(running = self.running.len(), limit_ms = drain.limit.as_millis() as u64, "Draining");
         self.draining = true;
+        drop(self.queue.0.try_send(Nudge));
         for running in self.running.values() {
             running.tell(RunCommand::Draining);
         }
@@ -493,6 +496,7 @@ impl Handler<StopNow> for WorkerActor {
 
     fn handle(&mut self, _: StopNow, _: &mut Context<Self>) {
         self.draining = true;
+        drop(self.queue.0.try_send(Nudge));
         self.stop_runs();
         self.tell_if_drained();
     }

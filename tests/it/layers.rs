@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["main", "app"],
     &["api", "client", "admin"],
-    &["worker", "supervisor"],
+    &["worker", "supervisor", "no_op"],
     &["queue", "claude", "git"],
     &["process", "supervise", "ipc"],
     &["task", "config", "telemetry"],

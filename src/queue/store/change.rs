@@ -15,6 +15,9 @@ pub trait Change: Send + 'static {
     /// long as the [reserve](super::Reserve) lasts.
     const ESSENTIAL: bool = true;
 
+    /// Whether there may be something to claim behind it.
+    const MAKES_WORK: bool = false;
+
     /// Does it, inside the transaction.
     ///
     /// # Errors
@@ -26,6 +29,8 @@ pub trait Change: Send + 'static {
 pub trait Waiting: Send {
     /// Whether it is stored when the disk is full.
     fn is_essential(&self) -> bool;
+    /// Whether there may be something to claim behind it.
+    fn makes_work(&self) -> bool;
     /// Does it and keeps the answer.
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError>;
     /// After the commit, or when it failed.
@@ -41,6 +46,10 @@ struct Asked<C: Change> {
 impl<C: Change> Waiting for Asked<C> {
     fn is_essential(&self) -> bool {
         C::ESSENTIAL
+    }
+
+    fn makes_work(&self) -> bool {
+        C::MAKES_WORK
     }
 
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StoreError> {

@@ -14,6 +14,7 @@ impl Change for Submit {
     type Answer = Submitted;
 
     const ESSENTIAL: bool = false;
+    const MAKES_WORK: bool = true;
 
     fn run(&self, tx: &mut Tx<'_>) -> Result<Submitted, StoreError> {
         if let Some((key, fingerprint)) = &self.idempotency {

@@ -1,0 +1,171 @@
+//! Executors that do nothing, for the benchmark: what is left is the queue itself. Only in builds with the
+//! feature `bench`.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
+use crate::claude::{Item, Run, Shim, ShimLaunch, Start};
+use crate::process::boot_now;
+use crate::queue::{
+    Claim, Directory, Finish, Hub, MAILBOX, NewTask, Queue, QueueActor, ReadStats, Store, Submit,
+    watch_other_processes,
+};
+use crate::task::{BootInstant, Budgets, HolderId, Outcome, Report, Status, TaskSpec};
+
+/// Tasks of one claim, as far ahead as executors with a queue of their own look.
+const AHEAD: u32 = 500;
+/// Commands that are under way at once.
+const UNDER_WAY: usize = 800;
+/// Nothing to claim: it looks again after so long, should no hint come.
+const LOOK: Duration = Duration::from_millis(50);
+/// Longer than any run.
+const LEASE: Duration = Duration::from_secs(600);
+
+/// A queue with an executor in this process.
+pub struct NoOp {
+    queue: Queue,
+    hub: Hub,
+    holder: HolderId,
+    // Kept open.
+    _store: Store,
+}
+
+impl NoOp {
+    /// Opens this database.
+    pub async fn open(db: &Path) -> Self {
+        let store = Store::open(db, false).await.expect("a database");
+        let hub = Hub::default();
+        actix::spawn(watch_other_processes(store.writer.clone(), hub.clone()));
+        let actor = QueueActor::new(&store, hub.clone());
+        let (sender, started) = tokio::sync::oneshot::channel();
+        Arbiter::new().spawn_fn(move || {
+            let address = QueueActor::create(|ctx| {
+                ctx.set_mailbox_capacity(MAILBOX);
+                actor
+            });
+            sender.send(address).unwrap_or_default();
+        });
+        Self { queue: Queue(started.await.expect("a queue")), hub, holder: HolderId::now_v7(), _store: store }
+    }
+
+    /// Submits so many tasks.
+    pub async fn submit(&self, count: usize) {
+        let submit = || {
+            let spec: TaskSpec = serde_json::from_value(serde_json::json!({ "instruction": "x" })).expect("a spec");
+            let directory = Directory::OwnBelow("/tmp".into());
+            let key = "default".to_owned();
+            let task = NewTask { spec, directory, retry_of: None, key, exclusive: false, resumes: None };
+            let queue = self.queue.clone();
+            async move { queue.ask(Submit { task, idempotency: None, max_pending: i64::MAX }).await.expect("stored") }
+        };
+        let mut under_way = FuturesUnordered::new();
+        for _ in 0..count {
+            under_way.push(actix::spawn(submit()));
+            if under_way.len() >= UNDER_WAY {
+                under_way.next().await;
+            }
+        }
+        while under_way.next().await.is_some() {}
+    }
+
+    fn claim(&self, limit: u32) -> Claim {
+        Claim {
+            holder: self.holder,
+            worker: "no-op".to_owned(),
+            credential: String::new(),
+            limit,
+            budgets: Budgets::default(),
+            lease: LEASE,
+        }
+    }
+
+    /// Claims, does nothing, and finishes, at a concurrency of ten, until so many tasks have ended or nothing
+    /// came for `patience`. Returns how many.
+    pub async fn drain(&self, count: usize, patience: Duration) -> usize {
+        let (mut done, mut last) = (0, Instant::now());
+        let mut hints = self.hub.commits();
+        let mut finishes = FuturesUnordered::new();
+        while done < count && last.elapsed() < patience {
+            let claimed = self.queue.ask(self.claim(AHEAD)).await.expect("a claim");
+            if claimed.is_empty() && finishes.is_empty() {
+                drop(tokio::time::timeout(LOOK, hints.changed()).await);
+                continue;
+            }
+            last = Instant::now();
+            let run = futures_util::stream::iter(claimed).map(|assignment| async move { assignment.key });
+            let mut run = run.buffer_unordered(10);
+            while let Some(key) = run.next().await {
+                let report = Report::of(Outcome::Completed);
+                let finish = Finish { key, report, credential: String::new(), events: Vec::new(), chance: 0.0 };
+                let queue = self.queue.clone();
+                finishes.push(actix::spawn(async move { queue.ask(finish).await.expect("stored").is_ok() }));
+            }
+            // Those of this claim are committed together with the next one.
+            let left = if done + finishes.len() >= count { 0 } else { AHEAD as usize };
+            while finishes.len() > left
+                && let Some(ok) = finishes.next().await
+            {
+                done += usize::from(ok.expect("no panic"));
+            }
+        }
+        done
+    }
+
+    /// How long it takes to claim one task, each claim with a commit of its own.
+    pub async fn claim_times(&self, count: usize) -> Vec<Duration> {
+        let mut times = Vec::new();
+        for _ in 0..count {
+            let began = Instant::now();
+            let claimed = self.queue.ask(self.claim(1)).await.expect("a claim");
+            times.push(began.elapsed());
+            assert_eq!(claimed.len(), 1, "there was one");
+        }
+        times.sort_unstable();
+        times
+    }
+
+    /// Tasks that have completed.
+    pub async fn completed(&self) -> i64 {
+        self.queue.ask(ReadStats).await.expect("the counts").count(Status::Completed)
+    }
+}
+
+/// Starts a shim and this CLI behind it, one after the other until the time is over: how many this machine
+/// can start at all. `most` at a time.
+pub async fn starts_a_second(program: &Path, cli: &Path, folder: &Path, most: usize, time: Duration) -> f64 {
+    let until = Instant::now() + time;
+    let lane = || async {
+        let mut count = 0;
+        while Instant::now() < until {
+            start_one(program.to_owned(), cli.to_owned(), folder.to_owned()).await;
+            count += 1;
+        }
+        count
+    };
+    let counts: Vec<u32> = futures_util::future::join_all((0..most).map(|_| lane())).await;
+    f64::from(counts.iter().sum::<u32>()) / time.as_secs_f64()
+}
+
+async fn start_one(program: PathBuf, cli: PathBuf, folder: PathBuf) {
+    let (holder, now) = (HolderId::now_v7(), boot_now());
+    let shim = Shim::start(&ShimLaunch { program, holder, home: None, namespaces: true }).expect("a shim");
+    let start = Start {
+        program: cli,
+        args: vec!["-p".to_owned()],
+        env: Vec::new(),
+        directory: folder.clone(),
+        cookie: holder,
+        lease: None,
+        tree_log: folder.join("trees"),
+        holder,
+        deadline: BootInstant { ms: now.ms + 60_000, ..now },
+    };
+    let mut run = Run::start(shim, start).expect("a start");
+    run.instruct("x", &[]);
+    run.finish_input();
+    while !matches!(run.next().await, Item::Ended(_)) {}
+}
