@@ -8,6 +8,8 @@ CLAUDE_VERSION := 2.1.197
 TOOLS := $(CURDIR)/.tools
 CLAUDE := $(TOOLS)/node_modules/.bin/claude
 STAMP := $(TOOLS)/claude-$(CLAUDE_VERSION)
+# What people would use instead, for the benchmark.
+PEERS := $(TOOLS)/peers
 
 run:
 	@if ! command -v claude >/dev/null; then $(MAKE) --no-print-directory $(STAMP); fi
@@ -27,8 +29,15 @@ chaos: $(STAMP)
 	CHAOS_SECONDS=$(CHAOS_SECONDS) CHAOS_SEED=$(CHAOS_SEED) \
 		cargo test --locked --features failpoints --test it chaos:: -- --nocapture
 
-bench: $(STAMP)
+bench: $(STAMP) $(PEERS)/node_modules
 	cargo bench --locked --features bench --bench bench -- $(PARTS)
+
+# Those are measured for which Redis and PostgreSQL are here.
+$(PEERS)/node_modules: benches/peers/package.json benches/peers/peers.mjs
+	mkdir -p $(PEERS)
+	cp $^ $(PEERS)
+	cd $(PEERS) && npm install --no-audit --no-fund --loglevel=error
+	touch $@
 
 tools: $(STAMP)
 

@@ -11,8 +11,8 @@ use futures_util::stream::FuturesUnordered;
 use crate::claude::{Item, Run, Shim, ShimLaunch, Start};
 use crate::process::boot_now;
 use crate::queue::{
-    Claim, Directory, Finish, Hub, MAILBOX, NewTask, Queue, QueueActor, ReadStats, Store, Submit,
-    watch_other_processes,
+    Beat, Claim, Directory, Finish, Hub, MAILBOX, NewTask, Queue, QueueActor, ReadStats, ReadWorkers, SetPaused, Store,
+    Submit, watch_other_processes,
 };
 use crate::task::{BootInstant, Budgets, HolderId, Outcome, Report, Status, TaskSpec};
 
@@ -95,7 +95,6 @@ impl NoOp {
                 drop(tokio::time::timeout(LOOK, hints.changed()).await);
                 continue;
             }
-            last = Instant::now();
             let run = futures_util::stream::iter(claimed).map(|assignment| async move { assignment.key });
             let mut run = run.buffer_unordered(10);
             while let Some(key) = run.next().await {
@@ -111,6 +110,7 @@ impl NoOp {
             {
                 done += usize::from(ok.expect("no panic"));
             }
+            last = Instant::now();
         }
         done
     }
@@ -126,6 +126,24 @@ impl NoOp {
         }
         times.sort_unstable();
         times
+    }
+
+    /// Holds claims back, or lets them go on.
+    pub async fn pause(&self, paused: bool) {
+        self.queue.ask(SetPaused(paused)).await.expect("stored");
+    }
+
+    /// Says that this executor is here.
+    pub async fn say_that_it_is_here(&self) {
+        let beat = Beat { holder: self.holder, name: "no-op".to_owned(), running: 0, concurrency: 10 };
+        self.queue.ask(beat).await.expect("stored");
+    }
+
+    /// Waits until so many are.
+    pub async fn workers(&self, count: usize) {
+        while self.queue.ask(ReadWorkers).await.expect("the workers").len() < count {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Tasks that have completed.

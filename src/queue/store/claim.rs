@@ -19,22 +19,23 @@ const CLAIM: &str = "UPDATE tasks SET status = 'running', epoch = epoch + 1, att
         started_at = COALESCE(started_at, ?5), last_event = last_event + 1, attempt_events = 0
     WHERE id IN (SELECT id FROM
         (SELECT id, SUM(crashes >= ?7) OVER (ORDER BY priority DESC, id) AS suspects FROM
-            (SELECT id, priority, crashes FROM tasks WHERE status = 'pending' AND due_at IS NULL
+            (SELECT id, priority, crashes FROM tasks INDEXED BY tasks_ready WHERE status = 'pending' AND due_at IS NULL
                 ORDER BY priority DESC, id LIMIT ?6))
         WHERE suspects <= ?8)";
 
 /// What became due is ready: walks the index of what waits for a time, and no more.
-const DUE: &str = "UPDATE tasks SET due_at = NULL, held = NULL WHERE status = 'pending' AND due_at <= ?1 RETURNING id";
+const DUE: &str = "UPDATE tasks INDEXED BY tasks_due SET due_at = NULL, held = NULL
+    WHERE status = 'pending' AND due_at <= ?1 RETURNING id";
 
 /// What decides how many a worker may take: whether claims are held back, how many it may have and
 /// has, how often its own tasks crashed, and how often the next in line.
 const ROOM: &str = "SELECT
         paused OR EXISTS (SELECT 1 FROM credentials WHERE id = ?2 AND parked_until > ?3), concurrency,
-        (SELECT COUNT(*) FROM tasks WHERE status = 'running' AND holder = ?1),
-        (SELECT COALESCE(MAX(crashes), 0) FROM tasks WHERE status = 'running' AND holder = ?1),
-        (SELECT COALESCE(MAX(crashes), 0) FROM (SELECT crashes FROM tasks
+        (SELECT COUNT(*) FROM tasks INDEXED BY tasks_running WHERE status = 'running' AND holder = ?1),
+        (SELECT COALESCE(MAX(crashes), 0) FROM tasks INDEXED BY tasks_running WHERE status = 'running' AND holder = ?1),
+        (SELECT COALESCE(MAX(crashes), 0) FROM (SELECT crashes FROM tasks INDEXED BY tasks_ready
             WHERE status = 'pending' AND due_at IS NULL ORDER BY priority DESC, id LIMIT 1)),
-        EXISTS (SELECT 1 FROM tasks WHERE exclusive AND status IN ('pending','running'))
+        EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_exclusive WHERE exclusive AND status IN ('pending','running'))
     FROM queue_state WHERE id = 1";
 
 impl Change for Claim {

@@ -17,10 +17,10 @@ const AGAIN_MS: i64 = 60_000;
 /// So many are let go when there is room. Those that find none are held again.
 const LET_GO: i64 = 4;
 
-const NEXT: &str = "SELECT id, working_directory, exclusive, key_name, max_budget_usd, cost_usd FROM tasks
+const NEXT: &str = "SELECT id, working_directory, exclusive, key_name, max_budget_usd, cost_usd FROM tasks INDEXED BY tasks_ready
     WHERE status = 'pending' AND due_at IS NULL ORDER BY priority DESC, id LIMIT ?1";
 
-const BUSY: &str = "SELECT working_directory, MAX(exclusive) FROM tasks WHERE status = 'running' GROUP BY 1";
+const BUSY: &str = "SELECT working_directory, MAX(exclusive) FROM tasks INDEXED BY tasks_running WHERE status = 'running' GROUP BY 1";
 
 /// Spent today, and reserved by what runs.
 const USED: &str = "SELECT key_name, SUM(usd) FROM
@@ -118,7 +118,7 @@ fn hold_back(tx: &mut Tx<'_>, held: Vec<(TaskId, Hold)>) -> Result<(), StoreErro
 
 /// Lets some of those go that waited for what these have left.
 pub fn let_go(tx: &mut Tx<'_>, left: &HashSet<Hold>) -> Result<(), StoreError> {
-    let text = "UPDATE tasks SET held = NULL, due_at = NULL WHERE id IN (SELECT id FROM tasks
+    let text = "UPDATE tasks SET held = NULL, due_at = NULL WHERE id IN (SELECT id FROM tasks INDEXED BY tasks_held
             WHERE status = 'pending' AND held = ?1 ORDER BY priority DESC, id LIMIT ?2) RETURNING id";
     for hold in left {
         let tasks: Vec<TaskId> = tx.all(text, params![hold.name(), LET_GO], |row| row.get(0))?;

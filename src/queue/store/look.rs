@@ -8,13 +8,13 @@ use crate::process::wall_now;
 use crate::queue::messages::{Look, Looked};
 use crate::task::{LeaseKey, Said, Status, TaskId};
 
-const HELD: &str = "SELECT id, epoch FROM tasks WHERE status = 'running' AND holder = ?1";
+const HELD: &str = "SELECT id, epoch FROM tasks INDEXED BY tasks_running WHERE status = 'running' AND holder = ?1";
 
 /// Whether there is something to claim, now or due by now, and how many tasks a worker may run.
 const WORK: &str = "SELECT concurrency,
         NOT paused
-        AND (EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND due_at IS NULL)
-            OR EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND due_at <= ?1))
+        AND (EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_ready WHERE status = 'pending' AND due_at IS NULL)
+            OR EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_due WHERE status = 'pending' AND due_at <= ?1))
         AND NOT EXISTS (SELECT 1 FROM credentials WHERE id = ?2 AND parked_until > ?1)
     FROM queue_state";
 

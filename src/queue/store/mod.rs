@@ -1,5 +1,8 @@
 //! All SQL. SQLite now; a second database is a second set of these files.
 //!
+//! Statements that are run for every claim or report name their index (`INDEXED BY`): left alone, SQLite takes
+//! that of the status, and walks all pending tasks.
+//!
 //! One connection writes, in immediate transactions; others read beside it. Every file is one
 //! idea: `open` the database, `writer` the connection that writes, `tx` a transaction, `change` a command
 //! in it, `table` whole rows, `claim`, `settle`

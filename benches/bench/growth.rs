@@ -1,0 +1,62 @@
+//! Tables that grow: reads and claims with few and with many rows.
+
+use std::path::Path;
+use std::time::Duration;
+
+use cc_anywhere::no_op::NoOp;
+
+use crate::server::{Server, scratch};
+use crate::{Figures, block_on, load};
+
+const FINISHED: [u32; 3] = [1_000, 100_000, 1_000_000];
+const CLAIMS: usize = 400;
+const PENDING: usize = 100_000;
+
+/// `/health` and statistics, and claims, with a thousand to a million finished tasks; claims with a hundred
+/// thousand pending ones.
+pub fn growth(figures: &mut Figures) {
+    let dir = scratch();
+    let db = dir.join("data/cc-anywhere.db");
+    let mut has = 0;
+    let mut first = None;
+    for rows in FINISHED {
+        // It leaves the folder to the next one.
+        let server = Server::start_in(dir.clone(), "standalone", &[]).keep();
+        block_on(finished_rows(&db, rows - has));
+        has = rows;
+        for path in ["/health", "/api/queue/stats"] {
+            let request = server.request("GET", path, "");
+            let load = block_on(load::run(server.port, &request, 1, Duration::from_secs(1)));
+            figures.add(&format!("GET {path} with {rows} finished tasks, p50"), load.p50, "ms");
+        }
+        drop(server);
+        let p50 = claim(&db, CLAIMS);
+        let first = *first.get_or_insert(p50);
+        figures.add(&format!("a claim with {rows} finished tasks, p50"), p50, "ms");
+        figures.add("  over one with a thousand", p50 / first, "");
+    }
+    let few = claim(&db, CLAIMS);
+    let many = claim(&db, PENDING);
+    figures.add(&format!("a claim with {PENDING} pending tasks, over one with {CLAIMS}, p50"), many / few, "");
+    std::fs::remove_dir_all(dir).ok();
+}
+
+/// The median of claims, one at a time, out of so many pending tasks.
+fn claim(db: &Path, pending: usize) -> f64 {
+    actix::System::new().block_on(async {
+        let queue = NoOp::open(db).await;
+        queue.submit(pending).await;
+        load::at(&queue.claim_times(CLAIMS).await, 0.5)
+    })
+}
+
+async fn finished_rows(db: &Path, rows: u32) {
+    use sea_orm::ConnectionTrait;
+    let db = sea_orm::Database::connect(format!("sqlite:{}", db.display())).await.expect("the database");
+    let insert = format!(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
+        INSERT INTO tasks (id, status, spec, priority, created_at, completed_at, attempt, ended, crashes, max_attempts, epoch, last_event)
+        SELECT randomblob(16), 'completed', '{{\"instruction\":\"x\"}}', 0, i, i, 1, 1, 0, 3, 1, 0 FROM n"
+    );
+    db.execute_unprepared(&insert).await.expect("inserted");
+}

@@ -1,0 +1,64 @@
+//! Memory, as PSS: idle, with many pending tasks, with many streams; of a worker.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::server::{Server, memory};
+use crate::{Figures, block_on, load};
+
+const PENDING: i64 = 100_000;
+const STREAMS: usize = 500;
+/// What was freed is given back by then.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// See the module.
+pub fn of_processes(figures: &mut Figures) {
+    let server = Server::start("standalone", &[]);
+    let idle = server.memory();
+    figures.add("memory of serve, idle", idle, "MB");
+    let request = server.request("POST", "/api/tasks", &json!({ "instruction": "x" }).to_string());
+    while server.ask("GET", "/api/queue/stats", None)["pending"].as_i64() < Some(PENDING) {
+        block_on(load::run(server.port, &request, 8, Duration::from_millis(500)));
+    }
+    std::thread::sleep(SETTLE);
+    figures.add(&format!("memory of serve with {PENDING} pending tasks"), server.memory(), "MB");
+    drop(server);
+
+    let server = Server::start("standalone", &[]);
+    let task = server.ask("POST", "/api/tasks", Some(json!({ "instruction": "x" })));
+    let path = format!("/api/tasks/{}/events", task["taskId"].as_str().expect("an id"));
+    let request = server.request("GET", &path, "");
+    let open = |_| {
+        let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("a connection");
+        stream.write_all(&request).expect("sent");
+        let mut begun = [0; 12];
+        stream.read_exact(&mut begun).expect("an answer");
+        assert_eq!(&begun, b"HTTP/1.1 200", "a stream");
+        stream
+    };
+    let streams: Vec<TcpStream> = (0..STREAMS).map(open).collect();
+    std::thread::sleep(SETTLE);
+    figures.add(&format!("memory of serve with {STREAMS} streams"), server.memory(), "MB");
+    drop(streams);
+    drop(server);
+
+    let server = Server::start("managed", &[]);
+    while server.ask("GET", "/health", None)["status"] != "healthy" {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::thread::sleep(SETTLE);
+    let workers = server.ask("GET", "/api/workers", None);
+    let pid = workers["workers"][0]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("a pid");
+    figures.add("memory of serve in managed mode, idle", server.memory(), "MB");
+    figures.add("memory of a managed worker, idle", memory(pid), "MB");
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let mut shims: Vec<u32> = children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+    for shim in shims.clone() {
+        let below = std::fs::read_to_string(format!("/proc/{shim}/task/{shim}/children")).unwrap_or_default();
+        shims.extend(below.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+    }
+    figures.add("memory of the shim that waits", shims.into_iter().map(memory).sum(), "MB");
+}

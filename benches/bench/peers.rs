@@ -1,0 +1,122 @@
+//! What people would use instead (`benches/peers`), and the servers that they need, each as long as it is here.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::server::{Peer, scratch};
+
+/// How long a server has until it listens.
+const START: Duration = Duration::from_secs(20);
+
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a port").port()
+}
+
+/// A program on the PATH, or where Debian has those of PostgreSQL.
+fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let folders = path.split(':').map(PathBuf::from).chain(debian.map(|version| version.path().join("bin")));
+    let found = folders.map(|folder| folder.join(name)).find(|file| file.is_file());
+    if found.is_none() {
+        println!("not here, left out: {name}");
+    }
+    found
+}
+
+/// A server that peers keep their jobs in.
+pub struct Backend {
+    child: Child,
+    dir: PathBuf,
+    /// What a peer is told.
+    pub address: String,
+}
+
+impl Backend {
+    fn wait(child: Child, dir: PathBuf, address: String, port: u16) -> Self {
+        let until = Instant::now() + START;
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < until, "{address} does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self { child, dir, address }
+    }
+
+    /// Redis with an append-only file that is synced `always` or `everysec`.
+    pub fn redis(sync: &str) -> Option<Self> {
+        let (program, dir, port) = (find("redis-server")?, scratch(), free_port());
+        let mut command = Command::new(program);
+        command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "yes"]);
+        command.args(["--appendfsync", sync, "--dir"]).arg(&dir);
+        let child = command.stdout(Stdio::null()).spawn().expect("redis");
+        Some(Self::wait(child, dir, port.to_string(), port))
+    }
+
+    /// PostgreSQL as it is by default: it doesn't run as root.
+    pub fn postgres() -> Option<Self> {
+        let (initdb, postgres, dir, port) = (find("initdb")?, find("postgres")?, scratch(), free_port());
+        let as_other = |program: &Path| {
+            if !rustix::process::geteuid().is_root() {
+                return Command::new(program);
+            }
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
+            command
+        };
+        if rustix::process::geteuid().is_root() {
+            assert!(Command::new("chown").arg("postgres").arg(&dir).status().expect("chown").success());
+        }
+        let data = dir.join("data");
+        let made = as_other(&initdb).args(["-A", "trust", "-U", "postgres", "-D"]).arg(&data).output().expect("initdb");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let mut command = as_other(&postgres);
+        command
+            .arg("-D")
+            .arg(&data)
+            .args(["-c", "listen_addresses=127.0.0.1", "-p", &port.to_string(), "-k"])
+            .arg(&dir);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("postgres");
+        Some(Self::wait(child, dir, format!("postgres://postgres@127.0.0.1:{port}/postgres"), port))
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        // INT ends both of them at once, in order.
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+        self.child.wait().expect("an end");
+        std::fs::remove_dir_all(&self.dir).ok();
+    }
+}
+
+/// `node peers.mjs` with these arguments, where the packages are installed.
+pub fn command(args: &[&str]) -> Option<Command> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/peers");
+    if !folder.join("node_modules").exists() {
+        println!("not here, left out: {} (`make bench` installs it)", args[0]);
+        return None;
+    }
+    let mut command = Command::new(find("node")?);
+    command.arg(folder.join("peers.mjs")).args(args).stderr(Stdio::null());
+    Some(command)
+}
+
+/// The peers that are here, as servers in this role, with the names under which they are listed.
+pub fn servers(role: &str, extra: &str) -> Vec<(&'static str, Peer, Backend)> {
+    let redis = |sync| Backend::redis(sync);
+    let kinds: [(&str, &str, Option<Backend>); 4] = [
+        ("BullMQ, everysec", "bullmq", redis("everysec")),
+        ("BullMQ, always", "bullmq", redis("always")),
+        ("pg-boss", "pg-boss", Backend::postgres()),
+        ("graphile-worker", "graphile-worker", Backend::postgres()),
+    ];
+    let start = |(name, kind, backend): (&'static str, &str, Option<Backend>)| {
+        let backend = backend?;
+        let command = command(&[kind, role, &backend.address, extra])?;
+        Some((name, Peer::of(command), backend))
+    };
+    kinds.into_iter().filter_map(start).collect()
+}
