@@ -91,7 +91,8 @@ impl NoOp {
         let mut finishes = FuturesUnordered::new();
         while done < count && last.elapsed() < patience {
             let claimed = self.queue.ask(self.claim(AHEAD)).await.expect("a claim");
-            if claimed.is_empty() && finishes.is_empty() {
+            let nothing = claimed.is_empty();
+            if nothing && finishes.is_empty() {
                 drop(tokio::time::timeout(LOOK, hints.changed()).await);
                 continue;
             }
@@ -104,7 +105,7 @@ impl NoOp {
                 finishes.push(actix::spawn(async move { queue.ask(finish).await.expect("stored").is_ok() }));
             }
             // Those of this claim are committed together with the next one.
-            let left = if done + finishes.len() >= count { 0 } else { AHEAD as usize };
+            let left = if nothing || done + finishes.len() >= count { 0 } else { AHEAD as usize };
             while finishes.len() > left
                 && let Some(ok) = finishes.next().await
             {

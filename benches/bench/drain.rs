@@ -27,14 +27,16 @@ pub fn drain(figures: &mut Figures) {
         ("graphile-worker, local queue", "graphile-worker", Backend::postgres()),
     ] {
         let Some(backend) = backend else { continue };
-        let Some(mut command) = peers::command(&[kind, "drain", &backend.address, &TASKS.to_string()]) else {
-            continue;
-        };
+        let Some(mut command) = peers::command(&[kind, "drain", &backend.address, &TASKS.to_string()]) else { continue };
         let output = command.stdout(Stdio::piped()).output().expect("the peer");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let ms: f64 = text.trim().lines().last().and_then(|ms| ms.parse().ok()).expect("a time");
         figures.add(&format!("drain of {TASKS} no-op tasks, {name}"), TASKS as f64 / ms * 1_000.0, "/s");
     }
+}
+
+/// Work from one end to the other: with submits at the same time, and with a process for each task.
+pub fn whole(figures: &mut Figures) {
     with_submits(figures);
     with_processes(figures);
 }

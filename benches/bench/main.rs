@@ -50,10 +50,11 @@ fn main() {
 type Part = fn(&mut Figures);
 
 /// What `make bench` measures, in this order. One alone: `make bench PARTS=submits`.
-const PARTS: [(&str, Part); 8] = [
+const PARTS: [(&str, Part); 9] = [
     ("submits", submits::submits),
     ("dispatch", dispatch::dispatch),
     ("drain", drain::drain),
+    ("whole", drain::whole),
     ("growth", growth::growth),
     ("memory", memory::of_processes),
     ("events", events::events),
