@@ -8,7 +8,7 @@ use cc_anywhere::no_op::{NoOp, starts_a_second};
 use serde_json::json;
 
 use crate::peers::{self, Backend};
-use crate::server::{PROGRAM, Server, scratch};
+use crate::server::{PROGRAM, Server, request, scratch};
 use crate::{Figures, load};
 
 const TASKS: usize = 100_000;
@@ -27,7 +27,9 @@ pub fn drain(figures: &mut Figures) {
         ("graphile-worker, local queue", "graphile-worker", Backend::postgres()),
     ] {
         let Some(backend) = backend else { continue };
-        let Some(mut command) = peers::command(&[kind, "drain", &backend.address, &TASKS.to_string()]) else { continue };
+        let Some(mut command) = peers::command(&[kind, "drain", &backend.address, &TASKS.to_string()]) else {
+            continue;
+        };
         let output = command.stdout(Stdio::piped()).output().expect("the peer");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let ms: f64 = text.trim().lines().last().and_then(|ms| ms.parse().ok()).expect("a time");
@@ -60,7 +62,7 @@ fn alone(figures: &mut Figures) {
 /// A server that takes submits, and an executor in another process.
 fn with_submits(figures: &mut Figures) {
     let server = Server::start("standalone", &[]);
-    let request = server.request("POST", "/api/tasks", &json!({ "instruction": "x" }).to_string());
+    let request = request("POST", "/api/tasks", &json!({ "instruction": "x" }).to_string());
     let (done, load, took) = actix::System::new().block_on(async {
         let executor = NoOp::open(&server.dir.join("data/cc-anywhere.db")).await;
         let began = Instant::now();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::server::Server;
+use crate::server::{Server, request};
 use crate::stand_in::{instruction, now};
 use crate::{Figures, load};
 
@@ -22,12 +22,15 @@ pub fn events(figures: &mut Figures) {
     let stand_in = std::env::current_exe().expect("ourselves");
     let settings = [("CLAUDE_PATH", stand_in.to_str().expect("a path")), ("QUEUE_CONCURRENCY", "100")];
     let server = Server::start("inline", &settings);
-    let instruction = instruction(now() + START, FRAMES, EVERY);
-    let follow = |_| {
+    let begin = now() + START;
+    let follow = |n: usize| {
+        // Each at a time of its own.
+        let begin = begin + i128::from(EVERY) * 1_000_000 * n as i128 / TASKS as i128;
+        let instruction = instruction(begin, FRAMES, EVERY);
         let task = server.ask("POST", "/api/tasks", Some(json!({ "instruction": instruction })));
         let path = format!("/api/tasks/{}/events", task["taskId"].as_str().expect("an id"));
         let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("a connection");
-        stream.write_all(&server.request("GET", &path, "")).expect("sent");
+        stream.write_all(&request("GET", &path, "")).expect("sent");
         std::thread::spawn(move || times(stream))
     };
     let followers: Vec<_> = (0..TASKS).map(follow).collect();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cc_anywhere::no_op::NoOp;
 
-use crate::server::{Server, scratch};
+use crate::server::{Server, request, scratch};
 use crate::{Figures, block_on, load};
 
 const FINISHED: [u32; 3] = [1_000, 100_000, 1_000_000];
@@ -25,7 +25,7 @@ pub fn growth(figures: &mut Figures) {
         block_on(finished_rows(&db, rows - has));
         has = rows;
         for path in ["/health", "/api/queue/stats"] {
-            let request = server.request("GET", path, "");
+            let request = request("GET", path, "");
             let load = block_on(load::run(server.port, &request, 1, Duration::from_secs(1)));
             figures.add(&format!("GET {path} with {rows} finished tasks, p50"), load.p50, "ms");
         }

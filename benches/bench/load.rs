@@ -28,6 +28,15 @@ pub async fn run(port: u16, request: &[u8], clients: usize, time: Duration) -> L
     Load { rate: times.len() as f64 / time.as_secs_f64(), p50: at(&times, 0.5), p99: at(&times, 0.99) }
 }
 
+/// Puts load on a server that somebody has started.
+pub fn by_hand(args: &[String]) {
+    let number = |at: usize| args[at].parse::<u16>().expect("a number");
+    let body = serde_json::json!({ "instruction": "Mend the build.", "tags": ["bench"] }).to_string();
+    let request = crate::server::request("POST", "/api/tasks", &body);
+    let load = crate::block_on(run(number(0), &request, number(1).into(), Duration::from_secs(number(2).into())));
+    println!("{:.0}/s, p50 {:.2} ms, p99 {:.2} ms", load.rate, load.p50, load.p99);
+}
+
 /// The time at this part of the sorted list, in milliseconds.
 pub fn at(sorted: &[Duration], part: f64) -> f64 {
     let index = ((sorted.len() as f64 * part) as usize).min(sorted.len().saturating_sub(1));

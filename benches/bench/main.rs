@@ -32,6 +32,8 @@ fn main() {
         Some("limit") => return limit::limit(),
         Some("executor") => return scale::executor(&args[2]),
         Some("-p") => return stand_in::run(),
+        // By hand: `load PORT CLIENTS SECONDS` on a server with the benchmark's key.
+        Some("load") => return load::by_hand(&args[2..]),
         _ => {}
     }
     let mut figures = Figures::default();

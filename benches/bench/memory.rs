@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::server::{Server, memory};
+use crate::server::{Server, memory, request};
 use crate::{Figures, block_on, load};
 
 const PENDING: i64 = 100_000;
@@ -19,9 +19,9 @@ pub fn of_processes(figures: &mut Figures) {
     let server = Server::start("standalone", &[]);
     let idle = server.memory();
     figures.add("memory of serve, idle", idle, "MB");
-    let request = server.request("POST", "/api/tasks", &json!({ "instruction": "x" }).to_string());
+    let submit = request("POST", "/api/tasks", &json!({ "instruction": "x" }).to_string());
     while server.ask("GET", "/api/queue/stats", None)["pending"].as_i64() < Some(PENDING) {
-        block_on(load::run(server.port, &request, 8, Duration::from_millis(500)));
+        block_on(load::run(server.port, &submit, 8, Duration::from_millis(500)));
     }
     std::thread::sleep(SETTLE);
     figures.add(&format!("memory of serve with {PENDING} pending tasks"), server.memory(), "MB");
@@ -30,10 +30,10 @@ pub fn of_processes(figures: &mut Figures) {
     let server = Server::start("standalone", &[]);
     let task = server.ask("POST", "/api/tasks", Some(json!({ "instruction": "x" })));
     let path = format!("/api/tasks/{}/events", task["taskId"].as_str().expect("an id"));
-    let request = server.request("GET", &path, "");
+    let follow = request("GET", &path, "");
     let open = |_| {
         let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("a connection");
-        stream.write_all(&request).expect("sent");
+        stream.write_all(&follow).expect("sent");
         let mut begun = [0; 12];
         stream.read_exact(&mut begun).expect("an answer");
         assert_eq!(&begun, b"HTTP/1.1 200", "a stream");

@@ -53,12 +53,6 @@ impl Server {
         Self { child, port, dir, agent }
     }
 
-    /// A request, as bytes.
-    pub fn request(&self, method: &str, path: &str, body: &str) -> Vec<u8> {
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {KEY}\r\n");
-        format!("{head}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
-    }
-
     /// Asks and reads the answer.
     pub fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Value {
         let url = format!("http://localhost:{}{path}", self.port);
@@ -81,6 +75,12 @@ impl Server {
     pub fn memory(&self) -> f64 {
         memory(self.child.id())
     }
+}
+
+/// A request to our server, as bytes.
+pub fn request(method: &str, path: &str, body: &str) -> Vec<u8> {
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {KEY}\r\n");
+    format!("{head}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
 /// Memory of a process that is its own, in megabytes (PSS).

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::load::Load;
-use crate::server::{Peer, Server};
+use crate::server::{Peer, Server, request};
 use crate::{Figures, block_on, load, peers};
 
 const CLIENTS: [usize; 3] = [1, 8, 64];
@@ -22,7 +22,7 @@ pub fn submits(figures: &mut Figures) {
     let mut sides = vec![("the limit", limit.port), ("cc-anywhere", server.port), ("bare handler", bare.port)];
     sides.extend(peers.iter().map(|(name, peer, _)| (*name, peer.port)));
     let body = json!({ "instruction": "Mend the build.", "tags": ["bench"] }).to_string();
-    let request = server.request("POST", "/api/tasks", &body);
+    let request = request("POST", "/api/tasks", &body);
     for clients in CLIENTS {
         let mut loads: Vec<Vec<Load>> = sides.iter().map(|_| Vec::new()).collect();
         for _ in 0..ROUNDS {

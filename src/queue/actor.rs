@@ -228,6 +228,24 @@ impl Handler<HasEnded> for QueueActor {
     }
 }
 
+impl Handler<ReadEvents> for QueueActor {
+    type Result = ResponseFuture<<ReadEvents as Message>::Result>;
+
+    fn handle(&mut self, read: ReadEvents, _: &mut Context<Self>) -> Self::Result {
+        let few = match self.writer.few_events(&read) {
+            Ok(few) => few,
+            Err(error) => return Box::pin(ready(Err(error.into()))),
+        };
+        let reader = self.reader.clone();
+        Box::pin(async move {
+            match few {
+                Some(page) => Ok(page),
+                None => Ok(reader.events(read).await?),
+            }
+        })
+    }
+}
+
 macro_rules! reads {
     ($($message:ty => |$reader:ident, $asked:ident| $read:expr;)*) => {
         $(impl Handler<$message> for QueueActor {
@@ -248,7 +266,6 @@ reads! {
     ReadTalk => |reader, read| reader.talk(read.0);
     Explain => |reader, explain| reader.explain(explain.0);
     ListTasks => |reader, list| reader.tasks(&list);
-    ReadEvents => |reader, read| reader.events(read);
     ReadStats => |reader, _read| reader.stats();
     ReadUsage => |reader, read| reader.usage(&read);
     ReadWorkers => |reader, _read| reader.workers();

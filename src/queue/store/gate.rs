@@ -17,10 +17,12 @@ const AGAIN_MS: i64 = 60_000;
 /// So many are let go when there is room. Those that find none are held again.
 const LET_GO: i64 = 4;
 
-const NEXT: &str = "SELECT id, working_directory, exclusive, key_name, max_budget_usd, cost_usd FROM tasks INDEXED BY tasks_ready
+const NEXT: &str =
+    "SELECT id, working_directory, exclusive, key_name, max_budget_usd, cost_usd FROM tasks INDEXED BY tasks_ready
     WHERE status = 'pending' AND due_at IS NULL ORDER BY priority DESC, id LIMIT ?1";
 
-const BUSY: &str = "SELECT working_directory, MAX(exclusive) FROM tasks INDEXED BY tasks_running WHERE status = 'running' GROUP BY 1";
+const BUSY: &str =
+    "SELECT working_directory, MAX(exclusive) FROM tasks INDEXED BY tasks_running WHERE status = 'running' GROUP BY 1";
 
 /// Spent today, and reserved by what runs.
 const USED: &str = "SELECT key_name, SUM(usd) FROM

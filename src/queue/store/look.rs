@@ -1,11 +1,15 @@
 //! Small reads in the queue's own thread, on the connection that writes: what it has just written is at hand
 //! there, and an answer that takes microseconds is not worth a hop to another thread.
 
+use entity::event;
 use rusqlite::params;
 
+use super::row::event_of;
+use super::table::Table;
 use super::{StoreError, Tx, Writer};
 use crate::process::wall_now;
 use crate::queue::messages::{Look, Looked};
+use crate::queue::reads::{EventPage, ReadEvents};
 use crate::task::{LeaseKey, Said, Status, TaskId};
 
 const HELD: &str = "SELECT id, epoch FROM tasks INDEXED BY tasks_running WHERE status = 'running' AND holder = ?1";
@@ -29,6 +33,11 @@ const SAID: &str = "SELECT t.id, m.id, m.kind, m.text FROM messages m JOIN tasks
 /// Answers that a worker's tasks have not heard.
 const ANSWERS: &str = "SELECT t.id, q.request_id, q.answer FROM questions q JOIN tasks t ON t.id = q.task_id
     WHERE q.answer IS NOT NULL AND NOT q.closed AND t.status = 'running' AND t.holder = ?1";
+
+const STANDS: &str = "SELECT status, last_event FROM tasks WHERE id = ?1";
+const EVENTS: &str = "SELECT task_id, seq, at, kind, data FROM events WHERE task_id = ?1 AND seq > ?2 ORDER BY seq";
+/// So many events keep nobody waiting.
+const FEW: i64 = 32;
 
 impl Writer {
     /// What a worker should know. Claims nothing.
@@ -56,6 +65,21 @@ impl Writer {
         let status: Option<String> =
             self.read(|tx| tx.one("SELECT status FROM tasks WHERE id = ?1", [task], |row| row.get(0)))?;
         Ok(status.and_then(|status| Status::from_name(&status)).is_none_or(Status::is_terminal))
+    }
+
+    /// The events of a task, where there are but a few behind the last that was seen: what a follower reads
+    /// after each commit. `None`: there are many, which somebody else should read.
+    pub fn few_events(&self, read: &ReadEvents) -> Result<Option<EventPage>, StoreError> {
+        self.read(|tx| {
+            let task: Option<(String, i64)> = tx.one(STANDS, [read.task], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let Some((status, last)) = task else { return Ok(Some(EventPage { events: Vec::new(), status: None })) };
+            if last - read.after > FEW.min(i64::try_from(read.limit).unwrap_or(FEW)) {
+                return Ok(None);
+            }
+            let events = tx.all(EVENTS, params![read.task, read.after], event::Model::read)?;
+            let events = events.into_iter().map(event_of).collect();
+            Ok(Some(EventPage { events, status: Status::from_name(&status) }))
+        })
     }
 
     /// A number that changes when another process commits. Reads shared memory only.

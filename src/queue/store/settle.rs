@@ -20,7 +20,8 @@ use crate::task::{
 };
 
 /// Whether any task waits for what another may leave.
-const ANY_HELD: &str = "EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_held WHERE status = 'pending' AND held IS NOT NULL)";
+const ANY_HELD: &str =
+    "EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_held WHERE status = 'pending' AND held IS NOT NULL)";
 
 /// A task that a command has moved, before it is written back.
 struct Moved {

@@ -1,6 +1,6 @@
 //! Rows of the tables that commands read and write, column by column.
 
-use entity::{attempt, idempotency_key, question, task};
+use entity::{attempt, event, idempotency_key, question, task};
 use rusqlite::{Row, ToSql};
 
 /// A whole row of a table.
@@ -130,6 +130,8 @@ table!(
     "questions",
     question::Model { task_id, request_id, tool, input, suggestions, asked_at, deadline, answer, answered_at, closed }
 );
+
+table!("events", event::Model { task_id, seq, at, kind, data });
 
 table!("idempotency_keys", idempotency_key::Model { key, fingerprint, task_id, created_at });
 
