@@ -59,6 +59,8 @@ pub struct Model {
     pub key_name: String,
     /// What all attempts together may cost, in US dollars.
     pub max_budget_usd: Option<f64>,
+    /// Whether its folder is its own, with its id in the name.
+    pub own_directory: bool,
     /// Whether nobody else may work in its folder meanwhile.
     pub exclusive: bool,
     /// What it waits for besides its time, while pending.

@@ -10,6 +10,7 @@ mod m0003_history;
 mod m0004_sessions;
 mod m0005_talk;
 mod m0006_limits;
+mod m0007_directories;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_sessions::Migration),
             Box::new(m0005_talk::Migration),
             Box::new(m0006_limits::Migration),
+            Box::new(m0007_directories::Migration),
         ]
     }
 }

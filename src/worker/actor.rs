@@ -25,6 +25,8 @@ use crate::task::{BootInstant, LeaseKey, LeaseTimes, ReleaseReason, Said, Spent,
 pub const MAILBOX: usize = 256;
 /// It looks for work at least so often, should every hint be lost.
 const LOOK: Duration = Duration::from_secs(1);
+/// A worker whose slots are all taken looks no more often than this: for what was cancelled, lost or said.
+const BUSY_LOOK: Duration = Duration::from_millis(50);
 /// How often it says in the store that it lives.
 const BEAT: Duration = Duration::from_secs(5);
 /// How often it says in the log how it is.
@@ -101,6 +103,10 @@ pub struct WorkerActor {
     looking: bool,
     /// Whether there was a hint meanwhile.
     look_again: bool,
+    /// When it last looked.
+    looked_at: Instant,
+    /// Whether it will look soon.
+    will_look: bool,
     /// When it last said that it can't run tasks.
     complained: Option<Instant>,
     /// Whether it claims no more.
@@ -122,6 +128,8 @@ impl WorkerActor {
             running: HashMap::new(),
             looking: false,
             look_again: false,
+            looked_at: Instant::now(),
+            will_look: false,
             complained: None,
             draining: false,
             drained: Vec::new(),
@@ -138,6 +146,8 @@ impl WorkerActor {
         }
         self.looking = true;
         self.look_again = false;
+        self.will_look = false;
+        self.looked_at = Instant::now();
         let (asked_at, able) = (boot_now(), claude::check(&self.tools.claude));
         let look = Look {
             holder: self.tools.holder,
@@ -429,6 +439,7 @@ impl Supervised for WorkerActor {
     fn restarting(&mut self, _: &mut Context<Self>) {
         self.looking = false;
         self.look_again = false;
+        self.will_look = false;
         self.running.retain(|_, running| !running.commands.is_closed());
     }
 }
@@ -436,9 +447,17 @@ impl Supervised for WorkerActor {
 impl Handler<Hint> for WorkerActor {
     type Result = ();
 
+    /// One that could take nothing looks less often: with many workers, each would look at every commit of
+    /// all others.
     fn handle(&mut self, _: Hint, ctx: &mut Context<Self>) {
         fail_point!("worker-hint");
-        self.look(ctx);
+        let since = self.looked_at.elapsed();
+        if self.free() > 0 || since >= BUSY_LOOK {
+            self.look(ctx);
+        } else if !self.will_look {
+            self.will_look = true;
+            ctx.run_later(BUSY_LOOK - since, |this, ctx| this.look(ctx));
+        }
     }
 }
 

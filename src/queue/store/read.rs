@@ -1,6 +1,7 @@
 //! Everything that only reads.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use entity::{changes, credential, event, message, question, queue_state, task, worker};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
@@ -189,7 +190,17 @@ fn condition(filter: &Filter) -> Condition {
     Condition::all()
         .add_option(filter.status.map(|status| task::Column::Status.eq(status.name())))
         .add_option(filter.tag.as_deref().map(tagged))
-        .add_option(filter.working_directory.as_ref().map(|folder| task::Column::WorkingDirectory.eq(folder)))
+        .add_option(filter.working_directory.as_deref().map(in_folder))
+}
+
+/// A folder of a task's own is found by the id in its name.
+fn in_folder(folder: &str) -> Condition {
+    let owner = Path::new(folder).file_name().and_then(|name| TaskId::parse_str(name.to_str()?).ok());
+    let is_it = || task::Column::WorkingDirectory.eq(folder);
+    // Written as the index has it.
+    Condition::any()
+        .add(Condition::all().add(is_it()).add(Expr::cust("NOT own_directory")))
+        .add_option(owner.map(|id| Condition::all().add(task::Column::Id.eq(id)).add(is_it())))
 }
 
 /// `None` for a row that a newer version wrote in another form: it is not ours to judge.

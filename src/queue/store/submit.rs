@@ -94,6 +94,7 @@ impl Submit {
             continued_from: self.task.resumes.as_ref().and_then(|resumes| resumes.task),
             key_name: self.task.key.clone(),
             max_budget_usd: spec.options.sdk.max_budget_usd,
+            own_directory: matches!(self.task.directory, Directory::OwnBelow(_)),
             exclusive: self.task.exclusive,
             held: None,
             waiting_for: None,

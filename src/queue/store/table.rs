@@ -85,6 +85,7 @@ table!(
         continued_from,
         key_name,
         max_budget_usd,
+        own_directory,
         exclusive,
         held,
         waiting_for,
