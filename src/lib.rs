@@ -31,10 +31,11 @@
 //!
 //! **A submit.** `api/routes/submit.rs` checks the request and sends `Submit` to
 //! `queue/actor.rs`, which adds it to the next commit; `queue/store/submit.rs` writes the row
-//! and its first event. After the commit the client has its 202, and the hub hints that there
-//! is work. `worker/actor.rs` looks, claims (`queue/store/claim.rs`), and starts a
+//! and its first event. A worker of the same process that waits for work has left its claim there:
+//! `queue/store/claim.rs` runs in the same transaction. After the commit the client has its 202, and the hub
+//! hints others that there is work: they look, and claim what they find. `worker/actor.rs` starts a
 //! `worker/agent_run.rs`; that prepares the folder (`set_up.rs`), starts the CLI behind its shim
-//! (`claude/run.rs`, `claude/shim.rs`), stores its frames as events (`event_log.rs`), and, when
+//! (`spare.rs`, `claude/run.rs`, `claude/shim.rs`), stores its frames as events (`event_log.rs`), and, when
 //! the process tree is gone, reports what `claude/outcome.rs` makes of it. `task/machine.rs`
 //! decides what that means; `queue/store/settle.rs` writes it.
 //!

@@ -9,6 +9,7 @@ mod calls;
 mod chaos;
 mod docs;
 mod faults;
+mod idle;
 mod isolation;
 mod layers;
 mod modes;

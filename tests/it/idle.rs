@@ -1,0 +1,55 @@
+//! A service with nothing to do is ready for the next task.
+
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use serde_json::json;
+
+use crate::support::{LIMIT, World, command_line, poll, scripted_claude, signal, task, until};
+
+/// Everything that was done, one text for each commit.
+fn history(world: &World) -> Vec<String> {
+    let name = format!("sqlite:{}", world.dir.join("data/cc.db").display());
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(async {
+        let db = sea_orm::Database::connect(name).await.expect("the database");
+        let all = Statement::from_string(DbBackend::Sqlite, "SELECT done FROM history ORDER BY seq");
+        let rows = db.query_all_raw(all).await.expect("the history");
+        rows.iter().map(|row| row.try_get_by_index(0).expect("a text")).collect()
+    })
+}
+
+#[test]
+fn what_is_submitted_while_a_worker_waits_is_claimed_in_the_same_commit() {
+    let world = World::new();
+    let server = world.serve("inline", &[("CLAUDE_PATH", &scripted_claude()), ("QUEUE_CONCURRENCY", "1")]);
+    // The worker looks as soon as it has started, and then waits.
+    let fused = poll(LIMIT, || {
+        let id = server.submit(json!({ "instruction": "x" }));
+        assert_eq!(server.wait_end(&id)["status"], "completed");
+        let commits = history(&world);
+        let mut its = commits.iter().filter(|done| done.contains(&id));
+        its.next().is_some_and(|first| first.contains("submit") && first.contains("claim")).then_some(())
+    });
+    assert!(fused.is_some(), "{:#?}", history(&world));
+    // A pause holds what is submitted behind it, also where the worker waits.
+    server.http.ask("POST", "/api/queue/pause", None);
+    let held = server.submit(json!({ "instruction": "x" }));
+    assert_eq!(server.task(&held)["status"], "pending");
+    server.http.ask("POST", "/api/queue/start", None);
+    assert_eq!(server.wait_end(&held)["status"], "completed");
+    crate::support::check_history(&world, &[]);
+}
+
+#[test]
+fn a_shim_that_waits_may_die_and_costs_no_attempt() {
+    let world = World::new();
+    let server = world.serve("inline", &[]);
+    let waiting = || {
+        let shims = world.processes().into_iter().filter(|pid| command_line(*pid).contains("agent-shim"));
+        Some(shims.collect::<Vec<u32>>()).filter(|shims| !shims.is_empty())
+    };
+    let shims = until("a shim to wait", waiting);
+    shims.iter().for_each(|shim| signal(*shim, "KILL"));
+    until("it to be gone", || waiting().is_none_or(|left| left.iter().all(|pid| !shims.contains(pid))).then_some(()));
+    let id = server.submit(task(&world.ws(), "next", &["say done"]));
+    let done = server.wait_end(&id);
+    assert_eq!((&done["status"], &done["attempt"], &done["crashes"]), (&json!("completed"), &json!(1), &json!(0)));
+}
