@@ -40,6 +40,17 @@ impl ApiError {
             .with(json!({ "field": field, "rule": message }))
     }
 
+    /// The same about one task of several.
+    #[must_use]
+    pub fn of_task(mut self, n: usize) -> Self {
+        self.message = format!("tasks[{n}]: {}", self.message);
+        if let Some(field) = self.details["field"].as_str() {
+            self.details["field"] = json!(format!("tasks[{n}].{field}"));
+        }
+        self.details["index"] = json!(n);
+        self
+    }
+
     /// There is no such task.
     pub fn no_task(id: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "TASK_NOT_FOUND", format!("there is no task {id}"))

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::hub::Hub;
 use super::messages::{
     Append, Beat, Cancel, Claim, Draining, Expire, FindExpired, FindHolders, Finish, HolderDied, Look, Looked, Nudge,
-    Prune, QueueError, Release, Renew, SetConcurrency, SetPaused, Submit, WorkerGone,
+    Prune, QueueError, Release, Renew, SetConcurrency, SetPaused, Submit, SubmitAll, WorkerGone,
 };
 use super::reads::{Explain, Find, HasEnded, ListTasks, ReadEvents, ReadPatch, ReadStats, ReadUsage, ReadWorkers};
 use super::store::{Change, Reader, Store, Waiting, Writer, asked};
@@ -166,6 +166,7 @@ macro_rules! changes {
 
 changes!(
     Submit,
+    SubmitAll,
     Claim,
     Renew,
     Append,

@@ -34,6 +34,7 @@ pub(super) use answers;
 
 answers! {
     Submit => Submitted;
+    SubmitAll => AllSubmitted;
     Claim => Vec<Assignment>;
     Renew => Renewed;
     Append => Result<(), Stale>;
@@ -63,6 +64,13 @@ pub struct Submit {
     /// Refuse where so many are pending.
     pub max_pending: i64,
 }
+
+/// Stores several tasks, all or none. Answered when they are on disk.
+#[derive(Clone, Debug)]
+pub struct SubmitAll(pub Vec<Submit>);
+
+/// The tasks in order, each with whether it was there already; or the first that can't be stored, and why.
+pub type AllSubmitted = Result<Vec<(Box<Task>, bool)>, (usize, Submitted)>;
 
 /// A task before it has an id.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Server, World, task};
+use crate::support::{Server, World, check_history, task};
 
 /// Asks and compares status and code; returns the error.
 fn refused(server: &Server, method: &str, path: &str, body: Option<Value>, status: u16, code: &str) -> Value {
@@ -373,4 +373,47 @@ fn workers_are_listed_started_and_refused() {
     refused(&server, "GET", "/api/workers/nobody", None, 404, "WORKER_NOT_FOUND");
     refused(&server, "DELETE", "/api/workers/nobody", None, 404, "WORKER_NOT_FOUND");
     assert_eq!(server.get("/health")["workers"]["count"], 2);
+}
+
+#[test]
+fn a_batch_is_stored_as_a_whole_or_not_at_all() {
+    let world = World::new();
+    let server = world.serve("standalone", &[("MAX_PENDING_TASKS", "5")]);
+    let batch = |tasks: Value| server.http.ask("POST", "/api/tasks/batch", Some(json!({ "tasks": tasks })));
+    let one = || json!({ "instruction": "x" });
+    let total = || server.get("/api/tasks")["total"].clone();
+
+    let refused = [
+        (json!([]), 422, "tasks", Value::Null),
+        (json!([one(), { "instruction": "" }]), 422, "tasks[1].instruction", json!(1)),
+        (
+            json!([one(), { "instruction": "x", "options": { "async": false } }]),
+            422,
+            "tasks[1].options.async",
+            json!(1),
+        ),
+        (json!([{ "instruction": "x", "nothing": 1 }]), 422, "tasks[0].nothing", Value::Null),
+    ];
+    for (tasks, status, field, index) in refused {
+        let (got, answer) = batch(tasks);
+        let details = &answer["error"]["details"];
+        assert_eq!((got, &details["field"], &details["index"]), (status, &json!(field), &index), "{answer}");
+    }
+    let (status, answer) = batch(json!([one(), one(), one(), one(), one(), one()]));
+    assert_eq!((status, &answer["error"]["code"]), (429, &json!("QUEUE_FULL")), "the sixth has no room");
+    assert_eq!(total(), 0, "none of them is stored");
+
+    let body = json!({ "tasks": [one(), { "instruction": "y", "priority": 7 }] });
+    let keyed = |body: &Value| {
+        let headers = [("Idempotency-Key", "once")];
+        server.http.try_ask("POST", "/api/tasks/batch", &headers, Some(body)).expect("an answer")
+    };
+    let (status, first) = keyed(&body);
+    assert_eq!(status, 202, "{first}");
+    let priorities: Vec<_> = first["tasks"].as_array().expect("tasks").iter().map(|task| &task["priority"]).collect();
+    assert_eq!(priorities, [0, 7], "in order");
+    assert_eq!(keyed(&body).1["tasks"], first["tasks"], "the same tasks");
+    assert_eq!(keyed(&json!({ "tasks": [one()] })).0, 422, "the key stands for another batch");
+    assert_eq!(total(), 2);
+    check_history(&world, &[]);
 }

@@ -5,7 +5,8 @@ use std::path::{Component, Path, PathBuf};
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::super::auth::Caller;
@@ -18,11 +19,14 @@ use crate::claude;
 use crate::config::DEFAULT_KEY;
 use crate::git::{Git, GitError, Repository};
 use crate::process;
-use crate::queue::{Directory, NewTask, Submit, Submitted};
+use crate::queue::{Directory, NewTask, Submit, SubmitAll, Submitted};
 use crate::task::{ContextFile, PermissionMode, Task, TaskId, TaskSpec, WorktreeOptions, can_be_named};
 
 /// The longest `Idempotency-Key`, in bytes.
 const MAX_KEY_BYTES: usize = 255;
+
+/// Tasks of one batch.
+const MAX_BATCH: usize = 1_000;
 
 /// `POST /api/tasks`
 pub async fn submit(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
@@ -40,6 +44,47 @@ pub async fn submit(request: HttpRequest, payload: Payload, shared: Data<Shared>
     Ok(HttpResponse::build(status).insert_header(location(task.id)).json(TaskView::of(&task)))
 }
 
+/// Several tasks of one request.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Batch {
+    tasks: Vec<TaskSpec>,
+}
+
+/// `POST /api/tasks/batch`: all or none.
+pub async fn batch(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let body = input::body(payload).await?;
+    let Batch { tasks } = input::json(&request, &body)?;
+    if !(1..=MAX_BATCH).contains(&tasks.len()) {
+        let rule = format!("must have 1 to {MAX_BATCH} tasks, got {}", tasks.len());
+        return Err(ApiError::invalid("tasks", rule));
+    }
+    let idempotency = idempotency(&request, &body)?;
+    let mut submits = Vec::with_capacity(tasks.len());
+    for (n, spec) in tasks.into_iter().enumerate() {
+        if spec.options.run_async == Some(false) {
+            return Err(
+                ApiError::invalid("options.async", "can't be false in a batch, which waits for no end").of_task(n)
+            );
+        }
+        // One key stands for all of them.
+        let own = idempotency.as_ref().map(|(key, print)| (format!("{key}/{n}/batch"), print.clone()));
+        let submit = checked(&shared, spec, caller(&request), None, own).await;
+        submits.push(submit.map_err(|error| error.of_task(n))?);
+    }
+    let stored = shared.queue.ask(SubmitAll(submits)).await?;
+    let stored = stored.map_err(|(n, refused)| match refused {
+        Submitted::KeyReused => refusal(&shared, &refused),
+        refused => refusal(&shared, &refused).of_task(n),
+    })?;
+    let tasks: Vec<_> = stored.iter().map(|(task, _)| receipt(task)).collect();
+    let mut response = HttpResponse::Accepted();
+    if stored.iter().all(|(_, repeated)| *repeated) {
+        response.insert_header(("Idempotent-Replayed", "true"));
+    }
+    Ok(response.json(json!({ "tasks": tasks })))
+}
+
 /// `POST /api/tasks/{id}/retry`, when the old task is known.
 pub async fn again(shared: &Shared, key: String, old: Task) -> Result<HttpResponse, ApiError> {
     let mut spec = old.spec;
@@ -55,14 +100,18 @@ fn accepted(task: &Task, repeated: bool) -> HttpResponse {
     if repeated {
         response.insert_header(("Idempotent-Replayed", "true"));
     }
-    response.json(json!({
+    response.json(receipt(task))
+}
+
+fn receipt(task: &Task) -> Value {
+    json!({
         "taskId": task.id,
         "status": task.status,
         "createdAt": task.created_at,
         "priority": task.spec.priority,
         "workingDirectory": task.working_directory,
         "retryOf": task.retry_of,
-    }))
+    })
 }
 
 fn location(id: TaskId) -> (header::HeaderName, String) {
@@ -89,6 +138,22 @@ async fn store(
     retry_of: Option<TaskId>,
     idempotency: Option<(String, String)>,
 ) -> Result<(Task, bool), ApiError> {
+    let submit = checked(shared, spec, key, retry_of, idempotency).await?;
+    match shared.queue.ask(submit).await? {
+        Submitted::Created(task) => Ok((*task, false)),
+        Submitted::Repeated(task) => Ok((*task, true)),
+        refused => Err(refusal(shared, &refused)),
+    }
+}
+
+/// Everything that is checked before a task is stored.
+async fn checked(
+    shared: &Shared,
+    spec: TaskSpec,
+    key: String,
+    retry_of: Option<TaskId>,
+    idempotency: Option<(String, String)>,
+) -> Result<Submit, ApiError> {
     if shared.phase() != Phase::Serving {
         return Err(ApiError::draining());
     }
@@ -114,28 +179,24 @@ async fn store(
         claude::check(&shared.claude)
             .map_err(|error| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "CLAUDE_UNAVAILABLE", error.to_string()))?;
     }
-    let max_pending = shared.server.max_pending;
     let resumes = conversation.map(|conversation| conversation.resumes);
-    let submit = Submit {
-        task: NewTask { exclusive: exclusive(shared, &spec, &directory), spec, directory, retry_of, key, resumes },
-        idempotency,
-        max_pending,
-    };
-    match shared.queue.ask(submit).await? {
-        Submitted::Created(task) => Ok((*task, false)),
-        Submitted::Repeated(task) => Ok((*task, true)),
-        Submitted::KeyReused => {
-            Err(ApiError::invalid("Idempotency-Key", "was used for another request; use a new key for a new task"))
-        }
+    let task = NewTask { exclusive: exclusive(shared, &spec, &directory), spec, directory, retry_of, key, resumes };
+    Ok(Submit { task, idempotency, max_pending: shared.server.max_pending })
+}
+
+/// Why the queue has not taken a task.
+fn refusal(shared: &Shared, refused: &Submitted) -> ApiError {
+    match refused {
         Submitted::SessionInUse(task) => {
             let message =
                 format!("task {task} works in this session; wait for its end, or set options.sdk.forkSession");
-            Err(ApiError::new(StatusCode::CONFLICT, "SESSION_IN_USE", message).with(json!({ "taskId": task })))
+            ApiError::new(StatusCode::CONFLICT, "SESSION_IN_USE", message).with(json!({ "taskId": task }))
         }
         Submitted::Full => {
-            let message = format!("{max_pending} tasks are pending already; try again later");
-            Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "QUEUE_FULL", message))
+            let message = format!("{} tasks are pending already; try again later", shared.server.max_pending);
+            ApiError::new(StatusCode::TOO_MANY_REQUESTS, "QUEUE_FULL", message)
         }
+        _ => ApiError::invalid("Idempotency-Key", "was used for another request; use a new key for a new task"),
     }
 }
 

@@ -20,6 +20,7 @@ const MAX_LOG_LINES: u64 = 10_000;
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(resource("/api/tasks").get(list).post(submit::submit))
+        .service(resource("/api/tasks/batch").post(submit::batch))
         .service(resource("/api/tasks/{id}").get(show).delete(cancel))
         .service(resource("/api/tasks/{id}/logs").get(logs))
         .service(resource("/api/tasks/{id}/events").get(events))

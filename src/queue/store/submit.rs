@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::row::{task_of, task_with};
 use super::{Change, StoreError, Tx, settle};
-use crate::queue::messages::{Directory, Submit, Submitted};
+use crate::queue::messages::{AllSubmitted, Directory, Submit, SubmitAll, Submitted};
 use crate::task::{Did, EventKind, NewEvent, Status, TaskId};
 
 impl Change for Submit {
@@ -51,6 +51,27 @@ impl Change for Submit {
         });
         tx.insert_task(&row, &self.task.spec.tags)?;
         Ok(Submitted::Created(Box::new(task_with(row, self.task.spec.clone())?)))
+    }
+}
+
+impl Change for SubmitAll {
+    type Answer = AllSubmitted;
+
+    const ESSENTIAL: bool = false;
+    const MAKES_WORK: bool = true;
+
+    fn run(&self, tx: &mut Tx<'_>) -> Result<AllSubmitted, StoreError> {
+        tx.all_or_none(|tx| {
+            let mut tasks = Vec::with_capacity(self.0.len());
+            for (n, submit) in self.0.iter().enumerate() {
+                match submit.run(tx)? {
+                    Submitted::Created(task) => tasks.push((task, false)),
+                    Submitted::Repeated(task) => tasks.push((task, true)),
+                    refused => return Ok(Err((n, refused))),
+                }
+            }
+            Ok(Ok(tasks))
+        })
     }
 }
 

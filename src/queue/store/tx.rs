@@ -80,6 +80,23 @@ impl<'a> Tx<'a> {
         self.execute(&statement.sql, params_from_iter(values.iter().map(Bound)))
     }
 
+    /// Takes back what was done where it ends with a refusal.
+    pub(super) fn all_or_none<T, E>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<Result<T, E>, StoreError>,
+    ) -> Result<Result<T, E>, StoreError> {
+        let (history, touched) = (self.history.len(), self.touched.len());
+        self.db.execute_batch("SAVEPOINT all_or_none")?;
+        let done = work(self)?;
+        if done.is_err() {
+            self.db.execute_batch("ROLLBACK TO all_or_none")?;
+            self.history.truncate(history);
+            self.touched.truncate(touched);
+        }
+        self.db.execute_batch("RELEASE all_or_none")?;
+        Ok(done)
+    }
+
     /// Inserts a row.
     pub(super) fn insert<T: Table>(&self, row: &T) -> Result<(), StoreError> {
         self.execute(T::INSERT, row.values().as_slice())?;
