@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 
 use super::hub::Hub;
 use super::messages::{
-    Append, Beat, Cancel, Claim, Draining, Expire, FindExpired, FindHolders, Finish, HolderDied, Look, Looked, Nudge,
-    Prune, QueueError, Release, Renew, SetConcurrency, SetPaused, Submit, SubmitAll, WorkerGone,
+    Amend, Append, Beat, Cancel, Claim, Draining, Expire, FindExpired, FindHolders, Finish, HolderDied, Look, Looked,
+    Nudge, Prune, QueueError, Release, Renew, SetConcurrency, SetPaused, Submit, SubmitAll, WorkerGone,
 };
 use super::reads::{Explain, Find, HasEnded, ListTasks, ReadEvents, ReadPatch, ReadStats, ReadUsage, ReadWorkers};
 use super::store::{Change, Reader, Store, Waiting, Writer, asked};
@@ -167,6 +167,7 @@ macro_rules! changes {
 changes!(
     Submit,
     SubmitAll,
+    Amend,
     Claim,
     Renew,
     Append,

@@ -35,6 +35,7 @@ pub(super) use answers;
 answers! {
     Submit => Submitted;
     SubmitAll => AllSubmitted;
+    Amend => Amended;
     Claim => Vec<Assignment>;
     Renew => Renewed;
     Append => Result<(), Stale>;
@@ -71,6 +72,30 @@ pub struct SubmitAll(pub Vec<Submit>);
 
 /// The tasks in order, each with whether it was there already; or the first that can't be stored, and why.
 pub type AllSubmitted = Result<Vec<(Box<Task>, bool)>, (usize, Submitted)>;
+
+/// Changes when a pending task starts.
+#[derive(Clone, Copy, Debug)]
+pub struct Amend {
+    /// Which.
+    pub task: TaskId,
+    /// Higher starts first.
+    pub priority: Option<i64>,
+    /// Not before this time; `Some(None)`: at once.
+    pub run_at: Option<Option<Wall>>,
+}
+
+/// The answer to an [`Amend`].
+#[derive(Clone, Debug)]
+pub enum Amended {
+    /// The task, as it is now.
+    Done(Box<Task>),
+    /// It does not wait any more.
+    NotPending(Box<Task>),
+    /// It has been started before: what it waits for now is not a time of the client's.
+    Begun(Box<Task>),
+    /// There is no such task.
+    Unknown,
+}
 
 /// A task before it has an id.
 #[derive(Clone, Debug)]

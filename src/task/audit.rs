@@ -124,6 +124,14 @@ impl Audit {
                     self.keyed(key, fingerprint, *task);
                 }
             }
+            Did::Amend { task, priority, due } => {
+                if let Some(picture) = self.tasks.get_mut(task)
+                    && self.pending.remove(&(-picture.priority, *task))
+                {
+                    (picture.priority, picture.due) = (*priority, *due);
+                    self.pending.insert((-priority, *task));
+                }
+            }
             Did::Due { tasks } => tasks.iter().for_each(|task| self.is_due(entry, *task)),
             Did::Hold { tasks, due, .. } => {
                 for task in tasks {

@@ -37,6 +37,16 @@ pub enum Did {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<(String, String)>,
     },
+    /// A pending task is to start sooner, or later.
+    Amend {
+        /// Which.
+        task: TaskId,
+        /// Higher starts first.
+        priority: i64,
+        /// Not before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        due: Option<i64>,
+    },
     /// The time of pending tasks had come, by the clock of whoever wrote it.
     Due {
         /// Which.
@@ -171,7 +181,7 @@ impl Did {
     #[must_use]
     pub const fn task(&self) -> Option<TaskId> {
         match self {
-            Self::Submit { task, .. } => Some(*task),
+            Self::Submit { task, .. } | Self::Amend { task, .. } => Some(*task),
             Self::Claim { lease, .. }
             | Self::Finish { lease, .. }
             | Self::LateCost { lease, .. }

@@ -42,7 +42,7 @@ pub use machine::{Command, Record, Refusal, ReleaseReason, SUSPECT, State};
 pub use outcome::{ChangeSet, Failure, FailureClass, Outcome, Report, Spent, Tokens};
 pub use retry::RetryPolicy;
 pub use sdk::{McpConfig, PermissionMode, SdkOptions};
-pub use spec::{Context, InvalidSpec, MAX_INSTRUCTION_BYTES, Options, TaskSpec, Timeout, WorktreeOptions};
+pub use spec::{Context, InvalidSpec, MAX_INSTRUCTION_BYTES, Options, PRIORITIES, TaskSpec, Timeout, WorktreeOptions};
 pub use status::Status;
 pub use talk::{Behavior, Decision, Question, Said, Scope, session_rules};
 pub use time::{Boot, BootInstant, Wall};

@@ -14,6 +14,8 @@ pub const MAX_INSTRUCTION_BYTES: usize = 1 << 20;
 /// The longest text of an option, in bytes: it becomes one argument of the CLI, and Linux
 /// takes 128 KiB for each.
 pub(super) const MAX_OPTION_BYTES: usize = 64 << 10;
+/// What a priority may be.
+pub const PRIORITIES: std::ops::RangeInclusive<i64> = 0..=100;
 /// The longest time limit: a day, in milliseconds.
 const MAX_TIMEOUT_MS: i64 = 86_400_000;
 
@@ -226,7 +228,7 @@ impl TaskSpec {
             invalid("instruction", format!("must have 1 to {MAX_INSTRUCTION_BYTES} bytes, got {size}"))?;
         }
         text("context.workingDirectory", self.context.working_directory.as_ref())?;
-        within("priority", Some(self.priority), 0, 100)?;
+        within("priority", Some(self.priority), *PRIORITIES.start(), *PRIORITIES.end())?;
         files::validate(&self.context.files)?;
         if self.options.worktree().is_some() {
             self.validate_worktree()?;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Server, World, check_history, task};
+use crate::support::{Server, World, check_history, scripted_claude, task};
 
 /// Asks and compares status and code; returns the error.
 fn refused(server: &Server, method: &str, path: &str, body: Option<Value>, status: u16, code: &str) -> Value {
@@ -298,11 +298,13 @@ fn events_are_numbered_without_gap_and_replayed_from_the_last_one_seen() {
 #[test]
 fn a_submit_can_wait_for_the_end() {
     let world = World::new();
-    let server = world.serve("inline", &[("WAIT_TIMEOUT_MS", "3000")]);
+    let patient = world.serve("inline", &[]);
     let mut body = task(&world.ws(), "quick", &["say quick"]);
     body["options"]["async"] = json!(false);
-    let (status, done) = server.http.ask("POST", "/api/tasks", Some(body));
+    let (status, done) = patient.http.ask("POST", "/api/tasks", Some(body));
     assert_eq!((status, &done["status"], &done["result"]), (200, &json!("completed"), &json!("quick")));
+    drop(patient);
+    let server = world.serve("inline", &[("WAIT_TIMEOUT_MS", "3000")]);
     let mut body = task(&world.ws(), "slow", &["delay 60000", "say slow"]);
     body["options"]["async"] = json!(false);
     let (status, running) = server.http.ask("POST", "/api/tasks", Some(body));
@@ -415,5 +417,37 @@ fn a_batch_is_stored_as_a_whole_or_not_at_all() {
     assert_eq!(keyed(&body).1["tasks"], first["tasks"], "the same tasks");
     assert_eq!(keyed(&json!({ "tasks": [one()] })).0, 422, "the key stands for another batch");
     assert_eq!(total(), 2);
+    check_history(&world, &[]);
+}
+
+#[test]
+fn a_pending_task_can_be_moved_in_the_line() {
+    let world = World::new();
+    let settings = [("CLAUDE_PATH", scripted_claude()), ("QUEUE_CONCURRENCY", "1".to_owned())];
+    let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let server = world.serve("inline", &settings);
+    server.http.ask("POST", "/api/queue/pause", None);
+    let ids: Vec<String> =
+        (0..3).map(|n| server.submit(json!({ "instruction": format!("{n}"), "priority": n }))).collect();
+    let path = |n: usize| format!("/api/tasks/{}", ids[n]);
+    let change = |n: usize, changes: Value| server.http.ask("PATCH", &path(n), Some(changes));
+
+    let (status, moved) = change(0, json!({ "priority": 100 }));
+    assert_eq!((status, &moved["priority"], &moved["status"]), (200, &json!(100), &json!("pending")), "{moved}");
+    let (_, later) = change(1, json!({ "runAt": "2125-01-01T00:00:00Z" }));
+    assert_eq!(later["runAt"], "2125-01-01T00:00:00.000Z");
+    for wrong in [json!({}), json!({ "priority": 101 }), json!({ "runAt": "soon" }), json!({ "instruction": "x" })] {
+        refused(&server, "PATCH", &path(2), Some(wrong), 422, "INVALID_INPUT");
+    }
+    let nobody = "/api/tasks/00000000-0000-7000-8000-000000000000";
+    refused(&server, "PATCH", nobody, Some(json!({ "priority": 1 })), 404, "TASK_NOT_FOUND");
+
+    server.http.ask("POST", "/api/queue/start", None);
+    let started = |n: usize| server.wait_end(&ids[n])["startedAt"].as_str().expect("a time").to_owned();
+    assert!(started(0) < started(2), "the last has become the first");
+    assert_eq!(server.task(&ids[1])["status"], "pending", "its time has not come");
+    assert_eq!(change(1, json!({ "runAt": null })).0, 200);
+    assert_eq!(server.wait_end(&ids[1])["status"], "completed", "at once");
+    refused(&server, "PATCH", &path(1), Some(json!({ "priority": 1 })), 409, "TASK_NOT_PENDING");
     check_history(&world, &[]);
 }

@@ -1,18 +1,19 @@
 //! `/api/tasks`
 
 use actix_web::http::{StatusCode, header};
-use actix_web::web::{self, Data, Path};
+use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
 use serde_json::json;
 
 use super::super::error::ApiError;
-use super::super::input::{Params, task_id};
+use super::super::input::{self, Params, task_id};
 use super::super::shared::Shared;
 use super::super::stream;
 use super::super::view::{EventView, TaskView};
 use super::{conversation, explain, resource, submit, talk};
-use crate::queue::{Cancel, Cancelled, EventPage, Filter, Find, ListTasks, ReadEvents, ReadPatch};
-use crate::task::{Status, Task, TaskId};
+use crate::queue::{Amend, Amended, Cancel, Cancelled, EventPage, Filter, Find, ListTasks, ReadEvents, ReadPatch};
+use crate::task::{PRIORITIES, Status, Task, TaskId, Wall};
 
 /// Lines of `…/logs`: more than anybody reads.
 const MAX_LOG_LINES: u64 = 10_000;
@@ -21,7 +22,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(resource("/api/tasks").get(list).post(submit::submit))
         .service(resource("/api/tasks/batch").post(submit::batch))
-        .service(resource("/api/tasks/{id}").get(show).delete(cancel))
+        .service(resource("/api/tasks/{id}").get(show).patch(amend).delete(cancel))
         .service(resource("/api/tasks/{id}/logs").get(logs))
         .service(resource("/api/tasks/{id}/events").get(events))
         .service(resource("/api/tasks/{id}/conversation").get(conversation::show))
@@ -74,6 +75,52 @@ pub(super) async fn find(shared: &Shared, id: &str) -> Result<Task, ApiError> {
 
 async fn show(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().json(TaskView::of(&find(&shared, &id).await?)))
+}
+
+/// What `PATCH` takes.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Changes {
+    priority: Option<i64>,
+    /// `null`: at once.
+    #[serde(default, deserialize_with = "some")]
+    run_at: Option<Option<Wall>>,
+}
+
+/// A field that is there, null or not.
+fn some<'de, D: serde::Deserializer<'de>>(field: D) -> Result<Option<Option<Wall>>, D::Error> {
+    Option::deserialize(field).map(Some)
+}
+
+async fn amend(
+    id: Path<String>,
+    request: HttpRequest,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let Changes { priority, run_at } = input::json(&request, &input::body(payload).await?)?;
+    if priority.is_none() && run_at.is_none() {
+        return Err(ApiError::invalid("body", "must have priority, runAt, or both"));
+    }
+    if priority.is_some_and(|priority| !PRIORITIES.contains(&priority)) {
+        let rule = format!("must be from {} to {}", PRIORITIES.start(), PRIORITIES.end());
+        return Err(ApiError::invalid("priority", rule));
+    }
+    match shared.queue.ask(Amend { task: task_id(&id)?, priority, run_at }).await? {
+        Amended::Done(task) => Ok(HttpResponse::Ok().json(TaskView::of(&task))),
+        Amended::NotPending(task) => {
+            let message = format!("the task is {}; only one that is pending can be changed", task.status);
+            let error = ApiError::new(StatusCode::CONFLICT, "TASK_NOT_PENDING", message);
+            Err(error.with(json!({ "task": TaskView::of(&task) })))
+        }
+        Amended::Begun(task) => {
+            let message =
+                "the task has been started before, and waits for its next attempt; only its priority can be changed";
+            let error = ApiError::new(StatusCode::CONFLICT, "TASK_NOT_PENDING", message);
+            Err(error.with(json!({ "task": TaskView::of(&task) })))
+        }
+        Amended::Unknown => Err(ApiError::no_task(&id)),
+    }
 }
 
 async fn cancel(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {

@@ -19,7 +19,8 @@ fn bad(row: &task::Model, what: impl ToString) -> StoreError {
     StoreError::Row { task: row.id, what: what.to_string() }
 }
 
-fn spec_of(row: &task::Model) -> Result<TaskSpec, StoreError> {
+/// What the client asked for.
+pub fn spec_of(row: &task::Model) -> Result<TaskSpec, StoreError> {
     serde_json::from_str(&row.spec).map_err(|error| bad(row, error))
 }
 
