@@ -98,7 +98,10 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
     let _ = process::boot_now();
     // Without a word the worker is gone, or wants it no more.
     let Some(begin) = first_order(&mut orders) else { return 0 };
-    let tree = Tree::new(isolation, Cookie::task(begin.cookie));
+    let cookie = Cookie::task(begin.cookie);
+    // From here on whoever sweeps for the task finds us too, frozen or not.
+    cookie.wear();
+    let tree = Tree::new(isolation, cookie);
     let Begin { lease, deadline_ms, tree_log, .. } = begin;
     let mut shim = Shim { control, orders, tree, deadline_ms, end: End::Unasked, lease, tree_log };
     if process::boot_now().ms >= shim.deadline_ms {

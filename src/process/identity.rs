@@ -64,6 +64,16 @@ fn start_of(pid: u32) -> Option<u64> {
     fields.nth(18)?.parse().ok()
 }
 
+/// Whether a process is on its way out: it has let go of its memory, and so of its environment, but maybe not
+/// of its files yet.
+pub(super) fn is_exiting(pid: u32) -> bool {
+    /// `PF_EXITING` in the ninth field, include/linux/sched.h.
+    const EXITING: u64 = 0x4;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let flags = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(6)?.parse::<u64>().ok());
+    flags.is_some_and(|flags| flags & EXITING != 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

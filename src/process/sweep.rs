@@ -4,11 +4,21 @@
 //! `/proc/PID/environ` of each of them, `setsid` or not (Jenkins ends its build trees in the
 //! same way). What clears its environment escapes; [`super::Tree`] has the other means.
 
+use std::ffi::CString;
 use std::time::{Duration, Instant};
+
+use super::Identity;
+use super::identity::is_exiting;
 
 /// After this time what is left can't be ended by us (another uid, a process stuck in the
 /// kernel), and the caller is told.
 const SWEEP_LIMIT: Duration = Duration::from_secs(3);
+
+/// What is on its way out gets so long to arrive. Others' processes may be stuck there.
+const EXIT_LIMIT: Duration = Duration::from_secs(1);
+
+/// The variable that names the task.
+const TASK: &str = "CC_ANYWHERE_TASK";
 
 /// Environment variables that mark the processes of a task, of a worker's life, or of both
 /// together.
@@ -19,7 +29,7 @@ impl Cookie {
     /// Marks the processes of one task.
     #[must_use]
     pub fn task(id: crate::task::TaskId) -> Self {
-        Self(vec![("CC_ANYWHERE_TASK", id.to_string())])
+        Self(vec![(TASK, id.to_string())])
     }
 
     /// Mark the processes of one task. One that was started before its task is known by its session.
@@ -49,6 +59,15 @@ impl Cookie {
         Self([Self::task(task).0, Self::holder(holder).0].concat())
     }
 
+    /// Names the calling process after the task. A shim is started before its task, and the environment of a process
+    /// is what it was started with.
+    pub fn wear(&self) {
+        let name = self.0.iter().find(|(name, _)| *name == TASK).and_then(|(_, id)| CString::new(short(id)).ok());
+        if let Some(Err(error)) = name.map(|name| rustix::thread::set_name(&name)) {
+            tracing::debug!(%error, "the shim keeps its name");
+        }
+    }
+
     /// The variables to set, as names and values.
     pub fn variables(&self) -> impl Iterator<Item = (String, String)> {
         self.0.iter().map(|(name, value)| ((*name).to_owned(), value.clone()))
@@ -58,8 +77,16 @@ impl Cookie {
     pub(super) fn is_on(&self, pid: u32) -> bool {
         let Ok(environ) = std::fs::read(format!("/proc/{pid}/environ")) else { return false };
         let has = |wanted: &str| environ.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes());
-        self.0.iter().all(|(name, value)| has(&format!("{name}={value}")))
+        let is_named = |id: &str| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == short(id))
+        };
+        self.0.iter().all(|(name, value)| has(&format!("{name}={value}")) || (*name == TASK && is_named(value)))
     }
+}
+
+/// The name that a shim wears, of 15 bytes at most: the random end of the id.
+fn short(id: &str) -> String {
+    format!("cca{}", id.rsplit('-').next().unwrap_or_default())
 }
 
 /// Kills every process with the cookie but this one, pass after pass until a pass finds none.
@@ -83,6 +110,7 @@ pub(super) fn kill_until_none(is_ours: impl Fn(u32) -> bool) -> (usize, bool) {
     loop {
         let found: Vec<u32> = living().filter(|pid| *pid != me && is_ours(*pid)).collect();
         if found.is_empty() {
+            wait_for_exits();
             return (killed.len(), true);
         }
         for pid in found {
@@ -97,12 +125,22 @@ pub(super) fn kill_until_none(is_ours: impl Fn(u32) -> bool) -> (usize, bool) {
     }
 }
 
+/// Waits for those that are on their way out: they show no mark any more, and somebody may wait for what
+/// they still hold.
+fn wait_for_exits() {
+    let until = Instant::now() + EXIT_LIMIT;
+    let leaving = living().filter(|pid| is_exiting(*pid)).filter_map(Identity::of);
+    let mut leaving: Vec<Identity> = leaving.collect();
+    while !leaving.is_empty() && Instant::now() < until {
+        pause(Duration::from_millis(1));
+        leaving.retain(|one| !one.is_known_dead());
+    }
+}
+
 /// Every process that is no zombie, by number.
 pub(super) fn living() -> impl Iterator<Item = u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| super::Identity::of(*pid).is_some())
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|pid| Identity::of(*pid).is_some())
 }
 
 #[expect(clippy::disallowed_methods, reason = "the sweep is synchronous by design and runs beside the runtime")]

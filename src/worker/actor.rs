@@ -1,6 +1,5 @@
 //! The one who claims: keeps its slots filled, its leases fresh, and knows what it runs.
 
-use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,10 +7,11 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use fail::fail_point;
 use futures_util::FutureExt;
-use tokio::sync::mpsc;
 
 use super::News;
 use super::agent_run::{self, AgentRun, RunCommand};
+use super::messages::{Drain, Hint, RunEnded, Status, StopNow, WorkerStatus};
+use super::running::RunningTasks;
 use super::set_up::Tools;
 use super::worktree;
 use crate::claude::{self, Unavailable};
@@ -19,7 +19,7 @@ use crate::process::boot_now;
 use crate::queue::{
     Assignment, Beat, Claim, Draining, Look, Looked, Nudge, Queue, ReadStats, Release, Renew, Renewed, WorkerGone,
 };
-use crate::task::{BootInstant, LeaseKey, LeaseTimes, ReleaseReason, Said, Spent, Status as TaskStatus, TaskId};
+use crate::task::{BootInstant, LeaseKey, LeaseTimes, ReleaseReason, Spent, Status as TaskStatus};
 
 /// Hints, ends of attempts and questions; all senders wait or may be turned away.
 pub const MAILBOX: usize = 256;
@@ -33,56 +33,6 @@ const BEAT: Duration = Duration::from_secs(5);
 const HEALTH_LINE: Duration = Duration::from_secs(60);
 /// How often it looks for worktrees that nobody needs any more.
 const CLEAN_UP: Duration = Duration::from_secs(600);
-/// A run reads its commands at once, unless it waits for the store.
-const RUN_COMMANDS: usize = 16;
-
-/// There may be work, or a task may have been cancelled.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Hint;
-
-/// Asks how it is.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "WorkerStatus")]
-pub struct Status;
-
-/// How a worker is.
-#[derive(Clone, Copy, Debug, MessageResponse)]
-pub struct WorkerStatus {
-    /// Tasks that it runs.
-    pub running: usize,
-    /// Tasks that it may run at a time.
-    pub concurrency: u32,
-}
-
-/// Claims no more; waits for what runs, at most for `limit`, and gives the rest back.
-/// Answered when nothing runs any more.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Drain {
-    /// How long what runs may go on.
-    pub limit: Duration,
-}
-
-/// Gives everything back now. Whoever asked for a drain is answered when that is done.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-pub struct StopNow;
-
-/// An attempt is over and reported.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-struct RunEnded(LeaseKey);
-
-/// A run in hand.
-struct Running {
-    /// What it was claimed under.
-    key: LeaseKey,
-    /// The way to it.
-    commands: mpsc::Sender<RunCommand>,
-    /// Messages and interrupts that were passed on.
-    heard: HashSet<i64>,
-}
 
 /// See the [module](self).
 pub struct WorkerActor {
@@ -96,8 +46,8 @@ pub struct WorkerActor {
     default_concurrency: u32,
     /// Tasks at a time.
     concurrency: u32,
-    /// What runs. Kept over a restart: the attempts don't end with the actor's panic.
-    running: HashMap<TaskId, Running>,
+    /// What runs.
+    running: RunningTasks,
     /// Whether a look at the store is under way; only one at a time, so that what it claims
     /// is known before the next look.
     looking: bool,
@@ -125,7 +75,7 @@ impl WorkerActor {
             news,
             default_concurrency: concurrency,
             concurrency,
-            running: HashMap::new(),
+            running: RunningTasks::default(),
             looking: false,
             look_again: false,
             looked_at: Instant::now(),
@@ -152,8 +102,8 @@ impl WorkerActor {
         let look = Look {
             holder: self.tools.holder,
             credential: self.tools.claude.credential.clone(),
-            leases: self.leases(),
-            heard: self.running.values().flat_map(|running| running.heard.iter().copied()).collect(),
+            leases: self.running.leases(),
+            heard: self.running.heard(),
             claim: able.as_ref().ok().and_then(|()| self.claim()),
         };
         let queue = self.queue.clone();
@@ -200,8 +150,8 @@ impl WorkerActor {
         asked_at: BootInstant,
         ctx: &mut Context<Self>,
     ) -> bool {
-        self.lose(&looked.lost);
-        self.pass_on(looked.said);
+        self.running.lose(&looked.lost);
+        self.running.pass_on(looked.said);
         for key in looked.forgotten {
             self.give_back(key, ctx);
         }
@@ -224,22 +174,6 @@ impl WorkerActor {
         }
     }
 
-    /// Passes on what was said, all of a task's together: what the lease needs must find room as well.
-    fn pass_on(&mut self, said: Vec<(TaskId, Said)>) {
-        let mut by_task: HashMap<TaskId, Vec<Said>> = HashMap::new();
-        for (task, one) in said {
-            by_task.entry(task).or_default().push(one);
-        }
-        for (task, said) in by_task {
-            let Some(running) = self.running.get_mut(&task) else { continue };
-            let numbers: Vec<i64> = said.iter().filter_map(Said::number).collect();
-            // Not taken, it comes again with the next look.
-            if running.commands.capacity() > RUN_COMMANDS / 2 && running.tell(RunCommand::Hear(said)) {
-                running.heard.extend(numbers);
-            }
-        }
-    }
-
     /// A worker that lacks the CLI or a credential leaves the tasks to others, and says so once a minute.
     fn complain(&mut self, why: &Unavailable) {
         if self.complained.is_none_or(|at| at.elapsed() >= HEALTH_LINE) {
@@ -249,8 +183,8 @@ impl WorkerActor {
     }
 
     fn start(&mut self, assignment: Assignment, asked_at: BootInstant, ctx: &mut Context<Self>) {
-        let (sender, commands) = mpsc::channel(RUN_COMMANDS);
         let key = assignment.key;
+        let commands = self.running.add(key);
         let run = AgentRun {
             tools: Arc::clone(&self.tools),
             queue: self.queue.clone(),
@@ -259,7 +193,6 @@ impl WorkerActor {
             commands,
             deadline: self.times().tree_deadline(asked_at),
         };
-        self.running.insert(key.task, Running { key, commands: sender, heard: HashSet::new() });
         let (me, queue, credential) = (ctx.address(), self.queue.clone(), self.tools.claude.credential.clone());
         actix::spawn(async move {
             if AssertUnwindSafe(run.run()).catch_unwind().await.is_err() {
@@ -273,18 +206,6 @@ impl WorkerActor {
 
     fn times(&self) -> LeaseTimes {
         LeaseTimes::new(self.tools.lease)
-    }
-
-    fn leases(&self) -> Vec<LeaseKey> {
-        self.running.values().map(|running| running.key).collect()
-    }
-
-    fn lose(&self, lost: &[LeaseKey]) {
-        for key in lost {
-            if let Some(running) = self.running.get(&key.task).filter(|running| running.key == *key) {
-                running.tell(RunCommand::Lost);
-            }
-        }
     }
 
     /// A task that is ours in the store and that we don't know: the answer to a claim was
@@ -308,19 +229,15 @@ impl WorkerActor {
             return;
         }
         let asked_at = boot_now();
-        let leases = self.leases();
+        let leases = self.running.leases();
         let renew = Renew { holder: self.tools.holder, leases: leases.clone(), lease: self.tools.lease };
         let queue = self.queue.clone();
         let renewed = async move { queue.ask(renew).await }.into_actor(self);
         ctx.spawn(renewed.map(move |renewed, this, _| match renewed {
             Ok(Renewed { lost }) => {
-                this.lose(&lost);
+                this.running.lose(&lost);
                 let until = this.times().tree_deadline(asked_at);
-                for key in leases.iter().filter(|key| !lost.contains(key)) {
-                    if let Some(running) = this.running.get(&key.task).filter(|running| running.key == *key) {
-                        running.tell(RunCommand::Extend(until));
-                    }
-                }
+                this.running.extend(leases.into_iter().filter(|key| !lost.contains(key)), until);
             }
             Err(error) => tracing::warn!(%error, "Could not renew the leases"),
         }));
@@ -381,24 +298,6 @@ impl WorkerActor {
             }
         }
     }
-
-    fn stop_runs(&self) {
-        for running in self.running.values() {
-            running.tell(RunCommand::Shutdown);
-        }
-    }
-}
-
-impl Running {
-    /// Whether it was told.
-    fn tell(&self, command: RunCommand) -> bool {
-        // Closed: it has ended. Full: it waits for the store, and its shim's deadline decides.
-        let told = self.commands.try_send(command);
-        if let Err(error) = &told {
-            tracing::debug!(taskId = %self.key.task, %error, "An attempt takes no command");
-        }
-        told.is_ok()
-    }
 }
 
 impl Actor for WorkerActor {
@@ -440,7 +339,7 @@ impl Supervised for WorkerActor {
         self.looking = false;
         self.look_again = false;
         self.will_look = false;
-        self.running.retain(|_, running| !running.commands.is_closed());
+        self.running.retain_living();
     }
 }
 
@@ -473,9 +372,7 @@ impl Handler<RunEnded> for WorkerActor {
     type Result = ();
 
     fn handle(&mut self, ended: RunEnded, ctx: &mut Context<Self>) {
-        if self.running.get(&ended.0.task).is_some_and(|running| running.key == ended.0) {
-            self.running.remove(&ended.0.task);
-        }
+        self.running.remove(ended.0);
         self.tell_if_drained();
         self.look(ctx);
         self.tools.spare.refill();
@@ -489,10 +386,8 @@ impl Handler<Drain> for WorkerActor {
         tracing::info!(running = self.running.len(), limit_ms = drain.limit.as_millis() as u64, "Draining");
         self.draining = true;
         drop(self.queue.0.try_send(Nudge));
-        for running in self.running.values() {
-            running.tell(RunCommand::Draining);
-        }
-        ctx.run_later(drain.limit, |this, _| this.stop_runs());
+        self.running.tell(&RunCommand::Draining);
+        ctx.run_later(drain.limit, |this, _| this.running.tell(&RunCommand::Shutdown));
         let (sender, drained) = tokio::sync::oneshot::channel();
         self.drained.push(sender);
         self.tell_if_drained();
@@ -516,7 +411,7 @@ impl Handler<StopNow> for WorkerActor {
     fn handle(&mut self, _: StopNow, _: &mut Context<Self>) {
         self.draining = true;
         drop(self.queue.0.try_send(Nudge));
-        self.stop_runs();
+        self.running.tell(&RunCommand::Shutdown);
         self.tell_if_drained();
     }
 }

@@ -10,7 +10,8 @@ use actix::Addr;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::actor::{Drain, Hint, Status, StopNow, WorkerActor};
+use super::actor::WorkerActor;
+use super::messages::{Drain, Hint, Status, StopNow};
 use crate::ipc::{self, Incoming, Outgoing, PROTOCOL_VERSION, ToSupervisor, ToWorker};
 use crate::task::HolderId;
 

@@ -18,13 +18,16 @@ mod event_log;
 mod files;
 mod limits;
 mod link;
+mod messages;
+mod running;
 mod set_up;
 mod spare;
 mod standby;
 mod worktree;
 
-pub use actor::{Drain, MAILBOX, StopNow, WorkerActor};
+pub use actor::{MAILBOX, WorkerActor};
 pub use link::{Link, LinkEnd, LinkSettings};
+pub use messages::{Drain, StopNow};
 pub use set_up::Tools;
 pub use spare::Spare;
 

@@ -7,7 +7,6 @@ use rusqlite::params;
 use super::row::event_of;
 use super::table::Table;
 use super::{StoreError, Tx, Writer};
-use crate::process::wall_now;
 use crate::queue::messages::{Look, Looked};
 use crate::queue::reads::{EventPage, ReadEvents};
 use crate::task::{LeaseKey, Said, Status, TaskId};
@@ -47,7 +46,7 @@ impl Writer {
                 tx.all(HELD, [look.holder], |row| Ok(LeaseKey { task: row.get(0)?, epoch: row.get(1)? }))?;
             // Most looks are those of a worker that runs nothing.
             let said = if held.is_empty() { Vec::new() } else { said(tx, look)? };
-            let work = tx.one(WORK, params![wall_now().0, look.credential], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let work = tx.one(WORK, params![tx.now.0, look.credential], |row| Ok((row.get(0)?, row.get(1)?)))?;
             let (concurrency, work) = work.unwrap_or_default();
             Ok(Looked {
                 lost: look.leases.iter().copied().filter(|key| !held.contains(key)).collect(),

@@ -1,0 +1,118 @@
+//! The runs that a worker has in hand, and the way to each.
+
+use std::collections::{HashMap, HashSet};
+
+use tokio::sync::mpsc;
+
+use super::agent_run::RunCommand;
+use crate::task::{BootInstant, LeaseKey, Said, TaskId};
+
+/// A run reads its commands at once, unless it waits for the store.
+const COMMANDS: usize = 16;
+
+/// Kept over a restart of the actor: the attempts don't end with its panic.
+#[derive(Default)]
+pub struct RunningTasks(HashMap<TaskId, Running>);
+
+struct Running {
+    /// What it was claimed under.
+    key: LeaseKey,
+    /// The way to it.
+    commands: mpsc::Sender<RunCommand>,
+    /// Messages and interrupts that were passed on.
+    heard: HashSet<i64>,
+}
+
+impl RunningTasks {
+    /// Takes a run in hand. Returns where it hears its commands.
+    pub fn add(&mut self, key: LeaseKey) -> mpsc::Receiver<RunCommand> {
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        self.0.insert(key.task, Running { key, commands, heard: HashSet::new() });
+        receiver
+    }
+
+    /// It is over.
+    pub fn remove(&mut self, key: LeaseKey) {
+        if self.find(key).is_some() {
+            self.0.remove(&key.task);
+        }
+    }
+
+    /// Forgets those that are over without having said so.
+    pub fn retain_living(&mut self) {
+        self.0.retain(|_, running| !running.commands.is_closed());
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What they were claimed under.
+    pub fn leases(&self) -> Vec<LeaseKey> {
+        self.0.values().map(|running| running.key).collect()
+    }
+
+    /// What was passed on to them.
+    pub fn heard(&self) -> Vec<i64> {
+        self.0.values().flat_map(|running| running.heard.iter().copied()).collect()
+    }
+
+    fn find(&self, key: LeaseKey) -> Option<&Running> {
+        self.0.get(&key.task).filter(|running| running.key == key)
+    }
+
+    /// They are somebody else's.
+    pub fn lose(&self, lost: &[LeaseKey]) {
+        for running in lost.iter().filter_map(|key| self.find(*key)) {
+            running.tell(RunCommand::Lost);
+        }
+    }
+
+    /// Their leases were renewed.
+    pub fn extend(&self, kept: impl Iterator<Item = LeaseKey>, until: BootInstant) {
+        for running in kept.filter_map(|key| self.find(key)) {
+            running.tell(RunCommand::Extend(until));
+        }
+    }
+
+    /// Tells all of them.
+    pub fn tell(&self, command: &RunCommand) {
+        for running in self.0.values() {
+            running.tell(command.clone());
+        }
+    }
+
+    /// Passes on what was said, all of a task's together: what the lease needs must find room as well.
+    pub fn pass_on(&mut self, said: Vec<(TaskId, Said)>) {
+        let mut by_task: HashMap<TaskId, Vec<Said>> = HashMap::new();
+        for (task, one) in said {
+            by_task.entry(task).or_default().push(one);
+        }
+        for (task, said) in by_task {
+            let Some(running) = self.0.get_mut(&task) else { continue };
+            let numbers: Vec<i64> = said.iter().filter_map(Said::number).collect();
+            // Not taken, it comes again with the next look.
+            if running.commands.capacity() > COMMANDS / 2 && running.tell(RunCommand::Hear(said)) {
+                running.heard.extend(numbers);
+            }
+        }
+    }
+}
+
+impl Running {
+    /// Whether it was told.
+    fn tell(&self, command: RunCommand) -> bool {
+        // Closed: it has ended. Full: it waits for the store, and its shim's deadline decides.
+        let told = self.commands.try_send(command);
+        if let Err(error) = &told {
+            tracing::debug!(taskId = %self.key.task, %error, "An attempt takes no command");
+        }
+        told.is_ok()
+    }
+}
