@@ -80,16 +80,7 @@ fn with_processes(figures: &mut Figures) {
     let stand_in = std::env::current_exe().expect("ourselves");
     let settings = [("CLAUDE_PATH", stand_in.to_str().expect("a path")), ("QUEUE_CONCURRENCY", "10")];
     let server = Server::start("inline", &settings);
-    server.ask("POST", "/api/queue/pause", None);
-    for _ in 0..WITH_PROCESSES {
-        server.ask("POST", "/api/tasks", Some(json!({ "instruction": "x" })));
-    }
-    let began = Instant::now();
-    server.ask("POST", "/api/queue/start", None);
-    while server.ask("GET", "/api/queue/stats", None)["completed"] != WITH_PROCESSES {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let rate = WITH_PROCESSES as f64 / began.elapsed().as_secs_f64();
+    let rate = server.rate_of_tasks(WITH_PROCESSES);
     drop(server);
     let dir = scratch();
     let most = actix::System::new().block_on(starts_a_second(PROGRAM.as_ref(), &stand_in, &dir, CONCURRENCY, TIME));

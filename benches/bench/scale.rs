@@ -5,7 +5,6 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use cc_anywhere::no_op::NoOp;
-use serde_json::json;
 
 use crate::Figures;
 use crate::server::{Server, scratch};
@@ -32,16 +31,7 @@ pub fn scale(figures: &mut Figures) {
         while server.ask("GET", "/health", None)["status"] != "healthy" {
             std::thread::sleep(Duration::from_millis(20));
         }
-        server.ask("POST", "/api/queue/pause", None);
-        for _ in 0..WITH_PROCESSES {
-            server.ask("POST", "/api/tasks", Some(json!({ "instruction": "x" })));
-        }
-        let began = Instant::now();
-        server.ask("POST", "/api/queue/start", None);
-        while server.ask("GET", "/api/queue/stats", None)["completed"] != WITH_PROCESSES {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let rate = WITH_PROCESSES as f64 / began.elapsed().as_secs_f64();
+        let rate = server.rate_of_tasks(WITH_PROCESSES);
         figures.add(&format!("tasks with a process each, {count} workers"), rate, "/s");
     }
 }

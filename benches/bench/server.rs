@@ -3,8 +3,9 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The program.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_cc-anywhere");
@@ -69,6 +70,20 @@ impl Server {
     pub fn keep(mut self) -> Self {
         self.dir = self.dir.join("nothing");
         self
+    }
+
+    /// How many of so many tasks it ends a second, once all of them wait.
+    pub fn rate_of_tasks(&self, count: usize) -> f64 {
+        self.ask("POST", "/api/queue/pause", None);
+        for _ in 0..count {
+            self.ask("POST", "/api/tasks", Some(json!({ "instruction": "x" })));
+        }
+        let began = Instant::now();
+        self.ask("POST", "/api/queue/start", None);
+        while self.ask("GET", "/api/queue/stats", None)["completed"] != count {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        count as f64 / began.elapsed().as_secs_f64()
     }
 
     /// Memory that is its own, in megabytes.
