@@ -63,6 +63,8 @@ pub struct Model {
     pub own_directory: bool,
     /// Whether nobody else may work in its folder meanwhile.
     pub exclusive: bool,
+    /// Tasks with the same one are a group with a limit.
+    pub concurrency_key: Option<String>,
     /// What it waits for besides its time, while pending.
     pub held: Option<String>,
     /// What it waits for, as JSON: an answer, or a message.

@@ -11,6 +11,7 @@ mod m0004_sessions;
 mod m0005_talk;
 mod m0006_limits;
 mod m0007_directories;
+mod m0008_groups;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -26,6 +27,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0005_talk::Migration),
             Box::new(m0006_limits::Migration),
             Box::new(m0007_directories::Migration),
+            Box::new(m0008_groups::Migration),
         ]
     }
 }

@@ -13,7 +13,8 @@ use tokio::sync::oneshot;
 use super::hub::Hub;
 use super::messages::{
     Amend, Append, Beat, Cancel, Claim, Draining, Expire, FindExpired, FindHolders, Finish, HolderDied, Look, Looked,
-    Nudge, Prune, QueueError, Release, Renew, SetConcurrency, SetPaused, Submit, SubmitAll, WorkerGone,
+    Nudge, Prune, QueueError, ReadLimits, Release, Renew, SetConcurrency, SetLimit, SetPaused, Submit, SubmitAll,
+    WorkerGone,
 };
 use super::reads::{Explain, Find, HasEnded, ListTasks, ReadEvents, ReadPatch, ReadStats, ReadUsage, ReadWorkers};
 use super::store::{Change, Reader, Store, Waiting, Writer, asked};
@@ -186,6 +187,7 @@ changes!(
     Say,
     SetPaused,
     SetConcurrency,
+    SetLimit,
 );
 
 impl Handler<Look> for QueueActor {
@@ -271,6 +273,7 @@ reads! {
     ReadStats => |reader, _read| reader.stats();
     ReadUsage => |reader, read| reader.usage(&read);
     ReadWorkers => |reader, _read| reader.workers();
+    ReadLimits => |reader, _read| reader.limits();
     FindExpired => |reader, _find| reader.expired();
     FindHolders => |reader, _find| reader.holders();
 }

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::store::StoreError;
 use crate::task::{
-    Budgets, HolderId, LeaseKey, NewEvent, ReleaseReason, Report, Said, Spent, Status, Task, TaskId, TaskSpec, Wall,
+    Budgets, Group, HolderId, LeaseKey, Limit, LimitChange, NewEvent, ReleaseReason, Report, Said, Spent, Status, Task,
+    TaskId, TaskSpec, Wall,
 };
 
 /// Why there is no answer. None of these means that the command was not carried out, but for
@@ -52,6 +53,8 @@ answers! {
     WorkerGone => ();
     SetPaused => ();
     SetConcurrency => ();
+    SetLimit => Limit;
+    ReadLimits => Vec<LimitUse>;
     Look => Looked;
 }
 
@@ -329,6 +332,30 @@ pub struct SetPaused(pub bool);
 /// Changes how many tasks each worker runs at a time.
 #[derive(Clone, Copy, Debug)]
 pub struct SetConcurrency(pub u32);
+
+/// Sets a limit on a group of tasks, or takes it off. Answered with what holds then.
+#[derive(Clone, Debug)]
+pub struct SetLimit {
+    /// Which.
+    pub group: Group,
+    /// `None`: what holds where nobody has set one.
+    pub change: Option<LimitChange>,
+}
+
+/// Reads the limits that are set.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadLimits;
+
+/// A limit in use.
+#[derive(Clone, Debug)]
+pub struct LimitUse {
+    /// Of which group.
+    pub group: Group,
+    /// What is set.
+    pub limit: Limit,
+    /// Tasks that wait because of it.
+    pub waiting: i64,
+}
 
 /// A worker looks what there is, when it was hinted or from time to time, and claims what it can run.
 #[derive(Clone, Debug)]

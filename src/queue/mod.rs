@@ -26,9 +26,9 @@ pub use ask::Queue;
 pub use hub::{Followed, Hub, Live};
 pub use keeper::{keep, prune, prune_forever};
 pub use messages::{
-    Amend, Amended, Append, Assignment, Beat, Cancel, Cancelled, Claim, Directory, Draining, Finish, HolderDied, Look,
-    Looked, NewTask, Next, Nudge, QueueError, Release, Renew, Renewed, Resumes, SetConcurrency, SetPaused, Stale,
-    Submit, SubmitAll, Submitted, WorkerGone,
+    Amend, Amended, Append, Assignment, Beat, Cancel, Cancelled, Claim, Directory, Draining, Finish, HolderDied,
+    LimitUse, Look, Looked, NewTask, Next, Nudge, QueueError, ReadLimits, Release, Renew, Renewed, Resumes,
+    SetConcurrency, SetLimit, SetPaused, Stale, Submit, SubmitAll, Submitted, WorkerGone,
 };
 pub use notifier::watch_other_processes;
 pub use reads::{

@@ -40,7 +40,7 @@ pub struct Explain(pub TaskId);
 pub struct Explained {
     /// The task.
     pub task: Task,
-    /// Ready tasks that start before it, by priority and age.
+    /// Ready tasks that start before it, by priority and age; where it is held back, those that wait for the same.
     pub ahead: i64,
 }
 

@@ -5,6 +5,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
+use super::audit_groups::Groups;
 use super::history::{Counts, Did, Entry, Standing, TreeLine};
 use super::machine::{CRASH_LIMIT, SUSPECT};
 use super::{AttemptOutcome, HolderId, LeaseKey, Status, TREE_END_MS, TaskId};
@@ -69,6 +70,7 @@ pub struct Audit {
     running: HashMap<HolderId, BTreeSet<TaskId>>,
     paused: bool,
     limit: Option<u32>,
+    groups: Groups,
     drained: BTreeSet<HolderId>,
     /// Until when nothing is started with a credential.
     parked: HashMap<String, i64>,
@@ -110,10 +112,12 @@ impl Audit {
     pub fn take(&mut self, entry: &Entry) {
         if self.since == 0 {
             self.since = entry.at;
+            self.groups.whole = entry.commit <= 1;
         }
         match &entry.did {
             did if did.task().is_some_and(|task| is_older(task, self.since)) => {}
-            Did::Submit { task, priority, due, max_attempts, key } => {
+            Did::Submit { task, priority, due, max_attempts, concurrency_key, key } => {
+                self.groups.submit(*task, concurrency_key.as_ref());
                 let picture =
                     Picture { priority: *priority, due: *due, max_attempts: *max_attempts, ..Default::default() };
                 if self.tasks.insert(*task, picture).is_some() {
@@ -192,6 +196,7 @@ impl Audit {
             Did::Cancel { lease } => self.cancel(entry, *lease),
             Did::Pause { paused } => self.paused = *paused,
             Did::Limit { concurrency } => self.limit = Some(*concurrency),
+            Did::SetLimit { group, limit } => self.groups.set(group, *limit),
             Did::Prune { tasks } => tasks.iter().for_each(|task| self.prune(*task)),
             Did::Drain { holder } => drop(self.drained.insert(*holder)),
         }
@@ -230,6 +235,9 @@ impl Audit {
             self.broken(12, task, format!("was claimed {} ms before it was due", due - entry.at));
         }
         self.first_in_line(task, priority);
+        if let Some(evidence) = self.groups.claim(task) {
+            self.broken(11, task, evidence);
+        }
         let running = self.running.entry(holder).or_default();
         running.insert(task);
         let (running, others) = (running.len(), running.clone());
@@ -325,6 +333,7 @@ impl Audit {
         {
             running.remove(&lease.task);
         }
+        self.groups.leave(lease.task);
         picture.due = due;
         if to == Status::Pending {
             self.pending.insert((-picture.priority, lease.task));

@@ -23,7 +23,7 @@ fn lease(task: TaskId, epoch: i64) -> LeaseKey {
 }
 
 fn submit(task: TaskId, priority: i64) -> Did {
-    Did::Submit { task, priority, due: None, max_attempts: 3, key: None }
+    Did::Submit { task, priority, due: None, max_attempts: 3, concurrency_key: None, key: None }
 }
 
 fn finish(task: TaskId, epoch: i64, outcome: AttemptOutcome, to: Status) -> Did {
@@ -228,7 +228,14 @@ fn promise_9_two_tasks_of_one_key() {
     let mut forgery = Forgery::sound();
     for number in [2, 3] {
         let key = Some(("key".to_owned(), "fingerprint".to_owned()));
-        forgery.add(Did::Submit { task: id(number), priority: 0, due: None, max_attempts: 3, key });
+        forgery.add(Did::Submit {
+            task: id(number),
+            priority: 0,
+            due: None,
+            max_attempts: 3,
+            concurrency_key: None,
+            key,
+        });
         forgery.add(Did::Cancel { lease: lease(id(number), 0) });
         forgery.beside.standing.push(standing(id(number), Status::Cancelled, 0, 0));
     }
@@ -308,6 +315,38 @@ fn promise_11_claims_of_a_queue_that_is_paused_or_a_worker_that_drains_or_is_ful
 }
 
 #[test]
+fn promise_11_more_of_a_concurrency_key_than_may_run() {
+    let two = || {
+        let mut forgery = Forgery::new();
+        for number in [2, 3] {
+            let concurrency_key = Some("repo".to_owned());
+            let task = id(number);
+            forgery.add(Did::Submit { task, priority: 5, due: None, max_attempts: 3, concurrency_key, key: None });
+        }
+        forgery
+    };
+    let run = |mut forgery: Forgery| {
+        for number in [2, 3] {
+            let (lease, holder) = (lease(id(number), 1), HolderId::from_u128(number.into()));
+            forgery.add(Did::Claim { lease, holder, credential: String::new(), attempt: 1, expires: 90_000 });
+            forgery.beside.standing.push(standing(id(number), Status::Running, 1, 0));
+        }
+        forgery.beside.standing.push(standing(id(1), Status::Pending, 0, 0));
+        forgery.beside.settled = false;
+        forgery
+    };
+    let group = Group::new(GroupKind::ConcurrencyKey, "repo");
+    let set = |concurrency, paused| {
+        let mut forgery = two();
+        forgery.add(Did::SetLimit { group: group.clone(), limit: Limit { concurrency, paused, rate: None } });
+        forgery
+    };
+    run(two()).breaks(11);
+    run(set(Some(3), true)).breaks(11);
+    assert_eq!(run(set(Some(2), false)).found(), []);
+}
+
+#[test]
 fn promise_12_tasks_that_start_out_of_turn_or_too_early() {
     let mut forgery = Forgery::new();
     forgery.add(submit(id(2), 5));
@@ -319,7 +358,8 @@ fn promise_12_tasks_that_start_out_of_turn_or_too_early() {
     forgery.breaks(12);
     let mut forgery = Forgery::new();
     let due = Some(2_000_000);
-    forgery.lines[0].did = Did::Submit { task: forgery.task, priority: 0, due, max_attempts: 3, key: None };
+    forgery.lines[0].did =
+        Did::Submit { task: forgery.task, priority: 0, due, max_attempts: 3, concurrency_key: None, key: None };
     forgery.claim(1);
     forgery.add(finish(forgery.task, 1, AttemptOutcome::Completed, Status::Completed));
     forgery.stands(Status::Completed, 1, 1);

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AttemptOutcome, HolderId, LeaseKey, Status, TaskId};
+use super::{AttemptOutcome, Group, HolderId, LeaseKey, Limit, Status, TaskId};
 
 /// One line of the history.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +33,9 @@ pub enum Did {
         due: Option<i64>,
         /// How often it may end by itself.
         max_attempts: i32,
+        /// The group that has a limit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        concurrency_key: Option<String>,
         /// The client's key for it, and the fingerprint of its request.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<(String, String)>,
@@ -157,6 +160,15 @@ pub enum Did {
         /// To so many.
         concurrency: u32,
     },
+    /// A limit was set on a group, or taken off.
+    SetLimit {
+        /// Which.
+        #[serde(flatten)]
+        group: Group,
+        /// What holds now.
+        #[serde(flatten)]
+        limit: Limit,
+    },
     /// Tasks that ended long ago were removed.
     Prune {
         /// Which.
@@ -191,6 +203,7 @@ impl Did {
             Self::Renew { .. }
             | Self::Pause { .. }
             | Self::Limit { .. }
+            | Self::SetLimit { .. }
             | Self::Prune { .. }
             | Self::Park { .. }
             | Self::Due { .. }

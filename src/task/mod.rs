@@ -9,6 +9,7 @@
 //! status), but a reader learns the rules here.
 
 mod audit;
+mod audit_groups;
 #[cfg(test)]
 mod audit_test;
 mod event;
@@ -16,6 +17,7 @@ mod files;
 mod gate;
 mod history;
 mod lease;
+mod limit;
 mod machine;
 #[cfg(test)]
 mod machine_test;
@@ -35,9 +37,10 @@ mod view;
 pub use audit::{Audit, Beside};
 pub use event::{Event, EventKind, NewEvent};
 pub use files::{ContextFile, Upload, can_be_named};
-pub use gate::{Budgets, Candidate, Hold, Room};
+pub use gate::{Budgets, Candidate, GroupRoom, Hold, Room};
 pub use history::{Counts, Did, Entry, Standing, TreeLine};
 pub use lease::{HolderId, Lease, LeaseKey, LeaseTimes, TREE_END_MS};
+pub use limit::{Group, GroupKind, Limit, LimitChange, MAX_NAME, Rate};
 pub use machine::{Command, Record, Refusal, ReleaseReason, SUSPECT, State};
 pub use outcome::{ChangeSet, Failure, FailureClass, Outcome, Report, Spent, Tokens};
 pub use retry::RetryPolicy;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::files::{self, ContextFile};
 use super::sdk::SdkOptions;
-use super::{RetryPolicy, TaskId, Wall};
+use super::{MAX_NAME, RetryPolicy, TaskId, Wall};
 
 /// The longest instruction, in bytes. The prompt of a model holds less.
 pub const MAX_INSTRUCTION_BYTES: usize = 1 << 20;
@@ -37,6 +37,9 @@ pub struct TaskSpec {
     /// Labels to find it by.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// Tasks with the same run one at a time, or as many as its limit says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_key: Option<String>,
     /// How.
     #[serde(default)]
     pub options: Options,
@@ -236,6 +239,10 @@ impl TaskSpec {
         texts("tags", &self.tags, 20)?;
         if let Some(tag) = self.tags.iter().find(|tag| tag.len() > 64) {
             invalid("tags", format!("each must have 1 to 64 bytes, got {}", tag.len()))?;
+        }
+        text("concurrencyKey", self.concurrency_key.as_ref())?;
+        if let Some(key) = self.concurrency_key.as_ref().filter(|key| key.len() > MAX_NAME) {
+            invalid("concurrencyKey", format!("must have 1 to {MAX_NAME} bytes, got {}", key.len()))?;
         }
         self.options.validate()
     }

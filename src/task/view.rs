@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{FailureClass, Spent, Status, TaskId, TaskSpec, Wall};
+use super::{FailureClass, Group, Spent, Status, TaskId, TaskSpec, Wall};
 
 /// A task as the store has it.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub struct Task {
     pub resumes: Option<String>,
     /// The task whose conversation it goes on with.
     pub continued_from: Option<TaskId>,
-    /// What holds it back besides its time: `directory:…` or `budget:…`.
+    /// What holds it back besides its time: see [`Hold`](super::Hold).
     pub held: Option<String>,
     /// What it waits for: an answer, or a message.
     pub waiting_for: Option<Value>,
@@ -50,6 +50,14 @@ pub struct Task {
     pub changes: Option<Value>,
     /// All attempts, in order; `None` where only the task was read.
     pub attempts: Option<Vec<Attempt>>,
+}
+
+impl Task {
+    /// The groups that it belongs to.
+    #[must_use]
+    pub fn groups(&self) -> Vec<Group> {
+        Group::of(&self.key, self.spec.concurrency_key.as_deref(), &self.spec.tags)
+    }
 }
 
 /// What the newest attempt left behind; empty before the first.

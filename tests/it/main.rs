@@ -12,6 +12,7 @@ mod faults;
 mod idle;
 mod isolation;
 mod layers;
+mod limits;
 mod modes;
 mod money;
 mod nemesis;

@@ -8,8 +8,8 @@ use super::super::error::ApiError;
 use super::super::input::task_id;
 use super::super::shared::Shared;
 use super::workers;
-use crate::queue::{Explain, Explained, ReadStats, Stats};
-use crate::task::{Status, Task};
+use crate::queue::{Explain, Explained, LimitUse, ReadLimits, ReadStats, Stats};
+use crate::task::{Group, GroupKind, Limit, Rate, Status, Task};
 
 /// Every reason that holds now, the strongest first.
 pub async fn explain(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
@@ -18,23 +18,52 @@ pub async fn explain(id: Path<String>, shared: Data<Shared>) -> Result<HttpRespo
     let stats = shared.queue.ask(ReadStats).await?;
     let workers = workers::look(&shared).await?.count;
     let reasons = match task.status {
-        Status::Pending => pending(&task, ahead, &stats, workers),
+        Status::Pending => {
+            let limits = shared.queue.ask(ReadLimits).await?;
+            pending(&task, ahead, &stats, workers, &limits)
+        }
         Status::Running => {
             vec![reason("RUNNING", format!("it runs on {}", task.worker.as_deref().unwrap_or("a worker")))]
         }
         status => vec![reason("ENDED", format!("it is {status}"))],
     };
-    let position = (task.status == Status::Pending && task.due_at.is_none()).then_some(ahead + 1);
+    let has_place = task.due_at.is_none() || task.held.is_some();
+    let position = (task.status == Status::Pending && has_place).then_some(ahead + 1);
     Ok(HttpResponse::Ok().json(json!({
         "taskId": task.id, "status": task.status, "position": position, "reasons": reasons,
     })))
+}
+
+/// A limit on a group that the task belongs to, with the limit as it is set.
+fn limited(rule: &str, group: &str, limits: &[LimitUse]) -> Value {
+    let (kind, name) = group.split_once(':').unwrap_or((group, ""));
+    let of = if name.is_empty() { "all tasks".to_owned() } else { format!("{kind} {name}") };
+    let kind = GroupKind::from_name(kind).unwrap_or(GroupKind::Queue);
+    let group = Group::new(kind, name);
+    let limit = limits.iter().find(|limit| limit.group == group).map_or(group.default_limit(), |known| known.limit);
+    let mut reason = match (rule, limit) {
+        ("paused", _) => reason("GROUP_PAUSED", format!("{of}: paused; POST /api/queue/start lets it go on")),
+        ("rate", Limit { rate: Some(rate), .. }) => {
+            let Rate { starts, period_ms } = rate;
+            reason("RATE_LIMIT", format!("{of}: {starts} have started within {period_ms} ms, and no more may"))
+        }
+        (_, Limit { concurrency: Some(most), .. }) => {
+            reason("CONCURRENCY_LIMIT", format!("{of}: {most} run, and no more may at a time"))
+        }
+        _ => reason("NOT_DUE", "what held it back is being looked at again"),
+    };
+    reason["rule"] = json!({
+        "group": group.kind, "name": group.name,
+        "concurrency": limit.concurrency, "rate": limit.rate, "paused": limit.paused,
+    });
+    reason
 }
 
 fn reason(code: &str, message: impl Into<String>) -> Value {
     json!({ "code": code, "message": message.into() })
 }
 
-fn pending(task: &Task, ahead: i64, stats: &Stats, workers: usize) -> Vec<Value> {
+fn pending(task: &Task, ahead: i64, stats: &Stats, workers: usize, limits: &[LimitUse]) -> Vec<Value> {
     let mut reasons = Vec::new();
     if stats.paused {
         reasons.push(reason("QUEUE_PAUSED", "the queue is paused: POST /api/queue/start lets it go on"));
@@ -54,15 +83,19 @@ fn pending(task: &Task, ahead: i64, stats: &Stats, workers: usize) -> Vec<Value>
         reason["until"] = waiting["deadline"].clone();
         reasons.push(reason);
     } else if let Some(due) = task.due_at {
-        let mut reason = match task.held.as_deref().and_then(|held| held.split_once(':')) {
+        let held = task.held.as_deref().and_then(|held| held.split_once(':'));
+        let mut reason = match held {
             Some(("directory", _)) => reason("DIRECTORY_BUSY", "another task works in its folder"),
             Some(("budget", "")) => reason("BUDGET_SPENT", "the server's money of this day is spent or reserved"),
             Some(("budget", key)) => {
                 reason("BUDGET_SPENT", format!("the money of this day of key {key} is spent or reserved"))
             }
+            Some((rule @ ("paused" | "concurrency" | "rate"), group)) => limited(rule, group, limits),
             _ => reason("NOT_DUE", "its time has not come"),
         };
-        reason["until"] = json!(due);
+        if !matches!(held, Some(("paused", _))) {
+            reason["until"] = json!(due);
+        }
         reasons.push(reason);
     } else if reasons.is_empty() && ahead > 0 {
         reasons.push(reason("BEHIND_OTHERS", format!("{ahead} tasks start before it, by priority and age")));

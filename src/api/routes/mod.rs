@@ -3,6 +3,7 @@
 mod conversation;
 mod explain;
 mod health;
+mod limits;
 mod queue;
 mod submit;
 mod talk;

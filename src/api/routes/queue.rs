@@ -8,17 +8,18 @@ use serde_json::json;
 use super::super::error::ApiError;
 use super::super::input;
 use super::super::shared::Shared;
-use super::resource;
+use super::{limits, resource};
 use crate::process::wall_now;
 use crate::queue::{ReadStats, SetConcurrency, SetPaused};
-use crate::task::Status;
+use crate::task::{LimitChange, Status};
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(resource("/api/queue/stats").get(stats))
         .service(resource("/api/queue/pause").post(pause))
         .service(resource("/api/queue/start").post(start))
-        .service(resource("/api/queue/concurrency").put(set_concurrency));
+        .service(resource("/api/queue/concurrency").put(set_concurrency))
+        .service(resource("/api/queue/limits").get(limits::list).put(limits::set).delete(limits::remove));
 }
 
 async fn stats(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
@@ -37,14 +38,32 @@ async fn stats(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     })))
 }
 
-async fn pause(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    shared.queue.ask(SetPaused(true)).await?;
-    stats(shared).await
+async fn pause(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    set_paused(request, payload, shared, true).await
 }
 
-async fn start(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    shared.queue.ask(SetPaused(false)).await?;
-    stats(shared).await
+async fn start(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    set_paused(request, payload, shared, false).await
+}
+
+/// Of the whole queue, or with a body of one group.
+async fn set_paused(
+    request: HttpRequest,
+    payload: Payload,
+    shared: Data<Shared>,
+    paused: bool,
+) -> Result<HttpResponse, ApiError> {
+    let body = input::body(payload).await?;
+    if body.is_empty() {
+        shared.queue.ask(SetPaused(paused)).await?;
+        return stats(shared).await;
+    }
+    let group = input::json::<limits::Members>(&request, &body)?.group()?;
+    let Some(group) = group else {
+        shared.queue.ask(SetPaused(paused)).await?;
+        return stats(shared).await;
+    };
+    limits::change(&shared, group, LimitChange { paused: Some(paused), ..LimitChange::default() }).await
 }
 
 #[derive(Deserialize)]

@@ -6,6 +6,7 @@ use entity::task;
 use rusqlite::params;
 use serde_json::json;
 
+use super::limits::Limits;
 use super::row::task_of;
 use super::table::Table;
 use super::{Change, StoreError, Tx, attempts, gate};
@@ -28,7 +29,8 @@ const DUE: &str = "UPDATE tasks INDEXED BY tasks_due SET due_at = NULL, held = N
     WHERE status = 'pending' AND due_at <= ?1 RETURNING id";
 
 /// What decides how many a worker may take: whether claims are held back, how many it may have and
-/// has, how often its own tasks crashed, and how often the next in line.
+/// has, how often its own tasks crashed, and how often the next in line; then, whether something may hold single
+/// tasks back, and whether limits are set.
 const ROOM: &str = "SELECT
         paused OR EXISTS (SELECT 1 FROM credentials WHERE id = ?2 AND parked_until > ?3), concurrency,
         (SELECT COUNT(*) FROM tasks INDEXED BY tasks_running WHERE status = 'running' AND holder = ?1),
@@ -36,6 +38,9 @@ const ROOM: &str = "SELECT
         (SELECT COALESCE(MAX(crashes), 0) FROM (SELECT crashes FROM tasks INDEXED BY tasks_ready
             WHERE status = 'pending' AND due_at IS NULL ORDER BY priority DESC, id LIMIT 1)),
         EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_exclusive WHERE exclusive AND status IN ('pending','running'))
+            OR EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_concurrency_key
+                WHERE concurrency_key IS NOT NULL AND status IN ('pending','running')),
+        EXISTS (SELECT 1 FROM limits)
     FROM queue_state WHERE id = 1";
 
 impl Change for Claim {
@@ -44,9 +49,10 @@ impl Change for Claim {
     const ESSENTIAL: bool = false;
 
     fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Assignment>, StoreError> {
-        let (mut limit, suspects, exclusive) = room(tx, self)?;
-        if limit > 0 && (exclusive || self.budgets.are_set()) {
-            limit = gate::hold(tx, self, limit)?;
+        let (mut limit, suspects, gated, limited) = room(tx, self)?;
+        let limits = if limited { Limits::read(tx)? } else { Limits::default() };
+        if limit > 0 && (gated || limited || self.budgets.are_set()) {
+            limit = gate::hold(tx, self, &limits, limit)?;
         }
         if limit == 0 {
             return Ok(Vec::new());
@@ -58,7 +64,13 @@ impl Change for Claim {
         let mut rows = tx.all(&text, values, task::Model::read)?;
         // RETURNING has no order.
         rows.sort_by_key(|row| (-row.priority, row.id));
-        rows.into_iter().map(|row| assignment(tx, row, self, expires.ms)).collect()
+        let mut assignments = Vec::with_capacity(rows.len());
+        for row in rows {
+            let assignment = assignment(tx, row, self, expires.ms)?;
+            limits.started(tx, &assignment.task.groups())?;
+            assignments.push(assignment);
+        }
+        Ok(assignments)
     }
 }
 
@@ -75,18 +87,19 @@ fn assignment(tx: &mut Tx<'_>, row: task::Model, claim: &Claim, expires: i64) ->
 
 /// How many more this worker may take, and how many suspects among them: none while the queue is
 /// paused or its credential is parked, no more than what an operator has set since it last looked,
-/// and a suspect only when it runs nothing else, alone.
-fn room(tx: &mut Tx<'_>, claim: &Claim) -> Result<(u32, u32, bool), StoreError> {
+/// and a suspect only when it runs nothing else, alone. Then, whether single tasks may have to wait for others, and
+/// whether limits are set.
+fn room(tx: &mut Tx<'_>, claim: &Claim) -> Result<(u32, u32, bool, bool), StoreError> {
     let tasks: Vec<TaskId> = tx.all(DUE, [tx.now.0], |row| row.get(0))?;
     if !tasks.is_empty() {
         tx.record(&Did::Due { tasks });
     }
     let room = tx.one(ROOM, params![claim.holder, claim.credential, tx.now.0], |row| {
         let (held_back, most, has): (bool, Option<u32>, u32) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let (own, next, exclusive): (i32, i32, bool) = (row.get(3)?, row.get(4)?, row.get(5)?);
-        Ok((held_back, most, has, own, next, exclusive))
+        let (own, next, gates): (i32, i32, (bool, bool)) = (row.get(3)?, row.get(4)?, (row.get(5)?, row.get(6)?));
+        Ok((held_back, most, has, own, next, gates))
     })?;
-    let Some((held_back, most, has, own, next, exclusive)) = room else { return Ok((0, 0, false)) };
+    let Some((held_back, most, has, own, next, (gated, limited))) = room else { return Ok((0, 0, false, false)) };
     let limit = claim.limit.min(most.map_or(u32::MAX, |most| most.saturating_sub(has)));
     let (limit, suspects) = match (held_back || own >= SUSPECT, next >= SUSPECT) {
         (true, _) => (0, 0),
@@ -94,7 +107,7 @@ fn room(tx: &mut Tx<'_>, claim: &Claim) -> Result<(u32, u32, bool), StoreError> 
         (false, true) => (limit.min(1), 1),
         (false, false) => (limit, 0),
     };
-    Ok((limit, suspects, exclusive))
+    Ok((limit, suspects, gated, limited))
 }
 
 const RENEW: &str = "UPDATE tasks SET lease_ms = ?1, lease_boot = ?2 WHERE id = ?3 AND epoch = ?4";

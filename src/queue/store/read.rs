@@ -56,9 +56,20 @@ impl Reader {
     /// One task, and how many ready ones start before it.
     pub async fn explain(&self, id: TaskId) -> Result<Option<Explained>, StoreError> {
         let Some(task) = self.task(id).await? else { return Ok(None) };
-        let ahead = "SELECT COUNT(*) FROM tasks INDEXED BY tasks_ready WHERE status = 'pending' AND due_at IS NULL
-            AND (priority > ?1 OR (priority = ?1 AND id < ?2))";
-        let row = self.0.query_one_raw(sql(ahead, [task.spec.priority.into(), id.into()])).await?;
+        let (priority, held) = (task.spec.priority, task.held.clone());
+        let row = match held {
+            Some(held) => {
+                let ahead = "SELECT COUNT(*) FROM tasks INDEXED BY tasks_held WHERE status = 'pending' AND held = ?3
+                    AND (priority > ?1 OR (priority = ?1 AND id < ?2))";
+                self.0.query_one_raw(sql(ahead, [priority.into(), id.into(), held.into()])).await?
+            }
+            None => {
+                let ahead =
+                    "SELECT COUNT(*) FROM tasks INDEXED BY tasks_ready WHERE status = 'pending' AND due_at IS NULL
+                    AND (priority > ?1 OR (priority = ?1 AND id < ?2))";
+                self.0.query_one_raw(sql(ahead, [priority.into(), id.into()])).await?
+            }
+        };
         let ahead = row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(0);
         Ok(Some(Explained { task, ahead }))
     }

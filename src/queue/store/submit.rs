@@ -47,6 +47,7 @@ impl Change for Submit {
             priority: row.priority,
             due: row.due_at,
             max_attempts: row.max_attempts,
+            concurrency_key: row.concurrency_key.clone(),
             key: self.idempotency.clone(),
         });
         tx.insert_task(&row, &self.task.spec.tags)?;
@@ -117,6 +118,7 @@ impl Submit {
             max_budget_usd: spec.options.sdk.max_budget_usd,
             own_directory: matches!(self.task.directory, Directory::OwnBelow(_)),
             exclusive: self.task.exclusive,
+            concurrency_key: spec.concurrency_key.clone(),
             held: None,
             waiting_for: None,
             said: 0,

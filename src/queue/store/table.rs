@@ -87,6 +87,7 @@ table!(
         max_budget_usd,
         own_directory,
         exclusive,
+        concurrency_key,
         held,
         waiting_for,
         said,

@@ -10,7 +10,7 @@ use sea_orm::{DbBackend, QueryTrait, Value};
 use super::table::Table;
 use super::{StoreError, gate};
 use crate::process::{boot_now, wall_now};
-use crate::task::{BootInstant, Did, Hold, NewEvent, TaskId, Wall};
+use crate::task::{BootInstant, Did, Group, Hold, NewEvent, TaskId, Wall};
 
 const TAG: &str = "INSERT INTO task_tags (tag, task_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
 const EVENT: &str = "INSERT INTO events (task_id, seq, at, kind, data) VALUES (?1, ?2, ?3, ?4, ?5)";
@@ -133,11 +133,17 @@ impl<'a> Tx<'a> {
         self.history.extend(serde_json::to_string(did));
     }
 
-    /// A task has left its folder, and what it had reserved.
+    /// A task has left its folder, its groups, and what it had reserved.
     pub(super) fn leave(&mut self, row: &task::Model) {
+        if !self.any_held {
+            return;
+        }
         let directory = row.working_directory.clone().unwrap_or_default();
         let key = row.key_name.clone();
         self.left.extend([Hold::Directory(directory), Hold::Budget(key), Hold::Budget(String::new())]);
+        let tags = super::row::spec_of(row).map(|spec| spec.tags).unwrap_or_default();
+        let groups = Group::of(&row.key_name, row.concurrency_key.as_deref(), &tags);
+        self.left.extend(groups.into_iter().map(Hold::Concurrency));
     }
 
     /// What is left to do before the commit. Returns the tasks that changed.

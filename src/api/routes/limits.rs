@@ -1,0 +1,101 @@
+//! `/api/queue/limits`: how many tasks of a group run at a time, how many start in a time, or none for now.
+
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::error::ApiError;
+use super::super::input::{self, Params};
+use super::super::shared::Shared;
+use crate::queue::{LimitUse, ReadLimits, SetLimit};
+use crate::task::{Group, GroupKind, Limit, LimitChange, MAX_NAME, Rate};
+
+/// `GET`: those that are set.
+pub async fn list(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let limits = shared.queue.ask(ReadLimits).await?;
+    let view = |known: &LimitUse| {
+        let mut limit = view(&known.group, known.limit);
+        limit["waiting"] = json!(known.waiting);
+        limit
+    };
+    let limits: Vec<_> = limits.iter().map(view).collect();
+    Ok(HttpResponse::Ok().json(json!({ "limits": limits })))
+}
+
+fn view(group: &Group, limit: Limit) -> Value {
+    json!({
+        "group": group.kind, "name": group.name,
+        "concurrency": limit.concurrency, "rate": limit.rate, "paused": limit.paused,
+    })
+}
+
+/// A limit, whole.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NewLimit {
+    group: GroupKind,
+    #[serde(default)]
+    name: String,
+    concurrency: Option<u32>,
+    rate: Option<Rate>,
+    #[serde(default)]
+    paused: bool,
+}
+
+/// `PUT`: sets the limit of a group in place of the one before.
+pub async fn set(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let NewLimit { group, name, concurrency, rate, paused } = input::json(&request, &input::body(payload).await?)?;
+    Limit { concurrency, rate, paused }.validate().map_err(|(field, rule)| ApiError::invalid(field, rule))?;
+    let whole = LimitChange { concurrency: Some(concurrency), rate: Some(rate), paused: Some(paused) };
+    change(&shared, checked(group, name)?, whole).await
+}
+
+/// `DELETE ?group=…&name=…`: what holds by itself holds again.
+pub async fn remove(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let params = Params::read(&request, &["group", "name"])?;
+    let known = GroupKind::ALL.map(GroupKind::name).join(", ");
+    let kind = params.text("group").and_then(GroupKind::from_name);
+    let kind = kind.ok_or_else(|| ApiError::invalid("group", format!("must be one of {known}")))?;
+    let group = checked(kind, params.text("name").unwrap_or_default().to_owned())?;
+    let limit = shared.queue.ask(SetLimit { group: group.clone(), change: None }).await?;
+    Ok(HttpResponse::Ok().json(view(&group, limit)))
+}
+
+/// Changes the limit of a group, and answers with it.
+pub async fn change(shared: &Shared, group: Group, change: LimitChange) -> Result<HttpResponse, ApiError> {
+    let limit = shared.queue.ask(SetLimit { group: group.clone(), change: Some(change) }).await?;
+    Ok(HttpResponse::Ok().json(view(&group, limit)))
+}
+
+fn checked(kind: GroupKind, name: String) -> Result<Group, ApiError> {
+    match (kind, name.len()) {
+        (GroupKind::Queue, 0) => Ok(Group::new(kind, "")),
+        (GroupKind::Queue, _) => Err(ApiError::invalid("name", "must not be set for the queue, which is one")),
+        (_, 1..=MAX_NAME) => Ok(Group::new(kind, name)),
+        _ => Err(ApiError::invalid("name", format!("must name the {} with 1 to {MAX_NAME} bytes", kind.name()))),
+    }
+}
+
+/// The group that is paused, or goes on.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Members {
+    tag: Option<String>,
+    key: Option<String>,
+    concurrency_key: Option<String>,
+}
+
+impl Members {
+    /// It; `None` is the whole queue.
+    pub fn group(self) -> Result<Option<Group>, ApiError> {
+        let named =
+            [(GroupKind::Tag, self.tag), (GroupKind::Key, self.key), (GroupKind::ConcurrencyKey, self.concurrency_key)];
+        let mut named = named.into_iter().filter_map(|(kind, name)| Some((kind, name?)));
+        match (named.next(), named.next()) {
+            (Some((kind, name)), None) => checked(kind, name).map(Some),
+            (None, _) => Ok(None),
+            _ => Err(ApiError::invalid("body", "must name one of tag, key and concurrencyKey")),
+        }
+    }
+}
