@@ -27,7 +27,7 @@ use crate::claude;
 use crate::config::{Config, DEFAULT_KEY, Mode};
 use crate::ipc;
 use crate::process;
-use crate::queue::{self, Hub, Queue, QueueActor, Store};
+use crate::queue::{self, Hub, Queue, QueueActor, Store, Tail};
 use crate::supervise::{RestartPolicy, start_guarded};
 use crate::supervisor::{self, Records, SupervisorActor, SupervisorSettings};
 use crate::task::HolderId;
@@ -86,7 +86,8 @@ pub fn serve(config: Config) -> Exit {
             Mode::Managed => (Workers::Managed(parts.start_supervisor(&config, &queue, &hub)?), None),
         };
         let (phase, phases) = watch::channel(Phase::Serving);
-        let shared = shared(&config, queue, hub, workers.clone(), phases)?;
+        let tail = parts.start_tail(&hub)?;
+        let shared = shared(&config, queue, hub, tail, workers.clone(), phases)?;
         let actor = ApiActor::start_server(listener, shared, phase)?;
         let api = parts.guard("api", actor, api::MAILBOX);
         tracing::info!(target: "cc_anywhere::api", url = %format!("http://{address}"), mode = config.mode.name(), "Listening");
@@ -192,6 +193,7 @@ fn shared(
     config: &Config,
     queue: Queue,
     hub: Hub,
+    tail: Tail,
     workers: Workers,
     phase: watch::Receiver<Phase>,
 ) -> anyhow::Result<Shared> {
@@ -209,6 +211,7 @@ fn shared(
     Ok(Shared {
         queue,
         hub,
+        tail,
         workers,
         claude: config.claude.clone(),
         concurrency: config.worker.concurrency,
@@ -297,6 +300,14 @@ impl Parts {
         });
         self.store = Some(store);
         Ok((Queue(started.await.context("the queue did not start")?), hub))
+    }
+
+    /// The events of all tasks, for those who follow them.
+    fn start_tail(&mut self, hub: &Hub) -> anyhow::Result<Tail> {
+        let reader = self.store.as_ref().context("no store")?.reader.clone();
+        let tail = Tail::new(reader);
+        self.beside(tail.clone().run(hub.clone()));
+        Ok(tail)
     }
 
     fn start_worker(

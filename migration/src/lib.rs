@@ -12,6 +12,7 @@ mod m0005_talk;
 mod m0006_limits;
 mod m0007_directories;
 mod m0008_groups;
+mod m0009_event_order;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_limits::Migration),
             Box::new(m0007_directories::Migration),
             Box::new(m0008_groups::Migration),
+            Box::new(m0009_event_order::Migration),
         ]
     }
 }

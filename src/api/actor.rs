@@ -1,17 +1,20 @@
 //! The life of the HTTP server: start, drain, stop.
 
+use std::any::Any;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_web::dev::ServerHandle;
+use actix_web::dev::{Extensions, ServerHandle};
 use actix_web::middleware::from_fn;
+use actix_web::rt::net::TcpStream;
 use actix_web::{App, HttpServer, web};
 use tokio::sync::watch;
 
 use super::shared::{Phase, Shared};
 use super::{guard, routes};
+use crate::process;
 
 /// Two messages in its life.
 pub const MAILBOX: usize = 16;
@@ -49,6 +52,7 @@ impl ApiActor {
     /// # Errors
     /// The socket can't be used.
     pub fn start_server(listener: TcpListener, shared: Shared, phase: watch::Sender<Phase>) -> io::Result<Self> {
+        let limit = shared.server.slow_client_limit;
         let data = web::Data::new(shared);
         let server = HttpServer::new(move || {
             App::new()
@@ -56,6 +60,13 @@ impl ApiActor {
                 .wrap(from_fn(guard::guard))
                 .configure(routes::all)
                 .default_service(web::to(routes::nothing))
+        })
+        .on_connect(move |connection: &dyn Any, _: &mut Extensions| {
+            if let Some(stream) = connection.downcast_ref::<TcpStream>()
+                && let Err(error) = process::cut_off_after(stream, limit)
+            {
+                tracing::debug!(%error, "a connection has no limit for a client that doesn't read");
+            }
         })
         .workers(THREADS)
         .max_connections(MAX_CONNECTIONS)

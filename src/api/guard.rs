@@ -58,13 +58,19 @@ fn check(request: &ServiceRequest, shared: &Shared) -> Result<Option<HeaderValue
     if site == Some("cross-site") && allowed.is_none() {
         return Err(ApiError::forbidden("ORIGIN_NOT_ALLOWED", "pages of other sites may not ask here"));
     }
-    let open = request.path() == "/health" || request.path().starts_with("/health/");
+    // A WebSocket shows its key when it is open: a browser can't send it before.
+    let open = matches!(request.path(), "/health" | "/ws") || request.path().starts_with("/health/");
     let preflight = allowed.is_some() && request.method() == Method::OPTIONS;
     if !open && !preflight {
         let caller = check_key(request.headers(), shared)?;
         request.extensions_mut().insert(Caller(caller));
     }
     Ok(allowed)
+}
+
+/// Whether a key of ours was shown, or none is needed.
+pub fn has_key(headers: &HeaderMap, shared: &Shared) -> bool {
+    check_key(headers, shared).is_ok()
 }
 
 /// The name of the key that was shown.
@@ -85,7 +91,7 @@ fn check_key(headers: &HeaderMap, shared: &Shared) -> Result<String, ApiError> {
 fn allow_origin(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(header::VARY, HeaderValue::from_static("Origin"));
-    let methods = HeaderValue::from_static("GET, POST, PUT, DELETE");
+    let methods = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE");
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
     let names = HeaderValue::from_static("content-type, x-api-key, authorization, idempotency-key, last-event-id");
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names);

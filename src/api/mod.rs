@@ -8,6 +8,7 @@
 mod actor;
 mod auth;
 mod error;
+mod feed;
 mod guard;
 mod input;
 mod routes;

@@ -5,7 +5,7 @@ use tokio::sync::watch;
 
 use super::auth::{Hosts, Keys};
 use crate::config::{Claude, Mode, Server};
-use crate::queue::{Hub, Queue};
+use crate::queue::{Hub, Queue, Tail};
 use crate::supervisor::SupervisorActor;
 use crate::task::Budgets;
 
@@ -56,6 +56,8 @@ pub struct Shared {
     pub queue: Queue,
     /// Hints.
     pub hub: Hub,
+    /// The events of all tasks.
+    pub tail: Tail,
     /// Who does the work.
     pub workers: Workers,
     /// The settings of the server.

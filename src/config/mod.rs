@@ -94,6 +94,8 @@ pub struct Server {
     pub cors_origins: Vec<String>,
     /// Submits are refused while so many tasks are pending.
     pub max_pending: i64,
+    /// A client that takes nothing of what waits for it for so long is cut off.
+    pub slow_client_limit: Duration,
     /// How long a submit with `async: false` waits.
     pub wait_limit: Duration,
 }
@@ -235,6 +237,7 @@ impl Config {
             allowed_hosts: from.list("ALLOWED_HOSTS", ','),
             cors_origins: from.list("CORS_ORIGIN", ','),
             max_pending: from.number("MAX_PENDING_TASKS", 1, 100_000_000),
+            slow_client_limit: from.millis("SLOW_CLIENT_TIMEOUT_MS", 100, 3_600_000),
             wait_limit: from.millis("WAIT_TIMEOUT_MS", 1, 3_600_000),
         }
     }

@@ -51,6 +51,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("CORS_ORIGIN", None, "Origins of browser pages that may call, separated by commas"),
     setting("MAX_PENDING_TASKS", Some("100000"), "Submits are refused (429) while so many tasks wait"),
     setting("WAIT_TIMEOUT_MS", Some("300000"), "How long a submit with async:false waits, in milliseconds"),
+    setting(
+        "SLOW_CLIENT_TIMEOUT_MS",
+        Some("30000"),
+        "A client that takes nothing of what waits for it for so long is cut off, in milliseconds",
+    ),
     setting("LOG_LEVEL", Some("info"), "error, warn, info, debug, trace, or a filter such as info,sqlx=debug"),
     setting("LOG_FORMAT", Some("text"), "text or json"),
     setting("TASK_TIMEOUT_MS", Some("1800000"), "Time limit of an attempt whose task sets none, in milliseconds"),

@@ -18,7 +18,7 @@ pub use clock::{boot_now, wall_now};
 pub use identity::Identity;
 pub use isolate::{Isolation, drop_streams, isolate};
 pub use lock::end_stopped_holder;
-pub use sock::{control_from_fd, control_pair};
+pub use sock::{control_from_fd, control_pair, cut_off_after};
 pub use spawn::{Launch, Streams, captured, exit_of, output, spawn_cli, spawn_shim, spawn_worker};
 pub use sweep::{Cookie, end_all, sweep};
 pub use tree::{Tree, reap};

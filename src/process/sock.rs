@@ -1,8 +1,9 @@
-//! The pair of sockets between a worker and a shim.
+//! Sockets: the pair between a worker and a shim, and a limit for clients that don't read.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 /// A connected pair: ours, and the one to pass to the shim. Both close at exec; passing one
 /// on is [`super::spawn_shim`]'s business.
@@ -24,4 +25,14 @@ pub fn control_from_fd(fd: RawFd) -> io::Result<UnixStream> {
     rustix::io::fcntl_setfd(&owned, rustix::io::FdFlags::CLOEXEC)?;
     rustix::net::sockopt::socket_type(&owned)?;
     Ok(owned.into())
+}
+
+/// Lets the kernel end a TCP connection whose client takes nothing of what waits for it for so long, also one whose
+/// window is shut: `TCP_USER_TIMEOUT`, tcp(7).
+///
+/// # Errors
+/// It is no TCP socket.
+pub fn cut_off_after(connection: &impl AsFd, limit: Duration) -> io::Result<()> {
+    let ms = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
+    Ok(rustix::net::sockopt::set_tcp_user_timeout(connection, ms)?)
 }

@@ -19,6 +19,7 @@ mod notifier;
 mod reads;
 mod reaper;
 mod store;
+mod tail;
 mod talk;
 
 pub use actor::{MAILBOX, QueueActor};
@@ -37,4 +38,5 @@ pub use reads::{
 };
 pub use reaper::{reap_at_start, reap_forever};
 pub use store::{Reader, Store};
+pub use tail::{Follower, Numbered, Tail};
 pub use talk::{Answer, Answered, Ask, Asked, Progress, ReadQuestions, ReadTalk, SaidTo, Say, Step, Talk};

@@ -113,3 +113,28 @@ fn the_sessions_of_the_guide_are_true() {
         );
     }
 }
+
+#[test]
+fn what_the_guide_says_over_a_websocket_is_true() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guide.md")).expect("the guide");
+    let talk = page.split("```websocket\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a talk");
+    let world = World::new();
+    script(&world);
+    let server = world.serve("inline", &[]);
+    let mut socket = super::streams::Socket::connect(&server);
+    let mut said = None;
+    for line in talk.lines() {
+        match line.split_at(2) {
+            ("> ", text) => {
+                said = Some(text);
+                socket.say_text(&text.replace("KEY", server.http.key()));
+            }
+            (_, shown) => {
+                if said.is_some_and(|said| said.contains("subscribe")) && shown.contains("task-update") {
+                    server.submit(serde_json::json!({ "instruction": "Say hello" }));
+                }
+                while !is_shown(shown, &socket.hear().unwrap_or_else(|| panic!("{shown}")).to_string()) {}
+            }
+        }
+    }
+}

@@ -22,4 +22,5 @@ mod sessions;
 mod settings;
 mod standby;
 mod storage;
+mod streams;
 mod talk;

@@ -1,6 +1,7 @@
 //! One file a resource.
 
 mod conversation;
+mod events;
 mod explain;
 mod health;
 mod limits;
@@ -10,6 +11,7 @@ mod talk;
 mod tasks;
 mod usage;
 mod workers;
+mod ws;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, web};
@@ -23,6 +25,8 @@ pub fn all(config: &mut web::ServiceConfig) {
     queue::routes(config);
     usage::routes(config);
     workers::routes(config);
+    events::routes(config);
+    ws::routes(config);
 }
 
 /// What no route answers.

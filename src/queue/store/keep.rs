@@ -14,10 +14,12 @@ use crate::task::{Did, TaskId};
 const BATCH: i64 = 200;
 
 /// Ids begin with the time of their making, so no older task stands behind this one. One that
-/// another goes on with stays as long as that: they share a folder.
+/// another goes on with stays as long as that: they share a folder. So does the one of the newest event, so that
+/// the order of all events goes on from there.
 const OLD: &str = "SELECT id FROM tasks
     WHERE id < ?1 AND status IN ('completed', 'failed', 'cancelled') AND completed_at < ?2
-    AND NOT EXISTS (SELECT 1 FROM tasks later WHERE later.continued_from = tasks.id) ORDER BY id LIMIT ?3";
+    AND NOT EXISTS (SELECT 1 FROM tasks later WHERE later.continued_from = tasks.id)
+    AND id <> (SELECT task_id FROM events ORDER BY n DESC LIMIT 1) ORDER BY id LIMIT ?3";
 
 /// Everything of a task; its own row last.
 const PARTS: [&str; 8] = [

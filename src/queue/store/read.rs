@@ -6,8 +6,8 @@ use std::path::Path;
 use entity::{changes, credential, event, message, question, queue_state, task, worker};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, EntityTrait, FromQueryResult, PaginatorTrait,
+    QueryFilter, QueryOrder, QueryResult, QuerySelect,
 };
 
 use super::StoreError;
@@ -16,6 +16,7 @@ use super::row::{event_of, sql, task_of};
 use super::talk::question_of;
 use crate::process::{boot_now, wall_now};
 use crate::queue::reads::{EventPage, Explained, Filter, ListTasks, Page, Parked, ReadEvents, Stats, WorkerInfo};
+use crate::queue::tail::Numbered;
 use crate::queue::talk::Talk;
 use crate::task::{AttemptOutcome, HolderId, Question, Scope, Status, TREE_END_MS, Task, TaskId, Wall};
 
@@ -113,6 +114,22 @@ impl Reader {
             .await?;
         let status = status.as_deref().and_then(Status::from_name);
         Ok(EventPage { events: rows.into_iter().map(event_of).collect(), status })
+    }
+
+    /// The events of all tasks behind this one, in order.
+    pub async fn latest_events(&self, after: i64, limit: u64) -> Result<Vec<Numbered>, StoreError> {
+        let text = "SELECT n, task_id, seq, at, kind, data FROM events WHERE n > ?1 ORDER BY n LIMIT ?2";
+        let rows = self.0.query_all_raw(sql(text, [after.into(), limit.into()])).await?;
+        let numbered = |row: &QueryResult| -> Result<Numbered, StoreError> {
+            Ok(Numbered { n: row.try_get_by_index(0)?, event: event_of(event::Model::from_query_result(row, "")?) })
+        };
+        rows.iter().map(numbered).collect()
+    }
+
+    /// The number of the newest event of all.
+    pub async fn newest_event(&self) -> Result<i64, StoreError> {
+        let row = self.0.query_one_raw(sql("SELECT COALESCE(MAX(n), 0) FROM events", [])).await?;
+        Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(0))
     }
 
     /// The counts, kept by the database's triggers.

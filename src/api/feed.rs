@@ -1,0 +1,172 @@
+//! The events of all tasks, for those who want some of them.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::web::Bytes;
+use futures_util::Stream;
+use futures_util::stream::unfold;
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::error::ApiError;
+use super::input::{Params, task_id};
+use super::shared::{Phase, Shared};
+use super::view::EventView;
+use crate::queue::{Find, Follower, Numbered, Queue, QueueError};
+use crate::task::{EventKind, Task, TaskId};
+
+/// A comment at least so often, so that proxies and clients know that we are there.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// What is remembered of so many tasks; then it is looked up anew.
+const REMEMBERED: usize = 10_000;
+
+/// Which events; all conditions together.
+#[derive(Default)]
+pub struct Wanted {
+    tasks: HashSet<TaskId>,
+    kinds: HashSet<EventKind>,
+    tag: Option<String>,
+    key: Option<String>,
+    /// Whether a task has the tag and the key.
+    known: HashMap<TaskId, bool>,
+}
+
+impl Wanted {
+    /// The parameters of a query that it reads.
+    pub const PARAMS: [&str; 4] = ["taskId", "kind", "tag", "key"];
+
+    /// Reads them. Ids and kinds stand between commas.
+    ///
+    /// # Errors
+    /// There is no such id, or kind.
+    pub fn read(params: &Params) -> Result<Self, ApiError> {
+        let list = |name| params.text(name).unwrap_or_default().split(',').filter(|entry| !entry.is_empty());
+        let kind = |name: &str| {
+            EventKind::from_name(name).filter(|kind| *kind != EventKind::Partial).ok_or_else(|| {
+                let stored = EventKind::ALL.into_iter().filter(|kind| *kind != EventKind::Partial);
+                let names: Vec<_> = stored.map(EventKind::name).collect();
+                ApiError::invalid("kind", format!("must be some of {}, got \"{name}\"", names.join(", ")))
+            })
+        };
+        Ok(Self {
+            tasks: list("taskId").map(task_id).collect::<Result<_, _>>()?,
+            kinds: list("kind").map(kind).collect::<Result<_, _>>()?,
+            tag: params.text("tag").map(str::to_owned),
+            key: params.text("key").map(str::to_owned),
+            known: HashMap::new(),
+        })
+    }
+
+    /// Whether this event is one of them.
+    ///
+    /// # Errors
+    /// The queue's.
+    pub async fn has(&mut self, event: &Numbered, queue: &Queue) -> Result<bool, QueueError> {
+        let event = &event.event;
+        let is_right = (self.tasks.is_empty() || self.tasks.contains(&event.task))
+            && (self.kinds.is_empty() || self.kinds.contains(&event.kind));
+        if !is_right || (self.tag.is_none() && self.key.is_none()) {
+            return Ok(is_right);
+        }
+        if let Some(known) = self.known.get(&event.task) {
+            return Ok(*known);
+        }
+        let is_right = queue.ask(Find(event.task)).await?.is_some_and(|task| self.has_task(&task));
+        if self.known.len() >= REMEMBERED {
+            self.known.clear();
+        }
+        self.known.insert(event.task, is_right);
+        Ok(is_right)
+    }
+
+    fn has_task(&self, task: &Task) -> bool {
+        self.tag.as_ref().is_none_or(|tag| task.spec.tags.contains(tag))
+            && self.key.as_ref().is_none_or(|key| task.key == *key)
+    }
+}
+
+/// The number behind which the client wants events; `None` is from now on.
+///
+/// # Errors
+/// It is no number.
+pub fn after(request: &HttpRequest, params: &Params) -> Result<Option<i64>, ApiError> {
+    let last = request.headers().get("last-event-id").map(|value| value.to_str().unwrap_or_default().trim());
+    let rule = || ApiError::invalid("Last-Event-ID", "must be the id of an event");
+    match (last, params.text("after")) {
+        (Some(last), _) => last.parse().ok().filter(|last| *last >= 0).map(Some).ok_or_else(rule),
+        (None, Some(_)) => params.number("after", 0, i64::MAX, 0).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+/// Events as server-sent events, until the server stops or the client leaves.
+pub fn stream(
+    shared: &Shared,
+    wanted: Wanted,
+    follower: Follower,
+) -> impl Stream<Item = Result<Bytes, actix_web::Error>> + use<> {
+    let (queue, phase) = (shared.queue.clone(), shared.phase.clone());
+    // At once, so that the client knows that it is heard.
+    let ready = VecDeque::from([Bytes::from_static(b": here\n\n")]);
+    let feed = Feed { wanted, follower, queue, phase, ready };
+    unfold(feed, |mut feed| async move {
+        let next = feed.next().await?;
+        Some((Ok(next), feed))
+    })
+}
+
+struct Feed {
+    wanted: Wanted,
+    follower: Follower,
+    queue: Queue,
+    phase: watch::Receiver<Phase>,
+    ready: VecDeque<Bytes>,
+}
+
+impl Feed {
+    async fn next(&mut self) -> Option<Bytes> {
+        let heartbeat = tokio::time::Instant::now() + HEARTBEAT;
+        loop {
+            if let Some(ready) = self.ready.pop_front() {
+                return Some(ready);
+            }
+            if *self.phase.borrow() == Phase::Stopping {
+                return None;
+            }
+            tokio::select! {
+                events = self.follower.next() => {
+                    let rendered = match events {
+                        Ok(events) => self.render(&events).await,
+                        Err(error) => Err(error),
+                    };
+                    match rendered {
+                        Ok(text) => self.ready.extend((!text.is_empty()).then(|| text.into())),
+                        Err(error) => {
+                            // The client reconnects with the last number that it saw.
+                            tracing::warn!(%error, "A stream broke off");
+                            return None;
+                        }
+                    }
+                }
+                _ = self.phase.changed() => {}
+                () = tokio::time::sleep_until(heartbeat) => return Some(Bytes::from_static(b": here\n\n")),
+            }
+        }
+    }
+
+    async fn render(&mut self, events: &[Arc<Numbered>]) -> Result<String, QueueError> {
+        let mut text = String::new();
+        for event in events {
+            if self.wanted.has(event, &self.queue).await?
+                && let Some(view) = EventView::of(&event.event)
+            {
+                let (n, kind, data) = (event.n, event.event.kind.name(), json!(view));
+                text.push_str(&format!("id: {n}\nevent: {kind}\ndata: {data}\n\n"));
+            }
+        }
+        Ok(text)
+    }
+}

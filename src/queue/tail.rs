@@ -1,0 +1,221 @@
+//! The newest events of all tasks, in memory, for everybody who follows them.
+//!
+//! Read once after each commit, however many follow, and only while somebody does. Whoever falls behind what is
+//! kept reads the store until it has caught up: a slow follower holds nobody up, and misses nothing.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::hub::Hub;
+use super::messages::QueueError;
+use super::store::{Reader, StoreError};
+use crate::task::Event;
+
+/// Events of one read.
+const PAGE: u64 = 500;
+/// What is kept, at most: events, and bytes of them.
+const MAX_EVENTS: usize = 2_048;
+const MAX_BYTES: usize = 4 << 20;
+/// The longest that a lost hint may cost.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// An event with its place among all events.
+#[derive(Clone, Debug)]
+pub struct Numbered {
+    /// Grows from event to event, with gaps.
+    pub n: i64,
+    /// The event.
+    pub event: Event,
+}
+
+/// See the [module](self). Clones share it.
+#[derive(Clone)]
+pub struct Tail(Arc<Inner>);
+
+struct Inner {
+    reader: Reader,
+    kept: Mutex<Kept>,
+    /// The number of the newest event that is kept.
+    newest: watch::Sender<i64>,
+    followers: watch::Sender<usize>,
+}
+
+/// All events behind `base`, up to the newest that was read.
+#[derive(Default)]
+struct Kept {
+    base: i64,
+    bytes: usize,
+    events: VecDeque<Arc<Numbered>>,
+}
+
+impl Kept {
+    fn push(&mut self, event: Numbered) {
+        self.bytes += event.event.data.len();
+        self.events.push_back(Arc::new(event));
+        while self.events.len() > MAX_EVENTS || self.bytes > MAX_BYTES {
+            let Some(oldest) = self.events.pop_front() else { break };
+            self.base = oldest.n;
+            self.bytes -= oldest.event.data.len();
+        }
+    }
+
+    /// Those behind this number; `None` where not all of them are kept.
+    fn behind(&self, after: i64) -> Option<Vec<Arc<Numbered>>> {
+        let from = self.events.partition_point(|event| event.n <= after);
+        (after >= self.base).then(|| self.events.range(from..).cloned().collect())
+    }
+}
+
+impl Tail {
+    /// The tail of a store; somebody must [run](Self::run) it.
+    #[must_use]
+    pub fn new(reader: Reader) -> Self {
+        let (newest, followers) = (watch::Sender::new(0), watch::Sender::new(0));
+        Self(Arc::new(Inner { reader, kept: Mutex::default(), newest, followers }))
+    }
+
+    /// Follows from behind this number, or from now on.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn follow(&self, after: Option<i64>) -> Result<Follower, QueueError> {
+        let after = match after {
+            Some(after) => after,
+            None => self.0.reader.newest_event().await?,
+        };
+        self.0.followers.send_modify(|followers| *followers += 1);
+        Ok(Follower { tail: self.clone(), after, grown: self.0.newest.subscribe() })
+    }
+
+    /// Some events behind this number, at most so many.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn page(&self, after: i64, limit: u64) -> Result<Vec<Numbered>, QueueError> {
+        Ok(self.0.reader.latest_events(after, limit).await?)
+    }
+
+    /// Reads what is new, for as long as the process lives.
+    pub async fn run(self, hub: Hub) {
+        let (mut commits, mut followers) = (hub.commits(), self.0.followers.subscribe());
+        loop {
+            // An error would say that this very tail is gone.
+            drop(followers.wait_for(|followers| *followers > 0).await);
+            if let Err(error) = self.read_on(&mut commits, &mut followers).await {
+                tracing::warn!(%error, "The newest events can't be read");
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+    }
+
+    /// Reads until nobody follows any more.
+    async fn read_on(
+        &self,
+        commits: &mut watch::Receiver<u64>,
+        followers: &mut watch::Receiver<usize>,
+    ) -> Result<(), StoreError> {
+        let mut newest = self.0.reader.newest_event().await?;
+        *self.kept() = Kept { base: newest, ..Kept::default() };
+        self.0.newest.send_replace(newest);
+        while *followers.borrow_and_update() > 0 {
+            commits.mark_unchanged();
+            let page = self.0.reader.latest_events(newest, PAGE).await?;
+            let is_full = page.len() as u64 == PAGE;
+            if let Some(last) = page.last() {
+                newest = last.n;
+                let mut kept = self.kept();
+                page.into_iter().for_each(|event| kept.push(event));
+                drop(kept);
+                self.0.newest.send_replace(newest);
+            }
+            if !is_full {
+                tokio::select! {
+                    _ = commits.changed() => {}
+                    _ = followers.changed() => {}
+                    () = tokio::time::sleep(LOOK) => {}
+                }
+            }
+        }
+        *self.kept() = Kept { base: newest, ..Kept::default() };
+        Ok(())
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody who follows all events.
+pub struct Follower {
+    tail: Tail,
+    after: i64,
+    grown: watch::Receiver<i64>,
+}
+
+impl Follower {
+    /// The next events; waits until there are some. Each comes once, in order.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn next(&mut self) -> Result<Vec<Arc<Numbered>>, QueueError> {
+        loop {
+            self.grown.mark_unchanged();
+            let kept = self.tail.kept().behind(self.after);
+            let events = match kept {
+                Some(events) => events,
+                None => self.read().await?,
+            };
+            if let Some(last) = events.last() {
+                self.after = last.n;
+                return Ok(events);
+            }
+            // An error would say that the tail is gone, which we hold.
+            drop(self.grown.changed().await);
+        }
+    }
+
+    /// What is not kept any more, or not yet.
+    async fn read(&mut self) -> Result<Vec<Arc<Numbered>>, StoreError> {
+        let base = self.tail.kept().base;
+        let page = self.tail.0.reader.latest_events(self.after, PAGE).await?;
+        if page.is_empty() {
+            // What stood between was removed.
+            self.after = self.after.max(base);
+        }
+        Ok(page.into_iter().map(Arc::new).collect())
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.tail.0.followers.send_modify(|followers| *followers -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::{EventKind, TaskId, Wall};
+
+    fn event(n: i64, bytes: usize) -> Numbered {
+        let data = "x".repeat(bytes);
+        Numbered { n, event: Event { task: TaskId::nil(), seq: n, at: Wall(0), kind: EventKind::Log, data } }
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_and_says_what_it_lacks() {
+        let mut kept = Kept { base: 10, ..Kept::default() };
+        let numbers =
+            |kept: &Kept, after| kept.behind(after).map(|events| events.iter().map(|e| e.n).collect::<Vec<_>>());
+        assert_eq!((numbers(&kept, 9), numbers(&kept, 10)), (None, Some(vec![])));
+        (11..=14).for_each(|n| kept.push(event(n, 1)));
+        assert_eq!(numbers(&kept, 12), Some(vec![13, 14]));
+        kept.push(event(20, MAX_BYTES - 2));
+        assert_eq!((numbers(&kept, 11), numbers(&kept, 12)), (None, Some(vec![13, 14, 20])));
+        (21..=21 + MAX_EVENTS as i64).for_each(|n| kept.push(event(n, 0)));
+        assert_eq!((kept.events.len(), kept.base), (MAX_EVENTS, 21));
+    }
+}
