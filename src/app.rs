@@ -22,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::api::{self, ApiActor, ApiKey, Hosts, Keys, Phase, Shared, Workers};
+use crate::api::{self, ApiActor, ApiKey, Hosts, Keys, Outbound, Phase, Shared, Workers};
 use crate::claude;
 use crate::config::{Config, DEFAULT_KEY, Mode};
 use crate::ipc;
@@ -88,6 +88,8 @@ pub fn serve(config: Config) -> Exit {
         let (phase, phases) = watch::channel(Phase::Serving);
         let tail = parts.start_tail(&hub)?;
         let shared = shared(&config, queue, hub, tail, workers.clone(), phases)?;
+        let (outbound, delay) = (shared.outbound.clone(), config.server.webhook_retry_delay);
+        parts.beside(api::deliver_forever(shared.queue.clone(), shared.hub.clone(), outbound, delay));
         let actor = ApiActor::start_server(listener, shared, phase)?;
         let api = parts.guard("api", actor, api::MAILBOX);
         tracing::info!(target: "cc_anywhere::api", url = %format!("http://{address}"), mode = config.mode.name(), "Listening");
@@ -208,7 +210,14 @@ fn shared(
         keys.push((DEFAULT_KEY.to_owned(), ApiKey::new(&key)));
         keys.extend(config.server.named_keys.iter().map(|(name, key)| (name.clone(), ApiKey::new(key))));
     }
+    let secret_file = config.store.data_dir.join("webhook-secret");
+    let secret = match &config.server.webhook_secret {
+        Some(secret) => secret.clone(),
+        None => api::load_or_make_key(&secret_file)
+            .with_context(|| format!("can't keep a secret in {}", secret_file.display()))?,
+    };
     Ok(Shared {
+        outbound: Outbound::new(&secret, &config.server.webhook_hosts),
         queue,
         hub,
         tail,

@@ -13,6 +13,7 @@ mod m0006_limits;
 mod m0007_directories;
 mod m0008_groups;
 mod m0009_event_order;
+mod m0010_webhooks;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0007_directories::Migration),
             Box::new(m0008_groups::Migration),
             Box::new(m0009_event_order::Migration),
+            Box::new(m0010_webhooks::Migration),
         ]
     }
 }

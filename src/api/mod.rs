@@ -7,10 +7,12 @@
 
 mod actor;
 mod auth;
+mod deliverer;
 mod error;
 mod feed;
 mod guard;
 mod input;
+mod outbound;
 mod routes;
 mod shared;
 mod stream;
@@ -18,4 +20,6 @@ mod view;
 
 pub use actor::{ApiActor, Drain, MAILBOX, Stop, bind};
 pub use auth::{ApiKey, Hosts, Keys, load_or_make_key};
+pub use deliverer::deliver_forever;
+pub use outbound::Outbound;
 pub use shared::{Phase, Shared, Workers};

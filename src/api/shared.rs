@@ -4,6 +4,7 @@ use actix::Addr;
 use tokio::sync::watch;
 
 use super::auth::{Hosts, Keys};
+use super::outbound::Outbound;
 use crate::config::{Claude, Mode, Server};
 use crate::queue::{Hub, Queue, Tail};
 use crate::supervisor::SupervisorActor;
@@ -72,6 +73,8 @@ pub struct Shared {
     pub worktrees: std::path::PathBuf,
     /// The folder below which tasks without one get a folder of their own.
     pub work_dir: std::path::PathBuf,
+    /// The way to webhooks.
+    pub outbound: Outbound,
     /// The keys that clients may show.
     pub keys: Keys,
     /// The limits of money.

@@ -1,6 +1,8 @@
 //! What the outside sees of a task and its events. Every field is always there, so that a
 //! client can tell "not yet" (null) from "no such field".
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -15,7 +17,7 @@ pub struct TaskView<'a> {
     status: Status,
     instruction: &'a str,
     context: ContextView<'a>,
-    options: &'a Options,
+    options: Cow<'a, Options>,
     priority: i64,
     tags: &'a [String],
     concurrency_key: Option<&'a str>,
@@ -124,7 +126,7 @@ impl<'a> TaskView<'a> {
             status: task.status,
             instruction: &task.spec.instruction,
             context: ContextView::of(&task.spec.context),
-            options: &task.spec.options,
+            options: task.spec.options.shown(),
             priority: task.spec.priority,
             tags: &task.spec.tags,
             concurrency_key: task.spec.concurrency_key.as_deref(),

@@ -96,6 +96,12 @@ pub struct Server {
     pub max_pending: i64,
     /// A client that takes nothing of what waits for it for so long is cut off.
     pub slow_client_limit: Duration,
+    /// What webhooks are signed with where they have no secret of their own; made at the first start.
+    pub webhook_secret: Option<String>,
+    /// Hosts of webhooks that may have private addresses.
+    pub webhook_hosts: Vec<String>,
+    /// The wait after the first delivery that failed.
+    pub webhook_retry_delay: Duration,
     /// How long a submit with `async: false` waits.
     pub wait_limit: Duration,
 }
@@ -238,6 +244,9 @@ impl Config {
             cors_origins: from.list("CORS_ORIGIN", ','),
             max_pending: from.number("MAX_PENDING_TASKS", 1, 100_000_000),
             slow_client_limit: from.millis("SLOW_CLIENT_TIMEOUT_MS", 100, 3_600_000),
+            webhook_secret: from.text("WEBHOOK_SECRET"),
+            webhook_hosts: from.list("WEBHOOK_ALLOWED_HOSTS", ','),
+            webhook_retry_delay: from.millis("WEBHOOK_RETRY_DELAY_MS", 1, 3_600_000),
             wait_limit: from.millis("WAIT_TIMEOUT_MS", 1, 3_600_000),
         }
     }

@@ -56,6 +56,17 @@ pub const SETTINGS: &[Setting] = &[
         Some("30000"),
         "A client that takes nothing of what waits for it for so long is cut off, in milliseconds",
     ),
+    setting(
+        "WEBHOOK_SECRET",
+        None,
+        "What webhooks are signed with that have no secret of their own; made at the first start",
+    ),
+    setting("WEBHOOK_ALLOWED_HOSTS", None, "Hosts of webhooks that may have private addresses, separated by commas"),
+    setting(
+        "WEBHOOK_RETRY_DELAY_MS",
+        Some("5000"),
+        "The wait after the first failure of a webhook; each further one is three times as long, up to an hour, in milliseconds",
+    ),
     setting("LOG_LEVEL", Some("info"), "error, warn, info, debug, trace, or a filter such as info,sqlx=debug"),
     setting("LOG_FORMAT", Some("text"), "text or json"),
     setting("TASK_TIMEOUT_MS", Some("1800000"), "Time limit of an attempt whose task sets none, in milliseconds"),

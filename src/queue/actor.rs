@@ -10,6 +10,9 @@ use actix::prelude::*;
 use fail::fail_point;
 use tokio::sync::oneshot;
 
+use super::hooks::{
+    AddWebhook, AreDue, Attempted, ClaimDeliveries, ReadDeliveries, ReadWebhooks, RemoveWebhook, RetryDelivery,
+};
 use super::hub::Hub;
 use super::messages::{
     Amend, Append, Beat, Cancel, Claim, Draining, Expire, FindExpired, FindHolders, Finish, HolderDied, Look, Looked,
@@ -188,6 +191,11 @@ changes!(
     SetPaused,
     SetConcurrency,
     SetLimit,
+    AddWebhook,
+    RemoveWebhook,
+    ClaimDeliveries,
+    Attempted,
+    RetryDelivery,
 );
 
 impl Handler<Look> for QueueActor {
@@ -274,6 +282,9 @@ reads! {
     ReadUsage => |reader, read| reader.usage(&read);
     ReadWorkers => |reader, _read| reader.workers();
     ReadLimits => |reader, _read| reader.limits();
+    ReadWebhooks => |reader, _read| reader.webhooks();
+    AreDue => |reader, _read| reader.are_due();
+    ReadDeliveries => |reader, read| reader.deliveries(read.0);
     FindExpired => |reader, _find| reader.expired();
     FindHolders => |reader, _find| reader.holders();
 }

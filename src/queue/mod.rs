@@ -12,6 +12,7 @@
 
 mod actor;
 mod ask;
+mod hooks;
 mod hub;
 mod keeper;
 mod messages;
@@ -24,6 +25,10 @@ mod talk;
 
 pub use actor::{MAILBOX, QueueActor};
 pub use ask::Queue;
+pub use hooks::{
+    AddWebhook, AreDue, Attempted, ClaimDeliveries, Delivery, Dispatch, ReadDeliveries, ReadWebhooks, RemoveWebhook,
+    RetryDelivery, Webhook,
+};
 pub use hub::{Followed, Hub, Live};
 pub use keeper::{keep, prune, prune_forever};
 pub use messages::{

@@ -33,6 +33,7 @@ mod status;
 mod talk;
 mod time;
 mod view;
+mod webhook;
 
 pub use audit::{Audit, Beside};
 pub use event::{Event, EventKind, NewEvent};
@@ -50,6 +51,7 @@ pub use status::Status;
 pub use talk::{Behavior, Decision, Question, Said, Scope, session_rules};
 pub use time::{Boot, BootInstant, Wall};
 pub use view::{Attempt, AttemptOutcome, Attempted, Task, TaskError};
+pub use webhook::{HookEvent, WebhookOptions};
 
 /// The name of a task: a UUID of version 7, so that ids sort by the time of their making.
 pub type TaskId = uuid::Uuid;

@@ -3,11 +3,13 @@
 //! The same shape is stored with the task, so every field that a client may send is named
 //! here once. Unknown fields are refused, so that a misspelt option is never ignored.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::files::{self, ContextFile};
 use super::sdk::SdkOptions;
-use super::{MAX_NAME, RetryPolicy, TaskId, Wall};
+use super::{MAX_NAME, RetryPolicy, TaskId, Wall, WebhookOptions};
 
 /// The longest instruction, in bytes. The prompt of a model holds less.
 pub const MAX_INSTRUCTION_BYTES: usize = 1 << 20;
@@ -82,6 +84,9 @@ pub struct Options {
     /// Whether nobody else may work in its folder meanwhile; the server decides where it isn't set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exclusive_directory: Option<bool>,
+    /// Who is told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<WebhookOptions>,
     /// What the CLI is told.
     #[serde(default)]
     pub sdk: SdkOptions,
@@ -287,7 +292,22 @@ impl Options {
             within("options.retry.maxDelay", retry.max_delay, 0, MAX_TIMEOUT_MS)?;
             within("options.retry.backoffMultiplier", retry.backoff_multiplier, 1.0, 100.0)?;
         }
+        if let Some(webhook) = &self.webhook {
+            webhook.validate()?;
+        }
         self.sdk.validate()
+    }
+
+    /// The same without what nobody is shown.
+    #[must_use]
+    pub fn shown(&self) -> Cow<'_, Self> {
+        let mut shown = Cow::Borrowed(self);
+        if self.webhook.as_ref().is_some_and(|webhook| webhook.secret.is_some())
+            && let Some(webhook) = &mut shown.to_mut().webhook
+        {
+            webhook.secret = None;
+        }
+        shown
     }
 
     /// How often the task may end by itself; 3 where it doesn't say.

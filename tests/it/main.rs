@@ -24,3 +24,4 @@ mod standby;
 mod storage;
 mod streams;
 mod talk;
+mod webhooks;

@@ -10,6 +10,7 @@ mod submit;
 mod talk;
 mod tasks;
 mod usage;
+mod webhooks;
 mod workers;
 mod ws;
 
@@ -26,6 +27,7 @@ pub fn all(config: &mut web::ServiceConfig) {
     usage::routes(config);
     workers::routes(config);
     events::routes(config);
+    webhooks::routes(config);
     ws::routes(config);
 }
 

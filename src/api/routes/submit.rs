@@ -14,7 +14,7 @@ use super::super::error::ApiError;
 use super::super::shared::{Phase, Shared};
 use super::super::view::TaskView;
 use super::super::{input, stream};
-use super::conversation;
+use super::{conversation, webhooks};
 use crate::claude;
 use crate::config::DEFAULT_KEY;
 use crate::git::{Git, GitError, Repository};
@@ -160,6 +160,9 @@ async fn checked(
     spec.validate()?;
     check_ceiling(shared, &spec)?;
     check_budget(shared, &spec)?;
+    if let Some(webhook) = &spec.options.webhook {
+        webhooks::check(shared, "options.webhook.url", webhook)?;
+    }
     for dir in &spec.options.sdk.add_dirs {
         folder(shared, "options.sdk.addDirs", dir)?;
     }

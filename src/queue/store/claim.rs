@@ -9,9 +9,9 @@ use serde_json::json;
 use super::limits::Limits;
 use super::row::task_of;
 use super::table::Table;
-use super::{Change, StoreError, Tx, attempts, gate};
+use super::{Change, StoreError, Tx, attempts, gate, hooks};
 use crate::queue::messages::{Assignment, Claim, Renew, Renewed};
-use crate::task::{Did, EventKind, HolderId, LeaseKey, LeaseTimes, NewEvent, SUSPECT, Status, TaskId};
+use crate::task::{Did, EventKind, HolderId, HookEvent, LeaseKey, LeaseTimes, NewEvent, SUSPECT, Status, TaskId};
 
 /// Two workers never get one task: this is one statement, inside an immediate transaction.
 /// The status event takes the next number.
@@ -78,6 +78,9 @@ fn assignment(tx: &mut Tx<'_>, row: task::Model, claim: &Claim, expires: i64) ->
     let event = json!({ "status": Status::Running, "attempt": row.attempt, "workerId": row.worker });
     tx.add_events(row.id, row.last_event - 1, &[NewEvent::new(EventKind::Status, &event)])?;
     attempts::begin(tx, claim, &row)?;
+    if row.attempt == 1 {
+        hooks::tell(tx, row.id, HookEvent::Started)?;
+    }
     let key = LeaseKey { task: row.id, epoch: row.epoch };
     let (holder, credential) = (claim.holder, claim.credential.clone());
     tx.record(&Did::Claim { lease: key, holder, credential, attempt: row.attempt, expires });

@@ -22,7 +22,7 @@ const OLD: &str = "SELECT id FROM tasks
     AND id <> (SELECT task_id FROM events ORDER BY n DESC LIMIT 1) ORDER BY id LIMIT ?3";
 
 /// Everything of a task; its own row last.
-const PARTS: [&str; 8] = [
+const PARTS: [&str; 10] = [
     "DELETE FROM events WHERE task_id = ?1",
     "DELETE FROM attempts WHERE task_id = ?1",
     "DELETE FROM questions WHERE task_id = ?1",
@@ -30,6 +30,8 @@ const PARTS: [&str; 8] = [
     "DELETE FROM messages WHERE task_id = ?1",
     "DELETE FROM task_tags WHERE tag IN (SELECT value FROM json_each((SELECT spec FROM tasks WHERE id = ?1), '$.tags'))
         AND task_id = ?1",
+    "DELETE FROM webhooks WHERE task_id = ?1",
+    "DELETE FROM deliveries WHERE task_id = ?1",
     "DELETE FROM idempotency_keys WHERE task_id = ?1",
     "DELETE FROM tasks WHERE id = ?1",
 ];

@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use super::attempts::AttemptEnd;
 use super::row::{columns_of, record_of, task_of};
 use super::table::Table;
-use super::{Change, StoreError, Tx, attempts, money, talk, workers};
+use super::{Change, StoreError, Tx, attempts, hooks, money, talk, workers};
 use crate::queue::messages::{Append, Cancel, Cancelled, Expire, Finish, HolderDied, Next, Release, Stale};
 use crate::task::{
-    AttemptOutcome, ChangeSet, Command, Counts, Did, EventKind, Failure, FailureClass, LeaseKey, NewEvent, Outcome,
-    Record, Refusal, ReleaseReason, Report, State, Status, TaskError, TaskId,
+    AttemptOutcome, ChangeSet, Command, Counts, Did, EventKind, Failure, FailureClass, HookEvent, LeaseKey, NewEvent,
+    Outcome, Record, Refusal, ReleaseReason, Report, State, Status, TaskError, TaskId,
 };
 
 /// Whether any task waits for what another may leave.
@@ -111,8 +111,9 @@ impl Moved {
             self.columns.waiting_for = Set(None);
             talk::close_all(tx, self.row.id)?;
         }
-        if status.is_terminal() {
+        if let Some(event) = end_of(status) {
             self.columns.completed_at = Set(Some(tx.now.0));
+            hooks::tell(tx, self.row.id, event)?;
         }
         // Read in this very transaction, which nobody else can write beside; the epoch stands here again
         // for whoever reads the statement alone.
@@ -122,6 +123,16 @@ impl Moved {
             .filter(task::Column::Epoch.eq(self.row.epoch));
         tx.run(&update)?;
         Ok(self.record.state)
+    }
+}
+
+/// What is told of a task that has ended so.
+const fn end_of(status: Status) -> Option<HookEvent> {
+    match status {
+        Status::Completed => Some(HookEvent::Completed),
+        Status::Failed => Some(HookEvent::Failed),
+        Status::Cancelled => Some(HookEvent::Cancelled),
+        Status::Pending | Status::Running => None,
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::row::{task_of, task_with};
-use super::{Change, StoreError, Tx, settle};
+use super::{Change, StoreError, Tx, hooks, settle};
 use crate::queue::messages::{AllSubmitted, Directory, Submit, SubmitAll, Submitted};
 use crate::task::{Did, EventKind, NewEvent, Status, TaskId};
 
@@ -51,6 +51,9 @@ impl Change for Submit {
             key: self.idempotency.clone(),
         });
         tx.insert_task(&row, &self.task.spec.tags)?;
+        if let Some(webhook) = &self.task.spec.options.webhook {
+            hooks::add(tx, Some(row.id), webhook)?;
+        }
         Ok(Submitted::Created(Box::new(task_with(row, self.task.spec.clone())?)))
     }
 }

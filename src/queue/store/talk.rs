@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::settle::{find, held};
 use super::table::Table;
-use super::{Change, StoreError, Tx};
+use super::{Change, StoreError, Tx, hooks};
 use crate::queue::messages::Stale;
 use crate::queue::talk::{Answer, Answered, Ask, Asked, Progress, SaidTo, Say, Step};
-use crate::task::{Decision, Did, EventKind, NewEvent, Question, Status, TaskId, Wall};
+use crate::task::{Decision, Did, EventKind, HookEvent, NewEvent, Question, Status, TaskId, Wall};
 
 /// So many messages may wait for a task.
 const MAX_WAITING: i32 = 100;
@@ -137,6 +137,7 @@ impl Change for Ask {
             answered_at: None,
             closed: false,
         })?;
+        hooks::tell(tx, row.id, HookEvent::Waiting)?;
         open.push(question.clone());
         tell(tx, &row, permission("asked", &question), first_open(&open))?;
         Ok(Ok(asked(question)))
