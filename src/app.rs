@@ -90,6 +90,7 @@ pub fn serve(config: Config) -> Exit {
         let shared = shared(&config, queue, hub, tail, workers.clone(), phases)?;
         let (outbound, delay) = (shared.outbound.clone(), config.server.webhook_retry_delay);
         parts.beside(api::deliver_forever(shared.queue.clone(), shared.hub.clone(), outbound, delay));
+        parts.beside(api::fire_forever(shared.clone()));
         let actor = ApiActor::start_server(listener, shared, phase)?;
         let api = parts.guard("api", actor, api::MAILBOX);
         tracing::info!(target: "cc_anywhere::api", url = %format!("http://{address}"), mode = config.mode.name(), "Listening");

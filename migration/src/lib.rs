@@ -14,6 +14,7 @@ mod m0007_directories;
 mod m0008_groups;
 mod m0009_event_order;
 mod m0010_webhooks;
+mod m0011_schedules;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -32,6 +33,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0008_groups::Migration),
             Box::new(m0009_event_order::Migration),
             Box::new(m0010_webhooks::Migration),
+            Box::new(m0011_schedules::Migration),
         ]
     }
 }

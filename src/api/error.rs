@@ -51,6 +51,21 @@ impl ApiError {
         self
     }
 
+    /// The same about a part of the body.
+    #[must_use]
+    pub fn below(mut self, part: &str) -> Self {
+        if let Some(field) = self.details["field"].as_str() {
+            self.message = format!("{part}.{}", self.message);
+            self.details["field"] = json!(format!("{part}.{field}"));
+        }
+        self
+    }
+
+    /// Whether the same may be right in a moment.
+    pub fn is_passing(&self) -> bool {
+        self.status == StatusCode::TOO_MANY_REQUESTS || self.status.is_server_error()
+    }
+
     /// There is no such task.
     pub fn no_task(id: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "TASK_NOT_FOUND", format!("there is no task {id}"))

@@ -20,6 +20,9 @@ use super::messages::{
     WorkerGone,
 };
 use super::reads::{Explain, Find, HasEnded, ListTasks, ReadEvents, ReadPatch, ReadStats, ReadUsage, ReadWorkers};
+use super::schedules::{
+    DueSchedules, FindSchedule, Fire, LastTask, NextFiring, PutSchedule, ReadRuns, ReadSchedules, RemoveSchedule,
+};
 use super::store::{Change, Reader, Store, Waiting, Writer, asked};
 use super::talk::{Answer, Ask, Progress, ReadQuestions, ReadTalk, Say};
 use crate::task::TaskId;
@@ -196,6 +199,9 @@ changes!(
     ClaimDeliveries,
     Attempted,
     RetryDelivery,
+    PutSchedule,
+    RemoveSchedule,
+    Fire,
 );
 
 impl Handler<Look> for QueueActor {
@@ -285,6 +291,12 @@ reads! {
     ReadWebhooks => |reader, _read| reader.webhooks();
     AreDue => |reader, _read| reader.are_due();
     ReadDeliveries => |reader, read| reader.deliveries(read.0);
+    NextFiring => |reader, _read| reader.next_firing();
+    DueSchedules => |reader, _read| reader.due_schedules();
+    ReadSchedules => |reader, _read| reader.schedules();
+    FindSchedule => |reader, find| reader.schedule(find.0);
+    ReadRuns => |reader, read| reader.runs(read);
+    LastTask => |reader, last| reader.last_task(last);
     FindExpired => |reader, _find| reader.expired();
     FindHolders => |reader, _find| reader.holders();
 }

@@ -19,6 +19,7 @@ mod messages;
 mod notifier;
 mod reads;
 mod reaper;
+mod schedules;
 mod store;
 mod tail;
 mod talk;
@@ -42,6 +43,10 @@ pub use reads::{
     ReadWorkers, Stats, WorkerInfo,
 };
 pub use reaper::{reap_at_start, reap_forever};
+pub use schedules::{
+    DueSchedules, FindSchedule, Fire, Fired, Firing, LastTask, NextFiring, PutSchedule, ReadRuns, ReadSchedules,
+    RemoveSchedule, Run, Schedule, ScheduleId,
+};
 pub use store::{Reader, Store};
 pub use tail::{Follower, Numbered, Tail};
 pub use talk::{Answer, Answered, Ask, Asked, Progress, ReadQuestions, ReadTalk, SaidTo, Say, Step, Talk};

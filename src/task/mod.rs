@@ -27,6 +27,7 @@ mod planted;
 #[cfg(test)]
 mod protocol_test;
 mod retry;
+mod schedule;
 mod sdk;
 mod spec;
 mod status;
@@ -45,6 +46,7 @@ pub use limit::{Group, GroupKind, Limit, LimitChange, MAX_NAME, Rate};
 pub use machine::{Command, Record, Refusal, ReleaseReason, SUSPECT, State};
 pub use outcome::{ChangeSet, Failure, FailureClass, Outcome, Report, Spent, Tokens};
 pub use retry::RetryPolicy;
+pub use schedule::{Missed, Overlap, Timetable};
 pub use sdk::{McpConfig, PermissionMode, SdkOptions};
 pub use spec::{Context, InvalidSpec, MAX_INSTRUCTION_BYTES, Options, PRIORITIES, TaskSpec, Timeout, WorktreeOptions};
 pub use status::Status;

@@ -18,6 +18,7 @@ mod money;
 mod nemesis;
 mod outcomes;
 mod safety;
+mod schedules;
 mod sessions;
 mod settings;
 mod standby;

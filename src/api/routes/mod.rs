@@ -6,7 +6,8 @@ mod explain;
 mod health;
 mod limits;
 mod queue;
-mod submit;
+mod schedules;
+pub(super) mod submit;
 mod talk;
 mod tasks;
 mod usage;
@@ -27,6 +28,7 @@ pub fn all(config: &mut web::ServiceConfig) {
     usage::routes(config);
     workers::routes(config);
     events::routes(config);
+    schedules::routes(config);
     webhooks::routes(config);
     ws::routes(config);
 }

@@ -94,7 +94,7 @@ pub async fn again(shared: &Shared, key: String, old: Task) -> Result<HttpRespon
     Ok(accepted(&task, false))
 }
 
-fn accepted(task: &Task, repeated: bool) -> HttpResponse {
+pub fn accepted(task: &Task, repeated: bool) -> HttpResponse {
     let mut response = HttpResponse::Accepted();
     response.insert_header(location(task.id));
     if repeated {
@@ -147,7 +147,7 @@ async fn store(
 }
 
 /// Everything that is checked before a task is stored.
-async fn checked(
+pub async fn checked(
     shared: &Shared,
     spec: TaskSpec,
     key: String,
@@ -188,7 +188,7 @@ async fn checked(
 }
 
 /// Why the queue has not taken a task.
-fn refusal(shared: &Shared, refused: &Submitted) -> ApiError {
+pub fn refusal(shared: &Shared, refused: &Submitted) -> ApiError {
     match refused {
         Submitted::SessionInUse(task) => {
             let message =
@@ -247,7 +247,7 @@ async fn worktree(shared: &Shared, options: &WorktreeOptions, named: &str) -> Re
 }
 
 /// The name of the key that the request showed.
-pub(super) fn caller(request: &HttpRequest) -> String {
+pub fn caller(request: &HttpRequest) -> String {
     request.extensions().get::<Caller>().map_or_else(|| DEFAULT_KEY.to_owned(), |caller| caller.0.clone())
 }
 

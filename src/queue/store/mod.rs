@@ -6,7 +6,7 @@
 //! One connection writes, in immediate transactions; others read beside it. Every file is one
 //! idea: `open` the database, `writer` the connection that writes, `tx` a transaction, `change` a command
 //! in it, `table` whole rows, `claim`, `amend` (what waits), `settle`
-//! (everything that moves one task), `talk` (what it asks and is told), `read`, `look` (small reads), `gate` (what is due and may not start), `limits` (on groups of tasks), `hooks` (who is told over HTTP), `money` (what was spent), `history` (what was done), `keep` (a copy, and the
+//! (everything that moves one task), `talk` (what it asks and is told), `read`, `look` (small reads), `gate` (what is due and may not start), `limits` (on groups of tasks), `hooks` (who is told over HTTP), `schedules` (tasks by the clock), `money` (what was spent), `history` (what was done), `keep` (a copy, and the
 //! end of what is old), `sound` and `mark` (whether it may be used at all), `reserve` (for a
 //! disk that is full), and `row` between a row and the domain.
 
@@ -28,6 +28,7 @@ mod open;
 mod read;
 mod reserve;
 mod row;
+mod schedules;
 mod settle;
 mod sound;
 mod submit;

@@ -1,0 +1,133 @@
+//! Watches the clock for schedules: submits what is due, once, whichever process is first.
+
+use std::time::Duration;
+
+use super::error::ApiError;
+use super::routes::submit;
+use super::shared::{Phase, Shared};
+use crate::process::wall_now;
+use crate::queue::{DueSchedules, Fire, Fired, Firing, LastTask, NextFiring, QueueError, Schedule, Submit, Submitted};
+use crate::task::{Missed, Overlap, TaskSpec, Timetable, Wall};
+
+/// A look at least so often: another process may have stored a schedule.
+const LOOK: Duration = Duration::from_secs(1);
+/// A firing that is later than this was missed.
+const GRACE_MS: i64 = 60_000;
+
+/// Fires schedules for as long as the process lives.
+pub async fn fire_forever(shared: Shared) {
+    loop {
+        match look(&shared).await {
+            Ok(wait) => tokio::time::sleep(wait).await,
+            Err(error) => {
+                tracing::warn!(%error, "schedules wait for the store");
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+    }
+}
+
+/// Fires what is due. Returns how long there is nothing to do.
+async fn look(shared: &Shared) -> Result<Duration, QueueError> {
+    let Some(next) = shared.queue.ask(NextFiring).await? else { return Ok(LOOK) };
+    let wait = Duration::from_millis(next.since_ms(wall_now()).unsigned_abs());
+    if !wait.is_zero() || shared.phase() != Phase::Serving {
+        return Ok(wait.clamp(Duration::from_millis(1), LOOK));
+    }
+    let mut refused = false;
+    for schedule in shared.queue.ask(DueSchedules).await? {
+        refused |= !fire(shared, &schedule).await?;
+    }
+    Ok(if refused { LOOK } else { Duration::ZERO })
+}
+
+/// Fires a schedule. Returns false where the queue has not taken its task: then it is tried again.
+async fn fire(shared: &Shared, schedule: &Schedule) -> Result<bool, QueueError> {
+    let (Some(due), now) = (schedule.next_at, wall_now()) else { return Ok(true) };
+    let table = Timetable::read(&schedule.cron, &schedule.time_zone).ok();
+    let is_late = now.since_ms(due) > GRACE_MS;
+    let next = |after: Wall| table.as_ref().and_then(|table| table.next(after));
+    let missed = table.as_ref().filter(|_| is_late).map_or(0, |table| table.count(due, now));
+    let mut fire = Fire {
+        schedule: schedule.id,
+        due: Some(due),
+        // Each firing comes by itself, but for those that were missed.
+        next: next(if is_late { now } else { due }),
+        firing: Firing::Missed,
+        detail: is_late.then(|| format!("{missed} firings had passed")),
+    };
+    if !is_late || schedule.missed == Missed::Once {
+        match plan(shared, schedule).await? {
+            Planned::Go(submit) => fire.firing = Firing::Submit(submit),
+            Planned::Not(firing, why) => (fire.firing, fire.detail) = (firing, Some(why)),
+            Planned::Later(why) => {
+                tracing::warn!(scheduleId = %schedule.id, why, "A schedule waits");
+                return Ok(false);
+            }
+        }
+    }
+    match shared.queue.ask(fire).await? {
+        Fired::Submitted(task) => tracing::info!(scheduleId = %schedule.id, taskId = %task.id, "A schedule fired"),
+        Fired::Noted => tracing::info!(scheduleId = %schedule.id, "A schedule fired without a task; see its runs"),
+        Fired::Stale => {}
+        Fired::NotTaken(refused) => {
+            return note_refusal(shared, schedule, due, next(due), &refused).await;
+        }
+    }
+    Ok(true)
+}
+
+/// What is to be done at a firing.
+pub enum Planned {
+    /// Store this.
+    Go(Box<Submit>),
+    /// Store nothing, for this reason.
+    Not(Firing, String),
+    /// Not now.
+    Later(String),
+}
+
+/// Makes the task of a firing, as if its client submitted it now.
+///
+/// # Errors
+/// The queue's.
+pub async fn plan(shared: &Shared, schedule: &Schedule) -> Result<Planned, QueueError> {
+    let last = LastTask { schedule: schedule.id, completed: false };
+    let running = shared.queue.ask(last).await?.filter(|(_, status)| !status.is_terminal());
+    if let Some((task, _)) = running.filter(|_| schedule.overlap == Overlap::Skip || schedule.continue_session) {
+        return Ok(Planned::Not(Firing::Skipped, format!("task {task} of the firing before has not ended")));
+    }
+    let mut spec = schedule.spec.clone();
+    if schedule.continue_session {
+        let last = LastTask { completed: true, ..last };
+        spec.options.sdk.continue_from_task_id = shared.queue.ask(last).await?.map(|(task, _)| task);
+    }
+    Ok(match checked(shared, spec, schedule.key.clone()).await {
+        Ok(submit) => Planned::Go(Box::new(submit)),
+        Err(error) if error.is_passing() => Planned::Later(error.to_string()),
+        Err(error) => Planned::Not(Firing::Refused, error.to_string()),
+    })
+}
+
+/// Everything that is checked before a task is stored.
+pub async fn checked(shared: &Shared, spec: TaskSpec, key: String) -> Result<Submit, ApiError> {
+    submit::checked(shared, spec, key, None, None).await
+}
+
+/// A session in use is for the history; a full queue is waited for.
+async fn note_refusal(
+    shared: &Shared,
+    schedule: &Schedule,
+    due: Wall,
+    next: Option<Wall>,
+    refused: &Submitted,
+) -> Result<bool, QueueError> {
+    let error = submit::refusal(shared, refused);
+    if error.is_passing() {
+        tracing::warn!(scheduleId = %schedule.id, %error, "A schedule waits");
+        return Ok(false);
+    }
+    let (firing, detail) = (Firing::Refused, Some(error.to_string()));
+    shared.queue.ask(Fire { schedule: schedule.id, due: Some(due), next, firing, detail }).await?;
+    Ok(true)
+}
