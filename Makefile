@@ -1,4 +1,4 @@
-# Everything on a fresh machine needs a Rust toolchain, npm and a C compiler, and one of these:
+# Everything on a fresh machine needs a Rust toolchain, npm and a C compiler (for the tests also Python 3), and one of these:
 #   make run     fetch the CLI where there is none, build, serve on http://127.0.0.1:5000
 #   make test    everything that CI checks
 .PHONY: run test check chaos bench tools clean
@@ -8,6 +8,9 @@ CLAUDE_VERSION := 2.1.197
 TOOLS := $(CURDIR)/.tools
 CLAUDE := $(TOOLS)/node_modules/.bin/claude
 STAMP := $(TOOLS)/claude-$(CLAUDE_VERSION)
+# What fuzzes the contract.
+SCHEMATHESIS_VERSION := 4.32.5
+FUZZER := $(TOOLS)/schemathesis-$(SCHEMATHESIS_VERSION)
 # What people would use instead, for the benchmark.
 PEERS := $(TOOLS)/peers
 
@@ -16,7 +19,7 @@ run:
 	cargo build --release --locked
 	PATH="$$PATH:$(TOOLS)/node_modules/.bin" exec ./target/release/cc-anywhere serve
 
-test: check $(STAMP)
+test: check $(STAMP) $(FUZZER)
 	cargo test --locked --workspace --features failpoints
 
 check:
@@ -39,13 +42,19 @@ $(PEERS)/node_modules: benches/peers/package.json benches/peers/peers.mjs
 	cd $(PEERS) && npm install --no-audit --no-fund --loglevel=error
 	touch $@
 
-tools: $(STAMP)
+tools: $(STAMP) $(FUZZER)
 
 $(STAMP):
 	mkdir -p $(TOOLS)
 	echo '{"private": true}' > $(TOOLS)/package.json
 	cd $(TOOLS) && npm install --no-audit --no-fund --loglevel=error @anthropic-ai/claude-code@$(CLAUDE_VERSION)
 	$(CLAUDE) --version
+	touch $@
+
+$(FUZZER):
+	mkdir -p $(TOOLS)
+	python3 -m venv $(TOOLS)/venv
+	$(TOOLS)/venv/bin/pip install --quiet --disable-pip-version-check schemathesis==$(SCHEMATHESIS_VERSION)
 	touch $@
 
 clean:

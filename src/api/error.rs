@@ -1,7 +1,7 @@
 //! The one place where a failure becomes a status and a body.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::RETRY_AFTER;
+use actix_web::http::header::{ALLOW, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Value, json};
 
@@ -112,6 +112,9 @@ impl ResponseError for ApiError {
         let mut response = HttpResponse::build(self.status);
         if matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             response.insert_header((RETRY_AFTER, RETRY_AFTER_SECONDS));
+        }
+        if let Some(methods) = self.details["allow"].as_str() {
+            response.insert_header((ALLOW, methods));
         }
         response.json(json!({
             "error": { "code": self.code, "message": self.message, "details": self.details },

@@ -59,7 +59,8 @@ fn check(request: &ServiceRequest, shared: &Shared) -> Result<Option<HeaderValue
         return Err(ApiError::forbidden("ORIGIN_NOT_ALLOWED", "pages of other sites may not ask here"));
     }
     // A WebSocket shows its key when it is open: a browser can't send it before.
-    let open = matches!(request.path(), "/health" | "/ws") || request.path().starts_with("/health/");
+    let open = matches!(request.path(), "/health" | "/ws" | "/api/docs" | "/api/openapi.json")
+        || request.path().starts_with("/health/");
     let preflight = allowed.is_some() && request.method() == Method::OPTIONS;
     if !open && !preflight {
         let caller = check_key(request.headers(), shared)?;

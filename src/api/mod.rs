@@ -12,6 +12,7 @@ mod error;
 mod feed;
 mod guard;
 mod input;
+mod openapi;
 mod outbound;
 mod routes;
 mod scheduler;

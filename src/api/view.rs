@@ -6,13 +6,15 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::task::{Attempt, Context, ContextFile, Event, Options, Status, Task, TaskError, TaskId, Tokens, Wall};
 
 /// A task, whole.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskView<'a> {
+    #[schema(value_type = String, format = Uuid)]
     task_id: TaskId,
     status: Status,
     instruction: &'a str,
@@ -35,7 +37,9 @@ pub struct TaskView<'a> {
     structured_output: Option<&'a Value>,
     error: Option<ErrorView<'a>>,
     sdk_session_id: Option<&'a str>,
+    #[schema(value_type = Option<String>, format = Uuid)]
     continued_from: Option<TaskId>,
+    #[schema(value_type = Option<String>, format = Uuid)]
     retry_of: Option<TaskId>,
     cost_usd: Option<f64>,
     usage: Option<&'a Value>,
@@ -49,7 +53,7 @@ pub struct TaskView<'a> {
 }
 
 /// The surroundings of a task. What came with the request is named, not repeated.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ContextView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,7 +78,7 @@ impl<'a> ContextView<'a> {
 }
 
 /// One attempt, in the history of a task.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct AttemptView<'a> {
     number: i32,
@@ -104,7 +108,7 @@ impl<'a> AttemptView<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ErrorView<'a> {
     code: &'a str,
     message: &'a str,
@@ -159,13 +163,15 @@ impl<'a> TaskView<'a> {
 }
 
 /// An event.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventView<'a> {
+    #[schema(value_type = String, format = Uuid)]
     task_id: TaskId,
     seq: i64,
     at: Wall,
     kind: &'static str,
+    #[schema(value_type = Object)]
     data: &'a RawValue,
 }
 

@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::InvalidSpec;
 
@@ -15,7 +16,7 @@ const MAX_NAME_BYTES: usize = 255;
 const FIELD: &str = "context.files";
 
 /// A file for the model to read.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum ContextFile {
     /// One that is there: an absolute path, or one from the working directory on.
@@ -25,7 +26,7 @@ pub enum ContextFile {
 }
 
 /// A file in a request.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Upload {
     /// Its name, without folders.
@@ -38,7 +39,7 @@ pub struct Upload {
 }
 
 /// How the content of a file is written in JSON.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
     /// As text.

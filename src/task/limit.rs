@@ -2,6 +2,7 @@
 //! at all for now. Pure.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The longest name of a group, in bytes.
 pub const MAX_NAME: usize = 128;
@@ -11,7 +12,7 @@ const MAX_STARTS: u32 = 10_000;
 const MAX_PERIOD_MS: i64 = 86_400_000;
 
 /// What makes tasks a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum GroupKind {
     /// All tasks.
@@ -85,12 +86,14 @@ impl std::fmt::Display for Group {
 }
 
 /// So many starts in a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rate {
     /// Starts of an attempt, at most, in any time of that length.
+    #[schema(minimum = 1, maximum = 10000)]
     pub starts: u32,
     /// Milliseconds.
+    #[schema(minimum = 1, maximum = 86400000)]
     pub period_ms: i64,
 }
 

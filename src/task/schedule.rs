@@ -15,6 +15,7 @@ use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, Timestamp, ZonedDateTime};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::time::Wall;
 
@@ -22,7 +23,7 @@ use super::time::Wall;
 const COUNTED: usize = 1_000;
 
 /// What becomes of firings whose time has passed while nobody was there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Missed {
     /// Nothing; the history says so.
@@ -33,7 +34,7 @@ pub enum Missed {
 }
 
 /// What becomes of a firing while the task of the one before has not ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Overlap {
     /// Another task beside it.

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::TaskId;
 use super::spec::{InvalidSpec, MAX_OPTION_BYTES, invalid, text, texts, within};
 
 /// Options of the CLI, by the names of its own.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SdkOptions {
     /// `--model`
@@ -20,9 +21,11 @@ pub struct SdkOptions {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback_model: Option<String>,
     /// `--max-turns`
+    #[schema(minimum = 1, maximum = 10000)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_turns: Option<i64>,
     /// `--max-budget-usd`
+    #[schema(minimum = 0.0001, maximum = 100000)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_budget_usd: Option<f64>,
     /// `--permission-mode`
@@ -57,6 +60,7 @@ pub struct SdkOptions {
     pub resume_session: Option<Uuid>,
     /// Goes on with the conversation of this task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = Uuid)]
     pub continue_from_task_id: Option<TaskId>,
     /// `--fork-session`: on a copy of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,7 +68,7 @@ pub struct SdkOptions {
 }
 
 /// MCP servers, in the CLI's own shape.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct McpConfig {
     /// By name. A server's command runs before the model says a word: so an entry is empty, or the
@@ -73,7 +77,7 @@ pub struct McpConfig {
 }
 
 /// The CLI's own names, in the order of what they allow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum PermissionMode {
     /// Reads and plans, changes nothing.
@@ -113,7 +117,7 @@ impl PermissionMode {
 }
 
 /// How hard the model thinks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Effort {
     /// The CLI's `low`.

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::files::{self, ContextFile};
 use super::sdk::SdkOptions;
@@ -22,24 +23,28 @@ pub const PRIORITIES: std::ops::RangeInclusive<i64> = 0..=100;
 const MAX_TIMEOUT_MS: i64 = 86_400_000;
 
 /// A task as a client submits it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TaskSpec {
     /// What Claude is asked to do, word for word.
+    #[schema(min_length = 1)]
     pub instruction: String,
     /// Where.
     #[serde(default)]
     pub context: Context,
     /// 0 to 100; higher starts first.
+    #[schema(minimum = 0, maximum = 100)]
     #[serde(default)]
     pub priority: i64,
     /// Not before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_at: Option<Wall>,
     /// Labels to find it by.
+    #[schema(max_items = 20)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// Tasks with the same run one at a time, or as many as its limit says.
+    #[schema(min_length = 1, max_length = 128)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency_key: Option<String>,
     /// How.
@@ -48,7 +53,7 @@ pub struct TaskSpec {
 }
 
 /// The surroundings of a task.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Context {
     /// An absolute path; without one the task gets an empty folder of its own.
@@ -60,7 +65,7 @@ pub struct Context {
 }
 
 /// How a task is run and tried again.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Options {
     /// The time limits of one attempt.
@@ -70,6 +75,7 @@ pub struct Options {
     #[serde(default, rename = "async", skip_serializing_if = "Option::is_none")]
     pub run_async: Option<bool>,
     /// How often it may end by itself, 1 to 20.
+    #[schema(minimum = 1, maximum = 20)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<i64>,
     /// The waits between attempts.
@@ -93,7 +99,7 @@ pub struct Options {
 }
 
 /// A worktree of a task.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WorktreeOptions {
     /// The name of the new branch.
@@ -122,7 +128,7 @@ impl WorktreeOptions {
 }
 
 /// Time limits of one attempt, in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged, deny_unknown_fields)]
 pub enum Timeout {
     /// From the start of the process to its end.
@@ -159,16 +165,19 @@ impl Timeout {
 }
 
 /// The waits between attempts, in milliseconds.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RetryOptions {
     /// Before the second attempt.
+    #[schema(minimum = 0, maximum = 86400000)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_delay: Option<i64>,
     /// At most.
+    #[schema(minimum = 0, maximum = 86400000)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_delay: Option<i64>,
     /// Each wait over the one before.
+    #[schema(minimum = 1, maximum = 100)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff_multiplier: Option<f64>,
     /// Whether a passed time limit is followed by another attempt.

@@ -1,9 +1,10 @@
 //! The five statuses that the outside sees.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Where a task stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Stored and waiting: for a free slot, or for its due time.

@@ -44,6 +44,19 @@ impl std::fmt::Display for Wall {
     }
 }
 
+impl utoipa::PartialSchema for Wall {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        use utoipa::openapi::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+            .examples(["2026-01-31T08:15:00.000Z"])
+            .into()
+    }
+}
+
+impl utoipa::ToSchema for Wall {}
+
 impl Serialize for Wall {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(self)

@@ -1,6 +1,7 @@
 //! Who is told over HTTP, and of what.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::spec::{InvalidSpec, invalid, text};
 
@@ -8,7 +9,7 @@ use super::spec::{InvalidSpec, invalid, text};
 const MAX_URL: usize = 2_048;
 
 /// What is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum HookEvent {
     /// The first attempt began.
@@ -41,12 +42,13 @@ impl HookEvent {
 }
 
 /// A webhook, as a client asks for it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WebhookOptions {
     /// Where to: `http` or `https`.
     pub url: String,
     /// What the messages are signed with; the server's own secret where it isn't set. Never shown.
+    #[schema(min_length = 16)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
     /// Of what; of each way to end where it isn't set.

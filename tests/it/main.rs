@@ -16,6 +16,7 @@ mod limits;
 mod modes;
 mod money;
 mod nemesis;
+mod openapi;
 mod outcomes;
 mod safety;
 mod schedules;

@@ -111,7 +111,7 @@ pub async fn show(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse
 
 async fn say(shared: &Shared, task: &Task, messages: &mut Vec<Value>) -> Result<(), ApiError> {
     let text = json!([{ "type": "text", "text": task.spec.instruction }]);
-    messages.push(json!({ "taskId": task.id, "at": task.created_at, "role": "user", "content": text }));
+    messages.push(json!({ "taskId": task.id, "seq": null, "at": task.created_at, "role": "user", "content": text }));
     let mut after = 0;
     loop {
         let page = shared.queue.ask(ReadEvents { task: task.id, after, limit: PAGE }).await?;
@@ -129,9 +129,10 @@ async fn say(shared: &Shared, task: &Task, messages: &mut Vec<Value>) -> Result<
                 continue;
             }
             let message = &data["frame"]["message"];
+            let role = if event.kind == EventKind::ToolResult { "user" } else { "assistant" };
             messages.push(json!({
                 "taskId": task.id, "seq": event.seq, "at": event.at,
-                "role": message["role"], "content": message["content"],
+                "role": role, "content": message["content"],
             }));
         }
     }

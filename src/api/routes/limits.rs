@@ -4,6 +4,7 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::super::error::ApiError;
 use super::super::input::{self, Params};
@@ -31,9 +32,9 @@ fn view(group: &Group, limit: Limit) -> Value {
 }
 
 /// A limit, whole.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct NewLimit {
+pub struct NewLimit {
     group: GroupKind,
     #[serde(default)]
     name: String,
@@ -78,7 +79,7 @@ fn checked(kind: GroupKind, name: String) -> Result<Group, ApiError> {
 }
 
 /// The group that is paused, or goes on.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Members {
     tag: Option<String>,

@@ -1,6 +1,7 @@
 //! One file a resource.
 
 mod conversation;
+mod docs;
 mod events;
 mod explain;
 mod health;
@@ -17,8 +18,10 @@ mod ws;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, web};
+use serde_json::json;
 
 use super::error::ApiError;
+use super::openapi::{self, Schemas};
 
 /// Every route of the server.
 pub fn all(config: &mut web::ServiceConfig) {
@@ -31,6 +34,19 @@ pub fn all(config: &mut web::ServiceConfig) {
     schedules::routes(config);
     webhooks::routes(config);
     ws::routes(config);
+    docs::routes(config);
+}
+
+/// The schemas of bodies that only a route knows.
+pub fn bodies(into: &mut Schemas) {
+    openapi::collect::<submit::Batch>(into);
+    openapi::collect::<tasks::Changes>(into);
+    openapi::collect::<talk::Message>(into);
+    openapi::collect::<queue::Concurrency>(into);
+    openapi::collect::<limits::Members>(into);
+    openapi::collect::<limits::NewLimit>(into);
+    openapi::collect::<schedules::NewSchedule>(into);
+    openapi::collect::<schedules::Changes>(into);
 }
 
 /// What no route answers.
@@ -41,8 +57,9 @@ pub async fn nothing(request: HttpRequest) -> Result<&'static str, ApiError> {
 
 /// A path that is there, asked with a method that is not.
 async fn other_method(request: HttpRequest) -> Result<&'static str, ApiError> {
-    let message = format!("{} can't be asked with {}; see docs/api.md", request.path(), request.method());
-    Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message))
+    let allowed = openapi::methods(&request.match_pattern().unwrap_or_default()).join(", ");
+    let message = format!("{} can't be asked with {}, but with {allowed}", request.path(), request.method());
+    Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message).with(json!({ "allow": allowed })))
 }
 
 /// A resource that answers other methods as above.

@@ -4,6 +4,7 @@ use actix_web::web::{self, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::super::error::ApiError;
 use super::super::input;
@@ -66,9 +67,10 @@ async fn set_paused(
     limits::change(&shared, group, LimitChange { paused: Some(paused), ..LimitChange::default() }).await
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Concurrency {
+pub struct Concurrency {
+    #[schema(minimum = 1, maximum = 1000)]
     concurrency: i64,
 }
 

@@ -5,6 +5,7 @@ use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::super::error::ApiError;
 use super::super::input::{self, Params};
@@ -26,9 +27,9 @@ pub fn routes(config: &mut web::ServiceConfig) {
 }
 
 /// A schedule, as a client sends it.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct NewSchedule {
+pub struct NewSchedule {
     name: Option<String>,
     cron: String,
     #[serde(default = "utc")]
@@ -53,9 +54,10 @@ const fn yes() -> bool {
 }
 
 /// What may be changed.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ScheduleChanges)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Changes {
+pub struct Changes {
     name: Option<String>,
     cron: Option<String>,
     time_zone: Option<String>,

@@ -8,6 +8,7 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 use super::super::auth::Caller;
 use super::super::error::ApiError;
@@ -45,9 +46,10 @@ pub async fn submit(request: HttpRequest, payload: Payload, shared: Data<Shared>
 }
 
 /// Several tasks of one request.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Batch {
+pub struct Batch {
+    #[schema(min_items = 1, max_items = 1000)]
     tasks: Vec<TaskSpec>,
 }
 

@@ -5,6 +5,7 @@ use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::super::error::ApiError;
 use super::super::input::{self, Params, task_id};
@@ -92,9 +93,10 @@ fn check_ceiling(shared: &Shared, question: Option<&Question>) -> Result<(), Api
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Message {
+pub struct Message {
+    #[schema(min_length = 1)]
     text: String,
 }
 

@@ -5,6 +5,7 @@ use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::super::error::ApiError;
 use super::super::input::{self, Params, task_id};
@@ -78,9 +79,11 @@ async fn show(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Ap
 }
 
 /// What `PATCH` takes.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = TaskChanges)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Changes {
+pub struct Changes {
+    #[schema(minimum = 0, maximum = 100)]
     priority: Option<i64>,
     /// `null`: at once.
     #[serde(default, deserialize_with = "some")]
