@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use cc_anywhere::{admin, app, claude, client, config, telemetry};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// Runs Claude Code tasks over HTTP
 #[derive(Parser)]
@@ -24,8 +24,13 @@ enum Role {
         #[command(flatten)]
         flags: config::Flags,
     },
+    /// Print what makes a shell complete commands
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
     #[command(flatten)]
-    Client(client::Command),
+    Client(Box<client::Command>),
     #[command(flatten)]
     Admin(admin::Command),
 }
@@ -46,7 +51,11 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().role {
         Role::Serve(flags) => configured(&flags, app::serve),
         Role::Worker { role, flags } => configured(&flags, |config| app::worker(config, role)),
-        Role::Client(command) => client::run(command),
+        Role::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "cc-anywhere", &mut std::io::stdout());
+            Ok(0)
+        }
+        Role::Client(command) => client::run(*command),
         Role::Admin(command) => admin::run(command),
     };
     outcome.map_or_else(

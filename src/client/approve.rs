@@ -4,6 +4,7 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use super::http::Server;
+use super::print::Output;
 
 /// What the person decided.
 #[derive(Debug, clap::Args)]
@@ -25,44 +26,53 @@ pub struct Approve {
     /// The answer to a question of the model's own, in the order of its questions
     #[arg(long = "answer", conflicts_with = "deny")]
     answers: Vec<String>,
+    #[command(flatten)]
+    output: Output,
 }
 
-/// Sends the decision. Returns whether the server agreed, with what it said.
+/// Sends the decision. Returns the exit code.
 ///
 /// # Errors
 /// The server can't be reached, or there is nothing to answer.
-pub fn run(server: &Server, approve: &Approve) -> anyhow::Result<(bool, Value)> {
+pub fn run(server: &Server, approve: &Approve) -> anyhow::Result<u8> {
     let id = &approve.id;
-    let (ok, open) = server.ask("GET", &format!("/api/tasks/{id}/permissions"), None)?;
-    if !ok {
-        return Ok((ok, open));
+    let open = server.ask("GET", &format!("/api/tasks/{id}/permissions"), None)?;
+    if !open.0 {
+        return Ok(approve.output.answer(&open, |_| {}));
     }
-    let open = open["permissions"].as_array().context("the server listed no questions")?;
+    let open = open.1["permissions"].as_array().context("the server listed no questions")?;
     let wanted = |question: &&Value| {
         approve.request.as_deref().is_none_or(|request| question["requestId"].as_str() == Some(request))
     };
     let Some(question) = open.iter().find(wanted) else { bail!("task {id} asks nothing that is open") };
     let request = question["requestId"].as_str().unwrap_or_default();
     let decision = decision(approve, question)?;
-    server.ask("POST", &format!("/api/tasks/{id}/permissions/{request}"), Some(&decision))
+    let answer = server.ask("POST", &format!("/api/tasks/{id}/permissions/{request}"), Some(&decision))?;
+    let said = if approve.deny { "refused" } else { "allowed" };
+    Ok(approve.output.answer(&answer, |_| println!("{said}")))
+}
+
+/// A yes to the model's own questions, with the answers in their order.
+pub fn with_answers(input: &Value, answers: &[String]) -> Value {
+    let mut input = input.clone();
+    let asked = input["questions"].as_array().cloned().unwrap_or_default();
+    for (one, answer) in asked.iter().zip(answers) {
+        input["answers"][one["question"].as_str().unwrap_or_default()] = json!(answer);
+    }
+    json!({ "behavior": "allow", "scope": "once", "updatedInput": input })
 }
 
 fn decision(approve: &Approve, question: &Value) -> anyhow::Result<Value> {
     if approve.deny {
         return Ok(json!({ "behavior": "deny", "message": approve.message }));
     }
-    let mut decision = json!({ "behavior": "allow", "scope": if approve.session { "session" } else { "once" } });
     let asked = question["input"]["questions"].as_array().map_or(&[][..], Vec::as_slice);
     if question["toolName"] == "AskUserQuestion" || !approve.answers.is_empty() {
         if asked.len() != approve.answers.len() {
             let texts: Vec<_> = asked.iter().filter_map(|one| one["question"].as_str()).collect();
             bail!("give one --answer for each question of the model: {}", texts.join(" | "));
         }
-        let mut input = question["input"].clone();
-        for (one, answer) in asked.iter().zip(&approve.answers) {
-            input["answers"][one["question"].as_str().unwrap_or_default()] = json!(answer);
-        }
-        decision["updatedInput"] = input;
+        return Ok(with_answers(&question["input"], &approve.answers));
     }
-    Ok(decision)
+    Ok(json!({ "behavior": "allow", "scope": if approve.session { "session" } else { "once" } }))
 }

@@ -33,7 +33,18 @@ impl Server {
 
     /// Asks, and returns whether the server agreed, with what it said.
     pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<(bool, Value)> {
-        let mut response = self.send(method, path, body)?;
+        self.ask_with(method, path, body, &[])
+    }
+
+    /// The same with these headers.
+    pub fn ask_with(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+        headers: &[(&str, &str)],
+    ) -> anyhow::Result<(bool, Value)> {
+        let mut response = self.send(method, path, body, headers)?;
         let ok = response.status().is_success();
         let text = response.body_mut().read_to_string()?;
         Ok((ok, serde_json::from_str(&text).unwrap_or(Value::String(text))))
@@ -41,18 +52,23 @@ impl Server {
 
     /// Opens a stream of lines; the inner error is what the server said instead.
     pub fn stream(&self, path: &str) -> anyhow::Result<Result<BufReader<impl std::io::Read + use<>>, Value>> {
-        let mut response = self.send("GET", path, None)?;
+        let mut response = self.send("GET", path, None, &[])?;
         if response.status().is_success() {
             return Ok(Ok(BufReader::new(response.into_body().into_reader())));
         }
         Ok(Err(response.body_mut().read_json()?))
     }
 
-    fn send(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<ureq::http::Response<ureq::Body>> {
-        let request = ureq::http::Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.url))
-            .header("x-api-key", &self.key);
+    fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+        headers: &[(&str, &str)],
+    ) -> anyhow::Result<ureq::http::Response<ureq::Body>> {
+        let request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
+        let request = request.header("x-api-key", &self.key);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let sent = match body {
             Some(body) => {
                 let request = request.header("content-type", "application/json");
@@ -62,4 +78,10 @@ impl Server {
         };
         sent.with_context(|| format!("can't reach {}; is `cc-anywhere serve` running there?", self.url))
     }
+}
+
+/// A value of a query: everything but letters, digits and a few marks as `%XX`.
+pub fn encode(value: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+    value.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }

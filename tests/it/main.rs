@@ -7,6 +7,7 @@ mod api;
 mod barriers;
 mod calls;
 mod chaos;
+mod client;
 mod docs;
 mod faults;
 mod idle;

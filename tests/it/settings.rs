@@ -201,7 +201,7 @@ fn the_client_answers_questions_and_talks() {
     assert_eq!(client(&["interrupt", &id]).0, Some(0));
     assert_eq!(client(&["say", &id, "go on\nstep say gone on"]).0, Some(0));
     let (code, said) = client(&["watch", &id]);
-    assert!(code == Some(0) && said.ends_with("gone on\n"), "{said}");
+    assert!(code == Some(0) && said.contains("\ngone on\n"), "{said}");
 
     // Nobody reads on: it ends in silence.
     let mut command = world.command("tasks", &[("PORT", &port)]);
