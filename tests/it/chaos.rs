@@ -175,12 +175,15 @@ fn client(client: &Client, mut dice: Dice, accepted: &Accepted, stop: &AtomicBoo
                 number += 1;
                 let kind = ["quick", "long", "daemon", "long daemon"][dice.below(4)];
                 let key = format!("key-{}-{number}", dice.seed);
-                let body = json!({
+                let mut body = json!({
                     "instruction": kind,
                     "priority": dice.roll(3),
                     "tags": ["chaos"],
                     "options": { "retry": { "initialDelay": 20, "maxDelay": 200 } },
                 });
+                if dice.roll(3) == 0 {
+                    body["concurrencyKey"] = json!(format!("lane {}", dice.roll(4)));
+                }
                 // Answered twice where the first answer was lost, or where the dice say so.
                 let mut times = 1 + dice.roll(8) / 7;
                 while times > 0 && !stop.load(Ordering::Relaxed) {

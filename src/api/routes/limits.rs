@@ -48,6 +48,10 @@ pub struct NewLimit {
 pub async fn set(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let NewLimit { group, name, concurrency, rate, paused } = input::json(&request, &input::body(payload).await?)?;
     Limit { concurrency, rate, paused }.validate().map_err(|(field, rule)| ApiError::invalid(field, rule))?;
+    if paused && group == GroupKind::Queue {
+        // One switch for one thing: what this holds back, that would not let go.
+        return Err(ApiError::invalid("paused", "can't be set on the queue, which POST /api/queue/pause holds back"));
+    }
     let whole = LimitChange { concurrency: Some(concurrency), rate: Some(rate), paused: Some(paused) };
     change(&shared, checked(group, name)?, whole).await
 }
