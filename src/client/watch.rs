@@ -166,7 +166,9 @@ impl<'a> Watch<'a> {
             "message" if data["state"] == "stored" => {
                 self.line(&format!("{} {}", style("»").dim(), brief(&data["text"])))
             }
-            "log" | "retry" => self.line(&style(brief(&data["message"])).dim().to_string()),
+            "log" | "retry" if data["message"].is_string() => {
+                self.line(&style(brief(&data["message"])).dim().to_string())
+            }
             _ => {}
         }
         self.bar.set_message(self.sums(None));
