@@ -2,24 +2,19 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix_web::HttpRequest;
 use actix_web::web::Bytes;
 use futures_util::Stream;
 use futures_util::stream::unfold;
-use serde_json::json;
 use tokio::sync::watch;
 
 use super::error::ApiError;
 use super::input::{Params, task_id};
 use super::shared::{Phase, Shared};
-use super::view::EventView;
+use super::stream::{self, HEARTBEAT, HERE};
 use crate::queue::{Find, Follower, Numbered, Queue, QueueError};
 use crate::task::{EventKind, Task, TaskId};
 
-/// A comment at least so often, so that proxies and clients know that we are there.
-const HEARTBEAT: Duration = Duration::from_secs(10);
 /// What is remembered of so many tasks; then it is looked up anew.
 const REMEMBERED: usize = 10_000;
 
@@ -88,29 +83,15 @@ impl Wanted {
     }
 }
 
-/// The number behind which the client wants events; `None` is from now on.
-///
-/// # Errors
-/// It is no number.
-pub fn after(request: &HttpRequest, params: &Params) -> Result<Option<i64>, ApiError> {
-    let last = request.headers().get("last-event-id").map(|value| value.to_str().unwrap_or_default().trim());
-    let rule = || ApiError::invalid("Last-Event-ID", "must be the id of an event");
-    match (last, params.text("after")) {
-        (Some(last), _) => last.parse().ok().filter(|last| *last >= 0).map(Some).ok_or_else(rule),
-        (None, Some(_)) => params.number("after", 0, i64::MAX, 0).map(Some),
-        (None, None) => Ok(None),
-    }
-}
-
 /// Events as server-sent events, until the server stops or the client leaves.
-pub fn stream(
+pub fn events(
     shared: &Shared,
     wanted: Wanted,
     follower: Follower,
 ) -> impl Stream<Item = Result<Bytes, actix_web::Error>> + use<> {
     let (queue, phase) = (shared.queue.clone(), shared.phase.clone());
     // At once, so that the client knows that it is heard.
-    let ready = VecDeque::from([Bytes::from_static(b": here\n\n")]);
+    let ready = VecDeque::from([HERE]);
     let feed = Feed { wanted, follower, queue, phase, ready };
     unfold(feed, |mut feed| async move {
         let next = feed.next().await?;
@@ -152,7 +133,7 @@ impl Feed {
                     }
                 }
                 _ = self.phase.changed() => {}
-                () = tokio::time::sleep_until(heartbeat) => return Some(Bytes::from_static(b": here\n\n")),
+                () = tokio::time::sleep_until(heartbeat) => return Some(HERE),
             }
         }
     }
@@ -160,11 +141,8 @@ impl Feed {
     async fn render(&mut self, events: &[Arc<Numbered>]) -> Result<String, QueueError> {
         let mut text = String::new();
         for event in events {
-            if self.wanted.has(event, &self.queue).await?
-                && let Some(view) = EventView::of(&event.event)
-            {
-                let (n, kind, data) = (event.n, event.event.kind.name(), json!(view));
-                text.push_str(&format!("id: {n}\nevent: {kind}\ndata: {data}\n\n"));
+            if self.wanted.has(event, &self.queue).await? {
+                text.extend(stream::written(event.n, &event.event));
             }
         }
         Ok(text)

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::CONTENT_TYPE;
+use actix_web::http::header::{ACCEPT, CONTENT_TYPE};
 use actix_web::{HttpRequest, web};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
@@ -103,4 +103,21 @@ impl Params {
 /// The id in a path. What is no id names no task.
 pub fn task_id(text: &str) -> Result<TaskId, ApiError> {
     TaskId::parse_str(text).map_err(|_| ApiError::no_task(text))
+}
+
+/// The number behind which the client wants events: `Last-Event-ID`, else `after`.
+pub fn after(request: &HttpRequest, params: &Params) -> Result<Option<i64>, ApiError> {
+    let last = request.headers().get("last-event-id").map(|value| value.to_str().unwrap_or_default().trim());
+    let rule = || ApiError::invalid("Last-Event-ID", "must be the id of an event");
+    match (last, params.text("after")) {
+        (Some(last), _) => last.parse().ok().filter(|last| *last >= 0).map(Some).ok_or_else(rule),
+        (None, Some(_)) => params.number("after", 0, i64::MAX, 0).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+/// Whether the client wants JSON, where there is a stream as well.
+pub fn wants_json(request: &HttpRequest) -> bool {
+    let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    accept.is_some_and(|accept| accept.starts_with("application/json"))
 }

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use super::error::ApiError;
 use super::routes::submit;
 use super::shared::{Phase, Shared};
 use crate::process::wall_now;
 use crate::queue::{DueSchedules, Fire, Fired, Firing, LastTask, NextFiring, QueueError, Schedule, Submit, Submitted};
-use crate::task::{Missed, Overlap, TaskSpec, Timetable, Wall};
+use crate::task::{Missed, Overlap, Timetable};
 
 /// A look at least so often: another process may have stored a schedule.
 const LOOK: Duration = Duration::from_secs(1);
@@ -44,18 +43,19 @@ async fn look(shared: &Shared) -> Result<Duration, QueueError> {
 /// Fires a schedule. Returns false where the queue has not taken its task: then it is tried again.
 async fn fire(shared: &Shared, schedule: &Schedule) -> Result<bool, QueueError> {
     let (Some(due), now) = (schedule.next_at, wall_now()) else { return Ok(true) };
-    let table = Timetable::read(&schedule.cron, &schedule.time_zone).ok();
-    let is_late = now.since_ms(due) > GRACE_MS;
-    let next = |after: Wall| table.as_ref().and_then(|table| table.next(after));
-    let missed = table.as_ref().filter(|_| is_late).map_or(0, |table| table.count(due, now));
-    let mut fire = Fire {
-        schedule: schedule.id,
-        due: Some(due),
-        // Each firing comes by itself, but for those that were missed.
-        next: next(if is_late { now } else { due }),
-        firing: Firing::Missed,
-        detail: is_late.then(|| format!("{missed} firings had passed")),
+    let mut fire = Fire { schedule: schedule.id, due: Some(due), next: None, firing: Firing::Missed, detail: None };
+    let table = match Timetable::read(&schedule.cron, &schedule.time_zone) {
+        Ok(table) => table,
+        Err((field, rule)) => {
+            // It was right when it was stored: a zone that another version of the program knew.
+            let fire = Fire { firing: Firing::Refused, detail: Some(format!("{field}: {rule}")), ..fire };
+            return shared.queue.ask(fire).await.map(|_| true);
+        }
     };
+    let is_late = now.since_ms(due) > GRACE_MS;
+    // Each firing comes by itself, but for those that were missed.
+    fire.next = table.next(if is_late { now } else { due });
+    fire.detail = is_late.then(|| format!("{} firings had passed", table.count(due, now)));
     if !is_late || schedule.missed == Missed::Once {
         match plan(shared, schedule).await? {
             Planned::Go(submit) => fire.firing = Firing::Submit(submit),
@@ -66,12 +66,12 @@ async fn fire(shared: &Shared, schedule: &Schedule) -> Result<bool, QueueError> 
             }
         }
     }
-    match shared.queue.ask(fire).await? {
+    match shared.queue.ask(fire.clone()).await? {
         Fired::Submitted(task) => tracing::info!(scheduleId = %schedule.id, taskId = %task.id, "A schedule fired"),
         Fired::Noted => tracing::info!(scheduleId = %schedule.id, "A schedule fired without a task; see its runs"),
         Fired::Stale => {}
         Fired::NotTaken(refused) => {
-            return note_refusal(shared, schedule, due, next(due), &refused).await;
+            return note_refusal(shared, fire, &refused).await;
         }
     }
     Ok(true)
@@ -102,32 +102,20 @@ pub async fn plan(shared: &Shared, schedule: &Schedule) -> Result<Planned, Queue
         let last = LastTask { completed: true, ..last };
         spec.options.sdk.continue_from_task_id = shared.queue.ask(last).await?.map(|(task, _)| task);
     }
-    Ok(match checked(shared, spec, schedule.key.clone()).await {
+    Ok(match submit::checked(shared, spec, schedule.key.clone(), None, None).await {
         Ok(submit) => Planned::Go(Box::new(submit)),
         Err(error) if error.is_passing() => Planned::Later(error.to_string()),
         Err(error) => Planned::Not(Firing::Refused, error.to_string()),
     })
 }
 
-/// Everything that is checked before a task is stored.
-pub async fn checked(shared: &Shared, spec: TaskSpec, key: String) -> Result<Submit, ApiError> {
-    submit::checked(shared, spec, key, None, None).await
-}
-
 /// A session in use is for the history; a full queue is waited for.
-async fn note_refusal(
-    shared: &Shared,
-    schedule: &Schedule,
-    due: Wall,
-    next: Option<Wall>,
-    refused: &Submitted,
-) -> Result<bool, QueueError> {
+async fn note_refusal(shared: &Shared, fire: Fire, refused: &Submitted) -> Result<bool, QueueError> {
     let error = submit::refusal(shared, refused);
     if error.is_passing() {
-        tracing::warn!(scheduleId = %schedule.id, %error, "A schedule waits");
+        tracing::warn!(scheduleId = %fire.schedule, %error, "A schedule waits");
         return Ok(false);
     }
-    let (firing, detail) = (Firing::Refused, Some(error.to_string()));
-    shared.queue.ask(Fire { schedule: schedule.id, due: Some(due), next, firing, detail }).await?;
-    Ok(true)
+    let fire = Fire { firing: Firing::Refused, detail: Some(error.to_string()), ..fire };
+    shared.queue.ask(fire).await.map(|_| true)
 }

@@ -1,8 +1,10 @@
-//! Following a task: as server-sent events, or to its end.
+//! Following a task: as server-sent events, or to its end; and how server-sent events are written.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use actix_web::HttpResponse;
+use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::Bytes;
 use futures_util::Stream;
 use futures_util::stream::unfold;
@@ -12,13 +14,30 @@ use tokio::time::Instant;
 use super::shared::{Phase, Shared};
 use super::view::EventView;
 use crate::queue::{Find, Followed, HasEnded, Live, Queue, QueueError, ReadEvents};
-use crate::task::{EventKind, Task, TaskId};
+use crate::task::{Event, EventKind, Task, TaskId};
 
 /// Events of one read.
 const PAGE: u64 = 200;
 /// A comment at least so often, so that proxies and clients know that we are there; also the
 /// longest that a lost hint may cost.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(10);
+/// What is sent where there is nothing to tell.
+pub(super) const HERE: Bytes = Bytes::from_static(b": here\n\n");
+
+/// An answer of server-sent events.
+pub fn answer(stream: impl Stream<Item = Result<Bytes, actix_web::Error>> + 'static) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/event-stream")
+        .insert_header((CACHE_CONTROL, "no-cache"))
+        .insert_header(("X-Accel-Buffering", "no"))
+        .streaming(stream)
+}
+
+/// An event under this number; `None` where its data is no JSON, which nobody writes.
+pub(super) fn written(number: i64, event: &Event) -> Option<String> {
+    let data = serde_json::to_string(&EventView::of(event)?).ok()?;
+    Some(format!("id: {number}\nevent: {}\ndata: {data}\n\n", event.kind.name()))
+}
 
 /// Reads a task until it has ended or `limit` has passed; returns it as it stands then.
 pub async fn wait_for_end(shared: &Shared, id: TaskId, limit: Duration) -> Result<Option<Task>, QueueError> {
@@ -92,7 +111,7 @@ impl Following {
                     }
                 },
                 _ = self.phase.changed() => {}
-                () = tokio::time::sleep_until(self.sent + HEARTBEAT) => self.ready.push_back(Bytes::from_static(b": here\n\n")),
+                () = tokio::time::sleep_until(self.sent + HEARTBEAT) => self.ready.push_back(HERE),
             }
         }
     }
@@ -105,11 +124,7 @@ impl Following {
                 let full = page.events.len() as u64 == PAGE;
                 for event in &page.events {
                     self.after = event.seq;
-                    if let Some(view) = EventView::of(event) {
-                        let data = serde_json::to_string(&view).unwrap_or_default();
-                        let text = format!("id: {}\nevent: {}\ndata: {data}\n\n", event.seq, event.kind.name());
-                        self.ready.push_back(Bytes::from(text));
-                    }
+                    self.ready.extend(written(event.seq, event).map(Bytes::from));
                 }
                 self.ended = !full && page.status.is_none_or(crate::task::Status::is_terminal);
                 full

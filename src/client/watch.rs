@@ -6,7 +6,6 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
 use console::style;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
@@ -88,6 +87,7 @@ impl<'a> Watch<'a> {
             Err(refusal) => return Ok(Some(refusal)),
         };
         for line in events.lines() {
+            // It broke off: what is missing comes with the next one.
             let Ok(line) = line else { return Ok(None) };
             let Some(data) = line.strip_prefix("data: ") else { continue };
             let event: Value = serde_json::from_str(data).unwrap_or_default();
@@ -185,8 +185,9 @@ impl<'a> Watch<'a> {
     /// Asks whoever sits at the terminal, and passes the answer on.
     fn question(&self, question: &Value) -> anyhow::Result<()> {
         let (tool, request) = (text(&question["toolName"]), text(&question["requestId"]));
+        let elsewhere = || self.line(&format!("? {tool} waits for an answer: cc-anywhere approve {}", self.id));
         if !(std::io::stdin().is_terminal() && std::io::stdout().is_terminal()) {
-            self.line(&format!("? {tool} waits for an answer: cc-anywhere approve {}", self.id));
+            elsewhere();
             return Ok(());
         }
         // Asked before, and answered by now: the events come again.
@@ -196,40 +197,40 @@ impl<'a> Watch<'a> {
             .and_then(|open| open.iter().find(|one| one["requestId"] == request))
             .cloned();
         let Some(open) = open else { return Ok(()) };
-        let answered = self.bar.suspend(|| -> anyhow::Result<Value> {
-            let decision =
-                if tool == "AskUserQuestion" { choose(&open["input"])? } else { decide(tool, &open["input"])? };
-            let path = format!("/api/tasks/{}/permissions/{request}", self.id);
-            let (ok, answer) = self.server.ask("POST", &path, Some(&decision))?;
-            Ok(if ok { Value::Null } else { answer })
-        })?;
-        if let Some(message) = answered["error"]["message"].as_str() {
+        let input = &open["input"];
+        let ask = || if tool == "AskUserQuestion" { choose(input) } else { decide(tool, input) };
+        let Some(decision) = self.bar.suspend(ask)? else {
+            elsewhere();
+            return Ok(());
+        };
+        let path = format!("/api/tasks/{}/permissions/{request}", self.id);
+        let (_, answer) = self.server.ask("POST", &path, Some(&decision))?;
+        if let Some(message) = answer["error"]["message"].as_str() {
             self.line(&format!("{} {message}", style("!").yellow()));
         }
         Ok(())
     }
 }
 
-/// A line from the terminal.
-fn prompt(question: &str) -> anyhow::Result<String> {
+/// A line from the terminal; `None` where nobody answers any more.
+fn prompt(question: &str) -> anyhow::Result<Option<String>> {
     print!("{question} ");
     std::io::stdout().flush()?;
     let mut answer = String::new();
-    if std::io::stdin().read_line(&mut answer)? == 0 {
-        bail!("nobody answers any more; the task goes on waiting");
-    }
-    Ok(answer.trim().to_owned())
+    let read = std::io::stdin().read_line(&mut answer)?;
+    Ok((read > 0).then(|| answer.trim().to_owned()))
 }
 
-fn decide(tool: &str, input: &Value) -> anyhow::Result<Value> {
+fn decide(tool: &str, input: &Value) -> anyhow::Result<Option<Value>> {
     println!("{} {} {}", style("?").yellow(), style(tool).bold(), brief(input));
     loop {
-        match &*prompt("allow it? [y]es, for the [s]ession, [n]o:")?.to_lowercase() {
-            "y" | "yes" => return Ok(json!({ "behavior": "allow", "scope": "once" })),
-            "s" | "session" => return Ok(json!({ "behavior": "allow", "scope": "session" })),
+        let Some(answer) = prompt("allow it? [y]es, for the [s]ession, [n]o:")? else { return Ok(None) };
+        match &*answer.to_lowercase() {
+            "y" | "yes" => return Ok(Some(json!({ "behavior": "allow", "scope": "once" }))),
+            "s" | "session" => return Ok(Some(json!({ "behavior": "allow", "scope": "session" }))),
             "n" | "no" => {
-                let why = prompt("what is Claude told? (nothing)")?;
-                return Ok(json!({ "behavior": "deny", "message": (!why.is_empty()).then_some(why) }));
+                let why = prompt("what is Claude told? (nothing)")?.filter(|why| !why.is_empty());
+                return Ok(Some(json!({ "behavior": "deny", "message": why })));
             }
             _ => {}
         }
@@ -237,7 +238,7 @@ fn decide(tool: &str, input: &Value) -> anyhow::Result<Value> {
 }
 
 /// Asks the model's own questions; a number stands for the option of that place.
-fn choose(input: &Value) -> anyhow::Result<Value> {
+fn choose(input: &Value) -> anyhow::Result<Option<Value>> {
     let mut answers = Vec::new();
     for question in input["questions"].as_array().into_iter().flatten() {
         println!("{} {}", style("?").yellow(), style(text(&question["question"])).bold());
@@ -245,11 +246,11 @@ fn choose(input: &Value) -> anyhow::Result<Value> {
         for (n, option) in options.iter().enumerate() {
             println!("  {}. {} {}", n + 1, text(&option["label"]), style(text(&option["description"])).dim());
         }
-        let answer = prompt(">")?;
+        let Some(answer) = prompt(">")? else { return Ok(None) };
         let picked = answer.parse::<usize>().ok().and_then(|n| options.get(n.checked_sub(1)?));
         answers.push(picked.map_or(answer, |option| text(&option["label"]).to_owned()));
     }
-    Ok(approve::with_answers(input, &answers))
+    Ok(Some(approve::with_answers(input, &answers)))
 }
 
 /// Where a task went.

@@ -47,7 +47,8 @@ pub struct Schedule {
     pub created_at: Wall,
 }
 
-/// Stores a schedule, new or in place of the one of the same id.
+/// Stores a schedule, new or in place of the one of the same id; its next firing counts where it is new, or
+/// where its timetable or whether it fires was changed.
 #[derive(Clone, Debug)]
 pub struct PutSchedule(pub Box<Schedule>);
 

@@ -6,12 +6,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use super::audit_groups::Groups;
+use super::audit_trees;
 use super::history::{Counts, Did, Entry, Standing, TreeLine};
 use super::machine::{CRASH_LIMIT, SUSPECT};
 use super::{AttemptOutcome, HolderId, LeaseKey, Status, TREE_END_MS, TaskId};
-
-/// A cancelled task has no live process so many milliseconds later.
-const CANCEL_LIMIT_MS: i64 = 5_000;
 
 /// A promise that was not kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,14 +45,6 @@ struct Picture {
     costs: HashMap<i64, f64>,
     /// When it was called off, and the epoch that ran then.
     cancelled: Option<(i64, i64)>,
-}
-
-/// One process tree.
-struct Life {
-    epoch: i64,
-    boot: uuid::Uuid,
-    began: i64,
-    ended: Option<i64>,
 }
 
 /// The fold. Give it every line in order, then [`finish`](Self::finish).
@@ -392,7 +382,8 @@ impl Audit {
         for task in gone {
             self.broken(1, task, "was stored, and is not there");
         }
-        self.trees(&beside.trees, &beside.excused);
+        let cancelled = |task| self.tasks.get(&task).and_then(|picture| picture.cancelled);
+        self.broken.extend(audit_trees::judge(&beside.trees, &beside.excused, cancelled));
         self.broken
     }
 
@@ -450,38 +441,6 @@ impl Audit {
         }
         if standing.status == Status::Completed && !standing.well_completed {
             self.broken(15, task, "is completed without a result of the model");
-        }
-    }
-
-    /// Two trees of a task never lived at a time, and none outlived a cancel for long.
-    fn trees(&mut self, lines: &[TreeLine], excused: &[(i64, i64)]) {
-        let mut lives: HashMap<TaskId, Vec<Life>> = HashMap::new();
-        for line in lines {
-            let (LeaseKey { task, epoch }, boot) = (line.lease, line.boot);
-            let lives = lives.entry(task).or_default();
-            match lives.iter_mut().find(|life| life.epoch == epoch && life.boot == boot) {
-                Some(life) => life.ended = Some(line.at),
-                None => lives.push(Life { epoch, boot, began: line.at, ended: (!line.lives).then_some(line.at) }),
-            }
-        }
-        for (task, mut lives) in lives {
-            lives.sort_unstable_by_key(|life| life.epoch);
-            for pair in lives.windows(2).filter(|pair| pair[0].boot == pair[1].boot) {
-                let (one, other) = (&pair[0], &pair[1]);
-                // A shim that was killed says nothing; its namespace died with it.
-                if let Some(ended) = one.ended.filter(|ended| *ended > other.began) {
-                    let (epochs, both) = ((one.epoch, other.epoch), ended - other.began);
-                    self.broken(7, task, format!("ran under epochs {epochs:?} at a time, for {both} ms"));
-                }
-            }
-            let cancelled = self.tasks.get(&task).and_then(|picture| picture.cancelled);
-            let Some((at, epoch)) = cancelled else { continue };
-            let until = at + CANCEL_LIMIT_MS;
-            let ran = lives.iter().find(|life| life.epoch == epoch);
-            let late = ran.and_then(|life| life.ended).filter(|ended| *ended > until);
-            if let Some(ended) = late.filter(|_| !excused.iter().any(|(from, to)| *from < until && *to > at)) {
-                self.broken(13, task, format!("had processes until {} ms after its cancel", ended - at));
-            }
         }
     }
 }

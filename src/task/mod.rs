@@ -12,6 +12,7 @@ mod audit;
 mod audit_groups;
 #[cfg(test)]
 mod audit_test;
+mod audit_trees;
 mod event;
 mod files;
 mod gate;

@@ -242,6 +242,25 @@ fn who_sits_at_a_terminal_sees_what_happens_and_answers_questions() {
 }
 
 #[test]
+fn who_leaves_the_keyboard_goes_on_watching() {
+    let world = World::new();
+    let server = world.serve("inline", &[]);
+    let client = Client::of(&world, &server);
+    let mut body = task(&world.ws(), "asks", &["bash touch a", "say done"]);
+    body["options"]["sdk"] = json!({ "permissionMode": "ask" });
+    let id = server.submit(body);
+    let mut terminal = Terminal::start(client.command(&["watch", &id]));
+    terminal.wait_for("allow it?");
+    // The end of the input, as Ctrl-D makes it.
+    terminal.type_in("\x04");
+    terminal.wait_for(&format!("cc-anywhere approve {id}"));
+    assert_eq!(client.run(&["approve", &id]), (0, "allowed\n".to_owned()));
+    let (code, screen) = terminal.end();
+    assert!(code == 0 && screen.contains("done"), "{screen}");
+    assert_eq!(screen.matches("allow it?").count(), 1, "{screen}");
+}
+
+#[test]
 fn a_watch_goes_on_when_the_server_comes_back() {
     let world = World::new();
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();

@@ -1,14 +1,14 @@
 //! `GET /api/events`: what happens to all tasks, as a stream or in pages.
 
-use actix_web::http::header::{ACCEPT, CACHE_CONTROL};
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
 use super::super::error::ApiError;
 use super::super::feed::{self, Wanted};
-use super::super::input::Params;
+use super::super::input::{self, Params};
 use super::super::shared::Shared;
+use super::super::stream;
 use super::super::view::EventView;
 use super::resource;
 
@@ -19,18 +19,13 @@ pub fn routes(config: &mut web::ServiceConfig) {
 async fn events(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let known: Vec<&str> = Wanted::PARAMS.into_iter().chain(["after", "limit"]).collect();
     let params = Params::read(&request, &known)?;
-    let (wanted, after) = (Wanted::read(&params)?, feed::after(&request, &params)?);
-    let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    if accept.starts_with("application/json") {
+    let (wanted, after) = (Wanted::read(&params)?, input::after(&request, &params)?);
+    if input::wants_json(&request) {
         let limit = params.number("limit", 1, 1_000, 200)?;
         return page(&shared, wanted, after.unwrap_or(0), limit.unsigned_abs()).await;
     }
     let follower = shared.tail.follow(after).await?;
-    Ok(HttpResponse::Ok()
-        .content_type("text/event-stream")
-        .insert_header((CACHE_CONTROL, "no-cache"))
-        .insert_header(("X-Accel-Buffering", "no"))
-        .streaming(feed::stream(&shared, wanted, follower)))
+    Ok(stream::answer(feed::events(&shared, wanted, follower)))
 }
 
 /// What is there behind `after`: at most `limit` events are looked at, of which those that are wanted are shown.

@@ -169,12 +169,11 @@ async fn store(shared: &Shared, schedule: Schedule) -> Result<Schedule, ApiError
         let rule = "names a session already; leave it out where each task goes on with the one before";
         return Err(ApiError::invalid("continueSession", rule));
     }
-    scheduler::checked(shared, schedule.spec.clone(), schedule.key.clone())
-        .await
-        .map_err(|error| error.below("task"))?;
-    let schedule = Schedule { next_at, ..schedule };
-    shared.queue.ask(PutSchedule(Box::new(schedule.clone()))).await?;
-    Ok(schedule)
+    let checked = submit::checked(shared, schedule.spec.clone(), schedule.key.clone(), None, None).await;
+    checked.map_err(|error| error.below("task"))?;
+    let id = schedule.id;
+    shared.queue.ask(PutSchedule(Box::new(Schedule { next_at, ..schedule }))).await?;
+    find(shared, &id.to_string()).await
 }
 
 async fn remove(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {

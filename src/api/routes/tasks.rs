@@ -1,6 +1,6 @@
 //! `/api/tasks`
 
-use actix_web::http::{StatusCode, header};
+use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
@@ -178,9 +178,8 @@ async fn logs(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Ap
 
 async fn events(id: Path<String>, request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let params = Params::read(&request, &["after", "limit"])?;
-    let after = params.number("after", 0, i64::MAX, 0)?;
-    let text = |name| request.headers().get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
-    if text(header::ACCEPT).is_some_and(|accept| accept.starts_with("application/json")) {
+    let after = input::after(&request, &params)?.unwrap_or(0);
+    if input::wants_json(&request) {
         let limit = params.number("limit", 1, 1_000, 200)?;
         let page = read_events(&shared, &id, after, limit.unsigned_abs()).await?;
         let events: Vec<_> = page.events.iter().filter_map(EventView::of).collect();
@@ -189,17 +188,6 @@ async fn events(id: Path<String>, request: HttpRequest, shared: Data<Shared>) ->
             "taskId": *id, "status": page.status, "events": events, "last": last,
         })));
     }
-    let seen = text(header::HeaderName::from_static("last-event-id"));
-    let after = match seen {
-        Some(seen) => {
-            seen.trim().parse().map_err(|_| ApiError::invalid("Last-Event-ID", "must be the id of an event"))?
-        }
-        None => after,
-    };
     read_events(&shared, &id, after, 1).await?;
-    Ok(HttpResponse::Ok()
-        .content_type("text/event-stream")
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .insert_header(("X-Accel-Buffering", "no"))
-        .streaming(stream::events(&shared, task_id(&id)?, after)))
+    Ok(stream::answer(stream::events(&shared, task_id(&id)?, after)))
 }

@@ -157,7 +157,10 @@ impl Connection {
             Said::Subscribe { task_id } => self.subscribe(&task_id).await,
             Said::Unsubscribe { task_id } => {
                 match TaskId::parse_str(&task_id) {
-                    Ok(task) => drop(self.tasks.remove(&task)),
+                    Ok(task) => {
+                        self.tasks.remove(&task);
+                        self.told.remove(&task);
+                    }
                     Err(_) => self.all &= task_id != "*",
                 }
                 self.send("unsubscribe-success", json!({ "taskId": task_id })).await

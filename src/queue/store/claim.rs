@@ -49,7 +49,7 @@ impl Change for Claim {
     const ESSENTIAL: bool = false;
 
     fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Assignment>, StoreError> {
-        let (mut limit, suspects, gated, limited) = room(tx, self)?;
+        let May { mut limit, suspects, gated, limited } = may(tx, self)?;
         let limits = if limited { Limits::read(tx)? } else { Limits::default() };
         if limit > 0 && (gated || limited || self.budgets.are_set()) {
             limit = gate::hold(tx, self, &limits, limit)?;
@@ -88,11 +88,22 @@ fn assignment(tx: &mut Tx<'_>, row: task::Model, claim: &Claim, expires: i64) ->
     Ok(Assignment { key, task: task_of(row)?, budget_usd })
 }
 
-/// How many more this worker may take, and how many suspects among them: none while the queue is
-/// paused or its credential is parked, no more than what an operator has set since it last looked,
-/// and a suspect only when it runs nothing else, alone. Then, whether single tasks may have to wait for others, and
-/// whether limits are set.
-fn room(tx: &mut Tx<'_>, claim: &Claim) -> Result<(u32, u32, bool, bool), StoreError> {
+/// What a worker may take.
+#[derive(Default)]
+struct May {
+    /// So many more.
+    limit: u32,
+    /// So many suspects among them.
+    suspects: u32,
+    /// Whether single tasks may have to wait for others.
+    gated: bool,
+    /// Whether limits are set on groups.
+    limited: bool,
+}
+
+/// None while the queue is paused or the worker's credential is parked, no more than what an operator has set since
+/// it last looked, and a suspect only when it runs nothing else, alone.
+fn may(tx: &mut Tx<'_>, claim: &Claim) -> Result<May, StoreError> {
     let tasks: Vec<TaskId> = tx.all(DUE, [tx.now.0], |row| row.get(0))?;
     if !tasks.is_empty() {
         tx.record(&Did::Due { tasks });
@@ -102,7 +113,7 @@ fn room(tx: &mut Tx<'_>, claim: &Claim) -> Result<(u32, u32, bool, bool), StoreE
         let (own, next, gates): (i32, i32, (bool, bool)) = (row.get(3)?, row.get(4)?, (row.get(5)?, row.get(6)?));
         Ok((held_back, most, has, own, next, gates))
     })?;
-    let Some((held_back, most, has, own, next, (gated, limited))) = room else { return Ok((0, 0, false, false)) };
+    let Some((held_back, most, has, own, next, (gated, limited))) = room else { return Ok(May::default()) };
     let limit = claim.limit.min(most.map_or(u32::MAX, |most| most.saturating_sub(has)));
     let (limit, suspects) = match (held_back || own >= SUSPECT, next >= SUSPECT) {
         (true, _) => (0, 0),
@@ -110,7 +121,7 @@ fn room(tx: &mut Tx<'_>, claim: &Claim) -> Result<(u32, u32, bool, bool), StoreE
         (false, true) => (limit.min(1), 1),
         (false, false) => (limit, 0),
     };
-    Ok((limit, suspects, gated, limited))
+    Ok(May { limit, suspects, gated, limited })
 }
 
 const RENEW: &str = "UPDATE tasks SET lease_ms = ?1, lease_boot = ?2 WHERE id = ?3 AND epoch = ?4";

@@ -1,6 +1,6 @@
 //! Before a claim: what is due and may not start is held back, by name, until there is room.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use rusqlite::{Row, params};
 
@@ -17,7 +17,7 @@ const WINDOWS: usize = 20;
 const AGAIN_MS: i64 = 60_000;
 /// What is paused waits until somebody lets it go on: a hundred years.
 const LONG_MS: i64 = 100 * 365 * 86_400_000;
-/// So many are let go when there is room. Those that find none are held again.
+/// So many are let go for each that leaves. Those that find no room are held again.
 const LET_GO: i64 = 4;
 
 const NEXT: &str = "SELECT id, working_directory, exclusive, max_budget_usd, cost_usd, key_name, concurrency_key,
@@ -135,11 +135,11 @@ fn hold_back(tx: &mut Tx<'_>, held: Vec<(TaskId, Hold, Option<Wall>)>) -> Result
 }
 
 /// Lets some of those go that waited for what these have left.
-pub fn let_go(tx: &mut Tx<'_>, left: &HashSet<Hold>) -> Result<(), StoreError> {
+pub fn let_go(tx: &mut Tx<'_>, left: &HashMap<Hold, i64>) -> Result<(), StoreError> {
     let text = "UPDATE tasks SET held = NULL, due_at = NULL WHERE id IN (SELECT id FROM tasks INDEXED BY tasks_held
             WHERE status = 'pending' AND held = ?1 ORDER BY priority DESC, id LIMIT ?2) RETURNING id";
-    for hold in left {
-        let tasks: Vec<TaskId> = tx.all(text, params![hold.name(), LET_GO], |row| row.get(0))?;
+    for (hold, leavers) in left {
+        let tasks: Vec<TaskId> = tx.all(text, params![hold.name(), LET_GO * leavers], |row| row.get(0))?;
         if !tasks.is_empty() {
             tx.record(&Did::Wake { tasks });
         }

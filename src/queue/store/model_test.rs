@@ -10,12 +10,13 @@ use super::row::{record_of, sql};
 use super::{Change, Store, asked};
 use crate::process::boot_now;
 use crate::queue::messages::{
-    Append, Beat, Cancel, Claim, Directory, Expire, Finish, HolderDied, Look, NewTask, Release, Renew, Submit,
-    Submitted,
+    Append, Beat, Cancel, Claim, Directory, Expire, Finish, HolderDied, Look, NewTask, Release, Renew, SetLimit,
+    Submit, Submitted,
 };
+use crate::queue::schedules::{PutSchedule, Schedule, ScheduleId};
 use crate::task::{
-    Command, EventKind, Failure, FailureClass, HolderId, Lease, LeaseKey, NewEvent, Outcome, Record, ReleaseReason,
-    Report, Spent, State, Status, TaskId, TaskSpec, Wall,
+    Command, EventKind, Failure, FailureClass, Group, GroupKind, HolderId, Lease, LeaseKey, LimitChange, Missed,
+    NewEvent, Outcome, Overlap, Record, ReleaseReason, Report, Spent, State, Status, TaskId, TaskSpec, Wall,
 };
 
 /// A store in a temporary folder.
@@ -304,6 +305,58 @@ async fn a_cost_is_in_the_ledger_once_also_when_its_report_comes_late() {
     let attempts = task.attempts.expect("its attempts");
     let seen: Vec<_> = attempts.iter().map(|attempt| (attempt.outcome.as_deref(), attempt.spent.cost_usd)).collect();
     assert_eq!(seen, [(Some("crashed"), Some(0.5)), (Some("failed"), Some(0.25))]);
+}
+
+#[actix::test]
+async fn as_many_are_let_go_as_have_left_at_once() {
+    let scratch = Scratch::open().await;
+    let change = LimitChange { concurrency: Some(Some(6)), ..LimitChange::default() };
+    scratch.ask(SetLimit { group: Group::new(GroupKind::Key, "default"), change: Some(change) }).await;
+    for _ in 0..16 {
+        scratch.submit().await;
+    }
+    let claim = || Claim {
+        holder: HolderId::from_u128(1),
+        worker: "w".into(),
+        credential: String::new(),
+        limit: 16,
+        budgets: crate::task::Budgets::default(),
+        lease: Duration::from_secs(60),
+    };
+    let first = scratch.ask(claim()).await;
+    assert_eq!((first.len(), scratch.ask(claim()).await.len()), (6, 0));
+    // All of them end in one commit.
+    let ends = first.iter().map(|task| asked(Cancel(task.key.task)).0).collect();
+    scratch.store.writer.commit(ends).await;
+    assert_eq!(scratch.ask(claim()).await.len(), 6);
+}
+
+#[actix::test]
+async fn a_schedule_that_is_changed_keeps_its_next_firing_unless_its_timetable_changes() {
+    let scratch = Scratch::open().await;
+    let spec: TaskSpec = serde_json::from_value(serde_json::json!({ "instruction": "x" })).expect("a spec");
+    let one = |cron: &str, next: i64| Schedule {
+        id: ScheduleId::from_u128(7),
+        name: None,
+        cron: cron.to_owned(),
+        time_zone: "UTC".to_owned(),
+        spec: spec.clone(),
+        key: "default".to_owned(),
+        missed: Missed::Once,
+        overlap: Overlap::Allow,
+        continue_session: false,
+        enabled: true,
+        next_at: Some(Wall(next)),
+        created_at: Wall(0),
+    };
+    let mut next = Vec::new();
+    for (cron, at) in [("0 * * * *", 1), ("0 * * * *", 2), ("5 * * * *", 3)] {
+        scratch.ask(PutSchedule(Box::new(one(cron, at)))).await;
+        let stored = scratch.store.reader.schedule(ScheduleId::from_u128(7)).await.expect("a read").expect("it");
+        next.push(stored.next_at);
+    }
+    // What was read before a firing doesn't bring the firing back.
+    assert_eq!(next, [Some(Wall(1)), Some(Wall(1)), Some(Wall(3))]);
 }
 
 #[actix::test]

@@ -16,11 +16,14 @@ use crate::task::{Missed, Overlap, Status, TaskId, Wall};
 const COLUMNS: &str =
     "id, name, cron, time_zone, spec, key_name, missed, overlap, continue_session, enabled, next_at, created_at";
 
+/// The firing to come stays with its timetable: it may have been moved ahead since the change was read.
 const PUT: &str = "INSERT INTO schedules (id, name, cron, time_zone, spec, key_name, missed, overlap, continue_session,
         enabled, next_at, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
     ON CONFLICT (id) DO UPDATE SET name = excluded.name, cron = excluded.cron, time_zone = excluded.time_zone,
         spec = excluded.spec, missed = excluded.missed, overlap = excluded.overlap,
-        continue_session = excluded.continue_session, enabled = excluded.enabled, next_at = excluded.next_at";
+        continue_session = excluded.continue_session, enabled = excluded.enabled,
+        next_at = CASE WHEN cron = excluded.cron AND time_zone = excluded.time_zone AND enabled = excluded.enabled
+            THEN next_at ELSE excluded.next_at END";
 
 const IS_NEXT: &str = "SELECT 1 FROM schedules WHERE id = ?1 AND (?2 IS NULL OR (enabled AND next_at = ?2))";
 

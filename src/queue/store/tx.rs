@@ -1,6 +1,6 @@
 //! A transaction: what commands read and write with.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use entity::task;
 use rusqlite::types::{Null, ToSqlOutput, ValueRef};
@@ -26,8 +26,8 @@ pub struct Tx<'a> {
     /// What was done, each as JSON: one row of the history, however many submits it tells of.
     history: Vec<String>,
     touched: Vec<TaskId>,
-    /// What others may have waited for.
-    left: HashSet<Hold>,
+    /// What others may have waited for, and how many have left it.
+    left: HashMap<Hold, i64>,
     /// Whether anybody waits for something to be left.
     pub(super) any_held: bool,
 }
@@ -41,7 +41,7 @@ impl<'a> Tx<'a> {
             boot_now: boot_now(),
             history: Vec::new(),
             touched: Vec::new(),
-            left: HashSet::new(),
+            left: HashMap::new(),
             any_held: false,
         }
     }
@@ -140,10 +140,12 @@ impl<'a> Tx<'a> {
         }
         let directory = row.working_directory.clone().unwrap_or_default();
         let key = row.key_name.clone();
-        self.left.extend([Hold::Directory(directory), Hold::Budget(key), Hold::Budget(String::new())]);
+        let own = [Hold::Directory(directory), Hold::Budget(key), Hold::Budget(String::new())];
         let tags = super::row::spec_of(row).map(|spec| spec.tags).unwrap_or_default();
         let groups = Group::of(&row.key_name, row.concurrency_key.as_deref(), &tags);
-        self.left.extend(groups.into_iter().map(Hold::Concurrency));
+        for hold in own.into_iter().chain(groups.into_iter().map(Hold::Concurrency)) {
+            *self.left.entry(hold).or_default() += 1;
+        }
     }
 
     /// What is left to do before the commit. Returns the tasks that changed.
