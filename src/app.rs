@@ -22,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::api::{self, ApiActor, ApiKey, Hosts, Keys, Outbound, Phase, Shared, Workers};
+use crate::api::{self, ApiActor, ApiKey, Connections, Hosts, Keys, Memory, Outbound, Phase, Shared, Workers};
 use crate::claude;
 use crate::config::{Config, DEFAULT_KEY, Mode};
 use crate::ipc;
@@ -31,6 +31,7 @@ use crate::queue::{self, Hub, Queue, QueueActor, Store, Tail};
 use crate::supervise::{RestartPolicy, start_guarded};
 use crate::supervisor::{self, Records, SupervisorActor, SupervisorSettings};
 use crate::task::HolderId;
+use crate::telemetry::Vitals;
 use crate::worker::{self, Link, LinkEnd, LinkSettings, News, Tools, WorkerActor};
 
 /// An actor that panics is back within milliseconds; one that does nothing but panic ends the
@@ -53,6 +54,18 @@ const NEWS_AHEAD: usize = 256;
 /// What was asked before the end is answered in milliseconds, unless another process holds the
 /// database.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+/// After a drain's limit trees are ended, and what is known of them is stored.
+const AFTER_DRAIN: Duration = Duration::from_secs(15);
+/// Open files of an API process that serves nobody: database, sockets, event loops; measured, and half again.
+const FILES_OF_A_SERVER: u64 = 72;
+/// Those of a worker process without a task.
+const FILES_OF_A_WORKER: u64 = 64;
+/// Streams, control socket and pidfd of a task, of its successor's shim, and a moment of both.
+const FILES_OF_A_TASK: u64 = 10;
+/// Socket and pidfd of a worker process, while it is replaced as well.
+const FILES_OF_A_LINK: u64 = 4;
+/// A server that can't answer so many at a time is none.
+const FEWEST_CONNECTIONS: u64 = 16;
 /// "Internal software error", as sysexits has it.
 const FAILED: u8 = 70;
 
@@ -64,8 +77,9 @@ type Exit = anyhow::Result<u8>;
 /// # Errors
 /// Something that it can't live without could not be started.
 pub fn serve(config: Config) -> Exit {
-    actix::System::new().block_on(async move {
+    run(async move {
         let mut parts = Parts::new();
+        let connections = connections(&config)?;
         let listener = api::bind(SocketAddr::new(config.server.host, config.server.port))
             .with_context(|| format!("can't listen on {} port {}", config.server.host, config.server.port))?;
         let address = listener.local_addr()?;
@@ -87,11 +101,19 @@ pub fn serve(config: Config) -> Exit {
         };
         let (phase, phases) = watch::channel(Phase::Serving);
         let tail = parts.start_tail(&hub)?;
-        let shared = shared(&config, queue, hub, tail, workers.clone(), phases)?;
+        let shared =
+            Shared { vitals: parts.vitals.clone(), ..shared(&config, queue, hub, tail, workers.clone(), phases)? };
         let (outbound, delay) = (shared.outbound.clone(), config.server.webhook_retry_delay);
-        parts.beside(api::deliver_forever(shared.queue.clone(), shared.hub.clone(), outbound, delay));
+        parts.beside(api::deliver_forever(
+            shared.queue.clone(),
+            shared.hub.clone(),
+            outbound,
+            delay,
+            config.server.webhook_disable_after,
+            parts.vitals.clone(),
+        ));
         parts.beside(api::fire_forever(shared.clone()));
-        let actor = ApiActor::start_server(listener, shared, phase)?;
+        let actor = ApiActor::start_server(listener, shared, phase, connections)?;
         let api = parts.guard("api", actor, api::MAILBOX);
         tracing::info!(target: "cc_anywhere::api", url = %format!("http://{address}"), mode = config.mode.name(), "Listening");
 
@@ -103,16 +125,18 @@ pub fn serve(config: Config) -> Exit {
         match workers {
             Workers::Inline => {
                 if let Some(worker) = inline {
-                    signals.hurry(tell(&worker, worker::Drain { limit }), || worker.try_send(worker::StopNow).unwrap_or_default()).await;
+                    let drained = within(limit + AFTER_DRAIN, tell(&worker, worker::Drain { limit }));
+                    signals.hurry(drained, || worker.try_send(worker::StopNow).unwrap_or_default()).await;
                 }
             }
             Workers::Managed(supervisor) => {
-                let gone = tell(&supervisor, supervisor::Shutdown { limit });
+                // The supervisor itself ends what does not go in time.
+                let gone = within(limit + 2 * AFTER_DRAIN, tell(&supervisor, supervisor::Shutdown { limit }));
                 signals.hurry(gone, || supervisor.try_send(supervisor::ShutdownNow).unwrap_or_default()).await;
             }
             Workers::Standalone => {}
         }
-        tell(&api, api::Stop).await;
+        within(CLOSE_LIMIT + AFTER_DRAIN, tell(&api, api::Stop)).await;
         parts.end().await;
         Ok(failed)
     })
@@ -134,8 +158,9 @@ pub struct WorkerRole {
 /// # Errors
 /// Something that it can't live without could not be started.
 pub fn worker(config: Config, role: WorkerRole) -> Exit {
-    actix::System::new().block_on(async move {
+    run(async move {
         let mut parts = Parts::new();
+        descriptors(FILES_OF_A_WORKER + FILES_OF_A_TASK * u64::from(config.worker.concurrency))?;
         let mut signals = Signals::new()?;
         let (queue, hub) = parts.start_queue(&config).await?;
         let holder = role.holder.unwrap_or_else(HolderId::new_v4);
@@ -152,7 +177,7 @@ pub fn worker(config: Config, role: WorkerRole) -> Exit {
         if let Some(path) = role.link {
             let token = config.link_token.clone().context("a managed worker is started by its supervisor only")?;
             let settings = LinkSettings { path, worker: name.clone(), holder, token };
-            actix::spawn(Link::new(settings, worker.clone(), news_ahead).keep(ends));
+            actix::spawn(Link::new(settings, worker.clone(), news_ahead, parts.vitals.clone()).keep(ends));
         }
         tracing::info!(target: "cc_anywhere::worker", workerId = name, concurrency = config.worker.concurrency, "Started");
 
@@ -165,7 +190,8 @@ pub fn worker(config: Config, role: WorkerRole) -> Exit {
         if order.at_once().is_some() {
             stop();
         }
-        let drained = tell(&worker, order.drain(own));
+        let drain = order.drain(own);
+        let drained = within(drain.limit + AFTER_DRAIN, tell(&worker, drain));
         let drained = async {
             tokio::pin!(drained);
             loop {
@@ -180,6 +206,46 @@ pub fn worker(config: Config, role: WorkerRole) -> Exit {
         tracing::info!(target: "cc_anywhere::worker", workerId = name, "Stopped");
         Ok(failed)
     })
+}
+
+/// Runs a role. What hangs in a thread of its own (a dead disk, a receiver that never answers) is not waited for: the
+/// process ends with it.
+fn run(role: impl Future<Output = Exit>) -> Exit {
+    let system = actix::System::new();
+    let exit = system.block_on(role);
+    std::mem::forget(system);
+    exit
+}
+
+/// Waits for the end of something, but not for ever: SIGTERM always leads to an end.
+async fn within(limit: Duration, work: impl Future<Output = ()>) {
+    if tokio::time::timeout(limit, work).await.is_err() {
+        tracing::error!(limit_ms = limit.as_millis() as u64, "Did not come to its end in time; ending without it");
+    }
+}
+
+/// Raises the limit of open files as far as the system allows. Returns what is left beside those that are needed.
+fn descriptors(needed: u64) -> anyhow::Result<u64> {
+    let limit = process::raise_descriptors().context("can't raise the limit of open files")?;
+    limit.checked_sub(needed).with_context(|| {
+        format!("the limit of open files is {limit}, and {needed} are needed: raise it (ulimit -n {needed})")
+    })
+}
+
+/// How many connections there may be, beside what the database, the workers and their tasks need.
+fn connections(config: &Config) -> anyhow::Result<usize> {
+    let tasks = match config.mode {
+        Mode::Inline => FILES_OF_A_TASK * u64::from(config.worker.concurrency),
+        Mode::Managed => FILES_OF_A_LINK * u64::from(config.processes.count),
+        Mode::Standalone => 0,
+    };
+    let left = descriptors(FILES_OF_A_SERVER + tasks + FEWEST_CONNECTIONS)? + FEWEST_CONNECTIONS;
+    Ok(usize::try_from(left).unwrap_or(usize::MAX))
+}
+
+/// Sets up the allocator of this process; first, while there is one thread.
+pub fn give_memory_back() {
+    process::give_memory_back();
 }
 
 /// Tells an actor, again where it restarted meanwhile; when it is gone for good there is
@@ -223,6 +289,10 @@ fn shared(
         hub,
         tail,
         workers,
+        vitals: Vitals::default(),
+        last_stats: Arc::default(),
+        connections: Connections::default(),
+        memory: Memory::default(),
         claude: config.claude.clone(),
         concurrency: config.worker.concurrency,
         work_dir: work_dir(config)?,
@@ -258,12 +328,14 @@ struct Parts {
     ended: mpsc::Receiver<&'static str>,
     beside: Vec<JoinHandle<()>>,
     store: Option<Store>,
+    /// How the duties of this process stand.
+    vitals: Vitals,
 }
 
 impl Parts {
     fn new() -> Self {
         let (ends, ended) = mpsc::channel(16);
-        Self { ends, ended, beside: Vec::new(), store: None }
+        Self { ends, ended, beside: Vec::new(), store: None, vitals: Vitals::default() }
     }
 
     /// Runs until the end of the process.
@@ -299,8 +371,8 @@ impl Parts {
         let store = Store::open(&config.store.db_path, config.store.accept_loss).await?;
         let hub = Hub::default();
         self.beside(queue::watch_other_processes(store.writer.clone(), hub.clone()));
-        self.beside(queue::keep(store.mark(), store.writer.reserve().clone(), store.reader.clone()));
-        let actor = QueueActor::new(&store, hub.clone());
+        let (mark, reserve, reader) = (store.mark(), store.writer.reserve().clone(), store.reader.clone());
+        let actor = QueueActor::new(&store, hub.clone(), self.vitals.clone());
         let (sender, started) = oneshot::channel();
         let arbiter = Arbiter::new();
         let ends = self.ends.clone();
@@ -309,13 +381,15 @@ impl Parts {
             drop(sender.send(start_guarded("queue", actor, queue::MAILBOX, ACTORS, give_up)));
         });
         self.store = Some(store);
-        Ok((Queue(started.await.context("the queue did not start")?), hub))
+        let queue = Queue(started.await.context("the queue did not start")?);
+        self.beside(queue::keep(mark, reserve, reader, queue.clone(), self.vitals.clone()));
+        Ok((queue, hub))
     }
 
     /// The events of all tasks, for those who follow them.
     fn start_tail(&mut self, hub: &Hub) -> anyhow::Result<Tail> {
         let reader = self.store.as_ref().context("no store")?.reader.clone();
-        let tail = Tail::new(reader);
+        let tail = Tail::new(reader, self.vitals.clone());
         self.beside(tail.clone().run(hub.clone()));
         Ok(tail)
     }
@@ -351,6 +425,7 @@ impl Parts {
             budgets: config.budgets,
             answer_limit: config.worker.answer_limit,
             park_after: config.worker.park_after,
+            vitals: self.vitals.clone(),
         };
         let actor = WorkerActor::new(tools, config.worker.concurrency, queue.clone(), news);
         Ok(self.guard("worker", actor, worker::MAILBOX))

@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         // First, while there is one thread.
         return ExitCode::from(claude::run_shim(&Shim::parse_from(std::env::args_os().skip(1)).args));
     }
+    app::give_memory_back();
     let outcome = match Cli::parse().role {
         Role::Serve(flags) => configured(&flags, app::serve),
         Role::Worker { role, flags } => configured(&flags, |config| app::worker(config, role)),

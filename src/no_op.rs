@@ -40,7 +40,7 @@ impl NoOp {
         let store = Store::open(db, false).await.expect("a database");
         let hub = Hub::default();
         actix::spawn(watch_other_processes(store.writer.clone(), hub.clone()));
-        let actor = QueueActor::new(&store, hub.clone());
+        let actor = QueueActor::new(&store, hub.clone(), crate::telemetry::Vitals::default());
         let (sender, started) = tokio::sync::oneshot::channel();
         Arbiter::new().spawn_fn(move || {
             let address = QueueActor::create(|ctx| {

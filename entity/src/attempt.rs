@@ -44,6 +44,8 @@ pub struct Model {
     pub cache_read_tokens: i64,
     /// Tokens put into the cache.
     pub cache_write_tokens: i64,
+    /// True if the CLI reported a cost that can't be one.
+    pub cost_set_aside: bool,
 }
 
 /// None that the queries need.

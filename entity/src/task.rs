@@ -91,6 +91,8 @@ pub struct Model {
     pub duration_ms: Option<i64>,
     /// Refused tool calls, as JSON.
     pub permission_denials: Option<String>,
+    /// What the task must say of itself beside its result, as JSON.
+    pub remarks: Option<String>,
 }
 
 /// None that the queries need.

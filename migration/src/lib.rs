@@ -15,6 +15,7 @@ mod m0008_groups;
 mod m0009_event_order;
 mod m0010_webhooks;
 mod m0011_schedules;
+mod m0012_remarks;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -34,6 +35,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0009_event_order::Migration),
             Box::new(m0010_webhooks::Migration),
             Box::new(m0011_schedules::Migration),
+            Box::new(m0012_remarks::Migration),
         ]
     }
 }

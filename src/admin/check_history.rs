@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use crate::config::Config;
 use crate::process;
 use crate::queue::{Reader, Store};
-use crate::task::{Audit, Beside, Did, TaskId};
+use crate::task::{Audit, Beside, Did, Standing, TaskId};
 
 /// What is known beside the database.
 #[derive(Debug, clap::Args)]
@@ -37,9 +37,9 @@ pub async fn run(config: &Config, args: &Args) -> anyhow::Result<u8> {
     let reader = Store::look(&config.store.db_path).await?;
     let mut audit = Audit::default();
     let (count, attempts) = fold(&reader, &mut audit).await?;
-    let standing = standings(&reader).await?;
-    let tasks = standing.len();
-    let broken = audit.finish(&Beside { standing, accepted, trees, excused, settled: args.settled });
+    let (standing, unread) = standings(&reader).await?;
+    let tasks = standing.len() + unread.len();
+    let broken = audit.finish(&Beside { standing, unread, accepted, trees, excused, settled: args.settled });
     broken.iter().for_each(|broken| println!("{broken}"));
     println!("{count} changes, {tasks} tasks, {attempts} attempts, broken promises: {}", broken.len());
     Ok(u8::from(!broken.is_empty()))
@@ -59,13 +59,19 @@ async fn fold(reader: &Reader, audit: &mut Audit) -> anyhow::Result<(i64, i64)> 
     }
 }
 
-async fn standings(reader: &Reader) -> anyhow::Result<Vec<crate::task::Standing>> {
-    let (mut all, mut last) = (Vec::new(), TaskId::nil());
+/// The tasks as they stand, and those that can't be read.
+async fn standings(reader: &Reader) -> anyhow::Result<(Vec<Standing>, Vec<(TaskId, String)>)> {
+    let (mut all, mut unread, mut last) = (Vec::new(), Vec::new(), TaskId::nil());
     loop {
         let page = reader.standings(last).await?;
-        let Some(newest) = page.last() else { return Ok(all) };
-        last = newest.task;
-        all.extend(page);
+        let Some((newest, _)) = page.last() else { return Ok((all, unread)) };
+        last = *newest;
+        for (task, standing) in page {
+            match standing {
+                Ok(standing) => all.push(standing),
+                Err(why) => unread.push((task, why)),
+            }
+        }
     }
 }
 

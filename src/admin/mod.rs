@@ -15,6 +15,7 @@ use clap::Subcommand;
 use crate::config::{Config, Flags};
 use crate::queue::{self, Store};
 use crate::supervise::{RestartPolicy, start_guarded};
+use crate::telemetry::Vitals;
 
 /// A command for the database in DB_PATH.
 #[derive(Debug, Subcommand)]
@@ -98,7 +99,7 @@ async fn backup(config: &Config, file: &Path) -> anyhow::Result<u8> {
 
 async fn prune(config: &Config, days: u32) -> anyhow::Result<u8> {
     let mut store = Store::open(&config.store.db_path, config.store.accept_loss).await?;
-    let actor = queue::QueueActor::new(&store, queue::Hub::default());
+    let actor = queue::QueueActor::new(&store, queue::Hub::default(), Vitals::default());
     let queue = queue::Queue(start_guarded("queue", actor, queue::MAILBOX, ONCE, || {}));
     let retention = Duration::from_secs(u64::from(days) * 24 * 3_600);
     let removed = queue::prune(&queue, retention, &config.store.data_dir.join("work")).await;

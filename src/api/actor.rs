@@ -12,6 +12,7 @@ use actix_web::rt::net::TcpStream;
 use actix_web::{App, HttpServer, web};
 use tokio::sync::watch;
 
+use super::connections::Connections;
 use super::shared::{Phase, Shared};
 use super::{guard, routes};
 use crate::process;
@@ -22,8 +23,10 @@ pub const MAILBOX: usize = 16;
 const STOP_LIMIT_SECONDS: u64 = 5;
 /// A client that sends its head slower than this is cut off.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
-/// More connections wait in the kernel.
+/// Most connections, where there are descriptors for them.
 const MAX_CONNECTIONS: usize = 4_096;
+/// Connections of those that are kept for `/health`: others are turned away before.
+const FOR_HEALTH: usize = 8;
 /// HTTP is a small part of the work; two threads keep it from waiting on itself.
 const THREADS: usize = 2;
 
@@ -46,13 +49,21 @@ pub struct ApiActor {
 }
 
 impl ApiActor {
-    /// Starts the server on a socket that listens already. The sender tells handlers and
-    /// streams where the server stands.
+    /// Starts the server on a socket that listens already, for at most so many connections. The sender tells handlers
+    /// and streams where the server stands.
     ///
     /// # Errors
     /// The socket can't be used.
-    pub fn start_server(listener: TcpListener, shared: Shared, phase: watch::Sender<Phase>) -> io::Result<Self> {
+    pub fn start_server(
+        listener: TcpListener,
+        shared: Shared,
+        phase: watch::Sender<Phase>,
+        connections: usize,
+    ) -> io::Result<Self> {
         let limit = shared.server.slow_client_limit;
+        let most = connections.min(MAX_CONNECTIONS);
+        let open = Connections::new(most - FOR_HEALTH);
+        let shared = Shared { connections: open.clone(), ..shared };
         let data = web::Data::new(shared);
         let server = HttpServer::new(move || {
             App::new()
@@ -61,7 +72,8 @@ impl ApiActor {
                 .configure(routes::all)
                 .default_service(web::to(routes::nothing))
         })
-        .on_connect(move |connection: &dyn Any, _: &mut Extensions| {
+        .on_connect(move |connection: &dyn Any, kept: &mut Extensions| {
+            kept.insert(open.add());
             if let Some(stream) = connection.downcast_ref::<TcpStream>()
                 && let Err(error) = process::cut_off_after(stream, limit)
             {
@@ -69,8 +81,10 @@ impl ApiActor {
             }
         })
         .workers(THREADS)
-        .max_connections(MAX_CONNECTIONS)
+        .max_connections(most / THREADS)
         .client_request_timeout(HEAD_LIMIT)
+        // A client that has closed its end has left: its stream ends with it.
+        .h1_allow_half_closed(false)
         .shutdown_timeout(STOP_LIMIT_SECONDS)
         .disable_signals()
         .listen(listener)?
@@ -78,7 +92,7 @@ impl ApiActor {
         let handle = server.handle();
         actix::spawn(async {
             if let Err(error) = server.await {
-                tracing::error!(%error, "The server ended");
+                tracing::error!(error = crate::telemetry::chain(&error), "The server ended");
             }
         });
         Ok(Self { server: handle, phase })

@@ -1,20 +1,26 @@
 //! Tells webhooks: takes what is due, sends it, and writes down what became of it. Any number of processes may do
 //! so beside each other; what one of them took and never told of is due again after a time.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::outbound::{Outbound, Outgoing};
 use super::view::TaskView;
 use crate::process::chance;
-use crate::queue::{AreDue, Attempted, ClaimDeliveries, Dispatch, Find, Hub, Queue, QueueError};
+use crate::queue::{Attempted, ClaimDeliveries, Dispatch, Find, Hub, Queue, QueueError};
 use crate::task::RetryPolicy;
+use crate::telemetry::{Duty, Vitals};
 
 /// Deliveries under way at a time.
 const TOGETHER: usize = 32;
+/// Those to one host: one that accepts and never answers keeps no other waiting.
+const PER_HOST: u32 = 4;
 /// Longer than any attempt takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A look at least so often: what waits for its time has no hint.
@@ -27,18 +33,28 @@ const MOST: i32 = 16;
 const MAX_DELAY_MS: i64 = 3_600_000;
 
 /// Delivers for as long as the process lives. The first wait after a failure is `initial_delay`.
-pub async fn deliver_forever(queue: Queue, hub: Hub, outbound: Outbound, initial_delay: Duration) {
+pub async fn deliver_forever(
+    queue: Queue,
+    hub: Hub,
+    outbound: Outbound,
+    initial_delay: Duration,
+    disable_after: Duration,
+    vitals: Vitals,
+) {
     let initial_delay_ms = i64::try_from(initial_delay.as_millis()).unwrap_or(i64::MAX);
     let policy = RetryPolicy { initial_delay_ms, max_delay_ms: MAX_DELAY_MS, multiplier: 3.0 };
-    let deliverer = Deliverer { queue, outbound, policy };
+    let deliverer = Deliverer { queue, outbound, policy, disable_after, under_way: Arc::default() };
     let mut commits = hub.commits();
     let slots = Arc::new(Semaphore::new(TOGETHER));
     loop {
         // The hub outlives us.
         drop(tokio::time::timeout(LOOK, commits.changed()).await);
         tokio::time::sleep(PAUSE).await;
-        while let Err(error) = deliverer.deliver(&slots).await {
-            tracing::warn!(%error, "webhooks wait for the store");
+        loop {
+            let delivered = deliverer.deliver(&slots).await;
+            vitals.note(Duty::Webhooks, &delivered);
+            let Err(error) = delivered else { break };
+            tracing::warn!(error = crate::telemetry::chain(&error), "webhooks wait for the store");
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -49,18 +65,32 @@ struct Deliverer {
     queue: Queue,
     outbound: Outbound,
     policy: RetryPolicy,
+    /// A webhook of all tasks that fails for so long is disabled.
+    disable_after: Duration,
+    /// Deliveries under way by host.
+    under_way: Arc<Mutex<HashMap<String, u32>>>,
 }
 
 impl Deliverer {
     /// Everything that is due now, as far as there are slots.
     async fn deliver(&self, slots: &Arc<Semaphore>) -> Result<(), QueueError> {
-        while slots.available_permits() > 0 && self.queue.ask(AreDue).await? {
+        while slots.available_permits() > 0 {
             let limit = u32::try_from(slots.available_permits()).unwrap_or(1);
-            for dispatch in self.queue.ask(ClaimDeliveries { limit, patience: PATIENCE }).await? {
+            let claim = ClaimDeliveries { limit, per_host: PER_HOST, busy: self.busy_hosts(), patience: PATIENCE };
+            let claimed = self.queue.ask(claim).await?;
+            if claimed.is_empty() {
+                return Ok(());
+            }
+            for dispatch in claimed {
                 let slot = slots.clone().try_acquire_owned();
                 let deliverer = self.clone();
+                *self.hosts().entry(dispatch.host.clone()).or_default() += 1;
                 actix_web::rt::spawn(async move {
-                    deliverer.attempt(dispatch).await;
+                    let host = dispatch.host.clone();
+                    if AssertUnwindSafe(deliverer.attempt(dispatch)).catch_unwind().await.is_err() {
+                        tracing::error!(host, "A delivery panicked; it is due again after a while");
+                    }
+                    deliverer.left(&host);
                     drop(slot);
                 });
             }
@@ -68,11 +98,31 @@ impl Deliverer {
         Ok(())
     }
 
+    fn hosts(&self) -> MutexGuard<'_, HashMap<String, u32>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn busy_hosts(&self) -> Vec<String> {
+        self.hosts().iter().filter(|(_, count)| **count >= PER_HOST).map(|(host, _)| host.clone()).collect()
+    }
+
+    fn left(&self, host: &str) {
+        let mut hosts = self.hosts();
+        if let Some(count) = hosts.get_mut(host) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                hosts.remove(host);
+            }
+        }
+    }
+
     async fn attempt(&self, dispatch: Dispatch) {
         let body = match self.body(&dispatch).await {
             Ok(body) => body,
             // Due again after its time.
-            Err(error) => return tracing::warn!(%error, "a delivery waits for the store"),
+            Err(error) => {
+                return tracing::warn!(error = crate::telemetry::chain(&error), "a delivery waits for the store");
+            }
         };
         let (outbound, to_send, sent) = (self.outbound.clone(), dispatch.clone(), body.clone());
         let answer = actix_web::web::block(move || {
@@ -91,10 +141,16 @@ impl Deliverer {
             tracing::info!(delivery = id, taskId = %dispatch.task, attempt, error, "A webhook did not take its message");
         }
         let delay = self.policy.delay_ms(attempt, chance());
-        let again = (attempt < MOST).then(|| Duration::from_millis(delay.unsigned_abs()));
-        let attempted = Attempted { id, attempt, body, status, error, again };
+        // Who is gone asks for nothing more (Standard Webhooks).
+        let gone = status == Some(410);
+        let again = (attempt < MOST && !gone).then(|| Duration::from_millis(delay.unsigned_abs()));
+        let disable_after = self.disable_after;
+        let attempted = Attempted { id, attempt, body, status, error, again, gone, disable_after };
         if let Err(error) = self.queue.ask(attempted).await {
-            tracing::warn!(%error, "what became of a delivery is not stored; it is sent again");
+            tracing::warn!(
+                error = crate::telemetry::chain(&error),
+                "what became of a delivery is not stored; it is sent again"
+            );
         }
     }
 

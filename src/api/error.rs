@@ -51,6 +51,13 @@ impl ApiError {
         self
     }
 
+    /// The same with more to say.
+    #[must_use]
+    pub fn and(mut self, more: &str) -> Self {
+        self.message.push_str(more);
+        self
+    }
+
     /// The same about a part of the body.
     #[must_use]
     pub fn below(mut self, part: &str) -> Self {
@@ -75,6 +82,12 @@ impl ApiError {
     /// The server accepts nothing new.
     pub fn draining() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "DRAINING", "the server is stopping; try again on the next one")
+    }
+
+    /// A fault of ours, which has been logged with its place.
+    pub fn panicked() -> Self {
+        let message = "the server failed at this request; its log has the place. Others are answered";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", message)
     }
 
     /// What the server forbids.

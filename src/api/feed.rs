@@ -91,8 +91,7 @@ pub fn events(
 ) -> impl Stream<Item = Result<Bytes, actix_web::Error>> + use<> {
     let (queue, phase) = (shared.queue.clone(), shared.phase.clone());
     // At once, so that the client knows that it is heard.
-    let ready = VecDeque::from([HERE]);
-    let feed = Feed { wanted, follower, queue, phase, ready };
+    let feed = Feed { wanted, follower, queue, phase, events: VecDeque::new(), piece: HERE };
     unfold(feed, |mut feed| async move {
         let next = feed.next().await?;
         Some((Ok(next), feed))
@@ -104,47 +103,46 @@ struct Feed {
     follower: Follower,
     queue: Queue,
     phase: watch::Receiver<Phase>,
-    ready: VecDeque<Bytes>,
+    /// What is not rendered yet; shared with all who follow.
+    events: VecDeque<Arc<Numbered>>,
+    /// What is rendered and not handed over.
+    piece: Bytes,
 }
 
 impl Feed {
     async fn next(&mut self) -> Option<Bytes> {
         let heartbeat = tokio::time::Instant::now() + HEARTBEAT;
         loop {
-            if let Some(ready) = self.ready.pop_front() {
-                return Some(ready);
+            if !self.piece.is_empty() {
+                return Some(self.piece.split_to(stream::PIECE.min(self.piece.len())));
             }
             if *self.phase.borrow() == Phase::Stopping {
                 return None;
             }
-            tokio::select! {
-                events = self.follower.next() => {
-                    let rendered = match events {
-                        Ok(events) => self.render(&events).await,
-                        Err(error) => Err(error),
-                    };
-                    match rendered {
-                        Ok(text) => self.ready.extend((!text.is_empty()).then(|| text.into())),
-                        Err(error) => {
-                            // The client reconnects with the last number that it saw.
-                            tracing::warn!(%error, "A stream broke off");
-                            return None;
-                        }
+            if let Some(event) = self.events.pop_front() {
+                match self.wanted.has(&event, &self.queue).await {
+                    Ok(true) => {
+                        self.piece = stream::written(event.n, &event.event).map(Bytes::from).unwrap_or_default();
                     }
+                    Ok(false) => {}
+                    Err(error) => return broke_off(&error),
                 }
+                continue;
+            }
+            tokio::select! {
+                events = self.follower.next() => match events {
+                    Ok(events) => self.events = events.into(),
+                    Err(error) => return broke_off(&error),
+                },
                 _ = self.phase.changed() => {}
                 () = tokio::time::sleep_until(heartbeat) => return Some(HERE),
             }
         }
     }
+}
 
-    async fn render(&mut self, events: &[Arc<Numbered>]) -> Result<String, QueueError> {
-        let mut text = String::new();
-        for event in events {
-            if self.wanted.has(event, &self.queue).await? {
-                text.extend(stream::written(event.n, &event.event));
-            }
-        }
-        Ok(text)
-    }
+/// The client reconnects with the last number that it saw.
+fn broke_off(error: &QueueError) -> Option<Bytes> {
+    tracing::warn!(error = crate::telemetry::chain(error), "A stream broke off");
+    None
 }

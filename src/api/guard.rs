@@ -1,12 +1,15 @@
 //! Who may talk to us: every request shows a name of this server, comes from no foreign page,
 //! and has the key.
 
+use std::panic::AssertUnwindSafe;
+
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, ResponseError, web};
+use futures_util::FutureExt as _;
 
 use super::auth::Caller;
 use super::error::ApiError;
@@ -21,6 +24,14 @@ pub async fn guard(
     let Some(shared) = request.app_data::<web::Data<Shared>>().cloned() else {
         return Err(actix_web::error::ErrorInternalServerError("no state"));
     };
+    let is_health = request.path() == "/health" || request.path().starts_with("/health/");
+    if shared.connections.are_too_many() && !is_health {
+        let message = "too many clients are connected; try again in a moment, or raise the limit of open files";
+        let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "TOO_MANY_CONNECTIONS", message);
+        let mut response = error.error_response();
+        response.head_mut().set_connection_type(ConnectionType::Close);
+        return Ok(request.into_response(response));
+    }
     let origin = match check(&request, &shared) {
         Ok(origin) => origin,
         Err(error) => return Ok(request.into_response(error.error_response())),
@@ -28,7 +39,11 @@ pub async fn guard(
     let mut response = if origin.is_some() && request.method() == Method::OPTIONS {
         request.into_response(HttpResponse::NoContent().finish())
     } else {
-        next.call(request).await?.map_into_boxed_body()
+        // A panic costs this request.
+        match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+            Ok(answered) => answered?.map_into_boxed_body(),
+            Err(_) => return Err(ApiError::panicked().into()),
+        }
     };
     if let Some(origin) = origin {
         allow_origin(response.headers_mut(), origin);

@@ -36,12 +36,25 @@ pub fn json<T: DeserializeOwned>(request: &HttpRequest, body: &web::Bytes) -> Re
         let message = "send the body as JSON, with the header Content-Type: application/json";
         return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message));
     }
+    match read(body) {
+        // JavaScript programs cut texts in the middle of a character; it is replaced, as everywhere.
+        Err((_, error)) if error.is_syntax() && error.to_string().contains("surrogate") => {
+            let text = String::from_utf8_lossy(body);
+            let mended = crate::task::json::clean(&text);
+            read(mended.as_deref().unwrap_or_default().as_bytes())
+        }
+        read => read,
+    }
+    .map_err(|(path, error)| fault(&path, &error))
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, (String, serde_json::Error)> {
     let reader = &mut serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut *reader).map_err(|error| {
         let path = error.path().to_string();
-        fault(&path, error.inner())
+        (path, error.into_inner())
     })?;
-    reader.end().map_err(|error| fault(".", &error))?;
+    reader.end().map_err(|error| (".".to_owned(), error))?;
     Ok(value)
 }
 

@@ -4,26 +4,63 @@ use std::time::Duration;
 
 use super::routes::submit;
 use super::shared::{Phase, Shared};
-use crate::process::wall_now;
-use crate::queue::{DueSchedules, Fire, Fired, Firing, LastTask, NextFiring, QueueError, Schedule, Submit, Submitted};
+use crate::process::{boot_now, wall_now};
+use crate::queue::{
+    DueSchedules, Fire, Fired, Firing, LastTask, NextFiring, QueueError, ReadSchedules, Replan, Schedule, Submit,
+    Submitted,
+};
 use crate::task::{Missed, Overlap, Timetable};
+use crate::telemetry::Duty;
 
 /// A look at least so often: another process may have stored a schedule.
 const LOOK: Duration = Duration::from_secs(1);
+/// A clock that loses more than this was set back, and not slowed.
+const SET_BACK_MS: i64 = 5_000;
 /// A firing that is later than this was missed.
 const GRACE_MS: i64 = 60_000;
 
 /// Fires schedules for as long as the process lives.
 pub async fn fire_forever(shared: Shared) {
+    // As if it had been set back before the start.
+    let mut clock = None;
     loop {
-        match look(&shared).await {
+        if is_set_back(&mut clock)
+            && let Err(error) = replan(&shared).await
+        {
+            clock = None;
+            tracing::warn!(error = crate::telemetry::chain(&error), "Schedules can't be looked at again");
+        }
+        let looked = look(&shared).await;
+        shared.vitals.note(Duty::Schedules, &looked);
+        match looked {
             Ok(wait) => tokio::time::sleep(wait).await,
             Err(error) => {
-                tracing::warn!(%error, "schedules wait for the store");
+                tracing::warn!(error = crate::telemetry::chain(&error), "schedules wait for the store");
                 tokio::time::sleep(LOOK).await;
             }
         }
     }
+}
+
+/// True if the wall clock was set back since the last call: it has lost time against the clock that never jumps.
+fn is_set_back(clock: &mut Option<i64>) -> bool {
+    let ahead = wall_now().0.saturating_sub(boot_now().ms);
+    clock.replace(ahead).is_none_or(|before| ahead < before - SET_BACK_MS)
+}
+
+/// Moves every firing to come that lies behind the next one of its timetable.
+async fn replan(shared: &Shared) -> Result<(), QueueError> {
+    let now = wall_now();
+    for schedule in shared.queue.ask(ReadSchedules).await?.into_iter().filter(|schedule| schedule.enabled) {
+        let next = Timetable::read(&schedule.cron, &schedule.time_zone).ok().and_then(|table| table.next(now));
+        if let (Some(was), Some(next)) = (schedule.next_at, next)
+            && was > next
+            && shared.queue.ask(Replan { schedule: schedule.id, was, next }).await?
+        {
+            tracing::info!(scheduleId = %schedule.id, %was, %next, "The clock was set back: a schedule fires sooner");
+        }
+    }
+    Ok(())
 }
 
 /// Fires what is due. Returns how long there is nothing to do.
@@ -35,7 +72,14 @@ async fn look(shared: &Shared) -> Result<Duration, QueueError> {
     }
     let mut refused = false;
     for schedule in shared.queue.ask(DueSchedules).await? {
-        refused |= !fire(shared, &schedule).await?;
+        // Each by itself: what one of them meets is none of the others' business.
+        match fire(shared, &schedule).await {
+            Ok(fired) => refused |= !fired,
+            Err(error) => {
+                tracing::warn!(scheduleId = %schedule.id, error = crate::telemetry::chain(&error), "A schedule waits");
+                refused = true;
+            }
+        }
     }
     Ok(if refused { LOOK } else { Duration::ZERO })
 }
@@ -52,6 +96,12 @@ async fn fire(shared: &Shared, schedule: &Schedule) -> Result<bool, QueueError> 
             return shared.queue.ask(fire).await.map(|_| true);
         }
     };
+    if let Some(why) = &schedule.unreadable {
+        // Somebody may mend it, or start the version that wrote it, before its next time.
+        let detail = Some(format!("the stored task can't be read: {why}"));
+        let fire = Fire { firing: Firing::Refused, next: table.next(now), detail, ..fire };
+        return shared.queue.ask(fire).await.map(|_| true);
+    }
     let is_late = now.since_ms(due) > GRACE_MS;
     // Each firing comes by itself, but for those that were missed.
     fire.next = table.next(if is_late { now } else { due });
@@ -92,6 +142,9 @@ pub enum Planned {
 /// # Errors
 /// The queue's.
 pub async fn plan(shared: &Shared, schedule: &Schedule) -> Result<Planned, QueueError> {
+    if let Some(why) = &schedule.unreadable {
+        return Ok(Planned::Not(Firing::Refused, format!("the stored task can't be read: {why}")));
+    }
     let last = LastTask { schedule: schedule.id, completed: false };
     let running = shared.queue.ask(last).await?.filter(|(_, status)| !status.is_terminal());
     if let Some((task, _)) = running.filter(|_| schedule.overlap == Overlap::Skip || schedule.continue_session) {

@@ -1,14 +1,19 @@
 //! What every handler may use.
 
+use std::sync::{Arc, Mutex};
+
 use actix::Addr;
 use tokio::sync::watch;
 
 use super::auth::{Hosts, Keys};
+use super::connections::Connections;
+use super::memory::Memory;
 use super::outbound::Outbound;
 use crate::config::{Claude, Mode, Server};
-use crate::queue::{Hub, Queue, Tail};
+use crate::queue::{Hub, Queue, Stats, Tail};
 use crate::supervisor::SupervisorActor;
 use crate::task::Budgets;
+use crate::telemetry::Vitals;
 
 /// Where the server stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +66,14 @@ pub struct Shared {
     pub tail: Tail,
     /// Who does the work.
     pub workers: Workers,
+    /// How the duties of this process stand.
+    pub vitals: Vitals,
+    /// The counts as they were last read: `/health` waits for no disk.
+    pub last_stats: Arc<Mutex<Option<Stats>>>,
+    /// The clients that are connected.
+    pub connections: Connections,
+    /// What readers may keep in memory.
+    pub memory: Memory,
     /// The settings of the server.
     pub server: Server,
     /// The settings of the CLI.

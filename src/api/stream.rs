@@ -11,6 +11,7 @@ use futures_util::stream::unfold;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::memory::{Memory, Room};
 use super::shared::{Phase, Shared};
 use super::view::EventView;
 use crate::queue::{Find, Followed, HasEnded, Live, Queue, QueueError, ReadEvents};
@@ -18,6 +19,10 @@ use crate::task::{Event, EventKind, Task, TaskId};
 
 /// Events of one read.
 const PAGE: u64 = 200;
+/// Bytes of them: as much as a client that reads nothing keeps in memory. One event is read whatever its size.
+const PAGE_BYTES: u64 = 128 << 10;
+/// Bytes that are handed over at a time.
+pub(super) const PIECE: usize = 64 << 10;
 /// A comment at least so often, so that proxies and clients know that we are there; also the
 /// longest that a lost hint may cost.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -64,7 +69,11 @@ pub fn events(
         news: shared.hub.follow(task),
         queue: shared.queue.clone(),
         phase: shared.phase.clone(),
-        ready: VecDeque::new(),
+        memory: shared.memory.clone(),
+        behind: true,
+        events: VecDeque::new(),
+        piece: Bytes::new(),
+        room: None,
         ended: false,
         sent: Instant::now(),
     };
@@ -80,7 +89,15 @@ struct Following {
     news: Followed,
     queue: Queue,
     phase: watch::Receiver<Phase>,
-    ready: VecDeque<Bytes>,
+    memory: Memory,
+    /// Whether there was more to read the last time: then a whole page may come.
+    behind: bool,
+    /// What was read and is not rendered.
+    events: VecDeque<Event>,
+    /// What is rendered and not handed over.
+    piece: Bytes,
+    /// The room that both take.
+    room: Option<Room>,
     ended: bool,
     /// When something was sent last. Hints of commits that are none of this task's come all the time.
     sent: Instant,
@@ -91,15 +108,27 @@ impl Following {
     /// nothing; what it reads twice it sends once, since `after` moves on.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(ready) = self.ready.pop_front() {
-                self.sent = Instant::now();
-                return Some(ready);
+            if self.piece.is_empty()
+                && let Some(event) = self.events.pop_front()
+            {
+                self.piece = written(event.seq, &event).map(Bytes::from).unwrap_or_default();
             }
+            if !self.piece.is_empty() {
+                self.sent = Instant::now();
+                return Some(self.piece.split_to(PIECE.min(self.piece.len())));
+            }
+            if !self.events.is_empty() {
+                continue;
+            }
+            self.room = None;
             if self.ended || *self.phase.borrow() == Phase::Stopping {
                 return None;
             }
-            let more = self.read().await;
-            if more || !self.ready.is_empty() || self.ended {
+            if self.behind {
+                self.room = Some(self.memory.room(PAGE_BYTES).await);
+            }
+            self.read().await;
+            if self.behind || !self.events.is_empty() || self.ended {
                 continue;
             }
             tokio::select! {
@@ -111,29 +140,25 @@ impl Following {
                     }
                 },
                 _ = self.phase.changed() => {}
-                () = tokio::time::sleep_until(self.sent + HEARTBEAT) => self.ready.push_back(HERE),
+                () = tokio::time::sleep_until(self.sent + HEARTBEAT) => self.piece = HERE,
             }
         }
     }
 
-    /// Reads a page. Returns whether there may be more at once.
-    async fn read(&mut self) -> bool {
-        let read = ReadEvents { task: self.task, after: self.after, limit: PAGE };
+    /// Reads a page.
+    async fn read(&mut self) {
+        let read = ReadEvents { task: self.task, after: self.after, limit: PAGE, bytes: PAGE_BYTES };
         match self.queue.ask(read).await {
             Ok(page) => {
-                let full = page.events.len() as u64 == PAGE;
-                for event in &page.events {
-                    self.after = event.seq;
-                    self.ready.extend(written(event.seq, event).map(Bytes::from));
-                }
-                self.ended = !full && page.status.is_none_or(crate::task::Status::is_terminal);
-                full
+                self.after = page.events.last().map_or(self.after, |event| event.seq);
+                self.events = page.events.into();
+                self.behind = page.more;
+                self.ended = !page.more && page.status.is_none_or(crate::task::Status::is_terminal);
             }
             Err(error) => {
                 // The client reconnects with the last number that it saw.
-                tracing::warn!(%error, "A stream broke off");
-                self.ended = true;
-                false
+                tracing::warn!(error = crate::telemetry::chain(&error), "A stream broke off");
+                (self.behind, self.ended) = (false, true);
             }
         }
     }

@@ -34,6 +34,9 @@ pub struct TaskView<'a> {
     crashes: i32,
     worker_id: Option<&'a str>,
     result: Option<&'a str>,
+    result_truncated: bool,
+    result_bytes: Option<i64>,
+    instruction_truncated: bool,
     structured_output: Option<&'a Value>,
     error: Option<ErrorView<'a>>,
     sdk_session_id: Option<&'a str>,
@@ -47,6 +50,8 @@ pub struct TaskView<'a> {
     duration_ms: Option<i64>,
     permission_denials: Option<&'a Value>,
     waiting_for: Option<&'a Value>,
+    cost_set_aside: bool,
+    background_ended: &'a [String],
     changes: Option<&'a Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<Vec<AttemptView<'a>>>,
@@ -89,6 +94,7 @@ struct AttemptView<'a> {
     error: Option<ErrorView<'a>>,
     sdk_session_id: Option<&'a str>,
     cost_usd: Option<f64>,
+    cost_set_aside: bool,
     tokens: Tokens,
 }
 
@@ -103,6 +109,7 @@ impl<'a> AttemptView<'a> {
             error: attempt.error.as_ref().map(ErrorView::of),
             sdk_session_id: attempt.session_id.as_deref(),
             cost_usd: attempt.spent.cost_usd,
+            cost_set_aside: attempt.spent.set_aside,
             tokens: attempt.spent.tokens,
         }
     }
@@ -145,6 +152,9 @@ impl<'a> TaskView<'a> {
             crashes: task.crashes,
             worker_id: task.worker.as_deref(),
             result: left.result.as_deref(),
+            result_truncated: task.truncated.result_bytes.is_some(),
+            result_bytes: task.truncated.result_bytes.or_else(|| left.result.as_ref().map(|text| text.len() as i64)),
+            instruction_truncated: task.truncated.request,
             structured_output: left.structured_output.as_ref(),
             error: left.error.as_ref().map(ErrorView::of),
             sdk_session_id: left.session_id.as_deref(),
@@ -156,16 +166,64 @@ impl<'a> TaskView<'a> {
             duration_ms: left.duration_ms,
             permission_denials: left.permission_denials.as_ref(),
             waiting_for: task.waiting_for.as_ref(),
+            cost_set_aside: task.remarks.cost_set_aside,
+            background_ended: &task.remarks.background_ended,
             changes: task.changes.as_ref(),
             attempts: task.attempts.as_ref().map(|attempts| attempts.iter().map(AttemptView::of).collect()),
         }
     }
 }
 
+/// Some tasks.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskPage<'a> {
+    /// Summaries, newest first.
+    pub tasks: Vec<TaskView<'a>>,
+    /// How many there are in all.
+    pub total: i64,
+    /// How many were asked for.
+    pub limit: i64,
+    /// How many were left out before them.
+    pub offset: i64,
+    /// Where the next page begins.
+    pub next_cursor: Option<TaskId>,
+}
+
+/// Some events of a task.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventPageView<'a> {
+    /// The task.
+    pub task_id: &'a str,
+    /// Where it stands.
+    pub status: Option<Status>,
+    /// In order.
+    pub events: Vec<EventView<'a>>,
+    /// The number of the last of them.
+    pub last: i64,
+    /// True if more are stored behind it.
+    pub has_more: bool,
+}
+
+/// Some events of all tasks.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AllEventsView<'a> {
+    /// In order.
+    pub events: Vec<EventView<'a>>,
+    /// The number of the last that was looked at.
+    pub last: i64,
+    /// True if there may be more behind it.
+    pub has_more: bool,
+}
+
 /// An event.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventView<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n: Option<i64>,
     #[schema(value_type = String, format = Uuid)]
     task_id: TaskId,
     seq: i64,
@@ -179,6 +237,11 @@ impl<'a> EventView<'a> {
     /// The view of an event; `None` where its data is no JSON, which nobody writes.
     pub fn of(event: &'a Event) -> Option<Self> {
         let data = serde_json::from_str(&event.data).ok()?;
-        Some(Self { task_id: event.task, seq: event.seq, at: event.at, kind: event.kind.name(), data })
+        Some(Self { n: None, task_id: event.task, seq: event.seq, at: event.at, kind: event.kind.name(), data })
+    }
+
+    /// The same with its place among the events of all tasks.
+    pub fn numbered(n: i64, event: &'a Event) -> Option<Self> {
+        Some(Self { n: Some(n), ..Self::of(event)? })
     }
 }

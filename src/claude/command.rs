@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::task::{PermissionMode, SdkOptions};
+use crate::task::{Behavior, Decision, PermissionMode, Questions, Scope, SdkOptions};
 
 /// What the server decides about an attempt.
 #[derive(Clone, Debug)]
@@ -21,8 +21,10 @@ pub struct Settings {
     pub trusted: bool,
     /// The folder's CLAUDE.md, where it is not trusted and there is one.
     pub claude_md: Option<String>,
-    /// The mode where the task doesn't ask for one.
-    pub default_mode: PermissionMode,
+    /// What the task may do without being allowed to.
+    pub mode: PermissionMode,
+    /// Whether the model may ask people.
+    pub questions: Questions,
     /// Another folder that the task may read: of the files that came with it.
     pub add_dir: Option<PathBuf>,
     /// What this attempt may cost, in US dollars.
@@ -75,11 +77,7 @@ pub fn command(settings: &Settings, sdk: &SdkOptions, session: Session) -> (Vec<
     }
     args.extend(whose_settings(settings));
     args.extend(settings.mcp_config.iter().map(|file| format!("--mcp-config={}", file.display())));
-    let mode = sdk.permission_mode.unwrap_or(settings.default_mode);
-    args.push(format!("--permission-mode={}", mode.name()));
-    if mode == PermissionMode::Default {
-        args.push("--permission-prompt-tool=stdio".to_owned());
-    }
+    args.extend(asking(settings));
     args.extend(settings.allowed.iter().map(|rule| format!("--allowedTools={rule}")));
     args.extend(settings.add_dir.iter().map(|folder| format!("--add-dir={}", folder.display())));
     args.extend(settings.max_budget_usd.map(|usd| format!("--max-budget-usd={usd}")));
@@ -105,6 +103,38 @@ fn whose_settings(settings: &Settings) -> Vec<String> {
         args.push("--setting-sources=".to_owned());
     }
     args
+}
+
+/// The permission mode, and who is asked. The CLI offers its model [`ASK_USER`] only where it may ask somebody; what
+/// else it asks for then is refused by us where the mode does not ask. In `dontAsk` it would ask nothing at all, and
+/// `default` with every question refused is the same.
+fn asking(settings: &Settings) -> Vec<String> {
+    let (on, mode) = (settings.questions == Questions::On, settings.mode);
+    let told = if on && mode == PermissionMode::DontAsk { PermissionMode::Default } else { mode };
+    let mut args = vec![format!("--permission-mode={}", told.name())];
+    if on || mode == PermissionMode::Default {
+        args.push("--permission-prompt-tool=stdio".to_owned());
+    }
+    if !on {
+        args.push(format!("--disallowedTools={ASK_USER}"));
+    }
+    args
+}
+
+/// The tool with which the model asks people.
+pub const ASK_USER: &str = "AskUserQuestion";
+
+/// The answer to a question for a tool in a mode that asks nobody.
+#[must_use]
+pub fn not_allowed(tool: &str) -> Decision {
+    Decision {
+        behavior: Behavior::Deny,
+        message: Some(format!(
+            "{tool} is not allowed here, and nobody is asked: go on without it, or say what could not be done."
+        )),
+        updated_input: None,
+        scope: Scope::Once,
+    }
 }
 
 fn client_options(sdk: &SdkOptions) -> Vec<String> {
@@ -160,7 +190,8 @@ mod tests {
             environment: vec![("PATH".into(), "/bin".into())],
             trusted: false,
             claude_md: Some("rules".into()),
-            default_mode: PermissionMode::AcceptEdits,
+            mode: PermissionMode::AcceptEdits,
+            questions: Questions::On,
             add_dir: None,
             max_budget_usd: None,
             allowed: Vec::new(),
@@ -184,6 +215,24 @@ mod tests {
         let (args, _) = command(&settings(), &sdk, Session::New(Uuid::nil()));
         assert_eq!(args.iter().filter(|arg| arg.contains(&evil)).count(), 7);
         assert!(args.iter().all(|arg| *arg != *evil));
+    }
+
+    #[test]
+    fn people_can_be_asked_in_every_mode_and_need_not_be() {
+        for mode in PermissionMode::ALL {
+            let args = |questions| {
+                command(&Settings { mode, questions, ..settings() }, &SdkOptions::default(), Session::New(Uuid::nil()))
+                    .0
+            };
+            let (on, off) = (args(Questions::On), args(Questions::Off));
+            let has = |args: &[String], wanted: &str| args.iter().any(|arg| arg == wanted);
+            assert!(has(&on, "--permission-prompt-tool=stdio") && !has(&on, "--permission-mode=dontAsk"));
+            assert!(
+                has(&off, "--disallowedTools=AskUserQuestion")
+                    && has(&off, &format!("--permission-mode={}", mode.name()))
+            );
+            assert_eq!(has(&off, "--permission-prompt-tool=stdio"), mode == PermissionMode::Default);
+        }
     }
 
     #[test]

@@ -1,21 +1,31 @@
 //! What the CLI prints: one JSON object a line. Read leniently, kept as it came.
+//!
+//! Any field may be missing, null, or of another type. What can be understood is taken; a line that can't be read
+//! at all is text for the log.
 
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
-use crate::task::{EventKind, Spent, Tokens};
+use super::result::ResultFrame;
+use crate::task::{EventKind, json};
+
+/// Longest event that is stored with its whole frame, in bytes.
+const MAX_EVENT_BYTES: usize = 1 << 20;
+/// What texts of a longer one are shortened to, in bytes: the first of these with which it fits.
+const SHORTENED: [usize; 3] = [16 << 10, 1 << 10, 100];
 
 /// One line of the CLI.
 #[derive(Debug)]
 pub struct Frame {
     /// What it is, as far as we act on it.
     pub kind: FrameKind,
-    /// The line itself.
+    /// The line itself, as [`json::clean`] leaves it.
     pub raw: String,
 }
 
 /// The frames that we act on.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub enum FrameKind {
     /// `system/init`: the session has begun.
     Init {
@@ -34,13 +44,13 @@ pub enum FrameKind {
         /// How many results it brings.
         tool_results: usize,
     },
-    /// Text while it is written.
+    /// A piece of the model's answer while it is written.
     Partial {
-        /// The text; empty for what is none.
+        /// Its text; empty for what is none.
         text: String,
     },
     /// The CLI asks the API again.
-    ApiRetry,
+    ApiRetry(ApiRetry),
     /// How the account stands.
     RateLimit {
         /// When its limit ends, in seconds since the Unix epoch, where it is reached.
@@ -54,6 +64,8 @@ pub enum FrameKind {
         tool: String,
         /// What it is to be called with.
         input: Value,
+        /// The same to the letter, where `input` had to be mended.
+        exact_input: Option<Box<RawValue>>,
         /// What the CLI suggests to allow from now on.
         suggestions: Value,
     },
@@ -67,6 +79,20 @@ pub enum FrameKind {
         /// Its name for it.
         request_id: String,
     },
+    /// A command, agent or monitor runs beside the turn.
+    BackgroundStarted {
+        /// The CLI's name for it.
+        id: String,
+        /// What it is, for people.
+        what: String,
+    },
+    /// It has ended.
+    BackgroundEnded {
+        /// The CLI's name for it.
+        id: String,
+    },
+    /// How the MCP servers stand.
+    McpStatus(Vec<McpServer>),
     /// The end of a turn.
     Result(Box<ResultFrame>),
     /// The CLI says what it is doing; nothing to keep.
@@ -77,48 +103,49 @@ pub enum FrameKind {
     Other,
 }
 
-/// The fields of `result` that we act on.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct ResultFrame {
-    pub(super) subtype: String,
-    pub(super) is_error: bool,
-    pub(super) api_error_status: Option<i64>,
-    pub(super) result: Option<String>,
-    pub(super) errors: Vec<Value>,
-    pub(super) structured_output: Option<Value>,
-    pub(super) session_id: Option<String>,
-    pub(super) num_turns: Option<i64>,
-    pub(super) total_cost_usd: Option<f64>,
-    pub(super) usage: Option<Value>,
-    #[serde(rename = "modelUsage")]
-    pub(super) model_usage: Value,
-    pub(super) permission_denials: Option<Value>,
+/// Why and when the CLI asks the API again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApiRetry {
+    /// The HTTP status, where one was answered.
+    pub status: Option<i64>,
+    /// The CLI's name for the error.
+    pub error: String,
 }
 
-impl ResultFrame {
-    /// What the process has cost so far, with all of its turns.
-    pub(super) fn spent(&self) -> Spent {
-        let sum = |key: &str| {
-            let models = self.model_usage.as_object().into_iter().flat_map(|models| models.values());
-            models.filter_map(|used| used[key].as_i64()).sum()
-        };
-        let tokens = Tokens {
-            input: sum("inputTokens"),
-            output: sum("outputTokens"),
-            cache_read: sum("cacheReadInputTokens"),
-            cache_write: sum("cacheCreationInputTokens"),
-        };
-        Spent { cost_usd: self.total_cost_usd, tokens }
-    }
+/// An MCP server, as the CLI sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct McpServer {
+    /// Its name.
+    pub name: String,
+    /// `connected`, `pending`, `failed`, or another word of the CLI's.
+    pub status: String,
+    /// Why it is not connected, where that is known.
+    pub error: Option<String>,
 }
 
 impl Frame {
     /// Reads a line. What is no JSON object is `Other`, with the line kept.
     #[must_use]
     pub fn parse(raw: String) -> Self {
-        let kind = serde_json::from_str::<Value>(&raw).map_or(FrameKind::Other, kind_of);
-        Self { kind, raw }
+        let Some(clean) = json::clean(&raw) else { return Self { kind: FrameKind::Other, raw } };
+        let mended = if let std::borrow::Cow::Owned(mended) = clean { Some(mended) } else { None };
+        let text = mended.as_deref().unwrap_or(&raw);
+        let mut kind = serde_json::from_str::<Value>(text).map_or(FrameKind::Other, kind_of);
+        if let (Some(_), FrameKind::Asks { exact_input, .. }) = (&mended, &mut kind) {
+            *exact_input = input_of(&raw);
+        }
+        Self { kind, raw: mended.unwrap_or(raw) }
+    }
+
+    /// What can be known of a line that was too long to read, or that was cut, from its beginning and its end:
+    /// the end of a turn, where it is one.
+    #[must_use]
+    pub fn salvage(bytes: usize, head: &str, tail: &str) -> Option<Self> {
+        let result = ResultFrame::salvage(head, tail)?;
+        let raw = serde_json::json!({
+            "type": "result", "subtype": result.subtype, "is_error": result.is_error, "salvaged_from_bytes": bytes,
+        });
+        Some(Self { kind: FrameKind::Result(Box::new(result)), raw: raw.to_string() })
     }
 
     /// The event that it becomes; `None` where it is none.
@@ -129,26 +156,44 @@ impl Frame {
             FrameKind::Assistant { tool_calls: 0, .. } => EventKind::Assistant,
             FrameKind::Assistant { .. } => EventKind::ToolUse,
             FrameKind::User { .. } => EventKind::ToolResult,
-            FrameKind::ApiRetry => EventKind::Retry,
+            FrameKind::ApiRetry(_) => EventKind::Retry,
             FrameKind::Result(_) => EventKind::Result,
-            FrameKind::Other | FrameKind::RateLimit { .. } => EventKind::Log,
+            FrameKind::Other
+            | FrameKind::RateLimit { .. }
+            | FrameKind::BackgroundStarted { .. }
+            | FrameKind::BackgroundEnded { .. } => EventKind::Log,
             FrameKind::Partial { .. }
             | FrameKind::Progress
             | FrameKind::Asks { .. }
             | FrameKind::TakesBack { .. }
             | FrameKind::AsksOther { .. }
+            | FrameKind::McpStatus(_)
             | FrameKind::ControlResponse => return None,
         })
     }
 
-    /// The line as the `data` of an event; what is no JSON stays text.
+    /// The line as the `data` of an event; what is no JSON stays text, and long texts of a frame that is too
+    /// large are shortened.
     #[must_use]
     pub fn event_data(&self) -> String {
-        if serde_json::from_str::<serde::de::IgnoredAny>(&self.raw).is_ok() {
-            format!("{{\"frame\":{}}}", self.raw)
-        } else {
-            serde_json::json!({ "message": self.raw }).to_string()
+        if self.raw.len() <= MAX_EVENT_BYTES {
+            return match json::is_clean(&self.raw) {
+                true => format!("{{\"frame\":{}}}", self.raw),
+                false => serde_json::json!({ "message": self.raw }).to_string(),
+            };
         }
+        let bytes = self.raw.len();
+        if let Ok(mut frame) = serde_json::from_str::<Value>(&self.raw) {
+            for most in SHORTENED {
+                json::shorten(&mut frame, most);
+                let data = serde_json::json!({ "frame": frame, "frameBytes": bytes }).to_string();
+                if data.len() <= MAX_EVENT_BYTES {
+                    return data;
+                }
+            }
+        }
+        serde_json::json!({ "message": format!("a frame of {bytes} bytes was left out"), "frameBytes": bytes })
+            .to_string()
     }
 }
 
@@ -156,10 +201,25 @@ fn kind_of(frame: Value) -> FrameKind {
     let text = |key: &str| frame[key].as_str().unwrap_or_default();
     match (text("type"), text("subtype")) {
         ("system", "init") => FrameKind::Init { session_id: frame["session_id"].as_str().map(str::to_owned) },
-        ("system", "api_retry") => FrameKind::ApiRetry,
+        ("system", "api_retry") => FrameKind::ApiRetry(ApiRetry {
+            status: super::lenient::int(&frame["error_status"]),
+            error: text("error").to_owned(),
+        }),
+        ("system", "task_started") => match text("task_id") {
+            "" => FrameKind::Other,
+            id => FrameKind::BackgroundStarted { id: id.to_owned(), what: background_of(&frame) },
+        },
+        ("system", "task_notification") => FrameKind::BackgroundEnded { id: text("task_id").to_owned() },
+        ("system", "task_updated") => match frame["patch"]["status"].as_str() {
+            Some("completed" | "failed" | "killed" | "stopped" | "cancelled") => {
+                FrameKind::BackgroundEnded { id: text("task_id").to_owned() }
+            }
+            _ => FrameKind::Other,
+        },
         ("rate_limit_event", _) => {
             let info = &frame["rate_limit_info"];
-            FrameKind::RateLimit { resets_at: info["resetsAt"].as_i64().filter(|_| info["status"] == "rejected") }
+            let resets_at = super::lenient::int(&info["resetsAt"]).filter(|_| info["status"] == "rejected");
+            FrameKind::RateLimit { resets_at }
         }
         // Says that a request is on its way, several times a turn.
         ("system", "status") => FrameKind::Progress,
@@ -169,16 +229,34 @@ fn kind_of(frame: Value) -> FrameKind {
             tool_calls: blocks(&frame, "tool_use"),
         },
         ("user", _) => FrameKind::User { tool_results: blocks(&frame, "tool_result") },
-        ("stream_event", _) => match frame["event"]["delta"]["text"].as_str() {
-            Some(text) => FrameKind::Partial { text: text.to_owned() },
-            None => FrameKind::Partial { text: String::new() },
-        },
-        ("result", _) => FrameKind::Result(Box::new(result_of(frame))),
+        ("stream_event", _) => {
+            FrameKind::Partial { text: frame["event"]["delta"]["text"].as_str().unwrap_or_default().to_owned() }
+        }
+        ("result", _) => FrameKind::Result(Box::new(ResultFrame::read(&frame))),
         ("control_request", _) => asks(frame),
         ("control_cancel_request", _) => FrameKind::TakesBack { request_id: text("request_id").to_owned() },
-        ("control_response", _) => FrameKind::ControlResponse,
+        ("control_response", _) => match frame["response"]["response"]["mcpServers"].as_array() {
+            Some(servers) => FrameKind::McpStatus(servers.iter().filter_map(mcp_server).collect()),
+            None => FrameKind::ControlResponse,
+        },
         _ => FrameKind::Other,
     }
+}
+
+/// A background task in words: `local_bash: run the tests`.
+fn background_of(frame: &Value) -> String {
+    let of = |key: &str| frame[key].as_str().filter(|text| !text.is_empty());
+    let kind = of("task_type").unwrap_or("task");
+    let what = of("description").map(|what| format!("{kind}: {what}")).unwrap_or(kind.to_owned());
+    what.chars().take(200).collect()
+}
+
+fn mcp_server(server: &Value) -> Option<McpServer> {
+    Some(McpServer {
+        name: server["name"].as_str()?.to_owned(),
+        status: server["status"].as_str().unwrap_or("unknown").to_owned(),
+        error: server["error"].as_str().map(|error| error.chars().take(1_000).collect()),
+    })
 }
 
 fn asks(mut frame: Value) -> FrameKind {
@@ -189,18 +267,24 @@ fn asks(mut frame: Value) -> FrameKind {
             request_id,
             tool: tool.to_owned(),
             input: request["input"].take(),
+            exact_input: None,
             suggestions: request["permission_suggestions"].take(),
         },
         _ => FrameKind::AsksOther { request_id },
     }
 }
 
-/// A `result` counts as one even when a field has an unexpected type: a lost end would cost
-/// the whole attempt.
-fn result_of(frame: Value) -> ResultFrame {
-    let is_error = frame["is_error"] != Value::Bool(false);
-    let subtype = frame["subtype"].as_str().unwrap_or_default().to_owned();
-    serde_json::from_value(frame).unwrap_or(ResultFrame { is_error, subtype, ..Default::default() })
+/// The input of a question, to the letter: a tool that is allowed is called with what it asked for.
+fn input_of(raw: &str) -> Option<Box<RawValue>> {
+    #[derive(Deserialize)]
+    struct Line {
+        request: Request,
+    }
+    #[derive(Deserialize)]
+    struct Request {
+        input: Box<RawValue>,
+    }
+    serde_json::from_str::<Line>(raw).ok().map(|line| line.request.input)
 }
 
 fn blocks(frame: &Value, kind: &str) -> usize {
@@ -214,9 +298,9 @@ mod tests {
 
     #[test]
     fn unknown_frames_and_lines_without_json_are_kept() {
-        for raw in ["{\"type\":\"brand_new\",\"x\":[1]}", "Segmentation fault", "[]", "null", ""] {
+        for raw in ["{\"type\":\"brand_new\",\"x\":[1]}", "Segmentation fault", "[]", "null", "", "{\"type\":\"resul"] {
             let frame = Frame::parse(raw.to_owned());
-            assert_eq!(frame.kind, FrameKind::Other);
+            assert!(matches!(frame.kind, FrameKind::Other));
             assert_eq!(frame.event_kind(), Some(EventKind::Log));
             let data: Value = serde_json::from_str(&frame.event_data()).expect("an object");
             assert!(data.is_object());
@@ -224,10 +308,37 @@ mod tests {
     }
 
     #[test]
-    fn a_result_with_a_strange_field_is_still_a_result() {
-        let raw = r#"{"type":"result","subtype":"success","is_error":false,"num_turns":"three"}"#;
-        let FrameKind::Result(result) = Frame::parse(raw.to_owned()).kind else { panic!("a result") };
-        assert!(!result.is_error);
-        assert_eq!(result.num_turns, None);
+    fn a_question_with_half_a_character_is_answered_with_what_it_asked() {
+        let raw = r#"{"type":"control_request","request_id":"q","request":{"subtype":"can_use_tool","tool_name":"Write","input":{"content":"\ud83d"}}}"#;
+        let FrameKind::Asks { input, exact_input, .. } = Frame::parse(raw.to_owned()).kind else {
+            panic!("a question")
+        };
+        assert_eq!(input["content"], "\u{FFFD}");
+        assert_eq!(exact_input.map(|exact| exact.get().to_owned()), Some(r#"{"content":"\ud83d"}"#.to_owned()));
+    }
+
+    #[test]
+    fn a_frame_that_is_too_large_keeps_its_shape() {
+        let long = "x".repeat(2 << 20);
+        let raw = serde_json::json!({ "type": "result", "is_error": false, "result": long }).to_string();
+        let data: Value = serde_json::from_str(&Frame::parse(raw).event_data()).expect("json");
+        assert_eq!(data["frame"]["is_error"], false);
+        assert!(
+            data["frame"]["result"].as_str().is_some_and(|text| text.len() < 20_000 && text.contains("2097152 bytes"))
+        );
+    }
+
+    #[test]
+    fn background_work_begins_and_ends() {
+        let kind = |raw: &str| Frame::parse(raw.to_owned()).kind;
+        let began =
+            r#"{"type":"system","subtype":"task_started","task_id":"b1","description":"x","task_type":"local_bash"}"#;
+        assert!(
+            matches!(kind(began), FrameKind::BackgroundStarted { id, what } if id == "b1" && what == "local_bash: x")
+        );
+        let moved = r#"{"type":"system","subtype":"task_updated","task_id":"b1","patch":{"status":"running"}}"#;
+        assert!(matches!(kind(moved), FrameKind::Other));
+        let ended = r#"{"type":"system","subtype":"task_notification","task_id":"b1"}"#;
+        assert!(matches!(kind(ended), FrameKind::BackgroundEnded { id } if id == "b1"));
     }
 }

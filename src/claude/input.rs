@@ -1,6 +1,8 @@
 //! What we say to the CLI. Only a JSON serialiser builds these lines: standard input is a
 //! privileged channel, and a raw newline in a pasted text would begin a second frame.
 
+use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::task::{Behavior, Decision, Scope};
@@ -38,6 +40,16 @@ pub fn initialize() -> String {
     }))
 }
 
+/// The frame that asks how the MCP servers stand, with its newline.
+#[must_use]
+pub fn mcp_status() -> String {
+    line(&json!({
+        "type": "control_request",
+        "request_id": "mcp_status",
+        "request": { "subtype": "mcp_status" },
+    }))
+}
+
 /// The frame that stops the turn, with its newline.
 #[must_use]
 pub fn interrupt() -> String {
@@ -48,30 +60,64 @@ pub fn interrupt() -> String {
     }))
 }
 
-/// The frame that answers a question of the CLI, with its newline: `input` is what it asked to call
-/// the tool with, `rules` are what a yes for the session allows, as `(tool, content)`.
+/// The frame that answers a question of the CLI, with its newline: `input` is what it asked to call the tool
+/// with, `exact` the same to the letter where it had to be mended, `rules` are what a yes for the session allows.
 #[must_use]
-pub fn answer(request_id: &str, decision: &Decision, input: &Value, rules: &[String]) -> String {
+pub fn answer(
+    request_id: &str,
+    decision: &Decision,
+    input: &Value,
+    exact: Option<&RawValue>,
+    rules: &[String],
+) -> String {
     let response = match decision.behavior {
-        Behavior::Allow => {
-            let mut response = json!({
-                "behavior": "allow",
-                "updatedInput": decision.updated_input.as_ref().unwrap_or(input),
-            });
-            if decision.scope == Scope::Session {
+        Behavior::Allow => Response {
+            behavior: "allow",
+            message: None,
+            updated_input: Some(match (&decision.updated_input, exact) {
+                (Some(updated), _) => Input::Read(updated),
+                (None, Some(exact)) => Input::Exact(exact),
+                (None, None) => Input::Read(input),
+            }),
+            updated_permissions: (decision.scope == Scope::Session).then(|| {
                 let rules: Vec<_> = rules.iter().map(|rule| rule_of(rule)).collect();
-                response["updatedPermissions"] = json!([
-                    { "type": "addRules", "rules": rules, "behavior": "allow", "destination": "session" },
-                ]);
-            }
-            response
-        }
-        Behavior::Deny => {
-            let message = decision.message.as_deref().unwrap_or("This was not allowed.");
-            json!({ "behavior": "deny", "message": message })
-        }
+                json!([{ "type": "addRules", "rules": rules, "behavior": "allow", "destination": "session" }])
+            }),
+        },
+        Behavior::Deny => Response {
+            behavior: "deny",
+            message: Some(decision.message.as_deref().unwrap_or("This was not allowed.")),
+            updated_input: None,
+            updated_permissions: None,
+        },
     };
-    respond(&json!({ "subtype": "success", "request_id": request_id, "response": response }))
+    respond(&Success { subtype: "success", request_id, response })
+}
+
+#[derive(Serialize)]
+struct Success<'a> {
+    subtype: &'static str,
+    request_id: &'a str,
+    response: Response<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Response<'a> {
+    behavior: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_input: Option<Input<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_permissions: Option<Value>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Input<'a> {
+    Read(&'a Value),
+    Exact(&'a RawValue),
 }
 
 /// The frame that refuses a request which we don't know, with its newline: the CLI would wait for ever.
@@ -80,8 +126,13 @@ pub fn refuse(request_id: &str) -> String {
     respond(&json!({ "subtype": "error", "request_id": request_id, "error": "not supported" }))
 }
 
-fn respond(response: &Value) -> String {
-    line(&json!({ "type": "control_response", "response": response }))
+fn respond(response: &impl Serialize) -> String {
+    #[derive(Serialize)]
+    struct Frame<'a, T> {
+        r#type: &'static str,
+        response: &'a T,
+    }
+    line(&Frame { r#type: "control_response", response })
 }
 
 /// `Bash(touch a)` as the protocol has it.
@@ -92,8 +143,13 @@ fn rule_of(rule: &str) -> Value {
     }
 }
 
-fn line(frame: &serde_json::Value) -> String {
-    format!("{frame}\n")
+fn line(frame: &impl Serialize) -> String {
+    // What is serialised here has no maps with keys that are no text, which alone could fail.
+    let mut line = serde_json::to_string(frame).unwrap_or_default();
+    // Raw JSON may be laid out over lines; between tokens a newline means nothing.
+    line.retain(|c| c != '\n' && c != '\r');
+    line.push('\n');
+    line
 }
 
 #[cfg(test)]

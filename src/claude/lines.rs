@@ -10,9 +10,30 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 pub enum Line {
     /// The line without its newline; bytes that are no UTF-8 are replaced.
     Whole(String),
-    /// It had so many bytes, and was dropped.
-    TooLong(usize),
+    /// A line of more bytes than are read.
+    TooLong {
+        /// How many it had.
+        bytes: usize,
+        /// How it began.
+        head: String,
+        /// How it ended.
+        tail: String,
+    },
 }
+
+impl Line {
+    /// Bytes that it holds in memory.
+    #[must_use]
+    pub const fn held(&self) -> usize {
+        match self {
+            Self::Whole(text) => text.len(),
+            Self::TooLong { head, tail, .. } => head.len() + tail.len(),
+        }
+    }
+}
+
+/// What is kept of the beginning and of the end of a line that is too long, in bytes.
+const ENDS: usize = 64 << 10;
 
 /// Reads the next line, of at most `limit` bytes; `None` at the end of the stream. Memory
 /// stays within the limit however long the line is.
@@ -21,11 +42,12 @@ pub enum Line {
 /// The stream's.
 pub async fn next_line(from: &mut (impl AsyncBufRead + Unpin), limit: usize) -> io::Result<Option<Line>> {
     let mut line = Vec::new();
+    let mut tail = Vec::new();
     let mut length = 0;
     loop {
         let chunk = from.fill_buf().await?;
         if chunk.is_empty() {
-            return Ok((length > 0).then(|| finished(line, length, limit)));
+            return Ok((length > 0).then(|| finished(line, tail, length, limit)));
         }
         let newline = chunk.iter().position(|byte| *byte == b'\n');
         let part = &chunk[..newline.unwrap_or(chunk.len())];
@@ -33,21 +55,34 @@ pub async fn next_line(from: &mut (impl AsyncBufRead + Unpin), limit: usize) -> 
         if length <= limit {
             line.extend_from_slice(part);
         } else {
-            line = Vec::new();
+            // From here on only its ends are kept.
+            if tail.is_empty() && line.len() > ENDS {
+                tail = line[line.len() - ENDS..].to_vec();
+                line.truncate(ENDS);
+                line.shrink_to_fit();
+            }
+            tail.extend_from_slice(part);
+            if tail.len() > 2 * ENDS {
+                tail.drain(..tail.len() - ENDS);
+            }
         }
         let used = part.len() + usize::from(newline.is_some());
         from.consume(used);
         if newline.is_some() {
-            return Ok(Some(finished(line, length, limit)));
+            return Ok(Some(finished(line, tail, length, limit)));
         }
     }
 }
 
-fn finished(line: Vec<u8>, length: usize, limit: usize) -> Line {
+fn finished(line: Vec<u8>, tail: Vec<u8>, length: usize, limit: usize) -> Line {
     if length > limit {
-        return Line::TooLong(length);
+        return Line::TooLong { bytes: length, head: text(line), tail: text(tail) };
     }
-    Line::Whole(String::from_utf8(line).unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into_owned()))
+    Line::Whole(text(line))
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into_owned())
 }
 
 #[cfg(test)]
@@ -63,6 +98,18 @@ mod tests {
             lines.push(line);
         }
         let whole = |text: &str| Line::Whole(text.to_owned());
-        assert_eq!(lines, [whole("one"), Line::TooLong(50), whole(""), whole("two")]);
+        let Line::TooLong { bytes, head, tail } = lines.remove(1) else { panic!("too long") };
+        assert_eq!((bytes, head.len() + tail.len()), (50, 50));
+        assert_eq!(lines, [whole("one"), whole(""), whole("two")]);
+    }
+
+    #[actix::test]
+    async fn of_a_line_without_end_its_ends_are_kept() {
+        let text = format!("begin{}end", "x".repeat(1 << 20));
+        let mut from = tokio::io::BufReader::with_capacity(1_000, text.as_bytes());
+        let line = next_line(&mut from, 300_000).await.expect("bytes in memory").expect("a line");
+        assert!(line.held() <= 3 * ENDS);
+        let Line::TooLong { bytes, head, tail } = line else { panic!("too long") };
+        assert_eq!((bytes, head.starts_with("begin"), tail.ends_with("end")), (text.len(), true, true));
     }
 }

@@ -9,21 +9,25 @@
 //! on a dozen fields and keep each frame as it came.
 
 mod command;
+mod ending;
 mod frame;
 mod input;
+mod lenient;
 mod lines;
 mod outcome;
+mod result;
 mod run;
 mod shim;
 mod spawn;
 mod transcript;
 mod unavailable;
 
-pub use command::{Session, Settings, command};
-pub use frame::{Frame, FrameKind};
+pub use command::{ASK_USER, Session, Settings, command, not_allowed};
+pub use ending::is_hopeless;
+pub use frame::{ApiRetry, Frame, FrameKind, McpServer};
 pub use outcome::{Ending, Observed};
 pub use run::{Exit, Item, Run, Start};
 pub use shim::{ShimArgs, run_shim};
 pub use spawn::{Shim, ShimLaunch};
-pub use transcript::{Transcript, transcript};
+pub use transcript::{Transcript, move_transcript, transcript};
 pub use unavailable::{Unavailable, check, version};

@@ -4,9 +4,11 @@
 //! exits with 1 for all kinds of reasons. So: success is `is_error == false` and at least one
 //! call of the model; no `result` is a failure whatever the exit code was.
 
-use serde_json::Value;
+use std::collections::BTreeMap;
 
-use super::frame::{Frame, FrameKind, ResultFrame};
+use super::ending;
+use super::frame::{Frame, FrameKind};
+use super::result::ResultFrame;
 use super::run::Exit;
 use crate::task::{Failure, FailureClass, Outcome, Report, Spent, Wall};
 
@@ -21,6 +23,12 @@ pub struct Observed {
     result: Option<ResultFrame>,
     /// By the results so far.
     spent: Spent,
+    /// What runs in the background, by the CLI's name for it.
+    background: BTreeMap<String, String>,
+    /// What of that had to be ended.
+    background_ended: Vec<String>,
+    /// Why it was ended by us, see [`Ending::Judged`].
+    verdict: Option<Failure>,
 }
 
 /// Why we ended it, where we did.
@@ -34,6 +42,8 @@ pub enum Ending {
     Idle(i64),
     /// Its turn was interrupted, and nobody said how to go on.
     Interrupted,
+    /// It could not come to a good end: [`Observed::judge`] was told why.
+    Judged,
 }
 
 impl Observed {
@@ -52,17 +62,27 @@ impl Observed {
             FrameKind::RateLimit { resets_at } => {
                 self.limit_resets_at = resets_at.map(|seconds| Wall(seconds.saturating_mul(1_000)));
             }
+            FrameKind::BackgroundStarted { id, what } => {
+                self.background.insert(id.clone(), what.clone());
+            }
+            FrameKind::BackgroundEnded { id } => {
+                self.background.remove(id);
+            }
             FrameKind::Result(result) => {
-                self.spent = result.spent();
+                // What was spent only grows: a later figure that can't be one takes nothing back.
+                let before = self.spent;
+                self.spent = result.spent;
+                self.spent.cost_usd = result.spent.cost_usd.or(before.cost_usd);
+                self.spent.set_aside |= before.set_aside;
                 self.result = Some((**result).clone());
             }
             _ => {}
         }
     }
 
-    /// Whether the model waits for a tool: silence is no sign of trouble then.
+    /// True while a tool call is open; the idle timeout does not apply.
     #[must_use]
-    pub const fn a_tool_runs(&self) -> bool {
+    pub const fn has_open_tool_call(&self) -> bool {
         self.open_tools > 0
     }
 
@@ -72,7 +92,7 @@ impl Observed {
         self.open_tools = 0;
     }
 
-    /// Whether the turn that ended came to an error.
+    /// True if the turn that ended came to an error.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.result.as_ref().is_some_and(|result| result.is_error)
@@ -84,10 +104,51 @@ impl Observed {
         self.spent
     }
 
-    /// Whether the work is done: an interrupted turn has a result too, but one with an error.
+    /// Names of the fields of the last result that could not be understood.
+    #[must_use]
+    pub fn unread(&self) -> &[&'static str] {
+        self.result.as_ref().map_or(&[], |result| &result.unread)
+    }
+
+    /// True if commands, agents or monitors run in the background.
+    #[must_use]
+    pub fn has_background(&self) -> bool {
+        !self.background.is_empty()
+    }
+
+    /// What runs in the background is ended with the attempt. Returns it in words.
+    pub fn end_background(&mut self) -> Vec<String> {
+        let ended: Vec<_> = std::mem::take(&mut self.background).into_values().collect();
+        self.background_ended.extend(ended.iter().cloned());
+        ended
+    }
+
+    /// It can't come to a good end, for this reason.
+    pub fn judge(&mut self, code: &'static str, why: impl Into<String>) {
+        self.verdict = Some(ending::seen(code, why));
+    }
+
+    /// The API answers what can't change by waiting.
+    pub fn judge_by_status(&mut self, status: Option<i64>, error: &str) {
+        let said = match status {
+            Some(status) => format!("the API answered {status} ({error})"),
+            None => format!("the API answered {error}"),
+        };
+        // A name of an error without a status is one of a credential.
+        let result = ResultFrame {
+            is_error: true,
+            subtype: "success".to_owned(),
+            api_error_status: Some(status.unwrap_or(401)),
+            result: Some(said),
+            ..ResultFrame::default()
+        };
+        self.verdict = ending::of_result(&result);
+    }
+
+    /// True if the work is done: an interrupted turn has a result too, but one with an error.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.result.as_ref().is_some_and(|result| !result.is_error)
+        self.result.as_ref().is_some_and(|result| !result.is_error) && self.background.is_empty()
     }
 
     /// What the attempt leaves behind. `stderr` is the end of what the CLI said there.
@@ -106,6 +167,7 @@ impl Observed {
             duration_ms,
             permission_denials: result.permission_denials,
             changes: None,
+            background_ended: self.background_ended,
         }
     }
 
@@ -114,77 +176,50 @@ impl Observed {
         match (&self.result, ending) {
             (Some(result), Ending::ItsOwn) => self.of_result(result),
             (Some(result), _) if !result.is_error => self.of_result(result),
-            (_, Ending::Interrupted) => {
-                failed(FailureClass::Refused, "INTERRUPTED", "the turn was interrupted, and no message followed")
-            }
-            (_, Ending::Timeout(ms)) => failed(FailureClass::Timeout, "TIMEOUT", format!("ran longer than {ms} ms")),
-            (_, Ending::Idle(ms)) => failed(FailureClass::Timeout, "IDLE_TIMEOUT", format!("said nothing for {ms} ms")),
+            (_, Ending::Judged) => match &self.verdict {
+                Some(verdict) => Outcome::Failed(verdict.clone()),
+                None => without_result(self.frames, exit, stderr),
+            },
+            (_, Ending::Interrupted) => failed("INTERRUPTED", "the turn was interrupted, and no message followed"),
+            (_, Ending::Timeout(ms)) => failed("TIMEOUT", format!("ran longer than {ms} ms")),
+            (_, Ending::Idle(ms)) => failed("IDLE_TIMEOUT", format!("said nothing for {ms} ms")),
             (None, Ending::ItsOwn) => without_result(self.frames, exit, stderr),
         }
     }
 
     fn of_result(&self, result: &ResultFrame) -> Outcome {
-        if result.is_error {
-            let mut failure = refused(result);
+        if let Some(mut failure) = ending::of_result(result) {
             failure.until = self.limit_resets_at.filter(|_| failure.class == FailureClass::UsageLimit);
             return Outcome::Failed(failure);
         }
-        if !self.model_answered || result.num_turns == Some(0) {
-            return failed(FailureClass::Invalid, "NO_MODEL_CALL", "the CLI ended without asking the model");
+        let spent = self.spent;
+        let was_asked = self.model_answered || spent.tokens.output > 0 || spent.cost_usd.is_some_and(|usd| usd > 0.0);
+        // A command of the CLI's own ends well in no turn at all.
+        if !was_asked || (result.num_turns == Some(0) && spent.tokens.output == 0) {
+            return failed("NO_MODEL_CALL", "the CLI ended without asking the model");
         }
         Outcome::Completed
     }
 }
 
-fn failed(class: FailureClass, code: &str, message: impl Into<String>) -> Outcome {
-    Outcome::Failed(Failure::new(class, code, message))
-}
-
-fn refused(result: &ResultFrame) -> Failure {
-    let errors: Vec<_> = result.errors.iter().map(plain).collect();
-    let prose = result.result.clone().filter(|text| !text.is_empty()).unwrap_or_else(|| errors.join("; "));
-    let (class, code) = match (result.subtype.as_str(), result.api_error_status) {
-        ("error_max_turns", _) => (FailureClass::Invalid, "MAX_TURNS"),
-        ("error_max_budget_usd", _) => (FailureClass::Invalid, "BUDGET_SPENT"),
-        (_, Some(401 | 403)) => (FailureClass::Auth, "AUTH_FAILED"),
-        (_, Some(429)) => (FailureClass::UsageLimit, "USAGE_LIMIT"),
-        (_, Some(500..)) => (FailureClass::Overloaded, "OVERLOADED"),
-        (_, Some(_)) => (FailureClass::Invalid, "API_REFUSED"),
-        ("error_during_execution", None) if prose.contains("No conversation found") => {
-            (FailureClass::Invalid, "UNKNOWN_SESSION")
-        }
-        ("success", None) if prose.contains("529") || prose.to_lowercase().contains("overloaded") => {
-            (FailureClass::Overloaded, "OVERLOADED")
-        }
-        ("success", None) => (FailureClass::Network, "NETWORK"),
-        _ => (FailureClass::Execution, "EXECUTION_FAILED"),
-    };
-    let message = if prose.is_empty() { format!("the CLI reported {}", result.subtype) } else { prose };
-    Failure::new(class, code, message)
+fn failed(code: &'static str, message: impl Into<String>) -> Outcome {
+    Outcome::Failed(ending::seen(code, message))
 }
 
 fn without_result(frames: usize, exit: &Exit, stderr: &str) -> Outcome {
     let said = if stderr.is_empty() { String::new() } else { format!(": {stderr}") };
     if let Some(why) = &exit.start_error {
-        return failed(FailureClass::Execution, "CLI_NOT_STARTED", format!("could not start the CLI: {why}"));
+        return failed("CLI_NOT_STARTED", format!("could not start the CLI: {why}"));
     }
     match (exit.code, exit.signal) {
         // It refused its options or its surroundings before it did anything.
         (Some(code), _) if code != 0 && frames == 0 => {
-            failed(FailureClass::Execution, "CLI_FAILED", format!("the CLI exited with {code}{said}"))
+            failed("CLI_FAILED", format!("the CLI exited with {code}{said}"))
         }
-        (Some(code), _) => {
-            failed(FailureClass::Crashed, "CLI_CRASHED", format!("the CLI exited with {code} without a result{said}"))
-        }
-        (None, Some(signal)) => {
-            failed(FailureClass::Crashed, "CLI_CRASHED", format!("the CLI died of signal {signal}{said}"))
-        }
-        (None, None) => failed(FailureClass::Crashed, "CLI_CRASHED", format!("the CLI was killed{said}")),
+        (Some(code), _) => failed("CLI_CRASHED", format!("the CLI exited with {code} without a result{said}")),
+        (None, Some(signal)) => failed("CLI_CRASHED", format!("the CLI died of signal {signal}{said}")),
+        (None, None) => failed("CLI_CRASHED", format!("the CLI was killed{said}")),
     }
-}
-
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[cfg(test)]
@@ -196,7 +231,7 @@ mod tests {
         for line in lines {
             observed.note(&Frame::parse((*line).to_owned()));
         }
-        let exit = Exit { code, signal: code.is_none().then_some(9), gone: true, start_error: None };
+        let exit = Exit { code, signal: code.is_none().then_some(9), gone: true, start_error: None, may_pass: false };
         match observed.into_report(Ending::ItsOwn, &exit, "", 1).outcome {
             Outcome::Completed => Ok(()),
             Outcome::Failed(failure) => Err(failure.class),
@@ -217,6 +252,33 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_text_that_was_paid_for_is_a_success() {
+        let paid = r#"{"type":"result","subtype":"success","is_error":false,"num_turns":2,"result":"",
+            "total_cost_usd":0.00035,"modelUsage":{"m":{"inputTokens":20,"outputTokens":10}}}"#;
+        assert_eq!(class_of(&[paid], Some(0)), Ok(()));
+    }
+
+    #[test]
+    fn an_answer_that_waiting_does_not_change_is_judged_by_its_status() {
+        for (status, error, code) in [
+            (Some(401), "authentication_failed", "AUTH_FAILED"),
+            (None, "authentication_failed", "AUTH_FAILED"),
+            (Some(404), "not_found", "MODEL_NOT_FOUND"),
+            (Some(402), "billing_error", "BILLING"),
+        ] {
+            assert!(ending::is_hopeless(status, error));
+            let mut observed = Observed::default();
+            observed.judge_by_status(status, error);
+            let exit = Exit { code: Some(1), signal: None, gone: true, start_error: None, may_pass: false };
+            let Outcome::Failed(failure) = observed.into_report(Ending::Judged, &exit, "", 1).outcome else {
+                panic!("a failure")
+            };
+            assert_eq!(failure.code, code);
+        }
+        assert!(!ending::is_hopeless(Some(429), "rate_limit") && !ending::is_hopeless(Some(529), "overloaded"));
+    }
+
+    #[test]
     fn a_usage_limit_says_when_it_ends() {
         let event = r#"{"type":"rate_limit_event","rate_limit_info":{"status":"rejected","resetsAt":1795469080}}"#;
         let refused =
@@ -225,7 +287,7 @@ mod tests {
         for line in [event, refused] {
             observed.note(&Frame::parse(line.to_owned()));
         }
-        let exit = Exit { code: Some(1), signal: None, gone: true, start_error: None };
+        let exit = Exit { code: Some(1), signal: None, gone: true, start_error: None, may_pass: false };
         let Outcome::Failed(failure) = observed.into_report(Ending::ItsOwn, &exit, "", 1).outcome else {
             panic!("a limit")
         };

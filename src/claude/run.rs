@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::frame::Frame;
+use super::frame::{Frame, FrameKind};
 use super::input;
 use super::lines::{Line, next_line};
 use super::shim::{Begin, FromShim, ToShim};
@@ -19,10 +20,12 @@ use super::spawn::Shim;
 use crate::process::Cookie;
 use crate::task::{BootInstant, Decision, HolderId, LeaseKey};
 
-/// The longest line that we read. The CLI prints lines of 3 MB; this leaves room.
-const MAX_LINE_BYTES: usize = 16 << 20;
-/// So many lines wait for us before the CLI has to: it then blocks on its own output.
+/// Longest line that is read whole. A result of 15 MB has twice as many bytes where much of it is escaped.
+const MAX_LINE_BYTES: usize = 64 << 20;
+/// Most lines that wait for us before the CLI has to: it then blocks on its own output.
 const FRAMES_AHEAD: usize = 64;
+/// Most bytes of them, in KiB. One longer line waits alone.
+const KIB_AHEAD: u32 = 4 << 10;
 /// What we keep of standard error: its end, where the reason stands.
 const STDERR_KEPT_BYTES: usize = 4 << 10;
 
@@ -37,6 +40,13 @@ pub struct Exit {
     pub gone: bool,
     /// Why it could not be started.
     pub start_error: Option<String>,
+    /// True if a start may succeed later: the system has no process or memory to give right now.
+    pub may_pass: bool,
+}
+
+impl Exit {
+    /// Of a CLI of which nothing more is known.
+    const LOST: Self = Self { code: None, signal: None, gone: false, start_error: None, may_pass: false };
 }
 
 /// What happens in a run.
@@ -52,7 +62,7 @@ pub enum Item {
 
 /// A running CLI. Dropping it ends the process tree.
 pub struct Run {
-    frames: mpsc::Receiver<Line>,
+    frames: mpsc::Receiver<(Line, OwnedSemaphorePermit)>,
     exit: oneshot::Receiver<Exit>,
     /// What the shim is told, in order.
     orders: mpsc::UnboundedSender<String>,
@@ -122,12 +132,19 @@ impl Run {
     /// called any more.
     pub async fn next(&mut self) -> Item {
         match self.frames.recv().await {
-            Some(Line::Whole(line)) => Item::Frame(Frame::parse(line)),
-            Some(Line::TooLong(bytes)) => Item::TooLong(bytes),
-            None => {
-                let lost = Exit { code: None, signal: None, gone: false, start_error: None };
-                Item::Ended((&mut self.exit).await.unwrap_or(lost))
-            }
+            Some((Line::Whole(line), _)) => match Frame::parse(line) {
+                // The end of a turn counts, also where it was cut.
+                Frame { kind: FrameKind::Other, raw } => {
+                    let kept = Frame::salvage(raw.len(), &raw, &raw);
+                    Item::Frame(kept.unwrap_or(Frame { kind: FrameKind::Other, raw }))
+                }
+                frame => Item::Frame(frame),
+            },
+            Some((Line::TooLong { bytes, head, tail }, _)) => match Frame::salvage(bytes, &head, &tail) {
+                Some(result) => Item::Frame(result),
+                None => Item::TooLong(bytes),
+            },
+            None => Item::Ended((&mut self.exit).await.unwrap_or(Exit::LOST)),
         }
     }
 
@@ -153,9 +170,21 @@ impl Run {
         self.say(input::instruction(text, files));
     }
 
-    /// Answers a question of the CLI.
-    pub fn answer(&mut self, request_id: &str, decision: &Decision, input: &Value, rules: &[String]) {
-        self.say(input::answer(request_id, decision, input, rules));
+    /// Asks how the MCP servers stand; a frame answers.
+    pub fn ask_mcp_status(&mut self) {
+        self.say(input::mcp_status());
+    }
+
+    /// Answers a question of the CLI. `input` is what it asked to call the tool with, `exact` the same to the letter.
+    pub fn answer(
+        &mut self,
+        request_id: &str,
+        decision: &Decision,
+        input: &Value,
+        exact: Option<&RawValue>,
+        rules: &[String],
+    ) {
+        self.say(input::answer(request_id, decision, input, exact, rules));
     }
 
     /// Refuses a request that we don't know.
@@ -226,11 +255,16 @@ async fn give_orders(mut control: OwnedWriteHalf, mut orders: mpsc::UnboundedRec
     }
 }
 
-async fn pump_frames(stdout: ChildStdout, to: mpsc::Sender<Line>) {
+async fn pump_frames(stdout: ChildStdout, to: mpsc::Sender<(Line, OwnedSemaphorePermit)>) {
+    let room = Arc::new(Semaphore::new(KIB_AHEAD as usize));
     let mut from = BufReader::with_capacity(64 << 10, stdout);
     while let Ok(Some(line)) = next_line(&mut from, MAX_LINE_BYTES).await {
-        let empty = matches!(&line, Line::Whole(text) if text.trim().is_empty());
-        if !empty && to.send(line).await.is_err() {
+        if matches!(&line, Line::Whole(text) if text.trim().is_empty()) {
+            continue;
+        }
+        let kib = u32::try_from(line.held() >> 10).unwrap_or(KIB_AHEAD).min(KIB_AHEAD);
+        let Ok(place) = Arc::clone(&room).acquire_many_owned(kib).await else { return };
+        if to.send((line, place)).await.is_err() {
             return;
         }
     }
@@ -260,21 +294,22 @@ async fn write_input(mut stdin: ChildStdin, mut lines: mpsc::Receiver<String>) {
 
 /// Reads what the shim says until it says how the CLI ended, then collects the shim itself.
 async fn wait_for_exit(mut shim: Child, control: OwnedReadHalf, to: oneshot::Sender<Exit>) {
-    let mut exit = Exit { code: None, signal: None, gone: false, start_error: None };
+    let mut exit = Exit::LOST;
     let mut lines = tokio::io::BufReader::new(control).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         match serde_json::from_str(&line) {
             Ok(FromShim::Started { isolation }) => tracing::debug!(?isolation, "the CLI runs"),
-            Ok(FromShim::StartFailed { message }) => {
-                exit.start_error = Some(message);
-                exit.gone = true;
+            Ok(FromShim::StartFailed { message, may_pass }) => {
+                exit = Exit { start_error: Some(message), gone: true, may_pass, ..Exit::LOST };
             }
-            Ok(FromShim::Exited { code, signal, gone }) => exit = Exit { code, signal, gone, start_error: None },
-            Err(error) => tracing::warn!(%error, "the shim said something that can't be read"),
+            Ok(FromShim::Exited { code, signal, gone }) => exit = Exit { code, signal, gone, ..Exit::LOST },
+            Err(error) => {
+                tracing::warn!(error = crate::telemetry::chain(&error), "the shim said something that can't be read")
+            }
         }
     }
     if let Err(error) = shim.wait().await {
-        tracing::warn!(%error, "could not collect the shim");
+        tracing::warn!(error = crate::telemetry::chain(&error), "could not collect the shim");
     }
     // Nobody waits any more where the run was dropped.
     to.send(exit).unwrap_or_default();

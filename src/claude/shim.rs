@@ -70,7 +70,12 @@ pub(super) enum FromShim {
     /// The CLI runs, behind these walls.
     Started { isolation: Isolation },
     /// The CLI could not be started.
-    StartFailed { message: String },
+    StartFailed {
+        message: String,
+        /// True if it may succeed later.
+        #[serde(default)]
+        may_pass: bool,
+    },
     /// The CLI has ended, and so has everything that came of it, unless `gone` is false.
     Exited { code: Option<i32>, signal: Option<i32>, gone: bool },
 }
@@ -105,7 +110,7 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
     let Begin { lease, deadline_ms, tree_log, .. } = begin;
     let mut shim = Shim { control, orders, tree, deadline_ms, end: End::Unasked, lease, tree_log };
     if process::boot_now().ms >= shim.deadline_ms {
-        shim.say(&FromShim::StartFailed { message: "its time had passed".to_owned() });
+        shim.say(&FromShim::StartFailed { message: "its time had passed".to_owned(), may_pass: true });
         return 66;
     }
     let args = begin.args.into_iter().map(Into::into).collect();
@@ -113,7 +118,8 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
     let cli = match process::spawn_cli(&launch, isolation == Isolation::Subreaper) {
         Ok(cli) => cli.id(),
         Err(error) => {
-            shim.say(&FromShim::StartFailed { message: error.to_string() });
+            let may_pass = process::is_out_of_resources(&error);
+            shim.say(&FromShim::StartFailed { message: error.to_string(), may_pass });
             return 65;
         }
     };

@@ -59,7 +59,7 @@ impl Shim {
     pub async fn end(mut self) {
         drop(self.control);
         if let Err(error) = self.child.wait().await {
-            tracing::warn!(%error, "could not collect a shim");
+            tracing::warn!(error = crate::telemetry::chain(&error), "could not collect a shim");
         }
     }
 }

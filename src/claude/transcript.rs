@@ -2,8 +2,8 @@
 //! configuration, a JSON object a line. Only the CLI writes them; we look where they are.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -34,14 +34,38 @@ impl Transcript {
     }
 }
 
-/// What was written of this session. `None` where there is no file, on this machine.
+/// Where this session was written down. Blocks.
+fn file_of(claude: &Claude, session: Uuid) -> Option<PathBuf> {
+    let projects = std::fs::read_dir(claude.config_dir.as_ref()?.join("projects")).ok()?;
+    let mut files = projects.flatten().map(|project| project.path().join(format!("{session}.jsonl")));
+    files.find(|path| path.is_file())
+}
+
+/// Copies a session to where the CLI looks for it from this folder: its own folder below `projects` has the name of
+/// the working directory with `-` for whatever is no letter or digit. Blocks. What is there already stays.
+///
+/// # Errors
+/// There is no such session, or the file can't be copied.
+pub fn move_transcript(claude: &Claude, session: Uuid, directory: &Path) -> io::Result<()> {
+    let from = file_of(claude, session).ok_or(io::ErrorKind::NotFound)?;
+    let projects = from.parent().and_then(Path::parent).ok_or(io::ErrorKind::NotFound)?;
+    let name: String =
+        directory.to_string_lossy().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let folder = projects.join(name);
+    let to = folder.join(format!("{session}.jsonl"));
+    if to.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&folder)?;
+    let fresh = folder.join(format!("{session}.new-{}", std::process::id()));
+    std::fs::copy(&from, &fresh)?;
+    std::fs::rename(fresh, to)
+}
+
+/// What was written of this session. `None` where there is no file, on this machine. Blocks.
 #[must_use]
 pub fn transcript(claude: &Claude, session: Uuid) -> Option<Transcript> {
-    let projects = std::fs::read_dir(claude.config_dir.as_ref()?.join("projects")).ok()?;
-    let file = projects
-        .flatten()
-        .map(|project| project.path().join(format!("{session}.jsonl")))
-        .find_map(|path| File::open(path).ok())?;
+    let file = File::open(file_of(claude, session)?).ok()?;
     let lines = BufReader::new(file.take(LOOK_BYTES)).lines().map_while(Result::ok);
     let message = lines
         .filter_map(|line| serde_json::from_str::<Value>(&line).ok())

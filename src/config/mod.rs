@@ -102,6 +102,8 @@ pub struct Server {
     pub webhook_hosts: Vec<String>,
     /// The wait after the first delivery that failed.
     pub webhook_retry_delay: Duration,
+    /// A webhook of all tasks that has failed for so long is disabled.
+    pub webhook_disable_after: Duration,
     /// How long a submit with `async: false` waits.
     pub wait_limit: Duration,
 }
@@ -247,6 +249,7 @@ impl Config {
             webhook_secret: from.text("WEBHOOK_SECRET"),
             webhook_hosts: from.list("WEBHOOK_ALLOWED_HOSTS", ','),
             webhook_retry_delay: from.millis("WEBHOOK_RETRY_DELAY_MS", 1, 3_600_000),
+            webhook_disable_after: from.millis("WEBHOOK_DISABLE_AFTER_MS", 1, 31_536_000_000),
             wait_limit: from.millis("WAIT_TIMEOUT_MS", 1, 3_600_000),
         }
     }

@@ -67,6 +67,11 @@ pub const SETTINGS: &[Setting] = &[
         Some("5000"),
         "The wait after the first failure of a webhook; each further one is three times as long, up to an hour, in milliseconds",
     ),
+    setting(
+        "WEBHOOK_DISABLE_AFTER_MS",
+        Some("259200000"),
+        "A webhook of all tasks to which each message has failed for so long is disabled, in milliseconds",
+    ),
     setting("LOG_LEVEL", Some("info"), "error, warn, info, debug, trace, or a filter such as info,sqlx=debug"),
     setting("LOG_FORMAT", Some("text"), "text or json"),
     setting("TASK_TIMEOUT_MS", Some("1800000"), "Time limit of an attempt whose task sets none, in milliseconds"),

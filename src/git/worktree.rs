@@ -71,11 +71,26 @@ impl Repository {
         if branch.starts_with('-') || git.run(&self.top, &["check-ref-format", "--branch", branch]).await.is_err() {
             return Err(GitError::Unfit(format!("\"{branch}\" is no name for a branch")));
         }
-        match git.run(&self.top, &["show-ref", "--verify", "--quiet", &reference(branch)]).await {
-            Ok(_) => Err(GitError::Unfit(format!("{} has a branch \"{branch}\" already", self.top.display()))),
-            Err(_) => Ok(()),
+        // A branch is a file to git, or a folder of branches, never both.
+        let family = reference(branch.split('/').next().unwrap_or(branch));
+        let others = git.run(&self.top, &["for-each-ref", "--format=%(refname:lstrip=2)", &family]).await?;
+        match String::from_utf8_lossy(&others).lines().find(|other| clash(other, branch)) {
+            Some(other) if other == branch => {
+                Err(GitError::Unfit(format!("{} has a branch \"{branch}\" already", self.top.display())))
+            }
+            Some(other) => Err(GitError::Unfit(format!(
+                "{} has a branch \"{other}\", so there can be no \"{branch}\" beside it: choose another name",
+                self.top.display()
+            ))),
+            None => Ok(()),
         }
     }
+}
+
+/// True if two branches are the same, or the name of one is a folder of the other.
+fn clash(one: &str, other: &str) -> bool {
+    let (short, long) = if one.len() <= other.len() { (one, other) } else { (other, one) };
+    long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn reference(branch: &str) -> String {

@@ -59,6 +59,9 @@ pub enum ToSupervisor {
         running: usize,
         /// Tasks that it may run at a time.
         concurrency: u32,
+        /// Which of its duties fails, and why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failing: Option<String>,
     },
     /// It began an attempt.
     Started {

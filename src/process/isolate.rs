@@ -33,7 +33,7 @@ pub fn isolate(namespaces: bool) -> Isolation {
         return Isolation::PidNamespace;
     }
     if let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid())) {
-        tracing::warn!(%error, "orphans can't be adopted");
+        tracing::warn!(error = crate::telemetry::chain(&error), "orphans can't be adopted");
     }
     Isolation::Subreaper
 }
@@ -62,7 +62,7 @@ fn fork_into_namespace() {
     if forked == 0 {
         // Init of the namespace: ends with its parent, and sees the processes that are its own.
         if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
-            tracing::warn!(%error, "no signal at the parent's death");
+            tracing::warn!(error = crate::telemetry::chain(&error), "no signal at the parent's death");
         }
         mount_proc();
         return;

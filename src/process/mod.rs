@@ -4,27 +4,40 @@
 //! *Promises* that what [`sweep`] and [`Tree::kill`] were asked to end has ended when they
 //! return, or says that it has not. Keeps no state: when the caller dies, nothing is lost here.
 
+mod blocking;
 mod clock;
+mod descriptors;
 mod identity;
 mod isolate;
 mod lock;
+mod path;
 mod sock;
 mod spawn;
 mod sweep;
 mod tree;
 mod tree_log;
 
+pub use blocking::blocking;
 pub use clock::{boot_now, wall_now};
+pub use descriptors::raise_descriptors;
 pub use identity::Identity;
 pub use isolate::{Isolation, drop_streams, isolate};
 pub use lock::end_stopped_holder;
+pub use path::{Resolved, resolve};
 pub use sock::{control_from_fd, control_pair, cut_off_after};
 pub use spawn::{Launch, Streams, captured, exit_of, output, spawn_cli, spawn_shim, spawn_worker};
-pub use sweep::{Cookie, end_all, sweep};
+pub use sweep::{Cookie, end_all};
 pub use tree::{Tree, reap};
 pub use tree_log::{note_tree, read_trees, tree_log};
 
 use rustix::process::{Pid, Signal};
+
+/// True if the system had no process, memory or descriptor to give: the same may succeed later.
+#[must_use]
+pub fn is_out_of_resources(error: &std::io::Error) -> bool {
+    let passing = [libc::EAGAIN, libc::ENOMEM, libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ETXTBSY];
+    error.raw_os_error().is_some_and(|code| passing.contains(&code))
+}
 
 /// The uid under which this process acts.
 #[must_use]
@@ -59,7 +72,11 @@ pub fn signal(pid: u32, signal: Signal) {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
     match rustix::process::kill_process(pid, signal) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-        Err(error) => tracing::warn!(pid = pid.as_raw_nonzero().get(), %error, "could not signal a process"),
+        Err(error) => tracing::warn!(
+            pid = pid.as_raw_nonzero().get(),
+            error = crate::telemetry::chain(&error),
+            "could not signal a process"
+        ),
     }
 }
 
@@ -74,6 +91,18 @@ pub fn barrier(step: &str) {
     });
     // Without the feature nothing else uses it.
     let _: &str = step;
+}
+
+/// Lets freed memory go back to the system: large blocks are mapped by themselves, and a few heaps serve all threads.
+/// What one large answer took would else be kept for the next.
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    #[expect(unsafe_code, reason = "sets two numbers of the allocator, while there is one thread")]
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 20);
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+    }
 }
 
 /// Lets this process end in silence when nobody reads what it prints any more, as a program in a pipe
@@ -109,6 +138,6 @@ pub async fn ended(pid: u32) {
     let Ok(fd) = registered else { return };
     // A pidfd becomes readable once, when the process ends.
     if let Err(error) = fd.readable().await {
-        tracing::error!(pid, %error, "could not watch a process");
+        tracing::error!(pid, error = crate::telemetry::chain(&error), "could not watch a process");
     }
 }

@@ -14,6 +14,8 @@ use super::identity::is_exiting;
 /// kernel), and the caller is told.
 const SWEEP_LIMIT: Duration = Duration::from_secs(3);
 
+/// A sweep and its wait for what is on its way out, for each of some cookies.
+const LIMIT: Duration = Duration::from_secs(20);
 /// What is on its way out gets so long to arrive. Others' processes may be stuck there.
 const EXIT_LIMIT: Duration = Duration::from_secs(1);
 
@@ -92,14 +94,22 @@ fn short(id: &str) -> String {
 /// Kills every process with the cookie but this one, pass after pass until a pass finds none.
 /// Takes 1 to 8 ms with some hundred processes; blocks. Returns how many were killed and
 /// whether none is left.
-pub fn sweep(cookie: &Cookie) -> (usize, bool) {
+fn sweep(cookie: &Cookie) -> (usize, bool) {
     kill_until_none(|pid| cookie.is_on(pid))
 }
 
 /// Ends every process with one of the cookies, beside the runtime. Returns whether none is left.
 pub async fn end_all(cookies: Vec<Cookie>) -> bool {
-    let swept = tokio::task::spawn_blocking(move || cookies.iter().all(|cookie| sweep(cookie).1));
-    swept.await.unwrap_or(false)
+    let all = cookies.clone();
+    match super::blocking(LIMIT, move || all.iter().all(|cookie| sweep(cookie).1)).await {
+        Ok(gone) => gone,
+        // No thread to be had: here then, for some milliseconds.
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => cookies.iter().all(|cookie| sweep(cookie).1),
+        Err(error) => {
+            tracing::warn!(error = crate::telemetry::chain(&error), "A sweep did not come to its end");
+            false
+        }
+    }
 }
 
 /// The passes of [`sweep`], for any mark.

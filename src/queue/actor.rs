@@ -11,21 +11,22 @@ use fail::fail_point;
 use tokio::sync::oneshot;
 
 use super::hooks::{
-    AddWebhook, AreDue, Attempted, ClaimDeliveries, ReadDeliveries, ReadWebhooks, RemoveWebhook, RetryDelivery,
+    AddWebhook, Attempted, ClaimDeliveries, EnableWebhook, ReadDeliveries, ReadWebhooks, RemoveWebhook, RetryDelivery,
 };
 use super::hub::Hub;
 use super::messages::{
     Amend, Append, Beat, Cancel, Claim, Draining, Expire, FindExpired, FindHolders, Finish, HolderDied, Look, Looked,
-    Nudge, Prune, QueueError, ReadLimits, Release, Renew, SetConcurrency, SetLimit, SetPaused, Submit, SubmitAll,
-    WorkerGone,
+    Nudge, Probe, Prune, QueueError, ReadLimits, Release, Renew, SetConcurrency, SetLimit, SetPaused, Submit,
+    SubmitAll, Unpark, WorkerGone,
 };
 use super::reads::{Explain, Find, HasEnded, ListTasks, ReadEvents, ReadPatch, ReadStats, ReadUsage, ReadWorkers};
 use super::schedules::{
     DueSchedules, FindSchedule, Fire, LastTask, NextFiring, PutSchedule, ReadRuns, ReadSchedules, RemoveSchedule,
+    Replan,
 };
-use super::store::{Change, Reader, Store, Waiting, Writer, asked};
+use super::store::{Change, Committed, Reader, Store, StoreError, Waiting, Writer, asked};
 use super::talk::{Answer, Ask, Progress, ReadQuestions, ReadTalk, Say};
-use crate::task::TaskId;
+use crate::telemetry::{Duty, Vitals};
 
 /// So many messages wait before their senders do. More than all connections of the server
 /// have under way at once, so that a burst becomes one commit.
@@ -60,6 +61,8 @@ pub struct QueueActor {
     committing: bool,
     /// The look of this process's worker, while it has nothing to do.
     standing: Option<Standing>,
+    /// How its commits and reads go.
+    vitals: Vitals,
     /// How many seem to be asking: those of the last commit, and those who came meanwhile; up to a [`FEW`].
     together: usize,
 }
@@ -67,9 +70,9 @@ pub struct QueueActor {
 impl QueueActor {
     /// The owner of this store.
     #[must_use]
-    pub fn new(store: &Store, hub: Hub) -> Self {
+    pub fn new(store: &Store, hub: Hub, vitals: Vitals) -> Self {
         let (writer, reader) = (store.writer.clone(), store.reader.clone());
-        Self { writer, reader, hub, waiting: Vec::new(), committing: false, standing: None, together: 0 }
+        Self { writer, reader, hub, waiting: Vec::new(), committing: false, standing: None, vitals, together: 0 }
     }
 
     /// Adds a command to the next commit, and answers after it.
@@ -118,9 +121,9 @@ impl QueueActor {
             fail_point!("queue-commit");
             writer.commit(batch).await
         };
-        ctx.spawn(commit.into_actor(self).map(move |touched, this, ctx| {
+        ctx.spawn(commit.into_actor(self).map(move |committed, this, ctx| {
             this.together = (this.waiting.len() + size).min(FEW);
-            this.committed(&touched, ctx);
+            this.committed(&committed, ctx);
         }));
     }
 
@@ -139,10 +142,18 @@ impl QueueActor {
         Some(waiting)
     }
 
-    fn committed(&mut self, touched: &[TaskId], ctx: &mut Context<Self>) {
+    /// Hints follow what is stored, and nothing else: a hint of a commit that failed would bring the same
+    /// command back at once, to fail again.
+    fn committed(&mut self, committed: &Committed, ctx: &mut Context<Self>) {
         self.committing = false;
         self.commit_next(ctx);
-        self.hub.changed(touched);
+        match &committed.failure {
+            Some(error) => self.vitals.failed(Duty::Commits, error),
+            None => self.vitals.well(Duty::Commits),
+        }
+        if committed.any {
+            self.hub.changed(&committed.touched);
+        }
     }
 }
 
@@ -202,6 +213,9 @@ changes!(
     PutSchedule,
     RemoveSchedule,
     Fire,
+    Replan,
+    Unpark,
+    EnableWebhook,
 );
 
 impl Handler<Look> for QueueActor {
@@ -238,6 +252,21 @@ impl Handler<Nudge> for QueueActor {
     }
 }
 
+impl Handler<Probe> for QueueActor {
+    type Result = ();
+
+    /// While a commit is under way it tells more than any probe.
+    fn handle(&mut self, _: Probe, _: &mut Context<Self>) {
+        if !self.committing {
+            self.vitals.note(Duty::Commits, &self.writer.probe());
+        }
+        match self.writer.reserve().is_spent() {
+            true => self.vitals.failed(Duty::Disk, &StoreError::Full),
+            false => self.vitals.well(Duty::Disk),
+        }
+    }
+}
+
 impl Handler<HasEnded> for QueueActor {
     type Result = <HasEnded as Message>::Result;
 
@@ -252,13 +281,20 @@ impl Handler<ReadEvents> for QueueActor {
     fn handle(&mut self, read: ReadEvents, _: &mut Context<Self>) -> Self::Result {
         let few = match self.writer.few_events(&read) {
             Ok(few) => few,
-            Err(error) => return Box::pin(ready(Err(error.into()))),
+            Err(error) => {
+                self.vitals.failed(Duty::Events, &error);
+                return Box::pin(ready(Err(error.into())));
+            }
         };
-        let reader = self.reader.clone();
+        let (reader, vitals) = (self.reader.clone(), self.vitals.clone());
         Box::pin(async move {
             match few {
                 Some(page) => Ok(page),
-                None => Ok(reader.events(read).await?),
+                None => {
+                    let page = reader.events(read).await;
+                    vitals.note(Duty::Events, &page);
+                    Ok(page?)
+                }
             }
         })
     }
@@ -289,7 +325,6 @@ reads! {
     ReadWorkers => |reader, _read| reader.workers();
     ReadLimits => |reader, _read| reader.limits();
     ReadWebhooks => |reader, _read| reader.webhooks();
-    AreDue => |reader, _read| reader.are_due();
     ReadDeliveries => |reader, read| reader.deliveries(read.0);
     NextFiring => |reader, _read| reader.next_firing();
     DueSchedules => |reader, _read| reader.due_schedules();

@@ -9,7 +9,7 @@ answers! {
     AddWebhook => Webhook;
     RemoveWebhook => bool;
     ReadWebhooks => Vec<Webhook>;
-    AreDue => bool;
+    EnableWebhook => Option<Webhook>;
     ClaimDeliveries => Vec<Dispatch>;
     Attempted => ();
     RetryDelivery => bool;
@@ -39,19 +39,32 @@ pub struct Webhook {
     pub events: Vec<String>,
     /// Since when.
     pub created_at: Wall,
+    /// Since when each message to it has failed.
+    pub failing_since: Option<Wall>,
+    /// Since when it is told nothing, and why.
+    pub disabled: Option<(Wall, String)>,
 }
 
-/// Whether anything is to be delivered now.
-#[derive(Clone, Copy, Debug)]
-pub struct AreDue;
-
-/// Takes deliveries that are due. One whose sender is not heard of is due again after a time.
-#[derive(Clone, Copy, Debug)]
+/// Takes deliveries that are due, some of each host. One whose sender is not heard of is due again after a time.
+#[derive(Clone, Debug)]
 pub struct ClaimDeliveries {
-    /// At most so many.
+    /// Maximum number of deliveries.
     pub limit: u32,
-    /// That time.
+    /// Maximum number of each host.
+    pub per_host: u32,
+    /// Hosts that have enough to do.
+    pub busy: Vec<String>,
+    /// How long a claimed delivery stays invisible to other senders.
     pub patience: Duration,
+}
+
+/// Lets a webhook of all tasks be told again, or no more. Answered with the webhook, if there is one.
+#[derive(Clone, Debug)]
+pub struct EnableWebhook {
+    /// The webhook.
+    pub id: String,
+    /// True if it is told.
+    pub enabled: bool,
 }
 
 /// A delivery to be sent.
@@ -63,6 +76,8 @@ pub struct Dispatch {
     pub task: TaskId,
     /// Where to.
     pub url: String,
+    /// Its host, as in [`ClaimDeliveries::busy`].
+    pub host: String,
     /// What it is signed with, where it is not the server's secret.
     pub secret: Option<String>,
     /// What is told.
@@ -90,6 +105,10 @@ pub struct Attempted {
     pub error: Option<String>,
     /// After a failure: try again after so long; `None`: never.
     pub again: Option<Duration>,
+    /// True if the receiver says that it is gone for good.
+    pub gone: bool,
+    /// A webhook of all tasks that has failed for so long is disabled.
+    pub disable_after: Duration,
 }
 
 /// Delivers again, at once. Answered with whether there is such a delivery of this task.

@@ -5,21 +5,34 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::ask::Queue;
-use super::messages::{Prune, QueueError};
+use super::messages::{Probe, Prune, QueueError};
 use super::store::{Mark, Reader, Reserve};
-use crate::process::wall_now;
+use crate::process::{self, wall_now};
 use crate::task::TaskId;
+use crate::telemetry::{Duty, Vitals, chain};
 
 /// What a lost WAL can take without being noticed: the changes of this time.
 const MARK_EVERY: Duration = Duration::from_secs(1);
 /// Old tasks may stay so much longer.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 
-/// Moves the mark ahead and refills the reserve, for as long as the process lives.
-pub async fn keep(mut mark: Mark, reserve: Reserve, reader: Reader) {
+/// A disk that takes longer than this to write some bytes hangs.
+const DISK_LIMIT: Duration = Duration::from_secs(30);
+/// A queue that answers nothing for so long waits for a disk that hangs.
+const PROBE_LIMIT: Duration = Duration::from_secs(3);
+
+/// Moves the mark ahead, refills the reserve and finds out whether commits would succeed, for as long as the
+/// process lives.
+pub async fn keep(mut mark: Mark, reserve: Reserve, reader: Reader, queue: Queue, vitals: Vitals) {
     loop {
         tokio::time::sleep(MARK_EVERY).await;
-        reserve.refill();
+        let refilled = reserve.clone();
+        if let Err(error) = process::blocking(DISK_LIMIT, move || refilled.refill()).await {
+            tracing::debug!(%error, "the reserve stays as it was");
+        }
+        if queue.0.send(Probe).timeout(PROBE_LIMIT).await.is_err() {
+            vitals.fails(Duty::Commits, format!("the queue has not answered for {} s", PROBE_LIMIT.as_secs()));
+        }
         if let Err(error) = mark.advance(&reader).await {
             tracing::debug!(%error, "the mark stays where it was");
         }
@@ -32,7 +45,7 @@ pub async fn prune_forever(queue: Queue, retention: Duration, work_dir: PathBuf)
         match prune(&queue, retention, &work_dir).await {
             Ok(0) => {}
             Ok(tasks) => tracing::info!(tasks, "removed tasks that ended long ago"),
-            Err(error) => tracing::warn!(%error, "could not remove old tasks"),
+            Err(error) => tracing::warn!(error = chain(&error), "could not remove old tasks"),
         }
         tokio::time::sleep(PRUNE_EVERY).await;
     }
@@ -65,7 +78,7 @@ async fn remove_folders(work_dir: &Path, task: TaskId) {
         let folder = work_dir.join(name);
         match tokio::fs::remove_dir_all(&folder).await {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(folder = %folder.display(), %error, "could not remove a folder of an old task");
+                tracing::warn!(folder = %folder.display(), error = chain(&error), "could not remove a folder of an old task");
             }
             _ => {}
         }

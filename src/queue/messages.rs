@@ -52,6 +52,7 @@ answers! {
     Prune => Vec<TaskId>;
     WorkerGone => ();
     SetPaused => ();
+    Unpark => bool;
     SetConcurrency => ();
     SetLimit => Limit;
     ReadLimits => Vec<LimitUse>;
@@ -211,6 +212,8 @@ pub struct Append {
     pub events: Vec<NewEvent>,
     /// The session, once it is known.
     pub session_id: Option<String>,
+    /// True if they are stored also when the disk is full: they are short then.
+    pub essential: bool,
 }
 
 /// Ends an attempt.
@@ -329,6 +332,10 @@ pub struct WorkerGone(pub HolderId);
 #[derive(Clone, Copy, Debug)]
 pub struct SetPaused(pub bool);
 
+/// Lets a parked credential be used again. Answered with whether it was parked.
+#[derive(Clone, Debug)]
+pub struct Unpark(pub String);
+
 /// Changes how many tasks each worker runs at a time.
 #[derive(Clone, Copy, Debug)]
 pub struct SetConcurrency(pub u32);
@@ -378,6 +385,11 @@ pub struct Look {
 #[derive(Clone, Copy, Debug, actix::Message)]
 #[rtype(result = "()")]
 pub struct Nudge;
+
+/// Asks the queue to find out whether it could store something now, and to say so in its vitals.
+#[derive(Clone, Copy, Debug, actix::Message)]
+#[rtype(result = "()")]
+pub struct Probe;
 
 /// The answer to a [`Look`].
 #[derive(Clone, Debug)]

@@ -27,15 +27,15 @@ mod talk;
 pub use actor::{MAILBOX, QueueActor};
 pub use ask::Queue;
 pub use hooks::{
-    AddWebhook, AreDue, Attempted, ClaimDeliveries, Delivery, Dispatch, ReadDeliveries, ReadWebhooks, RemoveWebhook,
-    RetryDelivery, Webhook,
+    AddWebhook, Attempted, ClaimDeliveries, Delivery, Dispatch, EnableWebhook, ReadDeliveries, ReadWebhooks,
+    RemoveWebhook, RetryDelivery, Webhook,
 };
 pub use hub::{Followed, Hub, Live};
 pub use keeper::{keep, prune, prune_forever};
 pub use messages::{
     Amend, Amended, Append, Assignment, Beat, Cancel, Cancelled, Claim, Directory, Draining, Finish, HolderDied,
     LimitUse, Look, Looked, NewTask, Next, Nudge, QueueError, ReadLimits, Release, Renew, Renewed, Resumes,
-    SetConcurrency, SetLimit, SetPaused, Stale, Submit, SubmitAll, Submitted, WorkerGone,
+    SetConcurrency, SetLimit, SetPaused, Stale, Submit, SubmitAll, Submitted, Unpark, WorkerGone,
 };
 pub use notifier::watch_other_processes;
 pub use reads::{
@@ -45,8 +45,8 @@ pub use reads::{
 pub use reaper::{reap_at_start, reap_forever};
 pub use schedules::{
     DueSchedules, FindSchedule, Fire, Fired, Firing, LastTask, NextFiring, PutSchedule, ReadRuns, ReadSchedules,
-    RemoveSchedule, Run, Schedule, ScheduleId,
+    RemoveSchedule, Replan, Run, Schedule, ScheduleId,
 };
-pub use store::{Reader, Store};
+pub use store::{Reader, Store, StoreError};
 pub use tail::{Follower, Numbered, Tail};
 pub use talk::{Answer, Answered, Ask, Asked, Progress, ReadQuestions, ReadTalk, SaidTo, Say, Step, Talk};

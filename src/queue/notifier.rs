@@ -20,14 +20,16 @@ pub async fn watch_other_processes(writer: Writer, hub: Hub) {
     loop {
         look.tick().await;
         match writer.others_version() {
-            Ok(version) => {
+            // A commit of ours is under way.
+            Ok(None) => {}
+            Ok(Some(version)) => {
                 if seen.is_some_and(|seen| seen != version) {
                     hub.changed_elsewhere();
                 }
                 seen = Some(version);
             }
             Err(error) => {
-                tracing::warn!(%error, "can't see what other processes write");
+                tracing::warn!(error = crate::telemetry::chain(&error), "can't see what other processes write");
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }

@@ -42,6 +42,8 @@ pub struct Explained {
     pub task: Task,
     /// Ready tasks that start before it, by priority and age; where it is held back, those that wait for the same.
     pub ahead: i64,
+    /// What the CLI last said of the API, where it waits to ask it again: when, and its frame.
+    pub retry: Option<(Wall, String)>,
 }
 
 /// Reads tasks, newest first.
@@ -71,8 +73,10 @@ pub struct Filter {
 /// Some tasks.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// Newest first.
+    /// Newest first, each as a summary: long texts are cut.
     pub tasks: Vec<Task>,
+    /// True if more follow than fit into one answer.
+    pub more: bool,
     /// How many the filter has in all.
     pub total: i64,
 }
@@ -86,6 +90,8 @@ pub struct ReadEvents {
     pub after: i64,
     /// At most so many.
     pub limit: u64,
+    /// Most bytes of data; one event is read whatever its size.
+    pub bytes: u64,
 }
 
 /// Some events, and where the task stood when they were read.
@@ -93,6 +99,8 @@ pub struct ReadEvents {
 pub struct EventPage {
     /// In order.
     pub events: Vec<Event>,
+    /// True if more were stored behind the last of them.
+    pub more: bool,
     /// `None` where there is no such task. Read before the events: a terminal status means
     /// that the last event is among them, or on a later page.
     pub status: Option<Status>,

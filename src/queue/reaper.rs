@@ -22,7 +22,9 @@ const AT_START: Duration = Duration::from_secs(1);
 pub async fn reap_at_start(queue: &Queue, me: HolderId) {
     match tokio::time::timeout(AT_START, reap(queue, me)).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "could not look for tasks of dead workers"),
+        Ok(Err(error)) => {
+            tracing::warn!(error = crate::telemetry::chain(&error), "could not look for tasks of dead workers")
+        }
         Err(_) => tracing::debug!("tasks of dead workers are taken back while others start"),
     }
 }
@@ -34,7 +36,7 @@ pub async fn reap_forever(queue: Queue, me: HolderId) {
     loop {
         look.tick().await;
         if let Err(error) = reap(&queue, me).await {
-            tracing::warn!(%error, "could not look for tasks of dead workers");
+            tracing::warn!(error = crate::telemetry::chain(&error), "could not look for tasks of dead workers");
         }
     }
 }

@@ -4,9 +4,10 @@ use super::messages::{Submit, Submitted, answers};
 use crate::task::{Missed, Overlap, Status, Task, TaskId, TaskSpec, Wall};
 
 answers! {
-    PutSchedule => ();
+    PutSchedule => bool;
     RemoveSchedule => bool;
     Fire => Fired;
+    Replan => bool;
     NextFiring => Option<Wall>;
     DueSchedules => Vec<Schedule>;
     ReadSchedules => Vec<Schedule>;
@@ -31,6 +32,8 @@ pub struct Schedule {
     pub time_zone: String,
     /// What is submitted; validated.
     pub spec: TaskSpec,
+    /// Why the stored schedule can't be fired; `None` where all of it could be read.
+    pub unreadable: Option<String>,
     /// Whose tasks they are: the name of the client's key.
     pub key: String,
     /// What becomes of firings that nobody was there for.
@@ -48,13 +51,30 @@ pub struct Schedule {
 }
 
 /// Stores a schedule, new or in place of the one of the same id; its next firing counts where it is new, or
-/// where its timetable or whether it fires was changed.
+/// where its timetable or whether it fires was changed. Answered false where one that is to be changed is not there
+/// any more: who deletes it wins.
 #[derive(Clone, Debug)]
-pub struct PutSchedule(pub Box<Schedule>);
+pub struct PutSchedule {
+    /// The schedule.
+    pub schedule: Box<Schedule>,
+    /// True if it is a new one.
+    pub new: bool,
+}
 
 /// Removes a schedule with its history; its tasks stay. Answered with whether there was one.
 #[derive(Clone, Copy, Debug)]
 pub struct RemoveSchedule(pub ScheduleId);
+
+/// Moves the firing to come of a schedule, after the clock was set back. Answered false where it is another one by now.
+#[derive(Clone, Copy, Debug)]
+pub struct Replan {
+    /// The schedule.
+    pub schedule: ScheduleId,
+    /// The firing that was to come.
+    pub was: Wall,
+    /// The one that is.
+    pub next: Wall,
+}
 
 /// A schedule fires: its task is stored, its history written and its next firing set, all in one.
 #[derive(Clone, Debug)]

@@ -11,11 +11,15 @@ use tokio::sync::watch;
 
 use super::hub::Hub;
 use super::messages::QueueError;
-use super::store::{Reader, StoreError};
+use super::store::{LatestEvents, Reader, StoreError};
 use crate::task::Event;
+use crate::telemetry::{Duty, Vitals, chain};
 
-/// Events of one read.
+/// Events of one read, and bytes of them.
 const PAGE: u64 = 500;
+const PAGE_BYTES: u64 = 1 << 20;
+/// Bytes that a follower is given at a time.
+const PORTION: usize = 256 << 10;
 /// What is kept, at most: events, and bytes of them.
 const MAX_EVENTS: usize = 2_048;
 const MAX_BYTES: usize = 4 << 20;
@@ -40,6 +44,7 @@ struct Inner {
     kept: Mutex<Kept>,
     /// The number of the newest event that is kept.
     newest: watch::Sender<i64>,
+    vitals: Vitals,
     followers: watch::Sender<usize>,
 }
 
@@ -65,16 +70,22 @@ impl Kept {
     /// Those behind this number; `None` where not all of them are kept.
     fn behind(&self, after: i64) -> Option<Vec<Arc<Numbered>>> {
         let from = self.events.partition_point(|event| event.n <= after);
-        (after >= self.base).then(|| self.events.range(from..).cloned().collect())
+        let mut bytes = 0;
+        let portion = self.events.range(from..).take_while(|event| {
+            let is_first = bytes == 0;
+            bytes += event.event.data.len() + 1;
+            is_first || bytes <= PORTION
+        });
+        (after >= self.base).then(|| portion.cloned().collect())
     }
 }
 
 impl Tail {
     /// The tail of a store; somebody must [run](Self::run) it.
     #[must_use]
-    pub fn new(reader: Reader) -> Self {
+    pub fn new(reader: Reader, vitals: Vitals) -> Self {
         let (newest, followers) = (watch::Sender::new(0), watch::Sender::new(0));
-        Self(Arc::new(Inner { reader, kept: Mutex::default(), newest, followers }))
+        Self(Arc::new(Inner { reader, kept: Mutex::default(), newest, vitals, followers }))
     }
 
     /// Follows from behind this number, or from now on.
@@ -90,12 +101,12 @@ impl Tail {
         Ok(Follower { tail: self.clone(), after, grown: self.0.newest.subscribe() })
     }
 
-    /// Some events behind this number, at most so many.
+    /// Some events behind this number, at most so many, and so many bytes.
     ///
     /// # Errors
     /// The store's.
-    pub async fn page(&self, after: i64, limit: u64) -> Result<Vec<Numbered>, QueueError> {
-        Ok(self.0.reader.latest_events(after, limit).await?)
+    pub async fn page(&self, after: i64, limit: u64, bytes: u64) -> Result<LatestEvents, QueueError> {
+        Ok(self.0.reader.latest_events(after, limit, bytes).await?)
     }
 
     /// Reads what is new, for as long as the process lives.
@@ -105,7 +116,8 @@ impl Tail {
             // An error would say that this very tail is gone.
             drop(followers.wait_for(|followers| *followers > 0).await);
             if let Err(error) = self.read_on(&mut commits, &mut followers).await {
-                tracing::warn!(%error, "The newest events can't be read");
+                self.0.vitals.failed(Duty::Events, &error);
+                tracing::warn!(error = chain(&error), "The newest events can't be read");
                 tokio::time::sleep(LOOK).await;
             }
         }
@@ -122,16 +134,16 @@ impl Tail {
         self.0.newest.send_replace(newest);
         while *followers.borrow_and_update() > 0 {
             commits.mark_unchanged();
-            let page = self.0.reader.latest_events(newest, PAGE).await?;
-            let is_full = page.len() as u64 == PAGE;
-            if let Some(last) = page.last() {
+            let page = self.0.reader.latest_events(newest, PAGE, PAGE_BYTES).await?;
+            self.0.vitals.well(Duty::Events);
+            if let Some(last) = page.events.last() {
                 newest = last.n;
                 let mut kept = self.kept();
-                page.into_iter().for_each(|event| kept.push(event));
+                page.events.into_iter().for_each(|event| kept.push(event));
                 drop(kept);
                 self.0.newest.send_replace(newest);
             }
-            if !is_full {
+            if !page.more {
                 tokio::select! {
                     _ = commits.changed() => {}
                     _ = followers.changed() => {}
@@ -180,7 +192,7 @@ impl Follower {
     /// What is not kept any more, or not yet.
     async fn read(&mut self) -> Result<Vec<Arc<Numbered>>, StoreError> {
         let base = self.tail.kept().base;
-        let page = self.tail.0.reader.latest_events(self.after, PAGE).await?;
+        let page = self.tail.0.reader.latest_events(self.after, PAGE, PORTION as u64).await?.events;
         if page.is_empty() {
             // What stood between was removed.
             self.after = self.after.max(base);
@@ -214,7 +226,8 @@ mod tests {
         (11..=14).for_each(|n| kept.push(event(n, 1)));
         assert_eq!(numbers(&kept, 12), Some(vec![13, 14]));
         kept.push(event(20, MAX_BYTES - 2));
-        assert_eq!((numbers(&kept, 11), numbers(&kept, 12)), (None, Some(vec![13, 14, 20])));
+        assert_eq!((numbers(&kept, 11), numbers(&kept, 12)), (None, Some(vec![13, 14])), "a portion at a time");
+        assert_eq!(numbers(&kept, 14), Some(vec![20]), "one event in any case");
         (21..=21 + MAX_EVENTS as i64).for_each(|n| kept.push(event(n, 0)));
         assert_eq!((kept.events.len(), kept.base), (MAX_EVENTS, 21));
     }

@@ -25,6 +25,8 @@ use crate::task::HolderId;
 pub const MAILBOX: usize = 256;
 /// How often silence is looked for.
 const LOOK: Duration = Duration::from_millis(200);
+/// A look that comes so late means that this process was stopped, or the machine suspended.
+const OWN_PAUSE: Duration = Duration::from_secs(2);
 /// A worker that was just started opens the database before it says hello.
 const START_LIMIT: Duration = Duration::from_secs(15);
 /// After a drain's limit a worker has so long to end its runs and go.
@@ -67,6 +69,8 @@ pub struct SupervisorActor {
     shutting_down: bool,
     /// When it began, for the policies.
     began: Instant,
+    /// When it last looked for silent workers.
+    looked_at: Instant,
 }
 
 impl SupervisorActor {
@@ -74,7 +78,8 @@ impl SupervisorActor {
     #[must_use]
     pub fn new(settings: SupervisorSettings, records: Records, queue: Queue, hub: Hub) -> Self {
         let workers = BTreeMap::new();
-        Self { settings, workers, records, queue, hub, shutting_down: false, began: Instant::now() }
+        let now = Instant::now();
+        Self { settings, workers, records, queue, hub, shutting_down: false, began: now, looked_at: now }
     }
 
     /// Takes over the workers that live, and sees to the ends of those that don't.
@@ -92,7 +97,7 @@ impl SupervisorActor {
         while self.workers.len() < usize::try_from(self.settings.count).unwrap_or(usize::MAX) {
             let name = self.free_name();
             if let Err(error) = self.start(name, 0, ctx) {
-                tracing::error!(%error, "Could not start a worker");
+                tracing::error!(error = crate::telemetry::chain(&error), "Could not start a worker");
                 ctx.run_later(self.settings.policy.max_delay, Self::fill);
                 return;
             }
@@ -113,7 +118,11 @@ impl SupervisorActor {
         let process = Identity::of(pid).unwrap_or(Identity { pid, start: 0, ..Identity::current() });
         let record = Record { name: name.clone(), holder, token, process, started_at: wall_now(), restart_count };
         if let Err(error) = self.records.save(&record) {
-            tracing::warn!(workerId = name, %error, "A next server will not find this worker");
+            tracing::warn!(
+                workerId = name,
+                error = crate::telemetry::chain(&error),
+                "A next server will not find this worker"
+            );
         }
         tracing::info!(workerId = name, pid, "Worker started");
         self.watch(&record, Some(child), ctx);
@@ -162,10 +171,23 @@ impl SupervisorActor {
     }
 
     fn look(&mut self, _: &mut Context<Self>) {
-        for (name, worker) in &self.workers {
+        let gap = self.looked_at.elapsed();
+        self.looked_at = Instant::now();
+        if gap > OWN_PAUSE {
+            // It was this process that stood still: what the workers said meanwhile is yet to be heard.
+            tracing::warn!(
+                gap_ms = gap.as_millis() as u64,
+                "This process stood still; listening before judging workers"
+            );
+            self.workers.values_mut().for_each(WorkerProcess::listen_anew);
+            return;
+        }
+        for (name, worker) in &mut self.workers {
             if worker.is_silent(self.settings.heartbeat_limit, START_LIMIT) {
                 tracing::warn!(workerId = name, pid = worker.record.process.pid, "Worker is silent, ending it");
                 process::kill(worker.record.process.pid);
+                // Its end is on its way; should it not come, it is tried again.
+                worker.listen_anew();
             }
         }
     }
@@ -203,6 +225,7 @@ impl SupervisorActor {
         };
         worker.life = Life::Dead { crash_looping };
         worker.running = 0;
+        worker.failing = None;
         let count = worker.record.restart_count + 1;
         let wait_ms = wait.as_millis() as u64;
         if crash_looping {
@@ -219,7 +242,7 @@ impl SupervisorActor {
             return;
         }
         if let Err(error) = self.start(name.clone(), count, ctx) {
-            tracing::error!(workerId = name, %error, "Could not start a worker");
+            tracing::error!(workerId = name, error = crate::telemetry::chain(&error), "Could not start a worker");
             self.restart_later(name, ctx);
         }
     }
@@ -229,14 +252,17 @@ impl SupervisorActor {
 /// is done its tasks would wait for the end of their leases.
 async fn bury(queue: &Queue, name: &str, holder: HolderId) {
     loop {
-        let swept = tokio::task::spawn_blocking(move || process::sweep(&Cookie::holder(holder))).await;
-        if let Ok((killed, true)) = swept {
+        if process::end_all(vec![Cookie::holder(holder)]).await {
             match queue.ask(HolderDied(holder)).await {
-                Ok(tasks) if tasks > 0 || killed > 0 => {
-                    return tracing::warn!(workerId = name, tasks, killed, "Took back the tasks of a worker that died");
+                Ok(tasks) if tasks > 0 => {
+                    return tracing::warn!(workerId = name, tasks, "Took back the tasks of a worker that died");
                 }
                 Ok(_) => return,
-                Err(error) => tracing::warn!(workerId = name, %error, "Could not take the worker's tasks back yet"),
+                Err(error) => tracing::warn!(
+                    workerId = name,
+                    error = crate::telemetry::chain(&error),
+                    "Could not take the worker's tasks back yet"
+                ),
             }
         } else {
             tracing::error!(workerId = name, "Processes of the worker are left");
@@ -267,7 +293,11 @@ impl Actor for SupervisorActor {
     }
 }
 
-impl Supervised for SupervisorActor {}
+impl Supervised for SupervisorActor {
+    fn restarting(&mut self, _: &mut Context<Self>) {
+        self.looked_at = Instant::now();
+    }
+}
 
 impl Handler<List> for SupervisorActor {
     type Result = MessageResult<List>;
@@ -384,7 +414,8 @@ impl Handler<Heard> for SupervisorActor {
             *heard = Instant::now();
         }
         match said.frame {
-            ToSupervisor::Beat { running, concurrency } => {
+            ToSupervisor::Beat { running, concurrency, failing } => {
+                worker.failing = failing;
                 worker.running = running;
                 worker.concurrency = concurrency;
             }

@@ -23,7 +23,7 @@ pub async fn accept_links(listening: Listening, supervisor: Addr<SupervisorActor
                 actix::spawn(talk(incoming, outgoing, supervisor.clone()));
             }
             Err(error) => {
-                tracing::warn!(%error, "could not accept a worker");
+                tracing::warn!(error = crate::telemetry::chain(&error), "could not accept a worker");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

@@ -59,7 +59,11 @@ impl Records {
     pub fn remove(&self, name: &str) {
         match fs::remove_file(self.path(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(workerId = name, %error, "could not remove the file of a worker");
+                tracing::warn!(
+                    workerId = name,
+                    error = crate::telemetry::chain(&error),
+                    "could not remove the file of a worker"
+                );
             }
             _ => {}
         }

@@ -54,6 +54,8 @@ pub struct WorkerView {
     pub running: usize,
     /// Tasks that it may run at a time.
     pub concurrency: u32,
+    /// Which of its duties fails, and why.
+    pub failing: Option<String>,
 }
 
 /// The process, or what comes next.
@@ -88,6 +90,8 @@ pub(super) struct WorkerProcess {
     pub running: usize,
     /// Tasks that it may run at a time, as it last said.
     pub concurrency: u32,
+    /// Which of its duties fails, and why, as it last said.
+    pub failing: Option<String>,
 }
 
 impl WorkerProcess {
@@ -100,6 +104,7 @@ impl WorkerProcess {
             leaving: None,
             running: 0,
             concurrency: 0,
+            failing: None,
         }
     }
 
@@ -118,6 +123,7 @@ impl WorkerProcess {
             crash_looping: state == WorkerState::CrashLooping,
             running: self.running,
             concurrency: self.concurrency,
+            failing: self.failing.clone(),
         }
     }
 
@@ -140,6 +146,13 @@ impl WorkerProcess {
                 heard.elapsed() > if *greeted { limit } else { limit.max(start_limit) }
             }
             Life::Dead { .. } => false,
+        }
+    }
+
+    /// Begins to listen anew: its silence so far says nothing about it.
+    pub fn listen_anew(&mut self) {
+        if let Life::Alive { heard, .. } = &mut self.life {
+            *heard = Instant::now();
         }
     }
 

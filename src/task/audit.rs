@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use super::audit_groups::Groups;
+use super::audit_schedules::Schedules;
 use super::audit_trees;
 use super::history::{Counts, Did, Entry, Standing, TreeLine};
 use super::machine::{CRASH_LIMIT, SUSPECT};
@@ -62,6 +63,7 @@ pub struct Audit {
     limit: Option<u32>,
     groups: Groups,
     drained: BTreeSet<HolderId>,
+    schedules: Schedules,
     /// Until when nothing is started with a credential.
     parked: HashMap<String, i64>,
     /// Removed after their end.
@@ -76,6 +78,8 @@ pub struct Audit {
 pub struct Beside {
     /// Every task of the tables.
     pub standing: Vec<Standing>,
+    /// Tasks whose rows can't be read, and why.
+    pub unread: Vec<(TaskId, String)>,
     /// Tasks whose submit was answered with success, and the client's key for each.
     pub accepted: Vec<(TaskId, Option<String>)>,
     /// What the shims saw.
@@ -105,6 +109,7 @@ impl Audit {
             self.groups.whole = entry.commit <= 1;
         }
         match &entry.did {
+            Did::Unread { why } => self.broken(2, None, format!("commit {} can't be read: {why}", entry.commit)),
             did if did.task().is_some_and(|task| is_older(task, self.since)) => {}
             Did::Submit { task, priority, due, max_attempts, concurrency_key, key } => {
                 self.groups.submit(*task, concurrency_key.as_ref());
@@ -146,6 +151,17 @@ impl Audit {
                     self.broken(11, lease.task, format!("was claimed while its credential {credential} was parked"));
                 }
                 self.claim(entry, *lease, *holder, *attempt, *expires);
+            }
+            Did::Unpark { credential } => drop(self.parked.remove(credential)),
+            Did::PutSchedule { schedule, new } => {
+                let problem = self.schedules.put(*schedule, *new);
+                self.schedule(problem);
+            }
+            Did::Replan { schedule, next } => self.schedules.replan(*schedule, *next),
+            Did::RemoveSchedule { schedule } => self.schedules.remove(*schedule),
+            Did::Fire { schedule, due, .. } => {
+                let problem = self.schedules.fire(*schedule, *due);
+                self.schedule(problem);
             }
             Did::Park { credential, until } => drop(self.parked.insert(credential.clone(), *until)),
             Did::Renew { leases, expires } => {
@@ -189,6 +205,12 @@ impl Audit {
             Did::SetLimit { group, limit } => self.groups.set(group, *limit),
             Did::Prune { tasks } => tasks.iter().for_each(|task| self.prune(*task)),
             Did::Drain { holder } => drop(self.drained.insert(*holder)),
+        }
+    }
+
+    fn schedule(&mut self, problem: Option<String>) {
+        if let Some(evidence) = problem {
+            self.broken(16, None, evidence);
         }
     }
 
@@ -364,9 +386,14 @@ impl Audit {
     #[must_use]
     pub fn finish(mut self, beside: &Beside) -> Vec<Broken> {
         let there: HashMap<TaskId, &Standing> = beside.standing.iter().map(|task| (task.task, task)).collect();
+        for (task, why) in &beside.unread {
+            self.broken(2, *task, format!("can't be read: {why}"));
+        }
+        let unread: HashSet<TaskId> = beside.unread.iter().map(|(task, _)| *task).collect();
+        let is_there = |task: &TaskId| there.contains_key(task) || unread.contains(task);
         let mut keys: HashMap<&str, TaskId> = HashMap::new();
         for (task, key) in &beside.accepted {
-            if !there.contains_key(task) && !self.pruned.contains(task) {
+            if !is_there(task) && !self.pruned.contains(task) {
                 self.broken(1, *task, "was accepted, and is not there");
             }
             let first = key.as_deref().map(|key| *keys.entry(key).or_insert(*task));
@@ -378,7 +405,7 @@ impl Audit {
         for standing in beside.standing.iter().filter(|standing| !is_older(standing.task, since)) {
             self.stands(standing, beside.settled);
         }
-        let gone: Vec<TaskId> = self.tasks.keys().filter(|task| !there.contains_key(task)).copied().collect();
+        let gone: Vec<TaskId> = self.tasks.keys().filter(|task| !is_there(task)).copied().collect();
         for task in gone {
             self.broken(1, task, "was stored, and is not there");
         }

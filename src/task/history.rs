@@ -22,6 +22,12 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "did", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Did {
+    /// What a line says, as far as it can be read.
+    #[serde(skip)]
+    Unread {
+        /// What is wrong with it.
+        why: String,
+    },
     /// A task was stored.
     Submit {
         /// It.
@@ -181,6 +187,41 @@ pub enum Did {
         /// Until then, by the wall clock.
         until: i64,
     },
+    /// A schedule was made, or changed.
+    PutSchedule {
+        /// Its id.
+        schedule: uuid::Uuid,
+        /// True if it is a new one.
+        new: bool,
+    },
+    /// A schedule was removed.
+    RemoveSchedule {
+        /// Its id.
+        schedule: uuid::Uuid,
+    },
+    /// The firing to come of a schedule was moved, after the clock was set back.
+    Replan {
+        /// Its id.
+        schedule: uuid::Uuid,
+        /// The firing to come.
+        next: i64,
+    },
+    /// A schedule has fired.
+    Fire {
+        /// Its id.
+        schedule: uuid::Uuid,
+        /// The time that it was due at; `None` where somebody asked for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        due: Option<i64>,
+        /// The task that was stored, if one was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        made: Option<TaskId>,
+    },
+    /// A credential that nothing was started with may be used again.
+    Unpark {
+        /// Its id.
+        credential: String,
+    },
     /// A worker claims no more.
     Drain {
         /// Its life.
@@ -200,7 +241,8 @@ impl Did {
             | Self::Release { lease, .. }
             | Self::TakeBack { lease, .. }
             | Self::Cancel { lease } => Some(lease.task),
-            Self::Renew { .. }
+            Self::Unread { .. }
+            | Self::Renew { .. }
             | Self::Pause { .. }
             | Self::Limit { .. }
             | Self::SetLimit { .. }
@@ -209,6 +251,11 @@ impl Did {
             | Self::Due { .. }
             | Self::Wake { .. }
             | Self::Hold { .. }
+            | Self::PutSchedule { .. }
+            | Self::RemoveSchedule { .. }
+            | Self::Fire { .. }
+            | Self::Replan { .. }
+            | Self::Unpark { .. }
             | Self::Drain { .. } => None,
         }
     }

@@ -10,6 +10,7 @@
 
 mod audit;
 mod audit_groups;
+mod audit_schedules;
 #[cfg(test)]
 mod audit_test;
 mod audit_trees;
@@ -17,6 +18,7 @@ mod event;
 mod files;
 mod gate;
 mod history;
+pub mod json;
 mod lease;
 mod limit;
 mod machine;
@@ -32,6 +34,7 @@ mod schedule;
 mod sdk;
 mod spec;
 mod status;
+pub mod stored;
 mod talk;
 mod time;
 mod view;
@@ -45,15 +48,18 @@ pub use history::{Counts, Did, Entry, Standing, TreeLine};
 pub use lease::{HolderId, Lease, LeaseKey, LeaseTimes, TREE_END_MS};
 pub use limit::{Group, GroupKind, Limit, LimitChange, MAX_NAME, Rate};
 pub use machine::{Command, Record, Refusal, ReleaseReason, SUSPECT, State};
-pub use outcome::{ChangeSet, Failure, FailureClass, Outcome, Report, Spent, Tokens};
+pub use outcome::{ChangeSet, Failure, FailureClass, Outcome, Report, Spent, Tokens, is_sane_cost};
 pub use retry::RetryPolicy;
 pub use schedule::{Missed, Overlap, Timetable};
 pub use sdk::{McpConfig, PermissionMode, SdkOptions};
-pub use spec::{Context, InvalidSpec, MAX_INSTRUCTION_BYTES, Options, PRIORITIES, TaskSpec, Timeout, WorktreeOptions};
+pub use spec::{
+    Background, Context, InvalidSpec, MAX_INSTRUCTION_BYTES, Options, PRIORITIES, Questions, TaskSpec, Timeout,
+    WorktreeOptions,
+};
 pub use status::Status;
 pub use talk::{Behavior, Decision, Question, Said, Scope, session_rules};
 pub use time::{Boot, BootInstant, Wall};
-pub use view::{Attempt, AttemptOutcome, Attempted, Task, TaskError};
+pub use view::{Attempt, AttemptOutcome, Attempted, Remarks, Task, TaskError, Truncated};
 pub use webhook::{HookEvent, WebhookOptions};
 
 /// The name of a task: a UUID of version 7, so that ids sort by the time of their making.

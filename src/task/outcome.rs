@@ -72,7 +72,12 @@ pub struct Failure {
 impl Failure {
     /// A failure of that class, code and message.
     pub fn new(class: FailureClass, code: &str, message: impl Into<String>) -> Self {
-        Self { class, code: code.to_owned(), message: message.into(), until: None }
+        let mut message = message.into();
+        if message.len() > MAX_MESSAGE_BYTES {
+            message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
+            message.push('…');
+        }
+        Self { class, code: code.to_owned(), message, until: None }
     }
 
     /// Until when nothing should be tried with the credential that it came of; `None` where it
@@ -87,6 +92,8 @@ impl Failure {
     }
 }
 
+/// Longest message: an error of the API may bring its whole request along.
+const MAX_MESSAGE_BYTES: usize = 4 << 10;
 /// A limit whose end is not known is tried again after so long.
 const LIMIT_PAUSE_MS: i64 = 60_000;
 /// A credential that was refused is not refused by accident; each try costs a task.
@@ -106,14 +113,28 @@ pub enum Outcome {
 pub struct Spent {
     /// US dollars; `None` where the CLI didn't come to say it.
     pub cost_usd: Option<f64>,
+    /// True if the CLI reported a cost that can't be one, see [`is_sane_cost`].
+    pub set_aside: bool,
     /// Tokens.
     pub tokens: Tokens,
 }
 
+/// Most that a process can cost, in US dollars: as much as a task may ask for.
+const MAX_COST_USD: f64 = 100_000.0;
+
+/// True if a reported cost can be one: one absurd figure would spend every budget for good.
+#[must_use]
+pub fn is_sane_cost(usd: f64) -> bool {
+    (0.0..=MAX_COST_USD).contains(&usd)
+}
+
 impl Spent {
     /// Nothing that we know of.
-    pub const NONE: Self =
-        Self { cost_usd: None, tokens: Tokens { input: 0, output: 0, cache_read: 0, cache_write: 0 } };
+    pub const NONE: Self = Self {
+        cost_usd: None,
+        set_aside: false,
+        tokens: Tokens { input: 0, output: 0, cache_read: 0, cache_write: 0 },
+    };
 }
 
 /// Tokens of the model.
@@ -153,6 +174,8 @@ pub struct Report {
     pub permission_denials: Option<Value>,
     /// What was changed in its worktree, where it has one.
     pub changes: Option<ChangeSet>,
+    /// What ran in the background and had to be ended, in words.
+    pub background_ended: Vec<String>,
 }
 
 /// What a task has changed in its worktree.
@@ -179,6 +202,7 @@ impl Report {
             duration_ms: 0,
             permission_denials: None,
             changes: None,
+            background_ended: Vec::new(),
         }
     }
 }

@@ -7,8 +7,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::TaskId;
 use super::spec::{InvalidSpec, MAX_OPTION_BYTES, invalid, text, texts, within};
+use super::{TaskId, json};
 
 /// Options of the CLI, by the names of its own.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -65,6 +65,9 @@ pub struct SdkOptions {
     /// `--fork-session`: on a copy of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fork_session: Option<bool>,
+    /// Goes on in another folder than the session was begun in: its transcript is copied there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub move_session: Option<bool>,
 }
 
 /// MCP servers, in the CLI's own shape.
@@ -152,6 +155,9 @@ fn schema(schema: &Value) -> Result<(), InvalidSpec> {
     if !schema.is_object() {
         return invalid(FIELD, "must be a JSON Schema, that is, an object");
     }
+    if !json::is_shallow(schema) {
+        return invalid(FIELD, format!("must be nested at most {} levels deep", json::MAX_DEPTH));
+    }
     if schema.to_string().len() > MAX_OPTION_BYTES {
         return invalid(FIELD, format!("must be at most {MAX_OPTION_BYTES} bytes"));
     }
@@ -184,6 +190,9 @@ impl SdkOptions {
         }
         if self.fork_session == Some(true) && from == (None, None) {
             return invalid("options.sdk.forkSession", "needs resumeSession or continueFromTaskId: what to fork");
+        }
+        if self.move_session == Some(true) && from == (None, None) {
+            return invalid("options.sdk.moveSession", "needs resumeSession or continueFromTaskId: what to move");
         }
         Ok(())
     }

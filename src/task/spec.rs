@@ -1,7 +1,7 @@
 //! What a client asks for: the request as JSON, its rules, and nothing of how it is run.
 //!
-//! The same shape is stored with the task, so every field that a client may send is named
-//! here once. Unknown fields are refused, so that a misspelt option is never ignored.
+//! Every field that a client may send is named here once. Unknown fields are refused, so that a misspelt option is
+//! never ignored; [`stored`](super::stored) reads the same shape from a database leniently.
 
 use std::borrow::Cow;
 
@@ -93,9 +93,37 @@ pub struct Options {
     /// Who is told of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<WebhookOptions>,
+    /// What becomes of commands and agents in the background that outlive the last turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background: Option<Background>,
+    /// Whether the model may ask people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub questions: Option<Questions>,
     /// What the CLI is told.
     #[serde(default)]
     pub sdk: SdkOptions,
+}
+
+/// What becomes of background work that outlives the last turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Background {
+    /// The task goes on until it has ended and the model was told, within the task's timeout.
+    #[default]
+    Wait,
+    /// It is ended with the turn.
+    End,
+}
+
+/// Whether the model may ask people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Questions {
+    /// In every permission mode.
+    #[default]
+    On,
+    /// Never.
+    Off,
 }
 
 /// A worktree of a task.
@@ -263,6 +291,20 @@ impl TaskSpec {
 }
 
 impl TaskSpec {
+    /// A task of nothing but its instruction.
+    #[must_use]
+    pub fn of(instruction: String) -> Self {
+        Self {
+            instruction,
+            context: Context::default(),
+            priority: 0,
+            run_at: None,
+            tags: Vec::new(),
+            concurrency_key: None,
+            options: Options::default(),
+        }
+    }
+
     fn validate_worktree(&self) -> Result<(), InvalidSpec> {
         let sdk = &self.options.sdk;
         if self.context.working_directory.is_none() {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::Wall;
+use super::{Wall, json};
 
 /// The longest text that comes with an answer, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
@@ -87,6 +87,9 @@ impl Decision {
         match &self.updated_input {
             Some(_) if denied => Err(("updatedInput", "goes with \"behavior\": \"allow\" only".to_owned())),
             Some(input) if !input.is_object() => Err(("updatedInput", "must be an object".to_owned())),
+            Some(input) if !json::is_shallow(input) => {
+                Err(("updatedInput", format!("must be nested at most {} levels deep", json::MAX_DEPTH)))
+            }
             _ if denied && self.scope == Scope::Session => {
                 Err(("scope", "session goes with \"behavior\": \"allow\" only".to_owned()))
             }

@@ -66,11 +66,25 @@ impl Serialize for Wall {
 impl<'de> Deserialize<'de> for Wall {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(from)?;
-        let at: jiff::Timestamp = text
-            .parse()
-            .map_err(|_| serde::de::Error::custom("expected a time such as 2026-01-31T08:15:00Z (RFC 3339)"))?;
-        Ok(Self(at.as_millisecond()))
+        match text.parse::<jiff::Timestamp>() {
+            Ok(at) => Ok(Self(at.as_millisecond())),
+            // The last day lies outside of some zone's calendar, and so of what can be computed with.
+            Err(_) if text.parse::<jiff::civil::DateTime>().is_ok() || is_rfc3339(&text) => {
+                Err(serde::de::Error::custom("must be a time from -009999-01-02T01:59:59Z to 9999-12-30T22:00:00Z"))
+            }
+            Err(_) => Err(serde::de::Error::custom("expected a time such as 2026-01-31T08:15:00Z (RFC 3339)")),
+        }
     }
+}
+
+/// True if a text has the form of a time with a zone, whatever its range.
+fn is_rfc3339(text: &str) -> bool {
+    let (date, zone) = match text.strip_suffix(['Z', 'z']) {
+        Some(date) => (date, "+00:00"),
+        None => text.split_at_checked(text.len().saturating_sub(6)).unwrap_or((text, "")),
+    };
+    let is_zone = matches!(zone.as_bytes(), [b'+' | b'-', b'0'..=b'9', b'0'..=b'9', b':', b'0'..=b'9', b'0'..=b'9']);
+    is_zone && date.len() >= 19 && date.parse::<jiff::civil::DateTime>().is_ok()
 }
 
 /// One boot of one machine: the kernel's `boot_id`.
@@ -109,7 +123,10 @@ mod tests {
     fn wall_is_rfc3339_with_milliseconds_both_ways() {
         let at: Wall = serde_json::from_str("\"2026-01-31T08:15:00+01:00\"").expect("a time");
         assert_eq!(serde_json::to_string(&at).expect("json"), "\"2026-01-31T07:15:00.000Z\"");
-        assert!(serde_json::from_str::<Wall>("\"tomorrow\"").is_err());
+        let wrong = |text: &str| serde_json::from_str::<Wall>(text).expect_err("wrong").to_string();
+        assert!(wrong("\"tomorrow\"").contains("RFC 3339"));
+        assert!(wrong("\"9999-12-31T23:59:59Z\"").contains("9999-12-30T22:00:00Z"));
+        assert!(serde_json::from_str::<Wall>("\"9999-12-30T22:00:00Z\"").is_ok());
     }
 
     #[test]

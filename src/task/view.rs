@@ -46,6 +46,10 @@ pub struct Task {
     pub waiting_for: Option<Value>,
     /// What the newest attempt left.
     pub attempted: Attempted,
+    /// What it must say of itself beside its result.
+    pub remarks: Remarks,
+    /// What was left out where only a summary was read.
+    pub truncated: Truncated,
     /// What was changed in its worktree; `None` where only the task was read.
     pub changes: Option<Value>,
     /// All attempts, in order; `None` where only the task was read.
@@ -58,6 +62,25 @@ impl Task {
     pub fn groups(&self) -> Vec<Group> {
         Group::of(&self.key, self.spec.concurrency_key.as_deref(), &self.spec.tags)
     }
+}
+
+/// What a summary of a task leaves out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Truncated {
+    /// Bytes of the whole result, where it was cut.
+    pub result_bytes: Option<i64>,
+    /// True if the request has longer texts than are shown.
+    pub request: bool,
+}
+
+/// What a task must say of itself beside its result. Stored as JSON, and read leniently.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Remarks {
+    /// True if the CLI reported a cost that can't be one: no sum has it.
+    pub cost_set_aside: bool,
+    /// What ran in the background and had to be ended, in words.
+    pub background_ended: Vec<String>,
 }
 
 /// What the newest attempt left behind; empty before the first.

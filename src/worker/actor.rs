@@ -20,6 +20,7 @@ use crate::queue::{
     Assignment, Beat, Claim, Draining, Look, Looked, Nudge, Queue, ReadStats, Release, Renew, Renewed, WorkerGone,
 };
 use crate::task::{BootInstant, LeaseKey, LeaseTimes, ReleaseReason, Spent, Status as TaskStatus};
+use crate::telemetry::{Duty, chain};
 
 /// Hints, ends of attempts and questions; all senders wait or may be turned away.
 pub const MAILBOX: usize = 256;
@@ -112,7 +113,8 @@ impl WorkerActor {
             let more = match looked {
                 Ok(looked) => this.looked(looked, able.err(), asked_at, ctx),
                 Err(error) => {
-                    tracing::warn!(%error, "Could not look for work");
+                    this.tools.vitals.failed(Duty::Claims, &error);
+                    tracing::warn!(error = chain(&error), "Could not look for work");
                     false
                 }
             };
@@ -159,6 +161,7 @@ impl WorkerActor {
         if let Some(why) = unable.filter(|_| looked.work) {
             self.complain(&why);
         }
+        self.tools.vitals.note(Duty::Claims, &looked.claimed);
         match looked.claimed {
             Ok(claimed) => {
                 let some = !claimed.is_empty();
@@ -168,7 +171,7 @@ impl WorkerActor {
                 some && self.free() > 0
             }
             Err(error) => {
-                tracing::warn!(%error, "Could not claim");
+                tracing::warn!(error = chain(&error), "Could not claim");
                 false
             }
         }
@@ -197,7 +200,11 @@ impl WorkerActor {
         actix::spawn(async move {
             if AssertUnwindSafe(run.run()).catch_unwind().await.is_err() {
                 tracing::error!(taskId = %key.task, "An attempt panicked");
-                agent_run::report_panic(&queue, key, credential).await;
+                let report = agent_run::report_panic(&queue, key, credential);
+                if AssertUnwindSafe(report).catch_unwind().await.is_err() {
+                    // The next look finds a task that nobody runs, and gives it back.
+                    tracing::error!(taskId = %key.task, "A panic could not be reported");
+                }
             }
             // Closed while the actor restarts: its next look finds the truth.
             me.send(RunEnded(key)).await.unwrap_or_default();
@@ -239,7 +246,7 @@ impl WorkerActor {
                 let until = this.times().tree_deadline(asked_at);
                 this.running.extend(leases.into_iter().filter(|key| !lost.contains(key)), until);
             }
-            Err(error) => tracing::warn!(%error, "Could not renew the leases"),
+            Err(error) => tracing::warn!(error = chain(&error), "Could not renew the leases"),
         }));
     }
 
@@ -258,7 +265,7 @@ impl WorkerActor {
         let beaten = async move { queue.ask(beat).await }.into_actor(self);
         ctx.spawn(beaten.map(|beaten, _, _| {
             if let Err(error) = beaten {
-                tracing::warn!(%error, "Could not say that we live");
+                tracing::warn!(error = chain(&error), "Could not say that we live");
             }
         }));
     }
@@ -309,7 +316,7 @@ impl Actor for WorkerActor {
         let queue = self.queue.clone();
         let beaten = async move {
             while let Err(error) = queue.ask(beat.clone()).await {
-                tracing::warn!(%error, "Could not say that we live");
+                tracing::warn!(error = chain(&error), "Could not say that we live");
                 tokio::time::sleep(LOOK).await;
             }
         };

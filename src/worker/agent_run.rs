@@ -21,9 +21,13 @@ use crate::task::{
     BootInstant, ChangeSet, Failure, FailureClass, LeaseKey, NewEvent, Outcome, ReleaseReason, Report, Said, Spent,
     Status, Task,
 };
+use crate::telemetry::chain;
 
 /// The pause before a report is sent again.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// A system without a process to give is left alone for so long.
+const NO_PROCESS_DELAY: Duration = Duration::from_secs(2);
 
 /// What an attempt is told while it runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,17 +83,17 @@ impl AgentRun {
         }
         let warm = self.warm(ready.recipe.as_ref()).await;
         let session_id = warm.as_ref().map_or(ready.session.id(), |warm| warm.session).to_string();
-        let mut run = match warm.map_or_else(|| self.cold(ready.start), |warm| Ok(warm.run)) {
+        let run = match warm.map_or_else(|| self.cold(ready.start), |warm| Ok(warm.run)) {
             Ok(run) => run,
             Err(error) => {
                 return self.give_up(format!("can't start a process: {error}"), Duration::from_secs(1)).await;
             }
         };
         process::barrier("run-started");
-        run.instruct(&ready.instruction, &ready.files);
         let began = Instant::now();
         let (key, task) = (self.assignment.key, &self.assignment.task);
         let mut attempt = Attempt::new(run, &self.queue, key, session_id.clone(), task, &self.tools);
+        attempt.instruct(ready.instruction, ready.files);
         if let Some(message) = ready.message {
             attempt.begin_with(message).await;
         }
@@ -124,7 +128,7 @@ impl AgentRun {
         let (key, tools) = (self.assignment.key, &self.tools);
         let warm = tools.standby.take(tools, recipe?).await?;
         let session_id = Some(warm.session.to_string());
-        let append = Append { key, from: 0, events: Vec::new(), session_id };
+        let append = Append { key, from: 0, events: Vec::new(), session_id, essential: true };
         if !matches!(self.queue.ask(append).await, Ok(Ok(()))) || self.deadline.is_past(boot_now()) {
             return None;
         }
@@ -153,6 +157,11 @@ impl AgentRun {
             ..self.giving_back(reason)
         };
         match why {
+            // Nothing of the task has run: the system had no process to give.
+            Why::ItsOwn(_) if exit.may_pass && exit.start_error.is_some() => {
+                let why = format!("can't start the CLI: {}", exit.start_error.as_deref().unwrap_or_default());
+                self.give_up(why, NO_PROCESS_DELAY).await;
+            }
             Why::Lost if spent.cost_usd.is_none() => {
                 tracing::info!(taskId = %self.assignment.key.task, "Task is not ours any more");
             }
@@ -239,7 +248,7 @@ impl AgentRun {
                 }
                 Ok(answer) => return Some(answer),
                 Err(error) => {
-                    tracing::warn!(taskId = %key.task, %error, "the report waits for the store");
+                    tracing::warn!(taskId = %key.task, error = chain(&error), "the report waits for the store");
                     tokio::time::sleep(RETRY).await;
                 }
             }
@@ -257,7 +266,7 @@ pub async fn report_panic(queue: &Queue, key: LeaseKey, credential: String) {
     let finish = Finish { key, report, credential, events: Vec::new(), chance: process::chance() };
     if let Err(error) = queue.ask(finish).await {
         // The next look finds a task that nobody runs, and gives it back.
-        tracing::warn!(taskId = %key.task, %error, "Could not report a panic");
+        tracing::warn!(taskId = %key.task, error = chain(&error), "Could not report a panic");
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use super::News;
@@ -12,11 +13,14 @@ use super::agent_run::RunCommand;
 use super::desk::{Desk, Filed};
 use super::event_log::EventLog;
 use super::limits::Limits;
+use super::mcp::{self, Gate};
 use super::set_up::Tools;
-use crate::claude::{Ending, Exit, Frame, FrameKind, Item, Observed, Run};
+use crate::claude::{self, ASK_USER, Ending, Exit, Frame, FrameKind, Item, McpServer, Observed, Run};
 use crate::process::wall_now;
 use crate::queue::{Ask, Queue, Step};
-use crate::task::{BootInstant, Decision, EventKind, LeaseKey, NewEvent, Said, Task, session_rules};
+use crate::task::{
+    Background, BootInstant, Decision, EventKind, LeaseKey, NewEvent, PermissionMode, Said, Task, session_rules,
+};
 
 /// After its result the CLI writes its session down and ends by itself within so long.
 const AFTER_RESULT: Duration = Duration::from_secs(2);
@@ -26,6 +30,10 @@ const AFTER_INTERRUPT: Duration = Duration::from_millis(1_000);
 const AFTER_TERM: Duration = Duration::from_millis(1_500);
 /// After an interrupt somebody may say how to go on, within so long.
 const FOR_A_MESSAGE: Duration = Duration::from_secs(60);
+/// When the last background task has ended, the CLI tells the model within so long.
+const AFTER_BACKGROUND: Duration = Duration::from_secs(5);
+/// Answers of the API that can't change by waiting: the first may be a login that is being renewed.
+const HOPELESS: u32 = 2;
 
 /// Why the attempt is being ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +51,12 @@ pub enum Why {
 /// Where the process stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    /// MCP servers are connected to; they are asked for again at `ask_at`.
+    Connecting { since: Instant, ask_at: Instant },
     /// A turn runs; the clocks run, unless a question is open.
     Turn,
+    /// The turn is over, and what it started in the background runs on; `empty` since nothing does any more.
+    Background { empty: Option<Instant> },
     /// The turn was interrupted; somebody may say how to go on, until then.
     Interrupted { until: Instant },
     /// Asked to end; the next, harder step comes at this time.
@@ -63,6 +75,8 @@ struct Open {
     cli_id: String,
     /// What it wants to call the tool with.
     input: Value,
+    /// The same to the letter, where that had to be mended.
+    exact_input: Option<Box<RawValue>>,
     /// Ours, when it is stored.
     request_id: Option<String>,
     /// What a yes for the session allows.
@@ -100,6 +114,16 @@ pub struct Attempt {
     paused: Option<Instant>,
     /// Whether the worker takes no more work: then nobody waits for an answer in a slot.
     draining: bool,
+    /// The permission mode that the CLI runs in as far as tools are concerned: only [`PermissionMode::Default`] asks.
+    asks_for_tools: bool,
+    /// What becomes of background work that outlives its turn.
+    background: Background,
+    /// The MCP servers that the task named.
+    gate: Gate,
+    /// What to say first, when they are connected.
+    first: Option<(String, Vec<String>)>,
+    /// Answers of the API that can't change by waiting, so far.
+    hopeless: u32,
 }
 
 impl Attempt {
@@ -124,7 +148,24 @@ impl Attempt {
             open: Vec::new(),
             paused: None,
             draining: false,
+            asks_for_tools: tools.mode_of(task) == PermissionMode::Default,
+            background: task.spec.options.background.unwrap_or_default(),
+            gate: Gate::of(task, tools),
+            first: None,
+            hopeless: 0,
         }
+    }
+
+    /// Hands the instruction over: at once, or when the MCP servers that the task named are connected.
+    pub fn instruct(&mut self, instruction: String, files: Vec<String>) {
+        if self.gate.is_open() {
+            return self.run.instruct(&instruction, &files);
+        }
+        self.first = Some((instruction, files));
+        self.run.initialize();
+        self.run.ask_mcp_status();
+        let now = Instant::now();
+        self.phase = Phase::Connecting { since: now, ask_at: now + mcp::ASK_AGAIN };
     }
 
     /// The first turn is that of a message.
@@ -150,7 +191,10 @@ impl Attempt {
                     Item::TooLong(bytes) => {
                         self.events.add(NewEvent::log(&format!("a line of {bytes} bytes was dropped"))).await;
                     }
-                    Item::Ended(exit) => return (self.why, exit),
+                    Item::Ended(exit) => {
+                        self.note_background().await;
+                        return (self.why, exit);
+                    }
                 },
                 command = commands.recv(), if worker_lives => match command {
                     Some(RunCommand::Extend(until)) => {
@@ -182,8 +226,12 @@ impl Attempt {
 
     /// When to act, should nothing happen before.
     fn alarm(&self) -> Instant {
+        let end = self.began + self.limits.total;
         match (self.phase, self.paused) {
             (Phase::Ending { at, .. }, _) => at,
+            (Phase::Connecting { ask_at, .. }, _) => ask_at.min(end),
+            (Phase::Background { empty: Some(since) }, None) => (since + AFTER_BACKGROUND).min(end),
+            (Phase::Background { empty: None }, None) => end,
             (Phase::Interrupted { until }, _) => {
                 if self.draining {
                     Instant::now()
@@ -191,24 +239,28 @@ impl Attempt {
                     until
                 }
             }
-            (Phase::Turn, Some(since)) => {
+            (Phase::Turn | Phase::Background { .. }, Some(since)) => {
                 let park = if self.draining { Duration::ZERO } else { self.limits.park };
                 let deadlines = self.open.iter().filter_map(|open| open.deadline);
                 deadlines.fold(since + park, Instant::min)
             }
-            (Phase::Turn, None) => match self.limits.idle.filter(|_| !self.observed.a_tool_runs()) {
-                Some(idle) => (self.began + self.limits.total).min(self.heard + idle),
-                None => self.began + self.limits.total,
+            (Phase::Turn, None) => match self.limits.idle.filter(|_| !self.observed.has_open_tool_call()) {
+                Some(idle) => end.min(self.heard + idle),
+                None => end,
             },
         }
     }
 
     async fn ring(&mut self) {
         match self.phase {
-            Phase::Turn if self.paused.is_some() => self.lose_patience().await,
-            Phase::Turn if self.began.elapsed() >= self.limits.total => {
+            Phase::Turn | Phase::Background { .. } if self.paused.is_some() => self.lose_patience().await,
+            Phase::Turn | Phase::Background { .. } | Phase::Connecting { .. }
+                if self.began.elapsed() >= self.limits.total =>
+            {
                 self.end(Why::ItsOwn(Ending::Timeout(millis(self.limits.total))));
             }
+            Phase::Connecting { since, .. } => self.ask_again(since),
+            Phase::Background { .. } => self.finish(self.why),
             Phase::Turn => {
                 self.end(Why::ItsOwn(Ending::Idle(millis(self.limits.idle.unwrap_or_default()))));
             }
@@ -294,11 +346,108 @@ impl Attempt {
         if let Some(kind) = frame.event_kind() {
             self.events.add(NewEvent { kind, data: frame.event_data() }).await;
         }
-        if frame.event_kind() == Some(EventKind::Result) && self.phase == Phase::Turn {
-            self.turn_is_over().await;
+        match frame.kind {
+            FrameKind::Result(_) => {
+                self.note_result().await;
+                if matches!(self.phase, Phase::Turn | Phase::Background { .. } | Phase::Connecting { .. }) {
+                    self.turn_is_over().await;
+                }
+            }
+            FrameKind::Asks { request_id, tool, .. } if tool != ASK_USER && !self.asks_for_tools => {
+                self.run.answer(&request_id, &claude::not_allowed(&tool), &Value::Null, None, &[]);
+            }
+            FrameKind::Asks { request_id, tool, input, exact_input, suggestions } => {
+                let open = Open {
+                    cli_id: request_id,
+                    input,
+                    exact_input,
+                    request_id: None,
+                    rules: Vec::new(),
+                    deadline: None,
+                };
+                self.ask(open, tool, suggestions).await;
+            }
+            FrameKind::ApiRetry(retry) if claude::is_hopeless(retry.status, &retry.error) => {
+                self.hopeless += 1;
+                if self.hopeless == HOPELESS {
+                    self.observed.judge_by_status(retry.status, &retry.error);
+                    self.end(Why::ItsOwn(Ending::Judged));
+                }
+            }
+            FrameKind::McpStatus(servers) => self.connected(&servers).await,
+            // The CLI tells the model what has ended in the background.
+            FrameKind::Init { .. } if matches!(self.phase, Phase::Background { .. }) => self.phase = Phase::Turn,
+            FrameKind::BackgroundEnded { .. } if !self.observed.has_background() => {
+                if let Phase::Background { empty } = &mut self.phase {
+                    empty.get_or_insert_with(Instant::now);
+                }
+            }
+            FrameKind::BackgroundStarted { .. } => {
+                if let Phase::Background { empty } = &mut self.phase {
+                    *empty = None;
+                }
+            }
+            _ => {}
         }
-        if let FrameKind::Asks { request_id, tool, input, suggestions } = frame.kind {
-            self.ask(request_id, tool, input, suggestions).await;
+    }
+
+    /// Says what of a result could not be understood.
+    async fn note_result(&mut self) {
+        let unread = self.observed.unread().join(", ");
+        if !unread.is_empty() {
+            tracing::warn!(taskId = %self.key.task, fields = unread, "Fields of the result can't be read");
+            self.events.add(NewEvent::log(&format!("fields of the result that can't be read: {unread}"))).await;
+        }
+        if self.observed.spent().set_aside {
+            tracing::warn!(taskId = %self.key.task, "The CLI reported a cost that can't be one; it is set aside");
+            self.events.add(NewEvent::log("the CLI reported a cost that can't be one; it is set aside")).await;
+        }
+    }
+
+    /// Says what ran in the background and was ended. Where the task goes on elsewhere, it was not done.
+    async fn note_background(&mut self) {
+        if !self.observed.has_background() {
+            return;
+        }
+        let goes_on =
+            matches!(self.why, Why::Shutdown | Why::Waiting | Why::Lost) && self.background == Background::Wait;
+        let ended = if goes_on { Vec::new() } else { self.observed.end_background() };
+        let what = if ended.is_empty() { "it goes on with the task".to_owned() } else { ended.join("; ") };
+        tracing::warn!(taskId = %self.key.task, what, "What ran in the background was ended");
+        let data =
+            serde_json::json!({ "message": format!("ended in the background: {what}"), "backgroundEnded": ended });
+        self.events.add(NewEvent::new(EventKind::Log, &data)).await;
+    }
+
+    /// Asks again how the MCP servers stand, for a while.
+    fn ask_again(&mut self, since: Instant) {
+        if since.elapsed() >= mcp::LIMIT {
+            self.observed.judge("MCP_UNAVAILABLE", self.gate.too_late());
+            return self.end(Why::ItsOwn(Ending::Judged));
+        }
+        self.run.ask_mcp_status();
+        self.phase = Phase::Connecting { since, ask_at: Instant::now() + mcp::ASK_AGAIN };
+    }
+
+    /// The CLI says how the MCP servers stand.
+    async fn connected(&mut self, servers: &[McpServer]) {
+        let Phase::Connecting { since, .. } = self.phase else { return };
+        match self.gate.judge(servers, since.elapsed()) {
+            mcp::Verdict::Wait => {}
+            mcp::Verdict::Unavailable(why) => {
+                self.observed.judge("MCP_UNAVAILABLE", why);
+                self.end(Why::ItsOwn(Ending::Judged));
+            }
+            mcp::Verdict::Go(missing) => {
+                for server in missing {
+                    tracing::warn!(taskId = %self.key.task, server, "A task runs without an MCP server");
+                    self.events.add(NewEvent::log(&format!("warning: the task runs without {server}"))).await;
+                }
+                self.phase = Phase::Turn;
+                if let Some((instruction, files)) = self.first.take() {
+                    self.run.instruct(&instruction, &files);
+                }
+            }
         }
     }
 
@@ -314,6 +463,8 @@ impl Attempt {
         } else if self.interrupted {
             self.phase = Phase::Interrupted { until: Instant::now() + FOR_A_MESSAGE };
             self.desk.note(Step::Interrupted(wall_now().plus_ms(millis(FOR_A_MESSAGE)))).await;
+        } else if self.observed.has_background() && self.background == Background::Wait {
+            self.phase = Phase::Background { empty: None };
         } else {
             self.finish(self.why);
         }
@@ -328,18 +479,18 @@ impl Attempt {
         self.run.instruct(text, &[]);
     }
 
-    async fn ask(&mut self, cli_id: String, tool: String, input: Value, suggestions: Value) {
+    async fn ask(&mut self, mut open: Open, tool: String, suggestions: Value) {
         self.paused.get_or_insert_with(Instant::now);
+        open.rules = session_rules(&tool, &suggestions);
         let ask = Ask {
             key: self.key,
-            request_id: cli_id.clone(),
+            request_id: open.cli_id.clone(),
             tool,
-            input: input.clone(),
+            input: open.input.clone(),
             suggestions,
             limit: self.limits.answer,
         };
-        let rules = session_rules(&ask.tool, &ask.suggestions);
-        self.open.push(Open { cli_id, input, request_id: None, rules, deadline: None });
+        self.open.push(open);
         self.desk.ask(ask).await;
     }
 
@@ -364,7 +515,7 @@ impl Attempt {
             return;
         }
         for open in answered {
-            self.run.answer(&open.cli_id, decision, &open.input, &open.rules);
+            self.run.answer(&open.cli_id, decision, &open.input, open.exact_input.as_deref(), &open.rules);
         }
         self.desk.note(Step::Closed(request_id.to_owned())).await;
         self.go_on();
@@ -397,8 +548,8 @@ impl Attempt {
                     return;
                 }
                 match self.phase {
-                    Phase::Turn => self.next_turns.push_back((id, text)),
-                    Phase::Interrupted { .. } => self.next_turn(id, &text).await,
+                    Phase::Turn | Phase::Connecting { .. } => self.next_turns.push_back((id, text)),
+                    Phase::Interrupted { .. } | Phase::Background { .. } => self.next_turn(id, &text).await,
                     // The next attempt hears it.
                     Phase::Ending { .. } => {}
                 }

@@ -77,7 +77,7 @@ impl Desk {
         drop(self.papers);
         drop(self.filed);
         if let Err(error) = self.writer.await {
-            tracing::error!(%error, "the writer of a desk failed");
+            tracing::error!(error = crate::telemetry::chain(&error), "the writer of a desk failed");
         }
     }
 }
@@ -113,7 +113,7 @@ where
         match queue.ask(message.clone()).await {
             Ok(answer) => return answer,
             Err(error) => {
-                tracing::warn!(%error, "what was asked or said waits for the store");
+                tracing::warn!(error = crate::telemetry::chain(&error), "what was asked or said waits for the store");
                 tokio::time::sleep(RETRY).await;
             }
         }

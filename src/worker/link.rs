@@ -11,9 +11,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::actor::WorkerActor;
-use super::messages::{Drain, Hint, Status, StopNow};
+use super::messages::{Drain, Hint, Status, StopNow, WorkerStatus};
 use crate::ipc::{self, Incoming, Outgoing, PROTOCOL_VERSION, ToSupervisor, ToWorker};
 use crate::task::HolderId;
+use crate::telemetry::Vitals;
 
 /// How often it says that it lives.
 const BEAT: Duration = Duration::from_millis(500);
@@ -53,13 +54,20 @@ pub struct Link {
     settings: LinkSettings,
     worker: Addr<WorkerActor>,
     news: mpsc::Receiver<ToSupervisor>,
+    /// How the duties of this process stand.
+    vitals: Vitals,
 }
 
 impl Link {
     /// A link of this worker; `news` is what it passes up.
     #[must_use]
-    pub const fn new(settings: LinkSettings, worker: Addr<WorkerActor>, news: mpsc::Receiver<ToSupervisor>) -> Self {
-        Self { settings, worker, news }
+    pub const fn new(
+        settings: LinkSettings,
+        worker: Addr<WorkerActor>,
+        news: mpsc::Receiver<ToSupervisor>,
+        vitals: Vitals,
+    ) -> Self {
+        Self { settings, worker, news, vitals }
     }
 
     /// Keeps the link up, until the worker is to end. Beats go on while it drains: see
@@ -137,7 +145,8 @@ impl Link {
     async fn beat(&self, outgoing: &mut Outgoing<ToSupervisor>) -> std::io::Result<()> {
         match self.worker.send(Status).timeout(ANSWER_LIMIT).await {
             Ok(status) => {
-                let beat = ToSupervisor::Beat { running: status.running, concurrency: status.concurrency };
+                let WorkerStatus { running, concurrency } = status;
+                let beat = ToSupervisor::Beat { running, concurrency, failing: self.vitals.complaint() };
                 outgoing.send(&beat).await
             }
             // No sign of life from the worker is none from us.

@@ -18,6 +18,7 @@ mod event_log;
 mod files;
 mod limits;
 mod link;
+mod mcp;
 mod messages;
 mod running;
 mod set_up;

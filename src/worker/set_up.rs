@@ -9,20 +9,25 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::files::{self, Files};
 use super::spare::Spare;
 use super::standby::{Recipe, Standby};
-use super::{files, worktree};
+use super::worktree;
 use crate::claude::{self, Session, Start, Unavailable};
 use crate::config::Claude;
 use crate::process::{self, Cookie};
 use crate::queue::{Assignment, Queue, ReadTalk, Talk};
 use crate::task::{BootInstant, Budgets, Failure, FailureClass, HolderId, McpConfig, PermissionMode, Task};
+use crate::telemetry::Vitals;
 
 /// As much of a folder's CLAUDE.md as is passed on: with the task's own text it must fit into
 /// one argument (128 KiB).
 const MAX_CLAUDE_MD_BYTES: u64 = 32 << 10;
 /// A worker without a CLI leaves a task alone for so long, so that another one may take it.
 const UNAVAILABLE_DELAY: Duration = Duration::from_secs(10);
+
+/// A disk that works has read and written what an attempt needs within so long.
+const DISK_LIMIT: Duration = Duration::from_secs(20);
 
 /// What every attempt of a worker shares.
 #[derive(Clone)]
@@ -57,6 +62,16 @@ pub struct Tools {
     pub answer_limit: Duration,
     /// How long a question is waited for in a slot.
     pub park_after: Duration,
+    /// How the duties of this process stand.
+    pub vitals: Vitals,
+}
+
+impl Tools {
+    /// The permission mode of a task.
+    pub fn mode_of(&self, task: &Task) -> PermissionMode {
+        let default = PermissionMode::AcceptEdits.min(self.claude.max_permission_mode);
+        task.spec.options.sdk.permission_mode.unwrap_or(default)
+    }
 }
 
 /// Why an attempt was not begun.
@@ -89,7 +104,7 @@ const CONTINUE: &str = "The work on the task above was interrupted. Continue whe
 /// Makes the folder, sees to it that no process of an earlier attempt is left, and decides on
 /// the conversation.
 pub async fn set_up(
-    tools: &Tools,
+    tools: &Arc<Tools>,
     queue: &Queue,
     assignment: &Assignment,
     deadline: BootInstant,
@@ -104,20 +119,20 @@ pub async fn set_up(
     if task.attempt > 1 {
         end_earlier_attempts(task, deadline).await?;
     }
-    let files = files::prepare(tools, task, &directory)?;
-    let session = session(&tools.claude, task);
-    let talk = talk(queue, task).await?;
     let trusted = is_below(&named, &tools.claude.trusted_roots);
+    let OnDisk { files, session, claude_md, mcp_config } = on_disk(tools, task, &directory, trusted).await?;
+    let talk = talk(queue, task).await?;
     let settings = claude::Settings {
         program: tools.claude.path.clone().ok_or_else(|| unavailable(&Unavailable::NoCli))?,
         environment: tools.claude.environment.clone(),
         trusted,
-        claude_md: if trusted { None } else { claude_md(&directory) },
-        default_mode: PermissionMode::AcceptEdits.min(tools.claude.max_permission_mode),
+        claude_md,
+        mode: tools.mode_of(task),
+        questions: task.spec.options.questions.unwrap_or_default(),
         max_budget_usd: assignment.budget_usd,
         add_dir: files.folder,
         allowed: talk.allowed.clone(),
-        mcp_config: mcp_config(tools, task)?,
+        mcp_config,
     };
     let recipe = recipe(tools, task, &settings, session, &directory);
     let (args, env) = claude::command(&settings, &task.spec.options.sdk, session);
@@ -136,6 +151,46 @@ pub async fn set_up(
         deadline,
     };
     Ok(Ready { start, instruction, files: named, message, session, recipe })
+}
+
+/// What an attempt needs of the disk.
+struct OnDisk {
+    files: Files,
+    session: Session,
+    claude_md: Option<String>,
+    mcp_config: Option<PathBuf>,
+}
+
+/// Reads and writes it beside the runtime: a folder may be on a network that does not answer.
+async fn on_disk(tools: &Arc<Tools>, task: &Task, directory: &Path, trusted: bool) -> Result<OnDisk, NotReady> {
+    let (tools, task, directory) = (Arc::clone(tools), task.clone(), directory.to_owned());
+    let work = move || {
+        move_session(&tools, &task, &directory)?;
+        Ok(OnDisk {
+            files: files::prepare(&tools, &task, &directory)?,
+            session: session(&tools.claude, &task),
+            claude_md: if trusted { None } else { claude_md(&directory) },
+            mcp_config: mcp_config(&tools, &task)?,
+        })
+    };
+    process::blocking(DISK_LIMIT, work).await.unwrap_or_else(|error| Err(no_answer(&error)))
+}
+
+/// A disk or a network behind it that does not answer, or no thread to ask it with.
+fn no_answer(error: &io::Error) -> NotReady {
+    NotReady::Release(format!("the task's folder does not answer: {error}"), UNAVAILABLE_DELAY)
+}
+
+/// Copies the conversation to where the CLI looks for it from this folder, where the client asked for that.
+fn move_session(tools: &Tools, task: &Task, directory: &Path) -> Result<(), NotReady> {
+    let wanted = task.spec.options.sdk.move_session == Some(true) && task.attempt == 1;
+    let Some(session) = task.resumes.as_deref().filter(|_| wanted).and_then(|id| Uuid::parse_str(id).ok()) else {
+        return Ok(());
+    };
+    claude::move_transcript(&tools.claude, session, directory).map_err(|error| {
+        let message = format!("the session {session} can't be moved to {}: {error}", directory.display());
+        NotReady::Fail(Failure::new(FailureClass::Invalid, "UNKNOWN_SESSION", message))
+    })
 }
 
 /// What a process for this task could be started from before there is such a task: nothing in it may be
@@ -200,13 +255,18 @@ async fn directory(tools: &Tools, task: &Task) -> Result<(PathBuf, PathBuf), Not
         _ => Path::new(task.working_directory.as_deref().unwrap_or("/")),
     };
     if named.starts_with(&tools.work_dir) {
-        std::fs::create_dir_all(named).map_err(|error| {
+        let made = named.to_owned();
+        let made = process::blocking(DISK_LIMIT, move || std::fs::create_dir_all(made)).await;
+        made.and_then(|made| made).map_err(|error| {
             NotReady::Release(format!("can't make {}: {error}", named.display()), UNAVAILABLE_DELAY)
         })?;
         return Ok((named.to_owned(), named.to_owned()));
     }
-    let found = std::fs::canonicalize(named)
-        .map_err(|error| gone(format!("the working directory {} can't be used: {error}", named.display())))?;
+    let found = process::resolve(named.to_owned()).await.map_err(|error| match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => no_answer(&error),
+        _ => gone(format!("the working directory {} can't be used: {error}", named.display())),
+    })?;
+    let found = found.path;
     // The worktree of an earlier task, where its session goes on.
     if !is_below(&found, &tools.claude.workspace_roots) && !found.starts_with(&tools.worktrees) {
         return Err(gone(format!("the working directory {} is outside WORKSPACE_ROOTS", found.display())));
@@ -258,9 +318,14 @@ fn mcp_config(tools: &Tools, task: &Task) -> Result<Option<PathBuf>, NotReady> {
     let Some(named) = &task.spec.options.sdk.mcp_config else { return Ok(None) };
     let find = |name: &String| {
         let missing = || NotReady::Release(format!("this worker's MCP_CONFIG has no {name}"), UNAVAILABLE_DELAY);
-        tools.claude.mcp_servers.get(name).map(|server| (name.clone(), server.clone())).ok_or_else(missing)
+        let mut server = tools.claude.mcp_servers.get(name).cloned().ok_or_else(missing)?;
+        // Ours, and not the CLI's.
+        if let Some(server) = server.as_object_mut() {
+            server.remove("required");
+        }
+        Ok((name.clone(), server))
     };
-    let mcp_servers = named.mcp_servers.keys().map(find).collect::<Result<_, _>>()?;
+    let mcp_servers = named.mcp_servers.keys().map(find).collect::<Result<_, NotReady>>()?;
     let text = serde_json::to_string(&McpConfig { mcp_servers }).unwrap_or_default();
     let digest: String = Sha256::digest(&text).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     let file = tools.mcp_dir.join(format!("{digest}.json"));

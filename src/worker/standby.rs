@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::set_up::Tools;
 use crate::claude::{Item, Run, Start};
 use crate::git::Git;
-use crate::process::wall_now;
+use crate::process::{self, wall_now};
 use crate::task::{BootInstant, LeaseTimes};
 
 /// What nobody has asked for for so long is not kept ready.
@@ -27,6 +27,8 @@ const IDLE: Duration = Duration::from_secs(600);
 const QUARTER_MS: i64 = 900_000;
 /// An end that takes longer is the shim's business.
 const END_LIMIT: Duration = Duration::from_secs(5);
+/// Files of settings are looked at within so long.
+const LOOK_LIMIT: Duration = Duration::from_secs(3);
 /// Files of settings that are looked at in one folder.
 const MAX_FILES: usize = 1_000;
 
@@ -73,20 +75,31 @@ impl Stamp {
             Ok(git) => git.snapshot(&recipe.directory).await.ok(),
             Err(_) => None,
         };
-        let mut files = Vec::new();
-        if recipe.trusted {
-            for folder in recipe.directory.ancestors() {
-                look(&folder.join("CLAUDE.md"), &mut files);
+        let files = match recipe.trusted {
+            true => {
+                let (directory, config) = (recipe.directory.clone(), tools.claude.config_dir.clone());
+                // A folder that does not answer looks like no other stamp: nothing warm is used.
+                process::blocking(LOOK_LIMIT, move || settings_of(&directory, config.as_deref()))
+                    .await
+                    .unwrap_or_default()
             }
-            look(&recipe.directory.join(".claude"), &mut files);
-            if let Some(config) = &tools.claude.config_dir {
-                for name in ["settings.json", "CLAUDE.md", "agents", "skills", "commands"] {
-                    look(&config.join(name), &mut files);
-                }
-            }
-        }
+            false => Vec::new(),
+        };
         Self { quarter: wall_now().0.div_euclid(QUARTER_MS), repository, files }
     }
+}
+
+/// Every file of settings that the CLI reads in a folder, with the time and size of each.
+fn settings_of(directory: &Path, config: Option<&Path>) -> Vec<(PathBuf, Option<std::time::SystemTime>, u64)> {
+    let mut files = Vec::new();
+    for folder in directory.ancestors() {
+        look(&folder.join("CLAUDE.md"), &mut files);
+    }
+    look(&directory.join(".claude"), &mut files);
+    for name in ["settings.json", "CLAUDE.md", "agents", "skills", "commands"] {
+        config.iter().for_each(|config| look(&config.join(name), &mut files));
+    }
+    files
 }
 
 /// Notes a file, or all files below a folder.
@@ -189,7 +202,9 @@ impl Standby {
                 tracing::debug!(directory = %recipe.directory.display(), "A process waits for the next task");
                 pool.waiting.push(Waiting { recipe, stamp, run, session, wanted: Instant::now() });
             }
-            Err(error) => tracing::warn!(%error, "Could not start a process ahead of its task"),
+            Err(error) => {
+                tracing::warn!(error = crate::telemetry::chain(&error), "Could not start a process ahead of its task")
+            }
         }
     }
 

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use super::set_up::{NotReady, Tools};
 use crate::git::{Cleaned, Git, GitError, Repository, Worktree};
-use crate::process::wall_now;
+use crate::process::{self, wall_now};
 use crate::queue::{Filter, Find, ListTasks, Queue};
 use crate::task::{ChangeSet, Failure, FailureClass, Status, Task, TaskId, WorktreeOptions};
 
 /// A repository that somebody else works with is tried again after so long.
 const BUSY: Duration = Duration::from_secs(1);
+/// The folder of worktrees is listed within so long.
+const LIST_LIMIT: Duration = Duration::from_secs(30);
 /// A task that ended has surely no process any more after so long, in milliseconds.
 const QUIET_MS: i64 = 60_000;
 
@@ -119,11 +121,13 @@ async fn remove(tools: &Tools, task: TaskId) {
 
 /// Cleans up what attempts left that came to no end of their own: of tasks that have ended or are gone.
 pub async fn clean_up(tools: &Tools, queue: &Queue) {
-    let Ok(entries) = std::fs::read_dir(&tools.worktrees) else { return };
-    let notes =
-        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "json"));
-    let tasks = notes.filter_map(|note| TaskId::parse_str(note.file_stem()?.to_str()?).ok());
-    for task in tasks {
+    let folder = tools.worktrees.clone();
+    let noted = process::blocking(LIST_LIMIT, move || {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let notes = entries.filter(|path| path.extension().is_some_and(|end| end == "json"));
+        notes.filter_map(|note| TaskId::parse_str(note.file_stem()?.to_str()?).ok()).collect::<Vec<_>>()
+    });
+    for task in noted.await.unwrap_or_default() {
         match queue.ask(Find(task)).await {
             Ok(Some(found)) if found.completed_at.is_some_and(|at| wall_now().since_ms(at) > QUIET_MS) => {
                 clean(tools, queue, &found).await;

@@ -108,14 +108,67 @@ fn the_answer_has_the_shape_that_was_asked_for() {
     assert_eq!(refused(&server, body, "INVALID_INPUT")["field"], "options.sdk.outputSchema");
 }
 
+/// A server without tools, which writes its `MARK` into the file that it is given.
+fn mcp_server(world: &World) -> std::path::PathBuf {
+    let script = world.dir.join("server.sh");
+    let said = r#"#!/bin/sh
+echo "$MARK" >"$1"
+while IFS= read -r line; do
+    id=$(printf '%s' "$line" | sed -n 's/.*"id":\([0-9]*\).*/\1/p')
+    case $line in
+    *'"initialize"'*) result='{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"docs","version":"1"}}' ;;
+    *) result='{"tools":[]}' ;;
+    esac
+    [ -z "$id" ] || printf '{"jsonrpc":"2.0","id":%s,"result":%s}\n' "$id" "$result"
+done
+"#;
+    std::fs::write(&script, said).expect("a script");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).expect("a mode");
+    script
+}
+
+#[test]
+fn a_task_begins_with_the_mcp_servers_that_it_needs_or_not_at_all() {
+    let world = World::new();
+    let (script, mark) = (mcp_server(&world), world.dir.join("started"));
+    let hangs = json!({ "command": "/bin/sleep", "args": ["98804"] });
+    let ours = json!({ "mcpServers": {
+        "works": { "command": script, "args": [mark], "env": { "MARK": "x" } },
+        "missing": { "command": "/nowhere/server" }, "dies": { "command": "/bin/false" }, "hangs": hangs,
+    }});
+    let config = world.dir.join("mcp.json");
+    std::fs::write(&config, ours.to_string()).expect("a file");
+    let settings = [("MCP_CONFIG", config.to_str().expect("a path")), ("QUEUE_CONCURRENCY", "4")];
+    let server = world.serve("inline", &settings);
+    let with = |servers: Value| go_on("mcp", json!({ "mcpConfig": { "mcpServers": servers } }));
+    for name in ["missing", "dies"] {
+        let mut body = with(json!({ "works": {}, name: {} }));
+        body["options"]["maxAttempts"] = json!(1);
+        let done = server.wait_end(&server.submit(body));
+        assert_eq!(
+            (&done["status"], &done["error"]["code"]),
+            (&json!("failed"), &json!("MCP_UNAVAILABLE")),
+            "{done:#}"
+        );
+        let why = done["error"]["message"].as_str().expect("why");
+        assert!(why.contains(name) && why.contains("failed"), "{why}");
+    }
+    assert!(world.model.calls().is_empty(), "nothing was paid");
+    let optional = json!({ "works": {}, "dies": { "required": false }, "hangs": { "required": false } });
+    let id = server.submit(with(optional));
+    let done = server.wait_end(&id);
+    assert_eq!((&done["status"], &done["result"]), (&json!("completed"), &json!("twice")), "{done:#}");
+    let events = server.http.events(&format!("/api/tasks/{id}/events"), None);
+    let warned: Vec<_> = events.filter(|event| event["kind"] == "log").map(|event| event["data"].to_string()).collect();
+    assert!(["dies", "hangs"].iter().all(|name| warned.iter().any(|said| said.contains(name))), "{warned:#?}");
+}
+
 #[test]
 fn mcp_servers_come_from_the_operators_list() {
     let world = World::new();
-    let (script, mark) = (world.dir.join("server.sh"), world.dir.join("started"));
-    std::fs::write(&script, format!("#!/bin/sh\necho \"$MARK\" > {}\n", mark.display())).expect("a script");
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).expect("a mode");
+    let (script, mark) = (mcp_server(&world), world.dir.join("started"));
     let ours = json!({ "mcpServers": {
-        "docs": { "command": script, "args": [], "env": { "MARK": "a secret" } }, "other": { "command": "/bin/false" },
+        "docs": { "command": script, "args": [mark], "env": { "MARK": "a secret" } }, "other": { "command": "/bin/false" },
     }});
     let config = world.dir.join("mcp.json");
     std::fs::write(&config, ours.to_string()).expect("a file");

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::time::{Duration, Instant};
 
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
@@ -76,10 +77,11 @@ fn a_full_disk_refuses_tasks_and_loses_nothing() {
     let running = server.submit(task(&world.ws(), "long", &[&wait, "say done"]));
     server.wait_tool(&running);
     let doomed = server.submit(task(&world.ws(), "doomed", &["say never"]));
+    let waits = server.submit(task(&world.ws(), "waits", &["say waited"]));
     fill(&data.join("filler"));
     // The database still has some pages of its own; then the disk is full.
     let body = || Some(task(&world.ws(), "more", &["say more"]));
-    let mut accepted = Vec::new();
+    let mut accepted = vec![waits];
     let refused = loop {
         match server.http.ask("POST", "/api/tasks", body()) {
             (202, answer) => accepted.push(answer["taskId"].as_str().expect("an id").to_owned()),
@@ -92,10 +94,22 @@ fn a_full_disk_refuses_tasks_and_loses_nothing() {
     assert_eq!(server.http.ask("DELETE", &format!("/api/tasks/{doomed}"), None).0, 200);
     refused_for_the_store(server.http.ask("POST", "/api/tasks", body()));
     fs::write(world.ws().join("go"), "").expect("a file");
-    server.process.wait_log("events wait for the store");
-    assert_eq!(server.task(&running)["status"], "running");
+    // What runs comes to its end, and everything says why nothing else begins.
+    assert_eq!(server.wait_end(&running)["result"], "done");
+    let health = until("the health to say so", || {
+        let (status, health) = server.http.ask("GET", "/health", None);
+        (status == 503).then_some(health)
+    });
+    assert_eq!(health["status"], "unhealthy", "{health:#}");
+    assert!(health["reason"].as_str().is_some_and(|why| why.contains("disk")), "{health:#}");
+    let why = server.get(&format!("/api/tasks/{}/explain", accepted[0]));
+    assert_eq!((&why["status"], &why["reasons"][0]["code"]), (&json!("pending"), &json!("DISK_FULL")), "{why:#}");
+    assert!(server.process.logs().lines().count() < 60, "{}", server.process.logs());
     fs::remove_file(data.join("filler")).expect("removed");
-    for id in accepted.iter().chain([&running]) {
+    let freed = Instant::now();
+    until("new tasks to be accepted", || (server.http.ask("POST", "/api/tasks", body()).0 == 202).then_some(()));
+    assert!(freed.elapsed() < Duration::from_secs(3), "{:?}", freed.elapsed());
+    for id in &accepted {
         assert_eq!(server.wait_end(id)["status"], "completed");
     }
     assert_eq!(server.task(&doomed)["status"], "cancelled");

@@ -169,6 +169,8 @@ pub const OPERATIONS: &[Operation] = &[
     op("POST", "/api/webhooks", "Tell an address of all tasks", &[(201, "Webhook")])
         .body("WebhookOptions", &[r#"{"url": "http://localhost:8080/hook", "secret": "at-least-16-characters"}"#]),
     op("GET", "/api/webhooks", "List the webhooks of all tasks", &[(200, "Webhooks")]),
+    op("PATCH", "/api/webhooks/{id}", "Let a webhook be told again, or no more", &[(200, "Webhook")])
+        .body("WebhookChanges", &[r#"{"enabled": true}"#]),
     op("DELETE", "/api/webhooks/{id}", "Tell it no more", &[(204, "")]),
     op("GET", "/api/usage", "Read what was spent", &[(200, "Usage")]).query(&[("from", "day"), ("to", "day"), ("key", "string")]),
     op("GET", "/api/workers", "List workers", &[(200, "Workers")]).errors(&[404]),

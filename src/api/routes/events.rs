@@ -2,15 +2,17 @@
 
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
-use serde_json::{Value, json};
 
 use super::super::error::ApiError;
 use super::super::feed::{self, Wanted};
 use super::super::input::{self, Params};
 use super::super::shared::Shared;
 use super::super::stream;
-use super::super::view::EventView;
+use super::super::view::{AllEventsView, EventView};
 use super::resource;
+
+/// Most bytes of events in one answer.
+const PAGE_BYTES: u64 = 2 << 20;
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config.service(resource("/api/events").get(events));
@@ -30,17 +32,13 @@ async fn events(request: HttpRequest, shared: Data<Shared>) -> Result<HttpRespon
 
 /// What is there behind `after`: at most `limit` events are looked at, of which those that are wanted are shown.
 async fn page(shared: &Shared, mut wanted: Wanted, after: i64, limit: u64) -> Result<HttpResponse, ApiError> {
-    let found = shared.tail.page(after, limit).await?;
-    let last = found.last().map_or(after, |event| event.n);
+    let found = shared.tail.page(after, limit, PAGE_BYTES).await?;
+    let last = found.events.last().map_or(after, |event| event.n);
     let mut events = Vec::new();
-    for event in &found {
-        if wanted.has(event, &shared.queue).await?
-            && let Some(view) = EventView::of(&event.event)
-        {
-            let mut view: Value = json!(view);
-            view["n"] = json!(event.n);
-            events.push(view);
+    for event in &found.events {
+        if wanted.has(event, &shared.queue).await? {
+            events.extend(EventView::numbered(event.n, &event.event));
         }
     }
-    Ok(HttpResponse::Ok().json(json!({ "events": events, "last": last })))
+    Ok(HttpResponse::Ok().json(AllEventsView { events, last, has_more: found.more }))
 }

@@ -9,21 +9,27 @@ use super::super::input::task_id;
 use super::super::shared::Shared;
 use super::workers;
 use crate::queue::{Explain, Explained, LimitUse, ReadLimits, ReadStats, Stats};
-use crate::task::{Group, GroupKind, Limit, Rate, Status, Task};
+use crate::task::{Group, GroupKind, Limit, Rate, Status, Task, Wall};
+use crate::telemetry::Duty;
 
 /// Every reason that holds now, the strongest first.
 pub async fn explain(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let found = shared.queue.ask(Explain(task_id(&id)?)).await?;
-    let Some(Explained { task, ahead }) = found else { return Err(ApiError::no_task(&id)) };
+    let Some(Explained { task, ahead, retry }) = found else { return Err(ApiError::no_task(&id)) };
     let stats = shared.queue.ask(ReadStats).await?;
     let workers = workers::look(&shared).await?.count;
     let reasons = match task.status {
         Status::Pending => {
             let limits = shared.queue.ask(ReadLimits).await?;
-            pending(&task, ahead, &stats, workers, &limits)
+            let mut reasons = pending(&task, ahead, &stats, workers, &limits);
+            if let Some(failing) = shared.vitals.failing(Duty::Disk) {
+                reasons.insert(0, reason("DISK_FULL", failing.why));
+            }
+            reasons
         }
         Status::Running => {
-            vec![reason("RUNNING", format!("it runs on {}", task.worker.as_deref().unwrap_or("a worker")))]
+            let runs = reason("RUNNING", format!("it runs on {}", task.worker.as_deref().unwrap_or("a worker")));
+            retry.map(|(at, frame)| asks_again(at, &frame)).into_iter().chain([runs]).collect()
         }
         status => vec![reason("ENDED", format!("it is {status}"))],
     };
@@ -34,11 +40,26 @@ pub async fn explain(id: Path<String>, shared: Data<Shared>) -> Result<HttpRespo
     })))
 }
 
+/// The CLI waits to ask the API again: what it was answered, and when it asks.
+fn asks_again(at: Wall, event: &str) -> Value {
+    let event: Value = serde_json::from_str(event).unwrap_or_default();
+    let frame = &event["frame"];
+    let status = frame["error_status"].as_i64().map(|status| format!(" {status}")).unwrap_or_default();
+    let why = frame["error"].as_str().unwrap_or("no answer");
+    let mut reason = reason("API_RETRY", format!("the API answered{status} ({why}); the CLI asks it again by itself"));
+    if let Some(delay) = frame["retry_delay_ms"].as_f64().filter(|delay| (0.0..1e12).contains(delay)) {
+        reason["until"] = json!(at.plus_ms(delay as i64));
+    }
+    reason
+}
+
 /// A limit on a group that the task belongs to, with the limit as it is set.
 fn limited(rule: &str, group: &str, limits: &[LimitUse]) -> Value {
     let (kind, name) = group.split_once(':').unwrap_or((group, ""));
     let of = if name.is_empty() { "all tasks".to_owned() } else { format!("{kind} {name}") };
-    let kind = GroupKind::from_name(kind).unwrap_or(GroupKind::Queue);
+    let Some(kind) = GroupKind::from_name(kind) else {
+        return reason("NOT_DUE", format!("{of}: a limit of a kind that this version doesn't know holds it back"));
+    };
     let group = Group::new(kind, name);
     let limit = limits.iter().find(|limit| limit.group == group).map_or(group.default_limit(), |known| known.limit);
     let mut reason = match (rule, limit) {
@@ -72,8 +93,16 @@ fn pending(task: &Task, ahead: i64, stats: &Stats, workers: usize, limits: &[Lim
         reasons.push(reason("NO_WORKER", "no worker is there to take it"));
     }
     for parked in &stats.parked {
-        let why = if parked.class == "auth" { "was refused" } else { "has reached its limit" };
-        let mut reason = reason("CREDENTIAL_PARKED", format!("the account {why}: {}", parked.message));
+        let message = match &*parked.class {
+            "auth" => format!(
+                "the credential was refused: {}. What helps: mend it, then POST /api/queue/start with {{\"credential\": \"{}\"}}, \
+                or wait until it is tried again",
+                parked.message, parked.credential
+            ),
+            _ => format!("the account has reached its limit: {}", parked.message),
+        };
+        let mut reason = reason("CREDENTIAL_PARKED", message);
+        reason["credential"] = json!(parked.credential);
         reason["until"] = json!(parked.until);
         reasons.push(reason);
     }

@@ -89,9 +89,16 @@ pub struct Members {
     tag: Option<String>,
     key: Option<String>,
     concurrency_key: Option<String>,
+    /// With `start`: a parked credential that may be used again.
+    credential: Option<String>,
 }
 
 impl Members {
+    /// The credential, where one is named.
+    pub const fn credential(&self) -> Option<&String> {
+        self.credential.as_ref()
+    }
+
     /// It; `None` is the whole queue.
     pub fn group(self) -> Result<Option<Group>, ApiError> {
         let named =

@@ -47,6 +47,7 @@ pub fn bodies(into: &mut Schemas) {
     openapi::collect::<limits::NewLimit>(into);
     openapi::collect::<schedules::NewSchedule>(into);
     openapi::collect::<schedules::Changes>(into);
+    openapi::collect::<webhooks::Changes>(into);
 }
 
 /// What no route answers.

@@ -11,7 +11,7 @@ use super::super::input;
 use super::super::shared::Shared;
 use super::{limits, resource};
 use crate::process::wall_now;
-use crate::queue::{ReadStats, SetConcurrency, SetPaused};
+use crate::queue::{ReadStats, SetConcurrency, SetPaused, Unpark};
 use crate::task::{LimitChange, Status};
 
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -59,7 +59,18 @@ async fn set_paused(
         shared.queue.ask(SetPaused(paused)).await?;
         return stats(shared).await;
     }
-    let group = input::json::<limits::Members>(&request, &body)?.group()?;
+    let members = input::json::<limits::Members>(&request, &body)?;
+    if let Some(credential) = members.credential() {
+        if paused {
+            return Err(ApiError::invalid("credential", "goes with POST /api/queue/start only"));
+        }
+        if !shared.queue.ask(Unpark(credential.clone())).await? {
+            let rule = format!("{credential} is not parked; GET /health has those that are");
+            return Err(ApiError::invalid("credential", rule));
+        }
+        return stats(shared).await;
+    }
+    let group = members.group()?;
     let Some(group) = group else {
         shared.queue.ask(SetPaused(paused)).await?;
         return stats(shared).await;

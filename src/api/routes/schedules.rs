@@ -83,6 +83,7 @@ fn view(schedule: &Schedule) -> Value {
         "enabled": schedule.enabled,
         "nextRunAt": schedule.next_at.filter(|_| schedule.enabled),
         "createdAt": schedule.created_at,
+        "unreadable": schedule.unreadable,
     })
 }
 
@@ -115,6 +116,7 @@ async fn add(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Re
         cron: new.cron,
         time_zone: new.time_zone,
         spec: new.task,
+        unreadable: None,
         key: submit::caller(&request),
         missed: new.missed,
         overlap: new.overlap,
@@ -123,7 +125,7 @@ async fn add(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Re
         next_at: None,
         created_at: wall_now(),
     };
-    let schedule = store(&shared, schedule).await?;
+    let schedule = store(&shared, schedule, true).await?;
     let location = (header::LOCATION, format!("/api/schedules/{}", schedule.id));
     Ok(HttpResponse::Created().insert_header(location).json(view(&schedule)))
 }
@@ -140,6 +142,7 @@ async fn change(
         name: changes.name.or(old.name),
         cron: changes.cron.unwrap_or(old.cron),
         time_zone: changes.time_zone.unwrap_or(old.time_zone),
+        unreadable: if changes.task.is_some() { None } else { old.unreadable },
         spec: changes.task.unwrap_or(old.spec),
         missed: changes.missed.unwrap_or(old.missed),
         overlap: changes.overlap.unwrap_or(old.overlap),
@@ -147,11 +150,15 @@ async fn change(
         enabled: changes.enabled.unwrap_or(old.enabled),
         ..old
     };
-    Ok(HttpResponse::Ok().json(view(&store(&shared, schedule).await?)))
+    Ok(HttpResponse::Ok().json(view(&store(&shared, schedule, false).await?)))
 }
 
 /// Checks a schedule and its task, and stores it with its next firing.
-async fn store(shared: &Shared, schedule: Schedule) -> Result<Schedule, ApiError> {
+async fn store(shared: &Shared, schedule: Schedule, new: bool) -> Result<Schedule, ApiError> {
+    if let Some(why) = &schedule.unreadable {
+        let rule = format!("can't be read by this version of the program ({why}); send the whole task");
+        return Err(ApiError::invalid("task", rule));
+    }
     if schedule.name.as_ref().is_some_and(|name| name.is_empty() || name.len() > MAX_NAME) {
         return Err(ApiError::invalid("name", format!("must have 1 to {MAX_NAME} bytes")));
     }
@@ -172,8 +179,11 @@ async fn store(shared: &Shared, schedule: Schedule) -> Result<Schedule, ApiError
     let checked = submit::checked(shared, schedule.spec.clone(), schedule.key.clone(), None, None).await;
     checked.map_err(|error| error.below("task"))?;
     let id = schedule.id;
-    shared.queue.ask(PutSchedule(Box::new(Schedule { next_at, ..schedule }))).await?;
-    find(shared, &id.to_string()).await
+    let schedule = Box::new(Schedule { next_at, ..schedule });
+    match shared.queue.ask(PutSchedule { schedule, new }).await? {
+        true => find(shared, &id.to_string()).await,
+        false => Err(unknown(&id.to_string())),
+    }
 }
 
 async fn remove(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {

@@ -1,6 +1,7 @@
 //! A new task: everything that is checked before anything is stored.
 
-use std::path::{Component, Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::{Component, Path};
 
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{Data, Payload};
@@ -19,7 +20,7 @@ use super::{conversation, webhooks};
 use crate::claude;
 use crate::config::DEFAULT_KEY;
 use crate::git::{Git, GitError, Repository};
-use crate::process;
+use crate::process::{self, Resolved};
 use crate::queue::{Directory, NewTask, Submit, SubmitAll, Submitted};
 use crate::task::{ContextFile, PermissionMode, Task, TaskId, TaskSpec, WorktreeOptions, can_be_named};
 
@@ -166,14 +167,17 @@ pub async fn checked(
         webhooks::check(shared, "options.webhook.url", webhook)?;
     }
     for dir in &spec.options.sdk.add_dirs {
-        folder(shared, "options.sdk.addDirs", dir)?;
+        folder(shared, "options.sdk.addDirs", dir).await?;
     }
     let conversation = conversation::of(shared, &spec).await?;
     let named = spec.context.working_directory.as_ref();
-    let named = named.map(|named| folder(shared, "context.workingDirectory", named)).transpose()?;
-    check_files(shared, &spec, named.as_deref())?;
+    let named = match named {
+        Some(named) => Some(folder(shared, "context.workingDirectory", named).await?),
+        None => None,
+    };
+    check_files(shared, &spec, named.as_deref()).await?;
     let directory = match (&conversation, named) {
-        (Some(conversation), named) => Directory::Named(conversation.directory(shared, named)?),
+        (Some(conversation), named) => Directory::Named(conversation.directory(shared, named).await?),
         (None, Some(named)) => match spec.options.worktree() {
             Some(options) => worktree(shared, &options, &named).await?,
             None => Directory::Named(named),
@@ -206,7 +210,7 @@ pub fn refusal(shared: &Shared, refused: &Submitted) -> ApiError {
 }
 
 /// Files that are named are there, and inside the roots.
-fn check_files(shared: &Shared, spec: &TaskSpec, directory: Option<&str>) -> Result<(), ApiError> {
+async fn check_files(shared: &Shared, spec: &TaskSpec, directory: Option<&str>) -> Result<(), ApiError> {
     const FIELD: &str = "context.files";
     for file in &spec.context.files {
         let ContextFile::Path(named) = file else { continue };
@@ -218,8 +222,8 @@ fn check_files(shared: &Shared, spec: &TaskSpec, directory: Option<&str>) -> Res
                 return Err(ApiError::invalid(FIELD, rule));
             }
         };
-        let found = resolve(shared, FIELD, &path.display().to_string())?;
-        if !found.to_str().is_some_and(can_be_named) {
+        let found = resolve(shared, FIELD, &path.display().to_string()).await?;
+        if !found.path.to_str().is_some_and(can_be_named) {
             return Err(ApiError::invalid(
                 FIELD,
                 format!("\"{named}\" leads to a name with \" or # or control characters"),
@@ -238,7 +242,7 @@ async fn worktree(shared: &Shared, options: &WorktreeOptions, named: &str) -> Re
     let repository = Repository::of(&git, Path::new(named)).await.map_err(unfit("options.useWorktree"))?;
     for whole in [&repository.top, &repository.git_dir] {
         // All of the repository is in the worktree.
-        folder(shared, "options.useWorktree", &whole.display().to_string())?;
+        folder(shared, "options.useWorktree", &whole.display().to_string()).await?;
     }
     let base = options.base_branch.as_deref();
     repository.base(&git, base).await.map_err(unfit("options.worktree.baseBranch"))?;
@@ -293,8 +297,9 @@ fn check_ceiling(shared: &Shared, spec: &TaskSpec) -> Result<(), ApiError> {
     // A server's command runs before the model says a word: none comes from a task.
     for (name, server) in sdk.mcp_config.iter().flat_map(|config| &config.mcp_servers) {
         let ours = shared.claude.mcp_servers.get(name);
-        let is_empty = server.as_object().is_some_and(serde_json::Map::is_empty);
-        if ours.is_none_or(|ours| !is_empty && ours != server) {
+        let (asked, ours) = (without_required(server), ours.map(without_required));
+        let is_empty = asked.as_object().is_some_and(serde_json::Map::is_empty);
+        if ours.is_none_or(|ours| !is_empty && ours != asked) {
             let known: Vec<_> = shared.claude.mcp_servers.keys().collect();
             let message = format!(
                 "options.sdk.mcpConfig.mcpServers.{name}: is not on this server's list (MCP_CONFIG); name one of it, with an empty object"
@@ -306,6 +311,17 @@ fn check_ceiling(shared: &Shared, spec: &TaskSpec) -> Result<(), ApiError> {
         return refuse(format!("options.sdk.allowedTools {tool}"));
     }
     Ok(())
+}
+
+/// An MCP server without our own word about it: whether a task needs it.
+fn without_required(server: &Value) -> Value {
+    let mut server = server.clone();
+    if let Some(fields) = server.as_object_mut()
+        && fields.get("required").is_some_and(Value::is_boolean)
+    {
+        fields.shift_remove("required");
+    }
+    server
 }
 
 /// Allowing a tool is as much as the mode that would allow it.
@@ -320,17 +336,23 @@ pub(super) fn is_below_ceiling(tool: &str, ceiling: PermissionMode) -> bool {
 }
 
 /// The resolved folder, if a task may use it.
-pub(super) fn folder(shared: &Shared, field: &'static str, named: &str) -> Result<String, ApiError> {
-    let found = resolve(shared, field, named)?;
-    match (found.is_dir(), found.to_str()) {
+pub(super) async fn folder(shared: &Shared, field: &'static str, named: &str) -> Result<String, ApiError> {
+    let found = resolve(shared, field, named).await?;
+    match (found.is_dir, found.path.to_str()) {
         (true, Some(found)) => Ok(found.to_owned()),
         (true, None) => Err(ApiError::invalid(field, "must be a name in UTF-8")),
         (false, _) => Err(ApiError::invalid(field, format!("\"{named}\" is not a folder"))),
     }
 }
 
+/// A disk, or a network behind it, that does not answer: the same may work in a while.
+pub(super) fn unreachable_folder(field: &str, error: &std::io::Error) -> ApiError {
+    let message = format!("{field}: the folder does not answer ({error}); is it on a network that is down?");
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "FOLDER_UNAVAILABLE", message).with(json!({ "field": field }))
+}
+
 /// The resolved path, if a task may use it. Compared by component, never as text.
-fn resolve(shared: &Shared, field: &'static str, named: &str) -> Result<PathBuf, ApiError> {
+async fn resolve(shared: &Shared, field: &'static str, named: &str) -> Result<Resolved, ApiError> {
     let path = Path::new(named);
     if !path.is_absolute() {
         return Err(ApiError::invalid(field, format!("must be an absolute path, got \"{named}\"")));
@@ -345,15 +367,14 @@ fn resolve(shared: &Shared, field: &'static str, named: &str) -> Result<PathBuf,
         let message = format!("{field}: \"{named}\" is outside the folders that tasks may use (WORKSPACE_ROOTS)");
         ApiError::forbidden("PATH_NOT_ALLOWED", message).with(json!({ "field": field, "workspaceRoots": roots }))
     };
-    let Ok(found) = path.canonicalize() else {
+    let found = match process::resolve(path.to_owned()).await {
+        Ok(found) => found,
         // Whether something outside exists is none of the client's business.
-        return Err(if is_ours(path) {
-            ApiError::invalid(field, format!("\"{named}\" does not exist"))
-        } else {
-            outside()
-        });
+        Err(_) if !is_ours(path) => return Err(outside()),
+        Err(error) if error.kind() == ErrorKind::TimedOut => return Err(unreachable_folder(field, &error)),
+        Err(_) => return Err(ApiError::invalid(field, format!("\"{named}\" does not exist"))),
     };
-    if !is_ours(&found) || found.starts_with(&shared.data_dir) {
+    if !is_ours(&found.path) || found.path.starts_with(&shared.data_dir) {
         return Err(outside());
     }
     Ok(found)

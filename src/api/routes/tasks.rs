@@ -11,13 +11,16 @@ use super::super::error::ApiError;
 use super::super::input::{self, Params, task_id};
 use super::super::shared::Shared;
 use super::super::stream;
-use super::super::view::{EventView, TaskView};
+use super::super::view::{EventPageView, EventView, TaskPage, TaskView};
 use super::{conversation, explain, resource, submit, talk};
 use crate::queue::{Amend, Amended, Cancel, Cancelled, EventPage, Filter, Find, ListTasks, ReadEvents, ReadPatch};
 use crate::task::{PRIORITIES, Status, Task, TaskId, Wall};
 
 /// Lines of `…/logs`: more than anybody reads.
 const MAX_LOG_LINES: u64 = 10_000;
+
+/// Most bytes of events in one answer; one event is shown whatever its size.
+const PAGE_BYTES: u64 = 2 << 20;
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
@@ -55,12 +58,10 @@ async fn list(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse
         before: before.transpose()?,
     };
     let page = shared.queue.ask(list).await?;
-    let full = page.tasks.len() as u64 == limit.unsigned_abs();
-    let next = page.tasks.last().filter(|_| full).map(|task| task.id);
-    let tasks: Vec<_> = page.tasks.iter().map(TaskView::of).collect();
-    Ok(HttpResponse::Ok().json(json!({
-        "tasks": tasks, "total": page.total, "limit": limit, "offset": offset, "nextCursor": next,
-    })))
+    let full = page.more || page.tasks.len() as u64 == limit.unsigned_abs();
+    let next_cursor = page.tasks.last().filter(|_| full).map(|task| task.id);
+    let tasks = page.tasks.iter().map(TaskView::of).collect();
+    Ok(HttpResponse::Ok().json(TaskPage { tasks, total: page.total, limit, offset, next_cursor }))
 }
 
 fn status_of(name: &str) -> Result<Status, ApiError> {
@@ -166,13 +167,21 @@ async fn retry(id: Path<String>, request: HttpRequest, shared: Data<Shared>) -> 
 }
 
 async fn read_events(shared: &Shared, id: &str, after: i64, limit: u64) -> Result<EventPage, ApiError> {
-    let page = shared.queue.ask(ReadEvents { task: task_id(id)?, after, limit }).await?;
+    let read = ReadEvents { task: task_id(id)?, after, limit, bytes: PAGE_BYTES };
+    let page = shared.queue.ask(read).await?;
     if page.status.is_some() { Ok(page) } else { Err(ApiError::no_task(id)) }
 }
 
 async fn logs(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let page = read_events(&shared, &id, 0, MAX_LOG_LINES).await?;
-    let lines: Vec<_> = page.events.iter().map(crate::task::Event::to_line).collect();
+    let (mut lines, mut after) = (Vec::new(), 0);
+    loop {
+        let page = read_events(&shared, &id, after, MAX_LOG_LINES - lines.len() as u64).await?;
+        after = page.events.last().map_or(after, |event| event.seq);
+        lines.extend(page.events.iter().map(crate::task::Event::to_line));
+        if !page.more || lines.len() as u64 >= MAX_LOG_LINES {
+            break;
+        }
+    }
     Ok(HttpResponse::Ok().json(json!({ "taskId": *id, "logs": lines })))
 }
 
@@ -182,11 +191,10 @@ async fn events(id: Path<String>, request: HttpRequest, shared: Data<Shared>) ->
     if input::wants_json(&request) {
         let limit = params.number("limit", 1, 1_000, 200)?;
         let page = read_events(&shared, &id, after, limit.unsigned_abs()).await?;
-        let events: Vec<_> = page.events.iter().filter_map(EventView::of).collect();
+        let events = page.events.iter().filter_map(EventView::of).collect();
         let last = page.events.last().map_or(after, |event| event.seq);
-        return Ok(HttpResponse::Ok().json(json!({
-            "taskId": *id, "status": page.status, "events": events, "last": last,
-        })));
+        let view = EventPageView { task_id: &id, status: page.status, events, last, has_more: page.more };
+        return Ok(HttpResponse::Ok().json(view));
     }
     read_events(&shared, &id, after, 1).await?;
     Ok(stream::answer(stream::events(&shared, task_id(&id)?, after)))

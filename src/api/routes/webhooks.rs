@@ -3,20 +3,24 @@
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::super::error::ApiError;
 use super::super::input::{self, task_id};
 use super::super::shared::Shared;
 use super::resource;
 use super::tasks::find;
-use crate::queue::{AddWebhook, Delivery, ReadDeliveries, ReadWebhooks, RemoveWebhook, RetryDelivery, Webhook};
+use crate::queue::{
+    AddWebhook, Delivery, EnableWebhook, ReadDeliveries, ReadWebhooks, RemoveWebhook, RetryDelivery, Webhook,
+};
 use crate::task::WebhookOptions;
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(resource("/api/webhooks").get(list).post(add))
-        .service(resource("/api/webhooks/{id}").delete(remove))
+        .service(resource("/api/webhooks/{id}").patch(enable).delete(remove))
         .service(resource("/api/tasks/{id}/deliveries").get(deliveries))
         .service(resource("/api/tasks/{id}/deliveries/{delivery}/retry").post(retry));
 }
@@ -36,7 +40,17 @@ pub fn check(shared: &Shared, field: &str, webhook: &WebhookOptions) -> Result<(
 
 fn view(webhook: &Webhook) -> Value {
     let events: Vec<_> = webhook.events.iter().map(|name| json!(name)).collect();
-    json!({ "webhookId": webhook.id, "url": webhook.url, "events": events, "createdAt": webhook.created_at })
+    let disabled = webhook.disabled.as_ref();
+    json!({
+        "webhookId": webhook.id,
+        "url": webhook.url,
+        "events": events,
+        "createdAt": webhook.created_at,
+        "enabled": disabled.is_none(),
+        "failingSince": webhook.failing_since,
+        "disabledAt": disabled.map(|(at, _)| at),
+        "disabledReason": disabled.map(|(_, why)| why),
+    })
 }
 
 async fn list(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
@@ -53,10 +67,34 @@ async fn add(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Re
     Ok(HttpResponse::Created().json(view(&shared.queue.ask(AddWebhook(webhook)).await?)))
 }
 
+/// What `PATCH` takes.
+#[derive(Deserialize, ToSchema)]
+#[schema(as = WebhookChanges)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Changes {
+    /// `true`: it is told again. `false`: nothing more.
+    enabled: bool,
+}
+
+async fn enable(
+    id: Path<String>,
+    request: HttpRequest,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let Changes { enabled } = input::json(&request, &input::body(payload).await?)?;
+    let webhook = shared.queue.ask(EnableWebhook { id: id.clone(), enabled }).await?;
+    webhook.map(|webhook| HttpResponse::Ok().json(view(&webhook))).ok_or_else(|| unknown(&id))
+}
+
+fn unknown(id: &str) -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "WEBHOOK_NOT_FOUND", format!("there is no webhook {id}"))
+}
+
 async fn remove(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     match shared.queue.ask(RemoveWebhook(id.clone())).await? {
         true => Ok(HttpResponse::NoContent().finish()),
-        false => Err(ApiError::new(StatusCode::NOT_FOUND, "WEBHOOK_NOT_FOUND", format!("there is no webhook {id}"))),
+        false => Err(unknown(&id)),
     }
 }
 

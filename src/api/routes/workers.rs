@@ -27,29 +27,44 @@ pub fn routes(config: &mut web::ServiceConfig) {
 pub struct Seen {
     pub healthy: bool,
     pub count: usize,
+    /// Why they are not well.
+    pub complaint: Option<String>,
     views: Vec<Value>,
 }
 
 /// Looks at the workers of this mode.
 pub async fn look(shared: &Shared) -> Result<Seen, ApiError> {
     match &shared.workers {
-        Workers::Inline => Ok(Seen { healthy: true, count: 1, views: Vec::new() }),
+        Workers::Inline => Ok(Seen { healthy: true, count: 1, complaint: None, views: Vec::new() }),
         Workers::Managed(supervisor) => {
             let workers = supervisor.send(List).await.map_err(|_| ApiError::from(QueueError::Restarting))?;
             let runs = |worker: &WorkerView| worker.connected && worker.state == WorkerState::Running;
-            let looping = workers.iter().any(|worker| worker.crash_looping);
+            let complaint = complaint(&workers, workers.iter().any(runs));
             Ok(Seen {
-                healthy: workers.iter().any(runs) && !looping,
+                healthy: complaint.is_none(),
                 count: workers.len(),
+                complaint,
                 views: workers.iter().map(|worker| json!(worker)).collect(),
             })
         }
         Workers::Standalone => {
             let workers = shared.queue.ask(ReadWorkers).await?;
             let views: Vec<_> = workers.iter().filter_map(standalone_view).collect();
-            Ok(Seen { healthy: !views.is_empty(), count: views.len(), views })
+            let complaint = views.is_empty().then(|| "no worker is there".to_owned());
+            Ok(Seen { healthy: !views.is_empty(), count: views.len(), complaint, views })
         }
     }
+}
+
+/// Why managed workers are not well.
+fn complaint(workers: &[WorkerView], any_runs: bool) -> Option<String> {
+    if let Some(worker) = workers.iter().find(|worker| worker.crash_looping) {
+        return Some(format!("{} ends too often", worker.worker_id));
+    }
+    if let Some((name, why)) = workers.iter().find_map(|worker| Some((&worker.worker_id, worker.failing.as_ref()?))) {
+        return Some(format!("{name}: {why}"));
+    }
+    (!any_runs).then(|| "no worker is connected".to_owned())
 }
 
 fn standalone_view(worker: &WorkerInfo) -> Option<Value> {

@@ -37,6 +37,7 @@ pub fn begin(tx: &Tx<'_>, claim: &Claim, row: &task::Model) -> Result<(), StoreE
         output_tokens: 0,
         cache_read_tokens: 0,
         cache_write_tokens: 0,
+        cost_set_aside: false,
     })
 }
 
@@ -96,6 +97,7 @@ fn attempt_of(row: attempt::Model) -> Attempt {
         session_id: row.session_id,
         spent: Spent {
             cost_usd: row.cost_usd,
+            set_aside: row.cost_set_aside,
             tokens: Tokens {
                 input: row.input_tokens,
                 output: row.output_tokens,

@@ -11,9 +11,11 @@ pub trait Change: Send + 'static {
     /// What its sender is told after the commit.
     type Answer: Send + 'static;
 
-    /// Whether it brings a task nearer to its end: it is stored even when the disk is full, as
+    /// True if it brings a task nearer to its end: it is stored even when the disk is full, as
     /// long as the [reserve](super::Reserve) lasts.
-    const ESSENTIAL: bool = true;
+    fn is_essential(&self) -> bool {
+        true
+    }
 
     /// Whether there may be something to claim behind it.
     const MAKES_WORK: bool = false;
@@ -45,7 +47,7 @@ struct Asked<C: Change> {
 
 impl<C: Change> Waiting for Asked<C> {
     fn is_essential(&self) -> bool {
-        C::ESSENTIAL
+        self.change.is_essential()
     }
 
     fn makes_work(&self) -> bool {

@@ -7,10 +7,11 @@ use rusqlite::params;
 use serde_json::json;
 
 use super::limits::Limits;
-use super::row::task_of;
+use super::row::{spec_of, task_with};
 use super::table::Table;
-use super::{Change, StoreError, Tx, attempts, gate, hooks};
+use super::{Change, StoreError, Tx, attempts, gate, hooks, settle};
 use crate::queue::messages::{Assignment, Claim, Renew, Renewed};
+use crate::task::stored::StoredSpec;
 use crate::task::{Did, EventKind, HolderId, HookEvent, LeaseKey, LeaseTimes, NewEvent, SUSPECT, Status, TaskId};
 
 /// Two workers never get one task: this is one statement, inside an immediate transaction.
@@ -46,7 +47,9 @@ const ROOM: &str = "SELECT
 impl Change for Claim {
     type Answer = Vec<Assignment>;
 
-    const ESSENTIAL: bool = false;
+    fn is_essential(&self) -> bool {
+        false
+    }
 
     fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<Assignment>, StoreError> {
         let May { mut limit, suspects, gated, limited } = may(tx, self)?;
@@ -61,20 +64,48 @@ impl Change for Claim {
         let text = format!("{CLAIM} RETURNING {}", task::Model::COLUMNS);
         let (ms, boot) = (expires.ms, expires.boot);
         let values = params![self.holder, self.worker, ms, boot, tx.now.0, limit, SUSPECT, suspects];
-        let mut rows = tx.all(&text, values, task::Model::read)?;
+        let rows = tx.all(&text, values, |row| match task::Model::read(row) {
+            Ok(row) => Ok(Ok(row)),
+            Err(error) => Ok(Err((row.get::<_, TaskId>(0)?, error.to_string()))),
+        })?;
+        let (mut rows, lost) = rows.into_iter().fold((Vec::new(), Vec::new()), |(mut rows, mut lost), row| {
+            match row {
+                Ok(row) => rows.push(row),
+                Err(one) => lost.push(one),
+            }
+            (rows, lost)
+        });
+        for (task, why) in lost {
+            settle::set_apart_unread(tx, task, &why)?;
+        }
         // RETURNING has no order.
         rows.sort_by_key(|row| (-row.priority, row.id));
         let mut assignments = Vec::with_capacity(rows.len());
         for row in rows {
-            let assignment = assignment(tx, row, self, expires.ms)?;
-            limits.started(tx, &assignment.task.groups())?;
-            assignments.push(assignment);
+            let key = LeaseKey { task: row.id, epoch: row.epoch };
+            let read = spec_of(&row);
+            let why = read.unreadable.clone();
+            let assignment = assignment(tx, row, read, self, expires.ms)?;
+            match why {
+                None => {
+                    limits.started(tx, &assignment.task.groups())?;
+                    assignments.push(assignment);
+                }
+                // It costs nobody else anything.
+                Some(why) => settle::set_apart(tx, key, &why)?,
+            }
         }
         Ok(assignments)
     }
 }
 
-fn assignment(tx: &mut Tx<'_>, row: task::Model, claim: &Claim, expires: i64) -> Result<Assignment, StoreError> {
+fn assignment(
+    tx: &mut Tx<'_>,
+    row: task::Model,
+    read: StoredSpec,
+    claim: &Claim,
+    expires: i64,
+) -> Result<Assignment, StoreError> {
     let event = json!({ "status": Status::Running, "attempt": row.attempt, "workerId": row.worker });
     tx.add_events(row.id, row.last_event - 1, &[NewEvent::new(EventKind::Status, &event)])?;
     attempts::begin(tx, claim, &row)?;
@@ -85,7 +116,7 @@ fn assignment(tx: &mut Tx<'_>, row: task::Model, claim: &Claim, expires: i64) ->
     let (holder, credential) = (claim.holder, claim.credential.clone());
     tx.record(&Did::Claim { lease: key, holder, credential, attempt: row.attempt, expires });
     let budget_usd = gate::reserves(claim, row.max_budget_usd, row.cost_usd);
-    Ok(Assignment { key, task: task_of(row)?, budget_usd })
+    Ok(Assignment { key, task: task_with(row, read), budget_usd })
 }
 
 /// What a worker may take.

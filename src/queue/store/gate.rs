@@ -21,7 +21,7 @@ const LONG_MS: i64 = 100 * 365 * 86_400_000;
 const LET_GO: i64 = 4;
 
 const NEXT: &str = "SELECT id, working_directory, exclusive, max_budget_usd, cost_usd, key_name, concurrency_key,
-        CASE WHEN ?2 THEN spec ->> '$.tags' END
+        CASE WHEN ?2 AND json_valid(spec) THEN spec ->> '$.tags' END
     FROM tasks INDEXED BY tasks_ready WHERE status = 'pending' AND due_at IS NULL ORDER BY priority DESC, id LIMIT ?1";
 
 const BUSY: &str =

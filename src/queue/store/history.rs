@@ -1,11 +1,12 @@
 //! The history, and what the tables say, for the checker.
 
 use entity::{attempt, history};
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect};
+use serde_json::Value;
 
 use super::row::sql;
 use super::{Reader, StoreError};
-use crate::task::{Did, Entry, Standing, Status, TaskId};
+use crate::task::{Did, Entry, Standing, Status, TaskId, json};
 
 /// Commits or tasks of one read.
 const PAGE: u64 = 1_000;
@@ -15,8 +16,7 @@ const PAGE: u64 = 1_000;
 const STANDING: &str = "SELECT id, status, epoch, ended, crashes, max_attempts, last_event, cost_usd,
         (SELECT COUNT(*) FROM events WHERE task_id = id AND seq BETWEEN 1 AND last_event),
         (SELECT COUNT(*) FROM events WHERE task_id = id),
-        (SELECT json_extract(data, '$.frame.is_error') FROM events WHERE task_id = id AND kind = 'result'
-            ORDER BY seq DESC LIMIT 1),
+        (SELECT data FROM events WHERE task_id = id AND kind = 'result' ORDER BY seq DESC LIMIT 1),
         EXISTS (SELECT 1 FROM events WHERE task_id = id AND kind IN ('assistant', 'tool_use'))
     FROM tasks WHERE id > ?1 ORDER BY id LIMIT ?2";
 
@@ -29,8 +29,7 @@ impl Reader {
             .limit(PAGE)
             .all(self.db())
             .await?;
-        let entries: Vec<_> = rows.into_iter().map(entries_of).collect::<Result<_, _>>()?;
-        Ok(entries.into_iter().flatten().collect())
+        Ok(rows.into_iter().flat_map(entries_of).collect())
     }
 
     /// The number of the newest commit; 0 where there is none.
@@ -39,30 +38,17 @@ impl Reader {
         Ok(row.map(|row| row.try_get_by_index(0)).transpose()?.flatten().unwrap_or(0))
     }
 
-    /// Tasks behind this one, in order.
-    pub async fn standings(&self, after: TaskId) -> Result<Vec<Standing>, StoreError> {
+    /// Tasks behind this one, in order; of one that can't be read, why.
+    pub async fn standings(&self, after: TaskId) -> Result<Vec<(TaskId, Result<Standing, String>)>, StoreError> {
         let rows = self.db().query_all_raw(sql(STANDING, [after.into(), PAGE.into()])).await?;
         let mut standings = Vec::new();
         for row in rows {
             let task: TaskId = row.try_get_by_index(0)?;
-            let status: String = row.try_get_by_index(1)?;
-            let (last, numbered, all): (i64, i64, i64) =
-                (row.try_get_by_index(6)?, row.try_get_by_index(8)?, row.try_get_by_index(9)?);
-            let (is_error, answered): (Option<i64>, bool) = (row.try_get_by_index(10)?, row.try_get_by_index(11)?);
-            let status =
-                Status::from_name(&status).ok_or_else(|| StoreError::Row { task, what: format!("status {status}") })?;
-            standings.push(Standing {
-                task,
-                status,
-                epoch: row.try_get_by_index(2)?,
-                ended: row.try_get_by_index(3)?,
-                crashes: row.try_get_by_index(4)?,
-                max_attempts: row.try_get_by_index(5)?,
-                events: (last, if numbered == all { numbered } else { -all }),
-                cost: row.try_get_by_index(7)?,
-                attempt_costs: self.attempt_costs(task).await?,
-                well_completed: is_error == Some(0) && answered,
-            });
+            let mut standing = standing_of(task, &row);
+            if let Ok(standing) = &mut standing {
+                standing.attempt_costs = self.attempt_costs(task).await?;
+            }
+            standings.push((task, standing.map_err(|error| error.to_string())));
         }
         Ok(standings)
     }
@@ -80,9 +66,49 @@ impl Reader {
     }
 }
 
-fn entries_of(row: history::Model) -> Result<Vec<Entry>, StoreError> {
-    let done: Vec<Did> = serde_json::from_str(&row.done)
-        .map_err(|error| StoreError::History { commit: row.seq, what: error.to_string() })?;
+fn standing_of(task: TaskId, row: &QueryResult) -> Result<Standing, StoreError> {
+    let status: String = row.try_get_by_index(1)?;
+    let status =
+        Status::from_name(&status).ok_or_else(|| StoreError::Row { task, what: format!("status {status}") })?;
+    let (last, numbered, all): (i64, i64, i64) =
+        (row.try_get_by_index(6)?, row.try_get_by_index(8)?, row.try_get_by_index(9)?);
+    let (result, answered): (Option<String>, bool) = (row.try_get_by_index(10)?, row.try_get_by_index(11)?);
+    Ok(Standing {
+        task,
+        status,
+        epoch: row.try_get_by_index(2)?,
+        ended: row.try_get_by_index(3)?,
+        crashes: row.try_get_by_index(4)?,
+        max_attempts: row.try_get_by_index(5)?,
+        events: (last, if numbered == all { numbered } else { -all }),
+        cost: row.try_get_by_index(7)?,
+        attempt_costs: Vec::new(),
+        well_completed: result.is_some_and(|result| is_well(&result, answered)),
+    })
+}
+
+/// True if the last result of a task is none of an error, and the model was asked for it. What can't be read
+/// speaks against nothing.
+fn is_well(event: &str, answered: bool) -> bool {
+    let Some(event) = json::clean(event).and_then(|event| serde_json::from_str::<Value>(&event).ok()) else {
+        return true;
+    };
+    let frame = &event["frame"];
+    let is_error = matches!(&frame["is_error"], Value::Bool(true)) || frame["is_error"] == "true";
+    let paid = |number: &Value| number.as_f64().or_else(|| number.as_str()?.parse().ok()).is_some_and(|n| n > 0.0);
+    let was_asked = answered || paid(&frame["usage"]["output_tokens"]) || paid(&frame["total_cost_usd"]);
+    !is_error && (was_asked || frame.is_null())
+}
+
+/// What a commit did. A line that can't be read costs nothing but itself.
+fn entries_of(row: history::Model) -> Vec<Entry> {
+    let unread = |error: &serde_json::Error| Did::Unread { why: error.to_string() };
+    let done: Vec<Did> = match serde_json::from_str::<Vec<Value>>(&row.done) {
+        Ok(lines) => {
+            lines.into_iter().map(|line| serde_json::from_value(line).unwrap_or_else(|error| unread(&error))).collect()
+        }
+        Err(error) => vec![unread(&error)],
+    };
     let entry = |did| Entry { commit: row.seq, at: row.at, boot_ms: row.boot_ms, did };
-    Ok(done.into_iter().map(entry).collect())
+    done.into_iter().map(entry).collect()
 }

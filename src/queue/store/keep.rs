@@ -28,8 +28,9 @@ const PARTS: [&str; 10] = [
     "DELETE FROM questions WHERE task_id = ?1",
     "DELETE FROM changes WHERE task_id = ?1",
     "DELETE FROM messages WHERE task_id = ?1",
-    "DELETE FROM task_tags WHERE tag IN (SELECT value FROM json_each((SELECT spec FROM tasks WHERE id = ?1), '$.tags'))
-        AND task_id = ?1",
+    // A tag that the task no longer names finds nothing, and costs nothing.
+    "DELETE FROM task_tags WHERE task_id = ?1 AND tag IN
+        (SELECT value FROM json_each((SELECT CASE WHEN json_valid(spec) THEN spec ELSE '{}' END FROM tasks WHERE id = ?1), '$.tags'))",
     "DELETE FROM webhooks WHERE task_id = ?1",
     "DELETE FROM deliveries WHERE task_id = ?1",
     "DELETE FROM idempotency_keys WHERE task_id = ?1",

@@ -18,7 +18,7 @@ const SET: &str =
         rate_ms = excluded.rate_ms, paused = excluded.paused";
 
 /// Tasks that run, with what makes them members of a group.
-const RUNNING: &str = "SELECT key_name, concurrency_key, CASE WHEN ?1 THEN spec ->> '$.tags' END
+const RUNNING: &str = "SELECT key_name, concurrency_key, CASE WHEN ?1 AND json_valid(spec) THEN spec ->> '$.tags' END
     FROM tasks INDEXED BY tasks_running WHERE status = 'running'";
 
 /// The newest starts of a group, oldest first.
@@ -32,7 +32,7 @@ pub struct Limits(HashMap<Group, Limit>);
 impl Limits {
     /// Reads them.
     pub fn read(tx: &Tx<'_>) -> Result<Self, StoreError> {
-        Ok(Self(tx.all(ALL, [], limit_of)?.into_iter().collect()))
+        Ok(Self(tx.all(ALL, [], limit_of)?.into_iter().flatten().collect()))
     }
 
     /// Whether a tag has one: then it must be known which tags a task has.
@@ -92,15 +92,16 @@ pub fn groups_of(row: &Row<'_>, at: usize) -> rusqlite::Result<Vec<Group>> {
     Ok(Group::of(&key, concurrency_key.as_deref(), &tags))
 }
 
-fn limit_of(row: &Row<'_>) -> rusqlite::Result<(Group, Limit)> {
+/// `None` for a kind of group that another version of the program knows.
+fn limit_of(row: &Row<'_>) -> rusqlite::Result<Option<(Group, Limit)>> {
     let kind: String = row.get(0)?;
-    let kind = GroupKind::from_name(&kind).unwrap_or(GroupKind::Queue);
+    let Some(kind) = GroupKind::from_name(&kind) else { return Ok(None) };
     let rate = match (row.get(3)?, row.get(4)?) {
         (Some(starts), Some(period_ms)) => Some(Rate { starts, period_ms }),
         _ => None,
     };
     let name: String = row.get(1)?;
-    Ok((Group::new(kind, name), Limit { concurrency: row.get(2)?, rate, paused: row.get(5)? }))
+    Ok(Some((Group::new(kind, name), Limit { concurrency: row.get(2)?, rate, paused: row.get(5)? })))
 }
 
 impl Change for SetLimit {
@@ -111,7 +112,7 @@ impl Change for SetLimit {
     fn run(&self, tx: &mut Tx<'_>) -> Result<Limit, StoreError> {
         let Group { kind, name } = &self.group;
         let text = format!("{ALL} WHERE kind = ?1 AND name = ?2");
-        let known = tx.one(&text, params![kind.name(), name], limit_of)?;
+        let known = tx.one(&text, params![kind.name(), name], limit_of)?.flatten();
         let default = self.group.default_limit();
         let limit = self.change.map_or(default, |change| change.applied_to(known.map_or(default, |(_, limit)| limit)));
         if limit == default {
@@ -140,19 +141,19 @@ impl Reader {
             FROM ({ALL}) ORDER BY kind, name"
         );
         let rows = self.db().query_all_raw(sql(&text, [])).await?;
-        let limit = |row: &sea_orm::QueryResult| -> Result<LimitUse, StoreError> {
+        let limit = |row: &sea_orm::QueryResult| -> Result<Option<LimitUse>, StoreError> {
             let kind: String = row.try_get_by_index(0)?;
+            let Some(kind) = GroupKind::from_name(&kind) else { return Ok(None) };
             let number = |at| -> Result<Option<u32>, StoreError> {
                 let number: Option<i64> = row.try_get_by_index(at)?;
                 Ok(number.and_then(|number| u32::try_from(number).ok()))
             };
             let period_ms: Option<i64> = row.try_get_by_index(4)?;
             let rate = number(3)?.zip(period_ms).map(|(starts, period_ms)| Rate { starts, period_ms });
-            let group =
-                Group::new(GroupKind::from_name(&kind).unwrap_or(GroupKind::Queue), row.try_get_by_index::<String>(1)?);
+            let group = Group::new(kind, row.try_get_by_index::<String>(1)?);
             let limit = Limit { concurrency: number(2)?, rate, paused: row.try_get_by_index(5)? };
-            Ok(LimitUse { group, limit, waiting: row.try_get_by_index(6)? })
+            Ok(Some(LimitUse { group, limit, waiting: row.try_get_by_index(6)? }))
         };
-        rows.iter().map(limit).collect()
+        rows.iter().filter_map(|row| limit(row).transpose()).collect()
     }
 }

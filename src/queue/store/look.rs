@@ -5,11 +5,10 @@ use entity::event;
 use rusqlite::params;
 
 use super::row::event_of;
-use super::table::Table;
 use super::{StoreError, Tx, Writer};
 use crate::queue::messages::{Look, Looked};
 use crate::queue::reads::{EventPage, ReadEvents};
-use crate::task::{LeaseKey, Said, Status, TaskId};
+use crate::task::{Event, LeaseKey, Said, Status, TaskId};
 
 const HELD: &str = "SELECT id, epoch FROM tasks INDEXED BY tasks_running WHERE status = 'running' AND holder = ?1";
 
@@ -71,20 +70,34 @@ impl Writer {
     pub fn few_events(&self, read: &ReadEvents) -> Result<Option<EventPage>, StoreError> {
         self.read(|tx| {
             let task: Option<(String, i64)> = tx.one(STANDS, [read.task], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            let Some((status, last)) = task else { return Ok(Some(EventPage { events: Vec::new(), status: None })) };
+            let Some((status, last)) = task else {
+                return Ok(Some(EventPage { events: Vec::new(), more: false, status: None }));
+            };
             if last - read.after > FEW.min(i64::try_from(read.limit).unwrap_or(FEW)) {
                 return Ok(None);
             }
-            let events = tx.all(EVENTS, params![read.task, read.after], event::Model::read)?;
-            let events = events.into_iter().map(event_of).collect();
-            Ok(Some(EventPage { events, status: Status::from_name(&status) }))
+            let mut size = 0;
+            let events = tx.some(EVENTS, params![read.task, read.after], event_of_row, |event: &Event| {
+                size += event.data.len() as u64;
+                size < read.bytes
+            })?;
+            let more = events.last().is_some_and(|event| event.seq < last);
+            Ok(Some(EventPage { events, more, status: Status::from_name(&status) }))
         })
     }
 
-    /// A number that changes when another process commits. Reads shared memory only.
-    pub fn others_version(&self) -> Result<i64, StoreError> {
-        Ok(self.read(|tx| tx.one("PRAGMA data_version", [], |row| row.get(0)))?.unwrap_or_default())
+    /// A number that changes when another process commits. Reads shared memory only. `None` while a commit is
+    /// under way: this is asked in other threads, which wait for no disk.
+    pub fn others_version(&self) -> Result<Option<i64>, StoreError> {
+        self.try_read(|tx| tx.one("PRAGMA data_version", [], |row| row.get(0))).map(Option::flatten)
     }
+}
+
+/// An event of a row: one whose data can't be read costs nothing but itself.
+fn event_of_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Event> {
+    let data = row.get(4).unwrap_or_else(|error| format!("the event can't be read: {error}"));
+    let kind = row.get(3).unwrap_or_default();
+    Ok(event_of(event::Model { task_id: row.get(0)?, seq: row.get(1)?, at: row.get(2)?, kind, data }))
 }
 
 fn said(tx: &Tx<'_>, look: &Look) -> Result<Vec<(TaskId, Said)>, StoreError> {

@@ -5,10 +5,15 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use super::{Reader, StoreError};
+use crate::process;
+
+/// A disk that takes longer than this to write some bytes hangs.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Where the mark of a database is kept.
 #[derive(Clone)]
@@ -43,10 +48,12 @@ impl Mark {
     pub async fn advance(&mut self, reader: &Reader) -> Result<(), StoreError> {
         let newest = reader.newest_commit().await?;
         if newest > self.written {
-            match self.write(newest) {
+            let file = self.clone();
+            let written = process::blocking(LIMIT, move || file.write(newest)).await;
+            match written.and_then(|written| written) {
                 Ok(()) => self.written = newest,
                 Err(error) => {
-                    tracing::warn!(%error, file = %self.file.display(), "The high-water mark can't be written")
+                    tracing::warn!(error = crate::telemetry::chain(&error), file = %self.file.display(), "The high-water mark can't be written")
                 }
             }
         }
@@ -57,6 +64,7 @@ impl Mark {
     fn write(&self, number: i64) -> std::io::Result<()> {
         let text = format!("{number:020}");
         let file = File::options().write(true).create(true).truncate(false).open(&self.file)?;
+        fail::fail_point!("mark-write");
         file.write_all_at(format!("{text} {}\n", checksum(&text)).as_bytes(), 0)?;
         file.sync_data()
     }

@@ -194,7 +194,7 @@ async fn check_attempts(scratch: &Scratch, task: TaskId, model: &Record) -> Resu
 
 /// Events are numbered without gap, and the counts are what counting would give.
 async fn check_events_and_counts(scratch: &Scratch, task: TaskId) -> Result<(), TestCaseError> {
-    let read = crate::queue::ReadEvents { task, after: 0, limit: 1_000 };
+    let read = crate::queue::ReadEvents { task, after: 0, limit: 1_000, bytes: u64::MAX >> 1 };
     let page = scratch.store.reader.events(read).await.expect("events");
     let numbers: Vec<i64> = page.events.iter().map(|event| event.seq).collect();
     prop_assert_eq!(&numbers, &(1..=numbers.len() as i64).collect::<Vec<_>>());
@@ -232,7 +232,7 @@ async fn the_table_takes_the_statuses_of_the_domain_and_no_other() {
 async fn one_bad_command_does_not_take_its_neighbours_along() {
     let scratch = Scratch::open().await;
     let task = scratch.submit().await;
-    let text = "UPDATE tasks SET spec = 'no json' WHERE id = ?1";
+    let text = "UPDATE tasks SET status = 'running', holder = x'00000000000000000000000000000001' WHERE id = ?1";
     scratch.store.reader.db().execute_raw(sql(text, [task.into()])).await.expect("written");
     let (bad, bad_answer) = asked(Cancel(task));
     let beat = Beat { holder: HolderId::from_u128(1), name: "w".into(), running: 0, concurrency: 1 };
@@ -256,8 +256,13 @@ async fn a_stale_epoch_appends_nothing_and_a_check_names_what_was_lost() {
         lease: Duration::from_secs(60),
     };
     let key = scratch.ask(claim).await.first().expect("a task").key;
-    let append =
-        |epoch| Append { key: LeaseKey { task, epoch }, from: 0, events: vec![NewEvent::log("x")], session_id: None };
+    let append = |epoch| Append {
+        key: LeaseKey { task, epoch },
+        from: 0,
+        events: vec![NewEvent::log("x")],
+        session_id: None,
+        essential: false,
+    };
     assert!(scratch.ask(append(key.epoch)).await.is_ok());
     assert!(scratch.ask(append(key.epoch)).await.is_ok(), "the same again: its answer was lost");
     assert!(scratch.ask(append(key.epoch - 1)).await.is_err());
@@ -268,7 +273,7 @@ async fn a_stale_epoch_appends_nothing_and_a_check_names_what_was_lost() {
     let looked = scratch.store.writer.look(&look(vec![key])).expect("a look");
     assert_eq!((looked.lost, looked.work), (vec![key], false));
     assert!(scratch.ask(append(key.epoch)).await.is_err());
-    let read = crate::queue::ReadEvents { task, after: 0, limit: 10 };
+    let read = crate::queue::ReadEvents { task, after: 0, limit: 10, bytes: u64::MAX >> 1 };
     let kinds: Vec<_> =
         scratch.store.reader.events(read).await.expect("events").events.iter().map(|e| e.kind).collect();
     assert_eq!(kinds, [EventKind::Status, EventKind::Status, EventKind::Log, EventKind::Status]);
@@ -341,6 +346,7 @@ async fn a_schedule_that_is_changed_keeps_its_next_firing_unless_its_timetable_c
         cron: cron.to_owned(),
         time_zone: "UTC".to_owned(),
         spec: spec.clone(),
+        unreadable: None,
         key: "default".to_owned(),
         missed: Missed::Once,
         overlap: Overlap::Allow,
@@ -351,7 +357,7 @@ async fn a_schedule_that_is_changed_keeps_its_next_firing_unless_its_timetable_c
     };
     let mut next = Vec::new();
     for (cron, at) in [("0 * * * *", 1), ("0 * * * *", 2), ("5 * * * *", 3)] {
-        scratch.ask(PutSchedule(Box::new(one(cron, at)))).await;
+        assert!(scratch.ask(PutSchedule { schedule: Box::new(one(cron, at)), new: true }).await);
         let stored = scratch.store.reader.schedule(ScheduleId::from_u128(7)).await.expect("a read").expect("it");
         next.push(stored.next_at);
     }

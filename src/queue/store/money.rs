@@ -22,6 +22,7 @@ const SPEND: &str = "INSERT INTO spending
 fn costs(spent: Spent) -> attempt::ActiveModel {
     attempt::ActiveModel {
         cost_usd: Set(spent.cost_usd),
+        cost_set_aside: Set(spent.set_aside),
         input_tokens: Set(spent.tokens.input),
         output_tokens: Set(spent.tokens.output),
         cache_read_tokens: Set(spent.tokens.cache_read),
@@ -45,12 +46,16 @@ pub fn spend(
     key: LeaseKey,
     spent: Spent,
 ) -> Result<task::ActiveModel, StoreError> {
-    let Some(cost) = spent.cost_usd else { return Ok(columns) };
+    if spent == Spent::NONE {
+        return Ok(columns);
+    }
     let update = attempt::Entity::update_many()
         .set(costs(spent))
         .filter(attempt::Column::TaskId.eq(key.task))
         .filter(attempt::Column::Epoch.eq(key.epoch));
     tx.run(&update)?;
+    // What was set aside is marked with the attempt, and counts in no sum.
+    let Some(cost) = spent.cost_usd else { return Ok(columns) };
     to_the_day(tx, key, cost, spent.tokens)?;
     Ok(task::ActiveModel { cost_usd: Set(Some(row.cost_usd.unwrap_or_default() + cost)), ..columns })
 }
@@ -58,6 +63,10 @@ pub fn spend(
 /// Writes down what an attempt has cost, whether its report came in time or late. A cost that is
 /// there is not changed.
 pub fn settle(tx: &Tx<'_>, key: LeaseKey, spent: Spent) -> Result<(), StoreError> {
+    if spent.set_aside {
+        let text = "UPDATE attempts SET cost_set_aside = TRUE WHERE task_id = ?1 AND epoch = ?2";
+        tx.execute(text, rusqlite::params![key.task, key.epoch])?;
+    }
     let Some(cost) = spent.cost_usd else { return Ok(()) };
     let update = attempt::Entity::update_many()
         .set(costs(spent))

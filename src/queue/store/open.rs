@@ -56,8 +56,14 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The disk is full.
-    #[error("the disk is full")]
+    #[error("the disk of the database is full: free some space there")]
     Full,
+    /// Its file is another one than was opened.
+    #[error("the database {path} was moved away or replaced while it was in use: put it back, or restart the server")]
+    Replaced {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// This process has closed it.
     #[error("the database is closed")]
     Closed,
@@ -111,22 +117,21 @@ pub enum StoreError {
         /// Where it should be.
         path: PathBuf,
     },
-    /// A commit in the history says what no version of this program writes.
-    #[error("commit {commit} of the history can't be read: {what}")]
-    History {
-        /// Its number.
-        commit: i64,
-        /// What is wrong.
-        what: String,
-    },
     /// A row says what no version of this program writes.
-    #[error("the row of task {task} can't be read: {what}")]
+    #[error("the row {task} can't be read: {what}")]
     Row {
         /// The task.
         task: crate::task::TaskId,
         /// What is wrong.
         what: String,
     },
+}
+
+impl StoreError {
+    /// What is to be stored can't be written as JSON.
+    pub(super) fn unwritable(task: crate::task::TaskId, error: &serde_json::Error) -> Self {
+        Self::Row { task, what: format!("it can't be written: {error}") }
+    }
 }
 
 impl From<DbErr> for StoreError {

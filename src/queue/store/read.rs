@@ -7,18 +7,55 @@ use entity::{changes, credential, event, message, question, queue_state, task, w
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DatabaseConnection, EntityTrait, FromQueryResult, PaginatorTrait,
-    QueryFilter, QueryOrder, QueryResult, QuerySelect,
+    QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait,
 };
 
 use super::StoreError;
 use super::attempts;
-use super::row::{event_of, sql, task_of};
+use super::row::{event_of, lost_task, sql, task_of};
+use super::summary;
 use super::talk::question_of;
 use crate::process::{boot_now, wall_now};
 use crate::queue::reads::{EventPage, Explained, Filter, ListTasks, Page, Parked, ReadEvents, Stats, WorkerInfo};
 use crate::queue::tail::Numbered;
 use crate::queue::talk::Talk;
-use crate::task::{AttemptOutcome, HolderId, Question, Scope, Status, TREE_END_MS, Task, TaskId, Wall};
+use crate::task::{
+    AttemptOutcome, Event, EventKind, HolderId, Question, Scope, Status, TREE_END_MS, Task, TaskId, Wall,
+};
+
+/// Events of a task in order, at most so many, and no further than so many bytes reach; one in any case.
+const PAGE_OF_TASK: &str = "SELECT task_id, seq, at, kind, data FROM events WHERE task_id = ?1 AND seq > ?2 AND seq <=
+        (SELECT MAX(seq) FROM (SELECT seq, SUM(size) OVER (ORDER BY seq) - size AS before FROM
+            (SELECT seq, octet_length(data) AS size FROM events WHERE task_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3))
+        WHERE before < ?4)
+    ORDER BY seq";
+
+/// The same of all tasks.
+const PAGE_OF_ALL: &str = "SELECT task_id, seq, at, kind, data, n FROM events WHERE n > ?1 AND n <=
+        (SELECT MAX(n) FROM (SELECT n, SUM(size) OVER (ORDER BY n) - size AS before FROM
+            (SELECT n, octet_length(data) AS size FROM events WHERE n > ?1 ORDER BY n LIMIT ?2))
+        WHERE before < ?3)
+    ORDER BY n";
+
+/// Some events of all tasks.
+pub struct LatestEvents {
+    /// In order.
+    pub events: Vec<Numbered>,
+    /// True if there may be more behind them.
+    pub more: bool,
+}
+
+/// An event of a page: one whose data can't be read costs nothing but itself.
+fn event_of_row(row: &QueryResult) -> Result<Event, StoreError> {
+    let data = row.try_get_by_index(4).unwrap_or_else(|error| format!("the event can't be read: {error}"));
+    Ok(event_of(event::Model {
+        task_id: row.try_get_by_index(0)?,
+        seq: row.try_get_by_index(1)?,
+        at: row.try_get_by_index(2)?,
+        kind: row.try_get_by_index(3).unwrap_or_default(),
+        data,
+    }))
+}
 
 /// The connections that read. Clones share them.
 #[derive(Clone)]
@@ -36,7 +73,7 @@ impl Reader {
 
     /// One task, with its attempts.
     pub async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
-        let Some(row) = task::Entity::find_by_id(id).one(&self.0).await? else { return Ok(None) };
+        let Some(task) = self.whole_task(id).await? else { return Ok(None) };
         let attempts = attempts::of(&self.0, id).await?;
         let summary: Option<String> = changes::Entity::find_by_id(id)
             .select_only()
@@ -45,7 +82,15 @@ impl Reader {
             .one(&self.0)
             .await?;
         let changes = summary.and_then(|summary| serde_json::from_str(&summary).ok());
-        Ok(Some(Task { attempts: Some(attempts), changes, ..task_of(row)? }))
+        Ok(Some(Task { attempts: Some(attempts), changes, ..task }))
+    }
+
+    async fn whole_task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
+        let row = self.0.query_one_raw(sql("SELECT * FROM tasks WHERE id = ?1", [id.into()])).await?;
+        Ok(row.map(|row| match task::Model::from_query_result(&row, "") {
+            Ok(row) => task_of(row),
+            Err(error) => lost_task(id, &error.to_string()),
+        }))
     }
 
     /// What a task has changed, as a patch; empty where it was too large.
@@ -72,7 +117,25 @@ impl Reader {
             }
         };
         let ahead = row.map(|row| row.try_get_by_index(0)).transpose()?.unwrap_or(0);
-        Ok(Some(Explained { task, ahead }))
+        let retry = if task.status == Status::Running { self.retry(id).await? } else { None };
+        Ok(Some(Explained { task, ahead, retry }))
+    }
+
+    /// What the CLI last said of the API, unless it has heard from it since.
+    async fn retry(&self, id: TaskId) -> Result<Option<(Wall, String)>, StoreError> {
+        let text = "SELECT kind, at, CASE WHEN kind = 'retry' THEN data ELSE '' END FROM events
+            WHERE task_id = ?1 ORDER BY seq DESC LIMIT 20";
+        for row in self.0.query_all_raw(sql(text, [id.into()])).await? {
+            let kind: String = row.try_get_by_index(0)?;
+            match EventKind::from_name(&kind) {
+                Some(EventKind::Retry) => {
+                    return Ok(Some((Wall(row.try_get_by_index(1)?), row.try_get_by_index(2)?)));
+                }
+                Some(EventKind::Assistant | EventKind::ToolUse | EventKind::Status | EventKind::Init) => break,
+                _ => {}
+            }
+        }
+        Ok(None)
     }
 
     /// Tasks, newest first.
@@ -82,8 +145,35 @@ impl Reader {
         if let Some(before) = list.before {
             query = query.filter(task::Column::Id.lt(before));
         }
-        let rows = query.order_by_desc(task::Column::Id).offset(list.offset).limit(list.limit).all(&self.0).await?;
-        Ok(Page { tasks: rows.into_iter().map(task_of).collect::<Result<_, _>>()?, total })
+        let query = query.select_only().expr(Expr::cust(summary::COLUMNS));
+        let query = query.order_by_desc(task::Column::Id).offset(list.offset).limit(list.limit);
+        let (mut tasks, mut bytes) = (Vec::new(), 0);
+        let rows = self.0.query_all_raw(query.build(self.0.get_database_backend())).await?;
+        for row in &rows {
+            if bytes > summary::PAGE_BYTES {
+                return Ok(Page { tasks, more: true, total });
+            }
+            let task = self.summary(row).await?;
+            bytes += summary::bytes_of(&task);
+            tasks.push(task);
+        }
+        Ok(Page { tasks, more: false, total })
+    }
+
+    /// A row of a list. A request that is too long for the list is read by itself.
+    async fn summary(&self, row: &QueryResult) -> Result<Task, StoreError> {
+        let id: TaskId = row.try_get("", "id")?;
+        let mut task = match task::Model::from_query_result(row, "") {
+            Ok(row) => row,
+            Err(error) => return Ok(lost_task(id, &error.to_string())),
+        };
+        let is_long: bool = row.try_get("", "spec_is_long")?;
+        if is_long {
+            let whole = self.0.query_one_raw(sql("SELECT spec FROM tasks WHERE id = ?1", [id.into()])).await?;
+            let whole: Option<String> = whole.map(|row| row.try_get_by_index(0)).transpose()?;
+            task.spec = summary::shortened(&whole.unwrap_or_default());
+        }
+        Ok(summary::of(task_of(task), row.try_get("", "result_bytes")?, is_long))
     }
 
     /// How many tasks the filter has; without one, or with a status alone, nothing is counted.
@@ -99,31 +189,31 @@ impl Reader {
 
     /// Events of a task, in order.
     pub async fn events(&self, read: ReadEvents) -> Result<EventPage, StoreError> {
-        let status: Option<String> = task::Entity::find_by_id(read.task)
+        let stands: Option<(String, i64)> = task::Entity::find_by_id(read.task)
             .select_only()
-            .column(task::Column::Status)
+            .columns([task::Column::Status, task::Column::LastEvent])
             .into_tuple()
             .one(&self.0)
             .await?;
-        let rows = event::Entity::find()
-            .filter(event::Column::TaskId.eq(read.task))
-            .filter(event::Column::Seq.gt(read.after))
-            .order_by_asc(event::Column::Seq)
-            .limit(read.limit)
-            .all(&self.0)
-            .await?;
-        let status = status.as_deref().and_then(Status::from_name);
-        Ok(EventPage { events: rows.into_iter().map(event_of).collect(), status })
+        let Some((status, last)) = stands else {
+            return Ok(EventPage { events: Vec::new(), more: false, status: None });
+        };
+        let values = [read.task.into(), read.after.into(), read.limit.into(), read.bytes.into()];
+        let rows = self.0.query_all_raw(sql(PAGE_OF_TASK, values)).await?;
+        let events: Vec<_> = rows.iter().map(event_of_row).collect::<Result<_, _>>()?;
+        let more = events.last().is_some_and(|event: &Event| event.seq < last);
+        Ok(EventPage { events, more, status: Status::from_name(&status) })
     }
 
     /// The events of all tasks behind this one, in order.
-    pub async fn latest_events(&self, after: i64, limit: u64) -> Result<Vec<Numbered>, StoreError> {
-        let text = "SELECT n, task_id, seq, at, kind, data FROM events WHERE n > ?1 ORDER BY n LIMIT ?2";
-        let rows = self.0.query_all_raw(sql(text, [after.into(), limit.into()])).await?;
+    pub async fn latest_events(&self, after: i64, limit: u64, bytes: u64) -> Result<LatestEvents, StoreError> {
+        let rows = self.0.query_all_raw(sql(PAGE_OF_ALL, [after.into(), limit.into(), bytes.into()])).await?;
         let numbered = |row: &QueryResult| -> Result<Numbered, StoreError> {
-            Ok(Numbered { n: row.try_get_by_index(0)?, event: event_of(event::Model::from_query_result(row, "")?) })
+            Ok(Numbered { n: row.try_get_by_index(5)?, event: event_of_row(row)? })
         };
-        rows.iter().map(numbered).collect()
+        let events: Vec<Numbered> = rows.iter().map(numbered).collect::<Result<_, _>>()?;
+        let size: u64 = events.iter().map(|event| event.event.data.len() as u64).sum();
+        Ok(LatestEvents { more: events.len() as u64 == limit || size >= bytes, events })
     }
 
     /// The number of the newest event of all.

@@ -4,14 +4,15 @@
 use rusqlite::params;
 use sea_orm::{ConnectionTrait, QueryResult, Value};
 
-use super::row::sql;
+use super::row::{sql, warn_once};
 use super::{Change, Reader, StoreError, Tx};
 use crate::process::wall_now;
 use crate::queue::messages::Submitted;
 use crate::queue::schedules::{
-    Fire, Fired, Firing, LastTask, PutSchedule, ReadRuns, RemoveSchedule, Run, Schedule, ScheduleId,
+    Fire, Fired, Firing, LastTask, PutSchedule, ReadRuns, RemoveSchedule, Replan, Run, Schedule, ScheduleId,
 };
-use crate::task::{Missed, Overlap, Status, TaskId, Wall};
+use crate::task::stored::{self, StoredSpec};
+use crate::task::{Did, Missed, Overlap, Status, TaskId, Wall};
 
 const COLUMNS: &str =
     "id, name, cron, time_zone, spec, key_name, missed, overlap, continue_session, enabled, next_at, created_at";
@@ -35,13 +36,18 @@ const FORGET: &str = "DELETE FROM schedule_runs WHERE schedule_id = ?1 AND n < (
     WHERE schedule_id = ?1 ORDER BY n DESC LIMIT 1 OFFSET 999)";
 
 impl Change for PutSchedule {
-    type Answer = ();
+    type Answer = bool;
 
-    const ESSENTIAL: bool = false;
+    fn is_essential(&self) -> bool {
+        false
+    }
 
-    fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
-        let one = &self.0;
-        let spec = serde_json::to_string(&one.spec).unwrap_or_default();
+    fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        let one = &self.schedule;
+        if !self.new && tx.one("SELECT 1 FROM schedules WHERE id = ?1", [one.id], |_| Ok(()))?.is_none() {
+            return Ok(false);
+        }
+        let spec = stored::to_text(&one.spec).map_err(|error| StoreError::unwritable(one.id, &error))?;
         let (missed, overlap) = (missed_name(one.missed), overlap_name(one.overlap));
         let next = one.next_at.map(|next| next.0);
         let values = params![
@@ -59,7 +65,8 @@ impl Change for PutSchedule {
             one.created_at.0
         ];
         tx.execute(PUT, values)?;
-        Ok(())
+        tx.record(&Did::PutSchedule { schedule: one.id, new: self.new });
+        Ok(true)
     }
 }
 
@@ -68,15 +75,22 @@ impl Change for RemoveSchedule {
 
     fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         tx.execute("DELETE FROM schedule_runs WHERE schedule_id = ?1", [self.0])?;
-        Ok(tx.execute("DELETE FROM schedules WHERE id = ?1", [self.0])? > 0)
+        let removed = tx.execute("DELETE FROM schedules WHERE id = ?1", [self.0])? > 0;
+        if removed {
+            tx.record(&Did::RemoveSchedule { schedule: self.0 });
+        }
+        Ok(removed)
     }
 }
 
 impl Change for Fire {
     type Answer = Fired;
 
-    const ESSENTIAL: bool = false;
     const MAKES_WORK: bool = true;
+
+    fn is_essential(&self) -> bool {
+        false
+    }
 
     fn run(&self, tx: &mut Tx<'_>) -> Result<Fired, StoreError> {
         let due = self.due.map(|due| due.0);
@@ -95,6 +109,7 @@ impl Change for Fire {
             Firing::Skipped => (Fired::Noted, "skipped", None),
             Firing::Refused => (Fired::Noted, "refused", None),
         };
+        tx.record(&Did::Fire { schedule: self.schedule, due, made: task });
         tx.execute(RAN, params![self.schedule, due, tx.now.0, outcome, task, self.detail])?;
         tx.execute(FORGET, [self.schedule])?;
         if self.due.is_some() {
@@ -102,6 +117,19 @@ impl Change for Fire {
             tx.execute("UPDATE schedules SET next_at = ?2 WHERE id = ?1", params![self.schedule, next])?;
         }
         Ok(fired)
+    }
+}
+
+impl Change for Replan {
+    type Answer = bool;
+
+    fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        let text = "UPDATE schedules SET next_at = ?3 WHERE id = ?1 AND next_at = ?2";
+        let moved = tx.execute(text, params![self.schedule, self.was.0, self.next.0])? > 0;
+        if moved {
+            tx.record(&Did::Replan { schedule: self.schedule, next: self.next.0 });
+        }
+        Ok(moved)
     }
 }
 
@@ -121,8 +149,11 @@ const fn overlap_name(overlap: Overlap) -> &'static str {
 
 fn schedule(row: &QueryResult) -> Result<Schedule, StoreError> {
     let id: ScheduleId = row.try_get_by_index(0)?;
-    let spec: String = row.try_get_by_index(4)?;
-    let spec = serde_json::from_str(&spec).map_err(|error| StoreError::Row { task: id, what: error.to_string() })?;
+    let spec: String = row.try_get_by_index(4).unwrap_or_default();
+    let StoredSpec { spec, unreadable } = stored::from_text(&spec);
+    if let Some(why) = &unreadable {
+        warn_once(id, why);
+    }
     let (missed, overlap): (String, String) = (row.try_get_by_index(6)?, row.try_get_by_index(7)?);
     let next: Option<i64> = row.try_get_by_index(10)?;
     Ok(Schedule {
@@ -131,6 +162,7 @@ fn schedule(row: &QueryResult) -> Result<Schedule, StoreError> {
         cron: row.try_get_by_index(2)?,
         time_zone: row.try_get_by_index(3)?,
         spec,
+        unreadable,
         key: row.try_get_by_index(5)?,
         missed: if missed == missed_name(Missed::Skip) { Missed::Skip } else { Missed::Once },
         overlap: if overlap == overlap_name(Overlap::Skip) { Overlap::Skip } else { Overlap::Allow },
@@ -149,7 +181,17 @@ impl Reader {
     ) -> Result<Vec<Schedule>, StoreError> {
         let text = format!("SELECT {COLUMNS} FROM schedules {which}");
         let rows = self.db().query_all_raw(sql(&text, values)).await?;
-        rows.iter().map(schedule).collect()
+        // Each by itself: one that can't be read takes no other with it.
+        Ok(rows
+            .iter()
+            .filter_map(|row| match schedule(row) {
+                Ok(schedule) => Some(schedule),
+                Err(error) => {
+                    tracing::warn!(error = crate::telemetry::chain(&error), "A stored schedule can't be read");
+                    None
+                }
+            })
+            .collect())
     }
 
     /// All schedules.

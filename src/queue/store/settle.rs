@@ -4,19 +4,20 @@
 //! the epoch all the same.
 
 use entity::{changes, task};
+use rusqlite::params;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
 
 use super::attempts::AttemptEnd;
-use super::row::{columns_of, record_of, task_of};
+use super::row::{columns_of, record_of, task_of, unreadable};
 use super::table::Table;
 use super::{Change, StoreError, Tx, attempts, hooks, money, talk, workers};
 use crate::queue::messages::{Append, Cancel, Cancelled, Expire, Finish, HolderDied, Next, Release, Stale};
 use crate::task::{
     AttemptOutcome, ChangeSet, Command, Counts, Did, EventKind, Failure, FailureClass, HookEvent, LeaseKey, NewEvent,
-    Outcome, Record, Refusal, ReleaseReason, Report, State, Status, TaskError, TaskId,
+    Outcome, Record, Refusal, ReleaseReason, Remarks, Report, State, Status, TaskError, TaskId,
 };
 
 /// Whether any task waits for what another may leave.
@@ -174,6 +175,24 @@ pub fn find(tx: &mut Tx<'_>, id: TaskId) -> Result<Option<task::Model>, StoreErr
     Ok(Some(row))
 }
 
+/// Ends a task whose request can't be read, as its claim would have begun it.
+pub fn set_apart(tx: &mut Tx<'_>, key: LeaseKey, why: &str) -> Result<(), StoreError> {
+    let failure = unreadable(why);
+    let report = Report::of(Outcome::Failed(failure));
+    let finish = Finish { key, report, credential: String::new(), events: Vec::new(), chance: 0.0 };
+    finish.run(tx).map(|_| ())
+}
+
+/// Ends a task of whose row nothing can be read.
+pub fn set_apart_unread(tx: &mut Tx<'_>, task: TaskId, why: &str) -> Result<(), StoreError> {
+    let failure = unreadable(why);
+    let text =
+        "UPDATE tasks SET status = 'failed', holder = NULL, lease_ms = NULL, lease_boot = NULL, completed_at = ?2,
+        error_class = ?3, error_code = ?4, error_message = ?5 WHERE id = ?1";
+    tx.execute(text, params![task, tx.now.0, failure.class.name(), failure.code, failure.message])?;
+    Ok(())
+}
+
 /// The row, if this lease still holds it.
 pub fn held(tx: &mut Tx<'_>, key: LeaseKey) -> Result<Option<task::Model>, StoreError> {
     let row = find(tx, key.task)?;
@@ -183,7 +202,9 @@ pub fn held(tx: &mut Tx<'_>, key: LeaseKey) -> Result<Option<task::Model>, Store
 impl Change for Append {
     type Answer = Result<(), Stale>;
 
-    const ESSENTIAL: bool = false;
+    fn is_essential(&self) -> bool {
+        self.essential
+    }
 
     fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, StoreError> {
         let Some(row) = held(tx, self.key)? else { return Ok(Err(Stale)) };
@@ -223,7 +244,7 @@ impl Change for Finish {
         if let Outcome::Failed(failure) = &self.report.outcome {
             workers::park(tx, &self.credential, failure)?;
         }
-        moved.columns = with_report(moved.columns, &self.report);
+        moved.columns = with_report(&moved.row, moved.columns, &self.report);
         let (outcome, error) = match &self.report.outcome {
             Outcome::Completed => (AttemptOutcome::Completed, None),
             Outcome::Failed(failure) if failure.class == FailureClass::Crashed => {
@@ -260,13 +281,20 @@ fn keep_changes(tx: &mut Tx<'_>, task: TaskId, changes: &ChangeSet) -> Result<()
 
 /// What the attempt left. A failure is kept while the task waits for its next attempt, so that
 /// a client sees why.
-fn with_report(columns: task::ActiveModel, report: &Report) -> task::ActiveModel {
+fn with_report(row: &task::Model, columns: task::ActiveModel, report: &Report) -> task::ActiveModel {
     let json = |value: &Option<Value>| value.as_ref().map(ToString::to_string);
     let failure = match &report.outcome {
         Outcome::Completed => None,
         Outcome::Failed(failure) => Some(failure),
     };
     let mut columns = with_error(columns, failure);
+    if !report.background_ended.is_empty() || report.spent.set_aside {
+        let mut remarks: Remarks =
+            row.remarks.as_ref().and_then(|remarks| serde_json::from_str(remarks).ok()).unwrap_or_default();
+        remarks.cost_set_aside |= report.spent.set_aside;
+        remarks.background_ended.extend(report.background_ended.iter().cloned());
+        columns.remarks = Set(serde_json::to_string(&remarks).ok());
+    }
     if report.session_id.is_some() {
         columns.session_id = Set(report.session_id.clone());
     }
@@ -320,13 +348,13 @@ impl Change for Cancel {
         let Some(row) = find(tx, self.0)? else { return Ok(Cancelled::Unknown) };
         let unchanged = row.clone();
         let Ok(moved) = Moved::by(row, Command::Cancel, tx, 0.0)? else {
-            return Ok(Cancelled::Ended(Box::new(task_of(unchanged)?)));
+            return Ok(Cancelled::Ended(Box::new(task_of(unchanged))));
         };
         moved.end_attempt(tx, AttemptOutcome::Cancelled, None, None)?;
         tx.record(&Did::Cancel { lease: LeaseKey { task: self.0, epoch: moved.record.epoch } });
         moved.write(tx, Vec::new(), None)?;
         match find(tx, self.0)? {
-            Some(row) => Ok(Cancelled::Done(Box::new(task_of(row)?))),
+            Some(row) => Ok(Cancelled::Done(Box::new(task_of(row)))),
             None => Ok(Cancelled::Unknown),
         }
     }
@@ -338,11 +366,18 @@ impl Change for HolderDied {
     fn run(&self, tx: &mut Tx<'_>) -> Result<usize, StoreError> {
         let columns = task::Model::COLUMNS;
         let text = format!("SELECT {columns} FROM tasks WHERE status = 'running' AND holder = ?1");
-        let rows = tx.all(&text, [self.0], task::Model::read)?;
+        let rows = tx.all(&text, [self.0], |row| Ok((row.get::<_, TaskId>(0)?, task::Model::read(row))))?;
         // Not asked with the rows, since it happens seldom: whoever waits for what they leave is looked for.
         tx.any_held |= !rows.is_empty();
         let mut freed = 0;
-        for row in rows {
+        for (task, row) in rows {
+            let row = match row {
+                Ok(row) => row,
+                Err(error) => {
+                    set_apart_unread(tx, task, &error.to_string())?;
+                    continue;
+                }
+            };
             let moved = Moved::by(row, Command::HolderDied(self.0), tx, spread())?;
             if let Ok(moved) = moved {
                 moved.crash(tx, true, "the worker died")?;

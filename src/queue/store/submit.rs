@@ -8,13 +8,17 @@ use uuid::Uuid;
 use super::row::{task_of, task_with};
 use super::{Change, StoreError, Tx, hooks, settle};
 use crate::queue::messages::{AllSubmitted, Directory, Submit, SubmitAll, Submitted};
+use crate::task::stored::{self, StoredSpec};
 use crate::task::{Did, EventKind, NewEvent, Status, TaskId};
 
 impl Change for Submit {
     type Answer = Submitted;
 
-    const ESSENTIAL: bool = false;
     const MAKES_WORK: bool = true;
+
+    fn is_essential(&self) -> bool {
+        false
+    }
 
     fn run(&self, tx: &mut Tx<'_>) -> Result<Submitted, StoreError> {
         if let Some((key, fingerprint)) = &self.idempotency {
@@ -25,7 +29,7 @@ impl Change for Submit {
                     return Ok(Submitted::KeyReused);
                 }
                 if let Some(row) = settle::find(tx, task)? {
-                    return Ok(Submitted::Repeated(Box::new(task_of(row)?)));
+                    return Ok(Submitted::Repeated(Box::new(task_of(row))));
                 }
             }
         }
@@ -54,15 +58,19 @@ impl Change for Submit {
         if let Some(webhook) = &self.task.spec.options.webhook {
             hooks::add(tx, Some(row.id), webhook)?;
         }
-        Ok(Submitted::Created(Box::new(task_with(row, self.task.spec.clone())?)))
+        let read = StoredSpec { spec: self.task.spec.clone(), unreadable: None };
+        Ok(Submitted::Created(Box::new(task_with(row, read))))
     }
 }
 
 impl Change for SubmitAll {
     type Answer = AllSubmitted;
 
-    const ESSENTIAL: bool = false;
     const MAKES_WORK: bool = true;
+
+    fn is_essential(&self) -> bool {
+        false
+    }
 
     fn run(&self, tx: &mut Tx<'_>) -> Result<AllSubmitted, StoreError> {
         tx.all_or_none(|tx| {
@@ -90,7 +98,7 @@ impl Submit {
         Ok(task::Model {
             id,
             status: Status::Pending.name().to_owned(),
-            spec: serde_json::to_string(spec).unwrap_or_default(),
+            spec: stored::to_text(spec).map_err(|error| StoreError::unwritable(id, &error))?,
             priority: spec.priority,
             created_at: tx.now.0,
             due_at: due.map(|due| due.0),
@@ -135,6 +143,7 @@ impl Submit {
             num_turns: None,
             duration_ms: None,
             permission_denials: None,
+            remarks: None,
         })
     }
 }

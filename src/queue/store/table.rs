@@ -101,6 +101,7 @@ table!(
         num_turns,
         duration_ms,
         permission_denials,
+        remarks,
     }
 );
 
@@ -125,6 +126,7 @@ table!(
         output_tokens,
         cache_read_tokens,
         cache_write_tokens,
+        cost_set_aside,
     }
 );
 

@@ -266,7 +266,9 @@ fn count(tx: &mut Tx<'_>, task: TaskId) -> Result<(), StoreError> {
 impl Change for Say {
     type Answer = SaidTo;
 
-    const ESSENTIAL: bool = false;
+    fn is_essential(&self) -> bool {
+        false
+    }
 
     fn run(&self, tx: &mut Tx<'_>) -> Result<SaidTo, StoreError> {
         let Some(row) = find(tx, self.task)? else { return Ok(SaidTo::NoTask) };

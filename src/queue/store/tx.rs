@@ -57,6 +57,25 @@ impl<'a> Tx<'a> {
         Ok(statement.query_map(values, read)?.collect::<Result<_, _>>()?)
     }
 
+    /// The rows of a result for as long as they are wanted; the last is one that is wanted no more behind it.
+    pub(super) fn some<T>(
+        &self,
+        text: &str,
+        values: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+        mut go_on: impl FnMut(&T) -> bool,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut statement = self.db.prepare_cached(text)?;
+        let mut found = Vec::new();
+        for row in statement.query_map(values, read)? {
+            found.push(row?);
+            if !found.last().is_some_and(&mut go_on) {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
     /// The first row of a result.
     pub(super) fn one<T>(
         &self,
@@ -130,7 +149,10 @@ impl<'a> Tx<'a> {
 
     /// Writes it into the history with the commit.
     pub(super) fn record(&mut self, did: &Did) {
-        self.history.extend(serde_json::to_string(did));
+        match serde_json::to_string(did) {
+            Ok(line) => self.history.push(line),
+            Err(error) => tracing::error!(error = crate::telemetry::chain(&error), "A change is not in the history"),
+        }
     }
 
     /// A task has left its folder, its groups, and what it had reserved.
@@ -141,7 +163,7 @@ impl<'a> Tx<'a> {
         let directory = row.working_directory.clone().unwrap_or_default();
         let key = row.key_name.clone();
         let own = [Hold::Directory(directory), Hold::Budget(key), Hold::Budget(String::new())];
-        let tags = super::row::spec_of(row).map(|spec| spec.tags).unwrap_or_default();
+        let tags = super::row::spec_of(row).spec.tags;
         let groups = Group::of(&row.key_name, row.concurrency_key.as_deref(), &tags);
         for hold in own.into_iter().chain(groups.into_iter().map(Hold::Concurrency)) {
             *self.left.entry(hold).or_default() += 1;

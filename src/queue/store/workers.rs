@@ -1,13 +1,14 @@
 //! The workers' rows, their credentials, and what an operator says about the queue.
 
 use entity::{credential, worker};
+use rusqlite::params;
 use sea_orm::ActiveValue::Set;
 use sea_orm::EntityTrait;
 use sea_orm::sea_query::OnConflict;
 
 use super::{Change, StoreError, Tx};
 use crate::process::{Identity, host_name};
-use crate::queue::messages::{Beat, Draining, SetConcurrency, SetPaused, WorkerGone};
+use crate::queue::messages::{Beat, Draining, SetConcurrency, SetPaused, Unpark, WorkerGone};
 use crate::task::{Did, Failure, HolderId};
 
 impl Change for Beat {
@@ -77,6 +78,18 @@ impl Change for SetPaused {
         tx.record(&Did::Pause { paused: self.0 });
         tx.execute("UPDATE queue_state SET paused = ?1", [self.0])?;
         Ok(())
+    }
+}
+
+impl Change for Unpark {
+    type Answer = bool;
+
+    const MAKES_WORK: bool = true;
+
+    fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        tx.record(&Did::Unpark { credential: self.0.clone() });
+        let text = "UPDATE credentials SET parked_until = ?2 WHERE id = ?1 AND parked_until > ?2";
+        Ok(tx.execute(text, params![self.0, tx.now.0])? > 0)
     }
 }
 

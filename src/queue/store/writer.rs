@@ -4,8 +4,9 @@
 //! connection has no thread of its own, unlike the ones that read; its commit is the only thing that
 //! waits for the disk. For another process's transaction it waits without holding up the thread.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use fail::fail_point;
@@ -35,6 +36,41 @@ pub struct Writer {
     locks: PathBuf,
     /// For a disk that is full.
     reserve: Reserve,
+    /// The file that was opened.
+    file: Arc<File>,
+}
+
+/// Which file it is: its name may come to mean another one.
+struct File {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl File {
+    fn of(path: &Path) -> std::io::Result<Self> {
+        let found = std::fs::metadata(path)?;
+        Ok(Self { path: path.to_owned(), device: found.dev(), inode: found.ino() })
+    }
+
+    /// What is written to a file without a name is lost with the process.
+    fn check(&self) -> Result<(), StoreError> {
+        match Self::of(&self.path) {
+            Ok(found) if (found.device, found.inode) == (self.device, self.inode) => Ok(()),
+            _ => Err(StoreError::Replaced { path: self.path.clone() }),
+        }
+    }
+}
+
+/// What became of a batch.
+#[derive(Default)]
+pub struct Committed {
+    /// True if any command is stored now.
+    pub any: bool,
+    /// The tasks that changed.
+    pub touched: Vec<TaskId>,
+    /// Why the last one that failed did.
+    pub failure: Option<StoreError>,
 }
 
 impl Writer {
@@ -50,7 +86,9 @@ impl Writer {
         ))?;
         let mut locks = path.as_os_str().to_owned();
         locks.push("-shm");
-        Ok(Self { db: Arc::new(Mutex::new(Some(db))), locks: locks.into(), reserve })
+        let file = File::of(path)
+            .map_err(|source| StoreError::NotWritable { path: path.to_owned(), source: Arc::new(source) })?;
+        Ok(Self { db: Arc::new(Mutex::new(Some(db))), locks: locks.into(), reserve, file: Arc::new(file) })
     }
 
     /// Closes it. What comes later is refused.
@@ -66,32 +104,46 @@ impl Writer {
 
     /// Runs all of them in one transaction, commits, and answers each. Where one of them
     /// fails, each runs again in a transaction of its own, so that only that one's sender is
-    /// told of the failure. Returns the tasks that changed.
-    pub async fn commit(&self, batch: Vec<Box<dyn Waiting>>) -> Vec<TaskId> {
+    /// told of the failure. Returns what became of it.
+    pub async fn commit(&self, batch: Vec<Box<dyn Waiting>>) -> Committed {
+        let turned_away = batch.len();
         let mut batch = self.turn_away(batch);
         if batch.is_empty() {
-            return Vec::new();
+            return Committed { failure: (turned_away > 0).then_some(StoreError::Full), ..Committed::default() };
         }
         match self.try_commit(&mut batch).await {
             Ok(touched) => {
                 batch.into_iter().for_each(|each| each.answer(Ok(())));
-                touched
+                Committed { any: true, touched, failure: None }
             }
             Err(StoreError::Full) if self.reserve.spend() => Box::pin(self.commit(batch)).await,
             Err(StoreError::Locked) if end_stopped_holder(&self.locks, WRITE_LOCK) => {
                 Box::pin(self.commit(batch)).await
             }
             Err(error) if batch.len() == 1 => {
-                tracing::warn!(error = crate::telemetry::chain(&error), "a command was not stored");
+                tracing::warn!(error = crate::telemetry::chain(&error), "A command was not stored");
                 batch.into_iter().for_each(|each| each.answer(Err(error.clone())));
-                Vec::new()
+                Committed { failure: Some(error), ..Committed::default() }
+            }
+            // None of them could be stored by itself either: no need to wait for the lock or the disk once each.
+            Err(error @ (StoreError::Locked | StoreError::Replaced { .. } | StoreError::Closed)) => {
+                tracing::warn!(
+                    commands = batch.len(),
+                    error = crate::telemetry::chain(&error),
+                    "Commands were not stored"
+                );
+                batch.into_iter().for_each(|each| each.answer(Err(error.clone())));
+                Committed { failure: Some(error), ..Committed::default() }
             }
             Err(_) => {
-                let mut touched = Vec::new();
+                let mut all = Committed::default();
                 for each in batch {
-                    touched.extend(Box::pin(self.commit(vec![each])).await);
+                    let one = Box::pin(self.commit(vec![each])).await;
+                    all.any |= one.any;
+                    all.touched.extend(one.touched);
+                    all.failure = one.failure.or(all.failure);
                 }
-                touched
+                all
             }
         }
     }
@@ -121,6 +173,33 @@ impl Writer {
         }
     }
 
+    /// Reads, outside of any transaction, unless a commit is under way.
+    pub(super) fn try_read<T>(
+        &self,
+        read: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let db = match self.db.try_lock() {
+            Ok(db) => db,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+        };
+        read(&Tx::new(db.as_ref().ok_or(StoreError::Closed)?)).map(Some)
+    }
+
+    /// Whether a command could be stored now. Writes nothing.
+    ///
+    /// # Errors
+    /// Why it could not.
+    pub fn probe(&self) -> Result<(), StoreError> {
+        self.file.check()?;
+        if self.reserve.is_spent() {
+            return Err(StoreError::Full);
+        }
+        let db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
+        let db = db.as_ref().ok_or(StoreError::Closed)?;
+        Ok(Transaction::new_unchecked(db, TransactionBehavior::Immediate)?.rollback()?)
+    }
+
     /// Reads, outside of any transaction.
     pub(super) fn read<T>(&self, read: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
@@ -134,6 +213,7 @@ impl Writer {
         });
         let db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(db) = db.as_ref() else { return Err(StoreError::Closed) };
+        self.file.check()?;
         // Immediate: a transaction that reads first and then writes could not wait for others. Dropped, also
         // by a panic, it is rolled back.
         let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;

@@ -1,0 +1,133 @@
+//! Whether what the service claims to do succeeds: each duty says how it went, and `/health` reads it.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::chain;
+
+/// A duty that fails once may have met a busy moment; one that fails for so long is said to fail.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Something that must go on succeeding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Duty {
+    /// Room on the disk of the database.
+    Disk,
+    /// Commits to the database.
+    Commits,
+    /// Claims of a worker in this process.
+    Claims,
+    /// Reads of events.
+    Events,
+    /// Firings of schedules.
+    Schedules,
+    /// Deliveries to webhooks, as far as the store is concerned.
+    Webhooks,
+}
+
+impl Duty {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Disk, Self::Commits, Self::Claims, Self::Events, Self::Schedules, Self::Webhooks];
+
+    /// Its name in `/health`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Disk => "disk",
+            Self::Commits => "commits",
+            Self::Claims => "claims",
+            Self::Events => "events",
+            Self::Schedules => "schedules",
+            Self::Webhooks => "webhooks",
+        }
+    }
+}
+
+/// A duty that fails.
+#[derive(Clone, Debug)]
+pub struct Failing {
+    since: Instant,
+    /// How often it failed in a row.
+    pub times: u64,
+    /// Why it failed last, with all causes.
+    pub why: String,
+}
+
+impl Failing {
+    /// How long it has been failing.
+    #[must_use]
+    pub fn lasts(&self) -> Duration {
+        self.since.elapsed()
+    }
+}
+
+/// How the duties of this process stand. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Vitals(Arc<Mutex<BTreeMap<Duty, Failing>>>);
+
+impl Vitals {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<Duty, Failing>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It succeeded.
+    pub fn well(&self, duty: Duty) {
+        self.all().remove(&duty);
+    }
+
+    /// It failed.
+    pub fn failed(&self, duty: Duty, why: &dyn Error) {
+        self.fails(duty, chain(why));
+    }
+
+    /// It fails, for this reason.
+    pub fn fails(&self, duty: Duty, why: String) {
+        let mut all = self.all();
+        let failing = all.entry(duty).or_insert(Failing { since: Instant::now(), times: 0, why: String::new() });
+        failing.times += 1;
+        failing.why = why;
+    }
+
+    /// Says how it went.
+    pub fn note<T, E: Error>(&self, duty: Duty, result: &Result<T, E>) {
+        match result {
+            Ok(_) => self.well(duty),
+            Err(error) => self.failed(duty, error),
+        }
+    }
+
+    /// What keeps a duty from being done, where it has been failing for some seconds; a full disk counts at once.
+    #[must_use]
+    pub fn failing(&self, duty: Duty) -> Option<Failing> {
+        self.all().get(&duty).filter(|failing| duty == Duty::Disk || failing.lasts() >= PATIENCE).cloned()
+    }
+
+    /// What fails, in words; `None` where all is well.
+    #[must_use]
+    pub fn complaint(&self) -> Option<String> {
+        let failing = Duty::ALL.into_iter().filter_map(|duty| Some((duty, self.failing(duty)?)));
+        let failing: Vec<_> = failing.map(|(duty, failing)| format!("{}: {}", duty.name(), failing.why)).collect();
+        (!failing.is_empty()).then(|| failing.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_no_failure_and_a_full_disk_is_one_at_once() {
+        let vitals = Vitals::default();
+        vitals.fails(Duty::Commits, "locked".into());
+        vitals.fails(Duty::Disk, "full".into());
+        assert!(vitals.failing(Duty::Commits).is_none());
+        assert_eq!(vitals.complaint().as_deref(), Some("disk: full"));
+        vitals.all().get_mut(&Duty::Commits).expect("failing").since -= PATIENCE;
+        assert_eq!(vitals.complaint().as_deref(), Some("disk: full; commits: locked"));
+        vitals.well(Duty::Commits);
+        vitals.well(Duty::Disk);
+        assert_eq!(vitals.complaint(), None);
+    }
+}
