@@ -38,7 +38,7 @@ pub fn json<T: DeserializeOwned>(request: &HttpRequest, body: &web::Bytes) -> Re
     }
     match read(body) {
         // JavaScript programs cut texts in the middle of a character; it is replaced, as everywhere.
-        Err((_, error)) if error.is_syntax() && error.to_string().contains("surrogate") => {
+        Err((_, error)) if is_of_half_a_character(&error) => {
             let text = String::from_utf8_lossy(body);
             let mended = crate::task::json::clean(&text);
             read(mended.as_deref().unwrap_or_default().as_bytes())
@@ -46,6 +46,12 @@ pub fn json<T: DeserializeOwned>(request: &HttpRequest, body: &web::Bytes) -> Re
         read => read,
     }
     .map_err(|(path, error)| fault(&path, &error))
+}
+
+/// True if it is an escape of half a character that can't be read; serde_json tells only in words.
+fn is_of_half_a_character(error: &serde_json::Error) -> bool {
+    let error = error.to_string();
+    ["surrogate", "hex escape"].iter().any(|words| error.contains(words))
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, (String, serde_json::Error)> {

@@ -266,7 +266,9 @@ impl Attempt {
             }
             Phase::Interrupted { .. } => self.finish(Why::ItsOwn(Ending::Interrupted)),
             Phase::Ending { next: Harder::Term, .. } => {
-                self.run.end(AFTER_TERM);
+                // At a TERM the CLI ends what runs in the background and asks the model what to make of it.
+                let grace = if self.observed.has_background() { Duration::ZERO } else { AFTER_TERM };
+                self.run.end(grace);
                 // The shim does the rest; this alarm only repeats the order.
                 self.phase = Phase::Ending { next: Harder::Kill, at: Instant::now() + 2 * AFTER_TERM };
             }

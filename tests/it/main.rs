@@ -4,6 +4,7 @@
 mod support;
 
 mod api;
+mod background;
 mod barriers;
 mod calls;
 mod chaos;
@@ -25,6 +26,7 @@ mod sessions;
 mod settings;
 mod standby;
 mod storage;
+mod strange;
 mod streams;
 mod talk;
 mod webhooks;

@@ -5,17 +5,20 @@
 //! step say TEXT             the answer; the turn ends
 //! step write PATH TEXT      a call of the Write tool
 //! step bash COMMAND         a call of the Bash tool
-//! step tool NAME JSON       a call of any tool
+//! step tool NAME JSON       a call of any tool, its input to the letter
+//! step json "TEXT"          the answer as it stands in JSON: half an emoji, say
+//! step stop REASON TEXT     an answer that ends for another reason than the end of the turn
 //! step slow TEXT            the answer, word by word, 50 ms apart
 //! step delay MS             the next step is answered after this time
-//! step error STATUS         an HTTP error
+//! step error STATUS TEXT    an HTTP error
 //! step limit SECONDS        the account's limit, until so many seconds from the first time on
 //! ```
 //!
 //! A test may also [script](Model::script) what follows on a plain instruction.
 //!
-//! The step is chosen by how many tool results stand behind the newest text with steps, so that the
-//! stand-in needs no state of its own. Without steps it says `ok`.
+//! The step is chosen by how many tool results, and how many notes that something has ended in the background,
+//! stand behind the newest text with steps, so that the stand-in needs no state of its own. Without steps it
+//! says `ok`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -131,7 +134,7 @@ async fn messages(
     calls: Data<Arc<Mutex<Vec<Call>>>>,
     scripts: Data<Scripts>,
 ) -> HttpResponse {
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let body: Value = serde_json::from_slice(&shallow(&body)).expect("a body");
     let key = request.headers().get("x-api-key").and_then(|key| key.to_str().ok()).unwrap_or_default().to_owned();
     let (instruction, step) = turn(&body, &scripts);
     let since_first = note(&calls, Call { instruction: instruction.clone(), step, key, body, at: Instant::now() });
@@ -140,9 +143,17 @@ async fn messages(
     let (verb, rest) = action.split_once(' ').unwrap_or((&action, ""));
     match verb {
         "error" => {
-            let status = rest.trim().parse().unwrap_or(500);
-            let status = actix_web::http::StatusCode::from_u16(status).expect("a status");
-            let error = json!({ "type": "error", "error": { "type": "api_error", "message": "scripted" } });
+            let (status, text) = rest.trim().split_once(' ').unwrap_or((rest.trim(), "scripted"));
+            let status = actix_web::http::StatusCode::from_u16(status.parse().unwrap_or(500)).expect("a status");
+            let kind = match status.as_u16() {
+                400 => "invalid_request_error",
+                401 => "authentication_error",
+                403 => "permission_error",
+                404 => "not_found_error",
+                413 => "request_too_large",
+                _ => "api_error",
+            };
+            let error = json!({ "type": "error", "error": { "type": kind, "message": text } });
             HttpResponse::build(status).json(error)
         }
         "limit" => {
@@ -152,19 +163,48 @@ async fn messages(
                 None => stream(vec!["ok".to_owned()], Duration::ZERO),
             }
         }
+        "json" => respond(told(&[rest.to_owned()], "end_turn"), Duration::ZERO),
+        "stop" => {
+            let (reason, text) = rest.split_once(' ').unwrap_or((rest, ""));
+            respond(told(&[json!(text).to_string()], reason), Duration::ZERO)
+        }
         "write" => {
             let (path, text) = rest.split_once(' ').unwrap_or((rest, ""));
-            tool("Write", &json!({ "file_path": path, "content": text }))
+            tool("Write", &json!({ "file_path": path, "content": text }).to_string())
         }
-        "bash" => tool("Bash", &json!({ "command": rest, "description": "scripted", "timeout": 600_000 })),
+        "bash" => tool("Bash", &json!({ "command": rest, "description": "scripted", "timeout": 600_000 }).to_string()),
         "tool" => {
             let (name, input) = rest.split_once(' ').unwrap_or((rest, "{}"));
-            tool(name, &serde_json::from_str(input).expect("the input of a tool, as JSON"))
+            tool(name, input)
         }
         "slow" => stream(words(rest), Duration::from_millis(50)),
         "say" => stream(vec![rest.to_owned()], Duration::ZERO),
         _ => stream(vec!["ok".to_owned()], Duration::ZERO),
     }
+}
+
+/// A body without what is nested deeper than serde_json reads.
+fn shallow(body: &[u8]) -> Vec<u8> {
+    let (mut depth, mut in_text, mut escaped) = (0, false, false);
+    let mut kept = Vec::with_capacity(body.len());
+    for byte in body {
+        match byte {
+            _ if in_text => {
+                in_text = escaped || *byte != b'"';
+                escaped = !escaped && *byte == b'\\';
+            }
+            b'"' => in_text = true,
+            b'[' | b'{' => depth += 1,
+            _ => {}
+        }
+        if depth <= 100 {
+            kept.push(*byte);
+        }
+        if !in_text && matches!(byte, b']' | b'}') {
+            depth -= 1;
+        }
+    }
+    kept
 }
 
 /// The newest text with steps, else the first text, and how many tool results follow it.
@@ -184,6 +224,7 @@ fn turn(body: &Value, scripts: &Scripts) -> (String, usize) {
             (Some(_), Some(text)) if has_steps => turn = Some((text.to_owned(), 0)),
             (None, Some(text)) => turn = Some((text.to_owned(), 0)),
             (Some((_, results)), None) if block["type"] == "tool_result" => *results += 1,
+            (Some((_, results)), Some(text)) if text.contains("<task-notification>") => *results += 1,
             _ => {}
         }
     }
@@ -232,7 +273,7 @@ fn end_of_message(reason: &str) -> Vec<Bytes> {
     ]
 }
 
-fn tool(name: &str, input: &Value) -> HttpResponse {
+fn tool(name: &str, input: &str) -> HttpResponse {
     let id = format!("toolu_{}", uuid::Uuid::new_v4().simple());
     let mut chunks = vec![
         start_of_message(),
@@ -244,7 +285,7 @@ fn tool(name: &str, input: &Value) -> HttpResponse {
         event(
             "content_block_delta",
             &json!({ "type": "content_block_delta", "index": 0,
-                "delta": { "type": "input_json_delta", "partial_json": input.to_string() } }),
+                "delta": { "type": "input_json_delta", "partial_json": input } }),
         ),
     ];
     chunks.extend(end_of_message("tool_use"));
@@ -252,6 +293,12 @@ fn tool(name: &str, input: &Value) -> HttpResponse {
 }
 
 fn stream(texts: Vec<String>, pause: Duration) -> HttpResponse {
+    let texts: Vec<_> = texts.iter().map(|text| json!(text).to_string()).collect();
+    respond(told(&texts, "end_turn"), pause)
+}
+
+/// A message of texts, each as it stands in JSON.
+fn told(texts: &[String], reason: &str) -> Vec<Bytes> {
     let mut chunks = vec![
         start_of_message(),
         event(
@@ -260,13 +307,11 @@ fn stream(texts: Vec<String>, pause: Duration) -> HttpResponse {
         ),
     ];
     chunks.extend(texts.iter().map(|text| {
-        event(
-            "content_block_delta",
-            &json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": text } }),
-        )
+        let delta = r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"#;
+        Bytes::from(format!("event: content_block_delta\ndata: {delta}{text}}}}}\n\n"))
     }));
-    chunks.extend(end_of_message("end_turn"));
-    respond(chunks, pause)
+    chunks.extend(end_of_message(reason));
+    chunks
 }
 
 fn respond(chunks: Vec<Bytes>, pause: Duration) -> HttpResponse {
