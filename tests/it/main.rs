@@ -11,6 +11,7 @@ mod chaos;
 mod client;
 mod docs;
 mod faults;
+mod hostile_store;
 mod idle;
 mod isolation;
 mod layers;

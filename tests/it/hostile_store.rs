@@ -1,0 +1,270 @@
+//! A hostile store: whatever stands in a column, the server starts, everything is listed, and all but the one row
+//! that it belongs to goes on.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::support::{Dice, World, scripted_claude, until};
+
+/// What is written into a column, as an expression of SQL over the column `{}`.
+const STRANGE: [(&str, &str); 10] = [
+    ("empty", "''"),
+    ("null", "'null'"),
+    ("a list", "'[]'"),
+    ("no JSON", "'{no: json'"),
+    (
+        "an unknown field",
+        "CASE WHEN json_valid({}) THEN json_set({}, '$.newField', json('{\"x\":1}')) ELSE 'x' || {} END",
+    ),
+    ("an unknown word", "'unheard'"),
+    (
+        "140 levels",
+        "'{\"instruction\":\"x\",\"a\":' || replace(printf('%140s', ''), ' ', '[') || replace(printf('%140s', ''), ' ', ']') || '}'",
+    ),
+    ("half a letter", "'{\"instruction\":\"half \\ud83d\",\"data\":\"\\ud83d\"}'"),
+    ("16 MB", "printf('%.*c', 16000000, 'x')"),
+    ("a newer version", "'{\"version\":99,\"instruction\":\"@say one\",\"newField\":1}'"),
+];
+
+/// The data folder of a server that has done and holds something of every kind.
+struct Template {
+    world: World,
+    /// The task that is changed where a column is one of tasks.
+    victim: String,
+    /// The schedule that is changed.
+    schedule: String,
+    /// One that fires every second.
+    ticks: String,
+    /// A task that waits beside it.
+    bystander: String,
+}
+
+const SETTINGS: [(&str, &str); 3] =
+    [("QUEUE_CONCURRENCY", "4"), ("WEBHOOK_ALLOWED_HOSTS", "127.0.0.1"), ("API_KEY", "a-key-for-the-hostile-store")];
+
+impl Template {
+    fn make() -> Self {
+        let world = World::new();
+        let claude = scripted_claude();
+        let server = world.serve("inline", &[&SETTINGS[..], &[("CLAUDE_PATH", &claude)]].concat());
+        let post = |path: &str, body: Value, id: &str| {
+            let (status, answer) = server.http.ask("POST", path, Some(body));
+            assert!((200..300).contains(&status), "{path} {answer}");
+            answer[id].as_str().unwrap_or_default().to_owned()
+        };
+        let body = |text: &str| {
+            json!({
+                "instruction": text, "tags": ["blue"], "concurrencyKey": text,
+                "options": { "webhook": { "url": "http://127.0.0.1:9/" } },
+            })
+        };
+        post("/api/webhooks", json!({ "url": "http://127.0.0.1:9/" }), "webhookId");
+        let limit =
+            json!({ "group": "tag", "name": "red", "concurrency": 3, "rate": { "starts": 9, "periodMs": 1_000 } });
+        let (status, answer) = server.http.ask("PUT", "/api/queue/limits", Some(limit));
+        assert_eq!(status, 200, "{answer}");
+        let headers = [("content-type", "application/json"), ("idempotency-key", "one")];
+        let (status, _, answer) = server.http.send("POST", "/api/tasks", &headers, Some(&body("done").to_string()));
+        assert_eq!(status, 202, "{answer}");
+        server.wait_end(answer["taskId"].as_str().expect("an id"));
+        let plan = |cron: &str| json!({ "cron": cron, "missed": "skip", "task": { "instruction": "by the clock" } });
+        let schedule = post("/api/schedules", plan("0 0 1 1 *"), "scheduleId");
+        let ticks = post("/api/schedules", plan("* * * * * *"), "scheduleId");
+        let running = post("/api/tasks", body("long and broken off"), "taskId");
+        server.follow(&running, |event| event["kind"] == "assistant").expect("it runs");
+        post("/api/queue/pause", json!({}), "");
+        let victim = post("/api/tasks", body("victim"), "taskId");
+        let bystander = post("/api/tasks", body("bystander"), "taskId");
+        let mut server = server;
+        server.process.signal("KILL");
+        server.process.wait();
+        let db = open(&world.dir.join("data"));
+        let task = uuid::Uuid::parse_str(&running).expect("an id");
+        fill_empty_tables(&db, task.as_bytes());
+        drop(db);
+        copy(&world.dir.join("data"), &world.dir.join("template"));
+        Self { world, victim, schedule, ticks, bystander }
+    }
+
+    /// One column becomes strange; then the server must do all that it did before.
+    fn check(&self, table: &str, column: &str, (name, value): (&str, &str)) {
+        let what = format!("{table}.{column}: {name}");
+        let data = self.world.dir.join("data");
+        std::fs::remove_dir_all(&data).expect("removed");
+        copy(&self.world.dir.join("template"), &data);
+        let db = open(&data);
+        let one = match table {
+            "tasks" => format!("WHERE id = x'{}'", self.victim.replace('-', "")),
+            "schedules" => format!("WHERE id = x'{}'", self.schedule.replace('-', "")),
+            "history" => "WHERE seq = (SELECT MAX(seq) - 3 FROM history)".to_owned(),
+            _ => String::new(),
+        };
+        let value = value.replace("{}", column);
+        match db.execute(&format!("UPDATE {table} SET {column} = {value} {one}"), []) {
+            Ok(changed) => assert!(changed > 0, "{what}: no row"),
+            // The database itself refuses it: a unique column, a check.
+            Err(rusqlite::Error::SqliteFailure(..)) => return,
+            Err(error) => panic!("{what}: {error}"),
+        }
+        drop(db);
+        eprintln!("{what}");
+        let claude = scripted_claude();
+        let mut server = self.world.serve("inline", &[&SETTINGS[..], &[("CLAUDE_PATH", &claude)]].concat());
+        let fired =
+            || server.get(&format!("/api/schedules/{}/runs", self.ticks))["runs"].as_array().map_or(0, Vec::len);
+        let before = fired();
+        let read = |path: &str| {
+            let (status, answer) = server.http.ask("GET", path, None);
+            assert_eq!(status, 200, "{what}: {path} {}", answer.to_string().chars().take(400).collect::<String>());
+            answer
+        };
+        let listed = read("/api/tasks?limit=100");
+        assert!(listed["tasks"].as_array().is_some_and(|tasks| tasks.len() >= 4), "{what}: {listed:#}");
+        for path in ["/api/schedules", "/api/webhooks", "/api/queue/limits", "/api/queue/stats", "/api/usage"] {
+            read(path);
+        }
+        for task in listed["tasks"].as_array().into_iter().flatten() {
+            let id = task["taskId"].as_str().expect("an id");
+            for path in ["", "/explain", "/permissions?all=true", "/logs", "/conversation", "/deliveries"] {
+                let path = format!("/api/tasks/{id}{path}");
+                let (status, answer) = server.http.ask("GET", &path, None);
+                assert!(status < 500, "{what}: {path} {answer}");
+            }
+        }
+        read(&format!("/api/schedules/{}", self.schedule));
+        let page = [("accept", "application/json"), ("last-event-id", "0")];
+        let (status, _, answer) = server.http.send("GET", "/api/events", &page, None);
+        assert_eq!(status, 200, "{what}: {answer}");
+        let (status, answer) = server.http.ask("POST", "/api/queue/start", None);
+        assert_eq!(status, 200, "{what}: {answer}");
+        let good = server.submit(json!({ "instruction": "good" }));
+        assert_eq!(server.wait_end(&good)["status"], "completed", "{what}");
+        let bystander = server.wait_end(&self.bystander);
+        assert_eq!(bystander["status"], "completed", "{what}: {bystander:#}");
+        let (status, answer) = server.http.ask("DELETE", &format!("/api/tasks/{}", self.victim), None);
+        assert!(status < 500, "{what}: {answer}");
+        until(&format!("{what}: a firing"), || (fired() > before).then_some(()));
+        until(&format!("{what}: health"), || (server.http.ask("GET", "/health", None).0 == 200).then_some(()));
+        assert_eq!(server.get("/health")["panics"], 0, "{what}: {}", server.process.logs());
+        let (status, answer) = server.http.ask("DELETE", &format!("/api/schedules/{}", self.schedule), None);
+        assert!(status < 500, "{what}: {answer}");
+        let lines = server.process.logs().lines().filter(|line| !line.contains("level=debug")).count();
+        assert!(lines < 150, "{what}: {lines} lines: {}", server.process.logs());
+        server.process.signal("TERM");
+        assert_eq!(server.process.wait(), 0, "{what}");
+    }
+}
+
+/// The database, as another program would change it.
+fn open(data: &Path) -> Connection {
+    let db = Connection::open(data.join("cc.db")).expect("the database");
+    db.execute_batch("PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF").expect("set");
+    db
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder").flatten() {
+        let target = to.join(entry.file_name());
+        let kind = entry.file_type().expect("a kind");
+        if kind.is_dir() {
+            copy(&entry.path(), &target);
+        } else if kind.is_file() {
+            std::fs::copy(entry.path(), target).expect("copied");
+        }
+    }
+}
+
+fn strings(db: &Connection, text: &str) -> Vec<(String, String, bool)> {
+    let mut found = db.prepare(text).expect("a statement");
+    let rows = found.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).expect("rows");
+    rows.map(|row| row.expect("a row")).collect()
+}
+
+/// Tables of the server, each column with its type and whether it must have a value.
+fn columns(db: &Connection) -> Vec<(String, Vec<(String, String, bool)>)> {
+    let tables = strings(
+        db,
+        "SELECT name, '', 0 FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name <> 'seaql_migrations'",
+    );
+    let of =
+        |table: &str| strings(db, &format!("SELECT name, upper(type), \"notnull\" FROM pragma_table_info('{table}')"));
+    tables.into_iter().map(|(table, ..)| (table.clone(), of(&table))).collect()
+}
+
+fn is_text(kind: &str) -> bool {
+    ["TEXT", "CHAR", "JSON"].iter().any(|word| kind.contains(word))
+}
+
+/// A row for every table that has none, so that every column is tried.
+fn fill_empty_tables(db: &Connection, task: &[u8]) {
+    for (table, columns) in columns(db) {
+        let count: i64 = db.query_row(&format!("SELECT COUNT(*) FROM {table}"), [], |row| row.get(0)).expect("a count");
+        if count > 0 {
+            continue;
+        }
+        let value = |(name, kind, _): &(String, String, bool)| match (&**name, &**kind) {
+            ("task_id", _) => format!("x'{}'", task.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+            (_, kind) if is_text(kind) => "'x'".to_owned(),
+            (_, kind) if kind.contains("BLOB") || kind.contains("UUID") => "x'01'".to_owned(),
+            _ => "1".to_owned(),
+        };
+        let names: Vec<_> = columns.iter().map(|(name, ..)| name.as_str()).collect();
+        let values: Vec<_> = columns.iter().map(value).collect();
+        let text = format!("INSERT INTO {table} ({}) VALUES ({})", names.join(", "), values.join(", "));
+        db.execute(&text, []).unwrap_or_else(|error| panic!("{text}: {error}"));
+    }
+}
+
+/// Tries each, some at a time.
+fn try_all(of: impl Fn(usize) -> bool) {
+    let template = Template::make();
+    let db = open(&template.world.dir.join("template"));
+    let mut cases = Vec::new();
+    for (table, columns) in columns(&db) {
+        for (column, ..) in columns.iter().filter(|(_, kind, _)| is_text(kind)) {
+            cases.extend(STRANGE.map(|strange| (table.clone(), column.clone(), strange)));
+        }
+    }
+    drop(db);
+    assert!(cases.len() > 300, "{} columns", cases.len());
+    let cases: Vec<_> = cases.into_iter().enumerate().filter(|(n, _)| of(*n)).map(|(_, case)| case).collect();
+    let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = |template: Template| {
+        while let Some((table, column, strange)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let tried = catch_unwind(AssertUnwindSafe(|| template.check(table, column, *strange)));
+            if tried.is_err() {
+                wrong.lock().expect("a list").push(format!("{table}.{column}: {}", strange.0));
+            }
+        }
+    };
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (0..2).map(|_| scope.spawn(|| work(Template::make()))).collect();
+        work(template);
+        others.into_iter().for_each(|other| other.join().expect("the others as well"));
+    });
+    eprintln!("{} columns and values in {:?}", cases.len(), began.elapsed());
+    let wrong = wrong.into_inner().expect("a list");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn slow_whatever_stands_in_a_column_costs_at_most_its_row() {
+    try_all(|_| true);
+}
+
+#[test]
+fn what_stands_in_some_columns_costs_at_most_its_row() {
+    let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |now| now.as_secs());
+    eprintln!("seed {seed}");
+    let mut dice = Dice::new(seed);
+    let lucky = dice.below(16);
+    try_all(|n| n % 16 == lucky);
+}
