@@ -11,8 +11,8 @@ COPY entity entity
 COPY migration migration
 COPY src src
 # Cargo wants the files that the manifest names, though none of them is built here.
-RUN mkdir -p tests/it benches examples \
-    && echo 'fn main() {}' | tee tests/it/main.rs benches/bench.rs > /dev/null \
+RUN mkdir -p tests/it benches/bench \
+    && echo 'fn main() {}' | tee tests/it/main.rs benches/bench/main.rs > /dev/null \
     && cargo build --release --locked --bin cc-anywhere
 
 FROM node:22-bookworm-slim AS cli
@@ -30,7 +30,9 @@ RUN apt-get update \
     && install -d -o agent -g agent /data /data/home /workspace
 COPY --from=cli /opt/claude /usr/local/bin/claude
 COPY --from=build /src/target/release/cc-anywhere /usr/local/bin/cc-anywhere
+# `docker stop` gives 10 s: with a grace of 4 s running tasks are back in the queue, with their sessions, by then.
 ENV WORKER_MODE=managed \
+    GRACEFUL_SHUTDOWN_TIMEOUT_MS=4000 \
     HOST=0.0.0.0 \
     PORT=5000 \
     DB_PATH=/data/cc-anywhere.db \

@@ -54,6 +54,8 @@
 
 pub mod admin;
 pub mod app;
+#[doc(hidden)]
+pub mod borders;
 pub mod claude;
 pub mod client;
 pub mod config;

@@ -8,7 +8,33 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::task::{Attempt, Context, ContextFile, Event, Options, Status, Task, TaskError, TaskId, Tokens, Wall};
+use crate::task::{Attempt, Context, ContextFile, Event, Options, Status, Task, TaskError, TaskId, Tokens, Wall, json};
+
+/// Longest list with whole texts, in bytes.
+pub const LIST_BYTES: usize = 4 << 20;
+/// What texts of a longer one are shortened to, in bytes: the first of these with which it fits.
+const SHORTENED: [usize; 4] = [256 << 10, 16 << 10, 1 << 10, 100];
+
+/// A list as it is answered: where it would be too long, its longest texts are cut, and say how long they were.
+pub fn bounded(mut list: Value) -> Value {
+    for most in SHORTENED {
+        if size(&list) <= LIST_BYTES {
+            break;
+        }
+        json::shorten(&mut list, most);
+    }
+    list
+}
+
+/// About the length of a value, in bytes.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(size).sum(),
+        Value::Object(fields) => fields.iter().map(|(name, field)| name.len() + size(field)).sum(),
+        _ => 8,
+    }
+}
 
 /// A task, whole.
 #[derive(Serialize, ToSchema)]

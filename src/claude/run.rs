@@ -17,7 +17,7 @@ use super::input;
 use super::lines::{Line, next_line};
 use super::shim::{Begin, FromShim, ToShim};
 use super::spawn::Shim;
-use crate::process::Cookie;
+use crate::process::{self, Cookie};
 use crate::task::{BootInstant, Decision, HolderId, LeaseKey};
 
 /// Longest line that is read whole. A result of 15 MB has twice as many bytes where much of it is escaped.
@@ -308,8 +308,13 @@ async fn wait_for_exit(mut shim: Child, control: OwnedReadHalf, to: oneshot::Sen
             }
         }
     }
-    if let Err(error) = shim.wait().await {
-        tracing::warn!(error = crate::telemetry::chain(&error), "could not collect the shim");
+    match shim.wait().await {
+        Ok(status) if exit == Exit::LOST && status.code() == Some(process::NO_PROCESS) => {
+            let message = "no process could be made".to_owned();
+            exit = Exit { start_error: Some(message), gone: true, may_pass: true, ..Exit::LOST };
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(error = crate::telemetry::chain(&error), "could not collect the shim"),
     }
     // Nobody waits any more where the run was dropped.
     to.send(exit).unwrap_or_default();

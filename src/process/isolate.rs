@@ -56,6 +56,9 @@ fn unshare(with_user: bool) -> io::Result<()> {
     Ok(())
 }
 
+/// Exit code of a process that could start no other (`EX_TEMPFAIL` of `sysexits.h`).
+pub const NO_PROCESS: i32 = 75;
+
 fn fork_into_namespace() {
     #[expect(unsafe_code, reason = "fork is sound in a process with one thread")]
     let forked = unsafe { libc::fork() };
@@ -68,8 +71,8 @@ fn fork_into_namespace() {
         return;
     }
     let Some(child) = Pid::from_raw(forked).filter(|_| forked > 0) else {
-        // Without the child there is nobody to run the CLI; the worker sees the end of the shim.
-        std::process::exit(71);
+        // Without the child there is nobody to run the CLI; the worker sees why by this.
+        std::process::exit(NO_PROCESS);
     };
     close_streams();
     let status = loop {

@@ -21,7 +21,7 @@ pub use blocking::blocking;
 pub use clock::{boot_now, wall_now};
 pub use descriptors::raise_descriptors;
 pub use identity::Identity;
-pub use isolate::{Isolation, drop_streams, isolate};
+pub use isolate::{Isolation, NO_PROCESS, drop_streams, isolate};
 pub use lock::end_stopped_holder;
 pub use path::{Resolved, resolve};
 pub use sock::{control_from_fd, control_pair, cut_off_after};

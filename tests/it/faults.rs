@@ -1,6 +1,7 @@
 //! What breaks, and what comes of it.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -305,6 +306,32 @@ fn sigterm_gives_a_long_task_back_inline() {
 #[test]
 fn sigterm_gives_a_long_task_back_managed() {
     is_given_back_at_the_limit("managed", "98708");
+}
+
+#[test]
+fn the_image_stops_within_the_time_of_docker_stop() {
+    let image = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Dockerfile")).expect("the Dockerfile");
+    let setting = image.split("GRACEFUL_SHUTDOWN_TIMEOUT_MS=").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let settings = [("GRACEFUL_SHUTDOWN_TIMEOUT_MS", setting.expect("the grace of the image"))];
+    let world = World::new();
+    let mut server = world.serve("managed", &settings);
+    // It doesn't care for a TERM.
+    let stubborn = "bash trap '' TERM INT; sleep 98811 & sleep 98811; sleep 98811";
+    let id = server.submit(task(&world.ws(), "in the middle", &[stubborn, "say done"]));
+    server.wait_tool(&id);
+    let began = std::time::Instant::now();
+    server.process.signal("TERM");
+    assert_eq!(server.process.wait(), 0);
+    assert!(began.elapsed() < Duration::from_secs(9), "took {:?}", began.elapsed());
+    gone("98811");
+    let server = world.serve("standalone", &[]);
+    let task = server.task(&id);
+    assert_eq!((&task["status"], &task["crashes"]), (&json!("pending"), &json!(0)), "{task:#}");
+    assert!(task["sdkSessionId"].is_string(), "{task:#}");
+    assert!(
+        task["attempts"].as_array().is_some_and(|all| all.len() == 1 && all[0]["outcome"] == "released"),
+        "{task:#}"
+    );
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! A hostile store: whatever stands in a column, the server starts, everything is listed, and all but the one row
 //! that it belongs to goes on.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -35,8 +35,8 @@ const STRANGE: [(&str, &str); 10] = [
 /// The data folder of a server that has done and holds something of every kind.
 struct Template {
     world: World,
-    /// The task that is changed where a column is one of tasks.
-    victim: String,
+    /// The tasks that are changed where a column is one of tasks, each for one.
+    victims: Vec<String>,
     /// The schedule that is changed.
     schedule: String,
     /// One that fires every second.
@@ -44,6 +44,9 @@ struct Template {
     /// A task that waits beside it.
     bystander: String,
 }
+
+/// Tasks that are changed at a time.
+const VICTIMS: usize = 6;
 
 const SETTINGS: [(&str, &str); 3] =
     [("QUEUE_CONCURRENCY", "4"), ("WEBHOOK_ALLOWED_HOSTS", "127.0.0.1"), ("API_KEY", "a-key-for-the-hostile-store")];
@@ -79,7 +82,7 @@ impl Template {
         let running = post("/api/tasks", body("long and broken off"), "taskId");
         server.follow(&running, |event| event["kind"] == "assistant").expect("it runs");
         post("/api/queue/pause", json!({}), "");
-        let victim = post("/api/tasks", body("victim"), "taskId");
+        let victims = (0..VICTIMS).map(|n| post("/api/tasks", body(&format!("victim {n}")), "taskId")).collect();
         let bystander = post("/api/tasks", body("bystander"), "taskId");
         let mut server = server;
         server.process.signal("KILL");
@@ -89,28 +92,32 @@ impl Template {
         fill_empty_tables(&db, task.as_bytes());
         drop(db);
         copy(&world.dir.join("data"), &world.dir.join("template"));
-        Self { world, victim, schedule, ticks, bystander }
+        Self { world, victims, schedule, ticks, bystander }
     }
 
-    /// One column becomes strange; then the server must do all that it did before.
-    fn check(&self, table: &str, column: &str, (name, value): (&str, &str)) {
-        let what = format!("{table}.{column}: {name}");
+    /// Some columns become strange, each in a table or a row of its own; then the server must do all that it did
+    /// before.
+    fn check(&self, cases: &[Case]) {
+        let what = cases.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let data = self.world.dir.join("data");
         std::fs::remove_dir_all(&data).expect("removed");
         copy(&self.world.dir.join("template"), &data);
         let db = open(&data);
-        let one = match table {
-            "tasks" => format!("WHERE id = x'{}'", self.victim.replace('-', "")),
-            "schedules" => format!("WHERE id = x'{}'", self.schedule.replace('-', "")),
-            "history" => "WHERE seq = (SELECT MAX(seq) - 3 FROM history)".to_owned(),
-            _ => String::new(),
-        };
-        let value = value.replace("{}", column);
-        match db.execute(&format!("UPDATE {table} SET {column} = {value} {one}"), []) {
-            Ok(changed) => assert!(changed > 0, "{what}: no row"),
-            // The database itself refuses it: a unique column, a check.
-            Err(rusqlite::Error::SqliteFailure(..)) => return,
-            Err(error) => panic!("{what}: {error}"),
+        let mut victims = self.victims.iter();
+        for Case { table, column, strange: (_, value) } in cases {
+            let one = match &**table {
+                "tasks" => format!("WHERE id = x'{}'", victims.next().expect("a victim").replace('-', "")),
+                "schedules" => format!("WHERE id = x'{}'", self.schedule.replace('-', "")),
+                "history" => "WHERE seq = (SELECT MAX(seq) - 3 FROM history)".to_owned(),
+                _ => String::new(),
+            };
+            let value = value.replace("{}", column);
+            match db.execute(&format!("UPDATE {table} SET {column} = {value} {one}"), []) {
+                Ok(changed) => assert!(changed > 0, "{what}: no row"),
+                // The database itself refuses it: a unique column.
+                Err(rusqlite::Error::SqliteFailure(..)) => {}
+                Err(error) => panic!("{what}: {error}"),
+            }
         }
         drop(db);
         eprintln!("{what}");
@@ -128,6 +135,10 @@ impl Template {
         assert!(listed["tasks"].as_array().is_some_and(|tasks| tasks.len() >= 4), "{what}: {listed:#}");
         for path in ["/api/schedules", "/api/webhooks", "/api/queue/limits", "/api/queue/stats", "/api/usage"] {
             read(path);
+        }
+        for path in ["/api/tasks?limit=100", "/api/schedules", "/api/webhooks", "/api/queue/limits"] {
+            let bytes = server.http.raw(path).1.len();
+            assert!(bytes < 8 << 20, "{what}: {path} has {bytes} bytes");
         }
         for task in listed["tasks"].as_array().into_iter().flatten() {
             let id = task["taskId"].as_str().expect("an id");
@@ -147,15 +158,22 @@ impl Template {
         assert_eq!(server.wait_end(&good)["status"], "completed", "{what}");
         let bystander = server.wait_end(&self.bystander);
         assert_eq!(bystander["status"], "completed", "{what}: {bystander:#}");
-        let (status, answer) = server.http.ask("DELETE", &format!("/api/tasks/{}", self.victim), None);
-        assert!(status < 500, "{what}: {answer}");
+        for victim in &self.victims {
+            let (status, answer) = server.http.ask("DELETE", &format!("/api/tasks/{victim}"), None);
+            assert!(status < 500, "{what}: {answer}");
+            until(&format!("{what}: the end of {victim}"), || {
+                let status = server.task(victim)["status"].clone();
+                ["completed", "failed", "cancelled"].iter().any(|end| status == *end).then_some(())
+            });
+        }
         until(&format!("{what}: a firing"), || (fired() > before).then_some(()));
         until(&format!("{what}: health"), || (server.http.ask("GET", "/health", None).0 == 200).then_some(()));
         assert_eq!(server.get("/health")["panics"], 0, "{what}: {}", server.process.logs());
         let (status, answer) = server.http.ask("DELETE", &format!("/api/schedules/{}", self.schedule), None);
         assert!(status < 500, "{what}: {answer}");
-        let lines = server.process.logs().lines().filter(|line| !line.contains("level=debug")).count();
-        assert!(lines < 150, "{what}: {lines} lines: {}", server.process.logs());
+        let loud = |line: &&str| line.contains("level=warn") || line.contains("level=error");
+        let lines = server.process.logs().lines().filter(loud).count();
+        assert!(lines < 60, "{what}: {lines} lines: {}", server.process.logs());
         server.process.signal("TERM");
         assert_eq!(server.process.wait(), 0, "{what}");
     }
@@ -222,35 +240,73 @@ fn fill_empty_tables(db: &Connection, task: &[u8]) {
     }
 }
 
-/// Tries each, some at a time.
-fn try_all(of: impl Fn(usize) -> bool) {
-    let template = Template::make();
-    let db = open(&template.world.dir.join("template"));
-    let mut cases = Vec::new();
-    for (table, columns) in columns(&db) {
-        for (column, ..) in columns.iter().filter(|(_, kind, _)| is_text(kind)) {
-            cases.extend(STRANGE.map(|strange| (table.clone(), column.clone(), strange)));
+/// A column and what is written into it.
+#[derive(Clone)]
+struct Case {
+    table: String,
+    column: String,
+    strange: (&'static str, &'static str),
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{}.{}: {}", self.table, self.column, self.strange.0)
+    }
+}
+
+/// Every column with every value, in batches that touch each table or row once.
+fn batches(db: &Connection) -> Vec<Vec<Case>> {
+    let mut batches = Vec::new();
+    for strange in STRANGE {
+        let mut columns: Vec<(String, Vec<String>)> = columns(db)
+            .into_iter()
+            .map(|(table, of)| (table, of.into_iter().filter(|(_, kind, _)| is_text(kind)).map(|of| of.0).collect()))
+            .collect();
+        loop {
+            let mut batch = Vec::new();
+            for (table, left) in &mut columns {
+                // Some are read at every look: all at a time are slow, and that is all.
+                if strange.0 == "16 MB" && batch.len() >= 3 {
+                    break;
+                }
+                let most = if table == "tasks" { VICTIMS } else { 1 };
+                let taken = left.drain(..most.min(left.len()));
+                batch.extend(taken.map(|column| Case { table: table.clone(), column, strange }));
+            }
+            if batch.is_empty() {
+                break;
+            }
+            batches.push(batch);
         }
     }
-    drop(db);
-    assert!(cases.len() > 300, "{} columns", cases.len());
-    let cases: Vec<_> = cases.into_iter().enumerate().filter(|(n, _)| of(*n)).map(|(_, case)| case).collect();
+    batches
+}
+
+/// Tries these batches, some at a time.
+fn try_all(of: impl Fn(usize) -> bool) {
+    let template = Template::make();
+    let batches = batches(&open(&template.world.dir.join("template")));
+    let tried: usize = batches.iter().map(Vec::len).sum();
+    assert!(tried > 300, "{tried} columns and values");
+    let batches: Vec<_> = batches.into_iter().enumerate().filter(|(n, _)| of(*n)).map(|(_, batch)| batch).collect();
     let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let is_well =
+        |template: &Template, batch: &[Case]| catch_unwind(AssertUnwindSafe(|| template.check(batch))).is_ok();
     let work = |template: Template| {
-        while let Some((table, column, strange)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let tried = catch_unwind(AssertUnwindSafe(|| template.check(table, column, *strange)));
-            if tried.is_err() {
-                wrong.lock().expect("a list").push(format!("{table}.{column}: {}", strange.0));
+        while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if !is_well(&template, batch) {
+                // Which of them it was.
+                let alone = batch.iter().filter(|case| !is_well(&template, &[(*case).clone()]));
+                let named: Vec<_> = alone.map(ToString::to_string).collect();
+                wrong.lock().expect("a list").push(format!("{named:?} of {} together", batch.len()));
             }
         }
     };
-    let began = Instant::now();
     std::thread::scope(|scope| {
         let others: Vec<_> = (0..2).map(|_| scope.spawn(|| work(Template::make()))).collect();
         work(template);
         others.into_iter().for_each(|other| other.join().expect("the others as well"));
     });
-    eprintln!("{} columns and values in {:?}", cases.len(), began.elapsed());
     let wrong = wrong.into_inner().expect("a list");
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
@@ -264,7 +320,6 @@ fn slow_whatever_stands_in_a_column_costs_at_most_its_row() {
 fn what_stands_in_some_columns_costs_at_most_its_row() {
     let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |now| now.as_secs());
     eprintln!("seed {seed}");
-    let mut dice = Dice::new(seed);
-    let lucky = dice.below(16);
-    try_all(|n| n % 16 == lucky);
+    let lucky = Dice::new(seed).below(8);
+    try_all(|n| n % 8 == lucky);
 }

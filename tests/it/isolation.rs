@@ -176,6 +176,13 @@ fn repositories_that_would_run_something_are_refused() {
     assert_eq!(refused(&server, unknown), (422, json!("options.worktree.baseBranch")));
     let option = in_worktree(&repo, "x", &["say x"], json!({ "branch": "--force" }));
     assert_eq!(refused(&server, option), (422, json!("options.worktree.branch")));
+    // A branch and a folder of branches can't have one name.
+    git(&repo, &["branch", "hotfix/x"]);
+    git(&repo, &["branch", "feature"]);
+    for branch in ["hotfix", "hotfix/x", "feature/y", "feature"] {
+        let clash = in_worktree(&repo, "x", &["say x"], json!({ "branch": branch }));
+        assert_eq!(refused(&server, clash), (422, json!("options.worktree.branch")), "{branch}");
+    }
     let nowhere = json!({ "instruction": "x", "options": { "useWorktree": true } });
     assert_eq!(refused(&server, nowhere), (422, json!("context.workingDirectory")));
     // The whole repository would be in the worktree, and only a part of it is ours.

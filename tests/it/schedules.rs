@@ -143,3 +143,42 @@ fn a_bad_schedule_is_refused_by_name() {
     let (status, answer) = server.http.ask("GET", "/api/schedules/42", None);
     assert_eq!((status, &answer["error"]["code"]), (404, &json!("SCHEDULE_NOT_FOUND")));
 }
+
+#[test]
+fn a_change_that_races_a_deletion_brings_nothing_back() {
+    let world = World::new();
+    let server = world.serve("standalone", &[]);
+    for n in 0..20 {
+        let id = add(&server, "0 0 1 1 *", task(&world.ws(), "raced", &["say x"]), json!({}));
+        let path = format!("/api/schedules/{id}");
+        let change = || server.http.ask("PATCH", &path, Some(json!({ "enabled": n % 2 == 0, "cron": "0 0 2 2 *" })));
+        let (deleted, changed) = std::thread::scope(|scope| {
+            let changes: Vec<_> = (0..4).map(|_| scope.spawn(change)).collect();
+            let deleted = server.http.ask("DELETE", &path, None).0;
+            (deleted, changes.into_iter().map(|one| one.join().expect("an answer")).collect::<Vec<_>>())
+        });
+        assert!((200..300).contains(&deleted), "{deleted}");
+        assert!(changed.iter().all(|(status, _)| matches!(status, 200 | 404)), "{changed:?}");
+        assert_eq!(server.http.ask("GET", &path, None).0, 404, "it is deleted");
+        assert_eq!(change().0, 404);
+    }
+    assert_eq!(server.get("/api/schedules")["schedules"], json!([]));
+    check_history(&world, &[]);
+}
+
+#[test]
+fn a_clock_that_was_set_back_delays_no_schedule() {
+    let world = World::new();
+    let server = world.serve("standalone", &[]);
+    let id = add(&server, "* * * * * *", task(&world.ws(), "each second", &["say done"]), json!({}));
+    until("a firing", || (!runs(&server, &id).is_empty()).then_some(()));
+    drop(server);
+    // As it looks when the clock has gone back by two hours since.
+    let db = rusqlite::Connection::open(world.dir.join("data/cc.db")).expect("the database");
+    db.execute("UPDATE schedules SET next_at = next_at + 2 * 3600 * 1000", []).expect("moved");
+    drop(db);
+    let server = world.serve("standalone", &[]);
+    let before = runs(&server, &id).len();
+    until("the next firing", || (runs(&server, &id).len() > before).then_some(()));
+    check_history(&world, &[]);
+}

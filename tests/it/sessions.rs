@@ -108,6 +108,43 @@ fn the_answer_has_the_shape_that_was_asked_for() {
     assert_eq!(refused(&server, body, "INVALID_INPUT")["field"], "options.sdk.outputSchema");
 }
 
+#[test]
+fn a_conversation_goes_on_in_a_folder_that_was_moved() {
+    let world = World::new();
+    let server = world.serve("inline", &[]);
+    let (old, new) = (world.ws().join("old"), world.ws().join("new"));
+    std::fs::create_dir(&old).expect("a folder");
+    let mut body = json!({ "instruction": "first\nstep say once" });
+    body["context"] = json!({ "workingDirectory": old });
+    let first = server.wait_end(&server.submit(body));
+    assert_eq!(first["status"], "completed", "{first:#}");
+    std::fs::rename(&old, &new).expect("moved");
+    let ways = [json!({ "continueFromTaskId": first["taskId"] }), json!({ "resumeSession": first["sdkSessionId"] })];
+    for (n, sdk) in ways.into_iter().enumerate() {
+        let told = |sdk: &Value, folder: Option<&std::path::Path>| {
+            let mut body = go_on(&format!("next-{n}"), sdk.clone());
+            if let Some(folder) = folder {
+                body["context"] = json!({ "workingDirectory": folder });
+            }
+            body
+        };
+        for folder in [None, Some(new.as_path())] {
+            // By its id alone a session is looked for in the folder that is named, or in none.
+            if n == 1 && folder.is_none() {
+                continue;
+            }
+            let (status, answer) = server.http.ask("POST", "/api/tasks", Some(told(&sdk, folder)));
+            assert_eq!(status, 422, "{answer}");
+            assert!(answer["error"]["message"].as_str().is_some_and(|text| text.contains("moveSession")), "{answer}");
+        }
+        let mut moves = sdk.clone();
+        moves["moveSession"] = json!(true);
+        let done = server.wait_end(&server.submit(told(&moves, Some(&new))));
+        assert_eq!((&done["status"], &done["result"]), (&json!("completed"), &json!("twice")), "{done:#}");
+        assert!(sent(&world, &format!("next-{n}")).contains("first\\nstep say once"), "the model sees what was said");
+    }
+}
+
 /// A server without tools, which writes its `MARK` into the file that it is given.
 fn mcp_server(world: &World) -> std::path::PathBuf {
     let script = world.dir.join("server.sh");

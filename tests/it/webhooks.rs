@@ -215,3 +215,88 @@ fn private_addresses_are_refused() {
     }
     assert!(ear.heard.try_recv().is_err(), "nothing was sent");
 }
+
+/// The one webhook of a server.
+fn registered(server: &Server) -> Value {
+    server.get("/api/webhooks")["webhooks"][0].clone()
+}
+
+#[test]
+fn a_receiver_that_is_gone_is_not_asked_again() {
+    let world = World::new();
+    let ear = Ear::open(&["410 Gone"]);
+    let server = world.serve("inline", &[&SETTINGS[..], &[("CLAUDE_PATH", &scripted_claude())]].concat());
+    // A task's own: what else is due to it is over as well.
+    let own = json!({ "url": ear.url, "events": ["started", "completed"] });
+    let mut body = json!({ "instruction": "own" });
+    body["options"]["webhook"] = own;
+    let id = server.submit(body);
+    server.wait_end(&id);
+    until("the end of its deliveries", || {
+        let all = deliveries(&server, &id);
+        let all = all.as_array().filter(|all| all.len() == 2)?;
+        all.iter().all(|one| one["state"] == "failed").then_some(())
+    });
+    // A registered one is marked, and can be enabled again.
+    let (status, hook) = server.http.ask("POST", "/api/webhooks", Some(json!({ "url": ear.url })));
+    assert_eq!(status, 201, "{hook}");
+    server.wait_end(&server.submit(json!({ "instruction": "registered" })));
+    let disabled = until("the mark", || {
+        let hook = registered(&server);
+        (hook["enabled"] == false).then_some(hook)
+    });
+    assert!(disabled["disabledAt"].is_string(), "{disabled:#}");
+    assert!(disabled["disabledReason"].as_str().is_some_and(|why| why.contains("410")), "{disabled:#}");
+    while ear.heard.try_recv().is_ok() {}
+    server.wait_end(&server.submit(json!({ "instruction": "unheard" })));
+    assert!(ear.heard.recv_timeout(std::time::Duration::from_millis(500)).is_err(), "it is told nothing");
+    let path = format!("/api/webhooks/{}", hook["webhookId"].as_str().expect("an id"));
+    let (status, enabled) = server.http.ask("PATCH", &path, Some(json!({ "enabled": true })));
+    assert_eq!((status, &enabled["enabled"], &enabled["disabledAt"]), (200, &json!(true), &Value::Null), "{enabled}");
+    server.wait_end(&server.submit(json!({ "instruction": "heard" })));
+    ear.next();
+}
+
+#[test]
+fn a_webhook_that_has_failed_for_long_is_disabled() {
+    let world = World::new();
+    let ear = Ear::open(&["500 No"]);
+    let more = [("CLAUDE_PATH", &*scripted_claude()), ("WEBHOOK_DISABLE_AFTER_MS", "1000")];
+    let server = world.serve("inline", &[&SETTINGS[..], &more].concat());
+    server.http.ask("POST", "/api/webhooks", Some(json!({ "url": ear.url })));
+    server.wait_end(&server.submit(json!({ "instruction": "x" })));
+    let hook = until("the mark", || {
+        let hook = registered(&server);
+        (hook["enabled"] == false).then_some(hook)
+    });
+    assert!(hook["failingSince"].is_string() && hook["disabledReason"].is_string(), "{hook:#}");
+    server.process.wait_log("disabled");
+}
+
+#[test]
+fn a_receiver_that_never_answers_keeps_no_other_waiting() {
+    let world = World::new();
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let ear = Ear::open(&["204 Fine"]);
+    let more = [("CLAUDE_PATH", &*scripted_claude()), ("WEBHOOK_ALLOWED_HOSTS", "127.0.0.1,localhost")];
+    let mut server = world.serve("inline", &[&SETTINGS[..], &more].concat());
+    server.http.ask("POST", "/api/queue/pause", None);
+    let port = silent.local_addr().expect("an address").port();
+    for n in 0..30 {
+        let mut body = json!({ "instruction": format!("bad {n}") });
+        body["options"]["webhook"] = json!({ "url": format!("http://localhost:{port}/") });
+        server.submit(body);
+    }
+    let mut body = json!({ "instruction": "good" });
+    body["options"]["webhook"] = json!({ "url": ear.url });
+    server.submit(body);
+    server.http.ask("POST", "/api/queue/start", None);
+    // Less than the first of the silent ones is waited for.
+    let heard = ear.heard.recv_timeout(std::time::Duration::from_secs(9));
+    assert!(heard.is_ok(), "{}", server.process.logs());
+    let began = std::time::Instant::now();
+    server.process.signal("TERM");
+    assert_eq!(server.process.wait(), 0);
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    drop(silent);
+}

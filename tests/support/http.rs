@@ -4,6 +4,9 @@ use std::io::{BufRead, BufReader};
 
 use serde_json::Value;
 
+/// The longest answer that is read.
+const MOST_BYTES: u64 = 256 << 20;
+
 /// A server and the key to it.
 #[derive(Clone)]
 pub struct Client {
@@ -34,7 +37,7 @@ impl Client {
     pub fn raw(&self, path: &str) -> (u16, Vec<u8>) {
         let request = ureq::http::Request::builder().uri(format!("{}{path}", self.url)).header("x-api-key", &self.key);
         let mut answer = self.agent.run(request.body(()).expect("a request")).expect("an answer");
-        (answer.status().as_u16(), answer.body_mut().read_to_vec().expect("a body"))
+        (answer.status().as_u16(), answer.body_mut().with_config().limit(MOST_BYTES).read_to_vec().expect("a body"))
     }
 
     /// Asks a server that may be down: `None` when there is no whole answer.
@@ -55,7 +58,7 @@ impl Client {
             None => self.agent.run(request.body(()).expect("a request")),
         };
         let mut answer = sent.ok()?;
-        let text = answer.body_mut().read_to_string().ok()?;
+        let text = answer.body_mut().with_config().limit(MOST_BYTES).read_to_string().ok()?;
         Some((answer.status().as_u16(), serde_json::from_str(&text).ok()?))
     }
 
@@ -79,7 +82,7 @@ impl Client {
             None => self.agent.run(request.body(()).expect("a request")),
         };
         let mut answer = sent.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
-        let text = answer.body_mut().read_to_string().expect("a body");
+        let text = answer.body_mut().with_config().limit(MOST_BYTES).read_to_string().expect("a body");
         let json = serde_json::from_str(&text).unwrap_or(Value::String(text));
         (answer.status().as_u16(), answer.headers().clone(), json)
     }

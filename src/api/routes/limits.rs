@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::super::error::ApiError;
 use super::super::input::{self, Params};
 use super::super::shared::Shared;
+use super::super::view::bounded;
 use crate::queue::{LimitUse, ReadLimits, SetLimit};
 use crate::task::{Group, GroupKind, Limit, LimitChange, MAX_NAME, Rate};
 
@@ -21,7 +22,7 @@ pub async fn list(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
         limit
     };
     let limits: Vec<_> = limits.iter().map(view).collect();
-    Ok(HttpResponse::Ok().json(json!({ "limits": limits })))
+    Ok(HttpResponse::Ok().json(bounded(json!({ "limits": limits }))))
 }
 
 fn view(group: &Group, limit: Limit) -> Value {

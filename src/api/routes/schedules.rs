@@ -11,6 +11,7 @@ use super::super::error::ApiError;
 use super::super::input::{self, Params};
 use super::super::scheduler::{self, Planned};
 use super::super::shared::Shared;
+use super::super::view::bounded;
 use super::{resource, submit};
 use crate::process::wall_now;
 use crate::queue::{
@@ -89,7 +90,7 @@ fn view(schedule: &Schedule) -> Value {
 
 async fn list(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let schedules = shared.queue.ask(ReadSchedules).await?;
-    Ok(HttpResponse::Ok().json(json!({ "schedules": schedules.iter().map(view).collect::<Vec<_>>() })))
+    Ok(HttpResponse::Ok().json(bounded(json!({ "schedules": schedules.iter().map(view).collect::<Vec<_>>() }))))
 }
 
 async fn find(shared: &Shared, id: &str) -> Result<Schedule, ApiError> {
@@ -225,5 +226,6 @@ async fn runs(id: Path<String>, request: HttpRequest, shared: Data<Shared>) -> R
             "detail": run.detail,
         })
     };
-    Ok(HttpResponse::Ok().json(json!({ "scheduleId": schedule, "runs": runs.iter().map(view).collect::<Vec<_>>() })))
+    Ok(HttpResponse::Ok()
+        .json(bounded(json!({ "scheduleId": schedule, "runs": runs.iter().map(view).collect::<Vec<_>>() }))))
 }

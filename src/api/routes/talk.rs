@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::super::error::ApiError;
 use super::super::input::{self, Params, task_id};
 use super::super::shared::{Phase, Shared};
-use super::super::view::TaskView;
+use super::super::view::{TaskView, bounded};
 use super::submit::is_below_ceiling;
 use super::tasks::find;
 use crate::queue::{Answer, Answered, ReadQuestions, SaidTo, Say};
@@ -23,7 +23,7 @@ pub async fn questions(id: Path<String>, request: HttpRequest, shared: Data<Shar
     let questions = read(&shared, &id).await?;
     let wanted = questions.iter().filter(|question| all || question.answer.is_none());
     let permissions: Vec<_> = wanted.map(view).collect();
-    Ok(HttpResponse::Ok().json(json!({ "taskId": *id, "permissions": permissions })))
+    Ok(HttpResponse::Ok().json(bounded(json!({ "taskId": *id, "permissions": permissions }))))
 }
 
 async fn read(shared: &Shared, id: &str) -> Result<Vec<Question>, ApiError> {

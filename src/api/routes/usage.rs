@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::super::error::ApiError;
 use super::super::input::Params;
 use super::super::shared::Shared;
+use super::super::view::bounded;
 use super::resource;
 use crate::process::wall_now;
 use crate::queue::ReadUsage;
@@ -41,11 +42,11 @@ async fn usage(request: HttpRequest, shared: Data<Shared>) -> Result<HttpRespons
     names.dedup();
     let keys: serde_json::Map<String, Value> =
         names.into_iter().map(|name| (name.to_owned(), left(shared.budgets.key, Some(name)))).collect();
-    Ok(HttpResponse::Ok().json(json!({
+    Ok(HttpResponse::Ok().json(bounded(json!({
         "days": usage.days,
         "totalUsd": usage.days.iter().fold(0.0, |sum, day| sum + day.cost_usd),
         "today": { "day": usage.today, "server": left(shared.budgets.server, None), "keys": keys },
-    })))
+    }))))
 }
 
 /// A day in UTC, such as `2026-01-31`.

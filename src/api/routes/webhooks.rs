@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::super::error::ApiError;
 use super::super::input::{self, task_id};
 use super::super::shared::Shared;
+use super::super::view::bounded;
 use super::resource;
 use super::tasks::find;
 use crate::queue::{
@@ -55,7 +56,7 @@ fn view(webhook: &Webhook) -> Value {
 
 async fn list(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let webhooks = shared.queue.ask(ReadWebhooks).await?;
-    Ok(HttpResponse::Ok().json(json!({ "webhooks": webhooks.iter().map(view).collect::<Vec<_>>() })))
+    Ok(HttpResponse::Ok().json(bounded(json!({ "webhooks": webhooks.iter().map(view).collect::<Vec<_>>() }))))
 }
 
 async fn add(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
@@ -116,7 +117,7 @@ async fn deliveries(id: Path<String>, shared: Data<Shared>) -> Result<HttpRespon
         })
     };
     let deliveries: Vec<_> = deliveries.iter().map(view).collect();
-    Ok(HttpResponse::Ok().json(json!({ "taskId": task, "deliveries": deliveries })))
+    Ok(HttpResponse::Ok().json(bounded(json!({ "taskId": task, "deliveries": deliveries }))))
 }
 
 async fn retry(path: Path<(String, String)>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {

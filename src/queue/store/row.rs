@@ -46,7 +46,8 @@ pub fn warn_once(id: uuid::Uuid, why: &str) {
     tracing::warn!(%id, why, "A stored row can't be read");
 }
 
-fn status_of(row: &task::Model) -> Result<Status, StoreError> {
+/// The status of a row, where it is one that we know.
+pub fn status_of(row: &task::Model) -> Result<Status, StoreError> {
     Status::from_name(&row.status).ok_or_else(|| bad(row, format!("status {}", row.status)))
 }
 

@@ -11,7 +11,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
 
 use super::attempts::AttemptEnd;
-use super::row::{columns_of, record_of, task_of, unreadable};
+use super::row::{columns_of, record_of, status_of, task_of, unreadable};
 use super::table::Table;
 use super::{Change, StoreError, Tx, attempts, hooks, money, talk, workers};
 use crate::queue::messages::{Append, Cancel, Cancelled, Expire, Finish, HolderDied, Next, Release, Stale};
@@ -346,6 +346,10 @@ impl Change for Cancel {
 
     fn run(&self, tx: &mut Tx<'_>) -> Result<Cancelled, StoreError> {
         let Some(row) = find(tx, self.0)? else { return Ok(Cancelled::Unknown) };
+        if let Err(error) = status_of(&row) {
+            set_apart_unread(tx, self.0, &error.to_string())?;
+            return Ok(find(tx, self.0)?.map_or(Cancelled::Unknown, |row| Cancelled::Ended(Box::new(task_of(row)))));
+        }
         let unchanged = row.clone();
         let Ok(moved) = Moved::by(row, Command::Cancel, tx, 0.0)? else {
             return Ok(Cancelled::Ended(Box::new(task_of(unchanged))));

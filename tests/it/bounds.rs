@@ -1,0 +1,251 @@
+//! Bounds in bytes, descriptors and time: what is large or many costs its own request, not the server.
+
+#![expect(clippy::disallowed_methods, reason = "limits are set by a shell")]
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::process::Command;
+
+use rusqlite::Connection;
+use serde_json::json;
+
+use crate::support::{PROGRAM, Process, Server, World, http::Client, scripted_claude, task, until};
+
+const KEY: &str = "a-key-for-the-tests-of-bounds";
+const MIB: u64 = 1 << 20;
+
+/// Memory of a process, in bytes.
+fn memory(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.process.pid())).expect("a status");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") * 1024
+}
+
+/// A world with a task that has ended, stopped, and its id as SQL writes it.
+fn with_a_task() -> (World, String) {
+    let world = World::new();
+    let server = world.serve("inline", &[("CLAUDE_PATH", &scripted_claude()), ("API_KEY", KEY)]);
+    let id = server.submit(json!({ "instruction": "x" }));
+    assert_eq!(server.wait_end(&id)["status"], "completed");
+    drop(server);
+    (world, id)
+}
+
+fn blob(id: &str) -> String {
+    format!("x'{}'", id.replace('-', ""))
+}
+
+fn database(world: &World) -> Connection {
+    Connection::open(world.dir.join("data/cc.db")).expect("the database")
+}
+
+/// Copies of the events of a task, as many as this, each of this size.
+fn many_events(world: &World, id: &str, count: u32, bytes: u32) {
+    let db = database(world);
+    let columns: Vec<String> = {
+        let mut names = db.prepare("SELECT name FROM pragma_table_info('events')").expect("columns");
+        let names = names.query_map([], |row| row.get(0)).expect("columns");
+        names.map(|name| name.expect("a name")).collect()
+    };
+    let value = |name: &String| match &**name {
+        "n" => "(SELECT MAX(n) FROM events) + value".to_owned(),
+        "seq" => "(SELECT last_event FROM tasks WHERE id = task_id) + value".to_owned(),
+        "kind" => "'assistant'".to_owned(),
+        "data" => format!(
+            "'{{\"frame\":{{\"type\":\"assistant\",\"message\":{{\"content\":[{{\"type\":\"text\",\"text\":\"' || printf('%.*c', {bytes}, 'x') || '\"}}]}}}}}}'"
+        ),
+        other => format!("events.{other}"),
+    };
+    let values: Vec<_> = columns.iter().map(value).collect();
+    let text = format!(
+        "WITH RECURSIVE numbers(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM numbers WHERE value < {count})
+        INSERT INTO events ({}) SELECT {} FROM numbers, (SELECT * FROM events WHERE task_id = {id} ORDER BY seq LIMIT 1) events",
+        columns.join(", "),
+        values.join(", "),
+        id = blob(id),
+    );
+    db.execute_batch("PRAGMA synchronous = OFF").expect("set");
+    db.execute(&text, []).unwrap_or_else(|error| panic!("{text}: {error}"));
+    let last = format!("UPDATE tasks SET last_event = last_event + {count} WHERE id = {}", blob(id));
+    db.execute(&last, []).expect("counted");
+}
+
+#[test]
+fn slow_a_list_of_large_results_is_bounded_in_bytes() {
+    let (world, id) = with_a_task();
+    let db = database(&world);
+    db.execute_batch("PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF").expect("set");
+    let columns: Vec<String> = {
+        let mut names = db.prepare("SELECT name FROM pragma_table_info('tasks')").expect("columns");
+        let names = names.query_map([], |row| row.get(0)).expect("columns");
+        names.map(|name| name.expect("a name")).collect()
+    };
+    for n in 0..100 {
+        let value = |name: &String| match &**name {
+            "id" => format!("x'{}{n:04x}'", &blob(&id)[2..30]),
+            "result" => "printf('%.*c', 15000000, 'x')".to_owned(),
+            other => other.to_owned(),
+        };
+        let values: Vec<_> = columns.iter().map(value).collect();
+        let text = format!(
+            "INSERT OR REPLACE INTO tasks ({}) SELECT {} FROM tasks WHERE id = {}",
+            columns.join(", "),
+            values.join(", "),
+            blob(&id)
+        );
+        db.execute(&text, []).unwrap_or_else(|error| panic!("{text}: {error}"));
+    }
+    drop(db);
+    let server = world.serve("standalone", &[("API_KEY", KEY)]);
+    let before = memory(&server);
+    let (mut offset, mut seen) = (0, 0);
+    while offset < 100 {
+        let (status, body) = server.http.raw(&format!("/api/tasks?limit=100&offset={offset}"));
+        assert_eq!(status, 200);
+        assert!(body.len() < 6 * MIB as usize, "{} bytes", body.len());
+        let page: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        let tasks = page["tasks"].as_array().expect("tasks");
+        assert!(!tasks.is_empty(), "{page:#}");
+        for task in tasks.iter().filter(|task| task["taskId"] != json!(id)) {
+            assert_eq!((&task["resultTruncated"], &task["resultBytes"]), (&json!(true), &json!(15_000_000)));
+            assert!(task["result"].as_str().is_some_and(|text| text.len() <= 4_096), "{task}");
+        }
+        (offset, seen) = (offset + tasks.len(), seen + tasks.len());
+    }
+    assert!(seen >= 100);
+    assert!(memory(&server).saturating_sub(before) < 60 * MIB, "{} bytes more", memory(&server) - before);
+    let whole = server.get(&format!("/api/tasks/{}0001", &id[..32]));
+    assert!(whole["result"].as_str().is_none_or(|text| text.len() == 15_000_000), "{}", whole["error"]);
+}
+
+#[test]
+fn readers_that_take_nothing_cost_little_memory() {
+    let (world, id) = with_a_task();
+    many_events(&world, &id, 200, 400_000);
+    let server = world.serve("standalone", &[("API_KEY", KEY)]);
+    let before = memory(&server);
+    let address = server.http.url.trim_start_matches("http://").to_owned();
+    let readers: Vec<_> = (0..50)
+        .map(|n| {
+            let mut connection = TcpStream::connect(&address).expect("connected");
+            let path = match n % 3 {
+                0 => format!("/api/tasks/{id}/conversation"),
+                _ => format!("/api/tasks/{id}/events"),
+            };
+            let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nX-API-Key: {KEY}\r\n\r\n");
+            connection.write_all(request.as_bytes()).expect("asked");
+            connection
+        })
+        .collect();
+    // As long as it takes to answer somebody who does read.
+    for _ in 0..20 {
+        assert_eq!(server.http.ask("GET", "/health", None).0, 200);
+        assert_eq!(server.http.ask("GET", "/api/tasks", None).0, 200);
+    }
+    let seen = server.http.events(&format!("/api/tasks/{id}/events"), None).count();
+    assert!(seen > 200, "{seen}");
+    let more = memory(&server).saturating_sub(before);
+    assert!(more < 60 * MIB, "{} MiB more", more / MIB);
+    drop(readers);
+}
+
+#[test]
+fn a_long_conversation_and_a_large_page_are_read_in_pieces() {
+    let (world, id) = with_a_task();
+    many_events(&world, &id, 100_000, 300);
+    let server = world.serve("standalone", &[("API_KEY", KEY)]);
+    let before = memory(&server);
+    let (status, body) = server.http.raw(&format!("/api/tasks/{id}/conversation?source=events"));
+    assert!(status == 200 && body.len() > 1_000_000, "{status} {}", body.len());
+    let more = memory(&server).saturating_sub(before);
+    assert!(more < 60 * MIB, "{} MiB more", more / MIB);
+}
+
+/// The API in a shell that sets a limit first.
+fn serve_limited(world: &World, limit: &str) -> Process {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{limit} && exec \"$@\""), "sh", PROGRAM, "serve", "--mode", "inline"]);
+    let claude = scripted_claude();
+    let inner = world.command("serve", &[("API_KEY", KEY), ("CLAUDE_PATH", &claude)]);
+    command.current_dir(world.ws()).env_clear();
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Process::start(command)
+}
+
+#[test]
+fn too_few_descriptors_are_refused_with_the_number_that_is_needed() {
+    let world = World::new();
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 40 && exec \"$@\"", "sh", PROGRAM, "serve", "--mode", "inline"]);
+    let inner = world.command("serve", &[("API_KEY", KEY)]);
+    command.current_dir(world.ws()).env_clear();
+    let ran =
+        command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?)))).output().expect("a shell");
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned() + &String::from_utf8_lossy(&ran.stdout);
+    assert_eq!(ran.status.code(), Some(1), "{said}");
+    assert!(said.contains("ulimit -n") && !said.contains("panic"), "{said}");
+    assert_eq!(said.trim().lines().count(), 1, "one clear line: {said}");
+}
+
+#[test]
+fn a_flood_of_connections_leaves_room_for_health_and_passes() {
+    let world = World::new();
+    let process = serve_limited(&world, "ulimit -n 160");
+    let line = process.wait_log("Listening url=");
+    let url = line.split("url=").nth(1).and_then(|rest| rest.split(' ').next()).expect("a url").to_owned();
+    let server = Server { process, http: Client::new(&url, KEY) };
+    let address = url.trim_start_matches("http://").to_owned();
+    let flood: Vec<_> = (0..400)
+        .map(|_| {
+            let connection = TcpStream::connect(&address).expect("connected");
+            let mut writer = &connection;
+            writer.write_all(b"GET /health HTTP/1.1\r\n").ok();
+            connection
+        })
+        .collect();
+    drop(flood);
+    until("the server to answer", || {
+        let answer = server.http.try_ask("POST", "/api/tasks", &[], Some(&json!({ "instruction": "after" })));
+        answer.filter(|(status, _)| *status == 202)
+    });
+    let id = server.submit(json!({ "instruction": "more" }));
+    assert_eq!(server.wait_end(&id)["status"], "completed");
+    assert_eq!(server.get("/health")["panics"], 0);
+}
+
+#[test]
+fn a_database_that_was_renamed_away_takes_no_task() {
+    let world = World::new();
+    let server = world.serve("inline", &[("CLAUDE_PATH", &scripted_claude()), ("API_KEY", KEY)]);
+    server.wait_end(&server.submit(json!({ "instruction": "x" })));
+    let data = world.dir.join("data");
+    std::fs::rename(data.join("cc.db"), data.join("elsewhere.db")).expect("renamed");
+    let (status, answer) = server.http.ask("POST", "/api/tasks", Some(json!({ "instruction": "lost" })));
+    assert_eq!((status, &answer["error"]["code"]), (503, &json!("STORE_UNAVAILABLE")), "{answer}");
+    let health = until("the reason", || {
+        let (status, health) = server.http.ask("GET", "/health", None);
+        (status == 503).then_some(health)
+    });
+    assert!(health["reason"].as_str().is_some_and(|why| why.contains("cc.db")), "{health:#}");
+    std::fs::rename(data.join("elsewhere.db"), data.join("cc.db")).expect("back");
+    until("the store", || {
+        let answer = server.http.try_ask("POST", "/api/tasks", &[], Some(&json!({ "instruction": "again" })));
+        answer.filter(|(status, _)| *status == 202)
+    });
+}
+
+#[test]
+fn slow_a_pause_of_the_api_ends_no_healthy_worker() {
+    let world = World::new();
+    let server = world.serve("managed", &[("API_KEY", KEY), ("WORKER_COUNT", "2")]);
+    let id = server.submit(task(&world.ws(), "long", &["bash sleep 14", "say done"]));
+    server.wait_tool(&id);
+    let workers = [server.worker_pid("worker-0"), server.worker_pid("worker-1")];
+    server.process.signal("STOP");
+    std::thread::sleep(std::time::Duration::from_secs(12));
+    server.process.signal("CONT");
+    assert_eq!(server.wait_end(&id)["status"], "completed");
+    assert_eq!(server.task(&id)["attempts"].as_array().map(Vec::len), Some(1));
+    assert_eq!([server.worker_pid("worker-0"), server.worker_pid("worker-1")], workers);
+    assert!(!server.process.logs().contains("silent"), "{}", server.process.logs());
+}
