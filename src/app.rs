@@ -90,6 +90,9 @@ pub fn serve(config: Config) -> Exit {
         if let Some(retention) = config.store.retention {
             parts.beside(queue::prune_forever(queue.clone(), retention, work_dir(&config)?));
         }
+        if config.mode != Mode::Managed {
+            supervisor::end_left_behind(&config.store.data_dir);
+        }
         let (workers, inline) = match config.mode {
             Mode::Standalone => (Workers::Standalone, None),
             Mode::Inline => {

@@ -40,7 +40,11 @@ pub async fn guard(
         request.into_response(HttpResponse::NoContent().finish())
     } else {
         // A panic costs this request.
-        match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+        let answer = async {
+            fail::fail_point!("api-request");
+            next.call(request).await
+        };
+        match AssertUnwindSafe(answer).catch_unwind().await {
             Ok(answered) => answered?.map_into_boxed_body(),
             Err(_) => return Err(ApiError::panicked().into()),
         }

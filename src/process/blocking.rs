@@ -16,6 +16,7 @@ static PLACES: Semaphore = Semaphore::const_new(64);
 /// It took longer than `limit` (`TimedOut`: it may still go on), there was no thread to be had (`WouldBlock`), or it
 /// panicked.
 pub async fn blocking<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    fail::fail_point!("no-thread", |_| Err(no_thread()));
     let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} ms", limit.as_millis()));
     let done = async {
         let place = PLACES.acquire().await.map_err(io::Error::other)?;
@@ -24,11 +25,14 @@ pub async fn blocking<T: Send + 'static>(limit: Duration, work: impl FnOnce() ->
             work()
         };
         // tokio panics where the system has no thread to give.
-        let handle = catch_unwind(AssertUnwindSafe(|| tokio::task::spawn_blocking(work)))
-            .map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))?;
+        let handle = catch_unwind(AssertUnwindSafe(|| tokio::task::spawn_blocking(work))).map_err(|_| no_thread())?;
         handle.await.map_err(io::Error::other)
     };
     timeout(limit, done).await.unwrap_or_else(|_| Err(late()))
+}
+
+fn no_thread() -> io::Error {
+    io::Error::new(io::ErrorKind::WouldBlock, "the system has no thread to give")
 }
 
 #[cfg(test)]

@@ -52,6 +52,7 @@ pub struct Streams {
 /// # Errors
 /// The system's, when the process can't be started.
 pub fn spawn_shim(launch: &Launch, control: &OwnedFd) -> io::Result<(Child, Streams)> {
+    fail::fail_point!("no-process", |_| Err(io::Error::from_raw_os_error(libc::EAGAIN)));
     let fd = control.as_raw_fd();
     let mut command = launch.command();
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

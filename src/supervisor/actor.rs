@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+use fail::fail_point;
 use subtle::ConstantTimeEq;
 use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot};
@@ -171,6 +172,7 @@ impl SupervisorActor {
     }
 
     fn look(&mut self, _: &mut Context<Self>) {
+        fail_point!("supervisor-look");
         let gap = self.looked_at.elapsed();
         self.looked_at = Instant::now();
         if gap > OWN_PAUSE {

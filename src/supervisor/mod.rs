@@ -12,12 +12,14 @@
 //! Decided against: pipes to the workers. A socket that has a name can be found again.
 
 mod actor;
+mod left_behind;
 mod links;
 mod messages;
 mod record;
 mod worker_process;
 
 pub use actor::{MAILBOX, SupervisorActor, SupervisorSettings};
+pub use left_behind::end_left_behind;
 pub use links::{accept_links, pass_hints_on};
 pub use messages::{List, Shutdown, ShutdownNow, StartFailed, StartWorker, StopWorker};
 pub use record::Records;

@@ -33,14 +33,19 @@ pub struct Record {
 pub struct Records(PathBuf);
 
 impl Records {
-    /// Below this data folder.
+    /// Below this data folder, where they may be or not.
+    pub fn below(data_dir: &Path) -> Self {
+        Self(data_dir.join("run").join("workers"))
+    }
+
+    /// Below this data folder, which is made.
     ///
     /// # Errors
     /// The folder can't be made.
     pub fn open(data_dir: &Path) -> io::Result<Self> {
-        let folder = data_dir.join("run").join("workers");
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-        Ok(Self(folder))
+        let records = Self::below(data_dir);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&records.0)?;
+        Ok(records)
     }
 
     /// Writes the file of a worker, whole or not at all.

@@ -245,6 +245,70 @@ fn a_worker_actor_that_panics_goes_on_with_its_attempts() {
 }
 
 #[test]
+fn a_supervisor_that_panics_goes_on_with_its_workers() {
+    let world = World::new();
+    let server = world.serve("managed", &[("FAILPOINTS", "supervisor-look=20%5*panic"), ("WORKER_COUNT", "2")]);
+    let workers = [server.worker_pid("worker-0"), server.worker_pid("worker-1")];
+    let id = server.submit(task(&world.ws(), "goes on", &["bash sleep 3", "say ok"]));
+    server.process.wait_log("panicked, restarting");
+    assert_eq!(server.wait_end(&id)["status"], "completed");
+    assert_eq!([server.worker_pid("worker-0"), server.worker_pid("worker-1")], workers);
+    assert!(server.get("/health")["panics"].as_u64().is_some_and(|panics| panics > 0));
+}
+
+#[test]
+fn a_request_that_panics_costs_itself_alone() {
+    let world = World::new();
+    let server = world.serve("standalone", &[("FAILPOINTS", "api-request=3*panic")]);
+    for _ in 0..3 {
+        let (status, answer) = server.http.ask("GET", "/api/tasks", None);
+        assert_eq!((status, &answer["error"]["code"]), (500, &json!("INTERNAL")), "{answer}");
+    }
+    assert_eq!(server.http.ask("GET", "/api/tasks", None).0, 200);
+    let health = server.get("/health");
+    assert_eq!((&health["status"], &health["panics"]), (&json!("healthy"), &json!(3)), "{health:#}");
+    let said = server.process.wait_log("Panicked");
+    assert!(said.contains("place=") && said.contains("api-request"), "{said}");
+}
+
+#[test]
+fn a_server_of_another_mode_ends_the_workers_that_nobody_manages() {
+    let world = World::new();
+    let mut managed = world.serve("managed", &[("WORKER_COUNT", "1"), ("GRACEFUL_SHUTDOWN_TIMEOUT_MS", "300")]);
+    let id = once_asleep(&world, &managed, "98812");
+    let worker = managed.worker_pid("worker-0");
+    managed.process.signal("KILL");
+    managed.process.wait();
+    let server = world.serve("inline", &[]);
+    server.process.wait_log("Ending a worker of an earlier managed server");
+    until("the worker to end", || command_line(worker).is_empty().then_some(()));
+    let done = server.wait_end(&id);
+    assert_eq!(
+        (&done["status"], &done["attempts"][0]["outcome"]),
+        (&json!("completed"), &json!("released")),
+        "{done:#}"
+    );
+    gone("98812");
+}
+
+#[test]
+fn a_system_without_processes_or_threads_costs_no_attempt() {
+    let world = World::new();
+    let points = "no-process=12*return;no-thread=30%20*return";
+    let mut server = world.serve("inline", &[("FAILPOINTS", points), ("QUEUE_CONCURRENCY", "4")]);
+    let ids: Vec<_> = (0..8).map(|n| server.submit(task(&world.ws(), &format!("t{n}"), &["say ok"]))).collect();
+    for id in &ids {
+        let done = server.wait_end(id);
+        assert_eq!((&done["status"], &done["crashes"]), (&json!("completed"), &json!(0)), "{done:#}");
+        let begun = done["attempts"].as_array().expect("attempts").iter().filter(|one| one["outcome"] != "released");
+        assert_eq!(begun.count(), 1, "{done:#}");
+    }
+    server.process.wait_log("can't start a process");
+    server.process.signal("TERM");
+    assert_eq!(server.process.wait(), 0);
+}
+
+#[test]
 fn an_attempt_that_panics_is_a_crash_of_its_task_alone() {
     let world = World::new();
     let server = world.serve("inline", &[("FAILPOINTS", "agent-run=3*panic"), ("QUEUE_CONCURRENCY", "1")]);

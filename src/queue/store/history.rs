@@ -18,6 +18,7 @@ const STANDING: &str = "SELECT id, status, epoch, ended, crashes, max_attempts, 
         (SELECT COUNT(*) FROM events WHERE task_id = id),
         (SELECT data FROM events WHERE task_id = id AND kind = 'result' ORDER BY seq DESC LIMIT 1),
         EXISTS (SELECT 1 FROM events WHERE task_id = id AND kind IN ('assistant', 'tool_use'))
+            OR EXISTS (SELECT 1 FROM attempts WHERE task_id = id AND (cost_usd > 0 OR output_tokens > 0))
     FROM tasks WHERE id > ?1 ORDER BY id LIMIT ?2";
 
 impl Reader {

@@ -14,6 +14,8 @@ use crate::queue::messages::Stale;
 use crate::queue::talk::{Answer, Answered, Ask, Asked, Progress, SaidTo, Say, Step};
 use crate::task::{Decision, Did, EventKind, HookEvent, NewEvent, Question, Status, TaskId, Wall};
 
+/// Longest name of a question.
+const MAX_NAME_BYTES: usize = 128;
 /// So many messages may wait for a task.
 const MAX_WAITING: i32 = 100;
 
@@ -29,6 +31,18 @@ pub fn question_of(row: question::Model) -> Question {
         answer: row.answer.and_then(|answer| serde_json::from_str(&answer).ok()),
         request_id: row.request_id,
     }
+}
+
+/// The CLI's name for a question, where it can be one in a path and no other question of the task has it.
+fn free_name(tx: &Tx<'_>, task: TaskId, name: &str) -> Result<String, StoreError> {
+    let is_plain = !name.is_empty() && name.len() <= MAX_NAME_BYTES && name.chars().all(is_of_a_name);
+    let text = "SELECT 1 FROM questions WHERE task_id = ?1 AND request_id = ?2";
+    let is_free = is_plain && tx.one(text, params![task, name], |_| Ok(()))?.is_none();
+    Ok(if is_free { name.to_owned() } else { uuid::Uuid::new_v4().to_string() })
+}
+
+fn is_of_a_name(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.' | ':')
 }
 
 fn asked(question: Question) -> Asked {
@@ -107,8 +121,8 @@ impl Change for Ask {
     fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Answer, StoreError> {
         let Some(row) = held(tx, self.key)? else { return Ok(Err(Stale)) };
         let mut open = questions(tx, row.id)?;
-        let is_same =
-            |one: &Question| one.request_id == self.request_id || (one.tool == self.tool && one.input == self.input);
+        // Never by its name alone: a yes to one input is none to another.
+        let is_same = |one: &Question| one.tool == self.tool && one.input == self.input;
         if let Some(at) = open.iter().position(is_same) {
             let question = open.swap_remove(at);
             if question.answer.is_none() && question.deadline <= tx.now {
@@ -117,7 +131,7 @@ impl Change for Ask {
             return Ok(Ok(asked(question)));
         }
         let question = Question {
-            request_id: self.request_id.clone(),
+            request_id: free_name(tx, row.id, &self.request_id)?,
             tool: self.tool.clone(),
             input: self.input.clone(),
             suggestions: self.suggestions.clone(),
