@@ -46,6 +46,7 @@ async fn look(config: &Config) -> Vec<Finding> {
         },
         Finding { what: "credential", result: credential },
         Finding { what: "data folder", result: writable(data_dir) },
+        Finding { what: "disk", result: disk(&config.store.db_path) },
         Finding { what: "database", result: database(&config.store.db_path).await },
     ]
 }
@@ -59,6 +60,18 @@ fn writable(folder: &Path) -> Result<String, String> {
         .map_err(|error| {
             format!("{} can't be written ({error}): make it writable for this user, or set DB_PATH", folder.display())
         })
+}
+
+fn disk(database: &Path) -> Result<String, String> {
+    match Store::room(database) {
+        Ok((free, true)) => Ok(format!("{} MB free", free / 1_000_000)),
+        Ok((free, false)) => Err(format!(
+            "{} MB free beside {}, and new tasks are refused: free some space there, or set DB_PATH",
+            free / 1_000_000,
+            database.display()
+        )),
+        Err(error) => Err(format!("can't look at the disk of {}: {error}", database.display())),
+    }
 }
 
 async fn database(path: &Path) -> Result<String, String> {

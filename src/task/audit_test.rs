@@ -418,6 +418,45 @@ fn promise_15_completed_without_a_result() {
 }
 
 #[test]
+fn promise_16_a_schedule_fires_each_time_once_and_stays_removed() {
+    let schedule = uuid::Uuid::from_u128(16);
+    let fire = |due| Did::Fire { schedule, due: Some(due), made: None };
+    let made = || {
+        let mut forgery = Forgery::sound();
+        forgery.add(Did::PutSchedule { schedule, new: true });
+        forgery.add(fire(1_000));
+        forgery
+    };
+    let mut well = made();
+    well.add(Did::PutSchedule { schedule, new: false });
+    well.add(fire(2_000));
+    // After a clock that was set back its times come again.
+    well.add(Did::Replan { schedule, next: 1_500 });
+    well.add(fire(2_000));
+    well.add(Did::RemoveSchedule { schedule });
+    assert_eq!(well.found(), []);
+    let mut twice = made();
+    twice.add(fire(1_000));
+    twice.breaks(16);
+    for after in [fire(3_000), Did::PutSchedule { schedule, new: false }] {
+        let mut removed = made();
+        removed.add(Did::RemoveSchedule { schedule });
+        removed.add(after);
+        removed.breaks(16);
+    }
+}
+
+#[test]
+fn a_line_that_can_not_be_read_is_named_and_ends_nothing() {
+    let mut forgery = Forgery::sound();
+    forgery.add(Did::Unread { why: "of another version".to_owned() });
+    forgery.breaks(2);
+    let mut forgery = Forgery::sound();
+    forgery.beside.unread.push((id(9), "status unheard".to_owned()));
+    forgery.breaks(2);
+}
+
+#[test]
 fn what_is_older_than_the_history_is_not_judged() {
     let mut forgery = Forgery::sound();
     // Long before the first line.

@@ -8,7 +8,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -81,6 +82,10 @@ impl Service {
             ("GRACEFUL_SHUTDOWN_TIMEOUT_MS", "1000"),
             ("LEASE_MS", LEASE_MS),
             ("LOG_LEVEL", "info"),
+            ("PERMISSION_TIMEOUT_MS", "2000"),
+            ("PERMISSION_PARK_MS", "200"),
+            ("WEBHOOK_ALLOWED_HOSTS", "127.0.0.1"),
+            ("WEBHOOK_RETRY_DELAY_MS", "50"),
             ("QUEUE_CONCURRENCY", "4"),
             ("WORKER_COUNT", &WORKERS.to_string()),
             ("WORKER_HEARTBEAT_TIMEOUT_MS", "1500"),
@@ -98,8 +103,8 @@ impl Service {
         Client::new(&format!("http://127.0.0.1:{}", self.port), KEY)
     }
 
-    /// Waits until every task has ended, then stops everything.
-    fn settle(&mut self) {
+    /// Waits until every task has ended and those that ask for it have been told of, then stops everything.
+    fn settle(&mut self, told: &[String]) {
         let client = self.client();
         let count = |answer: &serde_json::Value, of: &str| answer[of].as_i64().unwrap_or(1);
         let mut last = json!(null);
@@ -110,6 +115,16 @@ impl Service {
             (count(&stats, "pending") + count(&stats, "running") == 0).then_some(())
         });
         assert!(settled.is_some(), "tasks are left: {last}\n{}", self.logs());
+        for id in told {
+            let all_told = poll(CALM, || {
+                self.revive();
+                let (_, answer) = client.try_ask("GET", &format!("/api/tasks/{id}/deliveries"), &[], None)?;
+                let all = answer["deliveries"].as_array().cloned()?;
+                last = answer;
+                (!all.is_empty() && all.iter().all(|one| one["state"] == "delivered")).then_some(())
+            });
+            assert!(all_told.is_some(), "not told: {last}\n{}", self.logs());
+        }
         for process in self.workers.iter_mut().chain([&mut self.api]).flatten() {
             process.signal("TERM");
             process.wait();
@@ -149,6 +164,33 @@ fn mount_disk(folder: &std::path::Path) -> bool {
 struct Accepted {
     file: PathBuf,
     ids: Mutex<Vec<String>>,
+    /// Those whose end somebody wants to be told of.
+    told: Mutex<Vec<String>>,
+    /// The address to tell it to.
+    ear: String,
+}
+
+/// A receiver of webhooks that refuses one message in three.
+fn ear() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        for (n, connection) in listener.incoming().map_while(Result::ok).enumerate() {
+            let mut reader = BufReader::new(connection);
+            let (mut line, mut length) = (String::new(), 0);
+            while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
+                if let Some(text) = line.to_lowercase().strip_prefix("content-length: ") {
+                    length = text.trim().parse().unwrap_or(0);
+                }
+                line.clear();
+            }
+            std::io::copy(&mut reader.by_ref().take(length), &mut std::io::sink()).ok();
+            let answer = if n % 3 == 0 { "500 No" } else { "204 Fine" };
+            let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            reader.get_mut().write_all(answer.as_bytes()).ok();
+        }
+    });
+    url
 }
 
 impl Accepted {
@@ -173,14 +215,20 @@ fn client(client: &Client, mut dice: Dice, accepted: &Accepted, stop: &AtomicBoo
         match dice.roll(20) {
             0..14 => {
                 number += 1;
-                let kind = ["quick", "long", "daemon", "long daemon"][dice.below(4)];
+                let kind = ["quick", "long", "daemon", "long daemon", "asks"][dice.below(5)];
                 let key = format!("key-{}-{number}", dice.seed);
                 let mut body = json!({
                     "instruction": kind,
                     "priority": dice.roll(3),
                     "tags": ["chaos"],
-                    "options": { "retry": { "initialDelay": 20, "maxDelay": 200 } },
+                    "options": {
+                        "retry": { "initialDelay": 20, "maxDelay": 200 }, "sdk": { "permissionMode": "default" },
+                    },
                 });
+                let wants_to_be_told = dice.roll(4) == 0;
+                if wants_to_be_told {
+                    body["options"]["webhook"] = json!({ "url": accepted.ear });
+                }
                 if dice.roll(3) == 0 {
                     body["concurrencyKey"] = json!(format!("lane {}", dice.roll(4)));
                 }
@@ -189,7 +237,11 @@ fn client(client: &Client, mut dice: Dice, accepted: &Accepted, stop: &AtomicBoo
                 while times > 0 && !stop.load(Ordering::Relaxed) {
                     match client.try_ask("POST", "/api/tasks", &[("idempotency-key", &key)], Some(&body)) {
                         Some((202, answer)) => {
-                            accepted.add(answer["taskId"].as_str().expect("an id"), &key);
+                            let id = answer["taskId"].as_str().expect("an id");
+                            accepted.add(id, &key);
+                            if wants_to_be_told {
+                                accepted.told.lock().expect("ids").push(id.to_owned());
+                            }
                             times -= 1;
                         }
                         Some((503, _)) | None => std::thread::sleep(Duration::from_millis(50)),
@@ -212,6 +264,63 @@ fn client(client: &Client, mut dice: Dice, accepted: &Accepted, stop: &AtomicBoo
             }
         }
     }
+}
+
+/// Somebody who answers questions, adds and changes schedules, and removes them.
+fn person(client: &Client, mut dice: Dice, accepted: &Accepted, stop: &AtomicBool) {
+    let mut schedules: Vec<String> = Vec::new();
+    let plan = json!({
+        "cron": "* * * * * *", "missed": "once",
+        "task": { "instruction": "quick by the clock", "options": { "webhook": { "url": accepted.ear } } },
+    });
+    while !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(40));
+        let Some(id) = accepted.any(&mut dice) else { continue };
+        match dice.roll(10) {
+            0 if schedules.len() < 2 => {
+                if let Some((201, answer)) = client.try_ask("POST", "/api/schedules", &[], Some(&plan)) {
+                    schedules.push(answer["scheduleId"].as_str().expect("an id").to_owned());
+                }
+            }
+            1 if !schedules.is_empty() => {
+                let path = format!("/api/schedules/{}", schedules[dice.below(schedules.len())]);
+                let change = json!({ "enabled": dice.roll(3) > 0 });
+                let answer = client.try_ask("PATCH", &path, &[], Some(&change));
+                assert!(answer.as_ref().is_none_or(|(status, _)| [200, 404, 503].contains(status)), "{answer:?}");
+            }
+            2 if !schedules.is_empty() => {
+                let at = dice.below(schedules.len());
+                let answer = client.try_ask("DELETE", &format!("/api/schedules/{}", schedules[at]), &[], None);
+                if answer.is_some_and(|(status, _)| status != 503) {
+                    schedules.swap_remove(at);
+                }
+            }
+            _ => {
+                let path = format!("/api/tasks/{id}/permissions");
+                let Some((200, open)) = client.try_ask("GET", &path, &[], None) else { continue };
+                let Some(request) = open["permissions"][0]["requestId"].as_str() else { continue };
+                let yes = json!({ "behavior": if dice.roll(4) > 0 { "allow" } else { "deny" } });
+                let answer = client.try_ask("POST", &format!("{path}/{request}"), &[], Some(&yes));
+                assert!(answer.as_ref().is_none_or(|(status, _)| [200, 404, 409, 503].contains(status)), "{answer:?}");
+            }
+        }
+    }
+}
+
+/// Removes every schedule, so that the calm comes.
+fn remove_schedules(service: &mut Service) {
+    let client = service.client();
+    let removed = poll(CALM, || {
+        service.revive();
+        let (status, answer) = client.try_ask("GET", "/api/schedules", &[], None)?;
+        let all = answer["schedules"].as_array().filter(|_| status == 200)?;
+        for schedule in all {
+            let path = format!("/api/schedules/{}", schedule["scheduleId"].as_str().expect("an id"));
+            client.try_ask("DELETE", &path, &[], None);
+        }
+        all.is_empty().then_some(())
+    });
+    assert!(removed.is_some(), "schedules are left:\n{}", service.logs());
 }
 
 /// Follows tasks, and comes back with the last number that it saw: it misses none.
@@ -241,7 +350,12 @@ fn reader(client: &Client, mut dice: Dice, accepted: &Accepted, stop: &AtomicBoo
 /// One storm. Returns what is said of it.
 fn storm(mode: &'static str, seed: u64, length: Duration) -> String {
     let mut service = Service::start(mode);
-    let accepted = Accepted { file: service.world.dir.join("accepted"), ids: Mutex::default() };
+    let accepted = Accepted {
+        file: service.world.dir.join("accepted"),
+        ids: Mutex::default(),
+        told: Mutex::default(),
+        ear: ear(),
+    };
     let stop = AtomicBool::new(false);
     let mut nemesis = Nemesis::new(Dice::new(seed));
     std::thread::scope(|scope| {
@@ -251,6 +365,8 @@ fn storm(mode: &'static str, seed: u64, length: Duration) -> String {
         }
         let (http, accepted, stop) = (service.client(), &accepted, &stop);
         scope.spawn(move || reader(&http, Dice::new(seed + 100), accepted, stop));
+        let http = service.client();
+        scope.spawn(move || person(&http, Dice::new(seed + 200), accepted, stop));
         let until = Instant::now() + length;
         while Instant::now() < until {
             nemesis.strike(&mut service);
@@ -258,7 +374,9 @@ fn storm(mode: &'static str, seed: u64, length: Duration) -> String {
         nemesis.heal();
         stop.store(true, Ordering::Relaxed);
     });
-    service.settle();
+    remove_schedules(&mut service);
+    let told = accepted.told.lock().expect("ids").clone();
+    service.settle(&told);
     let excused = service.world.dir.join("excused");
     fs::write(&excused, nemesis.excused()).expect("written");
     let names = [&accepted.file, &excused].map(|file| file.display().to_string());

@@ -3,11 +3,10 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Dice, LIMIT, Server, World, check_history};
+use crate::support::{Dice, LIMIT, Server, World, check_history, poll};
 
 /// Stands in a changed frame for what serde_json can't write.
 const HALF: &str = "HALF-A-LETTER";
@@ -147,8 +146,7 @@ fn storm(streams: usize, seed: u64) {
 
 /// Waits until no more than so many are open, and looks at each that has ended.
 fn settle(server: &Server, open: &mut HashSet<String>, most: usize) {
-    let until = Instant::now() + 3 * LIMIT;
-    while open.len() > most {
+    let settled = poll(3 * LIMIT, || {
         // A stream may say that the account can't pay; here somebody mends it at once.
         for parked in server.get("/health")["parked"].as_array().into_iter().flatten() {
             let go_on = json!({ "credential": parked["credential"] });
@@ -162,9 +160,9 @@ fn settle(server: &Server, open: &mut HashSet<String>, most: usize) {
                 look(server, id);
             }
         }
-        assert!(Instant::now() < until, "{open:?} did not end: {}", server.process.logs());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+        (open.len() <= most).then_some(())
+    });
+    assert!(settled.is_some(), "{open:?} did not end: {}", server.process.logs());
 }
 
 /// An ended task is paid as often as it may be, and everything of it can be read.

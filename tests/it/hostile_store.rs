@@ -199,14 +199,17 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn strings(db: &Connection, text: &str) -> Vec<(String, String, bool)> {
+fn strings(db: &Connection, text: &str) -> Vec<Column> {
     let mut found = db.prepare(text).expect("a statement");
     let rows = found.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).expect("rows");
     rows.map(|row| row.expect("a row")).collect()
 }
 
-/// Tables of the server, each column with its type and whether it must have a value.
-fn columns(db: &Connection) -> Vec<(String, Vec<(String, String, bool)>)> {
+/// The name of a column, its type, and whether it must have a value.
+type Column = (String, String, bool);
+
+/// Tables of the server, each with its columns.
+fn columns(db: &Connection) -> Vec<(String, Vec<Column>)> {
     let tables = strings(
         db,
         "SELECT name, '', 0 FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name <> 'seaql_migrations'",
@@ -227,7 +230,7 @@ fn fill_empty_tables(db: &Connection, task: &[u8]) {
         if count > 0 {
             continue;
         }
-        let value = |(name, kind, _): &(String, String, bool)| match (&**name, &**kind) {
+        let value = |(name, kind, _): &Column| match (&**name, &**kind) {
             ("task_id", _) => format!("x'{}'", task.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
             (_, kind) if is_text(kind) => "'x'".to_owned(),
             (_, kind) if kind.contains("BLOB") || kind.contains("UUID") => "x'01'".to_owned(),

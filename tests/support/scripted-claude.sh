@@ -8,6 +8,11 @@ flock -n 9 || echo "$CC_ANYWHERE_TASK" >>../../overlaps
 IFS= read -r instruction
 case $instruction in *daemon*) setsid sleep 300 </dev/null >/dev/null 2>&1 & ;; esac
 echo '{"type":"system","subtype":"init","session_id":"none"}'
+case $instruction in *asks*)
+    echo '{"type":"control_request","request_id":"ask-1","request":{"subtype":"can_use_tool","tool_name":"Bash","input":{"command":"true"}}}'
+    IFS= read -r answer || exit 1
+    ;;
+esac
 for n in 1 2 3 4; do
     echo "{\"type\":\"assistant\",\"message\":{\"model\":\"scripted\",\"content\":[{\"type\":\"text\",\"text\":\"$n of $$\"}]}}"
     case $instruction in *long*) sleep 0.3 ;; *) sleep 0.02 ;; esac

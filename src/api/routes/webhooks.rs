@@ -109,7 +109,7 @@ async fn deliveries(id: Path<String>, shared: Data<Shared>) -> Result<HttpRespon
             "url": delivery.url,
             "state": delivery.state,
             "attempts": delivery.attempts,
-            "nextAttemptAt": (delivery.state == "pending").then_some(delivery.next_at),
+            "nextAttemptAt": (delivery.state == "pending").then_some(delivery.next_at.max(delivery.created_at)),
             "lastStatus": delivery.last_status,
             "lastError": delivery.last_error,
             "createdAt": delivery.created_at,

@@ -14,17 +14,18 @@ use crate::task::{HookEvent, TaskId, Wall, WebhookOptions};
 const ADD: &str = "INSERT INTO webhooks (id, task_id, url, secret, events, created_at)
     VALUES (lower(hex(randomblob(16))), ?1, ?2, ?3, ?4, ?5) RETURNING id";
 
-/// Names in `events` stand between commas.
+/// Names in `events` stand between commas. A new message is due at once, whatever the clock of the machine that
+/// writes it says.
 const TELL: &str =
     "INSERT INTO deliveries (id, task_id, url, secret, event, created_at, state, attempts, next_at, webhook_id, host)
-    SELECT lower(hex(randomblob(16))), ?1, url, secret, ?2, ?3, 'pending', 0, ?3, id,
+    SELECT lower(hex(randomblob(16))), ?1, url, secret, ?2, ?3, 'pending', 0, 0, id,
         lower(substr(url, instr(url, '://') + 3, instr(substr(url, instr(url, '://') + 3) || '/', '/') - 1)) FROM webhooks
     WHERE (task_id = ?1 OR task_id IS NULL) AND disabled_at IS NULL AND instr(events, ',' || ?2 || ',')";
 
 /// Some of each host, of the first that are due and whose host has not enough to do.
 const CLAIM: &str = "UPDATE deliveries SET attempts = attempts + 1, next_at = ?2 WHERE id IN
-        (SELECT id FROM (SELECT id, ROW_NUMBER() OVER (PARTITION BY host ORDER BY next_at) AS place FROM
-            (SELECT id, host, next_at FROM deliveries INDEXED BY deliveries_due WHERE state = 'pending' AND next_at <= ?1
+        (SELECT id FROM (SELECT id, ROW_NUMBER() OVER (PARTITION BY host ORDER BY created_at) AS place FROM
+            (SELECT id, host, created_at FROM deliveries INDEXED BY deliveries_due WHERE state = 'pending' AND next_at <= ?1
                 AND host NOT IN (SELECT value FROM json_each(?4)) ORDER BY next_at LIMIT 1000))
         WHERE place <= ?5 LIMIT ?3)
     RETURNING id, task_id, url, host, secret, event, created_at, attempts, body";

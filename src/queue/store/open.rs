@@ -199,6 +199,14 @@ impl Store {
         Ok(Self { writer, reader, mark })
     }
 
+    /// How many bytes the disk of a database has left, and whether new tasks would be accepted there.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn room(path: &Path) -> std::io::Result<(u64, bool)> {
+        Reserve::room(path)
+    }
+
     /// Says whether a database may be used, and changes nothing.
     ///
     /// # Errors

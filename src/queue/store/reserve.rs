@@ -38,6 +38,19 @@ impl Reserve {
         reserve
     }
 
+    /// How many bytes the disk of a database has left, and whether new tasks would be accepted there.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn room(database: &Path) -> std::io::Result<(u64, bool)> {
+        let found = statvfs(database.parent().unwrap_or(Path::new("/")))?;
+        let free = found.f_bavail * found.f_frsize;
+        let mut reserve = database.as_os_str().to_owned();
+        reserve.push("-reserve");
+        let needed = if database.exists() { 2 * BYTES } else { LEAST_FREE };
+        Ok((free, Path::new(&reserve).exists() || free >= needed))
+    }
+
     /// Whether the disk is full: only what brings tasks to their end is stored.
     #[must_use]
     pub fn is_spent(&self) -> bool {
