@@ -104,8 +104,14 @@ impl Forgery {
         let found = self.found();
         assert!(!found.is_empty(), "nothing was found");
         assert!(found.iter().all(|broken| broken.promise == promise), "{found:#?}");
-        assert!(found.iter().all(|broken| broken.task.is_some() && !broken.evidence.is_empty()), "{found:#?}");
+        // A schedule or a line of the history is no task.
+        let names = |broken: &Broken| broken.task.is_some() || ["schedule", "commit"].contains(&first_word(broken));
+        assert!(found.iter().all(names), "{found:#?}");
     }
+}
+
+fn first_word(broken: &Broken) -> &str {
+    broken.evidence.split(' ').next().unwrap_or_default()
 }
 
 #[test]

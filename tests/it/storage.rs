@@ -21,15 +21,15 @@ impl World {
         self.command(args[0], settings).args(&args[1..]).output().expect("the program")
     }
 
-    /// The API on a small disk of its own, and where that is seen from here.
-    fn serve_on_a_small_disk(&self) -> (Server, PathBuf) {
-        let script = "mount -t tmpfs -o size=32m tmpfs \"$0\" && exec \"$@\"";
+    /// The API on a disk of its own of so many MB, and where that is seen from here.
+    fn serve_on_a_small_disk(&self, size: u32) -> (Server, PathBuf) {
+        let script = format!("mount -t tmpfs -o size={size}m tmpfs \"$0\" && exec \"$@\"");
         let mut command = std::process::Command::new("unshare");
         if !rustix::process::geteuid().is_root() {
             command.arg("--map-root-user");
         }
         let data = self.dir.join("data");
-        command.args(["--mount", "sh", "-c", script]).arg(&data).arg(crate::support::PROGRAM);
+        command.args(["--mount", "sh", "-c", &script]).arg(&data).arg(crate::support::PROGRAM);
         let inner = self.command("serve", &[("API_KEY", KEY), ("QUEUE_CONCURRENCY", "1")]);
         command.args(["serve", "--mode", "inline"]).current_dir(self.ws()).env_clear();
         command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -72,7 +72,7 @@ fn refused_for_the_store((status, answer): (u16, Value)) {
 #[test]
 fn a_full_disk_refuses_tasks_and_loses_nothing() {
     let world = World::new();
-    let (server, data) = world.serve_on_a_small_disk();
+    let (server, data) = world.serve_on_a_small_disk(32);
     let wait = format!("bash while ! test -e {}/go; do sleep 0.05; done", world.ws().display());
     let running = server.submit(task(&world.ws(), "long", &[&wait, "say done"]));
     server.wait_tool(&running);
@@ -127,6 +127,28 @@ fn a_full_disk_refuses_tasks_and_loses_nothing() {
     check.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let checked = check.output().expect("nsenter");
     assert!(checked.status.success(), "{checked:?}");
+}
+
+#[test]
+fn a_small_disk_takes_tasks_or_says_why_not() {
+    for size in [8, 10, 15] {
+        let world = World::new();
+        let (server, _) = world.serve_on_a_small_disk(size);
+        let done = server.wait_end(&server.submit(task(&world.ws(), "fits", &["say done"])));
+        assert_eq!(done["status"], "completed", "{size} MB: {done:#}");
+        assert_eq!(server.http.ask("GET", "/health/ready", None).0, 200, "{size} MB");
+        // Until it is full: then every place says so.
+        let long = "x".repeat(200_000);
+        let body = || Some(json!({ "instruction": long, "runAt": "2125-01-01T00:00:00Z" }));
+        let refused =
+            (0..400).map(|_| server.http.ask("POST", "/api/tasks", body())).find(|(status, _)| *status != 202);
+        refused_for_the_store(refused.expect("no disk takes all of it"));
+        let health = until("the health to say so", || {
+            let (status, health) = server.http.ask("GET", "/health/ready", None);
+            (status == 503).then_some(health)
+        });
+        assert!(health["reason"].as_str().is_some_and(|why| why.contains("disk")), "{size} MB: {health:#}");
+    }
 }
 
 #[test]
