@@ -194,14 +194,15 @@ fn few_descriptors_are_refused_or_enough_for_a_flood() {
     let url = line.split("url=").nth(1).and_then(|rest| rest.split(' ').next()).expect("a url").to_owned();
     let server = Server { process, http: Client::new(&url, KEY) };
     let address = url.trim_start_matches("http://").to_owned();
-    let flood: Vec<_> = (0..300)
+    let request = format!("GET /api/events HTTP/1.1\r\nHost: {address}\r\nX-API-Key: {KEY}\r\n\r\n");
+    let flood: Vec<_> = (0..200)
         .map(|_| {
-            let connection = TcpStream::connect(&address).expect("connected");
-            let mut writer = &connection;
-            writer.write_all(b"GET /api/events HTTP/1.1\r\n").ok();
+            let mut connection = TcpStream::connect(&address).expect("connected");
+            connection.write_all(request.as_bytes()).ok();
             connection
         })
         .collect();
+    assert_eq!(server.http.ask("GET", "/health", None).0, 200, "there is room for that");
     drop(flood);
     until("the server to answer", || {
         let answer = server.http.try_ask("POST", "/api/tasks", &[], Some(&json!({ "instruction": "after" })));
