@@ -9,15 +9,15 @@ use std::process::Command;
 use rusqlite::Connection;
 use serde_json::json;
 
-use crate::support::{PROGRAM, Process, Server, World, http::Client, scripted_claude, task, until};
+use crate::support::{PROGRAM, Process, Server, World, scripted_claude, task, until};
 
 const KEY: &str = "a-key-for-the-tests-of-bounds";
 const MIB: u64 = 1 << 20;
 
-/// Memory of a process, in bytes.
+/// The most memory that a process has had, in bytes.
 fn memory(server: &Server) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.process.pid())).expect("a status");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a line");
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") * 1024
 }
 
@@ -39,14 +39,16 @@ fn database(world: &World) -> Connection {
     Connection::open(world.dir.join("data/cc.db")).expect("the database")
 }
 
+fn columns(db: &Connection, table: &str) -> Vec<String> {
+    let mut names = db.prepare(&format!("SELECT name FROM pragma_table_info('{table}')")).expect("columns");
+    let names = names.query_map([], |row| row.get(0)).expect("columns");
+    names.map(|name| name.expect("a name")).collect()
+}
+
 /// Copies of the events of a task, as many as this, each of this size.
 fn many_events(world: &World, id: &str, count: u32, bytes: u32) {
     let db = database(world);
-    let columns: Vec<String> = {
-        let mut names = db.prepare("SELECT name FROM pragma_table_info('events')").expect("columns");
-        let names = names.query_map([], |row| row.get(0)).expect("columns");
-        names.map(|name| name.expect("a name")).collect()
-    };
+    let columns = columns(&db, "events");
     let value = |name: &String| match &**name {
         "n" => "(SELECT MAX(n) FROM events) + value".to_owned(),
         "seq" => "(SELECT last_event FROM tasks WHERE id = task_id) + value".to_owned(),
@@ -75,11 +77,7 @@ fn slow_a_list_of_large_results_is_bounded_in_bytes() {
     let (world, id) = with_a_task();
     let db = database(&world);
     db.execute_batch("PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF").expect("set");
-    let columns: Vec<String> = {
-        let mut names = db.prepare("SELECT name FROM pragma_table_info('tasks')").expect("columns");
-        let names = names.query_map([], |row| row.get(0)).expect("columns");
-        names.map(|name| name.expect("a name")).collect()
-    };
+    let columns = columns(&db, "tasks");
     for n in 0..100 {
         let value = |name: &String| match &**name {
             "id" => format!("x'{}{n:04x}'", &blob(&id)[2..30]),
@@ -144,13 +142,17 @@ fn readers_that_take_nothing_cost_little_memory() {
     }
     let seen = server.http.events(&format!("/api/tasks/{id}/events"), None).count();
     assert!(seen > 200, "{seen}");
+    let page = [("accept", "application/json")];
+    let (status, _, page) = server.http.send("GET", &format!("/api/tasks/{id}/events?limit=1000"), &page, None);
+    assert_eq!((status, &page["hasMore"]), (200, &json!(true)), "a page is cut by bytes");
+    assert!(page["events"].as_array().is_some_and(|events| (1..20).contains(&events.len())));
     let more = memory(&server).saturating_sub(before);
     assert!(more < 60 * MIB, "{} MiB more", more / MIB);
     drop(readers);
 }
 
 #[test]
-fn a_long_conversation_and_a_large_page_are_read_in_pieces() {
+fn a_long_conversation_is_read_in_pieces() {
     let (world, id) = with_a_task();
     many_events(&world, &id, 100_000, 300);
     let server = world.serve("standalone", &[("API_KEY", KEY)]);
@@ -189,11 +191,8 @@ fn few_descriptors_are_refused_or_enough_for_a_flood() {
     assert_eq!(said.trim().lines().count(), 1, "one clear line: {said}");
     let needed = said.split("ulimit -n ").nth(1).and_then(|rest| rest.split(')').next()).expect("the number needed");
     // With just so many it works, and a flood of others passes.
-    let process = Process::start(limited(&world, needed.parse::<u32>().expect("a number")));
-    let line = process.wait_log("Listening url=");
-    let url = line.split("url=").nth(1).and_then(|rest| rest.split(' ').next()).expect("a url").to_owned();
-    let server = Server { process, http: Client::new(&url, KEY) };
-    let address = url.trim_start_matches("http://").to_owned();
+    let server = Server::listening(Process::start(limited(&world, needed.parse().expect("a number"))), KEY);
+    let address = server.http.url.trim_start_matches("http://").to_owned();
     let request = format!("GET /api/events HTTP/1.1\r\nHost: {address}\r\nX-API-Key: {KEY}\r\n\r\n");
     let flood: Vec<_> = (0..200)
         .map(|_| {
@@ -292,6 +291,7 @@ fn slow_a_pause_of_the_api_ends_no_healthy_worker() {
     server.wait_tool(&id);
     let workers = [server.worker_pid("worker-0"), server.worker_pid("worker-1")];
     server.process.signal("STOP");
+    // The fault itself: longer than a worker may be silent.
     std::thread::sleep(std::time::Duration::from_secs(12));
     server.process.signal("CONT");
     assert_eq!(server.wait_end(&id)["status"], "completed");

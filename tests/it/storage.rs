@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 
-use crate::support::{Process, Server, World, check_history, http::Client, task, until};
+use crate::support::{Process, Server, World, check_history, task, until};
 
 const KEY: &str = "a-key-for-the-storage-tests";
 
@@ -34,11 +34,9 @@ impl World {
         command.args(["serve", "--mode", "inline"]).current_dir(self.ws()).env_clear();
         command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let process = Process::start(command);
-        let line = process.wait_log("Listening url=");
-        let url = line.split("url=").nth(1).and_then(|rest| rest.split(' ').next()).expect("a url");
-        let http = Client::new(url, KEY);
-        let seen = PathBuf::from(format!("/proc/{}/root{}", process.pid(), data.display()));
-        (Server { process, http }, seen)
+        let server = Server::listening(process, KEY);
+        let seen = PathBuf::from(format!("/proc/{}/root{}", server.process.pid(), data.display()));
+        (server, seen)
     }
 
     /// Stops the API at once, with its database as it stands.

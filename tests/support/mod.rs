@@ -79,11 +79,11 @@ impl World {
         let mut command = self.command("serve", settings);
         command.arg("--mode").arg(mode);
         let process = Process::start(command);
-        let line = process.wait_log("Listening url=");
-        let url = line.split("url=").nth(1).and_then(|rest| rest.split(' ').next()).expect("a url");
         let set = settings.iter().find(|(name, _)| *name == "API_KEY").map(|(_, key)| (*key).to_owned());
+        // The key is made before that, where none is set.
+        process.wait_log("Listening url=");
         let key = set.unwrap_or_else(|| std::fs::read_to_string(self.dir.join("data/api-key")).expect("a key"));
-        let server = Server { process, http: Client::new(url, &key) };
+        let server = Server::listening(process, &key);
         if mode == "managed" {
             until("the workers to be linked", || (server.get("/health")["status"] == "healthy").then_some(()));
         }
@@ -256,6 +256,14 @@ pub struct Server {
 }
 
 impl Server {
+    /// Waits until the process listens.
+    pub fn listening(process: Process, key: &str) -> Self {
+        let line = process.wait_log("Listening url=");
+        let url = line.split("url=").nth(1).and_then(|rest| rest.split(' ').next()).expect("a url");
+        let http = Client::new(url, key);
+        Self { process, http }
+    }
+
     pub fn get(&self, path: &str) -> Value {
         self.http.ask("GET", path, None).1
     }

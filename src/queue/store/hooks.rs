@@ -148,7 +148,8 @@ impl Attempted {
         };
         let since = Wall(since.unwrap_or(tx.now.0));
         tx.execute("UPDATE webhooks SET failing_since = ?2 WHERE id = ?1", params![webhook, since.0])?;
-        let lasts = u128::from(tx.now.since_ms(since).unsigned_abs());
+        // Not where the clock was set back meanwhile.
+        let lasts = u128::from(tx.now.since_ms(since).max(0).unsigned_abs());
         let reason = match self.gone {
             true => "the receiver answered 410 Gone".to_owned(),
             false if lasts >= self.disable_after.as_millis() => {

@@ -27,10 +27,8 @@ impl Reserve {
     /// Sets the space aside, if it is there.
     #[must_use]
     pub fn of(database: &Path) -> Self {
-        let mut name = database.as_os_str().to_owned();
-        name.push("-reserve");
         let reserve = Self {
-            file: name.into(),
+            file: file_of(database),
             spent: Arc::new(AtomicBool::new(true)),
             needed: Arc::new(AtomicU64::new(LEAST_FREE)),
         };
@@ -43,12 +41,9 @@ impl Reserve {
     /// # Errors
     /// The system's.
     pub fn room(database: &Path) -> std::io::Result<(u64, bool)> {
-        let found = statvfs(database.parent().unwrap_or(Path::new("/")))?;
-        let free = found.f_bavail * found.f_frsize;
-        let mut reserve = database.as_os_str().to_owned();
-        reserve.push("-reserve");
+        let free = free_beside(database)?;
         let needed = if database.exists() { 2 * BYTES } else { LEAST_FREE };
-        Ok((free, Path::new(&reserve).exists() || free >= needed))
+        Ok((free, file_of(database).exists() || free >= needed))
     }
 
     /// Whether the disk is full: only what brings tasks to their end is stored.
@@ -95,9 +90,7 @@ impl Reserve {
         if std::fs::metadata(&self.file).is_ok_and(|file| file.len() > 0) {
             return Ok(true);
         }
-        let folder = self.file.parent().unwrap_or(Path::new("/"));
-        let found = statvfs(folder)?;
-        let free = found.f_bavail * found.f_frsize;
+        let free = free_beside(&self.file)?;
         if free < self.needed.load(Ordering::Relaxed) {
             return Ok(false);
         }
@@ -111,4 +104,17 @@ impl Reserve {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// The file beside a database that holds its reserve.
+fn file_of(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push("-reserve");
+    name.into()
+}
+
+/// Bytes that the disk of a file has left for us.
+fn free_beside(file: &Path) -> std::io::Result<u64> {
+    let found = statvfs(file.parent().unwrap_or(Path::new("/")))?;
+    Ok(found.f_bavail * found.f_frsize)
 }
