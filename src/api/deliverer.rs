@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::outbound::{Outbound, Outgoing};
 use super::view::TaskView;
-use crate::process::chance;
+use crate::process::{BackOff, chance};
 use crate::queue::{Attempted, ClaimDeliveries, Dispatch, Find, Hub, Queue, QueueError};
 use crate::task::RetryPolicy;
 use crate::telemetry::{Duty, Vitals};
@@ -50,12 +50,13 @@ pub async fn deliver_forever(
         // The hub outlives us.
         drop(tokio::time::timeout(LOOK, commits.changed()).await);
         tokio::time::sleep(PAUSE).await;
+        let mut back_off = BackOff::default();
         loop {
             let delivered = deliverer.deliver(&slots).await;
             vitals.note(Duty::Webhooks, &delivered);
             let Err(error) = delivered else { break };
             tracing::warn!(error = crate::telemetry::chain(&error), "webhooks wait for the store");
-            tokio::time::sleep(LOOK).await;
+            back_off.pause().await;
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::routes::submit;
 use super::shared::{Phase, Shared};
-use crate::process::{boot_now, wall_now};
+use crate::process::{BackOff, boot_now, wall_now};
 use crate::queue::{
     DueSchedules, Fire, Fired, Firing, LastTask, NextFiring, QueueError, ReadSchedules, Replan, Schedule, Submit,
     Submitted,
@@ -22,7 +22,7 @@ const GRACE_MS: i64 = 60_000;
 /// Fires schedules for as long as the process lives.
 pub async fn fire_forever(shared: Shared) {
     // As if it had been set back before the start.
-    let mut clock = None;
+    let (mut clock, mut back_off) = (None, BackOff::default());
     loop {
         if is_set_back(&mut clock)
             && let Err(error) = replan(&shared).await
@@ -33,10 +33,13 @@ pub async fn fire_forever(shared: Shared) {
         let looked = look(&shared).await;
         shared.vitals.note(Duty::Schedules, &looked);
         match looked {
-            Ok(wait) => tokio::time::sleep(wait).await,
+            Ok(wait) => {
+                back_off.reset();
+                tokio::time::sleep(wait).await;
+            }
             Err(error) => {
                 tracing::warn!(error = crate::telemetry::chain(&error), "schedules wait for the store");
-                tokio::time::sleep(LOOK).await;
+                back_off.pause().await;
             }
         }
     }

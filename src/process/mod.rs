@@ -4,6 +4,7 @@
 //! *Promises* that what [`sweep`] and [`Tree::kill`] were asked to end has ended when they
 //! return, or says that it has not. Keeps no state: when the caller dies, nothing is lost here.
 
+mod back_off;
 mod blocking;
 mod clock;
 mod descriptors;
@@ -17,6 +18,7 @@ mod sweep;
 mod tree;
 mod tree_log;
 
+pub use back_off::BackOff;
 pub use blocking::blocking;
 pub use clock::{boot_now, wall_now};
 pub use descriptors::raise_descriptors;

@@ -7,6 +7,8 @@ use fail::fail_point;
 
 use super::actor::QueueActor;
 use super::messages::QueueError;
+use crate::process::BackOff;
+use crate::telemetry::chain;
 
 /// Asks the queue, and waits for the answer with a limit.
 #[derive(Clone)]
@@ -33,5 +35,22 @@ impl Queue {
             Err(QueueError::Restarting)
         });
         answer
+    }
+
+    /// Asks until the queue answers, with growing pauses. `what` names in the log what waits meanwhile.
+    pub async fn insist<M, T>(&self, message: &M, what: &str) -> T
+    where
+        M: Message<Result = Result<T, QueueError>> + Clone + Send + 'static,
+        T: Send + 'static,
+        QueueActor: Handler<M>,
+    {
+        let mut back_off = BackOff::default();
+        loop {
+            match self.ask(message.clone()).await {
+                Ok(answer) => return answer,
+                Err(error) => tracing::warn!(what, error = chain(&error), "Waits for the store"),
+            }
+            back_off.pause().await;
+        }
     }
 }

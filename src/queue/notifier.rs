@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::hub::Hub;
 use super::store::Writer;
+use crate::process::BackOff;
 
 /// The price of an event that comes from another process; asking takes a few microseconds.
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -16,7 +17,7 @@ const INTERVAL: Duration = Duration::from_millis(20);
 pub async fn watch_other_processes(writer: Writer, hub: Hub) {
     let mut look = tokio::time::interval(INTERVAL);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut seen = None;
+    let (mut seen, mut back_off) = (None, BackOff::default());
     loop {
         look.tick().await;
         match writer.others_version() {
@@ -27,10 +28,11 @@ pub async fn watch_other_processes(writer: Writer, hub: Hub) {
                     hub.changed_elsewhere();
                 }
                 seen = Some(version);
+                back_off.reset();
             }
             Err(error) => {
                 tracing::warn!(error = crate::telemetry::chain(&error), "can't see what other processes write");
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                back_off.pause().await;
             }
         }
     }

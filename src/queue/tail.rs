@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::hub::Hub;
 use super::messages::QueueError;
 use super::store::{LatestEvents, Reader, StoreError};
+use crate::process::BackOff;
 use crate::task::Event;
 use crate::telemetry::{Duty, Vitals, chain};
 
@@ -112,13 +113,15 @@ impl Tail {
     /// Reads what is new, for as long as the process lives.
     pub async fn run(self, hub: Hub) {
         let (mut commits, mut followers) = (hub.commits(), self.0.followers.subscribe());
+        let mut back_off = BackOff::default();
         loop {
             // An error would say that this very tail is gone.
             drop(followers.wait_for(|followers| *followers > 0).await);
-            if let Err(error) = self.read_on(&mut commits, &mut followers).await {
+            let read = self.read_on(&mut commits, &mut followers, &mut back_off).await;
+            if let Err(error) = read {
                 self.0.vitals.failed(Duty::Events, &error);
                 tracing::warn!(error = chain(&error), "The newest events can't be read");
-                tokio::time::sleep(LOOK).await;
+                back_off.pause().await;
             }
         }
     }
@@ -128,6 +131,7 @@ impl Tail {
         &self,
         commits: &mut watch::Receiver<u64>,
         followers: &mut watch::Receiver<usize>,
+        back_off: &mut BackOff,
     ) -> Result<(), StoreError> {
         let mut newest = self.0.reader.newest_event().await?;
         *self.kept() = Kept { base: newest, ..Kept::default() };
@@ -136,6 +140,7 @@ impl Tail {
             commits.mark_unchanged();
             let page = self.0.reader.latest_events(newest, PAGE, PAGE_BYTES).await?;
             self.0.vitals.well(Duty::Events);
+            back_off.reset();
             if let Some(last) = page.events.last() {
                 newest = last.n;
                 let mut kept = self.kept();

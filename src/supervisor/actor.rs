@@ -17,7 +17,7 @@ use super::messages::{
 use super::record::{Record, Records};
 use super::worker_process::{Life, WorkerProcess, WorkerView};
 use crate::ipc::{PROTOCOL_VERSION, ToSupervisor, ToWorker};
-use crate::process::{self, Cookie, Identity, Launch, wall_now};
+use crate::process::{self, BackOff, Cookie, Identity, Launch, wall_now};
 use crate::queue::{HolderDied, Hub, Queue};
 use crate::supervise::{Decision, RestartPolicy};
 use crate::task::HolderId;
@@ -32,8 +32,6 @@ const OWN_PAUSE: Duration = Duration::from_secs(2);
 const START_LIMIT: Duration = Duration::from_secs(15);
 /// After a drain's limit a worker has so long to end its runs and go.
 const AFTER_DRAIN: Duration = Duration::from_secs(10);
-/// Before the store is told again that a worker died.
-const RETRY: Duration = Duration::from_millis(500);
 
 /// What the supervisor is started with.
 #[derive(Clone, Debug)]
@@ -253,6 +251,7 @@ impl SupervisorActor {
 /// Ends what is left of a dead worker's tree, then gives its tasks back. Insists: until that
 /// is done its tasks would wait for the end of their leases.
 async fn bury(queue: &Queue, name: &str, holder: HolderId) {
+    let mut back_off = BackOff::default();
     loop {
         if process::end_all(vec![Cookie::holder(holder)]).await {
             match queue.ask(HolderDied(holder)).await {
@@ -269,7 +268,7 @@ async fn bury(queue: &Queue, name: &str, holder: HolderId) {
         } else {
             tracing::error!(workerId = name, "Processes of the worker are left");
         }
-        tokio::time::sleep(RETRY).await;
+        back_off.pause().await;
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::actor::SupervisorActor;
 use super::messages::{Heard, LinkDown, LinkUp, WakeAll};
 use crate::ipc::{Incoming, Listening, Outgoing, PROTOCOL_VERSION, ToSupervisor, ToWorker};
+use crate::process::BackOff;
 use crate::queue::Hub;
 
 /// A worker says hello with its first breath.
@@ -17,14 +18,16 @@ const HINTS_AHEAD: usize = 64;
 
 /// Accepts workers for as long as the socket is there.
 pub async fn accept_links(listening: Listening, supervisor: Addr<SupervisorActor>) {
+    let mut back_off = BackOff::default();
     loop {
         match listening.accept().await {
             Ok((incoming, outgoing)) => {
+                back_off.reset();
                 actix::spawn(talk(incoming, outgoing, supervisor.clone()));
             }
             Err(error) => {
                 tracing::warn!(error = crate::telemetry::chain(&error), "could not accept a worker");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                back_off.pause().await;
             }
         }
     }

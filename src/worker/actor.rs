@@ -315,10 +315,7 @@ impl Actor for WorkerActor {
         let beat = self.sign_of_life();
         let queue = self.queue.clone();
         let beaten = async move {
-            while let Err(error) = queue.ask(beat.clone()).await {
-                tracing::warn!(error = chain(&error), "Could not say that we live");
-                tokio::time::sleep(LOOK).await;
-            }
+            queue.insist(&beat, "the first sign of life").await;
         };
         ctx.wait(beaten.into_actor(self).map(|(), this, ctx| this.look(ctx)));
         self.tools.spare.refill();

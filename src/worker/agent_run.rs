@@ -23,9 +23,6 @@ use crate::task::{
 };
 use crate::telemetry::chain;
 
-/// The pause before a report is sent again.
-const RETRY: Duration = Duration::from_millis(500);
-
 /// A system without a process to give is left alone for so long.
 const NO_PROCESS_DELAY: Duration = Duration::from_secs(2);
 
@@ -203,7 +200,7 @@ impl AgentRun {
         let key = self.assignment.key;
         let credential = self.tools.claude.credential.clone();
         let finish = Finish { key, report, credential, events: Vec::new(), chance: process::chance() };
-        let Some(Ok(next)) = self.insist(key, || finish.clone()).await else { return };
+        let Some(next) = self.insist(&finish, "the end of a task").await else { return };
         log_end(&self.assignment.task, &finish.report, &next);
         if matches!(next, Next::Ended(_)) && self.assignment.task.spec.options.worktree().is_some() {
             worktree::clean(&self.tools, &self.queue, &self.assignment.task).await;
@@ -230,29 +227,21 @@ impl AgentRun {
     }
 
     async fn release(&self, release: Release) {
-        self.insist(release.key, || release.clone()).await;
+        self.insist(&release, "a task that is given back").await;
     }
 
     /// Asks until there is an answer. `None` when the task is lost.
-    async fn insist<M, T>(&self, key: LeaseKey, message: impl Fn() -> M) -> Option<Result<T, Stale>>
+    async fn insist<M, T>(&self, message: &M, what: &str) -> Option<T>
     where
-        M: actix::Message<Result = Result<Result<T, Stale>, QueueError>> + Send + 'static,
+        M: actix::Message<Result = Result<Result<T, Stale>, QueueError>> + Clone + Send + 'static,
         T: Send + 'static,
         crate::queue::QueueActor: actix::Handler<M>,
     {
-        loop {
-            match self.queue.ask(message()).await {
-                Ok(Err(Stale)) => {
-                    tracing::info!(taskId = %key.task, "Report came too late: the task is not ours any more");
-                    return None;
-                }
-                Ok(answer) => return Some(answer),
-                Err(error) => {
-                    tracing::warn!(taskId = %key.task, error = chain(&error), "the report waits for the store");
-                    tokio::time::sleep(RETRY).await;
-                }
-            }
+        let answer = self.queue.insist(message, what).await;
+        if answer.is_err() {
+            tracing::info!(taskId = %self.assignment.key.task, "Report came too late: the task is not ours any more");
         }
+        answer.ok()
     }
 }
 

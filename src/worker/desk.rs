@@ -1,18 +1,14 @@
 //! What is asked, answered and said goes to the store here, in order, beside the frames: the
 //! attempt goes on reading while it is written.
 
-use std::time::Duration;
-
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::queue::{Ask, Asked, Progress, Queue, QueueError, Stale, Step};
+use crate::queue::{Ask, Asked, Progress, Queue, Stale, Step};
 use crate::task::LeaseKey;
 
 /// An attempt asks and says a few things at a time.
 const AHEAD: usize = 64;
-/// The pause before the store is asked again.
-const RETRY: Duration = Duration::from_millis(500);
 
 /// What is to be written.
 enum Paper {
@@ -85,7 +81,7 @@ impl Desk {
 async fn write(queue: Queue, mut papers: mpsc::Receiver<Paper>, filed: mpsc::Sender<Filed>, lost: oneshot::Sender<()>) {
     while let Some(paper) = papers.recv().await {
         let stored = match &paper {
-            Paper::Ask(ask) => match insist(&queue, &**ask).await {
+            Paper::Ask(ask) => match queue.insist(&**ask, "a question").await {
                 // Nobody listens where the process has ended meanwhile.
                 Ok(asked) => {
                     filed.send(Filed { cli_id: ask.request_id.clone(), asked }).await.unwrap_or_default();
@@ -93,29 +89,11 @@ async fn write(queue: Queue, mut papers: mpsc::Receiver<Paper>, filed: mpsc::Sen
                 }
                 Err(Stale) => Err(Stale),
             },
-            Paper::Progress(progress) => insist(&queue, progress).await,
+            Paper::Progress(progress) => queue.insist(progress, "what was said").await,
         };
         if stored.is_err() {
             lost.send(()).unwrap_or_default();
             return;
-        }
-    }
-}
-
-/// Asks until the store answers.
-async fn insist<M, T>(queue: &Queue, message: &M) -> Result<T, Stale>
-where
-    M: actix::Message<Result = Result<Result<T, Stale>, QueueError>> + Clone + Send + 'static,
-    T: Send + 'static,
-    crate::queue::QueueActor: actix::Handler<M>,
-{
-    loop {
-        match queue.ask(message.clone()).await {
-            Ok(answer) => return answer,
-            Err(error) => {
-                tracing::warn!(error = crate::telemetry::chain(&error), "what was asked or said waits for the store");
-                tokio::time::sleep(RETRY).await;
-            }
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Stores the events of an attempt, many at a time, in order.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::process::BackOff;
 use crate::queue::{Append, Queue, QueueError, Stale, StoreError};
 use crate::task::{LeaseKey, NewEvent, json};
 use crate::telemetry::chain;
@@ -19,8 +19,6 @@ const KIB_AHEAD: u32 = 4 << 10;
 const BATCH: usize = 100;
 /// Longest text of an event that is stored while the disk is full, in bytes: the task comes to its end all the same.
 const MAX_TEXT_WHEN_FULL: usize = 200;
-/// The pause before the store is asked again.
-const RETRY: Duration = Duration::from_millis(500);
 
 /// An event with the room that it takes.
 type Waiting = (NewEvent, OwnedSemaphorePermit);
@@ -82,6 +80,7 @@ async fn write(
         let (waiting, places): (Vec<_>, Vec<_>) = std::mem::take(&mut batch).into_iter().unzip();
         let mut append = Append { key, from: sent, events: waiting, session_id: session_id.take(), essential: false };
         sent += i64::try_from(append.events.len()).unwrap_or(0);
+        let mut back_off = BackOff::default();
         loop {
             match queue.ask(append.clone()).await {
                 Ok(Ok(())) => break,
@@ -96,7 +95,7 @@ async fn write(
                 }
                 Err(error) => {
                     tracing::warn!(taskId = %key.task, error = chain(&error), "events wait for the store");
-                    tokio::time::sleep(RETRY).await;
+                    back_off.pause().await;
                 }
             }
         }

@@ -13,13 +13,12 @@ use tokio::time::Instant;
 use super::actor::WorkerActor;
 use super::messages::{Drain, Hint, Status, StopNow, WorkerStatus};
 use crate::ipc::{self, Incoming, Outgoing, PROTOCOL_VERSION, ToSupervisor, ToWorker};
+use crate::process::BackOff;
 use crate::task::HolderId;
 use crate::telemetry::Vitals;
 
 /// How often it says that it lives.
 const BEAT: Duration = Duration::from_millis(500);
-/// The pause between tries to connect.
-const RECONNECT: Duration = Duration::from_millis(250);
 /// A supervisor that was restarted is back within seconds.
 const ALONE_LIMIT: Duration = Duration::from_secs(60);
 /// WorkerActor answers in microseconds; one that doesn't is no sign of life.
@@ -73,12 +72,13 @@ impl Link {
     /// Keeps the link up, until the worker is to end. Beats go on while it drains: see
     /// [`LinkEnd`].
     pub async fn keep(mut self, ends: mpsc::Sender<LinkEnd>) {
-        let mut alone_since = Instant::now();
+        let (mut alone_since, mut back_off) = (Instant::now(), BackOff::default());
         loop {
             match ipc::connect(&self.settings.path).await {
                 Ok((incoming, outgoing)) => {
                     if self.talk(incoming, outgoing, &ends).await {
                         alone_since = Instant::now();
+                        back_off.reset();
                     }
                     tracing::warn!("The link is gone, going on without it");
                 }
@@ -88,7 +88,7 @@ impl Link {
                 ends.send(LinkEnd::Alone).await.unwrap_or_default();
                 alone_since = Instant::now();
             }
-            tokio::time::sleep(RECONNECT).await;
+            back_off.pause().await;
         }
     }
 

@@ -72,16 +72,15 @@ fn many_events(world: &World, id: &str, count: u32, bytes: u32) {
     db.execute(&last, []).expect("counted");
 }
 
-#[test]
-fn slow_a_list_of_large_results_is_bounded_in_bytes() {
-    let (world, id) = with_a_task();
-    let db = database(&world);
+/// A hundred copies of a task, one column of each set to an expression.
+fn many_tasks(world: &World, id: &str, column: &str, expression: &str) {
+    let db = database(world);
     db.execute_batch("PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF").expect("set");
     let columns = columns(&db, "tasks");
     for n in 0..100 {
         let value = |name: &String| match &**name {
-            "id" => format!("x'{}{n:04x}'", &blob(&id)[2..30]),
-            "result" => "printf('%.*c', 15000000, 'x')".to_owned(),
+            "id" => format!("x'{}{n:04x}'", &blob(id)[2..30]),
+            name if name == column => expression.to_owned(),
             other => other.to_owned(),
         };
         let values: Vec<_> = columns.iter().map(value).collect();
@@ -89,11 +88,16 @@ fn slow_a_list_of_large_results_is_bounded_in_bytes() {
             "INSERT OR REPLACE INTO tasks ({}) SELECT {} FROM tasks WHERE id = {}",
             columns.join(", "),
             values.join(", "),
-            blob(&id)
+            blob(id)
         );
         db.execute(&text, []).unwrap_or_else(|error| panic!("{text}: {error}"));
     }
-    drop(db);
+}
+
+#[test]
+fn slow_a_list_of_large_results_is_bounded_in_bytes() {
+    let (world, id) = with_a_task();
+    many_tasks(&world, &id, "result", "printf('%.*c', 15000000, 'x')");
     let server = world.serve("standalone", &[("API_KEY", KEY)]);
     let before = memory(&server);
     let (mut offset, mut seen) = (0, 0);
@@ -117,9 +121,32 @@ fn slow_a_list_of_large_results_is_bounded_in_bytes() {
 }
 
 #[test]
+fn large_requests_are_listed_in_little_memory() {
+    let (world, id) = with_a_task();
+    many_tasks(&world, &id, "spec", "json_object('version', 1, 'instruction', printf('%.*c', 1000000, 'x'))");
+    let server = world.serve("standalone", &[("API_KEY", KEY)]);
+    let before = memory(&server);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let (status, body) = server.http.raw("/api/tasks?limit=100");
+                assert_eq!(status, 200);
+                assert!(body.len() < 6 * MIB as usize, "{} bytes", body.len());
+                let page: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+                let tasks = page["tasks"].as_array().expect("tasks");
+                let cut = tasks.iter().filter(|task| task["instructionTruncated"] == json!(true)).count();
+                assert!(cut + 1 >= tasks.len() && cut > 10, "{cut} of {} are cut", tasks.len());
+            });
+        }
+    });
+    let more = memory(&server).saturating_sub(before);
+    assert!(more < 60 * MIB, "{} MiB more", more / MIB);
+}
+
+#[test]
 fn readers_that_take_nothing_cost_little_memory() {
     let (world, id) = with_a_task();
-    many_events(&world, &id, 200, 400_000);
+    many_events(&world, &id, 500, 400_000);
     let server = world.serve("standalone", &[("API_KEY", KEY)]);
     let before = memory(&server);
     let address = server.http.url.trim_start_matches("http://").to_owned();
@@ -141,7 +168,7 @@ fn readers_that_take_nothing_cost_little_memory() {
         assert_eq!(server.http.ask("GET", "/api/tasks", None).0, 200);
     }
     let seen = server.http.events(&format!("/api/tasks/{id}/events"), None).count();
-    assert!(seen > 200, "{seen}");
+    assert!(seen > 500, "{seen}");
     let page = [("accept", "application/json")];
     let (status, _, page) = server.http.send("GET", &format!("/api/tasks/{id}/events?limit=1000"), &page, None);
     assert_eq!((status, &page["hasMore"]), (200, &json!(true)), "a page is cut by bytes");
@@ -154,7 +181,7 @@ fn readers_that_take_nothing_cost_little_memory() {
 #[test]
 fn a_long_conversation_is_read_in_pieces() {
     let (world, id) = with_a_task();
-    many_events(&world, &id, 100_000, 300);
+    many_events(&world, &id, 200_000, 300);
     let server = world.serve("standalone", &[("API_KEY", KEY)]);
     let before = memory(&server);
     let (status, body) = server.http.raw(&format!("/api/tasks/{id}/conversation?source=events"));

@@ -1,0 +1,46 @@
+//! The pause between two tries of something that fails: it grows, and it is spread.
+
+use std::time::Duration;
+
+use crate::task::RetryPolicy;
+
+/// From a quarter of a second to two: what waits for a full disk goes on within three seconds of space.
+const POLICY: RetryPolicy = RetryPolicy { initial_delay_ms: 250, max_delay_ms: 2_000, multiplier: 2.0 };
+
+/// How often something has failed in a row.
+#[derive(Debug, Default)]
+pub struct BackOff {
+    failures: i32,
+}
+
+impl BackOff {
+    /// Waits after a failure: longer after each, up to two seconds, with jitter.
+    pub async fn pause(&mut self) {
+        tokio::time::sleep(self.next(super::chance())).await;
+    }
+
+    /// Begins anew after a success.
+    pub const fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    fn next(&mut self, chance: f64) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        Duration::from_millis(POLICY.delay_ms(self.failures, chance).unsigned_abs())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_their_limit_and_begin_anew() {
+        let mut back_off = BackOff::default();
+        let pauses: Vec<_> = (0..5).map(|_| back_off.next(1.0).as_millis()).collect();
+        assert_eq!(pauses, [250, 500, 1_000, 2_000, 2_000]);
+        assert_eq!(back_off.next(0.0).as_millis(), 1_000, "spread over the upper half");
+        back_off.reset();
+        assert_eq!(back_off.next(1.0).as_millis(), 250);
+    }
+}
