@@ -27,7 +27,8 @@ use crate::claude;
 use crate::config::{Config, DEFAULT_KEY, Mode};
 use crate::ipc;
 use crate::process;
-use crate::queue::{self, Hub, Queue, QueueActor, Store, Tail};
+use crate::queue::{self, Hub, Queue, QueueActor, Tail};
+use crate::store::{self, Store};
 use crate::supervise::{RestartPolicy, start_guarded};
 use crate::supervisor::{self, Records, SupervisorActor, SupervisorSettings};
 use crate::task::HolderId;
@@ -330,7 +331,7 @@ struct Parts {
     ends: mpsc::Sender<&'static str>,
     ended: mpsc::Receiver<&'static str>,
     beside: Vec<JoinHandle<()>>,
-    store: Option<Store>,
+    store: Option<Arc<dyn Store>>,
     /// How the duties of this process stand.
     vitals: Vitals,
 }
@@ -353,7 +354,7 @@ impl Parts {
             // An error says that it was aborted.
             drop(work.await);
         }
-        if let Some(mut store) = self.store.take()
+        if let Some(store) = self.store.take()
             && tokio::time::timeout(CLOSE_LIMIT, store.close()).await.is_err()
         {
             tracing::warn!("the database is still in use");
@@ -371,11 +372,9 @@ impl Parts {
 
     /// The queue has a thread of its own: nothing else's work delays a commit.
     async fn start_queue(&mut self, config: &Config) -> anyhow::Result<(Queue, Hub)> {
-        let store = Store::open(&config.store.db_path, config.store.accept_loss).await?;
+        let store = store::open(&config.store.db_path, config.store.accept_loss).await?;
         let hub = Hub::default();
-        self.beside(queue::watch_other_processes(store.writer.clone(), hub.clone()));
-        let (mark, reserve, reader) = (store.mark(), store.writer.reserve().clone(), store.reader.clone());
-        let actor = QueueActor::new(&store, hub.clone(), self.vitals.clone());
+        let actor = QueueActor::new(Arc::clone(&store), hub.clone(), self.vitals.clone());
         let (sender, started) = oneshot::channel();
         let arbiter = Arbiter::new();
         let ends = self.ends.clone();
@@ -383,15 +382,15 @@ impl Parts {
             let give_up = move || ends.try_send("queue").unwrap_or_default();
             drop(sender.send(start_guarded("queue", actor, queue::MAILBOX, ACTORS, give_up)));
         });
-        self.store = Some(store);
+        self.store = Some(Arc::clone(&store));
         let queue = Queue(started.await.context("the queue did not start")?);
-        self.beside(queue::keep(mark, reserve, reader, queue.clone(), self.vitals.clone()));
+        self.beside(queue::keep(store, queue.clone(), self.vitals.clone()));
         Ok((queue, hub))
     }
 
     /// The events of all tasks, for those who follow them.
     fn start_tail(&mut self, hub: &Hub) -> anyhow::Result<Tail> {
-        let reader = self.store.as_ref().context("no store")?.reader.clone();
+        let reader = self.store.as_ref().context("no store")?.reader();
         let tail = Tail::new(reader, self.vitals.clone());
         self.beside(tail.clone().run(hub.clone()));
         Ok(tail)

@@ -30,14 +30,14 @@
 //! # Three walks
 //!
 //! **A submit.** `api/routes/submit.rs` checks the request and sends `Submit` to
-//! `queue/actor.rs`, which adds it to the next commit; `queue/store/submit.rs` writes the row
+//! `queue/actor.rs`, which adds it to the next commit; `queue/commands/submit.rs` writes the row
 //! and its first event. A worker of the same process that waits for work has left its claim there:
-//! `queue/store/claim.rs` runs in the same transaction. After the commit the client has its 202, and the hub
+//! `queue/commands/claim.rs` runs in the same transaction. After the commit the client has its 202, and the hub
 //! hints others that there is work: they look, and claim what they find. `worker/actor.rs` starts a
 //! `worker/agent_run.rs`; that prepares the folder (`set_up.rs`), starts the CLI behind its shim
 //! (`spare.rs`, `claude/run.rs`, `claude/shim.rs`), stores its frames as events (`event_log.rs`), and, when
 //! the process tree is gone, reports what `claude/outcome.rs` makes of it. `task/machine.rs`
-//! decides what that means; `queue/store/settle.rs` writes it.
+//! decides what that means; `queue/commands/transitions.rs` writes it.
 //!
 //! **A cancel.** The row becomes `cancelled` and its epoch grows by one: from here on nothing
 //! that the worker writes counts. The worker hears of it (a hint, or its next look within a
@@ -49,7 +49,7 @@
 //! supervisor, `queue/reaper.rs` of any other process does the same, at once on the same
 //! machine, else when the lease has ended.
 //!
-//! Imports go down: `app` → `api`, `client`, `admin` → `worker`, `supervisor` → `queue`, `claude`, `git` →
+//! Imports go down: `app` → `api`, `client`, `admin` → `worker`, `supervisor` → `queue`, `claude`, `git` → `store` →
 //! `process`, `supervise`, `ipc` → `task`, `config`, `telemetry`.
 
 pub mod admin;
@@ -68,6 +68,7 @@ mod git;
 mod ipc;
 mod process;
 mod queue;
+mod store;
 mod supervise;
 mod supervisor;
 mod task;

@@ -11,9 +11,9 @@ use futures_util::stream::FuturesUnordered;
 use crate::claude::{Item, Run, Shim, ShimLaunch, Start};
 use crate::process::boot_now;
 use crate::queue::{
-    Beat, Claim, Directory, Finish, Hub, MAILBOX, NewTask, Queue, QueueActor, ReadStats, ReadWorkers, SetPaused, Store,
-    Submit, watch_other_processes,
+    Beat, Claim, Directory, Finish, Hub, MAILBOX, NewTask, Queue, QueueActor, ReadStats, ReadWorkers, SetPaused, Submit,
 };
+use crate::store;
 use crate::task::{BootInstant, Budgets, HolderId, Outcome, Report, Status, TaskSpec};
 
 /// Tasks of one claim, as far ahead as executors with a queue of their own look.
@@ -30,17 +30,14 @@ pub struct NoOp {
     queue: Queue,
     hub: Hub,
     holder: HolderId,
-    // Kept open.
-    _store: Store,
 }
 
 impl NoOp {
     /// Opens this database.
     pub async fn open(db: &Path) -> Self {
-        let store = Store::open(db, false).await.expect("a database");
+        let store = store::open(db, false).await.expect("a database");
         let hub = Hub::default();
-        actix::spawn(watch_other_processes(store.writer.clone(), hub.clone()));
-        let actor = QueueActor::new(&store, hub.clone(), crate::telemetry::Vitals::default());
+        let actor = QueueActor::new(store, hub.clone(), crate::telemetry::Vitals::default());
         let (sender, started) = tokio::sync::oneshot::channel();
         Arbiter::new().spawn_fn(move || {
             let address = QueueActor::create(|ctx| {
@@ -49,7 +46,7 @@ impl NoOp {
             });
             sender.send(address).unwrap_or_default();
         });
-        Self { queue: Queue(started.await.expect("a queue")), hub, holder: HolderId::now_v7(), _store: store }
+        Self { queue: Queue(started.await.expect("a queue")), hub, holder: HolderId::now_v7() }
     }
 
     /// Submits so many tasks.

@@ -6,7 +6,8 @@ use anyhow::Context as _;
 
 use crate::config::Config;
 use crate::process;
-use crate::queue::{Reader, Store};
+use crate::store::rows::UnreadRow;
+use crate::store::{self, Reads};
 use crate::task::{Audit, Beside, Did, Standing, TaskId};
 
 /// What is known beside the database.
@@ -34,10 +35,10 @@ pub async fn run(config: &Config, args: &Args) -> anyhow::Result<u8> {
     let excused =
         lines(args.excused.as_deref(), |words| Some((words.first()?.parse().ok()?, words.get(1)?.parse().ok()?)))?;
     let trees = process::read_trees(&process::tree_log(&config.store.data_dir));
-    let reader = Store::look(&config.store.db_path).await?;
+    let reader = store::open_read_only(&config.store.db_path).await?;
     let mut audit = Audit::default();
-    let (count, attempts) = fold(&reader, &mut audit).await?;
-    let (standing, unread) = standings(&reader).await?;
+    let (count, attempts) = fold(&*reader, &mut audit).await?;
+    let (standing, unread) = standings(&*reader).await?;
     let tasks = standing.len() + unread.len();
     let broken = audit.finish(&Beside { standing, unread, accepted, trees, excused, settled: args.settled });
     broken.iter().for_each(|broken| println!("{broken}"));
@@ -45,7 +46,7 @@ pub async fn run(config: &Config, args: &Args) -> anyhow::Result<u8> {
     Ok(u8::from(!broken.is_empty()))
 }
 
-async fn fold(reader: &Reader, audit: &mut Audit) -> anyhow::Result<(i64, i64)> {
+async fn fold(reader: &dyn Reads, audit: &mut Audit) -> anyhow::Result<(i64, i64)> {
     let (mut last, mut count, mut attempts) = (0, 0, 0);
     loop {
         let page = reader.history(last).await?;
@@ -60,16 +61,23 @@ async fn fold(reader: &Reader, audit: &mut Audit) -> anyhow::Result<(i64, i64)> 
 }
 
 /// The tasks as they stand, and those that can't be read.
-async fn standings(reader: &Reader) -> anyhow::Result<(Vec<Standing>, Vec<(TaskId, String)>)> {
+async fn standings(reader: &dyn Reads) -> anyhow::Result<(Vec<Standing>, Vec<(TaskId, String)>)> {
     let (mut all, mut unread, mut last) = (Vec::new(), Vec::new(), TaskId::nil());
     loop {
         let page = reader.standings(last).await?;
-        let Some((newest, _)) = page.last() else { return Ok((all, unread)) };
-        last = *newest;
-        for (task, standing) in page {
+        if page.is_empty() {
+            return Ok((all, unread));
+        }
+        for standing in page {
             match standing {
-                Ok(standing) => all.push(standing),
-                Err(why) => unread.push((task, why)),
+                Ok(standing) => {
+                    last = standing.task;
+                    all.push(standing);
+                }
+                Err(UnreadRow { id, why }) => {
+                    last = id;
+                    unread.push((id, why));
+                }
             }
         }
     }

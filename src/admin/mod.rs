@@ -7,13 +7,15 @@
 mod check_history;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 
 use crate::config::{Config, Flags};
-use crate::queue::{self, Store};
+use crate::queue;
+use crate::store;
 use crate::supervise::{RestartPolicy, start_guarded};
 use crate::telemetry::Vitals;
 
@@ -77,7 +79,7 @@ async fn backup(config: &Config, file: &Path) -> anyhow::Result<u8> {
     if file.exists() {
         bail!("{} exists already; name a new file", file.display());
     }
-    let reader = Store::look(&config.store.db_path).await?;
+    let reader = store::open_read_only(&config.store.db_path).await?;
     let mut partial = file.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
@@ -98,8 +100,8 @@ async fn backup(config: &Config, file: &Path) -> anyhow::Result<u8> {
 }
 
 async fn prune(config: &Config, days: u32) -> anyhow::Result<u8> {
-    let mut store = Store::open(&config.store.db_path, config.store.accept_loss).await?;
-    let actor = queue::QueueActor::new(&store, queue::Hub::default(), Vitals::default());
+    let store = store::open(&config.store.db_path, config.store.accept_loss).await?;
+    let actor = queue::QueueActor::new(Arc::clone(&store), queue::Hub::default(), Vitals::default());
     let queue = queue::Queue(start_guarded("queue", actor, queue::MAILBOX, ONCE, || {}));
     let retention = Duration::from_secs(u64::from(days) * 24 * 3_600);
     let removed = queue::prune(&queue, retention, &config.store.data_dir.join("work")).await;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::claude;
 use crate::config::{Config, Flags};
-use crate::queue::Store;
+use crate::store;
 
 /// One thing that must be right.
 struct Finding {
@@ -63,7 +63,7 @@ fn writable(folder: &Path) -> Result<String, String> {
 }
 
 fn disk(database: &Path) -> Result<String, String> {
-    match Store::room(database) {
+    match store::room(database) {
         Ok((free, true)) => Ok(format!("{} MB free", free / 1_000_000)),
         Ok((free, false)) => Err(format!(
             "{} MB free beside {}, and new tasks are refused: free some space there, or set DB_PATH",
@@ -78,7 +78,7 @@ async fn database(path: &Path) -> Result<String, String> {
     if !path.exists() {
         return Ok(format!("{} will be made at the first start", path.display()));
     }
-    match Store::check(path).await {
+    match store::check(path).await {
         Ok(()) => Ok(path.display().to_string()),
         Err(error) => Err(crate::telemetry::chain(&error)),
     }

@@ -16,7 +16,7 @@ pub struct BackOff {
 impl BackOff {
     /// Waits after a failure: longer after each, up to two seconds, with jitter.
     pub async fn pause(&mut self) {
-        tokio::time::sleep(self.next(super::chance())).await;
+        tokio::time::sleep(self.next()).await;
     }
 
     /// Begins anew after a success.
@@ -24,7 +24,12 @@ impl BackOff {
         self.failures = 0;
     }
 
-    fn next(&mut self, chance: f64) -> Duration {
+    /// The pause after one more failure.
+    pub fn next(&mut self) -> Duration {
+        self.after(super::chance())
+    }
+
+    fn after(&mut self, chance: f64) -> Duration {
         self.failures = self.failures.saturating_add(1);
         Duration::from_millis(POLICY.delay_ms(self.failures, chance).unsigned_abs())
     }
@@ -37,10 +42,10 @@ mod tests {
     #[test]
     fn pauses_grow_to_their_limit_and_begin_anew() {
         let mut back_off = BackOff::default();
-        let pauses: Vec<_> = (0..5).map(|_| back_off.next(1.0).as_millis()).collect();
+        let pauses: Vec<_> = (0..5).map(|_| back_off.after(1.0).as_millis()).collect();
         assert_eq!(pauses, [250, 500, 1_000, 2_000, 2_000]);
-        assert_eq!(back_off.next(0.0).as_millis(), 1_000, "spread over the upper half");
+        assert_eq!(back_off.after(0.0).as_millis(), 1_000, "spread over the upper half");
         back_off.reset();
-        assert_eq!(back_off.next(1.0).as_millis(), 250);
+        assert_eq!(back_off.after(1.0).as_millis(), 250);
     }
 }

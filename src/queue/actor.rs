@@ -5,11 +5,15 @@
 //! disk sets the pace.
 
 use std::future::ready;
+use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use fail::fail_point;
 use tokio::sync::oneshot;
 
+use super::commands::{Change, Waiting, asked};
+use super::commit::{Committed, commit};
 use super::hooks::{
     AddWebhook, Attempted, ClaimDeliveries, EnableWebhook, ReadDeliveries, ReadWebhooks, RemoveWebhook, RetryDelivery,
 };
@@ -19,14 +23,15 @@ use super::messages::{
     Nudge, Probe, Prune, QueueError, ReadLimits, Release, Renew, SetConcurrency, SetLimit, SetPaused, Submit,
     SubmitAll, Unpark, WorkerGone,
 };
-use super::reads::{Explain, Find, HasEnded, ListTasks, ReadEvents, ReadPatch, ReadStats, ReadUsage, ReadWorkers};
+use super::reads::{Explain, Find, HasEnded, ReadPatch, ReadStats, ReadWorkers};
 use super::schedules::{
-    DueSchedules, FindSchedule, Fire, LastTask, NextFiring, PutSchedule, ReadRuns, ReadSchedules, RemoveSchedule,
-    Replan,
+    DueSchedules, FindSchedule, Fire, NextFiring, PutSchedule, ReadSchedules, RemoveSchedule, Replan,
 };
-use super::store::{Change, Committed, Reader, Store, StoreError, Waiting, Writer, asked};
 use super::talk::{Answer, Ask, Progress, ReadQuestions, ReadTalk, Say};
-use crate::telemetry::{Duty, Vitals};
+use crate::process::BackOff;
+use crate::store::views::{LastTask, ListTasks, Poll, ReadEvents, ReadRuns, ReadUsage};
+use crate::store::{Reader, Store, StoreError};
+use crate::telemetry::{Duty, Vitals, chain};
 
 /// So many messages wait before their senders do. More than all connections of the server
 /// have under way at once, so that a burst becomes one commit.
@@ -39,6 +44,9 @@ const BATCH: usize = 1_000;
 const TURNS: u32 = 60;
 /// Larger batches are worth their commit as they are.
 const FEW: usize = 32;
+/// How often the commits of other processes are looked for: the price of an event that comes from one. A look takes a
+/// few microseconds.
+const ELSEWHERE: Duration = Duration::from_millis(20);
 
 /// A [`Look`] whose answer waits.
 struct Standing {
@@ -49,8 +57,8 @@ struct Standing {
 
 /// See the [module](self).
 pub struct QueueActor {
-    /// The connection that writes. Used by one commit at a time.
-    writer: Writer,
+    /// Used by one commit at a time.
+    store: Arc<dyn Store>,
     /// The connections that read.
     reader: Reader,
     /// Told after every commit.
@@ -65,14 +73,25 @@ pub struct QueueActor {
     vitals: Vitals,
     /// How many seem to be asking: those of the last commit, and those who came meanwhile; up to a [`FEW`].
     together: usize,
+    /// While the commits of other processes can't be seen.
+    back_off: BackOff,
 }
 
 impl QueueActor {
     /// The owner of this store.
     #[must_use]
-    pub fn new(store: &Store, hub: Hub, vitals: Vitals) -> Self {
-        let (writer, reader) = (store.writer.clone(), store.reader.clone());
-        Self { writer, reader, hub, waiting: Vec::new(), committing: false, standing: None, vitals, together: 0 }
+    pub fn new(store: Arc<dyn Store>, hub: Hub, vitals: Vitals) -> Self {
+        Self {
+            reader: store.reader(),
+            store,
+            hub,
+            waiting: Vec::new(),
+            committing: false,
+            standing: None,
+            vitals,
+            together: 0,
+            back_off: BackOff::default(),
+        }
     }
 
     /// Adds a command to the next commit, and answers after it.
@@ -116,12 +135,12 @@ impl QueueActor {
         if batch.iter().any(|each| each.makes_work()) {
             batch.extend(self.claim_along(ctx));
         }
-        let writer = self.writer.clone();
-        let commit = async move {
+        let store = Arc::clone(&self.store);
+        let work = async move {
             fail_point!("queue-commit");
-            writer.commit(batch).await
+            commit(&*store, batch).await
         };
-        ctx.spawn(commit.into_actor(self).map(move |committed, this, ctx| {
+        ctx.spawn(work.into_actor(self).map(move |committed, this, ctx| {
             this.together = (this.waiting.len() + size).min(FEW);
             this.committed(&committed, ctx);
         }));
@@ -155,10 +174,56 @@ impl QueueActor {
             self.hub.changed(&committed.touched);
         }
     }
+
+    fn answer_look(
+        &mut self,
+        polled: Result<(Looked, Option<Claim>), StoreError>,
+        ctx: &mut Context<Self>,
+    ) -> ResponseFuture<<Look as Message>::Result> {
+        match polled {
+            Err(error) => Box::pin(ready(Err(error.into()))),
+            Ok((looked, Some(claim))) if looked.work => {
+                let claimed = self.change(claim, ctx);
+                Box::pin(async move { Ok(Looked { claimed: claimed.await, ..looked }) })
+            }
+            Ok((looked, Some(claim))) if looked.is_quiet() => {
+                let (answer, found) = oneshot::channel();
+                self.standing = Some(Standing { claim, looked, answer });
+                Box::pin(async { found.await.map_err(|_| QueueError::Restarting) })
+            }
+            Ok((looked, _)) => Box::pin(ready(Ok(looked))),
+        }
+    }
+
+    /// Tells the hub whenever another process has written.
+    fn look_elsewhere(&self, ctx: &mut Context<Self>) {
+        let store = Arc::clone(&self.store);
+        let look = async move { store.changed_elsewhere().await };
+        ctx.spawn(look.into_actor(self).map(|changed, this, ctx| {
+            let pause = match changed {
+                Ok(changed) => {
+                    this.back_off.reset();
+                    if changed {
+                        this.hub.changed_elsewhere();
+                    }
+                    ELSEWHERE
+                }
+                Err(error) => {
+                    tracing::warn!(error = chain(&error), "The commits of other processes can't be seen");
+                    this.back_off.next()
+                }
+            };
+            ctx.run_later(pause, |this, ctx| this.look_elsewhere(ctx));
+        }));
+    }
 }
 
 impl Actor for QueueActor {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.look_elsewhere(ctx);
+    }
 }
 
 impl Supervised for QueueActor {
@@ -219,26 +284,17 @@ changes!(
 );
 
 impl Handler<Look> for QueueActor {
-    type Result = ResponseFuture<<Look as Message>::Result>;
+    type Result = ResponseActFuture<Self, <Look as Message>::Result>;
 
     /// What a look finds is claimed at once, in one go with what others want.
-    fn handle(&mut self, look: Look, ctx: &mut Context<Self>) -> Self::Result {
-        let looked = match self.writer.look(&look) {
-            Ok(looked) => looked,
-            Err(error) => return Box::pin(ready(Err(error.into()))),
+    fn handle(&mut self, look: Look, _: &mut Context<Self>) -> Self::Result {
+        let store = Arc::clone(&self.store);
+        let polled = async move {
+            let poll = Poll { holder: look.holder, credential: &look.credential, heard: &look.heard };
+            let polled = store.poll(&poll).await?;
+            Ok((Looked::of(&look.leases, polled), look.claim))
         };
-        match look.claim {
-            Some(claim) if looked.work => {
-                let claimed = self.change(claim, ctx);
-                Box::pin(async move { Ok(Looked { claimed: claimed.await, ..looked }) })
-            }
-            Some(claim) if looked.is_quiet() => {
-                let (answer, found) = oneshot::channel();
-                self.standing = Some(Standing { claim, looked, answer });
-                Box::pin(async { found.await.map_err(|_| QueueError::Restarting) })
-            }
-            _ => Box::pin(ready(Ok(looked))),
-        }
+        Box::pin(polled.into_actor(self).then(|polled, this, ctx| this.answer_look(polled, ctx).into_actor(this)))
     }
 }
 
@@ -258,9 +314,9 @@ impl Handler<Probe> for QueueActor {
     /// While a commit is under way it tells more than any probe.
     fn handle(&mut self, _: Probe, _: &mut Context<Self>) {
         if !self.committing {
-            self.vitals.note(Duty::Commits, &self.writer.probe());
+            self.vitals.note(Duty::Commits, &self.store.probe());
         }
-        match self.writer.reserve().is_spent() {
+        match self.store.is_full() {
             true => self.vitals.failed(Duty::Disk, &StoreError::Full),
             false => self.vitals.well(Duty::Disk),
         }
@@ -268,10 +324,11 @@ impl Handler<Probe> for QueueActor {
 }
 
 impl Handler<HasEnded> for QueueActor {
-    type Result = <HasEnded as Message>::Result;
+    type Result = ResponseFuture<<HasEnded as Message>::Result>;
 
     fn handle(&mut self, ended: HasEnded, _: &mut Context<Self>) -> Self::Result {
-        Ok(self.writer.has_ended(ended.0)?)
+        let store = Arc::clone(&self.store);
+        Box::pin(async move { Ok(store.has_ended(ended.0).await?) })
     }
 }
 
@@ -279,23 +336,15 @@ impl Handler<ReadEvents> for QueueActor {
     type Result = ResponseFuture<<ReadEvents as Message>::Result>;
 
     fn handle(&mut self, read: ReadEvents, _: &mut Context<Self>) -> Self::Result {
-        let few = match self.writer.few_events(&read) {
-            Ok(few) => few,
-            Err(error) => {
-                self.vitals.failed(Duty::Events, &error);
-                return Box::pin(ready(Err(error.into())));
-            }
-        };
-        let (reader, vitals) = (self.reader.clone(), self.vitals.clone());
+        let (store, reader, vitals) = (Arc::clone(&self.store), Arc::clone(&self.reader), self.vitals.clone());
         Box::pin(async move {
-            match few {
-                Some(page) => Ok(page),
-                None => {
-                    let page = reader.events(read).await;
-                    vitals.note(Duty::Events, &page);
-                    Ok(page?)
-                }
-            }
+            let page = match store.few_events(&read).await {
+                Ok(Some(page)) => return Ok(page),
+                Ok(None) => reader.events(read).await,
+                Err(error) => Err(error),
+            };
+            vitals.note(Duty::Events, &page);
+            Ok(page?)
         })
     }
 }
@@ -306,7 +355,7 @@ macro_rules! reads {
             type Result = ResponseFuture<<$message as Message>::Result>;
 
             fn handle(&mut self, $asked: $message, _: &mut Context<Self>) -> Self::Result {
-                let $reader = self.reader.clone();
+                let $reader = Arc::clone(&self.reader);
                 Box::pin(async move { Ok($read.await?) })
             }
         })*
@@ -319,9 +368,9 @@ reads! {
     ReadQuestions => |reader, read| reader.questions(read.0);
     ReadTalk => |reader, read| reader.talk(read.0);
     Explain => |reader, explain| reader.explain(explain.0);
-    ListTasks => |reader, list| reader.tasks(&list);
+    ListTasks => |reader, list| reader.tasks(list);
     ReadStats => |reader, _read| reader.stats();
-    ReadUsage => |reader, read| reader.usage(&read);
+    ReadUsage => |reader, read| reader.usage(read);
     ReadWorkers => |reader, _read| reader.workers();
     ReadLimits => |reader, _read| reader.limits();
     ReadWebhooks => |reader, _read| reader.webhooks();

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::messages::answers;
-use crate::task::{TaskId, Wall, WebhookOptions};
+use crate::store::views::{Delivery, Dispatch, Webhook};
+use crate::task::{TaskId, WebhookOptions};
 
 answers! {
     AddWebhook => Webhook;
@@ -28,23 +29,6 @@ pub struct RemoveWebhook(pub String);
 #[derive(Clone, Copy, Debug)]
 pub struct ReadWebhooks;
 
-/// A webhook of all tasks.
-#[derive(Clone, Debug)]
-pub struct Webhook {
-    /// Its name.
-    pub id: String,
-    /// Where to.
-    pub url: String,
-    /// Of what.
-    pub events: Vec<String>,
-    /// Since when.
-    pub created_at: Wall,
-    /// Since when each message to it has failed.
-    pub failing_since: Option<Wall>,
-    /// Since when it is told nothing, and why.
-    pub disabled: Option<(Wall, String)>,
-}
-
 /// Takes deliveries that are due, some of each host. One whose sender is not heard of is due again after a time.
 #[derive(Clone, Debug)]
 pub struct ClaimDeliveries {
@@ -65,29 +49,6 @@ pub struct EnableWebhook {
     pub id: String,
     /// True if it is told.
     pub enabled: bool,
-}
-
-/// A delivery to be sent.
-#[derive(Clone, Debug)]
-pub struct Dispatch {
-    /// Its name, the same at each attempt.
-    pub id: String,
-    /// Of which task.
-    pub task: TaskId,
-    /// Where to.
-    pub url: String,
-    /// Its host, as in [`ClaimDeliveries::busy`].
-    pub host: String,
-    /// What it is signed with, where it is not the server's secret.
-    pub secret: Option<String>,
-    /// What is told.
-    pub event: String,
-    /// When it happened.
-    pub created_at: Wall,
-    /// The number of this attempt.
-    pub attempt: i32,
-    /// What was sent before.
-    pub body: Option<String>,
 }
 
 /// What became of an attempt.
@@ -123,28 +84,3 @@ pub struct RetryDelivery {
 /// Reads the deliveries of a task, oldest first.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadDeliveries(pub TaskId);
-
-/// A delivery, as it stands.
-#[derive(Clone, Debug)]
-pub struct Delivery {
-    /// Its name.
-    pub id: String,
-    /// What is told.
-    pub event: String,
-    /// Where to.
-    pub url: String,
-    /// `pending`, `delivered` or `failed`.
-    pub state: String,
-    /// How often it was tried.
-    pub attempts: i32,
-    /// When it is tried next, or taken from a sender that is not heard of.
-    pub next_at: Wall,
-    /// The status of the last answer.
-    pub last_status: Option<i32>,
-    /// Why the last attempt was no success.
-    pub last_error: Option<String>,
-    /// When it happened.
-    pub created_at: Wall,
-    /// When it was delivered, or given up.
-    pub ended_at: Option<Wall>,
-}

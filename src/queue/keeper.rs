@@ -1,40 +1,34 @@
-//! Looks after the database beside the queue: moves its high-water mark, keeps its reserve, and
-//! removes what is old. Each is a reconciler that may run in any number of processes at once.
+//! Looks after the database beside the queue: keeps it up, and removes what is old. Each is a reconciler that may run in any number of processes at once.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::ask::Queue;
 use super::messages::{Probe, Prune, QueueError};
-use super::store::{Mark, Reader, Reserve};
-use crate::process::{self, wall_now};
+use crate::process::wall_now;
+use crate::store::Store;
 use crate::task::TaskId;
 use crate::telemetry::{Duty, Vitals, chain};
 
-/// What a lost WAL can take without being noticed: the changes of this time.
-const MARK_EVERY: Duration = Duration::from_secs(1);
+/// What a lost database file can take without being noticed: the changes of this time.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// Old tasks may stay so much longer.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 
-/// A disk that takes longer than this to write some bytes hangs.
-const DISK_LIMIT: Duration = Duration::from_secs(30);
 /// A queue that answers nothing for so long waits for a disk that hangs.
 const PROBE_LIMIT: Duration = Duration::from_secs(3);
 
-/// Moves the mark ahead, refills the reserve and finds out whether commits would succeed, for as long as the
+/// Keeps up what the store has beside its tables, and finds out whether commits would succeed, for as long as the
 /// process lives.
-pub async fn keep(mut mark: Mark, reserve: Reserve, reader: Reader, queue: Queue, vitals: Vitals) {
+pub async fn keep(store: Arc<dyn Store>, queue: Queue, vitals: Vitals) {
     loop {
-        tokio::time::sleep(MARK_EVERY).await;
-        let refilled = reserve.clone();
-        if let Err(error) = process::blocking(DISK_LIMIT, move || refilled.refill()).await {
-            tracing::debug!(%error, "the reserve stays as it was");
-        }
+        tokio::time::sleep(KEEP_EVERY).await;
         if queue.0.send(Probe).timeout(PROBE_LIMIT).await.is_err() {
             vitals.fails(Duty::Commits, format!("the queue has not answered for {} s", PROBE_LIMIT.as_secs()));
         }
-        if let Err(error) = mark.advance(&reader).await {
-            tracing::debug!(%error, "the mark stays where it was");
+        if let Err(error) = store.keep_up().await {
+            tracing::debug!(%error, "the store is not kept up");
         }
     }
 }

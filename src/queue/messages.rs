@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::store::StoreError;
+use crate::store::StoreError;
+use crate::store::views::{LimitUse, Polled};
 use crate::task::{
     Budgets, Group, HolderId, LeaseKey, Limit, LimitChange, NewEvent, ReleaseReason, Report, Said, Spent, Status, Task,
     TaskId, TaskSpec, Wall,
@@ -353,17 +354,6 @@ pub struct SetLimit {
 #[derive(Clone, Copy, Debug)]
 pub struct ReadLimits;
 
-/// A limit in use.
-#[derive(Clone, Debug)]
-pub struct LimitUse {
-    /// Of which group.
-    pub group: Group,
-    /// What is set.
-    pub limit: Limit,
-    /// Tasks that wait because of it.
-    pub waiting: i64,
-}
-
 /// A worker looks what there is, when it was hinted or from time to time, and claims what it can run.
 #[derive(Clone, Debug)]
 pub struct Look {
@@ -409,6 +399,19 @@ pub struct Looked {
 }
 
 impl Looked {
+    /// What a worker that believes to hold these leases should know.
+    pub(super) fn of(leases: &[LeaseKey], polled: Polled) -> Self {
+        let Polled { leases: held, work, concurrency, said } = polled;
+        Self {
+            lost: leases.iter().copied().filter(|key| !held.contains(key)).collect(),
+            forgotten: held.into_iter().filter(|key| !leases.contains(key)).collect(),
+            work,
+            concurrency,
+            said,
+            claimed: Ok(Vec::new()),
+        }
+    }
+
     /// Whether there is nothing to tell.
     pub(super) fn is_quiet(&self) -> bool {
         !self.work && self.lost.is_empty() && self.forgotten.is_empty() && self.said.is_empty()

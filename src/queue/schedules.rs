@@ -1,7 +1,8 @@
 //! What [`QueueActor`](super::QueueActor) is asked about schedules.
 
 use super::messages::{Submit, Submitted, answers};
-use crate::task::{Missed, Overlap, Status, Task, TaskId, TaskSpec, Wall};
+use crate::store::views::{LastTask, ReadRuns, Run, Schedule, ScheduleId};
+use crate::task::{Status, Task, TaskId, Wall};
 
 answers! {
     PutSchedule => bool;
@@ -14,40 +15,6 @@ answers! {
     FindSchedule => Option<Schedule>;
     ReadRuns => Vec<Run>;
     LastTask => Option<(TaskId, Status)>;
-}
-
-/// The name of a schedule: a UUID of version 7.
-pub type ScheduleId = uuid::Uuid;
-
-/// A task that is submitted by the clock.
-#[derive(Clone, Debug)]
-pub struct Schedule {
-    /// Its name.
-    pub id: ScheduleId,
-    /// What people call it.
-    pub name: Option<String>,
-    /// When it fires.
-    pub cron: String,
-    /// On whose clock.
-    pub time_zone: String,
-    /// What is submitted; validated.
-    pub spec: TaskSpec,
-    /// Why the stored schedule can't be fired; `None` where all of it could be read.
-    pub unreadable: Option<String>,
-    /// Whose tasks they are: the name of the client's key.
-    pub key: String,
-    /// What becomes of firings that nobody was there for.
-    pub missed: Missed,
-    /// What becomes of a firing while the task of the one before has not ended.
-    pub overlap: Overlap,
-    /// Whether each task goes on with the session of the last one that completed.
-    pub continue_session: bool,
-    /// Whether it fires.
-    pub enabled: bool,
-    /// The firing to come.
-    pub next_at: Option<Wall>,
-    /// When it was made.
-    pub created_at: Wall,
 }
 
 /// Stores a schedule, new or in place of the one of the same id; its next firing counts where it is new, or
@@ -132,36 +99,3 @@ pub struct ReadSchedules;
 /// Reads a schedule.
 #[derive(Clone, Copy, Debug)]
 pub struct FindSchedule(pub ScheduleId);
-
-/// Reads what a schedule has done, newest first.
-#[derive(Clone, Copy, Debug)]
-pub struct ReadRuns {
-    /// Which.
-    pub schedule: ScheduleId,
-    /// At most so many.
-    pub limit: u64,
-}
-
-/// What a schedule has done.
-#[derive(Clone, Debug)]
-pub struct Run {
-    /// The firing; `None` where somebody asked for it.
-    pub due_at: Option<Wall>,
-    /// When it was done.
-    pub fired_at: Wall,
-    /// `submitted`, `missed`, `skipped` or `refused`.
-    pub outcome: String,
-    /// The task, and where it stands; `None` when it was removed.
-    pub task: Option<(TaskId, Option<Status>)>,
-    /// In words.
-    pub detail: Option<String>,
-}
-
-/// Reads the newest task of a schedule, or the newest that has completed.
-#[derive(Clone, Copy, Debug)]
-pub struct LastTask {
-    /// Which.
-    pub schedule: ScheduleId,
-    /// Only one that has completed.
-    pub completed: bool,
-}

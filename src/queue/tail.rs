@@ -11,9 +11,9 @@ use tokio::sync::watch;
 
 use super::hub::Hub;
 use super::messages::QueueError;
-use super::store::{LatestEvents, Reader, StoreError};
 use crate::process::BackOff;
-use crate::task::Event;
+use crate::store::views::{LatestEvents, Numbered};
+use crate::store::{Reader, StoreError};
 use crate::telemetry::{Duty, Vitals, chain};
 
 /// Events of one read, and bytes of them.
@@ -26,15 +26,6 @@ const MAX_EVENTS: usize = 2_048;
 const MAX_BYTES: usize = 4 << 20;
 /// The longest that a lost hint may cost.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// An event with its place among all events.
-#[derive(Clone, Debug)]
-pub struct Numbered {
-    /// Grows from event to event, with gaps.
-    pub n: i64,
-    /// The event.
-    pub event: Event,
-}
 
 /// See the [module](self). Clones share it.
 #[derive(Clone)]
@@ -215,7 +206,7 @@ impl Drop for Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::{EventKind, TaskId, Wall};
+    use crate::task::{Event, EventKind, TaskId, Wall};
 
     fn event(n: i64, bytes: usize) -> Numbered {
         let data = "x".repeat(bytes);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::messages::{Stale, answers};
+use crate::store::views::Talk;
 use crate::task::{Decision, LeaseKey, Question, Status, TaskId, Wall};
 
 answers! {
@@ -122,16 +123,3 @@ pub struct ReadQuestions(pub TaskId);
 /// Reads where the conversation of a task stands, before an attempt goes on with it.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadTalk(pub TaskId);
-
-/// Where a conversation stands.
-#[derive(Clone, Debug, Default)]
-pub struct Talk {
-    /// The message whose turn was begun and is not over.
-    pub current: Option<(i64, String)>,
-    /// The first message that waits.
-    pub next: Option<(i64, String)>,
-    /// Whether what came before the messages is done.
-    pub idle: bool,
-    /// Rules that were allowed for the whole session.
-    pub allowed: Vec<String>,
-}

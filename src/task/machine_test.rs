@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
+use super::machine::Refusal;
 use super::planted::Fault;
 use super::*;
 

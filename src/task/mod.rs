@@ -47,7 +47,7 @@ pub use gate::{Budgets, Candidate, GroupRoom, Hold, Room};
 pub use history::{Counts, Did, Entry, Standing, TreeLine};
 pub use lease::{HolderId, Lease, LeaseKey, LeaseTimes, TREE_END_MS};
 pub use limit::{Group, GroupKind, Limit, LimitChange, MAX_NAME, Rate};
-pub use machine::{Command, Record, Refusal, ReleaseReason, SUSPECT, State};
+pub use machine::{Command, Record, ReleaseReason, SUSPECT, State};
 pub use outcome::{ChangeSet, Failure, FailureClass, Outcome, Report, Spent, Tokens, is_sane_cost};
 pub use retry::RetryPolicy;
 pub use schedule::{Missed, Overlap, Timetable};

@@ -29,6 +29,12 @@ impl Wall {
         Self(self.0.saturating_add(ms))
     }
 
+    /// This much later.
+    #[must_use]
+    pub fn plus(self, time: std::time::Duration) -> Self {
+        self.plus_ms(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
+    }
+
     /// Milliseconds from `earlier` to this point; never negative.
     #[must_use]
     pub fn since_ms(self, earlier: Self) -> i64 {

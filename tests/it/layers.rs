@@ -12,6 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["api", "client", "admin"],
     &["worker", "supervisor", "no_op"],
     &["queue", "claude", "git"],
+    &["store"],
     &["process", "supervise", "ipc"],
     &["task", "config", "telemetry"],
 ];
@@ -27,9 +28,9 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
 
 /// Crates and macros, and the only folders that may name them.
 const HOMES: &[(&str, &[&str])] = &[
-    ("sea_orm", &["src/queue/store/", "entity/", "migration/"]),
-    ("rusqlite", &["src/queue/store/"]),
-    ("use entity", &["src/queue/store/"]),
+    ("sea_orm", &["src/store/sqlite/", "entity/", "migration/"]),
+    ("rusqlite", &["src/store/sqlite/"]),
+    ("use entity", &["src/store/"]),
     ("actix_web", &["src/api/"]),
     ("interprocess", &["src/ipc/"]),
     ("Command::new", &["src/process/"]),
@@ -182,7 +183,7 @@ fn imports_go_down() {
 
 #[test]
 fn an_import_upwards_is_seen_in_every_form() {
-    let file = "src/queue/store/planted.rs";
+    let file = "src/queue/commands/planted.rs";
     for planted in [
         "use crate::api::Server;",
         "use crate::{task, api as x};",

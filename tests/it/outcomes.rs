@@ -31,9 +31,9 @@ fn failures_have_their_class_and_are_tried_again_where_that_helps() {
     let limit = json!({ "timeout": 1_500 });
     assert_eq!(ends(&server, with(&["bash sleep 98801", "say x"], limit)), failed("timeout", "TIMEOUT", 1));
     // More than a cold start of the CLI takes on a busy machine.
-    let idle = json!({ "timeout": { "idle": 5_000 } });
+    let idle = json!({ "timeout": { "idle": 8_000 } });
     assert_eq!(ends(&server, with(&["delay 60000", "say x"], idle.clone())), failed("timeout", "IDLE_TIMEOUT", 1));
-    let (status, ..) = ends(&server, with(&["bash sleep 7", "say x"], idle));
+    let (status, ..) = ends(&server, with(&["bash sleep 10", "say x"], idle));
     assert_eq!(status, "completed", "a tool that runs is not idle");
     assert!(crate::support::running("sleep 98801").is_empty());
 }

@@ -1,0 +1,86 @@
+//! A command, and its sender who waits for the answer.
+
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
+use tokio::sync::oneshot;
+
+use super::Unit;
+use crate::queue::QueueError;
+use crate::store::StoreError;
+
+/// A command as the store runs it. It may be run twice, when the transaction that it was in
+/// had to be given up for another's fault.
+pub trait Change: Send + 'static {
+    /// What its sender is told after the commit.
+    type Answer: Send + 'static;
+
+    /// Whether there may be something to claim behind it.
+    const MAKES_WORK: bool = false;
+
+    /// True if it brings a task nearer to its end: it is stored even when the disk is full, as long as the store's
+    /// reserve lasts.
+    fn is_essential(&self) -> bool {
+        true
+    }
+
+    /// Does it, inside the transaction.
+    ///
+    /// # Errors
+    /// A statement failed; the transaction is given up.
+    async fn run(&self, unit: &mut Unit<'_>) -> Result<Self::Answer, StoreError>;
+}
+
+/// A command with its sender: of any kind, so that they can wait in one list.
+pub trait Waiting: Send {
+    /// Whether it is stored when the disk is full.
+    fn is_essential(&self) -> bool;
+    /// Whether there may be something to claim behind it.
+    fn makes_work(&self) -> bool;
+    /// Does it and keeps the answer.
+    fn run<'a>(&'a mut self, unit: &'a mut Unit<'_>) -> LocalBoxFuture<'a, Result<(), StoreError>>;
+    /// After the commit, or when it failed.
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+struct Asked<C: Change> {
+    change: C,
+    answer: Option<C::Answer>,
+    sender: oneshot::Sender<Result<C::Answer, QueueError>>,
+}
+
+impl<C: Change> Waiting for Asked<C> {
+    fn is_essential(&self) -> bool {
+        self.change.is_essential()
+    }
+
+    fn makes_work(&self) -> bool {
+        C::MAKES_WORK
+    }
+
+    fn run<'a>(&'a mut self, unit: &'a mut Unit<'_>) -> LocalBoxFuture<'a, Result<(), StoreError>> {
+        async {
+            self.answer = Some(self.change.run(unit).await?);
+            Ok(())
+        }
+        .boxed_local()
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+        let answer = match (committed, self.answer) {
+            (Ok(()), Some(answer)) => Ok(answer),
+            (Ok(()), None) => Err(QueueError::Restarting),
+            (Err(error), _) => Err(error.into()),
+        };
+        // The sender may have given up waiting; what is stored is stored.
+        drop(self.sender.send(answer));
+    }
+}
+
+/// Where the answer to a command will come.
+type Answered<C> = oneshot::Receiver<Result<<C as Change>::Answer, QueueError>>;
+
+/// A command, ready to wait, and where its answer will come.
+pub fn asked<C: Change>(change: C) -> (Box<dyn Waiting>, Answered<C>) {
+    let (sender, answer) = oneshot::channel();
+    (Box::new(Asked { change, answer: None, sender }), answer)
+}

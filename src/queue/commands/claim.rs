@@ -1,0 +1,128 @@
+//! Taking tasks, and keeping them.
+
+use serde_json::json;
+
+use super::limits::LimitsInForce;
+use super::{Change, Unit, attempts, gate, hooks, transitions};
+use crate::queue::messages::{Assignment, Claim, Renew, Renewed};
+use crate::store::StoreError;
+use crate::store::convert::{spec_of, task_with};
+use crate::store::rows::{Allowance, ClaimRow, TaskRow};
+use crate::task::stored::StoredSpec;
+use crate::task::{Did, EventKind, HookEvent, LeaseKey, LeaseTimes, NewEvent, SUSPECT, Status};
+
+impl Change for Claim {
+    type Answer = Vec<Assignment>;
+
+    fn is_essential(&self) -> bool {
+        false
+    }
+
+    async fn run(&self, unit: &mut Unit<'_>) -> Result<Vec<Assignment>, StoreError> {
+        let ClaimAllowance { mut limit, suspects, gated, limited } = allowance(unit, self).await?;
+        let limits = if limited { LimitsInForce::read(unit).await? } else { LimitsInForce::default() };
+        if limit > 0 && (gated || limited || self.budgets.are_set()) {
+            limit = gate::hold(unit, self, &limits, limit).await?;
+        }
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let (now, worker) = (unit.now, self.worker.as_str());
+        let expires = LeaseTimes::new(self.lease).expiry(unit.lease_now);
+        let claim = ClaimRow { holder: self.holder, worker, expires, now, limit, suspect: SUSPECT, suspects };
+        let mut rows = Vec::new();
+        for row in unit.tx.claim(&claim).await? {
+            match row {
+                Ok(row) => rows.push(row),
+                Err(unread) => transitions::set_apart_unread(unit, unread.id, &unread.why).await?,
+            }
+        }
+        rows.sort_by_key(|row| (-row.priority, row.id));
+        let mut assignments = Vec::with_capacity(rows.len());
+        for row in rows {
+            let key = LeaseKey { task: row.id, epoch: row.epoch };
+            let read = spec_of(&row);
+            let why = read.unreadable.clone();
+            let assignment = assign(unit, row, read, self, expires.ms).await?;
+            match why {
+                None => {
+                    limits.started(unit, &assignment.task.groups()).await?;
+                    assignments.push(assignment);
+                }
+                // It costs no other task anything.
+                Some(why) => transitions::set_apart(unit, key, &why).await?,
+            }
+        }
+        Ok(assignments)
+    }
+}
+
+async fn assign(
+    unit: &mut Unit<'_>,
+    row: TaskRow,
+    read: StoredSpec,
+    claim: &Claim,
+    expires: i64,
+) -> Result<Assignment, StoreError> {
+    let event = json!({ "status": Status::Running, "attempt": row.attempt, "workerId": row.worker });
+    // The claim has counted it.
+    unit.add_events(row.id, row.last_event - 1, &[NewEvent::new(EventKind::Status, &event)]).await?;
+    attempts::begin(unit, claim, &row).await?;
+    if row.attempt == 1 {
+        hooks::tell(unit, row.id, HookEvent::Started).await?;
+    }
+    let key = LeaseKey { task: row.id, epoch: row.epoch };
+    let (holder, credential) = (claim.holder, claim.credential.clone());
+    unit.record(&Did::Claim { lease: key, holder, credential, attempt: row.attempt, expires });
+    let budget_usd = gate::reserves(claim, row.max_budget_usd, row.cost_usd);
+    Ok(Assignment { key, task: task_with(row, read), budget_usd })
+}
+
+/// What a worker may claim.
+#[derive(Default)]
+struct ClaimAllowance {
+    /// Maximum number of tasks.
+    limit: u32,
+    /// Maximum number of suspects among them.
+    suspects: u32,
+    /// True if single tasks may have to wait for others.
+    gated: bool,
+    /// True if limits are set on groups.
+    limited: bool,
+}
+
+/// Returns none while the queue is paused or the worker's credential is parked, and no more than an operator has set.
+/// A suspect is claimed alone, by an idle worker.
+async fn allowance(unit: &mut Unit<'_>, claim: &Claim) -> Result<ClaimAllowance, StoreError> {
+    let tasks = unit.tx.promote_due(unit.now).await?;
+    if !tasks.is_empty() {
+        unit.record(&Did::Due { tasks });
+    }
+    let found = unit.tx.allowance(claim.holder, &claim.credential, unit.now).await?;
+    let Some(Allowance { held_back, concurrency, running, own_crashes, next_crashes, gated, limited }) = found else {
+        return Ok(ClaimAllowance::default());
+    };
+    let limit = claim.limit.min(concurrency.map_or(u32::MAX, |most| most.saturating_sub(running)));
+    let (limit, suspects) = match (held_back || own_crashes >= SUSPECT, next_crashes >= SUSPECT) {
+        (true, _) => (0, 0),
+        (false, true) if running > 0 => (0, 0),
+        (false, true) => (limit.min(1), 1),
+        (false, false) => (limit, 0),
+    };
+    Ok(ClaimAllowance { limit, suspects, gated, limited })
+}
+
+impl Change for Renew {
+    type Answer = Renewed;
+
+    async fn run(&self, unit: &mut Unit<'_>) -> Result<Renewed, StoreError> {
+        let held = unit.tx.leases_of(self.holder).await?;
+        let (kept, lost): (Vec<_>, Vec<_>) = self.leases.iter().copied().partition(|key| held.contains(key));
+        let expires = LeaseTimes::new(self.lease).expiry(unit.lease_now);
+        if !kept.is_empty() {
+            unit.tx.renew(&kept, expires).await?;
+            unit.record(&Did::Renew { leases: kept, expires: expires.ms });
+        }
+        Ok(Renewed { lost })
+    }
+}

@@ -1,0 +1,122 @@
+//! Before a claim: what is due and may not start is held back, by name, until there is room.
+
+use std::collections::HashMap;
+
+use super::Unit;
+use super::limits::LimitsInForce;
+use crate::queue::messages::Claim;
+use crate::store::StoreError;
+use crate::task::{Candidate, Did, Group, Hold, Room, TaskId, Wall};
+
+/// Number of the next tasks in line that are looked at together.
+const WINDOW: u32 = 64;
+/// Number of windows that a claim looks at; the next one goes on.
+const WINDOWS: usize = 20;
+/// How long what waits for others is left alone, should nothing make room meanwhile.
+const AGAIN_MS: i64 = 60_000;
+/// Due date of tasks in a paused group: far enough never to come.
+const LONG_MS: i64 = 100 * 365 * 86_400_000;
+/// Number of tasks that are let go for each that leaves. Those that find no room are held again.
+const LET_GO: i64 = 4;
+
+/// The most that the next attempt of a task may cost, where there is a limit of any kind.
+pub fn reserves(claim: &Claim, max_budget_usd: Option<f64>, cost_usd: Option<f64>) -> Option<f64> {
+    let most = claim.budgets.of_task(max_budget_usd)?;
+    Some((most - cost_usd.unwrap_or_default()).max(0.0))
+}
+
+/// Holds back what may not start. Returns how many of the next in line may, at most `limit`.
+pub async fn hold(unit: &mut Unit<'_>, claim: &Claim, limits: &LimitsInForce, limit: u32) -> Result<u32, StoreError> {
+    for _ in 0..WINDOWS {
+        let mut room = room(unit, claim, limits).await?;
+        let next = unit.tx.next_in_line(WINDOW.max(limit), limits.are_on_tags()).await?;
+        let mut admitted = 0;
+        let mut held = Vec::new();
+        for task in next {
+            if admitted == limit {
+                break;
+            }
+            for group in &task.groups {
+                limits.member(&mut room.groups, group.clone(), 0);
+            }
+            let candidate = Candidate {
+                directory: task.working_directory.unwrap_or_default(),
+                exclusive: task.exclusive,
+                key: task.key_name,
+                reserves: reserves(claim, task.max_budget_usd, task.cost_usd).unwrap_or_default(),
+                groups: task.groups,
+            };
+            match room.admit(&candidate) {
+                Ok(()) => admitted += 1,
+                Err((hold, until)) => held.push((task.id, hold, until)),
+            }
+        }
+        let all_may = held.is_empty();
+        hold_back(unit, held).await?;
+        if all_may || admitted == limit {
+            return Ok(admitted);
+        }
+    }
+    Ok(0)
+}
+
+async fn room(unit: &mut Unit<'_>, claim: &Claim, limits: &LimitsInForce) -> Result<Room, StoreError> {
+    let busy = unit.tx.busy_directories().await?;
+    let used = match claim.budgets.are_set() {
+        true => unit.tx.used_budgets(&unit.now.day()).await?,
+        false => Vec::new(),
+    };
+    Ok(Room {
+        busy: busy.into_iter().collect(),
+        budgets: claim.budgets,
+        used: used.into_iter().collect(),
+        groups: limits.room(unit).await?,
+        now: unit.now,
+    })
+}
+
+async fn hold_back(unit: &mut Unit<'_>, held: Vec<(TaskId, Hold, Option<Wall>)>) -> Result<(), StoreError> {
+    let mut by_hold: HashMap<(Hold, Wall), Vec<TaskId>> = HashMap::new();
+    for (task, hold, until) in held {
+        let due = until.unwrap_or_else(|| match hold {
+            // Who lets it go on will say so.
+            Hold::Paused(_) => unit.now.plus_ms(LONG_MS),
+            _ => unit.now.plus_ms(AGAIN_MS),
+        });
+        by_hold.entry((hold, due)).or_default().push(task);
+    }
+    if !by_hold.is_empty() {
+        unit.expect_held();
+    }
+    for ((hold, due), tasks) in by_hold {
+        for task in &tasks {
+            unit.tx.hold(*task, &hold.name(), due).await?;
+        }
+        unit.record(&Did::Hold { tasks, why: hold.name(), due: due.0 });
+    }
+    Ok(())
+}
+
+/// Lets some of those go that waited for what these have left.
+pub async fn let_go(unit: &mut Unit<'_>, left: &HashMap<Hold, i64>) -> Result<(), StoreError> {
+    for (hold, leavers) in left {
+        wake(unit, hold, Some(LET_GO * leavers)).await?;
+    }
+    Ok(())
+}
+
+/// Lets all go that a limit of this group holds.
+pub async fn let_all_go(unit: &mut Unit<'_>, group: &Group) -> Result<(), StoreError> {
+    for hold in [Hold::Paused, Hold::Concurrency, Hold::Rate] {
+        wake(unit, &hold(group.clone()), None).await?;
+    }
+    Ok(())
+}
+
+async fn wake(unit: &mut Unit<'_>, hold: &Hold, limit: Option<i64>) -> Result<(), StoreError> {
+    let tasks = unit.tx.release_holds(&hold.name(), limit).await?;
+    if !tasks.is_empty() {
+        unit.record(&Did::Wake { tasks });
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! Webhooks and their deliveries. A delivery is made in the transaction of what it tells: none is lost, and none
+//! tells what did not happen.
+
+use super::{Change, Unit};
+use crate::queue::hooks::{AddWebhook, Attempted, ClaimDeliveries, EnableWebhook, RemoveWebhook, RetryDelivery};
+use crate::store::StoreError;
+use crate::store::convert::webhook_of;
+use crate::store::rows::{ClaimDeliveriesRow, DeliveryEnd, WebhookRow};
+use crate::store::views::{Dispatch, Webhook};
+use crate::task::{HookEvent, TaskId, WebhookOptions};
+
+/// Adds a webhook, of a task or of all.
+pub async fn add(unit: &mut Unit<'_>, task: Option<TaskId>, options: &WebhookOptions) -> Result<Webhook, StoreError> {
+    let names: Vec<&str> = options.events().iter().map(|event| event.name()).collect();
+    let row = WebhookRow {
+        id: uuid::Uuid::new_v4().simple().to_string(),
+        task_id: task,
+        url: options.url.clone(),
+        secret: options.secret.clone(),
+        events: format!(",{},", names.join(",")),
+        created_at: unit.now,
+        failing_since: None,
+        disabled_at: None,
+        disabled_reason: None,
+    };
+    unit.tx.insert_webhook(&row).await?;
+    Ok(webhook_of(row))
+}
+
+/// Tells of an event whoever wants to hear it.
+pub async fn tell(unit: &mut Unit<'_>, task: TaskId, event: HookEvent) -> Result<(), StoreError> {
+    unit.tx.queue_deliveries(task, event.name(), unit.now).await
+}
+
+impl Change for AddWebhook {
+    type Answer = Webhook;
+
+    async fn run(&self, unit: &mut Unit<'_>) -> Result<Webhook, StoreError> {
+        add(unit, None, &self.0).await
+    }
+}
+
+impl Change for RemoveWebhook {
+    type Answer = bool;
+
+    async fn run(&self, unit: &mut Unit<'_>) -> Result<bool, StoreError> {
+        unit.tx.remove_webhook(&self.0).await
+    }
+}
+
+impl Change for EnableWebhook {
+    type Answer = Option<Webhook>;
+
+    async fn run(&self, unit: &mut Unit<'_>) -> Result<Option<Webhook>, StoreError> {
+        let Some(mut row) = unit.tx.webhook(&self.id).await? else { return Ok(None) };
+        if self.enabled {
+            (row.failing_since, row.disabled_at, row.disabled_reason) = (None, None, None);
+        } else if row.disabled_at.is_none() {
+            row.disabled_at = Some(unit.now);
+            row.disabled_reason = Some("somebody asked for it".to_owned());
+        }
+        unit.tx.update_webhook(&row).await?;
+        Ok(Some(webhook_of(row)))
+    }
+}
+
+impl Change for ClaimDeliveries {
+    type Answer = Vec<Dispatch>;
+
+    async fn run(&self, unit: &mut Unit<'_>) -> Result<Vec<Dispatch>, StoreError> {
+        let (now, until) = (unit.now, unit.now.plus(self.patience));
+        let claim = ClaimDeliveriesRow { now, until, limit: self.limit, per_host: self.per_host, busy: &self.busy };
+        unit.tx.claim_deliveries(&claim).await
+    }
+}
+
+impl Change for Attempted {
+    type Answer = ();
+
+    async fn run(&self, unit: &mut Unit<'_>) -> Result<(), StoreError> {
+        let (state, next_at) = match (&self.error, self.again) {
+            (None, _) => ("delivered", unit.now),
+            (Some(_), None) => ("failed", unit.now),
+            (Some(_), Some(again)) => ("pending", unit.now.plus(again)),
+        };
+        let end = DeliveryEnd {
+            id: &self.id,
+            attempt: self.attempt,
+            body: &self.body,
+            status: self.status,
+            error: self.error.as_deref(),
+            state,
+            next_at,
+            ended_at: (state != "pending").then_some(unit.now),
+        };
+        unit.tx.end_delivery(&end).await?;
+        self.judge_webhook(unit).await
+    }
+}
+
+impl Attempted {
+    /// A registered webhook that is gone, or has failed for days, is told nothing more until it is enabled again.
+    async fn judge_webhook(&self, unit: &mut Unit<'_>) -> Result<(), StoreError> {
+        let Some(mut row) = unit.tx.webhook_of(&self.id).await? else { return Ok(()) };
+        let Some(error) = &self.error else {
+            if row.failing_since.take().is_some() {
+                unit.tx.update_webhook(&row).await?;
+            }
+            return Ok(());
+        };
+        let since = *row.failing_since.get_or_insert(unit.now);
+        // Nothing where the clock was set back meanwhile.
+        let lasts = u128::from(unit.now.since_ms(since).max(0).unsigned_abs());
+        let reason = match self.gone {
+            true => Some("the receiver answered 410 Gone".to_owned()),
+            false => (lasts >= self.disable_after.as_millis())
+                .then(|| format!("each message has failed since {since}, the last: {error}")),
+        };
+        if let Some(reason) = reason.filter(|_| row.disabled_at.is_none()) {
+            tracing::warn!(webhookId = row.id, reason, "A webhook is disabled");
+            (row.disabled_at, row.disabled_reason) = (Some(unit.now), Some(reason));
+            unit.tx.fail_deliveries(&row.id, "its webhook was disabled", unit.now).await?;
+        }
+        unit.tx.update_webhook(&row).await
+    }
+}
+
+impl Change for RetryDelivery {
+    type Answer = bool;
+
+    async fn run(&self, unit: &mut Unit<'_>) -> Result<bool, StoreError> {
+        unit.tx.retry_delivery(self.task, &self.id, unit.now).await
+    }
+}

@@ -1,0 +1,26 @@
+//! The commands: what each message of the queue does to the store, in one transaction.
+//!
+//! Rules and no statements: every file decides with what the domain says, and reads and writes through
+//! [`Tx`](crate::store::Tx). [`Change`] is a command, [`Unit`] the transaction that it runs in with what is kept beside
+//! it until the commit: the history, the tasks that changed, and the groups that tasks have left.
+
+mod amend;
+mod attempts;
+mod change;
+mod claim;
+mod gate;
+mod hooks;
+mod limits;
+#[cfg(test)]
+mod model_test;
+mod money;
+mod prune;
+mod schedules;
+mod submit;
+mod talk;
+mod transitions;
+mod unit;
+mod workers;
+
+pub use change::{Change, Waiting, asked};
+pub use unit::Unit;

@@ -1,0 +1,370 @@
+//! The statements do what the domain says: the same commands on both, compared after each.
+
+use std::time::Duration;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::{Change, Unit, asked};
+use crate::process::boot_now;
+use crate::queue::commit::commit;
+use crate::queue::messages::{
+    Append, Beat, Cancel, Claim, Directory, Expire, Finish, HolderDied, Looked, NewTask, Release, Renew, SetLimit,
+    Submit, Submitted,
+};
+use crate::queue::schedules::PutSchedule;
+use crate::store::convert::record_of;
+use crate::store::rows::TaskRow;
+use crate::store::views::{Poll, ReadEvents, Schedule, ScheduleId};
+use crate::store::{self, Store};
+use crate::task::{
+    Command, EventKind, Failure, FailureClass, Group, GroupKind, HolderId, Lease, LeaseKey, LimitChange, Missed,
+    NewEvent, Outcome, Overlap, Record, ReleaseReason, Report, Spent, State, Status, TaskId, TaskSpec, Wall,
+};
+
+/// A store in a temporary folder.
+struct Scratch {
+    store: Arc<dyn Store>,
+    folder: PathBuf,
+}
+
+impl Scratch {
+    async fn open() -> Self {
+        let folder = std::env::temp_dir().join(format!("cca-store-{}", uuid::Uuid::new_v4().simple()));
+        let store = store::open(&folder.join("cc.db"), false).await.expect("a store");
+        Self { store, folder }
+    }
+
+    async fn ask<C: Change>(&self, change: C) -> C::Answer {
+        let (waiting, answer) = asked(change);
+        commit(&*self.store, vec![waiting]).await;
+        answer.await.expect("an answer").expect("stored")
+    }
+
+    async fn submit(&self) -> TaskId {
+        let spec = serde_json::json!({
+            "instruction": "x",
+            "options": { "retry": { "initialDelay": 0, "maxDelay": 0 } },
+        });
+        let spec: TaskSpec = serde_json::from_value(spec).expect("a spec");
+        let task = NewTask {
+            spec,
+            directory: Directory::OwnBelow("/w".into()),
+            retry_of: None,
+            key: "default".into(),
+            exclusive: false,
+            resumes: None,
+        };
+        match self.ask(Submit { task, idempotency: None, max_pending: 100 }).await {
+            Submitted::Created(task) => task.id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn row(&self, id: TaskId) -> TaskRow {
+        let mut unit = Unit::begin(&*self.store).await.expect("begun");
+        unit.find(id).await.expect("a read").expect("a row")
+    }
+
+    /// Changes a row beside all rules.
+    async fn put(&self, row: &TaskRow) {
+        let mut unit = Unit::begin(&*self.store).await.expect("begun");
+        unit.tx.update_task(row, row.epoch).await.expect("written");
+        unit.commit().await.expect("committed");
+    }
+
+    async fn poll(&self, holder: HolderId, leases: &[LeaseKey]) -> Looked {
+        let poll = Poll { holder, credential: "", heard: &[] };
+        Looked::of(leases, self.store.poll(&poll).await.expect("polled"))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+fn any_holder() -> impl Strategy<Value = HolderId> {
+    (1_u128..3).prop_map(HolderId::from_u128)
+}
+
+fn any_command() -> impl Strategy<Value = Command> {
+    use FailureClass::*;
+    let epoch = 0_i64..6;
+    let class = prop::sample::select(vec![Invalid, UsageLimit, Network, Crashed, Timeout, Execution]);
+    let outcome = prop_oneof![
+        1 => Just(Outcome::Completed),
+        4 => class.prop_map(|class| Outcome::Failed(Failure::new(class, "CODE", "message"))),
+    ];
+    let expires = boot_now().plus_ms(3_600_000);
+    prop_oneof![
+        5 => any_holder().prop_map(move |holder| Command::Claim(Lease { holder, expires })),
+        2 => epoch.clone().prop_map(move |epoch| Command::Renew { epoch, expires }),
+        3 => (epoch.clone(), outcome).prop_map(|(epoch, outcome)| Command::Finish { epoch, outcome }),
+        2 => epoch.prop_map(|epoch| Command::Release { epoch, delay_ms: 0 }),
+        1 => any_holder().prop_map(Command::HolderDied),
+        1 => prop::bool::ANY.prop_map(move |late| {
+            // A day later every lease has ended; now, none has.
+            Command::Expire { now: boot_now().plus_ms(if late { 86_400_000 } else { 0 }) }
+        }),
+        1 => Just(Command::Cancel),
+    ]
+}
+
+/// Sends the command to the store; returns whether anything changed.
+async fn send(scratch: &Scratch, task: TaskId, model: &Record, command: &Command) -> bool {
+    let lease = Duration::from_secs(3_600);
+    match command.clone() {
+        Command::Claim(Lease { holder, .. }) => {
+            let claim = Claim {
+                holder,
+                worker: "w".into(),
+                credential: String::new(),
+                limit: 1,
+                budgets: crate::task::Budgets::default(),
+                lease,
+            };
+            scratch.ask(claim).await.iter().any(|claimed| claimed.task.id == task)
+        }
+        Command::Renew { epoch, .. } => {
+            let key = LeaseKey { task, epoch };
+            let holder = match &model.state {
+                State::Running(lease) => lease.holder,
+                _ => HolderId::from_u128(1),
+            };
+            scratch.ask(Renew { holder, leases: vec![key], lease }).await.lost.is_empty()
+        }
+        Command::Finish { epoch, outcome } => {
+            let finish = Finish {
+                key: LeaseKey { task, epoch },
+                credential: String::new(),
+                report: Report::of(outcome),
+                events: vec![],
+                chance: 0.5,
+            };
+            scratch.ask(finish).await.is_ok()
+        }
+        Command::Release { epoch, .. } => {
+            let release = Release {
+                key: LeaseKey { task, epoch },
+                reason: ReleaseReason::Shutdown,
+                detail: None,
+                delay: Duration::ZERO,
+                spent: Spent::NONE,
+                session_id: None,
+                events: vec![],
+            };
+            scratch.ask(release).await.is_ok()
+        }
+        Command::HolderDied(holder) => scratch.ask(HolderDied(holder)).await == 1,
+        Command::Expire { now } => {
+            let State::Running(Lease { holder, .. }) = model.state else { return false };
+            // The store has a clock of its own: instead of it, the lease is moved.
+            let row = scratch.row(task).await;
+            let lease_ms = row.lease_ms.map(|ms| ms - (now.ms - boot_now().ms));
+            scratch.put(&TaskRow { lease_ms, ..row }).await;
+            scratch.ask(Expire { task, holder }).await
+        }
+        Command::Cancel => matches!(scratch.ask(Cancel(task)).await, crate::queue::Cancelled::Done(_)),
+    }
+}
+
+fn essence(record: &Record) -> (Status, i64, i32, i32, i32, Option<HolderId>) {
+    let holder = match &record.state {
+        State::Running(lease) => Some(lease.holder),
+        _ => None,
+    };
+    (record.state.status(), record.epoch, record.attempt, record.ended, record.crashes, holder)
+}
+
+async fn compare(commands: Vec<Command>) -> Result<(), TestCaseError> {
+    let scratch = Scratch::open().await;
+    let task = scratch.submit().await;
+    let mut model = record_of(&scratch.row(task).await).expect("a record");
+    for command in commands {
+        let changed = send(&scratch, task, &model, &command).await;
+        let applied = model.apply(command.clone(), Wall(i64::MAX / 2), 0.5);
+        prop_assert_eq!(changed, applied.is_ok(), "{:?}", command);
+        let row = scratch.row(task).await;
+        let stored = record_of(&row).expect("a record");
+        prop_assert_eq!(essence(&stored), essence(&model), "after {:?}", command);
+    }
+    check_attempts(&scratch, task, &model).await?;
+    check_events_and_counts(&scratch, task).await
+}
+
+/// The history has each start once, and an end for all but one that runs.
+async fn check_attempts(scratch: &Scratch, task: TaskId, model: &Record) -> Result<(), TestCaseError> {
+    let attempts = scratch.store.reader().task(task).await.expect("a read").and_then(|task| task.attempts);
+    let attempts = attempts.expect("its attempts");
+    let numbers: Vec<i32> = attempts.iter().map(|attempt| attempt.number).collect();
+    prop_assert_eq!(numbers, (1..=model.attempt).collect::<Vec<_>>());
+    let open = attempts.iter().filter(|attempt| attempt.outcome.is_none()).count();
+    prop_assert_eq!(open, usize::from(model.state.status() == Status::Running));
+    let ended =
+        attempts.iter().filter(|attempt| matches!(attempt.outcome.as_deref(), Some("completed" | "failed"))).count();
+    prop_assert!(ended >= usize::try_from(model.ended).unwrap_or_default(), "usage limits end without counting");
+    Ok(())
+}
+
+/// Events are numbered without gap, and the counts are what counting would give.
+async fn check_events_and_counts(scratch: &Scratch, task: TaskId) -> Result<(), TestCaseError> {
+    let read = ReadEvents { task, after: 0, limit: 1_000, bytes: u64::MAX >> 1 };
+    let page = scratch.store.reader().events(read).await.expect("events");
+    let numbers: Vec<i64> = page.events.iter().map(|event| event.seq).collect();
+    prop_assert_eq!(&numbers, &(1..=numbers.len() as i64).collect::<Vec<_>>());
+    let row = scratch.row(task).await;
+    prop_assert_eq!(row.last_event, numbers.len() as i64);
+    let stats = scratch.store.reader().stats().await.expect("stats");
+    for status in Status::ALL {
+        prop_assert_eq!(stats.count(status), i64::from(row.status == status.name()), "{}", status);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_statements_do_what_the_domain_says(commands in prop::collection::vec(any_command(), 1..25)) {
+        actix::System::new().block_on(compare(commands))?;
+    }
+}
+
+#[actix::test]
+async fn one_bad_command_does_not_take_its_neighbours_along() {
+    let scratch = Scratch::open().await;
+    let task = scratch.submit().await;
+    let row = scratch.row(task).await;
+    scratch.put(&TaskRow { status: "running".to_owned(), holder: Some(HolderId::from_u128(1)), ..row }).await;
+    let (bad, bad_answer) = asked(Cancel(task));
+    let beat = Beat { holder: HolderId::from_u128(1), name: "w".into(), running: 0, concurrency: 1 };
+    let (good, good_answer) = asked(beat);
+    commit(&*scratch.store, vec![bad, good]).await;
+    assert!(bad_answer.await.expect("an answer").is_err());
+    assert!(good_answer.await.expect("an answer").is_ok());
+}
+
+#[actix::test]
+async fn a_stale_epoch_appends_nothing_and_a_check_names_what_was_lost() {
+    let scratch = Scratch::open().await;
+    let task = scratch.submit().await;
+    let holder = HolderId::from_u128(1);
+    let claim = Claim {
+        holder,
+        worker: "w".into(),
+        credential: String::new(),
+        limit: 5,
+        budgets: crate::task::Budgets::default(),
+        lease: Duration::from_secs(60),
+    };
+    let key = scratch.ask(claim).await.first().expect("a task").key;
+    let append = |epoch| Append {
+        key: LeaseKey { task, epoch },
+        from: 0,
+        events: vec![NewEvent::log("x")],
+        session_id: None,
+        essential: false,
+    };
+    assert!(scratch.ask(append(key.epoch)).await.is_ok());
+    assert!(scratch.ask(append(key.epoch)).await.is_ok(), "the same again: its answer was lost");
+    assert!(scratch.ask(append(key.epoch - 1)).await.is_err());
+    assert_eq!(scratch.poll(holder, &[]).await.forgotten, [key]);
+    scratch.ask(Cancel(task)).await;
+    let looked = scratch.poll(holder, &[key]).await;
+    assert_eq!((looked.lost, looked.work), (vec![key], false));
+    assert!(scratch.ask(append(key.epoch)).await.is_err());
+    let read = ReadEvents { task, after: 0, limit: 10, bytes: u64::MAX >> 1 };
+    let kinds: Vec<_> =
+        scratch.store.reader().events(read).await.expect("events").events.iter().map(|e| e.kind).collect();
+    assert_eq!(kinds, [EventKind::Status, EventKind::Status, EventKind::Log, EventKind::Status]);
+}
+
+#[actix::test]
+async fn a_cost_is_in_the_ledger_once_also_when_its_report_comes_late() {
+    let scratch = Scratch::open().await;
+    let task = scratch.submit().await;
+    let holder = HolderId::from_u128(1);
+    let claim = || Claim {
+        holder,
+        worker: "w".into(),
+        credential: String::new(),
+        limit: 1,
+        budgets: crate::task::Budgets::default(),
+        lease: Duration::from_secs(60),
+    };
+    let report = |key, usd| {
+        let failure = Failure::new(FailureClass::Network, "NETWORK", "x");
+        let report =
+            Report { spent: Spent { cost_usd: Some(usd), ..Spent::default() }, ..Report::of(Outcome::Failed(failure)) };
+        Finish { key, report, credential: String::new(), events: vec![], chance: 0.0 }
+    };
+    let first = scratch.ask(claim()).await[0].key;
+    scratch.ask(HolderDied(holder)).await;
+    let second = scratch.ask(claim()).await[0].key;
+    assert!(scratch.ask(report(first, 0.5)).await.is_err(), "too late to count as an end");
+    assert!(scratch.ask(report(first, 0.5)).await.is_err(), "and once more");
+    assert!(scratch.ask(report(second, 0.25)).await.is_ok());
+    assert!(scratch.ask(report(second, 0.25)).await.is_err(), "repeated");
+    let task = scratch.store.reader().task(task).await.expect("a read").expect("a task");
+    assert_eq!(task.attempted.cost_usd, Some(0.75));
+    let attempts = task.attempts.expect("its attempts");
+    let seen: Vec<_> = attempts.iter().map(|attempt| (attempt.outcome.as_deref(), attempt.spent.cost_usd)).collect();
+    assert_eq!(seen, [(Some("crashed"), Some(0.5)), (Some("failed"), Some(0.25))]);
+}
+
+#[actix::test]
+async fn as_many_are_let_go_as_have_left_at_once() {
+    let scratch = Scratch::open().await;
+    let change = LimitChange { concurrency: Some(Some(6)), ..LimitChange::default() };
+    scratch.ask(SetLimit { group: Group::new(GroupKind::Key, "default"), change: Some(change) }).await;
+    for _ in 0..16 {
+        scratch.submit().await;
+    }
+    let claim = || Claim {
+        holder: HolderId::from_u128(1),
+        worker: "w".into(),
+        credential: String::new(),
+        limit: 16,
+        budgets: crate::task::Budgets::default(),
+        lease: Duration::from_secs(60),
+    };
+    let first = scratch.ask(claim()).await;
+    assert_eq!((first.len(), scratch.ask(claim()).await.len()), (6, 0));
+    // All of them end in one commit.
+    let ends = first.iter().map(|task| asked(Cancel(task.key.task)).0).collect();
+    commit(&*scratch.store, ends).await;
+    assert_eq!(scratch.ask(claim()).await.len(), 6);
+}
+
+#[actix::test]
+async fn a_schedule_that_is_changed_keeps_its_next_firing_unless_its_timetable_changes() {
+    let scratch = Scratch::open().await;
+    let spec: TaskSpec = serde_json::from_value(serde_json::json!({ "instruction": "x" })).expect("a spec");
+    let one = |cron: &str, next: i64| Schedule {
+        id: ScheduleId::from_u128(7),
+        name: None,
+        cron: cron.to_owned(),
+        time_zone: "UTC".to_owned(),
+        spec: spec.clone(),
+        unreadable: None,
+        key: "default".to_owned(),
+        missed: Missed::Once,
+        overlap: Overlap::Allow,
+        continue_session: false,
+        enabled: true,
+        next_at: Some(Wall(next)),
+        created_at: Wall(0),
+    };
+    let mut next = Vec::new();
+    for (cron, at) in [("0 * * * *", 1), ("0 * * * *", 2), ("5 * * * *", 3)] {
+        assert!(scratch.ask(PutSchedule { schedule: Box::new(one(cron, at)), new: true }).await);
+        let stored = scratch.store.reader().schedule(ScheduleId::from_u128(7)).await.expect("a read").expect("it");
+        next.push(stored.next_at);
+    }
+    // What was read before a firing doesn't bring the firing back.
+    assert_eq!(next, [Some(Wall(1)), Some(Wall(1)), Some(Wall(3))]);
+}

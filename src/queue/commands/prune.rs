@@ -1,0 +1,25 @@
+//! The end of what is old.
+
+use super::{Change, Unit};
+use crate::queue::messages::Prune;
+use crate::store::StoreError;
+use crate::task::{Did, TaskId};
+
+/// Tasks of one transaction: others wait for its end.
+const BATCH: i64 = 200;
+
+impl Change for Prune {
+    type Answer = Vec<TaskId>;
+
+    async fn run(&self, unit: &mut Unit<'_>) -> Result<Vec<TaskId>, StoreError> {
+        let tasks = unit.tx.old_tasks(self.before, BATCH).await?;
+        for task in &tasks {
+            unit.tx.remove_task(*task).await?;
+        }
+        if !tasks.is_empty() {
+            unit.tx.trim_history().await?;
+            unit.record(&Did::Prune { tasks: tasks.clone() });
+        }
+        Ok(tasks)
+    }
+}

@@ -1,0 +1,160 @@
+//! A new task.
+
+use serde_json::json;
+
+use super::{Change, Unit, hooks};
+use crate::queue::messages::{AllSubmitted, Directory, Submit, SubmitAll, Submitted};
+use crate::store::StoreError;
+use crate::store::convert::{task_of, task_with};
+use crate::store::rows::{IdempotencyKeyRow, TaskRow};
+use crate::task::stored::{self, StoredSpec};
+use crate::task::{Did, EventKind, NewEvent, Status, TaskId};
+
+impl Change for Submit {
+    type Answer = Submitted;
+
+    const MAKES_WORK: bool = true;
+
+    fn is_essential(&self) -> bool {
+        false
+    }
+
+    async fn run(&self, unit: &mut Unit<'_>) -> Result<Submitted, StoreError> {
+        if let Some(refused) = self.refusal(unit).await? {
+            return Ok(refused);
+        }
+        let row = self.new_row(unit).await?;
+        if let Some((key, fingerprint)) = &self.idempotency {
+            let (key, fingerprint, created_at) = (key.clone(), fingerprint.clone(), unit.now.0);
+            let row = IdempotencyKeyRow { key, fingerprint, task_id: row.id, created_at };
+            unit.tx.insert_idempotency_key(&row).await?;
+        }
+        unit.record(&Did::Submit {
+            task: row.id,
+            priority: row.priority,
+            due: row.due_at,
+            max_attempts: row.max_attempts,
+            concurrency_key: row.concurrency_key.clone(),
+            key: self.idempotency.clone(),
+        });
+        unit.tx.insert_task(&row, &self.task.spec.tags).await?;
+        if let Some(webhook) = &self.task.spec.options.webhook {
+            hooks::add(unit, Some(row.id), webhook).await?;
+        }
+        let read = StoredSpec { spec: self.task.spec.clone(), unreadable: None };
+        Ok(Submitted::Created(Box::new(task_with(row, read))))
+    }
+}
+
+impl Change for SubmitAll {
+    type Answer = AllSubmitted;
+
+    const MAKES_WORK: bool = true;
+
+    fn is_essential(&self) -> bool {
+        false
+    }
+
+    async fn run(&self, unit: &mut Unit<'_>) -> Result<AllSubmitted, StoreError> {
+        let mark = unit.mark().await?;
+        let submitted = self.each(unit).await?;
+        unit.forget(mark, submitted.is_err()).await?;
+        Ok(submitted)
+    }
+}
+
+impl SubmitAll {
+    async fn each(&self, unit: &mut Unit<'_>) -> Result<AllSubmitted, StoreError> {
+        let mut tasks = Vec::with_capacity(self.0.len());
+        for (n, submit) in self.0.iter().enumerate() {
+            match submit.run(unit).await? {
+                Submitted::Created(task) => tasks.push((task, false)),
+                Submitted::Repeated(task) => tasks.push((task, true)),
+                refused => return Ok(Err((n, refused))),
+            }
+        }
+        Ok(Ok(tasks))
+    }
+}
+
+impl Submit {
+    /// Why no task is stored: it is there already, or it can't be taken now.
+    async fn refusal(&self, unit: &mut Unit<'_>) -> Result<Option<Submitted>, StoreError> {
+        if let Some((key, fingerprint)) = &self.idempotency
+            && let Some(known) = unit.tx.idempotency_key(key).await?
+        {
+            if known.fingerprint != *fingerprint {
+                return Ok(Some(Submitted::KeyReused));
+            }
+            if let Some(row) = unit.find(known.task_id).await? {
+                return Ok(Some(Submitted::Repeated(Box::new(task_of(row)))));
+            }
+        }
+        // Two tasks would write into each other's conversation.
+        if let Some(resumes) = self.task.resumes.as_ref().filter(|resumes| !resumes.fork)
+            && let Some(other) = unit.tx.session_user(resumes.session).await?
+        {
+            return Ok(Some(Submitted::SessionInUse(other)));
+        }
+        Ok((unit.tx.pending().await? >= self.max_pending).then_some(Submitted::Full))
+    }
+
+    async fn new_row(&self, unit: &mut Unit<'_>) -> Result<TaskRow, StoreError> {
+        let id = TaskId::now_v7();
+        let spec = &self.task.spec;
+        let due = spec.run_at.filter(|at| *at > unit.now);
+        let event = NewEvent::new(EventKind::Status, &json!({ "status": Status::Pending }));
+        // A session of its own has the task's own id.
+        let session = self.task.resumes.as_ref().filter(|resumes| !resumes.fork).map_or(id, |resumes| resumes.session);
+        Ok(TaskRow {
+            id,
+            status: Status::Pending.name().to_owned(),
+            spec: stored::to_text(spec).map_err(|error| StoreError::unwritable("task", id, &error))?,
+            priority: spec.priority,
+            created_at: unit.now.0,
+            due_at: due.map(|due| due.0),
+            started_at: None,
+            completed_at: None,
+            attempt: 0,
+            ended: 0,
+            crashes: 0,
+            max_attempts: spec.options.attempts(),
+            epoch: 0,
+            holder: None,
+            lease_ms: None,
+            lease_boot: None,
+            worker: None,
+            working_directory: Some(match &self.task.directory {
+                Directory::Named(folder) => folder.clone(),
+                Directory::OwnBelow(folder) => format!("{folder}/{id}"),
+                Directory::WorktreeBelow(folder, below) if below.is_empty() => format!("{folder}/{id}"),
+                Directory::WorktreeBelow(folder, below) => format!("{folder}/{id}/{below}"),
+            }),
+            retry_of: self.task.retry_of,
+            last_event: unit.add_events(id, 0, &[event]).await?,
+            attempt_events: 0,
+            session_id: Some(session.to_string()),
+            resumes: self.task.resumes.as_ref().map(|resumes| resumes.session.to_string()),
+            continued_from: self.task.resumes.as_ref().and_then(|resumes| resumes.task),
+            key_name: self.task.key.clone(),
+            max_budget_usd: spec.options.sdk.max_budget_usd,
+            own_directory: matches!(self.task.directory, Directory::OwnBelow(_)),
+            exclusive: self.task.exclusive,
+            concurrency_key: spec.concurrency_key.clone(),
+            held: None,
+            waiting_for: None,
+            said: 0,
+            result: None,
+            structured_output: None,
+            error_class: None,
+            error_code: None,
+            error_message: None,
+            cost_usd: None,
+            usage: None,
+            num_turns: None,
+            duration_ms: None,
+            permission_denials: None,
+            remarks: None,
+        })
+    }
+}

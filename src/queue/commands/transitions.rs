@@ -1,0 +1,370 @@
+//! Everything that moves one task: read the row, let the domain decide, write it back.
+//!
+//! The row is held by the transaction, so nothing else writes between the two; the statement repeats
+//! the epoch all the same.
+
+use serde_json::{Value, json};
+
+use super::{Change, Unit, hooks, money, talk, workers};
+use crate::process::chance;
+use crate::queue::messages::{Append, Cancel, Cancelled, Expire, Finish, HolderDied, Next, Release, Stale};
+use crate::store::StoreError;
+use crate::store::convert::{put_record, record_of, status_of, task_of, unreadable};
+use crate::store::rows::{AttemptEnd, ChangesRow, TaskRow};
+use crate::task::{
+    AttemptOutcome, ChangeSet, Command, Counts, Did, EventKind, Failure, FailureClass, HookEvent, LeaseKey, NewEvent,
+    Outcome, Record, ReleaseReason, Remarks, Report, State, Status, TaskError, TaskId,
+};
+
+/// A task that a command has moved, before it is written back.
+struct Transition {
+    /// As it is to be written.
+    row: TaskRow,
+    record: Record,
+    before: Before,
+    /// The failure that its event tells.
+    error: Option<TaskError>,
+}
+
+/// What a task was before its transition.
+struct Before {
+    status: Status,
+    epoch: i64,
+    attempt: i32,
+    ended: i32,
+    crashes: i32,
+}
+
+impl Transition {
+    /// Applies the command. `Ok(Err(_))` means that the domain refused: the row is as it was.
+    fn of(
+        mut row: TaskRow,
+        command: Command,
+        unit: &Unit<'_>,
+        chance: f64,
+    ) -> Result<Result<Self, Box<TaskRow>>, StoreError> {
+        let mut record = record_of(&row)?;
+        let status = record.state.status();
+        let before = Before { status, epoch: row.epoch, attempt: row.attempt, ended: row.ended, crashes: row.crashes };
+        if record.apply(command, unit.now, chance).is_err() {
+            return Ok(Err(Box::new(row)));
+        }
+        let is = record.state.status();
+        if !status.may_become(is) {
+            return Err(StoreError::Row { table: "task", id: row.id, what: format!("{status} can't become {is}") });
+        }
+        put_record(&mut row, &record);
+        Ok(Ok(Self { row, record, before, error: None }))
+    }
+
+    /// Writes it as ended by a death that another process saw.
+    async fn crash(self, unit: &mut Unit<'_>, died: bool, why: &str) -> Result<State, StoreError> {
+        let failure = Failure::new(FailureClass::Crashed, "WORKER_DIED", why);
+        self.end_attempt(unit, AttemptOutcome::Crashed, Some(TaskError::from(&failure)), None).await?;
+        let (to, due) = self.goes();
+        unit.record(&Did::TakeBack { lease: self.lease(), died, to, due });
+        self.write(unit, Vec::new(), Some(why.to_owned())).await
+    }
+
+    /// The lease under which it was held before.
+    const fn lease(&self) -> LeaseKey {
+        LeaseKey { task: self.row.id, epoch: self.before.epoch }
+    }
+
+    /// Where it goes, and when it is due there.
+    fn goes(&self) -> (Status, Option<i64>) {
+        let due = if let State::Pending { due } = self.record.state { due } else { None };
+        (self.record.state.status(), due.map(|due| due.0))
+    }
+
+    /// What the end of its attempt counted as.
+    const fn counts(&self) -> Counts {
+        if self.record.ended > self.before.ended {
+            Counts::Ended
+        } else if self.record.crashes > self.before.crashes {
+            Counts::Crash
+        } else {
+            Counts::Nothing
+        }
+    }
+
+    /// Ends the attempt in the table of attempts, where one ran.
+    async fn end_attempt(
+        &self,
+        unit: &mut Unit<'_>,
+        outcome: AttemptOutcome,
+        error: Option<TaskError>,
+        report: Option<&Report>,
+    ) -> Result<(), StoreError> {
+        if self.before.status != Status::Running {
+            return Ok(());
+        }
+        let session_id = report.and_then(|report| report.session_id.clone());
+        let end = AttemptEnd { at: unit.now, outcome, error, session_id };
+        unit.tx.end_attempt(self.row.id, self.before.attempt, &end).await
+    }
+
+    /// Writes what the attempt left. A failure is kept while the task waits for its next attempt, so that a client
+    /// sees why.
+    fn put_report(&mut self, report: &Report) {
+        let json = |value: &Option<Value>| value.as_ref().map(ToString::to_string);
+        self.put_error(match &report.outcome {
+            Outcome::Completed => None,
+            Outcome::Failed(failure) => Some(failure),
+        });
+        let row = &mut self.row;
+        if !report.background_ended.is_empty() || report.spent.set_aside {
+            let mut remarks: Remarks =
+                row.remarks.as_ref().and_then(|remarks| serde_json::from_str(remarks).ok()).unwrap_or_default();
+            remarks.cost_set_aside |= report.spent.set_aside;
+            remarks.background_ended.extend(report.background_ended.iter().cloned());
+            row.remarks = serde_json::to_string(&remarks).ok();
+        }
+        if report.session_id.is_some() {
+            row.session_id.clone_from(&report.session_id);
+        }
+        row.result.clone_from(&report.result);
+        row.structured_output = json(&report.structured_output);
+        row.usage = json(&report.usage);
+        row.num_turns = report.num_turns;
+        row.duration_ms = Some(report.duration_ms);
+        row.permission_denials = json(&report.permission_denials);
+    }
+
+    fn put_error(&mut self, failure: Option<&Failure>) {
+        self.error = failure.map(TaskError::from);
+        let error = self.error.clone();
+        self.row.error_class = error.as_ref().map(|error| error.class.clone());
+        self.row.error_code = error.as_ref().map(|error| error.code.clone());
+        self.row.error_message = error.map(|error| error.message);
+    }
+
+    /// Writes it with a status event behind `events`. Returns where the task stands now.
+    async fn write(
+        mut self,
+        unit: &mut Unit<'_>,
+        mut events: Vec<NewEvent>,
+        reason: Option<String>,
+    ) -> Result<State, StoreError> {
+        let status = self.record.state.status();
+        // The domain may have another one than the report: three crashes are poison.
+        if let State::Failed(failure) = &self.record.state.clone() {
+            self.put_error(Some(failure));
+        }
+        events.push(status_event(&self.record, self.error.as_ref(), reason));
+        self.row.last_event = unit.add_events(self.row.id, self.row.last_event, &events).await?;
+        unit.leave(&self.row);
+        if status.is_terminal() && self.row.waiting_for.take().is_some() {
+            unit.tx.close_questions(self.row.id, None).await?;
+        }
+        if let Some(event) = end_of(status) {
+            self.row.completed_at = Some(unit.now.0);
+            hooks::tell(unit, self.row.id, event).await?;
+        }
+        unit.tx.update_task(&self.row, self.before.epoch).await?;
+        Ok(self.record.state)
+    }
+}
+
+/// What is told of a task that has ended so.
+const fn end_of(status: Status) -> Option<HookEvent> {
+    match status {
+        Status::Completed => Some(HookEvent::Completed),
+        Status::Failed => Some(HookEvent::Failed),
+        Status::Cancelled => Some(HookEvent::Cancelled),
+        Status::Pending | Status::Running => None,
+    }
+}
+
+fn status_event(record: &Record, error: Option<&TaskError>, reason: Option<String>) -> NewEvent {
+    let mut data = json!({ "status": record.state.status(), "attempt": record.attempt });
+    if let State::Pending { due: Some(due) } = record.state {
+        data["dueAt"] = json!(due);
+    }
+    if let Some(TaskError { code, message, class }) = error {
+        data["error"] = json!({ "code": code, "message": message, "class": class });
+    }
+    if let Some(reason) = reason {
+        data["reason"] = json!(reason);
+    }
+    NewEvent::new(EventKind::Status, &data)
+}
+
+/// Ends a task whose request can't be read, as its claim would have begun it.
+pub async fn set_apart(unit: &mut Unit<'_>, key: LeaseKey, why: &str) -> Result<(), StoreError> {
+    let report = Report::of(Outcome::Failed(unreadable(why)));
+    let finish = Finish { key, report, credential: String::new(), events: Vec::new(), chance: 0.0 };
+    finish.run(unit).await.map(|_| ())
+}
+
+/// Ends a task of whose row nothing can be read.
+pub async fn set_apart_unread(unit: &mut Unit<'_>, task: TaskId, why: &str) -> Result<(), StoreError> {
+    unit.tx.fail_unread(task, &TaskError::from(&unreadable(why))).await
+}
+
+impl Change for Append {
+    type Answer = Result<(), Stale>;
+
+    fn is_essential(&self) -> bool {
+        self.essential
+    }
+
+    async fn run(&self, unit: &mut Unit<'_>) -> Result<Self::Answer, StoreError> {
+        let Some(row) = unit.held(self.key).await? else { return Ok(Err(Stale)) };
+        // Sent again because the answer was lost: what is stored is not stored again.
+        let known = usize::try_from(row.attempt_events - self.from).unwrap_or(0).min(self.events.len());
+        let last = unit.add_events(row.id, row.last_event, &self.events[known..]).await?;
+        let attempt_events = row.attempt_events + last - row.last_event;
+        let session_id = self.session_id.as_deref();
+        if let Some(session) = session_id {
+            unit.tx.set_attempt_session(row.id, row.attempt, session).await?;
+        }
+        unit.tx.set_progress(row.id, last, attempt_events, session_id).await?;
+        Ok(Ok(()))
+    }
+}
+
+impl Change for Finish {
+    type Answer = Result<Next, Stale>;
+
+    async fn run(&self, unit: &mut Unit<'_>) -> Result<Self::Answer, StoreError> {
+        let Some(row) = unit.find(self.key.task).await? else { return Ok(Err(Stale)) };
+        let epoch = self.key.epoch;
+        let command = match &self.report.outcome {
+            // More was said meanwhile: the next attempt hears it.
+            Outcome::Completed if row.said > 0 => Command::Release { epoch, delay_ms: 0 },
+            outcome => Command::Finish { epoch, outcome: outcome.clone() },
+        };
+        let Ok(mut moved) = Transition::of(row, command, unit, self.chance)? else {
+            if let Some(cost) = self.report.spent.cost_usd {
+                unit.record(&Did::LateCost { lease: self.key, cost });
+                money::settle(unit, self.key, self.report.spent).await?;
+            }
+            return Ok(Err(Stale));
+        };
+        if let Outcome::Failed(failure) = &self.report.outcome {
+            workers::park(unit, &self.credential, failure).await?;
+        }
+        moved.put_report(&self.report);
+        let (outcome, error) = match &self.report.outcome {
+            Outcome::Completed => (AttemptOutcome::Completed, None),
+            Outcome::Failed(failure) if failure.class == FailureClass::Crashed => {
+                (AttemptOutcome::Crashed, Some(failure))
+            }
+            Outcome::Failed(failure) => (AttemptOutcome::Failed, Some(failure)),
+        };
+        moved.end_attempt(unit, outcome, error.map(TaskError::from), Some(&self.report)).await?;
+        if let Some(changes) = &self.report.changes {
+            keep_changes(unit, self.key.task, changes).await?;
+        }
+        let ((to, due), counts, cost) = (moved.goes(), moved.counts(), self.report.spent.cost_usd);
+        unit.record(&Did::Finish { lease: self.key, outcome, counts, cost, to, due });
+        money::spend(unit, &mut moved.row, self.key, self.report.spent).await?;
+        let state = moved.write(unit, self.events.clone(), None).await?;
+        Ok(Ok(match state {
+            State::Pending { due } => Next::Again(due),
+            state => Next::Ended(state.status()),
+        }))
+    }
+}
+
+async fn keep_changes(unit: &mut Unit<'_>, task: TaskId, changes: &ChangeSet) -> Result<(), StoreError> {
+    let (summary, patch) = (changes.summary.to_string(), changes.patch.clone());
+    unit.tx.put_changes(&ChangesRow { task_id: task, summary, patch }).await
+}
+
+impl Change for Release {
+    type Answer = Result<(), Stale>;
+
+    async fn run(&self, unit: &mut Unit<'_>) -> Result<Self::Answer, StoreError> {
+        let Some(row) = unit.find(self.key.task).await? else { return Ok(Err(Stale)) };
+        let delay_ms = match self.reason {
+            ReleaseReason::Waiting => talk::patience(unit, row.id).await?.map_or(0, |until| until.since_ms(unit.now)),
+            _ => i64::try_from(self.delay.as_millis()).unwrap_or(i64::MAX),
+        };
+        let command = Command::Release { epoch: self.key.epoch, delay_ms };
+        let Ok(mut moved) = Transition::of(row, command, unit, 0.0)? else { return Ok(Err(Stale)) };
+        if self.session_id.is_some() {
+            moved.row.session_id.clone_from(&self.session_id);
+        }
+        let reason = match &self.detail {
+            Some(detail) => format!("{}: {detail}", self.reason.name()),
+            None => self.reason.name().to_owned(),
+        };
+        moved.end_attempt(unit, AttemptOutcome::Released, Some(released(&reason)), None).await?;
+        let (cost, due) = (self.spent.cost_usd, moved.goes().1);
+        unit.record(&Did::Release { lease: self.key, reason: reason.clone(), cost, due });
+        moved.write(unit, self.events.clone(), Some(reason)).await?;
+        // Behind the row, whose cost it changes.
+        money::settle(unit, self.key, self.spent).await?;
+        Ok(Ok(()))
+    }
+}
+
+impl Change for Cancel {
+    type Answer = Cancelled;
+
+    async fn run(&self, unit: &mut Unit<'_>) -> Result<Cancelled, StoreError> {
+        let Some(row) = unit.find(self.0).await? else { return Ok(Cancelled::Unknown) };
+        if let Err(error) = status_of(&row) {
+            set_apart_unread(unit, self.0, &error.to_string()).await?;
+            let row = unit.find(self.0).await?;
+            return Ok(row.map_or(Cancelled::Unknown, |row| Cancelled::Ended(Box::new(task_of(row)))));
+        }
+        let moved = match Transition::of(row, Command::Cancel, unit, 0.0)? {
+            Ok(moved) => moved,
+            Err(row) => return Ok(Cancelled::Ended(Box::new(task_of(*row)))),
+        };
+        moved.end_attempt(unit, AttemptOutcome::Cancelled, None, None).await?;
+        unit.record(&Did::Cancel { lease: LeaseKey { task: self.0, epoch: moved.record.epoch } });
+        moved.write(unit, Vec::new(), None).await?;
+        let row = unit.find(self.0).await?;
+        Ok(row.map_or(Cancelled::Unknown, |row| Cancelled::Done(Box::new(task_of(row)))))
+    }
+}
+
+impl Change for HolderDied {
+    type Answer = usize;
+
+    async fn run(&self, unit: &mut Unit<'_>) -> Result<usize, StoreError> {
+        let rows = unit.tx.tasks_of(self.0).await?;
+        // Not asked with the rows, since it happens seldom: what waits for what they leave is looked for.
+        if !rows.is_empty() {
+            unit.expect_held();
+        }
+        let mut freed = 0;
+        for row in rows {
+            let row = match row {
+                Ok(row) => row,
+                Err(unread) => {
+                    set_apart_unread(unit, unread.id, &unread.why).await?;
+                    continue;
+                }
+            };
+            if let Ok(moved) = Transition::of(row, Command::HolderDied(self.0), unit, chance())? {
+                moved.crash(unit, true, "the worker died").await?;
+                freed += 1;
+            }
+        }
+        unit.tx.remove_worker(self.0).await?;
+        Ok(freed)
+    }
+}
+
+impl Change for Expire {
+    type Answer = bool;
+
+    async fn run(&self, unit: &mut Unit<'_>) -> Result<bool, StoreError> {
+        let row = unit.find(self.task).await?;
+        let Some(row) = row.filter(|row| row.holder == Some(self.holder)) else { return Ok(false) };
+        let command = Command::Expire { now: unit.lease_now };
+        let Ok(moved) = Transition::of(row, command, unit, chance())? else { return Ok(false) };
+        moved.crash(unit, false, "the worker's lease ran out").await?;
+        Ok(true)
+    }
+}
+
+/// A release in the history of attempts: no failure, but a reason.
+fn released(reason: &str) -> TaskError {
+    TaskError { class: String::new(), code: "RELEASED".to_owned(), message: reason.to_owned() }
+}

@@ -1,0 +1,143 @@
+//! A transaction, with what is kept beside it until its commit.
+
+use std::collections::HashMap;
+
+use super::gate;
+use crate::process::barrier;
+use crate::store::convert::spec_of;
+use crate::store::rows::{Clock, EventRow, TaskRow};
+use crate::store::{StoreError, Tx, Writes};
+use crate::task::{BootInstant, Did, Group, Hold, LeaseKey, NewEvent, Status, TaskId, Wall};
+
+/// The work of one transaction. Dropped before its commit, nothing of it has happened.
+pub struct Unit<'t> {
+    /// The transaction.
+    pub tx: Box<dyn Tx + 't>,
+    /// The wall time of all that it writes.
+    pub now: Wall,
+    /// The lease time of all that it writes.
+    pub lease_now: BootInstant,
+    /// What was done, each as JSON: one row of the history, however many commands it tells of.
+    history: Vec<String>,
+    touched: Vec<TaskId>,
+    /// What others may have waited for, and how many have left it.
+    left: HashMap<Hold, i64>,
+    /// True if any pending task is held back.
+    any_held: bool,
+}
+
+impl<'t> Unit<'t> {
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn begin(store: &'t dyn Writes) -> Result<Self, StoreError> {
+        let tx = store.begin().await?;
+        let Clock { wall, lease } = tx.clock();
+        Ok(Self {
+            tx,
+            now: wall,
+            lease_now: lease,
+            history: Vec::new(),
+            touched: Vec::new(),
+            left: HashMap::new(),
+            any_held: false,
+        })
+    }
+
+    /// Does what is left to do, and commits. Returns the tasks that changed.
+    ///
+    /// # Errors
+    /// The store's. Nothing has happened then.
+    pub async fn commit(mut self) -> Result<Vec<TaskId>, StoreError> {
+        if self.any_held {
+            let left = std::mem::take(&mut self.left);
+            gate::let_go(&mut self, &left).await?;
+        }
+        if !self.history.is_empty() {
+            let done = format!("[{}]", self.history.join(","));
+            self.tx.append_history(&done).await?;
+        }
+        self.touched.sort_unstable();
+        self.touched.dedup();
+        barrier("store-before");
+        self.tx.commit().await?;
+        barrier("store-after");
+        Ok(self.touched)
+    }
+
+    /// Marks a point to go back to.
+    pub async fn mark(&mut self) -> Result<Mark, StoreError> {
+        self.tx.savepoint().await?;
+        Ok(Mark { history: self.history.len(), touched: self.touched.len() })
+    }
+
+    /// Forgets a mark; where `undo` is true, also what was done since.
+    pub async fn forget(&mut self, mark: Mark, undo: bool) -> Result<(), StoreError> {
+        if undo {
+            self.history.truncate(mark.history);
+            self.touched.truncate(mark.touched);
+        }
+        self.tx.end_savepoint(undo).await
+    }
+
+    /// A task.
+    pub async fn find(&mut self, id: TaskId) -> Result<Option<TaskRow>, StoreError> {
+        let Some(found) = self.tx.task(id).await? else { return Ok(None) };
+        self.any_held |= found.any_held;
+        Ok(Some(found.row))
+    }
+
+    /// The task, if this lease still holds it.
+    pub async fn held(&mut self, key: LeaseKey) -> Result<Option<TaskRow>, StoreError> {
+        let row = self.find(key.task).await?;
+        Ok(row.filter(|row| row.epoch == key.epoch && row.status == Status::Running.name()))
+    }
+
+    /// Inserts events, numbered behind `last`. Returns the new last.
+    pub async fn add_events(&mut self, task: TaskId, last: i64, events: &[NewEvent]) -> Result<i64, StoreError> {
+        self.touched.push(task);
+        let mut seq = last;
+        for event in events {
+            seq += 1;
+            let (kind, data) = (event.kind.name().to_owned(), event.data.clone());
+            self.tx.insert_event(&EventRow { task_id: task, seq, at: self.now.0, kind, data }).await?;
+        }
+        Ok(seq)
+    }
+
+    /// Writes it into the history with the commit.
+    pub fn record(&mut self, did: &Did) {
+        match serde_json::to_string(did) {
+            Ok(line) => self.history.push(line),
+            Err(error) => tracing::error!(error = crate::telemetry::chain(&error), "A change is not in the history"),
+        }
+    }
+
+    /// Tasks may have been held back, or may be let go, in this transaction.
+    pub const fn expect_held(&mut self) {
+        self.any_held = true;
+    }
+
+    /// A task has left its folder, its groups, and what it had reserved.
+    pub fn leave(&mut self, row: &TaskRow) {
+        if !self.any_held {
+            return;
+        }
+        let directory = row.working_directory.clone().unwrap_or_default();
+        let key = row.key_name.clone();
+        let own = [Hold::Directory(directory), Hold::Budget(key), Hold::Budget(String::new())];
+        let tags = spec_of(row).spec.tags;
+        let groups = Group::of(&row.key_name, row.concurrency_key.as_deref(), &tags);
+        for hold in own.into_iter().chain(groups.into_iter().map(Hold::Concurrency)) {
+            *self.left.entry(hold).or_default() += 1;
+        }
+    }
+}
+
+/// A point of a transaction to go back to.
+#[derive(Debug)]
+pub struct Mark {
+    history: usize,
+    touched: usize,
+}

@@ -1,0 +1,68 @@
+//! Runs waiting commands in one transaction, and answers each.
+
+use super::commands::{Unit, Waiting};
+use crate::store::{Store, StoreError};
+use crate::task::TaskId;
+
+/// What became of a batch.
+#[derive(Default)]
+pub struct Committed {
+    /// True if any command is stored now.
+    pub any: bool,
+    /// The tasks that changed.
+    pub touched: Vec<TaskId>,
+    /// Why the last one that failed did.
+    pub failure: Option<StoreError>,
+}
+
+/// Runs all commands in one transaction, commits, and answers each. Where one of them fails, each runs again in a
+/// transaction of its own, so that only that one's sender is told of the failure.
+pub async fn commit(store: &dyn Store, batch: Vec<Box<dyn Waiting>>) -> Committed {
+    let commands = batch.len();
+    let mut batch = turn_away(store, batch);
+    if batch.is_empty() {
+        return Committed { failure: (commands > 0).then_some(StoreError::Full), ..Committed::default() };
+    }
+    let failure = match try_commit(store, &mut batch).await {
+        Ok(touched) => {
+            batch.into_iter().for_each(|each| each.answer(Ok(())));
+            return Committed { any: true, touched, failure: None };
+        }
+        Err(failure) if store.relieve(&failure) => return Box::pin(commit(store, batch)).await,
+        Err(failure) => failure,
+    };
+    // Where none of them could be stored by itself either, there is no need to wait for the lock or the disk once each.
+    let all_fail = matches!(failure, StoreError::Locked | StoreError::Replaced { .. } | StoreError::Closed);
+    if all_fail || batch.len() == 1 {
+        let error = crate::telemetry::chain(&failure);
+        tracing::warn!(commands = batch.len(), error, "Commands were not stored");
+        batch.into_iter().for_each(|each| each.answer(Err(failure.clone())));
+        return Committed { failure: Some(failure), ..Committed::default() };
+    }
+    let mut all = Committed::default();
+    for each in batch {
+        let one = Box::pin(commit(store, vec![each])).await;
+        all.any |= one.any;
+        all.touched.extend(one.touched);
+        all.failure = one.failure.or(all.failure);
+    }
+    all
+}
+
+/// While the disk is full only what is essential stays.
+fn turn_away(store: &dyn Store, batch: Vec<Box<dyn Waiting>>) -> Vec<Box<dyn Waiting>> {
+    if !store.is_full() {
+        return batch;
+    }
+    let (essential, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(|each| each.is_essential());
+    others.into_iter().for_each(|each| each.answer(Err(StoreError::Full)));
+    essential
+}
+
+async fn try_commit(store: &dyn Store, batch: &mut [Box<dyn Waiting>]) -> Result<Vec<TaskId>, StoreError> {
+    let mut unit = Unit::begin(store).await?;
+    for each in batch {
+        each.run(&mut unit).await?;
+    }
+    unit.commit().await
+}

@@ -1,0 +1,447 @@
+//! What every engine promises, as tests: [`exercise`] runs all of them over one engine.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use uuid::Uuid;
+
+use super::rows::{
+    AttemptRow, ClaimDeliveriesRow, ClaimRow, DeliveryEnd, EventRow, IdempotencyKeyRow, ScheduleRow, TaskRow,
+    WebhookRow,
+};
+use super::views::{Filter, ListTasks, Poll, ReadEvents, ReadUsage};
+use super::{Store, StoreError, Tx};
+use crate::task::{Group, GroupKind, HolderId, LeaseKey, Limit, Rate, SUSPECT, Spent, TaskId, Tokens, Wall};
+
+/// Opens one database, again and again: each store is a process of its own.
+pub trait Open {
+    /// A further store on the same database.
+    async fn open(&self) -> Arc<dyn Store>;
+}
+
+const HOLDER: HolderId = HolderId::from_u128(1);
+
+/// Runs the suite; each part on a database of its own.
+pub async fn exercise<O: Open>(fresh: impl Fn() -> O) {
+    what_is_not_committed_has_not_happened(&*fresh().open().await).await;
+    a_savepoint_is_gone_back_to(&*fresh().open().await).await;
+    tasks_are_claimed_by_priority_then_age(&*fresh().open().await).await;
+    a_suspect_is_counted(&*fresh().open().await).await;
+    each_task_is_claimed_by_one_of_many(&fresh()).await;
+    another_epoch_changes_nothing(&*fresh().open().await).await;
+    what_is_held_back_is_let_go_in_order(&*fresh().open().await).await;
+    events_and_commits_are_numbered_in_order(&fresh()).await;
+    sessions_and_keys_are_known(&*fresh().open().await).await;
+    limits_are_kept(&*fresh().open().await).await;
+    deliveries_are_claimed_by_host(&*fresh().open().await).await;
+    a_firing_stays_with_its_timetable(&*fresh().open().await).await;
+    money_adds_up(&*fresh().open().await).await;
+    old_tasks_go_with_all_they_had(&*fresh().open().await).await;
+    commits_of_other_processes_are_seen(&fresh()).await;
+    what_is_closed_takes_nothing(&*fresh().open().await).await;
+}
+
+fn task(id: u128) -> TaskRow {
+    TaskRow {
+        id: TaskId::from_u128(id),
+        status: "pending".to_owned(),
+        spec: r#"{"version":1,"instruction":"x","tags":["a"]}"#.to_owned(),
+        priority: 0,
+        created_at: 1,
+        due_at: None,
+        started_at: None,
+        completed_at: None,
+        attempt: 0,
+        ended: 0,
+        crashes: 0,
+        max_attempts: 3,
+        epoch: 0,
+        holder: None,
+        lease_ms: None,
+        lease_boot: None,
+        worker: None,
+        working_directory: Some("/w".to_owned()),
+        retry_of: None,
+        last_event: 0,
+        attempt_events: 0,
+        session_id: None,
+        resumes: None,
+        continued_from: None,
+        key_name: "default".to_owned(),
+        max_budget_usd: None,
+        own_directory: false,
+        exclusive: false,
+        concurrency_key: None,
+        held: None,
+        waiting_for: None,
+        said: 0,
+        result: None,
+        structured_output: None,
+        error_class: None,
+        error_code: None,
+        error_message: None,
+        cost_usd: None,
+        usage: None,
+        num_turns: None,
+        duration_ms: None,
+        permission_denials: None,
+        remarks: None,
+    }
+}
+
+async fn begin(store: &dyn Store) -> Box<dyn Tx + '_> {
+    store.begin().await.expect("begun")
+}
+
+/// Stores tasks in one transaction.
+async fn insert(store: &dyn Store, tasks: &[TaskRow]) {
+    let mut tx = begin(store).await;
+    for task in tasks {
+        tx.insert_task(task, &["a".to_owned()]).await.expect("inserted");
+    }
+    tx.commit().await.expect("committed");
+}
+
+/// Claims in one transaction. Returns the ids in the order of a worker.
+async fn claim(store: &dyn Store, holder: HolderId, limit: u32, suspects: u32) -> Vec<u128> {
+    let mut tx = begin(store).await;
+    let clock = tx.clock();
+    let claim = ClaimRow {
+        holder,
+        worker: "w",
+        expires: clock.lease.plus_ms(60_000),
+        now: clock.wall,
+        limit,
+        suspect: SUSPECT,
+        suspects,
+    };
+    let mut rows: Vec<TaskRow> =
+        tx.claim(&claim).await.expect("claimed").into_iter().map(|row| row.expect("a row")).collect();
+    tx.commit().await.expect("committed");
+    rows.sort_by_key(|row| (-row.priority, row.id));
+    rows.iter().map(|row| row.id.as_u128()).collect()
+}
+
+async fn what_is_not_committed_has_not_happened(store: &dyn Store) {
+    let mut tx = begin(store).await;
+    tx.insert_task(&task(1), &[]).await.expect("inserted");
+    assert!(tx.task(TaskId::from_u128(1)).await.expect("a read").is_some(), "it sees what it wrote");
+    drop(tx);
+    assert!(store.reader().task(TaskId::from_u128(1)).await.expect("a read").is_none());
+    insert(store, &[task(1)]).await;
+    assert!(store.reader().task(TaskId::from_u128(1)).await.expect("a read").is_some());
+    // One that fails leaves the store as it was, and usable.
+    let mut tx = begin(store).await;
+    tx.insert_task(&task(2), &[]).await.expect("inserted");
+    assert!(tx.insert_task(&task(1), &[]).await.is_err(), "the id is there already");
+    drop(tx);
+    assert_eq!(store.reader().stats().await.expect("counts").counts.iter().sum::<i64>(), 1);
+}
+
+async fn a_savepoint_is_gone_back_to(store: &dyn Store) {
+    let mut tx = begin(store).await;
+    tx.insert_task(&task(1), &[]).await.expect("inserted");
+    for (id, undo) in [(2, true), (3, false)] {
+        tx.savepoint().await.expect("marked");
+        tx.insert_task(&task(id), &[]).await.expect("inserted");
+        tx.end_savepoint(undo).await.expect("ended");
+    }
+    tx.commit().await.expect("committed");
+    let list = ListTasks { filter: Filter::default(), limit: 10, offset: 0, before: None };
+    let page = store.reader().tasks(list).await.expect("a list");
+    let ids: Vec<u128> = page.tasks.iter().map(|task| task.id.as_u128()).collect();
+    assert_eq!((ids, page.total), (vec![3, 1], 2));
+}
+
+async fn tasks_are_claimed_by_priority_then_age(store: &dyn Store) {
+    let soon = Some(i64::MAX);
+    let rows = [
+        task(1),
+        TaskRow { priority: 5, ..task(2) },
+        TaskRow { due_at: soon, priority: 9, ..task(3) },
+        TaskRow { priority: 5, ..task(4) },
+        TaskRow { status: "cancelled".to_owned(), priority: 9, ..task(5) },
+    ];
+    insert(store, &rows).await;
+    assert_eq!(claim(store, HOLDER, 2, 0).await, [2, 4]);
+    assert_eq!(claim(store, HOLDER, 9, 0).await, [1]);
+    assert_eq!(claim(store, HOLDER, 9, 0).await, [] as [u128; 0]);
+    let mut tx = begin(store).await;
+    let row = tx.task(TaskId::from_u128(2)).await.expect("a read").expect("it").row;
+    assert_eq!((&*row.status, row.epoch, row.attempt, row.last_event), ("running", 1, 1, 1));
+    assert_eq!(tx.promote_due(Wall(i64::MAX)).await.expect("promoted"), [TaskId::from_u128(3)]);
+    tx.commit().await.expect("committed");
+    assert_eq!(claim(store, HOLDER, 9, 0).await, [3]);
+    let polled = store.poll(&Poll { holder: HOLDER, credential: "c", heard: &[] }).await.expect("polled");
+    assert_eq!((polled.leases.len(), polled.work), (4, false));
+}
+
+async fn a_suspect_is_counted(store: &dyn Store) {
+    let suspect = |id| TaskRow { crashes: SUSPECT, ..task(id) };
+    insert(store, &[task(1), suspect(2), task(3), suspect(4)]).await;
+    assert_eq!(claim(store, HOLDER, 9, 0).await, [1], "none beyond the first suspect");
+    assert_eq!(claim(store, HOLDER, 9, 1).await, [2, 3]);
+    let mut tx = begin(store).await;
+    let now = tx.clock().wall;
+    let allowance = tx.allowance(HOLDER, "c", now).await.expect("a read").expect("one");
+    assert_eq!((allowance.running, allowance.own_crashes, allowance.next_crashes), (3, SUSPECT, SUSPECT));
+}
+
+async fn each_task_is_claimed_by_one_of_many(open: &impl Open) {
+    let stores = join_all((0..4).map(|_| open.open())).await;
+    insert(&*stores[0], &(1..=40).map(task).collect::<Vec<_>>()).await;
+    let claims = stores.iter().zip(1_u128..).map(|(store, holder)| async move {
+        let mut mine = Vec::new();
+        loop {
+            let some = claim(&**store, HolderId::from_u128(holder), 3, 0).await;
+            if some.is_empty() {
+                return mine;
+            }
+            mine.extend(some);
+            tokio::task::yield_now().await;
+        }
+    });
+    let mut all: Vec<u128> = join_all(claims).await.concat();
+    all.sort_unstable();
+    assert_eq!(all, (1..=40).collect::<Vec<_>>());
+}
+
+async fn another_epoch_changes_nothing(store: &dyn Store) {
+    insert(store, &[task(1)]).await;
+    let mut tx = begin(store).await;
+    let changed = TaskRow { status: "cancelled".to_owned(), epoch: 5, completed_at: Some(7), ..task(1) };
+    assert!(!tx.update_task(&changed, 4).await.expect("a statement"));
+    assert!(tx.update_task(&changed, 0).await.expect("a statement"));
+    let row = tx.task(changed.id).await.expect("a read").expect("it").row;
+    assert_eq!((&*row.status, row.epoch, row.completed_at), ("cancelled", 5, Some(7)));
+}
+
+async fn what_is_held_back_is_let_go_in_order(store: &dyn Store) {
+    insert(store, &[task(1), TaskRow { priority: 1, ..task(2) }, task(3), task(4)]).await;
+    let mut tx = begin(store).await;
+    for id in [1, 2, 3] {
+        tx.hold(TaskId::from_u128(id), "directory:/w", Wall(i64::MAX)).await.expect("held");
+    }
+    assert!(tx.task(TaskId::from_u128(4)).await.expect("a read").expect("it").any_held);
+    let next = tx.next_in_line(9, true).await.expect("a read");
+    assert_eq!(next.iter().map(|task| task.id.as_u128()).collect::<Vec<_>>(), [4]);
+    assert!(next[0].groups.contains(&Group::new(GroupKind::Tag, "a")));
+    let two = tx.release_holds("directory:/w", Some(2)).await.expect("let go");
+    assert_eq!(two.iter().map(Uuid::as_u128).max(), Some(2), "the first by priority, then age");
+    assert_eq!(tx.release_holds("directory:/w", None).await.expect("let go"), [TaskId::from_u128(3)]);
+    assert_eq!(tx.next_in_line(9, false).await.expect("a read").len(), 4);
+}
+
+async fn events_and_commits_are_numbered_in_order(open: &impl Open) {
+    let stores = [open.open().await, open.open().await];
+    insert(&*stores[0], &[TaskRow { last_event: 20, ..task(1) }]).await;
+    for seq in 1..=20 {
+        let mut tx = begin(&*stores[usize::try_from(seq % 2).expect("0 or 1")]).await;
+        let (task_id, kind, data) = (TaskId::from_u128(1), "log".to_owned(), r#"{"message":"x"}"#.to_owned());
+        tx.insert_event(&EventRow { task_id, seq, at: 1, kind, data }).await.expect("inserted");
+        tx.append_history(r#"[{"did":"pause","paused":true}]"#).await.expect("inserted");
+        tx.commit().await.expect("committed");
+    }
+    let reader = stores[0].reader();
+    let all = reader.latest_events(0, 100, u64::MAX).await.expect("events").events;
+    assert_eq!(all.iter().map(|event| event.event.seq).collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
+    assert!(all.is_sorted_by(|a, b| a.n < b.n));
+    assert_eq!(reader.newest_event().await.expect("a number"), all[19].n);
+    let commits: Vec<i64> = reader.history(0).await.expect("a read").iter().map(|entry| entry.commit).collect();
+    assert!(commits.len() == 20 && commits.is_sorted_by(|a, b| a < b));
+    let read = ReadEvents { task: TaskId::from_u128(1), after: 15, limit: 100, bytes: 1 << 20 };
+    let few = stores[1].few_events(&read).await.expect("events").expect("few");
+    assert_eq!((few.events.len(), few.more), (5, false));
+    let page = reader.events(ReadEvents { after: 0, bytes: 20, ..read }).await.expect("events");
+    assert_eq!((page.events.len(), page.more), (2, true), "as many as reach this size");
+}
+
+async fn sessions_and_keys_are_known(store: &dyn Store) {
+    let session = Uuid::from_u128(9);
+    let resumes = Some(session.to_string());
+    insert(store, &[task(1), TaskRow { resumes: resumes.clone(), session_id: resumes, ..task(2) }]).await;
+    let mut tx = begin(store).await;
+    assert_eq!(tx.session_user(session).await.expect("a read"), Some(TaskId::from_u128(2)));
+    assert_eq!(tx.session_user(TaskId::from_u128(1)).await.expect("a read"), Some(TaskId::from_u128(1)));
+    assert_eq!(tx.session_user(Uuid::from_u128(7)).await.expect("a read"), None);
+    let (key, fingerprint) = ("k".to_owned(), "f".to_owned());
+    let row = IdempotencyKeyRow { key, fingerprint, task_id: TaskId::from_u128(1), created_at: 1 };
+    tx.insert_idempotency_key(&row).await.expect("inserted");
+    assert_eq!(tx.idempotency_key("k").await.expect("a read"), Some(row));
+    assert_eq!(tx.idempotency_key("other").await.expect("a read"), None);
+    assert_eq!(tx.pending().await.expect("a count"), 2);
+}
+
+async fn limits_are_kept(store: &dyn Store) {
+    let group = Group::new(GroupKind::Tag, "a");
+    let limit = Limit { concurrency: Some(2), rate: Some(Rate { starts: 2, period_ms: 1_000 }), paused: false };
+    let mut tx = begin(store).await;
+    tx.put_limit(&group, Some(&limit)).await.expect("put");
+    tx.put_limit(&group, Some(&Limit { paused: true, ..limit })).await.expect("put again");
+    assert_eq!(tx.limits().await.expect("a read"), [(group.clone(), Limit { paused: true, ..limit })]);
+    for at in [10, 30, 20] {
+        tx.insert_start(&group, Wall(at)).await.expect("inserted");
+    }
+    assert_eq!(tx.starts(&group, Wall(0), 2).await.expect("a read"), [Wall(20), Wall(30)], "the newest");
+    tx.remove_starts(&group, Some(Wall(20))).await.expect("removed");
+    assert_eq!(tx.starts(&group, Wall(0), 9).await.expect("a read"), [Wall(30)]);
+    tx.put_limit(&group, None).await.expect("removed");
+    assert_eq!(tx.limit(&group).await.expect("a read"), None);
+}
+
+async fn deliveries_are_claimed_by_host(store: &dyn Store) {
+    insert(store, &[task(1)]).await;
+    let hook = |id: &str, url: &str| WebhookRow {
+        id: id.to_owned(),
+        task_id: None,
+        url: url.to_owned(),
+        secret: None,
+        events: ",task.completed,task.failed,".to_owned(),
+        created_at: Wall(1),
+        failing_since: None,
+        disabled_at: None,
+        disabled_reason: None,
+    };
+    let mut tx = begin(store).await;
+    for (id, url) in [("a", "http://One.test/x"), ("b", "http://one.test/y"), ("c", "https://two.test")] {
+        tx.insert_webhook(&hook(id, url)).await.expect("inserted");
+    }
+    tx.insert_webhook(&hook("d", "http://off.test")).await.expect("inserted");
+    let off = WebhookRow { disabled_at: Some(Wall(2)), ..hook("d", "http://off.test") };
+    tx.update_webhook(&off).await.expect("disabled");
+    tx.queue_deliveries(TaskId::from_u128(1), "task.completed", Wall(5)).await.expect("queued");
+    tx.queue_deliveries(TaskId::from_u128(1), "task.started", Wall(5)).await.expect("nothing queued");
+    let busy = ["two.test".to_owned()];
+    let claim = |busy| ClaimDeliveriesRow { now: Wall(10), until: Wall(99), limit: 9, per_host: 1, busy };
+    let first = tx.claim_deliveries(&claim(&busy)).await.expect("claimed");
+    assert_eq!(first.iter().map(|one| (&*one.host, one.attempt)).collect::<Vec<_>>(), [("one.test", 1)]);
+    assert_eq!(tx.claim_deliveries(&claim(&[])).await.expect("claimed").len(), 2, "the other one, and the other host");
+    assert!(tx.claim_deliveries(&claim(&[])).await.expect("claimed").is_empty());
+    let end = DeliveryEnd {
+        id: &first[0].id,
+        attempt: 2,
+        body: "{}",
+        status: Some(200),
+        error: None,
+        state: "delivered",
+        next_at: Wall(11),
+        ended_at: Some(Wall(11)),
+    };
+    tx.end_delivery(&end).await.expect("nothing: it is another attempt's");
+    tx.end_delivery(&DeliveryEnd { attempt: 1, ..end }).await.expect("ended");
+    assert!(tx.webhook_of(&first[0].id).await.expect("a read").is_some());
+    tx.commit().await.expect("committed");
+    let all = store.reader().deliveries(TaskId::from_u128(1)).await.expect("a read");
+    let delivered: Vec<_> = all.iter().filter(|one| one.state == "delivered").collect();
+    assert_eq!((all.len(), delivered.len()), (3, 1));
+}
+
+async fn a_firing_stays_with_its_timetable(store: &dyn Store) {
+    let id = Uuid::from_u128(7);
+    let row = |cron: &str, next| ScheduleRow {
+        id,
+        name: None,
+        cron: cron.to_owned(),
+        time_zone: "UTC".to_owned(),
+        spec: task(1).spec,
+        key_name: "default".to_owned(),
+        missed: "once".to_owned(),
+        overlap: "allow".to_owned(),
+        continue_session: false,
+        enabled: true,
+        next_at: Some(Wall(next)),
+        created_at: Wall(0),
+    };
+    let mut tx = begin(store).await;
+    let mut firings = Vec::new();
+    for (cron, next) in [("0 * * * *", 1), ("0 * * * *", 2), ("5 * * * *", 3)] {
+        tx.put_schedule(&row(cron, next)).await.expect("put");
+        for at in 1..=3 {
+            if tx.is_next_firing(id, Some(Wall(at))).await.expect("a read") {
+                firings.push(at);
+            }
+        }
+    }
+    assert_eq!(firings, [1, 1, 3]);
+    assert!(!tx.set_next_firing(id, Some(Wall(1)), Some(Wall(4))).await.expect("a statement"));
+    assert!(tx.set_next_firing(id, Some(Wall(3)), Some(Wall(4))).await.expect("a statement"));
+    assert!(tx.remove_schedule(id).await.expect("removed") && !tx.has_schedule(id).await.expect("a read"));
+}
+
+async fn money_adds_up(store: &dyn Store) {
+    insert(store, &[task(1)]).await;
+    let (id, key) = (TaskId::from_u128(1), LeaseKey { task: TaskId::from_u128(1), epoch: 1 });
+    let mut tx = begin(store).await;
+    let attempt = AttemptRow {
+        task_id: id,
+        number: 1,
+        epoch: 1,
+        worker: None,
+        started_at: 1,
+        ended_at: None,
+        outcome: None,
+        error_class: None,
+        error_code: None,
+        error_message: None,
+        session_id: None,
+        cost_usd: None,
+        key_name: "default".to_owned(),
+        reserved_usd: Some(2.0),
+        input_tokens: 0,
+        output_tokens: 0,
+        cache_read_tokens: 0,
+        cache_write_tokens: 0,
+        cost_set_aside: false,
+    };
+    tx.insert_attempt(&attempt).await.expect("inserted");
+    let tokens = Tokens { input: 1, output: 2, cache_read: 3, cache_write: 4 };
+    let spent = Spent { cost_usd: Some(0.5), tokens, ..Spent::NONE };
+    assert!(tx.set_attempt_cost(key, spent, true).await.expect("a statement"));
+    assert!(!tx.set_attempt_cost(key, spent, true).await.expect("a statement"), "it counts once");
+    for _ in 0..2 {
+        tx.add_spending("2026-01-31", id, 0.5, tokens).await.expect("added");
+    }
+    tx.sum_cost(id).await.expect("added");
+    assert_eq!(tx.used_budgets("2026-01-31").await.expect("a read"), [("default".to_owned(), 3.0)]);
+    tx.commit().await.expect("committed");
+    let (from, to) = ("2026-01-01".to_owned(), "2026-12-31".to_owned());
+    let usage = store.reader().usage(ReadUsage { from, to, key: None }).await.expect("usage");
+    assert_eq!((usage.days.len(), usage.days[0].cost_usd, usage.days[0].tokens.output), (1, 1.0, 4));
+    let task = store.reader().task(id).await.expect("a read").expect("it");
+    assert_eq!(task.attempted.cost_usd, Some(0.5));
+}
+
+async fn old_tasks_go_with_all_they_had(store: &dyn Store) {
+    let ended = |id| TaskRow { status: "completed".to_owned(), completed_at: Some(5), last_event: 1, ..task(id) };
+    let later = TaskRow { continued_from: Some(TaskId::from_u128(2)), ..task(3) };
+    insert(store, &[ended(1), ended(2), later]).await;
+    let mut tx = begin(store).await;
+    for id in [1, 3] {
+        let (task_id, kind) = (TaskId::from_u128(id), "log".to_owned());
+        tx.insert_event(&EventRow { task_id, seq: 1, at: 1, kind, data: "{}".to_owned() }).await.expect("inserted");
+    }
+    let old = tx.old_tasks(Wall(1_000), 9).await.expect("a read");
+    assert_eq!(old, [TaskId::from_u128(1)], "another task goes on with the second");
+    tx.remove_task(old[0]).await.expect("removed");
+    assert!(tx.task(old[0]).await.expect("a read").is_none());
+    tx.commit().await.expect("committed");
+    assert_eq!(store.reader().latest_events(0, 9, 1 << 20).await.expect("events").events.len(), 1);
+    assert!(store.has_ended(old[0]).await.expect("a read"), "what is not there has ended");
+}
+
+async fn commits_of_other_processes_are_seen(open: &impl Open) {
+    let (mine, other) = (open.open().await, open.open().await);
+    mine.changed_elsewhere().await.expect("a first look");
+    insert(&*mine, &[task(1)]).await;
+    assert!(!mine.changed_elsewhere().await.expect("a look"), "its own don't count");
+    insert(&*other, &[task(2)]).await;
+    assert!(mine.changed_elsewhere().await.expect("a look"));
+    assert!(!mine.changed_elsewhere().await.expect("a look"), "once");
+}
+
+async fn what_is_closed_takes_nothing(store: &dyn Store) {
+    insert(store, &[task(1)]).await;
+    store.close().await;
+    assert!(matches!(store.begin().await.err(), Some(StoreError::Closed)));
+    assert!(matches!(store.reader().stats().await, Err(StoreError::Closed)));
+}

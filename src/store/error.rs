@@ -1,0 +1,130 @@
+//! Why the store did not do what was asked.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+/// What lies beneath a failure, with its own causes.
+pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
+/// The database failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It can't be opened.
+    #[error("can't open the database {path}")]
+    Open {
+        /// The database file.
+        path: PathBuf,
+        /// What the driver said.
+        #[source]
+        source: Cause,
+    },
+    /// Its folder can't be made.
+    #[error("can't make the folder of the database {path}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: Arc<std::io::Error>,
+    },
+    /// It is from a newer version of this program.
+    #[error(
+        "the database {path} was made by a newer version of this program: install that version, or use another DB_PATH"
+    )]
+    TooNew {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// Its schema is not that of this version.
+    #[error("the database {path} was made by another version of this program: start the server of this version once")]
+    OtherVersion {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// The disk is full.
+    #[error("the disk of the database is full: free some space there")]
+    Full,
+    /// Its file is another one than was opened.
+    #[error("the database {path} was moved away or replaced while it was in use: put it back, or restart the server")]
+    Replaced {
+        /// Where it was.
+        path: PathBuf,
+    },
+    /// This process has closed it.
+    #[error("the database is closed")]
+    Closed,
+    /// Another process holds its lock.
+    #[error("the database is locked by another process")]
+    Locked,
+    /// A statement failed.
+    #[error("a statement failed")]
+    Statement(#[source] Cause),
+    /// It is damaged, or no database at all.
+    #[error("the database {path} is damaged ({what}): put a backup in its place, or use another DB_PATH")]
+    Damaged {
+        /// The database file.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// It may not be written.
+    #[error("can't write to the database {path}: give this user the right to, or use another DB_PATH")]
+    NotWritable {
+        /// The database file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: Arc<std::io::Error>,
+    },
+    /// It has lost what it had.
+    #[error(
+        "the database {path} has lost its newest changes: it ends at change {newest} and had {mark}. Was its -wal file \
+         removed, or an older copy put in its place? Put the right files back, or start once with ACCEPT_LOSS=on"
+    )]
+    Behind {
+        /// The database file.
+        path: PathBuf,
+        /// Number of the newest commit that it has had.
+        mark: i64,
+        /// Number of the newest commit that it has now.
+        newest: i64,
+    },
+    /// It is on another machine.
+    #[error("the database {path} is on a network file system ({kind}), where SQLite loses data: use a local DB_PATH")]
+    Network {
+        /// The database file.
+        path: PathBuf,
+        /// The kind of file system.
+        kind: &'static str,
+    },
+    /// There is none.
+    #[error("there is no database {path}: set DB_PATH, or start the server once")]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// A row says what no version of this program writes, or can't be written.
+    #[error("the {table} row {id} can't be read: {what}")]
+    Row {
+        /// The kind of row.
+        table: &'static str,
+        /// The id of the row.
+        id: Uuid,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+impl StoreError {
+    /// A failed statement.
+    pub fn statement(source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Statement(Arc::new(source))
+    }
+
+    /// What is to be stored can't be written as JSON.
+    pub fn unwritable(table: &'static str, id: Uuid, error: &serde_json::Error) -> Self {
+        Self::Row { table, id, what: format!("it can't be written: {error}") }
+    }
+}

@@ -1,0 +1,136 @@
+//! The store: what is kept, behind a border that each engine implements.
+//!
+//! *Owns* the database: nothing else opens it, and statements stand in the folder of their engine only. *Talks to*
+//! the database. *Promises* what [`tx`] lists, to commands that contain no SQL and no driver's name; reads run beside
+//! the commits. Keeps no rules: what may happen to a task is decided in `task`, and written by `queue::commands`.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `tx` | what a transaction can do, a trait for each group of tables |
+//! | `reads` | what can be read beside it |
+//! | `rows` | rows without drivers' types |
+//! | `views` | what reads are asked, and what they answer |
+//! | `convert` | between rows and the domain |
+//! | `sqlite` | the engine for one machine |
+//! | `conformance` | the tests that every engine passes |
+//!
+//! Decided against: one set of statements for all engines, through a query builder. What makes a claim fast differs
+//! from engine to engine; what a claim means does not.
+
+#[cfg(test)]
+mod conformance;
+pub mod convert;
+pub mod error;
+pub mod reads;
+pub mod rows;
+mod sqlite;
+mod summary;
+pub mod tx;
+pub mod views;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use self::error::StoreError;
+pub use self::reads::{Reader, Reads};
+pub use self::tx::Tx;
+use self::views::{EventPage, Poll, Polled, ReadEvents};
+use crate::task::TaskId;
+
+/// The part of the store that its one owner has.
+#[async_trait(?Send)]
+pub trait Writes: Send + Sync {
+    /// Begins a transaction; waits for its turn among the processes that write.
+    ///
+    /// # Errors
+    /// The database can't be written: [`StoreError::Locked`] where another process writes for too long.
+    async fn begin(&self) -> Result<Box<dyn Tx + '_>, StoreError>;
+
+    /// True while the disk is full: only what brings tasks to their end is stored then.
+    fn is_full(&self) -> bool;
+
+    /// Does what can be done about a failed commit. Returns true if the same may succeed now.
+    fn relieve(&self, failure: &StoreError) -> bool;
+
+    /// Finds out whether a transaction could begin now. Writes nothing.
+    ///
+    /// # Errors
+    /// Why it could not.
+    fn probe(&self) -> Result<(), StoreError>;
+
+    /// True if another process has written since the last call.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    async fn changed_elsewhere(&self) -> Result<bool, StoreError>;
+
+    /// Returns what a worker should know. Claims nothing.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    async fn poll(&self, poll: &Poll<'_>) -> Result<Polled, StoreError>;
+
+    /// True if a task has ended, or is not there.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    async fn has_ended(&self, task: TaskId) -> Result<bool, StoreError>;
+
+    /// Returns the events of a task where there are but a few behind the last that was seen: what a follower reads
+    /// after each commit. `None` where there are many, which [`Reads::events`] should read.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    async fn few_events(&self, read: &ReadEvents) -> Result<Option<EventPage>, StoreError>;
+}
+
+/// A store that is open.
+#[async_trait]
+pub trait Store: Writes {
+    /// Returns a handle to the connections that read.
+    fn reader(&self) -> Reader;
+
+    /// Keeps up what the engine has beside its tables; called about once a second.
+    ///
+    /// # Errors
+    /// The database can't be read.
+    async fn keep_up(&self) -> Result<(), StoreError>;
+
+    /// Waits until nothing uses the database, and closes it. What comes later is refused.
+    async fn close(&self);
+}
+
+/// Opens the database at this path, makes it where it isn't there, and brings its schema up to date. One that has
+/// lost what it had is opened only where `accept_loss` says so.
+///
+/// # Errors
+/// It can't be opened, or must not be used.
+pub async fn open(path: &Path, accept_loss: bool) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(Arc::new(sqlite::SqliteStore::open(path, accept_loss).await?))
+}
+
+/// Opens a database only to read it, beside the processes that use it.
+///
+/// # Errors
+/// There is none, or it is from another version.
+pub async fn open_read_only(path: &Path) -> Result<Reader, StoreError> {
+    sqlite::open_read_only(path).await
+}
+
+/// Finds out whether a database may be used. Changes nothing.
+///
+/// # Errors
+/// It must not be used, and why.
+pub async fn check(path: &Path) -> Result<(), StoreError> {
+    sqlite::check(path).await
+}
+
+/// Number of bytes that the disk of a database has left, and whether new tasks would be accepted there.
+///
+/// # Errors
+/// The system's.
+pub fn room(path: &Path) -> std::io::Result<(u64, bool)> {
+    sqlite::room(path)
+}

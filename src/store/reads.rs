@@ -1,0 +1,101 @@
+//! Reads, named by what they answer: beside the commits, on connections of their own.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::error::StoreError;
+use super::rows::Lenient;
+use super::views::{
+    Delivery, EventPage, Explained, LastTask, LatestEvents, LimitUse, ListTasks, Page, ReadEvents, ReadRuns, ReadUsage,
+    Run, Schedule, ScheduleId, Stats, Talk, Usage, Webhook, WorkerInfo,
+};
+use crate::task::{Entry, HolderId, Question, Standing, Task, TaskId, Wall};
+
+/// The connections that read. One row that can't be read costs no more than itself.
+#[async_trait]
+pub trait Reads: Send + Sync {
+    /// Returns a task with its attempts and its changes.
+    async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError>;
+
+    /// Returns what a task has changed, as a patch; empty where it was too large.
+    async fn patch(&self, id: TaskId) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Returns a task, and how many start before it.
+    async fn explain(&self, id: TaskId) -> Result<Option<Explained>, StoreError>;
+
+    /// Returns tasks, newest first.
+    async fn tasks(&self, list: ListTasks) -> Result<Page, StoreError>;
+
+    /// Returns events of a task, in order.
+    async fn events(&self, read: ReadEvents) -> Result<EventPage, StoreError>;
+
+    /// Returns events of all tasks with a greater number than `after`, in order: at most `limit`, and about as many
+    /// `bytes` of data.
+    async fn latest_events(&self, after: i64, limit: u64, bytes: u64) -> Result<LatestEvents, StoreError>;
+
+    /// Number of the newest event of all; 0 where there is none.
+    async fn newest_event(&self) -> Result<i64, StoreError>;
+
+    /// Returns the counts of tasks, and the state of the queue.
+    async fn stats(&self) -> Result<Stats, StoreError>;
+
+    /// Returns what was spent, by key and day.
+    async fn usage(&self, read: ReadUsage) -> Result<Usage, StoreError>;
+
+    /// Returns the workers that are known.
+    async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError>;
+
+    /// Returns the workers that hold tasks.
+    async fn holders(&self) -> Result<Vec<HolderId>, StoreError>;
+
+    /// Returns the running tasks whose leases are over and whose trees have had the time to end, with their workers
+    /// and their sessions.
+    async fn expired(&self) -> Result<Vec<(TaskId, HolderId, Option<String>)>, StoreError>;
+
+    /// Returns the questions of a task, oldest first; `None` where there is no such task.
+    async fn questions(&self, id: TaskId) -> Result<Option<Vec<Question>>, StoreError>;
+
+    /// Returns where the conversation of a task stands.
+    async fn talk(&self, id: TaskId) -> Result<Talk, StoreError>;
+
+    /// Returns the limits that are set, with the number of tasks that wait under each.
+    async fn limits(&self) -> Result<Vec<LimitUse>, StoreError>;
+
+    /// Returns the registered webhooks.
+    async fn webhooks(&self) -> Result<Vec<Webhook>, StoreError>;
+
+    /// Returns the deliveries of a task, oldest first.
+    async fn deliveries(&self, task: TaskId) -> Result<Vec<Delivery>, StoreError>;
+
+    /// Returns all schedules, oldest first.
+    async fn schedules(&self) -> Result<Vec<Schedule>, StoreError>;
+
+    /// Returns a schedule.
+    async fn schedule(&self, id: ScheduleId) -> Result<Option<Schedule>, StoreError>;
+
+    /// Returns the schedules that fire by now.
+    async fn due_schedules(&self) -> Result<Vec<Schedule>, StoreError>;
+
+    /// Returns when the next schedule fires.
+    async fn next_firing(&self) -> Result<Option<Wall>, StoreError>;
+
+    /// Returns what a schedule has done, newest first.
+    async fn runs(&self, read: ReadRuns) -> Result<Vec<Run>, StoreError>;
+
+    /// Returns the newest task of a schedule, and its status.
+    async fn last_task(&self, last: LastTask) -> Result<Option<(TaskId, crate::task::Status)>, StoreError>;
+
+    /// Returns some of what was done in the commits behind `after`, in order.
+    async fn history(&self, after: i64) -> Result<Vec<Entry>, StoreError>;
+
+    /// Returns what the rows say of some tasks behind this one, in order; of one that can't be read, why.
+    async fn standings(&self, after: TaskId) -> Result<Vec<Lenient<Standing>>, StoreError>;
+
+    /// Writes a copy of the database as it is now. It has not reached the disk yet.
+    async fn copy_to(&self, file: &Path) -> Result<(), StoreError>;
+}
+
+/// A handle to the connections that read.
+pub type Reader = Arc<dyn Reads>;

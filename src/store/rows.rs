@@ -1,0 +1,224 @@
+//! Rows: what an engine reads and writes, without any driver's types.
+//!
+//! The rows of whole tables are those of the `entity` crate, which describes the tables for every engine; the others
+//! are parts of a table, or of several. `convert` makes of them what the domain knows.
+
+pub use entity::attempt::Model as AttemptRow;
+pub use entity::changes::Model as ChangesRow;
+pub use entity::credential::Model as CredentialRow;
+pub use entity::event::Model as EventRow;
+pub use entity::history::Model as HistoryRow;
+pub use entity::idempotency_key::Model as IdempotencyKeyRow;
+pub use entity::message::Model as MessageRow;
+pub use entity::question::Model as QuestionRow;
+pub use entity::task::Model as TaskRow;
+pub use entity::worker::Model as WorkerRow;
+use uuid::Uuid;
+
+use super::views::ScheduleId;
+use crate::task::{AttemptOutcome, BootInstant, Group, HolderId, TaskError, TaskId, Wall};
+
+/// The time of a transaction.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// Wall time.
+    pub wall: Wall,
+    /// The clock that leases end by.
+    pub lease: BootInstant,
+}
+
+/// A row that can't be read.
+#[derive(Clone, Debug)]
+pub struct UnreadRow {
+    /// The id of the row.
+    pub id: Uuid,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// A row, or what can be said of one that can't be read.
+pub type Lenient<T> = Result<T, UnreadRow>;
+
+/// A task that is held until the end of the transaction.
+#[derive(Clone, Debug)]
+pub struct FoundTask {
+    /// The task.
+    pub row: TaskRow,
+    /// True if any pending task is held back.
+    pub any_held: bool,
+}
+
+/// What decides how many tasks a worker may claim.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance {
+    /// True if the queue is paused, or the worker's credential is parked.
+    pub held_back: bool,
+    /// Maximum number of tasks of each worker, where it was set.
+    pub concurrency: Option<u32>,
+    /// Number of tasks that the worker runs.
+    pub running: u32,
+    /// Most crashes of a task that the worker runs.
+    pub own_crashes: i32,
+    /// Crashes of the next task in line.
+    pub next_crashes: i32,
+    /// True if a task that has not ended needs its folder for itself, or has a concurrency key.
+    pub gated: bool,
+    /// True if limits are set.
+    pub limited: bool,
+}
+
+/// A claim.
+#[derive(Clone, Copy, Debug)]
+pub struct ClaimRow<'a> {
+    /// Incarnation of the worker.
+    pub holder: HolderId,
+    /// Name of the worker.
+    pub worker: &'a str,
+    /// End of the leases.
+    pub expires: BootInstant,
+    /// When the tasks start.
+    pub now: Wall,
+    /// Maximum number of tasks.
+    pub limit: u32,
+    /// Number of crashes that makes a task a suspect.
+    pub suspect: i32,
+    /// Maximum number of suspects among them.
+    pub suspects: u32,
+}
+
+/// A ready task, as far as it is looked at before a claim.
+#[derive(Clone, Debug)]
+pub struct NextInLine {
+    /// The task.
+    pub id: TaskId,
+    /// Its folder.
+    pub working_directory: Option<String>,
+    /// True if it needs the folder for itself.
+    pub exclusive: bool,
+    /// Most US dollars that it may cost.
+    pub max_budget_usd: Option<f64>,
+    /// US dollars that it has cost.
+    pub cost_usd: Option<f64>,
+    /// Name of the client's key.
+    pub key_name: String,
+    /// The groups that it is in.
+    pub groups: Vec<Group>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug)]
+pub struct AttemptEnd {
+    /// When.
+    pub at: Wall,
+    /// How.
+    pub outcome: AttemptOutcome,
+    /// The failure, or the reason of the release.
+    pub error: Option<TaskError>,
+    /// The session, where it has become known.
+    pub session_id: Option<String>,
+}
+
+/// A webhook.
+#[derive(Clone, Debug)]
+pub struct WebhookRow {
+    /// Name.
+    pub id: String,
+    /// The task whose webhook it is; `None` for a registered one.
+    pub task_id: Option<TaskId>,
+    /// Address that is told.
+    pub url: String,
+    /// Secret of its signatures, where it has its own.
+    pub secret: Option<String>,
+    /// Names of events, each between commas.
+    pub events: String,
+    /// When it was made.
+    pub created_at: Wall,
+    /// Since when each message to it has failed.
+    pub failing_since: Option<Wall>,
+    /// Since when it is disabled.
+    pub disabled_at: Option<Wall>,
+    /// Why it is disabled.
+    pub disabled_reason: Option<String>,
+}
+
+/// A claim of deliveries.
+#[derive(Clone, Copy, Debug)]
+pub struct ClaimDeliveriesRow<'a> {
+    /// The time.
+    pub now: Wall,
+    /// When a claimed delivery is due again, should its sender say nothing.
+    pub until: Wall,
+    /// Maximum number of deliveries.
+    pub limit: u32,
+    /// Maximum number of each host.
+    pub per_host: u32,
+    /// Hosts of which none are taken.
+    pub busy: &'a [String],
+}
+
+/// What became of an attempt at a delivery.
+#[derive(Clone, Copy, Debug)]
+pub struct DeliveryEnd<'a> {
+    /// The delivery.
+    pub id: &'a str,
+    /// Number of the attempt.
+    pub attempt: i32,
+    /// What was sent.
+    pub body: &'a str,
+    /// Status of the answer.
+    pub status: Option<u16>,
+    /// Why it was no success.
+    pub error: Option<&'a str>,
+    /// `pending`, `delivered` or `failed`.
+    pub state: &'static str,
+    /// When it is due again.
+    pub next_at: Wall,
+    /// When it ended.
+    pub ended_at: Option<Wall>,
+}
+
+/// A schedule.
+#[derive(Clone, Debug)]
+pub struct ScheduleRow {
+    /// The schedule.
+    pub id: ScheduleId,
+    /// Name for people.
+    pub name: Option<String>,
+    /// The timetable.
+    pub cron: String,
+    /// Time zone of the timetable.
+    pub time_zone: String,
+    /// The request, as it is stored.
+    pub spec: String,
+    /// Name of the client's key.
+    pub key_name: String,
+    /// `skip` or `once`.
+    pub missed: String,
+    /// `allow` or `skip`.
+    pub overlap: String,
+    /// True if each task goes on with the session of the last one that completed.
+    pub continue_session: bool,
+    /// True if it fires.
+    pub enabled: bool,
+    /// The next firing.
+    pub next_at: Option<Wall>,
+    /// When it was made.
+    pub created_at: Wall,
+}
+
+/// What a schedule has done.
+#[derive(Clone, Copy, Debug)]
+pub struct ScheduleRunRow<'a> {
+    /// The schedule.
+    pub schedule: ScheduleId,
+    /// The firing.
+    pub due_at: Option<Wall>,
+    /// When it was done.
+    pub fired_at: Wall,
+    /// `submitted`, `missed`, `skipped` or `refused`.
+    pub outcome: &'static str,
+    /// The task.
+    pub task: Option<TaskId>,
+    /// A remark for people.
+    pub detail: Option<&'a str>,
+}

@@ -1,0 +1,70 @@
+//! Connections to the database file, and what its driver's errors mean.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::store::StoreError;
+
+/// How long a statement of a reader waits for another process's transaction. Ours take milliseconds;
+/// longer means that something else holds the database.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Statements that a connection keeps ready: some more than there are.
+const STATEMENTS: usize = 128;
+/// The WAL is copied into the database after this number of pages (16 MB): a page that many commits
+/// touched, as the newest of an index is, is then copied once instead of often.
+const WAL_PAGES: u32 = 4_000;
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(source: rusqlite::Error) -> Self {
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full,
+            Some(ErrorCode::DatabaseBusy) => Self::Locked,
+            _ => Self::Statement(Arc::new(source)),
+        }
+    }
+}
+
+/// What an error at the opening means.
+pub fn open_error(path: &Path, source: rusqlite::Error) -> StoreError {
+    let path = path.to_owned();
+    match source.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            StoreError::Damaged { path, what: "SQLite can't read it".to_owned() }
+        }
+        _ => StoreError::Open { path, source: Arc::new(source) },
+    }
+}
+
+/// The connection that writes, to a database that is there or will be made. It waits for no other process: whoever
+/// uses it does.
+pub fn writing(path: &Path) -> Result<Connection, StoreError> {
+    let open = || {
+        let db = Connection::open(path)?;
+        db.busy_timeout(Duration::ZERO)?;
+        db.set_prepared_statement_cache_capacity(STATEMENTS);
+        // An acknowledged task survives a power cut; group commit pays for it. What a statement of many rows keeps for
+        // its own undoing would cost a third of the commit in a file of its own.
+        db.execute_batch(&format!(
+            "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;
+            PRAGMA wal_autocheckpoint = {WAL_PAGES};"
+        ))?;
+        Ok(db)
+    };
+    open().map_err(|source| open_error(path, source))
+}
+
+/// A connection that reads a database that is there. A read-only one also reads a copy that was never opened before.
+pub fn reading(path: &Path, read_only: bool) -> Result<Connection, StoreError> {
+    let access = if read_only { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
+    let open = || {
+        let db = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        db.busy_timeout(BUSY_TIMEOUT)?;
+        db.set_prepared_statement_cache_capacity(STATEMENTS);
+        db.execute_batch("PRAGMA temp_store = MEMORY;")?;
+        Ok(db)
+    };
+    open().map_err(|source| open_error(path, source))
+}

@@ -1,0 +1,181 @@
+//! Statements on webhooks and their deliveries.
+
+use std::sync::LazyLock;
+
+use async_trait::async_trait;
+use rusqlite::{Row, params};
+
+use super::query::{Db, time};
+use super::tx::SqliteTx;
+use crate::store::StoreError;
+use crate::store::convert::webhook_of;
+use crate::store::rows::{ClaimDeliveriesRow, DeliveryEnd, WebhookRow};
+use crate::store::tx::Hooks;
+use crate::store::views::{Delivery, Dispatch, Webhook};
+use crate::task::{TaskId, Wall};
+
+const ADD: &str = "INSERT INTO webhooks (id, task_id, url, secret, events, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+
+/// The columns of [`webhook`].
+const COLUMNS: &str =
+    "w.id, w.task_id, w.url, w.secret, w.events, w.created_at, w.failing_since, w.disabled_at, w.disabled_reason";
+
+static FIND: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {COLUMNS} FROM webhooks w WHERE id = ?1 AND task_id IS NULL"));
+
+static OF_DELIVERY: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {COLUMNS} FROM webhooks w JOIN deliveries d ON d.webhook_id = w.id WHERE d.id = ?1 AND w.task_id IS NULL"
+    )
+});
+
+static REGISTERED: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {COLUMNS} FROM webhooks w WHERE task_id IS NULL ORDER BY created_at, id LIMIT 10000")
+});
+
+const UPDATE: &str = "UPDATE webhooks SET failing_since = ?2, disabled_at = ?3, disabled_reason = ?4 WHERE id = ?1";
+
+/// Names in `events` stand between commas. A new message is due at once, whatever the clock of the machine that
+/// writes it says.
+const TELL: &str =
+    "INSERT INTO deliveries (id, task_id, url, secret, event, created_at, state, attempts, next_at, webhook_id, host)
+    SELECT lower(hex(randomblob(16))), ?1, url, secret, ?2, ?3, 'pending', 0, 0, id,
+        lower(substr(url, instr(url, '://') + 3, instr(substr(url, instr(url, '://') + 3) || '/', '/') - 1)) FROM webhooks
+    WHERE (task_id = ?1 OR task_id IS NULL) AND disabled_at IS NULL AND instr(events, ',' || ?2 || ',')";
+
+/// Some of each host, of the first that are due and whose host has not enough to do.
+const CLAIM: &str = "UPDATE deliveries SET attempts = attempts + 1, next_at = ?2 WHERE id IN
+        (SELECT id FROM (SELECT id, ROW_NUMBER() OVER (PARTITION BY host ORDER BY created_at) AS place FROM
+            (SELECT id, host, created_at FROM deliveries INDEXED BY deliveries_due WHERE state = 'pending' AND next_at <= ?1
+                AND host NOT IN (SELECT value FROM json_each(?4)) ORDER BY next_at LIMIT 1000))
+        WHERE place <= ?5 LIMIT ?3)
+    RETURNING id, task_id, url, host, secret, event, created_at, attempts, body";
+
+/// Whether anything may be due: what most looks find is nothing.
+const IS_DUE: &str =
+    "SELECT 1 FROM deliveries INDEXED BY deliveries_due WHERE state = 'pending' AND next_at <= ?1 LIMIT 1";
+
+const GIVE_UP: &str = "UPDATE deliveries SET state = 'failed', ended_at = ?2, last_error = ?3
+    WHERE webhook_id = ?1 AND state = 'pending'";
+
+const ATTEMPTED: &str =
+    "UPDATE deliveries SET body = ?3, last_status = ?4, last_error = ?5, state = ?6, next_at = ?7, ended_at = ?8
+    WHERE id = ?1 AND attempts = ?2 AND state = 'pending'";
+
+const AGAIN: &str =
+    "UPDATE deliveries SET state = 'pending', next_at = ?3, ended_at = NULL WHERE id = ?1 AND task_id = ?2";
+
+const OF_TASK: &str = "SELECT id, event, url, state, attempts, next_at, last_status, last_error, created_at, ended_at
+    FROM deliveries WHERE task_id = ?1 ORDER BY created_at, id";
+
+fn webhook(row: &Row<'_>) -> rusqlite::Result<WebhookRow> {
+    Ok(WebhookRow {
+        id: row.get(0)?,
+        task_id: row.get(1)?,
+        url: row.get(2)?,
+        secret: row.get(3)?,
+        events: row.get(4)?,
+        created_at: time::at(row, 5)?,
+        failing_since: time::maybe(row, 6)?,
+        disabled_at: time::maybe(row, 7)?,
+        disabled_reason: row.get(8)?,
+    })
+}
+
+fn dispatch(row: &Row<'_>) -> rusqlite::Result<Dispatch> {
+    Ok(Dispatch {
+        id: row.get(0)?,
+        task: row.get(1)?,
+        url: row.get(2)?,
+        host: row.get(3)?,
+        secret: row.get(4)?,
+        event: row.get(5)?,
+        created_at: time::at(row, 6)?,
+        attempt: row.get(7)?,
+        body: row.get(8)?,
+    })
+}
+
+fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
+    Ok(Delivery {
+        id: row.get(0)?,
+        event: row.get(1)?,
+        url: row.get(2)?,
+        state: row.get(3)?,
+        attempts: row.get(4)?,
+        next_at: time::at(row, 5)?,
+        last_status: row.get(6)?,
+        last_error: row.get(7)?,
+        created_at: time::at(row, 8)?,
+        ended_at: time::maybe(row, 9)?,
+    })
+}
+
+/// The registered webhooks.
+pub fn registered(db: Db<'_>) -> Result<Vec<Webhook>, StoreError> {
+    Ok(db.readable(&REGISTERED, [], "webhook", webhook)?.into_iter().map(webhook_of).collect())
+}
+
+/// The deliveries of a task, oldest first.
+pub fn deliveries(db: Db<'_>, task: TaskId) -> Result<Vec<Delivery>, StoreError> {
+    db.readable(OF_TASK, [task], "delivery", delivery)
+}
+
+#[async_trait(?Send)]
+impl Hooks for SqliteTx<'_> {
+    async fn insert_webhook(&mut self, row: &WebhookRow) -> Result<(), StoreError> {
+        let values = params![row.id, row.task_id, row.url, row.secret, row.events, row.created_at.0];
+        self.db()?.execute(ADD, values)?;
+        Ok(())
+    }
+
+    async fn remove_webhook(&mut self, id: &str) -> Result<bool, StoreError> {
+        Ok(self.db()?.execute("DELETE FROM webhooks WHERE id = ?1 AND task_id IS NULL", [id])? > 0)
+    }
+
+    async fn webhook(&mut self, id: &str) -> Result<Option<WebhookRow>, StoreError> {
+        self.db()?.one(&FIND, [id], webhook)
+    }
+
+    async fn webhook_of(&mut self, delivery: &str) -> Result<Option<WebhookRow>, StoreError> {
+        self.db()?.one(&OF_DELIVERY, [delivery], webhook)
+    }
+
+    async fn update_webhook(&mut self, row: &WebhookRow) -> Result<(), StoreError> {
+        let (failing, disabled) = (row.failing_since.map(|at| at.0), row.disabled_at.map(|at| at.0));
+        self.db()?.execute(UPDATE, params![row.id, failing, disabled, row.disabled_reason])?;
+        Ok(())
+    }
+
+    async fn queue_deliveries(&mut self, task: TaskId, event: &str, now: Wall) -> Result<(), StoreError> {
+        self.db()?.execute(TELL, params![task, event, now.0])?;
+        Ok(())
+    }
+
+    async fn claim_deliveries(&mut self, claim: &ClaimDeliveriesRow<'_>) -> Result<Vec<Dispatch>, StoreError> {
+        let ClaimDeliveriesRow { now, until, limit, per_host, busy } = *claim;
+        let db = self.db()?;
+        if !db.any(IS_DUE, [now.0])? {
+            return Ok(Vec::new());
+        }
+        let busy = serde_json::json!(busy).to_string();
+        // One that can't be read is due again after its time, and keeps no other waiting.
+        db.readable(CLAIM, params![now.0, until.0, limit, busy, per_host], "delivery", dispatch)
+    }
+
+    async fn end_delivery(&mut self, end: &DeliveryEnd<'_>) -> Result<(), StoreError> {
+        let DeliveryEnd { id, attempt, body, status, error, state, next_at, ended_at } = *end;
+        let ended = ended_at.map(|at| at.0);
+        self.db()?.execute(ATTEMPTED, params![id, attempt, body, status, error, state, next_at.0, ended])?;
+        Ok(())
+    }
+
+    async fn fail_deliveries(&mut self, webhook: &str, error: &str, now: Wall) -> Result<(), StoreError> {
+        self.db()?.execute(GIVE_UP, params![webhook, now.0, error])?;
+        Ok(())
+    }
+
+    async fn retry_delivery(&mut self, task: TaskId, id: &str, now: Wall) -> Result<bool, StoreError> {
+        Ok(self.db()?.execute(AGAIN, params![id, task, now.0])? > 0)
+    }
+}

@@ -1,0 +1,305 @@
+//! SQLite: the engine for one machine.
+//!
+//! One connection writes, in immediate transactions, in the thread of whoever commits; others read beside it, each in
+//! a thread of its own. All of them are rusqlite's. A hop to another thread and back costs more than a statement, and
+//! a command is several: so the connection that writes has no thread of its own, and its commit is the only thing
+//! that waits for the disk. sea-orm describes the tables, makes the schema, and builds the one query whose
+//! conditions vary.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `schema`, `preflight`, `mark`, `reserve` | what happens before it is used: its schema, whether it may be used at all, what it must have, and space for a full disk |
+//! | `connection`, `query`, `table` | connections, statements, whole rows |
+//! | `tx`, `tasks`, `attempts`, `talk`, `limits`, `hooks`, `schedules`, `money`, `workers`, `retention` | the statements of a transaction |
+//! | `readers`, `read_tasks`, `read_events`, `read_state`, `read_history` | the statements of reads |
+
+mod attempts;
+mod connection;
+mod hooks;
+mod limits;
+mod mark;
+mod money;
+mod preflight;
+mod query;
+mod read_events;
+mod read_history;
+mod read_state;
+mod read_tasks;
+mod readers;
+mod reserve;
+mod retention;
+mod schedules;
+mod schema;
+mod table;
+mod talk;
+mod tasks;
+mod tx;
+mod workers;
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+
+use self::query::Db;
+use self::readers::Readers;
+use self::reserve::Reserve;
+use self::tx::SqliteTx;
+use super::views::{EventPage, Poll, Polled, ReadEvents};
+use super::{Reader, Store, StoreError, Tx, Writes};
+use crate::process::{self, end_stopped_holder};
+use crate::task::TaskId;
+
+/// How long a transaction waits for another process's. Ours take milliseconds;
+/// longer means that something else holds the database.
+const BUSY_LIMIT: Duration = Duration::from_secs(5);
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_millis(8);
+/// The byte that whoever writes has locked, <https://sqlite.org/walformat.html#locks>.
+const WRITE_LOCK: u64 = 120;
+/// Readers beside the writer: as many as requests are answered at a time on a small machine.
+const READERS: usize = 4;
+/// A disk that takes longer than this to write some bytes hangs.
+const DISK_LIMIT: Duration = Duration::from_secs(30);
+
+/// A database that is open.
+pub struct SqliteStore {
+    path: PathBuf,
+    /// Used by one transaction at a time; `None` when it is closed.
+    db: Mutex<Option<Connection>>,
+    readers: Arc<Readers>,
+    reserve: Reserve,
+    /// The file that was opened: its name may come to mean another one.
+    file: FileId,
+    /// The high-water mark that was written last.
+    mark: AtomicI64,
+    /// The number that changes when another process commits, as it was seen last.
+    others: AtomicI64,
+}
+
+/// Device and inode of a file.
+#[derive(PartialEq, Eq)]
+struct FileId(u64, u64);
+
+impl FileId {
+    fn of(path: &Path) -> std::io::Result<Self> {
+        let found = std::fs::metadata(path)?;
+        Ok(Self(found.dev(), found.ino()))
+    }
+}
+
+impl SqliteStore {
+    /// Opens the database, makes it where it isn't there, and brings its schema up to date.
+    pub async fn open(path: &Path, accept_loss: bool) -> Result<Self, StoreError> {
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        std::fs::create_dir_all(folder)
+            .map_err(|source| StoreError::Folder { path: folder.to_owned(), source: Arc::new(source) })?;
+        preflight::check(path, accept_loss)?;
+        schema::migrate(path).await?;
+        let db = connection::writing(path)?;
+        let file = FileId::of(path)
+            .map_err(|source| StoreError::NotWritable { path: path.to_owned(), source: Arc::new(source) })?;
+        let store = Self {
+            path: path.to_owned(),
+            db: Mutex::new(Some(db)),
+            readers: Arc::new(Readers::open(path, READERS, false)?),
+            reserve: Reserve::of(path),
+            file,
+            mark: AtomicI64::new(0),
+            others: AtomicI64::new(-1),
+        };
+        store.advance_mark().await?;
+        Ok(store)
+    }
+
+    fn db(&self) -> MutexGuard<'_, Option<Connection>> {
+        self.db.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads in this thread, on the connection that writes: what it has just written is at hand there, and an answer
+    /// that takes microseconds is not worth a hop to another thread.
+    fn read_here<T>(&self, read: impl FnOnce(Db<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        read(Db(self.db().as_ref().ok_or(StoreError::Closed)?))
+    }
+
+    /// What is written to a file without a name is lost with the process.
+    fn check_file(&self) -> Result<(), StoreError> {
+        match FileId::of(&self.path) {
+            Ok(found) if found == self.file => Ok(()),
+            _ => Err(StoreError::Replaced { path: self.path.clone() }),
+        }
+    }
+
+    /// Moves the high-water mark ahead to what the database has. What is read is committed, so it is on the disk: the
+    /// mark is never ahead. A mark that can't be written is reported, and no more: it guards against a loss, it
+    /// doesn't cause one.
+    async fn advance_mark(&self) -> Result<(), StoreError> {
+        let newest = self.readers.run(read_history::newest_commit).await?;
+        if newest <= self.mark.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let path = self.path.clone();
+        let written = process::blocking(DISK_LIMIT, move || mark::write(&path, newest)).await;
+        match written.and_then(|written| written) {
+            Ok(()) => self.mark.store(newest, Ordering::Relaxed),
+            Err(error) => {
+                tracing::warn!(error = crate::telemetry::chain(&error), "The high-water mark can't be written");
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a transaction, if no other process writes.
+    fn try_begin(&self) -> Result<SqliteTx<'_>, StoreError> {
+        self.check_file()?;
+        SqliteTx::begin(self.db())
+    }
+}
+
+#[async_trait(?Send)]
+impl Writes for SqliteStore {
+    async fn begin(&self) -> Result<Box<dyn Tx + '_>, StoreError> {
+        fail::fail_point!("store-commit", |_| {
+            tracing::warn!("a failpoint fired");
+            Err(StoreError::statement(std::io::Error::other("a failpoint")))
+        });
+        let until = Instant::now() + BUSY_LIMIT;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            match self.try_begin() {
+                Ok(tx) => return Ok(Box::new(tx)),
+                Err(StoreError::Locked) if Instant::now() < until => {}
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.reserve.is_spent()
+    }
+
+    fn relieve(&self, failure: &StoreError) -> bool {
+        match failure {
+            StoreError::Full => self.reserve.spend(),
+            StoreError::Locked => {
+                let mut locks = self.path.as_os_str().to_owned();
+                locks.push("-shm");
+                end_stopped_holder(Path::new(&locks), WRITE_LOCK)
+            }
+            _ => false,
+        }
+    }
+
+    fn probe(&self) -> Result<(), StoreError> {
+        if self.reserve.is_spent() {
+            return Err(StoreError::Full);
+        }
+        // Dropped, it is rolled back.
+        self.try_begin().map(drop)
+    }
+
+    async fn changed_elsewhere(&self) -> Result<bool, StoreError> {
+        let version = self.read_here(|db| db.one("PRAGMA data_version", [], |row| row.get(0)))?.unwrap_or(0);
+        let before = self.others.swap(version, Ordering::Relaxed);
+        Ok(before >= 0 && before != version)
+    }
+
+    async fn poll(&self, poll: &Poll<'_>) -> Result<Polled, StoreError> {
+        self.read_here(|db| read_state::poll(db, poll))
+    }
+
+    async fn has_ended(&self, task: TaskId) -> Result<bool, StoreError> {
+        self.read_here(|db| read_state::has_ended(db, task))
+    }
+
+    async fn few_events(&self, read: &ReadEvents) -> Result<Option<EventPage>, StoreError> {
+        self.read_here(|db| read_events::few(db, read))
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn reader(&self) -> Reader {
+        Arc::<Readers>::clone(&self.readers)
+    }
+
+    async fn keep_up(&self) -> Result<(), StoreError> {
+        let reserve = self.reserve.clone();
+        if let Err(error) = process::blocking(DISK_LIMIT, move || reserve.refill()).await {
+            tracing::debug!(%error, "the reserve stays as it was");
+        }
+        self.advance_mark().await
+    }
+
+    async fn close(&self) {
+        if let Err(error) = self.advance_mark().await {
+            tracing::debug!(%error, "the mark stays where it was");
+        }
+        let readers = Arc::clone(&self.readers);
+        if let Err(error) = process::blocking(DISK_LIMIT, move || readers.close()).await {
+            tracing::debug!(%error, "the readers did not close");
+        }
+        // The last one folds the WAL in.
+        *self.db() = None;
+    }
+}
+
+/// Opens a database only to read it, beside the processes that use it.
+pub async fn open_read_only(path: &Path) -> Result<Reader, StoreError> {
+    if !path.exists() {
+        return Err(StoreError::Missing { path: path.to_owned() });
+    }
+    let readers = Readers::open(path, 1, true)?;
+    let other = path.to_owned();
+    let applied = readers.run(schema::applied).await.map_err(|error| match error {
+        StoreError::Statement(source) => StoreError::Open { path: other, source },
+        error => error,
+    })?;
+    if applied.unwrap_or_default() != schema::steps() {
+        return Err(StoreError::OtherVersion { path: path.to_owned() });
+    }
+    Ok(Arc::new(readers))
+}
+
+/// Finds out whether a database may be used. Changes nothing.
+pub async fn check(path: &Path) -> Result<(), StoreError> {
+    preflight::check(path, false)
+}
+
+/// Number of bytes that the disk of a database has left, and whether new tasks would be accepted there.
+pub fn room(path: &Path) -> std::io::Result<(u64, bool)> {
+    Reserve::room(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::conformance::{Open, exercise};
+
+    /// A database in a temporary folder.
+    struct Scratch(PathBuf);
+
+    impl Open for Scratch {
+        async fn open(&self) -> Arc<dyn Store> {
+            crate::store::open(&self.0.join("cc.db"), false).await.expect("a store")
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.0).unwrap_or_default();
+        }
+    }
+
+    #[actix::test]
+    async fn sqlite_keeps_the_promises_of_an_engine() {
+        let fresh = || Scratch(std::env::temp_dir().join(format!("cca-sqlite-{}", uuid::Uuid::new_v4().simple())));
+        exercise(fresh).await;
+    }
+}

@@ -1,0 +1,118 @@
+//! Reads of the queue's state, its workers, and what they should know.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use rusqlite::params;
+
+use super::query::{Db, time};
+use super::table::Table;
+use super::tasks::leases_of;
+use crate::process::{boot_now, wall_now};
+use crate::store::StoreError;
+use crate::store::convert::worker_of;
+use crate::store::rows::WorkerRow;
+use crate::store::views::{Parked, Poll, Polled, Stats, WorkerInfo};
+use crate::task::{HolderId, Said, Status, TREE_END_MS, TaskId};
+
+/// Ids sort by the time of their making.
+const OLDEST: &str = "SELECT created_at FROM tasks WHERE status = 'pending' ORDER BY id LIMIT 1";
+
+const PARKED: &str = "SELECT id, parked_until, class, message FROM credentials WHERE parked_until > ?1 ORDER BY id";
+
+static WORKERS: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {} FROM workers ORDER BY name", WorkerRow::COLUMNS));
+
+const HOLDERS: &str = "SELECT DISTINCT holder FROM tasks WHERE status = 'running' AND holder IS NOT NULL";
+
+/// What [`LeaseTimes::is_over`](crate::task::LeaseTimes::is_over) lets go.
+const EXPIRED: &str = "SELECT id, holder, session_id FROM tasks
+    WHERE status = 'running' AND holder IS NOT NULL AND (lease_boot <> ?1 OR lease_ms < ?2)";
+
+/// Whether there is something to claim, now or due by now, and how many tasks a worker may run.
+const WORK: &str = "SELECT concurrency,
+        NOT paused
+        AND (EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_ready WHERE status = 'pending' AND due_at IS NULL)
+            OR EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_due WHERE status = 'pending' AND due_at <= ?1))
+        AND NOT EXISTS (SELECT 1 FROM credentials WHERE id = ?2 AND parked_until > ?1)
+    FROM queue_state";
+
+/// What a worker's tasks have not heard, in the order of its coming. An interrupt is meant for the
+/// attempt that ran then; a message that an earlier attempt had in hand is the next one's. Each is told
+/// once, and some at a time: it may be long.
+const SAID: &str = "SELECT t.id, m.id, m.kind, m.text FROM messages m JOIN tasks t ON t.id = m.task_id
+    WHERE m.done_at IS NULL AND t.status = 'running' AND t.holder = ?1
+    AND (m.epoch IS NULL OR (m.kind = 'message' AND m.epoch < t.epoch) OR (m.kind = 'interrupt' AND m.epoch = t.epoch))
+    AND m.id NOT IN (SELECT value FROM json_each(?2)) ORDER BY m.id LIMIT 20";
+
+/// Answers that a worker's tasks have not heard.
+const ANSWERS: &str = "SELECT t.id, q.request_id, q.answer FROM questions q JOIN tasks t ON t.id = q.task_id
+    WHERE q.answer IS NOT NULL AND NOT q.closed AND t.status = 'running' AND t.holder = ?1";
+
+/// The counts of tasks, kept by triggers, and the state of the queue.
+pub fn stats(db: Db<'_>) -> Result<Stats, StoreError> {
+    let state = "SELECT paused, concurrency FROM queue_state";
+    let (paused, concurrency) = db.one(state, [], |row| Ok((row.get(0)?, row.get(1)?)))?.unwrap_or_default();
+    let parked = db.readable(PARKED, [wall_now().0], "credential", |row| {
+        Ok(Parked { credential: row.get(0)?, until: time::at(row, 1)?, class: row.get(2)?, message: row.get(3)? })
+    })?;
+    let oldest_pending = db.one(OLDEST, [], |row| time::at(row, 0))?;
+    Ok(Stats { counts: counts(db)?, paused, concurrency, oldest_pending, parked })
+}
+
+/// The number of tasks in each status.
+pub fn counts(db: Db<'_>) -> Result<[i64; 5], StoreError> {
+    let rows: Vec<(String, i64)> =
+        db.all("SELECT status, count FROM task_counts", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let counts: HashMap<String, i64> = rows.into_iter().collect();
+    Ok(Status::ALL.map(|status| counts.get(status.name()).copied().unwrap_or(0)))
+}
+
+/// The workers that are known.
+pub fn workers(db: Db<'_>) -> Result<Vec<WorkerInfo>, StoreError> {
+    Ok(db.readable(&WORKERS, [], "worker", WorkerRow::read)?.into_iter().filter_map(worker_of).collect())
+}
+
+/// The workers that hold tasks.
+pub fn holders(db: Db<'_>) -> Result<Vec<HolderId>, StoreError> {
+    db.readable(HOLDERS, [], "task", |row| row.get(0))
+}
+
+/// The running tasks whose leases are over.
+pub fn expired(db: Db<'_>) -> Result<Vec<(TaskId, HolderId, Option<String>)>, StoreError> {
+    let now = boot_now();
+    let values = params![now.boot, now.ms - TREE_END_MS];
+    db.readable(EXPIRED, values, "task", |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+}
+
+/// What a worker should know.
+pub fn poll(db: Db<'_>, poll: &Poll<'_>) -> Result<Polled, StoreError> {
+    let leases = leases_of(db, poll.holder)?;
+    // Most workers that ask run nothing.
+    let said = if leases.is_empty() { Vec::new() } else { said(db, poll)? };
+    let values = params![wall_now().0, poll.credential];
+    let (concurrency, work) = db.one(WORK, values, |row| Ok((row.get(0)?, row.get(1)?)))?.unwrap_or_default();
+    Ok(Polled { leases, work, concurrency, said })
+}
+
+fn said(db: Db<'_>, poll: &Poll<'_>) -> Result<Vec<(TaskId, Said)>, StoreError> {
+    let answers = db.readable(ANSWERS, [poll.holder], "answer", |row| {
+        Ok((row.get::<_, TaskId>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
+    })?;
+    let answers = answers.into_iter().filter_map(|(task, request_id, answer)| {
+        Some((task, Said::Answer { request_id, decision: serde_json::from_str(&answer).ok()? }))
+    });
+    let heard = serde_json::json!(poll.heard).to_string();
+    let messages = db.readable(SAID, params![poll.holder, heard], "message", |row| {
+        let (id, text) = (row.get(1)?, row.get(3)?);
+        let is_message = row.get::<_, String>(2)? == "message";
+        Ok((row.get(0)?, if is_message { Said::Message { id, text } } else { Said::Interrupt { id } }))
+    })?;
+    Ok(answers.chain(messages).collect())
+}
+
+/// True if a task has ended, or is not there.
+pub fn has_ended(db: Db<'_>, task: TaskId) -> Result<bool, StoreError> {
+    let status: Option<String> = db.one("SELECT status FROM tasks WHERE id = ?1", [task], |row| row.get(0))?;
+    Ok(status.and_then(|status| Status::from_name(&status)).is_none_or(Status::is_terminal))
+}

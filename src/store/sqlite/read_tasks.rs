@@ -1,0 +1,211 @@
+//! Reads of tasks, one or many.
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use entity::task::{Column, Entity};
+use rusqlite::{Row, params};
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
+
+use super::query::{Db, bound, time};
+use super::read_state;
+use super::table::Table;
+use crate::store::StoreError;
+use crate::store::convert::{attempt_of, lost_task, question_of, task_of};
+use crate::store::rows::{AttemptRow, MessageRow, QuestionRow, TaskRow};
+use crate::store::summary::{self, MAX_JSON, MAX_TEXT};
+use crate::store::views::{Explained, Filter, ListTasks, Page, Talk};
+use crate::task::{Attempt, AttemptOutcome, EventKind, Question, Scope, Status, Task, TaskId, Wall};
+
+static FIND: LazyLock<String> = LazyLock::new(|| format!("SELECT {} FROM tasks WHERE id = ?1", TaskRow::COLUMNS));
+
+static ATTEMPTS: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {} FROM attempts WHERE task_id = ?1 ORDER BY number", AttemptRow::COLUMNS));
+
+static QUESTIONS: LazyLock<String> = LazyLock::new(|| {
+    let columns = QuestionRow::COLUMNS;
+    format!(
+        "SELECT {columns} FROM questions WHERE task_id = ?1 AND (NOT closed OR answer IS NOT NULL) ORDER BY asked_at"
+    )
+});
+
+static MESSAGES: LazyLock<String> = LazyLock::new(|| {
+    let columns = MessageRow::COLUMNS;
+    format!("SELECT {columns} FROM messages WHERE task_id = ?1 AND kind = 'message' AND done_at IS NULL ORDER BY id")
+});
+
+const AHEAD: &str = "SELECT COUNT(*) FROM tasks INDEXED BY tasks_ready WHERE status = 'pending' AND due_at IS NULL
+    AND (priority > ?1 OR (priority = ?1 AND id < ?2))";
+
+const AHEAD_HELD: &str = "SELECT COUNT(*) FROM tasks INDEXED BY tasks_held WHERE status = 'pending' AND held = ?3
+    AND (priority > ?1 OR (priority = ?1 AND id < ?2))";
+
+const LATEST: &str = "SELECT kind, at, CASE WHEN kind = 'retry' THEN data ELSE '' END FROM events
+    WHERE task_id = ?1 ORDER BY seq DESC LIMIT 20";
+
+/// The columns of a task, what may be megabytes long cut or left out; then, whether the request is, and the size of
+/// the result.
+static SUMMARY: LazyLock<String> = LazyLock::new(|| {
+    let column = |name: &str| match name {
+        "spec" => format!("CASE WHEN octet_length(spec) <= {MAX_JSON} THEN spec ELSE '' END"),
+        "waiting_for" | "structured_output" | "usage" | "permission_denials" | "remarks" => {
+            format!("CASE WHEN octet_length({name}) <= {MAX_JSON} THEN {name} END")
+        }
+        "working_directory" | "session_id" | "held" | "result" | "error_class" | "error_code" | "error_message" => {
+            format!("substr({name}, 1, {MAX_TEXT})")
+        }
+        _ => name.to_owned(),
+    };
+    let columns: Vec<String> = TaskRow::COLUMNS.split(", ").map(column).collect();
+    format!("{}, octet_length(spec) > {MAX_JSON}, octet_length(result)", columns.join(", "))
+});
+
+/// The task of a row; one that can't be read costs nothing but itself.
+fn task_of_row(row: &Row<'_>) -> rusqlite::Result<Task> {
+    match TaskRow::read(row) {
+        Ok(row) => Ok(task_of(row)),
+        Err(error) => Ok(lost_task(row.get(0)?, &error.to_string())),
+    }
+}
+
+/// A task with its attempts and its changes.
+pub fn find(db: Db<'_>, id: TaskId) -> Result<Option<Task>, StoreError> {
+    let Some(task) = db.one(&FIND, [id], task_of_row)? else { return Ok(None) };
+    let summary = "SELECT summary FROM changes WHERE task_id = ?1";
+    let summary: Option<String> = db.one(summary, [id], |row| row.get(0))?;
+    let changes = summary.and_then(|summary| serde_json::from_str(&summary).ok());
+    Ok(Some(Task { attempts: Some(attempts(db, id)?), changes, ..task }))
+}
+
+fn attempts(db: Db<'_>, id: TaskId) -> Result<Vec<Attempt>, StoreError> {
+    Ok(db.readable(&ATTEMPTS, [id], "attempt", AttemptRow::read)?.into_iter().map(attempt_of).collect())
+}
+
+/// What a task has changed, as a patch.
+pub fn patch(db: Db<'_>, id: TaskId) -> Result<Option<Vec<u8>>, StoreError> {
+    db.one("SELECT patch FROM changes WHERE task_id = ?1", [id], |row| row.get(0))
+}
+
+/// A task, and how many start before it.
+pub fn explain(db: Db<'_>, id: TaskId) -> Result<Option<Explained>, StoreError> {
+    let Some(task) = find(db, id)? else { return Ok(None) };
+    let priority = task.spec.priority;
+    let ahead = match &task.held {
+        Some(held) => db.one(AHEAD_HELD, params![priority, id, held], |row| row.get(0))?,
+        None => db.one(AHEAD, params![priority, id], |row| row.get(0))?,
+    };
+    let retry = if task.status == Status::Running { retry(db, id)? } else { None };
+    Ok(Some(Explained { task, ahead: ahead.unwrap_or(0), retry }))
+}
+
+/// What the CLI last said of the API, unless it has heard from it since.
+fn retry(db: Db<'_>, id: TaskId) -> Result<Option<(Wall, String)>, StoreError> {
+    let latest = db.readable(LATEST, [id], "event", |row| {
+        Ok((EventKind::from_name(&row.get::<_, String>(0)?), time::at(row, 1)?, row.get::<_, String>(2)?))
+    })?;
+    let decides = |kind: Option<EventKind>| {
+        use EventKind::{Assistant, Init, Retry, Status, ToolUse};
+        matches!(kind, Some(Retry | Assistant | ToolUse | Status | Init))
+    };
+    let newest = latest.into_iter().find(|(kind, ..)| decides(*kind));
+    Ok(newest.filter(|(kind, ..)| *kind == Some(EventKind::Retry)).map(|(_, at, data)| (at, data)))
+}
+
+/// Tasks, newest first.
+pub fn list(db: Db<'_>, list: &ListTasks) -> Result<Page, StoreError> {
+    let total = total(db, &list.filter)?;
+    let mut query = Entity::find().filter(condition(&list.filter));
+    if let Some(before) = list.before {
+        query = query.filter(Column::Id.lt(before));
+    }
+    let query = query.select_only().expr(Expr::cust(SUMMARY.as_str()));
+    let query = query.order_by_desc(Column::Id).offset(list.offset).limit(list.limit).into_query();
+    let (text, values) = bound(&query);
+    let mut statement = db.0.prepare_cached(&text)?;
+    let mut rows = statement.query(values)?;
+    let (mut tasks, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        if bytes > summary::PAGE_BYTES {
+            return Ok(Page { tasks, more: true, total });
+        }
+        let task = summary_of(db, row)?;
+        bytes += summary::bytes_of(&task);
+        tasks.push(task);
+    }
+    Ok(Page { tasks, more: false, total })
+}
+
+/// A row of a list. A request that is too long for the list is read by itself.
+fn summary_of(db: Db<'_>, row: &Row<'_>) -> Result<Task, StoreError> {
+    let id: TaskId = row.get(0)?;
+    let mut task = match TaskRow::read(row) {
+        Ok(row) => row,
+        Err(error) => return Ok(lost_task(id, &error.to_string())),
+    };
+    let (is_long, result_bytes): (bool, Option<i64>) = (row.get(TaskRow::WIDTH)?, row.get(TaskRow::WIDTH + 1)?);
+    if is_long {
+        let whole: Option<String> = db.one("SELECT spec FROM tasks WHERE id = ?1", [id], |row| row.get(0))?;
+        task.spec = summary::shortened(&whole.unwrap_or_default());
+    }
+    Ok(summary::of(task_of(task), result_bytes, is_long))
+}
+
+/// How many tasks the filter has; without one, or with a status alone, nothing is counted.
+fn total(db: Db<'_>, filter: &Filter) -> Result<i64, StoreError> {
+    if filter.tag.is_none() && filter.working_directory.is_none() {
+        let counts = read_state::counts(db)?;
+        let which = |status: &Status| filter.status.is_none_or(|wanted| wanted == *status);
+        return Ok(Status::ALL.iter().zip(counts).filter(|(status, _)| which(status)).map(|(_, n)| n).sum());
+    }
+    let count = Entity::find().filter(condition(filter)).select_only().expr(Expr::cust("COUNT(*)")).into_query();
+    let (text, values) = bound(&count);
+    Ok(db.one(&text, values, |row| row.get(0))?.unwrap_or(0))
+}
+
+fn condition(filter: &Filter) -> Condition {
+    let tagged = |tag: &str| {
+        let tags = Query::select().column("task_id").from("task_tags").and_where(Expr::col("tag").eq(tag)).to_owned();
+        Column::Id.in_subquery(tags)
+    };
+    Condition::all()
+        .add_option(filter.status.map(|status| Column::Status.eq(status.name())))
+        .add_option(filter.tag.as_deref().map(tagged))
+        .add_option(filter.working_directory.as_deref().map(in_folder))
+}
+
+/// A folder of a task's own is found by the id in its name.
+fn in_folder(folder: &str) -> Condition {
+    let owner = Path::new(folder).file_name().and_then(|name| TaskId::parse_str(name.to_str()?).ok());
+    let is_it = || Column::WorkingDirectory.eq(folder);
+    // Written as the index has it.
+    Condition::any()
+        .add(Condition::all().add(is_it()).add(Expr::cust("NOT own_directory")))
+        .add_option(owner.map(|id| Condition::all().add(Column::Id.eq(id)).add(is_it())))
+}
+
+/// The questions of a task, oldest first; `None` where there is no such task.
+pub fn questions(db: Db<'_>, id: TaskId) -> Result<Option<Vec<Question>>, StoreError> {
+    if !db.any("SELECT 1 FROM tasks WHERE id = ?1", [id])? {
+        return Ok(None);
+    }
+    let rows = db.readable(&QUESTIONS, [id], "question", QuestionRow::read)?;
+    Ok(Some(rows.into_iter().map(question_of).collect()))
+}
+
+/// Where the conversation of a task stands.
+pub fn talk(db: Db<'_>, id: TaskId) -> Result<Talk, StoreError> {
+    let open = db.readable(&MESSAGES, [id], "message", MessageRow::read)?;
+    let is_begun = |row: &&MessageRow| row.epoch.is_some();
+    let said = |row: &MessageRow| (row.id, row.text.clone());
+    let last = attempts(db, id)?.into_iter().rfind(|attempt| attempt.ended_at.is_some());
+    let questions = questions(db, id)?.unwrap_or_default();
+    let is_allowed =
+        |question: &&Question| question.answer.as_ref().is_some_and(|answer| answer.scope == Scope::Session);
+    Ok(Talk {
+        current: open.iter().find(is_begun).map(said),
+        next: open.iter().find(|row| !is_begun(row)).map(said),
+        idle: last.is_some_and(|attempt| attempt.outcome.as_deref() == Some(AttemptOutcome::Completed.name())),
+        allowed: questions.iter().filter(is_allowed).flat_map(Question::session_rules).collect(),
+    })
+}

@@ -1,0 +1,199 @@
+//! The connections that read: each in a thread of its own, beside the one that writes.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::query::Db;
+use super::{connection, hooks, limits, money, read_events, read_history, read_state, read_tasks, schedules};
+use crate::process::wall_now;
+use crate::store::rows::Lenient;
+use crate::store::views::{
+    Delivery, EventPage, Explained, LastTask, LatestEvents, LimitUse, ListTasks, Page, ReadEvents, ReadRuns, ReadUsage,
+    Run, Schedule, ScheduleId, Stats, Talk, Usage, Webhook, WorkerInfo,
+};
+use crate::store::{Reads, StoreError};
+use crate::task::{Entry, HolderId, Question, Standing, Status, Task, TaskId, Wall};
+
+/// A read, as a thread runs it.
+type Job = Box<dyn FnOnce(&Connection) + Send>;
+
+/// See the [module](self).
+pub struct Readers {
+    /// `None` when they are closed.
+    jobs: Mutex<Option<Sender<Job>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Readers {
+    /// Opens connections to a database that is there.
+    pub fn open(path: &Path, connections: usize, read_only: bool) -> Result<Self, StoreError> {
+        let (jobs, waiting) = channel();
+        let waiting = Arc::new(Mutex::new(waiting));
+        let readers = Self { jobs: Mutex::new(Some(jobs)), threads: Mutex::default() };
+        for _ in 0..connections {
+            let db = connection::reading(path, read_only)?;
+            let waiting = Arc::clone(&waiting);
+            let thread = Builder::new().name("reader".to_owned()).spawn(move || serve(&db, &waiting));
+            let thread =
+                thread.map_err(|source| StoreError::Open { path: path.to_owned(), source: Arc::new(source) })?;
+            locked(&readers.threads).push(thread);
+        }
+        Ok(readers)
+    }
+
+    /// Reads in the first thread that is free.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(Db<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (sender, answer) = oneshot::channel();
+        let job: Job = Box::new(move |db| {
+            // The asker may have gone.
+            sender.send(read(Db(db))).unwrap_or_default();
+        });
+        let sent = locked(&self.jobs).as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
+        if !sent {
+            return Err(StoreError::Closed);
+        }
+        answer.await.map_err(|_| StoreError::statement(std::io::Error::other("the read panicked")))?
+    }
+
+    /// Closes the connections when those reads are done that wait. Waits for it.
+    pub fn close(&self) {
+        drop(locked(&self.jobs).take());
+        for thread in locked(&self.threads).drain(..) {
+            // Panics are caught where they happen.
+            thread.join().unwrap_or_default();
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn serve(db: &Connection, jobs: &Mutex<Receiver<Job>>) {
+    loop {
+        let job = locked(jobs).recv();
+        match job {
+            // The panic hook has told of it, and the asker is told by the answer that doesn't come.
+            Ok(job) => drop(catch_unwind(AssertUnwindSafe(|| job(db)))),
+            Err(_) => return,
+        }
+    }
+}
+
+#[async_trait]
+impl Reads for Readers {
+    async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
+        self.run(move |db| read_tasks::find(db, id)).await
+    }
+
+    async fn patch(&self, id: TaskId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.run(move |db| read_tasks::patch(db, id)).await
+    }
+
+    async fn explain(&self, id: TaskId) -> Result<Option<Explained>, StoreError> {
+        self.run(move |db| read_tasks::explain(db, id)).await
+    }
+
+    async fn tasks(&self, list: ListTasks) -> Result<Page, StoreError> {
+        self.run(move |db| read_tasks::list(db, &list)).await
+    }
+
+    async fn events(&self, read: ReadEvents) -> Result<EventPage, StoreError> {
+        self.run(move |db| read_events::of_task(db, &read)).await
+    }
+
+    async fn latest_events(&self, after: i64, limit: u64, bytes: u64) -> Result<LatestEvents, StoreError> {
+        self.run(move |db| read_events::latest(db, after, limit, bytes)).await
+    }
+
+    async fn newest_event(&self) -> Result<i64, StoreError> {
+        self.run(read_events::newest).await
+    }
+
+    async fn stats(&self) -> Result<Stats, StoreError> {
+        self.run(read_state::stats).await
+    }
+
+    async fn usage(&self, read: ReadUsage) -> Result<Usage, StoreError> {
+        self.run(move |db| money::usage(db, &read)).await
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {
+        self.run(read_state::workers).await
+    }
+
+    async fn holders(&self) -> Result<Vec<HolderId>, StoreError> {
+        self.run(read_state::holders).await
+    }
+
+    async fn expired(&self) -> Result<Vec<(TaskId, HolderId, Option<String>)>, StoreError> {
+        self.run(read_state::expired).await
+    }
+
+    async fn questions(&self, id: TaskId) -> Result<Option<Vec<Question>>, StoreError> {
+        self.run(move |db| read_tasks::questions(db, id)).await
+    }
+
+    async fn talk(&self, id: TaskId) -> Result<Talk, StoreError> {
+        self.run(move |db| read_tasks::talk(db, id)).await
+    }
+
+    async fn limits(&self) -> Result<Vec<LimitUse>, StoreError> {
+        self.run(limits::in_use).await
+    }
+
+    async fn webhooks(&self) -> Result<Vec<Webhook>, StoreError> {
+        self.run(hooks::registered).await
+    }
+
+    async fn deliveries(&self, task: TaskId) -> Result<Vec<Delivery>, StoreError> {
+        self.run(move |db| hooks::deliveries(db, task)).await
+    }
+
+    async fn schedules(&self) -> Result<Vec<Schedule>, StoreError> {
+        self.run(schedules::all).await
+    }
+
+    async fn schedule(&self, id: ScheduleId) -> Result<Option<Schedule>, StoreError> {
+        self.run(move |db| schedules::find(db, id)).await
+    }
+
+    async fn due_schedules(&self) -> Result<Vec<Schedule>, StoreError> {
+        self.run(|db| schedules::due(db, wall_now())).await
+    }
+
+    async fn next_firing(&self) -> Result<Option<Wall>, StoreError> {
+        self.run(schedules::next_firing).await
+    }
+
+    async fn runs(&self, read: ReadRuns) -> Result<Vec<Run>, StoreError> {
+        self.run(move |db| schedules::runs(db, read)).await
+    }
+
+    async fn last_task(&self, last: LastTask) -> Result<Option<(TaskId, Status)>, StoreError> {
+        self.run(move |db| schedules::last_task(db, last)).await
+    }
+
+    async fn history(&self, after: i64) -> Result<Vec<Entry>, StoreError> {
+        self.run(move |db| read_history::history(db, after)).await
+    }
+
+    async fn standings(&self, after: TaskId) -> Result<Vec<Lenient<Standing>>, StoreError> {
+        self.run(move |db| read_history::standings(db, after)).await
+    }
+
+    async fn copy_to(&self, file: &Path) -> Result<(), StoreError> {
+        let file: PathBuf = file.to_owned();
+        self.run(move |db| db.execute("VACUUM INTO ?1", [file.display().to_string()]).map(drop)).await
+    }
+}

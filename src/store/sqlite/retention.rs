@@ -1,0 +1,59 @@
+//! Statements that end what is old.
+
+use async_trait::async_trait;
+use rusqlite::params;
+
+use super::tx::SqliteTx;
+use crate::store::StoreError;
+use crate::store::tx::Retention;
+use crate::task::{TaskId, Wall};
+
+/// Ids begin with the time of their making, so no older task stands behind this one. One that
+/// another goes on with stays as long as that: they share a folder. So does the one of the newest event, so that
+/// the order of all events goes on from there.
+const OLD: &str = "SELECT id FROM tasks
+    WHERE id < ?1 AND status IN ('completed', 'failed', 'cancelled') AND completed_at < ?2
+    AND NOT EXISTS (SELECT 1 FROM tasks later WHERE later.continued_from = tasks.id)
+    AND id <> (SELECT task_id FROM events ORDER BY n DESC LIMIT 1) ORDER BY id LIMIT ?3";
+
+/// Everything of a task; its own row last.
+const PARTS: [&str; 10] = [
+    "DELETE FROM events WHERE task_id = ?1",
+    "DELETE FROM attempts WHERE task_id = ?1",
+    "DELETE FROM questions WHERE task_id = ?1",
+    "DELETE FROM changes WHERE task_id = ?1",
+    "DELETE FROM messages WHERE task_id = ?1",
+    // A tag that the task no longer names finds nothing, and costs nothing.
+    "DELETE FROM task_tags WHERE task_id = ?1 AND tag IN
+        (SELECT value FROM json_each((SELECT CASE WHEN json_valid(spec) THEN spec ELSE '{}' END FROM tasks WHERE id = ?1), '$.tags'))",
+    "DELETE FROM webhooks WHERE task_id = ?1",
+    "DELETE FROM deliveries WHERE task_id = ?1",
+    "DELETE FROM idempotency_keys WHERE task_id = ?1",
+    "DELETE FROM tasks WHERE id = ?1",
+];
+
+/// The newest entry stays, for the high-water mark.
+const HISTORY: &str = "DELETE FROM history WHERE seq < COALESCE(
+    (SELECT MIN(seq) FROM history WHERE at >= (SELECT created_at FROM tasks ORDER BY id LIMIT 1)),
+    (SELECT MAX(seq) FROM history))";
+
+#[async_trait(?Send)]
+impl Retention for SqliteTx<'_> {
+    async fn old_tasks(&mut self, before: Wall, limit: i64) -> Result<Vec<TaskId>, StoreError> {
+        let bound = TaskId::from_u128(u128::from(before.0.max(0).unsigned_abs()) << 80);
+        self.db()?.all(OLD, params![bound, before.0, limit], |row| row.get(0))
+    }
+
+    async fn remove_task(&mut self, id: TaskId) -> Result<(), StoreError> {
+        let db = self.db()?;
+        for part in PARTS {
+            db.execute(part, [id])?;
+        }
+        Ok(())
+    }
+
+    async fn trim_history(&mut self) -> Result<(), StoreError> {
+        self.db()?.execute(HISTORY, [])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,87 @@
+//! Statements on questions and messages.
+
+use std::sync::LazyLock;
+
+use async_trait::async_trait;
+use rusqlite::params;
+
+use super::table::Table;
+use super::tx::SqliteTx;
+use crate::store::StoreError;
+use crate::store::rows::QuestionRow;
+use crate::store::tx::Talk;
+use crate::task::{TaskId, Wall};
+
+static FIND: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {} FROM questions WHERE task_id = ?1 AND request_id = ?2", QuestionRow::COLUMNS));
+
+static OPEN: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {} FROM questions WHERE task_id = ?1 AND NOT closed ORDER BY asked_at", QuestionRow::COLUMNS)
+});
+
+const ANSWER: &str = "UPDATE questions SET answer = ?3, answered_at = ?4 WHERE task_id = ?1 AND request_id = ?2";
+
+const CLOSE: &str = "UPDATE questions SET closed = TRUE WHERE task_id = ?1 AND (?2 IS NULL OR request_id = ?2)";
+
+const MESSAGE: &str = "INSERT INTO messages (task_id, kind, text, at, epoch) VALUES (?1, ?2, ?3, ?4, ?5)";
+
+const COUNT: &str = "UPDATE tasks SET said = (SELECT COUNT(*) FROM messages
+    WHERE task_id = ?1 AND kind = 'message' AND done_at IS NULL) WHERE id = ?1";
+
+#[async_trait(?Send)]
+impl Talk for SqliteTx<'_> {
+    async fn question(&mut self, task: TaskId, request_id: &str) -> Result<Option<QuestionRow>, StoreError> {
+        self.db()?.one(&FIND, params![task, request_id], QuestionRow::read)
+    }
+
+    async fn open_questions(&mut self, task: TaskId) -> Result<Vec<QuestionRow>, StoreError> {
+        self.db()?.all(&OPEN, [task], QuestionRow::read)
+    }
+
+    async fn insert_question(&mut self, row: &QuestionRow) -> Result<(), StoreError> {
+        self.db()?.insert(row)
+    }
+
+    async fn answer_question(
+        &mut self,
+        task: TaskId,
+        request_id: &str,
+        answer: &str,
+        at: Wall,
+    ) -> Result<(), StoreError> {
+        self.db()?.execute(ANSWER, params![task, request_id, answer, at.0])?;
+        Ok(())
+    }
+
+    async fn close_questions(&mut self, task: TaskId, request_id: Option<&str>) -> Result<(), StoreError> {
+        self.db()?.execute(CLOSE, params![task, request_id])?;
+        Ok(())
+    }
+
+    async fn insert_message(
+        &mut self,
+        task: TaskId,
+        text: Option<&str>,
+        epoch: i64,
+        at: Wall,
+    ) -> Result<i64, StoreError> {
+        let (kind, epoch) = if text.is_some() { ("message", None) } else { ("interrupt", Some(epoch)) };
+        self.db()?.execute(MESSAGE, params![task, kind, text.unwrap_or_default(), at.0, epoch])?;
+        self.last_inserted()
+    }
+
+    async fn begin_message(&mut self, id: i64, epoch: i64) -> Result<Option<String>, StoreError> {
+        let text = "UPDATE messages SET epoch = ?2 WHERE id = ?1 AND epoch IS NOT ?2 RETURNING text";
+        self.db()?.one(text, [id, epoch], |row| row.get(0))
+    }
+
+    async fn end_message(&mut self, id: i64, at: Wall) -> Result<bool, StoreError> {
+        let text = "UPDATE messages SET done_at = ?1 WHERE id = ?2 AND done_at IS NULL";
+        Ok(self.db()?.execute(text, [at.0, id])? == 1)
+    }
+
+    async fn count_messages(&mut self, task: TaskId) -> Result<(), StoreError> {
+        self.db()?.execute(COUNT, [task])?;
+        Ok(())
+    }
+}

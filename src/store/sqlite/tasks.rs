@@ -1,0 +1,309 @@
+//! Statements on tasks.
+//!
+//! Those that are run for every claim or report name their index (`INDEXED BY`): left alone, SQLite takes that of the
+//! status, and walks all pending tasks.
+
+use std::sync::LazyLock;
+
+use async_trait::async_trait;
+use rusqlite::{Row, params};
+use uuid::Uuid;
+
+use super::limits::groups_of;
+use super::query::Db;
+use super::table::Table;
+use super::tx::SqliteTx;
+use crate::store::StoreError;
+use crate::store::rows::{
+    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, NextInLine, TaskRow, UnreadRow,
+};
+use crate::store::tx::{Tasks, Tx as _};
+use crate::task::{BootInstant, HolderId, LeaseKey, TaskError, TaskId, Wall};
+
+const TAG: &str = "INSERT INTO task_tags (tag, task_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+
+/// A task, and whether any is held back.
+static FIND: LazyLock<String> = LazyLock::new(|| {
+    let any_held = "EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_held WHERE status = 'pending' AND held IS NOT NULL)";
+    format!("SELECT {}, {any_held} FROM tasks WHERE id = ?1", TaskRow::COLUMNS)
+});
+
+const UPDATE: &str = "UPDATE tasks SET status = ?3, due_at = ?4, completed_at = ?5, attempt = ?6, ended = ?7,
+        crashes = ?8, epoch = ?9, holder = ?10, lease_ms = ?11, lease_boot = ?12, held = ?13, last_event = ?14,
+        session_id = ?15, waiting_for = ?16, result = ?17, structured_output = ?18, error_class = ?19,
+        error_code = ?20, error_message = ?21, cost_usd = ?22, usage = ?23, num_turns = ?24, duration_ms = ?25,
+        permission_denials = ?26, remarks = ?27
+    WHERE id = ?1 AND epoch = ?2";
+
+const RESCHEDULE: &str =
+    "UPDATE tasks SET spec = ?2, priority = ?3, due_at = ?4, held = ?5, last_event = ?6 WHERE id = ?1";
+
+const FAIL_UNREAD: &str =
+    "UPDATE tasks SET status = 'failed', holder = NULL, lease_ms = NULL, lease_boot = NULL, completed_at = ?2,
+        error_class = ?3, error_code = ?4, error_message = ?5 WHERE id = ?1";
+
+const SESSION_USER: &str = "SELECT id FROM tasks WHERE id = ?1 AND status IN ('pending', 'running')
+    UNION ALL SELECT id FROM tasks WHERE resumes = ?2 AND session_id = ?2 AND status IN ('pending', 'running') LIMIT 1";
+
+const IDEMPOTENCY_KEY: &str = "SELECT key, fingerprint, task_id, created_at FROM idempotency_keys WHERE key = ?1";
+
+/// Two workers never get one task: this is one statement, inside an immediate transaction.
+static CLAIM: LazyLock<String> = LazyLock::new(|| {
+    let columns = TaskRow::COLUMNS;
+    format!(
+        "UPDATE tasks SET status = 'running', epoch = epoch + 1, attempt = attempt + 1,
+            holder = ?1, worker = ?2, lease_ms = ?3, lease_boot = ?4,
+            started_at = COALESCE(started_at, ?5), last_event = last_event + 1, attempt_events = 0
+        WHERE id IN (SELECT id FROM
+            (SELECT id, SUM(crashes >= ?7) OVER (ORDER BY priority DESC, id) AS suspects FROM
+                (SELECT id, priority, crashes FROM tasks INDEXED BY tasks_ready WHERE status = 'pending' AND due_at IS NULL
+                    ORDER BY priority DESC, id LIMIT ?6))
+            WHERE suspects <= ?8)
+        RETURNING {columns}"
+    )
+});
+
+/// Walks the index of what waits for a time, and no more.
+const DUE: &str = "UPDATE tasks INDEXED BY tasks_due SET due_at = NULL, held = NULL
+    WHERE status = 'pending' AND due_at <= ?1 RETURNING id";
+
+/// The columns of [`Allowance`], in order.
+const ALLOWANCE: &str = "SELECT
+        paused OR EXISTS (SELECT 1 FROM credentials WHERE id = ?2 AND parked_until > ?3), concurrency,
+        (SELECT COUNT(*) FROM tasks INDEXED BY tasks_running WHERE status = 'running' AND holder = ?1),
+        (SELECT COALESCE(MAX(crashes), 0) FROM tasks INDEXED BY tasks_running WHERE status = 'running' AND holder = ?1),
+        (SELECT COALESCE(MAX(crashes), 0) FROM (SELECT crashes FROM tasks INDEXED BY tasks_ready
+            WHERE status = 'pending' AND due_at IS NULL ORDER BY priority DESC, id LIMIT 1)),
+        EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_exclusive WHERE exclusive AND status IN ('pending','running'))
+            OR EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_concurrency_key
+                WHERE concurrency_key IS NOT NULL AND status IN ('pending','running')),
+        EXISTS (SELECT 1 FROM limits)
+    FROM queue_state WHERE id = 1";
+
+const RENEW: &str = "UPDATE tasks SET lease_ms = ?1, lease_boot = ?2 WHERE id = ?3 AND epoch = ?4";
+
+const LEASES: &str = "SELECT id, epoch FROM tasks INDEXED BY tasks_running WHERE status = 'running' AND holder = ?1";
+
+static OF_HOLDER: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {} FROM tasks WHERE status = 'running' AND holder = ?1", TaskRow::COLUMNS));
+
+const NEXT: &str = "SELECT id, working_directory, exclusive, max_budget_usd, cost_usd, key_name, concurrency_key,
+        CASE WHEN ?2 AND json_valid(spec) THEN spec ->> '$.tags' END
+    FROM tasks INDEXED BY tasks_ready WHERE status = 'pending' AND due_at IS NULL ORDER BY priority DESC, id LIMIT ?1";
+
+const BUSY: &str =
+    "SELECT working_directory, MAX(exclusive) FROM tasks INDEXED BY tasks_running WHERE status = 'running' GROUP BY 1";
+
+const RELEASE: &str =
+    "UPDATE tasks SET held = NULL, due_at = NULL WHERE id IN (SELECT id FROM tasks INDEXED BY tasks_held
+        WHERE status = 'pending' AND held = ?1 ORDER BY priority DESC, id LIMIT ?2) RETURNING id";
+
+const PUT_CHANGES: &str = "INSERT INTO changes (task_id, summary, patch) VALUES (?1, ?2, ?3)
+    ON CONFLICT (task_id) DO UPDATE SET summary = excluded.summary, patch = excluded.patch";
+
+/// A task; of one that can't be read, its id and why.
+fn lenient(row: &Row<'_>) -> rusqlite::Result<Lenient<TaskRow>> {
+    match TaskRow::read(row) {
+        Ok(row) => Ok(Ok(row)),
+        Err(error) => Ok(Err(UnreadRow { id: row.get(0)?, why: error.to_string() })),
+    }
+}
+
+/// The leases of a worker.
+pub fn leases_of(db: Db<'_>, holder: HolderId) -> Result<Vec<LeaseKey>, StoreError> {
+    db.all(LEASES, [holder], |row| Ok(LeaseKey { task: row.get(0)?, epoch: row.get(1)? }))
+}
+
+fn next_in_line(row: &Row<'_>) -> rusqlite::Result<NextInLine> {
+    Ok(NextInLine {
+        id: row.get(0)?,
+        working_directory: row.get(1)?,
+        exclusive: row.get(2)?,
+        max_budget_usd: row.get(3)?,
+        cost_usd: row.get(4)?,
+        key_name: row.get(5)?,
+        groups: groups_of(row, 5)?,
+    })
+}
+
+fn allowance(row: &Row<'_>) -> rusqlite::Result<Allowance> {
+    Ok(Allowance {
+        held_back: row.get(0)?,
+        concurrency: row.get(1)?,
+        running: row.get(2)?,
+        own_crashes: row.get(3)?,
+        next_crashes: row.get(4)?,
+        gated: row.get(5)?,
+        limited: row.get(6)?,
+    })
+}
+
+#[async_trait(?Send)]
+impl Tasks for SqliteTx<'_> {
+    async fn insert_task(&mut self, row: &TaskRow, tags: &[String]) -> Result<(), StoreError> {
+        let db = self.db()?;
+        db.insert(row)?;
+        for tag in tags {
+            db.execute(TAG, params![tag, row.id])?;
+        }
+        Ok(())
+    }
+
+    async fn task(&mut self, id: TaskId) -> Result<Option<FoundTask>, StoreError> {
+        self.db()?
+            .one(&FIND, [id], |row| Ok(FoundTask { row: TaskRow::read(row)?, any_held: row.get(TaskRow::WIDTH)? }))
+    }
+
+    async fn update_task(&mut self, row: &TaskRow, epoch: i64) -> Result<bool, StoreError> {
+        let values = params![
+            row.id,
+            epoch,
+            row.status,
+            row.due_at,
+            row.completed_at,
+            row.attempt,
+            row.ended,
+            row.crashes,
+            row.epoch,
+            row.holder,
+            row.lease_ms,
+            row.lease_boot,
+            row.held,
+            row.last_event,
+            row.session_id,
+            row.waiting_for,
+            row.result,
+            row.structured_output,
+            row.error_class,
+            row.error_code,
+            row.error_message,
+            row.cost_usd,
+            row.usage,
+            row.num_turns,
+            row.duration_ms,
+            row.permission_denials,
+            row.remarks
+        ];
+        Ok(self.db()?.execute(UPDATE, values)? > 0)
+    }
+
+    async fn reschedule_task(&mut self, row: &TaskRow) -> Result<(), StoreError> {
+        let TaskRow { id, spec, priority, due_at, held, last_event, .. } = row;
+        self.db()?.execute(RESCHEDULE, params![id, spec, priority, due_at, held, last_event])?;
+        Ok(())
+    }
+
+    async fn set_progress(
+        &mut self,
+        id: TaskId,
+        last_event: i64,
+        attempt_events: i64,
+        session_id: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let db = self.db()?;
+        match session_id {
+            Some(session) => db.execute(
+                "UPDATE tasks SET last_event = ?2, attempt_events = ?3, session_id = ?4 WHERE id = ?1",
+                params![id, last_event, attempt_events, session],
+            )?,
+            None => db.execute(
+                "UPDATE tasks SET last_event = ?2, attempt_events = ?3 WHERE id = ?1",
+                params![id, last_event, attempt_events],
+            )?,
+        };
+        Ok(())
+    }
+
+    async fn set_waiting(&mut self, id: TaskId, last_event: i64, waiting_for: Option<&str>) -> Result<(), StoreError> {
+        let text = "UPDATE tasks SET last_event = ?2, waiting_for = ?3 WHERE id = ?1";
+        self.db()?.execute(text, params![id, last_event, waiting_for])?;
+        Ok(())
+    }
+
+    async fn fail_unread(&mut self, id: TaskId, error: &TaskError) -> Result<(), StoreError> {
+        let TaskError { class, code, message } = error;
+        self.db()?.execute(FAIL_UNREAD, params![id, self.clock().wall.0, class, code, message])?;
+        Ok(())
+    }
+
+    async fn session_user(&mut self, session: Uuid) -> Result<Option<TaskId>, StoreError> {
+        self.db()?.one(SESSION_USER, params![session, session.to_string()], |row| row.get(0))
+    }
+
+    async fn pending(&mut self) -> Result<i64, StoreError> {
+        let text = "SELECT count FROM task_counts WHERE status = 'pending'";
+        Ok(self.db()?.one(text, [], |row| row.get(0))?.unwrap_or(0))
+    }
+
+    async fn idempotency_key(&mut self, key: &str) -> Result<Option<IdempotencyKeyRow>, StoreError> {
+        self.db()?.one(IDEMPOTENCY_KEY, [key], IdempotencyKeyRow::read)
+    }
+
+    async fn insert_idempotency_key(&mut self, row: &IdempotencyKeyRow) -> Result<(), StoreError> {
+        self.db()?.insert(row)
+    }
+
+    async fn promote_due(&mut self, now: Wall) -> Result<Vec<TaskId>, StoreError> {
+        self.db()?.all(DUE, [now.0], |row| row.get(0))
+    }
+
+    async fn allowance(
+        &mut self,
+        holder: HolderId,
+        credential: &str,
+        now: Wall,
+    ) -> Result<Option<Allowance>, StoreError> {
+        self.db()?.one(ALLOWANCE, params![holder, credential, now.0], allowance)
+    }
+
+    async fn claim(&mut self, claim: &ClaimRow<'_>) -> Result<Vec<Lenient<TaskRow>>, StoreError> {
+        let ClaimRow { holder, worker, expires, now, limit, suspect, suspects } = *claim;
+        let values = params![holder, worker, expires.ms, expires.boot, now.0, limit, suspect, suspects];
+        self.db()?.all(&CLAIM, values, lenient)
+    }
+
+    async fn renew(&mut self, leases: &[LeaseKey], expires: BootInstant) -> Result<(), StoreError> {
+        let db = self.db()?;
+        for key in leases {
+            db.execute(RENEW, params![expires.ms, expires.boot, key.task, key.epoch])?;
+        }
+        Ok(())
+    }
+
+    async fn leases_of(&mut self, holder: HolderId) -> Result<Vec<LeaseKey>, StoreError> {
+        leases_of(self.db()?, holder)
+    }
+
+    async fn tasks_of(&mut self, holder: HolderId) -> Result<Vec<Lenient<TaskRow>>, StoreError> {
+        self.db()?.all(&OF_HOLDER, [holder], lenient)
+    }
+
+    async fn next_in_line(&mut self, limit: u32, tags: bool) -> Result<Vec<NextInLine>, StoreError> {
+        self.db()?.all(NEXT, params![limit, tags], next_in_line)
+    }
+
+    async fn busy_directories(&mut self) -> Result<Vec<(String, bool)>, StoreError> {
+        self.db()?.all(BUSY, [], |row| Ok((row.get::<_, Option<String>>(0)?.unwrap_or_default(), row.get(1)?)))
+    }
+
+    async fn hold(&mut self, id: TaskId, hold: &str, due: Wall) -> Result<(), StoreError> {
+        self.db()?.execute("UPDATE tasks SET held = ?1, due_at = ?2 WHERE id = ?3", params![hold, due.0, id])?;
+        Ok(())
+    }
+
+    async fn release_holds(&mut self, hold: &str, limit: Option<i64>) -> Result<Vec<TaskId>, StoreError> {
+        // A negative limit is none.
+        self.db()?.all(RELEASE, params![hold, limit.unwrap_or(-1)], |row| row.get(0))
+    }
+
+    async fn wake(&mut self, id: TaskId) -> Result<(), StoreError> {
+        let text = "UPDATE tasks SET due_at = NULL, held = NULL WHERE id = ?1 AND status = 'pending'";
+        self.db()?.execute(text, [id])?;
+        Ok(())
+    }
+
+    async fn put_changes(&mut self, row: &ChangesRow) -> Result<(), StoreError> {
+        self.db()?.execute(PUT_CHANGES, params![row.task_id, row.summary, row.patch])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,339 @@
+//! One transaction: the statements that commands are made of, named by what they mean.
+//!
+//! An engine implements one trait a file. Every method runs inside the transaction, sees what the transaction wrote
+//! before, and is undone with it. Commands read, decide and write without further locks, so an engine promises:
+//!
+//! - [`Tasks::task`] holds the row until the end of the transaction: no other one changes it meanwhile.
+//! - [`Tasks::claim`] gives one task to one transaction, whichever processes claim at the same time.
+//! - [`Tasks::busy_directories`], [`Limits::running_groups`] and [`Money::used_budgets`] are read and acted on by one
+//!   transaction at a time.
+//! - [`Events::insert_event`] numbers events in the order of the commits: a later commit has the greater numbers.
+//! - [`History::append_history`] numbers commits in their order.
+//! - [`Tx::clock`] is the clock that leases end by: the same for every process that writes.
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::error::StoreError;
+use super::rows::{
+    Allowance, AttemptEnd, AttemptRow, ChangesRow, ClaimDeliveriesRow, ClaimRow, Clock, CredentialRow, DeliveryEnd,
+    EventRow, FoundTask, IdempotencyKeyRow, Lenient, NextInLine, QuestionRow, ScheduleRow, ScheduleRunRow, TaskRow,
+    WebhookRow, WorkerRow,
+};
+use super::views::{Dispatch, ScheduleId};
+use crate::task::{BootInstant, Group, HolderId, LeaseKey, Limit, Spent, TaskError, TaskId, Tokens, Wall};
+
+/// A transaction that was begun. Dropped, it is rolled back.
+#[async_trait(?Send)]
+pub trait Tx:
+    Tasks + Attempts + Events + Talk + Limits + Hooks + Schedules + Money + Workers + History + Retention
+{
+    /// The time of the transaction: one for all that it writes.
+    fn clock(&self) -> Clock;
+
+    /// Marks a point to go back to.
+    async fn savepoint(&mut self) -> Result<(), StoreError>;
+
+    /// Forgets the last mark; where `undo` is true, also what was done since.
+    async fn end_savepoint(&mut self, undo: bool) -> Result<(), StoreError>;
+
+    /// Makes it durable.
+    async fn commit(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// Tasks.
+#[async_trait(?Send)]
+pub trait Tasks {
+    /// Inserts a task with its tags.
+    async fn insert_task(&mut self, row: &TaskRow, tags: &[String]) -> Result<(), StoreError>;
+
+    /// Returns a task, held until the end of the transaction.
+    async fn task(&mut self, id: TaskId) -> Result<Option<FoundTask>, StoreError>;
+
+    /// Writes what a transition may change, if the stored task still has this epoch: all columns but the id, the
+    /// request, and what a submit or an amendment sets. Returns false where it has another one.
+    async fn update_task(&mut self, row: &TaskRow, epoch: i64) -> Result<bool, StoreError>;
+
+    /// Writes the request, the priority, the due time and the last event of a pending task.
+    async fn reschedule_task(&mut self, row: &TaskRow) -> Result<(), StoreError>;
+
+    /// Writes how far the events of the running attempt have come, and its session where one is given.
+    async fn set_progress(
+        &mut self,
+        id: TaskId,
+        last_event: i64,
+        attempt_events: i64,
+        session_id: Option<&str>,
+    ) -> Result<(), StoreError>;
+
+    /// Writes the last event, and what the task waits for.
+    async fn set_waiting(&mut self, id: TaskId, last_event: i64, waiting_for: Option<&str>) -> Result<(), StoreError>;
+
+    /// Ends a task of which nothing else can be read, as failed.
+    async fn fail_unread(&mut self, id: TaskId, error: &TaskError) -> Result<(), StoreError>;
+
+    /// Returns the task that has not ended and uses this session, where there is one.
+    async fn session_user(&mut self, session: Uuid) -> Result<Option<TaskId>, StoreError>;
+
+    /// Number of pending tasks.
+    async fn pending(&mut self) -> Result<i64, StoreError>;
+
+    /// Returns the task of an idempotency key, where it was used.
+    async fn idempotency_key(&mut self, key: &str) -> Result<Option<IdempotencyKeyRow>, StoreError>;
+
+    /// Inserts an idempotency key.
+    async fn insert_idempotency_key(&mut self, row: &IdempotencyKeyRow) -> Result<(), StoreError>;
+
+    /// Makes tasks ready whose time has come. Returns them.
+    async fn promote_due(&mut self, now: Wall) -> Result<Vec<TaskId>, StoreError>;
+
+    /// Returns what decides how many tasks a worker may claim.
+    async fn allowance(
+        &mut self,
+        holder: HolderId,
+        credential: &str,
+        now: Wall,
+    ) -> Result<Option<Allowance>, StoreError>;
+
+    /// Makes the next ready tasks running, by priority, then age, each with one epoch, attempt and event more.
+    /// Returns them as they are now, in no order.
+    async fn claim(&mut self, claim: &ClaimRow<'_>) -> Result<Vec<Lenient<TaskRow>>, StoreError>;
+
+    /// Moves the end of these leases.
+    async fn renew(&mut self, leases: &[LeaseKey], expires: BootInstant) -> Result<(), StoreError>;
+
+    /// Returns the leases of a worker.
+    async fn leases_of(&mut self, holder: HolderId) -> Result<Vec<LeaseKey>, StoreError>;
+
+    /// Returns the running tasks of a worker, held until the end of the transaction.
+    async fn tasks_of(&mut self, holder: HolderId) -> Result<Vec<Lenient<TaskRow>>, StoreError>;
+
+    /// Returns the first ready tasks, by priority, then age; with their tags where `tags` is true.
+    async fn next_in_line(&mut self, limit: u32, tags: bool) -> Result<Vec<NextInLine>, StoreError>;
+
+    /// Returns the folders in which tasks run, each with whether one of them needs it for itself.
+    async fn busy_directories(&mut self) -> Result<Vec<(String, bool)>, StoreError>;
+
+    /// Holds a pending task back until `due`, under this name.
+    async fn hold(&mut self, id: TaskId, hold: &str, due: Wall) -> Result<(), StoreError>;
+
+    /// Makes tasks ready that are held back under this name, by priority, then age; at most `limit`. Returns them.
+    async fn release_holds(&mut self, hold: &str, limit: Option<i64>) -> Result<Vec<TaskId>, StoreError>;
+
+    /// Makes a pending task ready.
+    async fn wake(&mut self, id: TaskId) -> Result<(), StoreError>;
+
+    /// Stores what a task has changed, in place of what was stored before.
+    async fn put_changes(&mut self, row: &ChangesRow) -> Result<(), StoreError>;
+}
+
+/// The history of each task's attempts.
+#[async_trait(?Send)]
+pub trait Attempts {
+    /// Inserts an attempt.
+    async fn insert_attempt(&mut self, row: &AttemptRow) -> Result<(), StoreError>;
+
+    /// Writes the session of an attempt.
+    async fn set_attempt_session(&mut self, task: TaskId, number: i32, session_id: &str) -> Result<(), StoreError>;
+
+    /// Writes how an attempt ended.
+    async fn end_attempt(&mut self, task: TaskId, number: i32, end: &AttemptEnd) -> Result<(), StoreError>;
+
+    /// Writes what an attempt has spent. With `once`, only where no cost is stored yet. Returns whether it was
+    /// written.
+    async fn set_attempt_cost(&mut self, key: LeaseKey, spent: Spent, once: bool) -> Result<bool, StoreError>;
+
+    /// Marks an attempt whose reported cost can't be one.
+    async fn mark_cost_set_aside(&mut self, key: LeaseKey) -> Result<(), StoreError>;
+}
+
+/// Events.
+#[async_trait(?Send)]
+pub trait Events {
+    /// Inserts an event.
+    async fn insert_event(&mut self, row: &EventRow) -> Result<(), StoreError>;
+}
+
+/// Questions, their answers, and messages.
+#[async_trait(?Send)]
+pub trait Talk {
+    /// Returns a question.
+    async fn question(&mut self, task: TaskId, request_id: &str) -> Result<Option<QuestionRow>, StoreError>;
+
+    /// Returns the questions of a task that are not closed, oldest first.
+    async fn open_questions(&mut self, task: TaskId) -> Result<Vec<QuestionRow>, StoreError>;
+
+    /// Inserts a question.
+    async fn insert_question(&mut self, row: &QuestionRow) -> Result<(), StoreError>;
+
+    /// Writes the answer to a question.
+    async fn answer_question(
+        &mut self,
+        task: TaskId,
+        request_id: &str,
+        answer: &str,
+        at: Wall,
+    ) -> Result<(), StoreError>;
+
+    /// Closes one question of a task, or all of them.
+    async fn close_questions(&mut self, task: TaskId, request_id: Option<&str>) -> Result<(), StoreError>;
+
+    /// Inserts a message for a task, or an interrupt that is meant for the attempt of this epoch. Returns its number.
+    async fn insert_message(
+        &mut self,
+        task: TaskId,
+        text: Option<&str>,
+        epoch: i64,
+        at: Wall,
+    ) -> Result<i64, StoreError>;
+
+    /// Notes that the attempt of this epoch works on a message. Returns the text, unless that was noted before.
+    async fn begin_message(&mut self, id: i64, epoch: i64) -> Result<Option<String>, StoreError>;
+
+    /// Notes that a message was worked on. Returns false where that was noted before.
+    async fn end_message(&mut self, id: i64, at: Wall) -> Result<bool, StoreError>;
+
+    /// Writes with the task how many messages wait for it.
+    async fn count_messages(&mut self, task: TaskId) -> Result<(), StoreError>;
+}
+
+/// Limits on groups of tasks.
+#[async_trait(?Send)]
+pub trait Limits {
+    /// Returns the limits that are set. Those on a kind of group that this version doesn't know are left out.
+    async fn limits(&mut self) -> Result<Vec<(Group, Limit)>, StoreError>;
+
+    /// Returns the limit of a group.
+    async fn limit(&mut self, group: &Group) -> Result<Option<Limit>, StoreError>;
+
+    /// Sets the limit of a group; `None` removes it.
+    async fn put_limit(&mut self, group: &Group, limit: Option<&Limit>) -> Result<(), StoreError>;
+
+    /// Returns the groups of each running task; those of its tags where `tags` is true.
+    async fn running_groups(&mut self, tags: bool) -> Result<Vec<Vec<Group>>, StoreError>;
+
+    /// Returns the newest starts of a group behind `since`, oldest first; at most `limit`.
+    async fn starts(&mut self, group: &Group, since: Wall, limit: u32) -> Result<Vec<Wall>, StoreError>;
+
+    /// Stores a start of a group.
+    async fn insert_start(&mut self, group: &Group, at: Wall) -> Result<(), StoreError>;
+
+    /// Removes the starts of a group up to this time, or all of them.
+    async fn remove_starts(&mut self, group: &Group, until: Option<Wall>) -> Result<(), StoreError>;
+}
+
+/// Webhooks and their deliveries.
+#[async_trait(?Send)]
+pub trait Hooks {
+    /// Inserts a webhook.
+    async fn insert_webhook(&mut self, row: &WebhookRow) -> Result<(), StoreError>;
+
+    /// Removes a registered webhook. Returns whether there was one.
+    async fn remove_webhook(&mut self, id: &str) -> Result<bool, StoreError>;
+
+    /// Returns a registered webhook.
+    async fn webhook(&mut self, id: &str) -> Result<Option<WebhookRow>, StoreError>;
+
+    /// Returns the registered webhook that a delivery is for.
+    async fn webhook_of(&mut self, delivery: &str) -> Result<Option<WebhookRow>, StoreError>;
+
+    /// Writes since when a webhook fails, and whether it is disabled.
+    async fn update_webhook(&mut self, row: &WebhookRow) -> Result<(), StoreError>;
+
+    /// Inserts a delivery of this event for each enabled webhook that is told of it.
+    async fn queue_deliveries(&mut self, task: TaskId, event: &str, now: Wall) -> Result<(), StoreError>;
+
+    /// Takes deliveries that are due, some of each host.
+    async fn claim_deliveries(&mut self, claim: &ClaimDeliveriesRow<'_>) -> Result<Vec<Dispatch>, StoreError>;
+
+    /// Writes what became of an attempt, if it is the newest of its delivery.
+    async fn end_delivery(&mut self, end: &DeliveryEnd<'_>) -> Result<(), StoreError>;
+
+    /// Fails all deliveries that wait for a webhook.
+    async fn fail_deliveries(&mut self, webhook: &str, error: &str, now: Wall) -> Result<(), StoreError>;
+
+    /// Makes a delivery of a task due again. Returns whether there is one.
+    async fn retry_delivery(&mut self, task: TaskId, id: &str, now: Wall) -> Result<bool, StoreError>;
+}
+
+/// Schedules.
+#[async_trait(?Send)]
+pub trait Schedules {
+    /// True if there is such a schedule.
+    async fn has_schedule(&mut self, id: ScheduleId) -> Result<bool, StoreError>;
+
+    /// True if this firing is the next one of an enabled schedule; `None` asks whether the schedule is there.
+    async fn is_next_firing(&mut self, id: ScheduleId, due: Option<Wall>) -> Result<bool, StoreError>;
+
+    /// Stores a schedule. The next firing of one that was there stays, unless its timetable was changed.
+    async fn put_schedule(&mut self, row: &ScheduleRow) -> Result<(), StoreError>;
+
+    /// Removes a schedule with what it has done. Returns whether there was one.
+    async fn remove_schedule(&mut self, id: ScheduleId) -> Result<bool, StoreError>;
+
+    /// Stores what a schedule has done; the oldest beyond some are forgotten.
+    async fn insert_schedule_run(&mut self, row: &ScheduleRunRow<'_>) -> Result<(), StoreError>;
+
+    /// Sets the next firing; with `was`, only where that is the next one now. Returns whether it was set.
+    async fn set_next_firing(
+        &mut self,
+        id: ScheduleId,
+        was: Option<Wall>,
+        next: Option<Wall>,
+    ) -> Result<bool, StoreError>;
+}
+
+/// What was spent.
+#[async_trait(?Send)]
+pub trait Money {
+    /// Adds what an attempt of this task has spent to the day and the key of the task.
+    async fn add_spending(&mut self, day: &str, task: TaskId, cost: f64, tokens: Tokens) -> Result<(), StoreError>;
+
+    /// Writes with the task what its attempts have cost in all.
+    async fn sum_cost(&mut self, task: TaskId) -> Result<(), StoreError>;
+
+    /// Returns by key what was spent on a day, with what is reserved by the attempts that run.
+    async fn used_budgets(&mut self, day: &str) -> Result<Vec<(String, f64)>, StoreError>;
+}
+
+/// Workers, their credentials, and the state of the queue.
+#[async_trait(?Send)]
+pub trait Workers {
+    /// Stores a worker; of one that is known only its beat and its figures.
+    async fn put_worker(&mut self, row: &WorkerRow) -> Result<(), StoreError>;
+
+    /// Removes a worker.
+    async fn remove_worker(&mut self, holder: HolderId) -> Result<(), StoreError>;
+
+    /// Parks a credential.
+    async fn park(&mut self, row: &CredentialRow) -> Result<(), StoreError>;
+
+    /// Lets a credential be used again. Returns whether it was parked.
+    async fn unpark(&mut self, credential: &str, now: Wall) -> Result<bool, StoreError>;
+
+    /// Holds claims back, or lets them go on.
+    async fn set_paused(&mut self, paused: bool) -> Result<(), StoreError>;
+
+    /// Sets how many tasks each worker runs at a time.
+    async fn set_concurrency(&mut self, concurrency: u32) -> Result<(), StoreError>;
+}
+
+/// What was done, commit by commit.
+#[async_trait(?Send)]
+pub trait History {
+    /// Appends what this commit did, a JSON array.
+    async fn append_history(&mut self, done: &str) -> Result<(), StoreError>;
+}
+
+/// The end of what is old.
+#[async_trait(?Send)]
+pub trait Retention {
+    /// Returns some tasks that ended before this time and that no other one needs, oldest first; at most `limit`.
+    async fn old_tasks(&mut self, before: Wall, limit: i64) -> Result<Vec<TaskId>, StoreError>;
+
+    /// Removes a task with all that belongs to it.
+    async fn remove_task(&mut self, id: TaskId) -> Result<(), StoreError>;
+
+    /// Removes the history from before the oldest task that is left. The newest entry stays.
+    async fn trim_history(&mut self) -> Result<(), StoreError>;
+}

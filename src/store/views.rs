@@ -1,0 +1,376 @@
+//! What the store is asked, and what it answers: the same for every engine.
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::process::Identity;
+use crate::task::{
+    Event, Group, HolderId, LeaseKey, Limit, Missed, Overlap, Said, Status, Task, TaskId, TaskSpec, Tokens, Wall,
+};
+
+/// A task, and what it waits for.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// The task.
+    pub task: Task,
+    /// Ready tasks that start before it, by priority and age; where it is held back, those that wait for the same.
+    pub ahead: i64,
+    /// What the CLI last said of the API, where it waits to ask it again: when, and its frame.
+    pub retry: Option<(Wall, String)>,
+}
+
+/// Reads tasks, newest first.
+#[derive(Clone, Debug)]
+pub struct ListTasks {
+    /// The tasks that are meant.
+    pub filter: Filter,
+    /// Maximum number of them.
+    pub limit: u64,
+    /// Number of the first ones that are left out.
+    pub offset: u64,
+    /// Only what is older than this one.
+    pub before: Option<TaskId>,
+}
+
+/// Which tasks; all conditions together.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// In this status.
+    pub status: Option<Status>,
+    /// With this tag.
+    pub tag: Option<String>,
+    /// In this folder.
+    pub working_directory: Option<String>,
+}
+
+/// Some tasks.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Newest first, each as a summary: long texts are cut.
+    pub tasks: Vec<Task>,
+    /// True if more follow than fit into one answer.
+    pub more: bool,
+    /// How many the filter has in all.
+    pub total: i64,
+}
+
+/// Reads events of a task, in order.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadEvents {
+    /// The task.
+    pub task: TaskId,
+    /// Only with a greater number.
+    pub after: i64,
+    /// Maximum number of them.
+    pub limit: u64,
+    /// Most bytes of data; one event is read whatever its size.
+    pub bytes: u64,
+}
+
+/// Some events, and where the task stood when they were read.
+#[derive(Clone, Debug)]
+pub struct EventPage {
+    /// In order.
+    pub events: Vec<Event>,
+    /// True if more were stored behind the last of them.
+    pub more: bool,
+    /// `None` where there is no such task. Read before the events: a terminal status means
+    /// that the last event is among them, or on a later page.
+    pub status: Option<Status>,
+}
+
+/// The counts; none of them is counted at the call.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    /// In each status, in the order of [`Status::ALL`].
+    pub counts: [i64; 5],
+    /// Whether claims are held back.
+    pub paused: bool,
+    /// Tasks at a time in each worker, where it was changed while running.
+    pub concurrency: Option<u32>,
+    /// When the oldest pending task was stored.
+    pub oldest_pending: Option<Wall>,
+    /// Credentials that wait.
+    pub parked: Vec<Parked>,
+}
+
+impl Stats {
+    /// How many tasks are in this status.
+    #[must_use]
+    pub fn count(&self, status: Status) -> i64 {
+        Status::ALL.iter().position(|each| *each == status).map_or(0, |at| self.counts[at])
+    }
+}
+
+/// A credential with which nothing is started for a time: its account has reached a limit, or it
+/// was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Parked {
+    /// A name that tells it from others and doesn't give it away.
+    pub credential: String,
+    /// When it may be used again.
+    pub until: Wall,
+    /// `usage_limit` or `auth`.
+    pub class: String,
+    /// What the CLI said.
+    pub message: String,
+}
+
+/// Reads what was spent, by days in UTC such as `2026-01-31`, both included.
+#[derive(Clone, Debug)]
+pub struct ReadUsage {
+    /// The first day.
+    pub from: String,
+    /// The last day.
+    pub to: String,
+    /// Of this key only.
+    pub key: Option<String>,
+}
+
+/// What was spent.
+#[derive(Clone, Debug)]
+pub struct Usage {
+    /// By day, then key.
+    pub days: Vec<UsageDay>,
+    /// The day that it is.
+    pub today: String,
+    /// Today's US dollars by key.
+    pub spent: Vec<(String, f64)>,
+    /// US dollars that are reserved by what runs, by key.
+    pub reserved: Vec<(String, f64)>,
+}
+
+/// What one key spent on one day.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageDay {
+    /// In UTC.
+    pub day: String,
+    /// The name of the key.
+    pub key: String,
+    /// US dollars.
+    pub cost_usd: f64,
+    /// Attempts that said what they cost.
+    pub attempts: i64,
+    /// Tokens.
+    pub tokens: Tokens,
+}
+
+/// A worker, as it last said.
+#[derive(Clone, Debug)]
+pub struct WorkerInfo {
+    /// Incarnation of the worker; new at every start.
+    pub holder: HolderId,
+    /// Name.
+    pub name: String,
+    /// Name of the machine.
+    pub host: String,
+    /// The process.
+    pub process: Identity,
+    /// When it began.
+    pub started_at: Wall,
+    /// When it last said that it lives.
+    pub beat_at: Wall,
+    /// Tasks that it runs.
+    pub running: i64,
+    /// Tasks that it may run at a time.
+    pub concurrency: i64,
+}
+
+/// An event with its place among all events.
+#[derive(Clone, Debug)]
+pub struct Numbered {
+    /// Grows from event to event, with gaps.
+    pub n: i64,
+    /// The event.
+    pub event: Event,
+}
+
+/// Some events of all tasks.
+pub struct LatestEvents {
+    /// In order.
+    pub events: Vec<Numbered>,
+    /// True if there may be more behind them.
+    pub more: bool,
+}
+
+/// Where a conversation stands.
+#[derive(Clone, Debug, Default)]
+pub struct Talk {
+    /// The message whose turn was begun and is not over.
+    pub current: Option<(i64, String)>,
+    /// The first message that waits.
+    pub next: Option<(i64, String)>,
+    /// Whether what came before the messages is done.
+    pub idle: bool,
+    /// Rules that were allowed for the whole session.
+    pub allowed: Vec<String>,
+}
+
+/// A limit in use.
+#[derive(Clone, Debug)]
+pub struct LimitUse {
+    /// The group.
+    pub group: Group,
+    /// What is set.
+    pub limit: Limit,
+    /// Tasks that wait because of it.
+    pub waiting: i64,
+}
+
+/// A webhook of all tasks.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    /// Name.
+    pub id: String,
+    /// Address that is told.
+    pub url: String,
+    /// Names of the events that are told.
+    pub events: Vec<String>,
+    /// When it was made.
+    pub created_at: Wall,
+    /// Since when each message to it has failed.
+    pub failing_since: Option<Wall>,
+    /// Since when it is disabled, and why.
+    pub disabled: Option<(Wall, String)>,
+}
+
+/// A delivery to be sent.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    /// Its name, the same at each attempt.
+    pub id: String,
+    /// Of which task.
+    pub task: TaskId,
+    /// Address that is told.
+    pub url: String,
+    /// Its host, as in [`ClaimDeliveries::busy`].
+    pub host: String,
+    /// What it is signed with, where it is not the server's secret.
+    pub secret: Option<String>,
+    /// What is told.
+    pub event: String,
+    /// When it happened.
+    pub created_at: Wall,
+    /// The number of this attempt.
+    pub attempt: i32,
+    /// What was sent before.
+    pub body: Option<String>,
+}
+
+/// A delivery, as it stands.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Name.
+    pub id: String,
+    /// What is told.
+    pub event: String,
+    /// Address that is told.
+    pub url: String,
+    /// `pending`, `delivered` or `failed`.
+    pub state: String,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// When it is tried next, or taken from a sender that is not heard of.
+    pub next_at: Wall,
+    /// The status of the last answer.
+    pub last_status: Option<i32>,
+    /// Why the last attempt was no success.
+    pub last_error: Option<String>,
+    /// When it happened.
+    pub created_at: Wall,
+    /// When it was delivered, or given up.
+    pub ended_at: Option<Wall>,
+}
+
+/// The name of a schedule: a UUID of version 7.
+pub type ScheduleId = Uuid;
+
+/// A task that is submitted by the clock.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// Name.
+    pub id: ScheduleId,
+    /// Name for people.
+    pub name: Option<String>,
+    /// When it fires.
+    pub cron: String,
+    /// Time zone of the timetable.
+    pub time_zone: String,
+    /// What is submitted; validated.
+    pub spec: TaskSpec,
+    /// Why the stored schedule can't be fired; `None` where all of it could be read.
+    pub unreadable: Option<String>,
+    /// Name of the client's key.
+    pub key: String,
+    /// What becomes of firings whose time passed while no server ran.
+    pub missed: Missed,
+    /// What becomes of a firing while the task of the one before has not ended.
+    pub overlap: Overlap,
+    /// Whether each task goes on with the session of the last one that completed.
+    pub continue_session: bool,
+    /// Whether it fires.
+    pub enabled: bool,
+    /// The firing to come.
+    pub next_at: Option<Wall>,
+    /// When it was made.
+    pub created_at: Wall,
+}
+
+/// Reads what a schedule has done, newest first.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadRuns {
+    /// The schedule.
+    pub schedule: ScheduleId,
+    /// Maximum number of them.
+    pub limit: u64,
+}
+
+/// What a schedule has done.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The firing; `None` where somebody asked for it.
+    pub due_at: Option<Wall>,
+    /// When it was done.
+    pub fired_at: Wall,
+    /// `submitted`, `missed`, `skipped` or `refused`.
+    pub outcome: String,
+    /// The task, and where it stands; `None` when it was removed.
+    pub task: Option<(TaskId, Option<Status>)>,
+    /// A remark for people.
+    pub detail: Option<String>,
+}
+
+/// Reads the newest task of a schedule, or the newest that has completed.
+#[derive(Clone, Copy, Debug)]
+pub struct LastTask {
+    /// The schedule.
+    pub schedule: ScheduleId,
+    /// Only one that has completed.
+    pub completed: bool,
+}
+
+/// What a worker asks about its tasks and about work.
+#[derive(Clone, Copy, Debug)]
+pub struct Poll<'a> {
+    /// Incarnation of the worker.
+    pub holder: HolderId,
+    /// The credential of its CLI.
+    pub credential: &'a str,
+    /// Numbers of messages and interrupts that it has heard.
+    pub heard: &'a [i64],
+}
+
+/// The answer to a [`Poll`].
+#[derive(Clone, Debug, Default)]
+pub struct Polled {
+    /// The leases of the worker.
+    pub leases: Vec<LeaseKey>,
+    /// True if there is something to claim.
+    pub work: bool,
+    /// Maximum number of tasks of each worker, where it was set.
+    pub concurrency: Option<u32>,
+    /// What was said to its tasks and not heard, in order.
+    pub said: Vec<(TaskId, Said)>,
+}
