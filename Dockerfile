@@ -7,6 +7,7 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
+COPY crates crates
 COPY entity entity
 COPY migration migration
 COPY src src

@@ -31,9 +31,9 @@ use crate::queue::{self, Hub, Queue, QueueActor, Tail};
 use crate::store::{self, Store};
 use crate::supervise::{RestartPolicy, start_guarded};
 use crate::supervisor::{self, Records, SupervisorActor, SupervisorSettings};
-use crate::task::HolderId;
 use crate::telemetry::Vitals;
 use crate::worker::{self, Link, LinkEnd, LinkSettings, News, Tools, WorkerActor};
+use domain::WorkerInstanceId;
 
 /// An actor that panics is back within milliseconds; one that does nothing but panic ends the
 /// process, so that the level above restarts it.
@@ -85,7 +85,7 @@ pub fn serve(config: Config) -> Exit {
             .with_context(|| format!("can't listen on {} port {}", config.server.host, config.server.port))?;
         let address = listener.local_addr()?;
         let (queue, hub) = parts.start_queue(&config).await?;
-        let holder = HolderId::new_v4();
+        let holder = WorkerInstanceId::new_v4();
         queue::reap_at_start(&queue, holder).await;
         parts.beside(queue::reap_forever(queue.clone(), holder));
         if let Some(retention) = config.store.retention {
@@ -151,7 +151,7 @@ pub fn serve(config: Config) -> Exit {
 pub struct WorkerRole {
     /// The life of this worker; a new one where a person starts it
     #[arg(long, hide = true)]
-    holder: Option<HolderId>,
+    holder: Option<WorkerInstanceId>,
     /// The socket of the supervisor
     #[arg(long, hide = true)]
     link: Option<PathBuf>,
@@ -167,7 +167,7 @@ pub fn worker(config: Config, role: WorkerRole) -> Exit {
         descriptors(FILES_OF_A_WORKER + FILES_OF_A_TASK * u64::from(config.worker.concurrency))?;
         let mut signals = Signals::new()?;
         let (queue, hub) = parts.start_queue(&config).await?;
-        let holder = role.holder.unwrap_or_else(HolderId::new_v4);
+        let holder = role.holder.unwrap_or_else(WorkerInstanceId::new_v4);
         if role.link.is_none() {
             // A supervisor looks after its workers' deaths itself.
             queue::reap_at_start(&queue, holder).await;
@@ -400,7 +400,7 @@ impl Parts {
         &self,
         config: &Config,
         name: String,
-        holder: HolderId,
+        holder: WorkerInstanceId,
         queue: &Queue,
         news: News,
     ) -> anyhow::Result<Addr<WorkerActor>> {

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::claude::Frame;
-use crate::task::{TaskSpec, stored};
+use wire::{TaskSpec, stored};
 
 /// Reads a line of the CLI.
 ///

@@ -36,7 +36,7 @@
 //! hints others that there is work: they look, and claim what they find. `worker/actor.rs` starts a
 //! `worker/agent_run.rs`; that prepares the folder (`set_up.rs`), starts the CLI behind its shim
 //! (`spare.rs`, `claude/run.rs`, `claude/shim.rs`), stores its frames as events (`event_log.rs`), and, when
-//! the process tree is gone, reports what `claude/outcome.rs` makes of it. `task/machine.rs`
+//! the process tree is gone, reports what `claude/outcome.rs` makes of it. `crates/domain/src/machine.rs`
 //! decides what that means; `queue/commands/transitions.rs` writes it.
 //!
 //! **A cancel.** The row becomes `cancelled` and its epoch grows by one: from here on nothing
@@ -50,7 +50,7 @@
 //! machine, else when the lease has ended.
 //!
 //! Imports go down: `app` → `api`, `client`, `admin` → `worker`, `supervisor` → `queue`, `claude`, `git` → `store` →
-//! `process`, `supervise`, `ipc` → `task`, `config`, `telemetry`.
+//! `process`, `supervise`, `ipc` → `config`, `telemetry` → the crates `wire`, `audit` → `domain`.
 
 pub mod admin;
 pub mod app;
@@ -71,5 +71,4 @@ mod queue;
 mod store;
 mod supervise;
 mod supervisor;
-mod task;
 mod worker;

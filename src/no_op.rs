@@ -14,7 +14,8 @@ use crate::queue::{
     Beat, Claim, Directory, Finish, Hub, MAILBOX, NewTask, Queue, QueueActor, ReadStats, ReadWorkers, SetPaused, Submit,
 };
 use crate::store;
-use crate::task::{BootInstant, Budgets, HolderId, Outcome, Report, Status, TaskSpec};
+use domain::{BootInstant, Budgets, Outcome, Report, Status, WorkerInstanceId};
+use wire::TaskSpec;
 
 /// Tasks of one claim, as far ahead as executors with a queue of their own look.
 const AHEAD: u32 = 500;
@@ -29,7 +30,7 @@ const LEASE: Duration = Duration::from_secs(600);
 pub struct NoOp {
     queue: Queue,
     hub: Hub,
-    holder: HolderId,
+    holder: WorkerInstanceId,
 }
 
 impl NoOp {
@@ -46,7 +47,7 @@ impl NoOp {
             });
             sender.send(address).unwrap_or_default();
         });
-        Self { queue: Queue(started.await.expect("a queue")), hub, holder: HolderId::now_v7() }
+        Self { queue: Queue(started.await.expect("a queue")), hub, holder: WorkerInstanceId::now_v7() }
     }
 
     /// Submits so many tasks.
@@ -167,7 +168,7 @@ pub async fn starts_a_second(program: &Path, cli: &Path, folder: &Path, most: us
 }
 
 async fn start_one(program: PathBuf, cli: PathBuf, folder: PathBuf) {
-    let (holder, now) = (HolderId::now_v7(), boot_now());
+    let (holder, now) = (WorkerInstanceId::now_v7(), boot_now());
     let shim = Shim::start(&ShimLaunch { program, holder, home: None, namespaces: true }).expect("a shim");
     let start = Start {
         program: cli,

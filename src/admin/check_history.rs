@@ -8,7 +8,8 @@ use crate::config::Config;
 use crate::process;
 use crate::store::rows::UnreadRow;
 use crate::store::{self, Reads};
-use crate::task::{Audit, Beside, Did, Standing, TaskId};
+use audit::{Audit, Beside, Did, Standing};
+use domain::TaskId;
 
 /// What is known beside the database.
 #[derive(Debug, clap::Args)]

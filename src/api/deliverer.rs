@@ -14,8 +14,8 @@ use super::outbound::{Outbound, Outgoing};
 use super::view::TaskView;
 use crate::process::{BackOff, chance};
 use crate::queue::{Attempted, ClaimDeliveries, Dispatch, Find, Hub, Queue, QueueError};
-use crate::task::RetryPolicy;
 use crate::telemetry::{Duty, Vitals};
+use domain::RetryPolicy;
 
 /// Deliveries under way at a time.
 const TOGETHER: usize = 32;

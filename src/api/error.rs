@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Value, json};
 
 use crate::queue::QueueError;
-use crate::task::InvalidSpec;
+use wire::InvalidSpec;
 
 /// After so many seconds a client may try again.
 const RETRY_AFTER_SECONDS: u32 = 2;

@@ -13,7 +13,8 @@ use super::input::{Params, task_id};
 use super::shared::{Phase, Shared};
 use super::stream::{self, HEARTBEAT, HERE};
 use crate::queue::{Find, Follower, Numbered, Queue, QueueError};
-use crate::task::{EventKind, Task, TaskId};
+use domain::{EventKind, TaskId};
+use wire::Task;
 
 /// What is remembered of so many tasks; then it is looked up anew.
 const REMEMBERED: usize = 10_000;

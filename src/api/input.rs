@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use super::error::ApiError;
-use crate::task::TaskId;
+use domain::TaskId;
 
 /// The longest body: room for the longest instruction with every character escaped.
 const MAX_BODY_BYTES: usize = 8 << 20;
@@ -40,7 +40,7 @@ pub fn json<T: DeserializeOwned>(request: &HttpRequest, body: &web::Bytes) -> Re
         // JavaScript programs cut texts in the middle of a character; it is replaced, as everywhere.
         Err((_, error)) if is_of_half_a_character(&error) => {
             let text = String::from_utf8_lossy(body);
-            let mended = crate::task::json::clean(&text);
+            let mended = domain::json::clean(&text);
             read(mended.as_deref().unwrap_or_default().as_bytes())
         }
         read => read,

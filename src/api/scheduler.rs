@@ -9,8 +9,8 @@ use crate::queue::{
     DueSchedules, Fire, Fired, Firing, LastTask, NextFiring, QueueError, ReadSchedules, Replan, Schedule, Submit,
     Submitted,
 };
-use crate::task::{Missed, Overlap, Timetable};
 use crate::telemetry::Duty;
+use domain::{Missed, Overlap, Timetable};
 
 /// A look at least so often: another process may have stored a schedule.
 const LOOK: Duration = Duration::from_secs(1);

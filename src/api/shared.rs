@@ -12,8 +12,8 @@ use super::outbound::Outbound;
 use crate::config::{Claude, Mode, Server};
 use crate::queue::{Hub, Queue, Stats, Tail};
 use crate::supervisor::SupervisorActor;
-use crate::task::Budgets;
 use crate::telemetry::Vitals;
+use domain::Budgets;
 
 /// Where the server stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

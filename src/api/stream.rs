@@ -15,7 +15,8 @@ use super::memory::{Memory, Room};
 use super::shared::{Phase, Shared};
 use super::view::EventView;
 use crate::queue::{Find, Followed, HasEnded, Live, Queue, QueueError, ReadEvents};
-use crate::task::{Event, EventKind, Task, TaskId};
+use domain::{Event, EventKind, TaskId};
+use wire::Task;
 
 /// Events of one read.
 const PAGE: u64 = 200;
@@ -153,7 +154,7 @@ impl Following {
                 self.after = page.events.last().map_or(self.after, |event| event.seq);
                 self.events = page.events.into();
                 self.behind = page.more;
-                self.ended = !page.more && page.status.is_none_or(crate::task::Status::is_terminal);
+                self.ended = !page.more && page.status.is_none_or(domain::Status::is_terminal);
             }
             Err(error) => {
                 // The client reconnects with the last number that it saw.

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::task::{Behavior, Decision, PermissionMode, Questions, Scope, SdkOptions};
+use domain::{Behavior, Decision, Scope};
+use wire::{PermissionMode, Questions, SdkOptions};
 
 /// What the server decides about an attempt.
 #[derive(Clone, Debug)]

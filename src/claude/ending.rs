@@ -1,13 +1,13 @@
 //! The table of endings: what the CLI or the API says, and what that makes of the attempt. Pure.
 //!
 //! The first row that fits decides. `docs/endings.md` is this table for people; a test compares the two. What a
-//! class means for the task is in `task/machine.rs`: whether it is tried again, and whether the credential is
+//! class means for the task is in `machine.rs` of the domain: whether it is tried again, and whether the credential is
 //! parked for all tasks.
 
 use FailureClass::{Auth, Crashed, Execution, Invalid, Network, Overloaded, Refused, Timeout, UsageLimit};
 
 use super::result::ResultFrame;
-use crate::task::{Failure, FailureClass};
+use domain::{Failure, FailureClass};
 
 /// What must be there for a row to fit.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::result::ResultFrame;
-use crate::task::{EventKind, json};
+use domain::{EventKind, json};
 
 /// Longest event that is stored with its whole frame, in bytes.
 const MAX_EVENT_BYTES: usize = 1 << 20;

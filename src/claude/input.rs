@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::task::{Behavior, Decision, Scope};
+use domain::{Behavior, Decision, Scope};
 
 /// The last block of every instruction. The CLI reads only the *last* text block for
 /// `@path` and `/command`; with a constant there, the client's text reaches the model word

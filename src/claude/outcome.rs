@@ -10,7 +10,7 @@ use super::ending;
 use super::frame::{Frame, FrameKind};
 use super::result::ResultFrame;
 use super::run::Exit;
-use crate::task::{Failure, FailureClass, Outcome, Report, Spent, Wall};
+use domain::{Failure, FailureClass, Outcome, Report, Spent, Wall};
 
 /// What was seen of an attempt while it ran.
 #[derive(Debug, Default)]

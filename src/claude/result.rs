@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use super::lenient;
-use crate::task::{Spent, Tokens, is_sane_cost, json};
+use domain::{Spent, Tokens, is_sane_cost, json};
 
 /// More tokens than any process can use; a larger figure is set aside.
 const MAX_TOKENS: i64 = 1_000_000_000_000;

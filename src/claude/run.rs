@@ -18,7 +18,7 @@ use super::lines::{Line, next_line};
 use super::shim::{Begin, FromShim, ToShim};
 use super::spawn::Shim;
 use crate::process::{self, Cookie};
-use crate::task::{BootInstant, Decision, HolderId, LeaseKey};
+use domain::{BootInstant, Decision, LeaseKey, WorkerInstanceId};
 
 /// Longest line that is read whole. A result of 15 MB has twice as many bytes where much of it is escaped.
 const MAX_LINE_BYTES: usize = 64 << 20;
@@ -89,7 +89,7 @@ pub struct Start {
     /// Where the shim writes down when the tree began and ended.
     pub tree_log: PathBuf,
     /// The worker's life, for the cookie.
-    pub holder: HolderId,
+    pub holder: WorkerInstanceId,
     /// When the shim ends it, unless told otherwise.
     pub deadline: BootInstant,
 }

@@ -19,7 +19,8 @@ use rustix::process::{Pid, PidfdFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::process::{self, Cookie, Isolation, Launch, Tree};
-use crate::task::{LeaseKey, TREE_END_MS, TaskId, TreeLine};
+use audit::TreeLine;
+use domain::{LeaseKey, TREE_END_MS, TaskId};
 
 /// Between TERM and KILL where nobody says otherwise: the CLI needs some 100 ms to write its
 /// session down.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use tokio::process::Child;
 
 use crate::process::{self, Cookie, Launch, Streams};
-use crate::task::HolderId;
+use domain::WorkerInstanceId;
 
 /// What a shim is started from.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct ShimLaunch {
     /// Our own program, which is the shim too.
     pub program: PathBuf,
     /// The worker's life, for the cookie: should the worker die, its shims are found by it.
-    pub holder: HolderId,
+    pub holder: WorkerInstanceId,
     /// The user's home, which all that is started for this user has in its environment.
     pub home: Option<String>,
     /// Whether the tree may get a PID namespace of its own, where the system allows it.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::source::Source;
-use crate::task::{McpConfig, PermissionMode};
+use wire::{McpConfig, PermissionMode};
 
 /// What the CLI inherits. A list of good names: `BUN_OPTIONS` alone would run code inside the
 /// CLI, and nobody knows the next such name.

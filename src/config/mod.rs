@@ -11,8 +11,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::task::Budgets;
 pub use claude::Claude;
+use domain::Budgets;
 pub use settings::{SETTINGS, Setting};
 use source::Source;
 pub use source::{Faults, Flags};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::task::{HolderId, TaskId};
+use domain::{TaskId, WorkerInstanceId};
 
 /// Grows when a frame changes its meaning. Both sides say theirs; a worker of another version
 /// is drained and replaced.
@@ -47,7 +47,7 @@ pub enum ToSupervisor {
         /// Its name.
         worker: String,
         /// Its life.
-        holder: HolderId,
+        holder: WorkerInstanceId,
         /// Its process.
         pid: u32,
         /// What it was started with.

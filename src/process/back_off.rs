@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::task::RetryPolicy;
+use domain::RetryPolicy;
 
 /// From a quarter of a second to two: what waits for a full disk goes on within three seconds of space.
 const POLICY: RetryPolicy = RetryPolicy { initial_delay_ms: 250, max_delay_ms: 2_000, multiplier: 2.0 };

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use fail::fail_point;
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::task::{Boot, BootInstant, Wall};
+use domain::{BootId, BootInstant, Wall};
 
 /// The wall clock, now.
 #[must_use]
@@ -30,12 +30,12 @@ fn millis(clock: ClockId) -> i64 {
 
 /// This boot of this machine. Where the kernel hides it, a value that fits no other process:
 /// leases then end by time alone.
-fn boot() -> Boot {
-    static BOOT: OnceLock<Boot> = OnceLock::new();
+fn boot() -> BootId {
+    static BOOT: OnceLock<BootId> = OnceLock::new();
     *BOOT.get_or_init(|| {
         std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
             .ok()
-            .and_then(|text| Boot::parse_str(text.trim()).ok())
-            .unwrap_or_else(Boot::new_v4)
+            .and_then(|text| BootId::parse_str(text.trim()).ok())
+            .unwrap_or_else(BootId::new_v4)
     })
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::task::Boot;
+use domain::BootId;
 
 /// A process that can be told from every other one, on this machine and others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,7 +13,7 @@ pub struct Identity {
     /// When it started, in clock ticks since boot (`/proc/PID/stat`, field 22).
     pub start: u64,
     /// The boot in which it runs.
-    pub boot: Boot,
+    pub boot: BootId,
     /// Its PID namespace, as the kernel names it.
     pub namespace: String,
 }

@@ -30,34 +30,34 @@ pub struct Cookie(Vec<(&'static str, String)>);
 impl Cookie {
     /// Marks the processes of one task.
     #[must_use]
-    pub fn task(id: crate::task::TaskId) -> Self {
+    pub fn task(id: domain::TaskId) -> Self {
         Self(vec![(TASK, id.to_string())])
     }
 
     /// Mark the processes of one task. One that was started before its task is known by its session.
     #[must_use]
-    pub fn of_task(id: crate::task::TaskId, session: Option<&str>) -> Vec<Self> {
+    pub fn of_task(id: domain::TaskId, session: Option<&str>) -> Vec<Self> {
         let session = session.and_then(|session| uuid::Uuid::parse_str(session).ok());
         std::iter::once(id).chain(session.filter(|session| *session != id)).map(Self::task).collect()
     }
 
     /// The same, of those that one life of a worker started.
     #[must_use]
-    pub fn of_attempt(id: crate::task::TaskId, session: Option<&str>, holder: crate::task::HolderId) -> Vec<Self> {
+    pub fn of_attempt(id: domain::TaskId, session: Option<&str>, holder: domain::WorkerInstanceId) -> Vec<Self> {
         let tasks = Self::of_task(id, session).into_iter();
         tasks.map(|cookie| Self([cookie.0, Self::holder(holder).0].concat())).collect()
     }
 
     /// Marks the processes that one life of a worker started.
     #[must_use]
-    pub fn holder(id: crate::task::HolderId) -> Self {
+    pub fn holder(id: domain::WorkerInstanceId) -> Self {
         Self(vec![("CC_ANYWHERE_HOLDER", id.to_string())])
     }
 
     /// Marks the processes that one life of a worker started for one task. Another worker may
     /// run the task by now: its processes don't carry it.
     #[must_use]
-    pub fn attempt(task: crate::task::TaskId, holder: crate::task::HolderId) -> Self {
+    pub fn attempt(task: domain::TaskId, holder: domain::WorkerInstanceId) -> Self {
         Self([Self::task(task).0, Self::holder(holder).0].concat())
     }
 

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
-use crate::task::TreeLine;
+use audit::TreeLine;
 
 /// A file of this size gives way to a new one; one old file is kept. Some 100,000 attempts.
 const MAX_BYTES: u64 = 32 << 20;

@@ -2,7 +2,7 @@
 
 use super::commands::{Unit, Waiting};
 use crate::store::{Store, StoreError};
-use crate::task::TaskId;
+use domain::TaskId;
 
 /// What became of a batch.
 #[derive(Default)]

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::messages::answers;
 use crate::store::views::{Delivery, Dispatch, Webhook};
-use crate::task::{TaskId, WebhookOptions};
+use domain::TaskId;
+use wire::WebhookOptions;
 
 answers! {
     AddWebhook => Webhook;

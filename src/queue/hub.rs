@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{broadcast, watch};
 
-use crate::task::TaskId;
+use domain::TaskId;
 
 /// So many hints wait for a slow follower; after that it is told that it missed some, and
 /// reads the store, which it would have done anyway.

@@ -8,8 +8,8 @@ use super::ask::Queue;
 use super::messages::{Probe, Prune, QueueError};
 use crate::process::wall_now;
 use crate::store::Store;
-use crate::task::TaskId;
 use crate::telemetry::{Duty, Vitals, chain};
+use domain::TaskId;
 
 /// What a lost database file can take without being noticed: the changes of this time.
 const KEEP_EVERY: Duration = Duration::from_secs(1);

@@ -7,10 +7,11 @@ use uuid::Uuid;
 
 use crate::store::StoreError;
 use crate::store::views::{LimitUse, Polled};
-use crate::task::{
-    Budgets, Group, HolderId, LeaseKey, Limit, LimitChange, NewEvent, ReleaseReason, Report, Said, Spent, Status, Task,
-    TaskId, TaskSpec, Wall,
+use domain::{
+    Budgets, Group, LeaseKey, Limit, LimitChange, NewEvent, ReleaseReason, Report, Said, Spent, Status, TaskId, Wall,
+    WorkerInstanceId,
 };
+use wire::{Task, TaskSpec};
 
 /// Why there is no answer. None of these means that the command was not carried out, but for
 /// a command that was never acknowledged nothing is promised either.
@@ -46,8 +47,8 @@ answers! {
     Cancel => Cancelled;
     HolderDied => usize;
     Expire => bool;
-    FindExpired => Vec<(TaskId, HolderId, Option<String>)>;
-    FindHolders => Vec<HolderId>;
+    FindExpired => Vec<(TaskId, WorkerInstanceId, Option<String>)>;
+    FindHolders => Vec<WorkerInstanceId>;
     Beat => ();
     Draining => ();
     Prune => Vec<TaskId>;
@@ -160,7 +161,7 @@ pub enum Submitted {
 #[derive(Clone, Debug)]
 pub struct Claim {
     /// The life of the worker.
-    pub holder: HolderId,
+    pub holder: WorkerInstanceId,
     /// Its name.
     pub worker: String,
     /// The credential of its CLI, see [`Parked`].
@@ -188,7 +189,7 @@ pub struct Assignment {
 #[derive(Clone, Debug)]
 pub struct Renew {
     /// The life of the worker.
-    pub holder: HolderId,
+    pub holder: WorkerInstanceId,
     /// What it runs.
     pub leases: Vec<LeaseKey>,
     /// How long the leases hold from now.
@@ -281,7 +282,7 @@ pub enum Cancelled {
 
 /// A worker is known to be dead, with all of its processes: its tasks run again.
 #[derive(Clone, Copy, Debug)]
-pub struct HolderDied(pub HolderId);
+pub struct HolderDied(pub WorkerInstanceId);
 
 /// Takes one task back, if its lease is over and its tree has had the time to end.
 #[derive(Clone, Copy, Debug)]
@@ -289,7 +290,7 @@ pub struct Expire {
     /// The task.
     pub task: TaskId,
     /// Who held it when its processes were ended.
-    pub holder: HolderId,
+    pub holder: WorkerInstanceId,
 }
 
 /// Reads which tasks could be taken back, who held them, and under which session.
@@ -304,7 +305,7 @@ pub struct FindHolders;
 #[derive(Clone, Debug)]
 pub struct Beat {
     /// Its life.
-    pub holder: HolderId,
+    pub holder: WorkerInstanceId,
     /// Its name.
     pub name: String,
     /// Tasks that it runs.
@@ -315,7 +316,7 @@ pub struct Beat {
 
 /// A worker claims no more.
 #[derive(Clone, Copy, Debug)]
-pub struct Draining(pub HolderId);
+pub struct Draining(pub WorkerInstanceId);
 
 /// Removes tasks that ended before this time, with all that belongs to them; not all of them at
 /// once. Answered with those that were removed.
@@ -327,7 +328,7 @@ pub struct Prune {
 
 /// A worker has left, with nothing in hand.
 #[derive(Clone, Copy, Debug)]
-pub struct WorkerGone(pub HolderId);
+pub struct WorkerGone(pub WorkerInstanceId);
 
 /// Holds claims back, or lets them go on.
 #[derive(Clone, Copy, Debug)]
@@ -358,7 +359,7 @@ pub struct ReadLimits;
 #[derive(Clone, Debug)]
 pub struct Look {
     /// Its life.
-    pub holder: HolderId,
+    pub holder: WorkerInstanceId,
     /// The credential of its CLI.
     pub credential: String,
     /// What it believes to run.

@@ -26,7 +26,7 @@ mod talk;
 pub use crate::store::StoreError;
 pub use crate::store::views::{
     Delivery, Dispatch, EventPage, Explained, Filter, LastTask, LimitUse, ListTasks, Numbered, ReadEvents, ReadRuns,
-    ReadUsage, Run, Schedule, ScheduleId, Stats, Talk, Webhook, WorkerInfo,
+    ReadUsage, Run, Schedule, Stats, Talk, Webhook, WorkerInfo,
 };
 pub use actor::{MAILBOX, QueueActor};
 pub use ask::Queue;

@@ -3,7 +3,8 @@
 
 use super::messages::answers;
 use crate::store::views::{EventPage, Explained, ListTasks, Page, ReadEvents, ReadUsage, Stats, Usage, WorkerInfo};
-use crate::task::{Task, TaskId};
+use domain::TaskId;
+use wire::Task;
 
 answers! {
     Find => Option<Task>;

@@ -10,7 +10,7 @@ use super::ask::Queue;
 use super::messages::{Expire, FindExpired, FindHolders, HolderDied, QueueError, WorkerGone};
 use super::reads::ReadWorkers;
 use crate::process::{Cookie, end_all};
-use crate::task::HolderId;
+use domain::WorkerInstanceId;
 
 /// How often it looks.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -19,7 +19,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const AT_START: Duration = Duration::from_secs(1);
 
 /// Looks once, before a worker of this process claims: what was interrupted goes on first.
-pub async fn reap_at_start(queue: &Queue, me: HolderId) {
+pub async fn reap_at_start(queue: &Queue, me: WorkerInstanceId) {
     match tokio::time::timeout(AT_START, reap(queue, me)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
@@ -30,7 +30,7 @@ pub async fn reap_at_start(queue: &Queue, me: HolderId) {
 }
 
 /// Looks from time to time, for as long as the process lives.
-pub async fn reap_forever(queue: Queue, me: HolderId) {
+pub async fn reap_forever(queue: Queue, me: WorkerInstanceId) {
     let mut look = tokio::time::interval(INTERVAL);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -41,7 +41,7 @@ pub async fn reap_forever(queue: Queue, me: HolderId) {
     }
 }
 
-async fn reap(queue: &Queue, me: HolderId) -> Result<(), QueueError> {
+async fn reap(queue: &Queue, me: WorkerInstanceId) -> Result<(), QueueError> {
     let workers = queue.ask(ReadWorkers).await?;
     let dead = workers.iter().filter(|worker| worker.holder != me && worker.process.is_known_dead());
     let holders = queue.ask(FindHolders).await?;

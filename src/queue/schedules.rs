@@ -1,8 +1,9 @@
 //! What [`QueueActor`](super::QueueActor) is asked about schedules.
 
 use super::messages::{Submit, Submitted, answers};
-use crate::store::views::{LastTask, ReadRuns, Run, Schedule, ScheduleId};
-use crate::task::{Status, Task, TaskId, Wall};
+use crate::store::views::{LastTask, ReadRuns, Run, Schedule};
+use domain::{ScheduleId, Status, TaskId, Wall};
+use wire::Task;
 
 answers! {
     PutSchedule => bool;

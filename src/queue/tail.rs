@@ -206,7 +206,7 @@ impl Drop for Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::{Event, EventKind, TaskId, Wall};
+    use domain::{Event, EventKind, TaskId, Wall};
 
     fn event(n: i64, bytes: usize) -> Numbered {
         let data = "x".repeat(bytes);

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::messages::{Stale, answers};
 use crate::store::views::Talk;
-use crate::task::{Decision, LeaseKey, Question, Status, TaskId, Wall};
+use domain::{Decision, LeaseKey, Question, Status, TaskId, Wall};
 
 answers! {
     Ask => Result<Asked, Stale>;

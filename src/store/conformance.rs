@@ -11,7 +11,7 @@ use super::rows::{
 };
 use super::views::{Filter, ListTasks, Poll, ReadEvents, ReadUsage};
 use super::{Store, StoreError, Tx};
-use crate::task::{Group, GroupKind, HolderId, LeaseKey, Limit, Rate, SUSPECT, Spent, TaskId, Tokens, Wall};
+use domain::{Group, GroupKind, LeaseKey, Limit, Rate, SUSPECT, Spent, TaskId, Tokens, Wall, WorkerInstanceId};
 
 /// Opens one database, again and again: each store is a process of its own.
 pub trait Open {
@@ -19,7 +19,7 @@ pub trait Open {
     async fn open(&self) -> Arc<dyn Store>;
 }
 
-const HOLDER: HolderId = HolderId::from_u128(1);
+const HOLDER: WorkerInstanceId = WorkerInstanceId::from_u128(1);
 
 /// Runs the suite; each part on a database of its own.
 pub async fn exercise<O: Open>(fresh: impl Fn() -> O) {
@@ -103,7 +103,7 @@ async fn insert(store: &dyn Store, tasks: &[TaskRow]) {
 }
 
 /// Claims in one transaction. Returns the ids in the order of a worker.
-async fn claim(store: &dyn Store, holder: HolderId, limit: u32, suspects: u32) -> Vec<u128> {
+async fn claim(store: &dyn Store, holder: WorkerInstanceId, limit: u32, suspects: u32) -> Vec<u128> {
     let mut tx = begin(store).await;
     let clock = tx.clock();
     let claim = ClaimRow {
@@ -193,7 +193,7 @@ async fn each_task_is_claimed_by_one_of_many(open: &impl Open) {
     let claims = stores.iter().zip(1_u128..).map(|(store, holder)| async move {
         let mut mine = Vec::new();
         loop {
-            let some = claim(&**store, HolderId::from_u128(holder), 3, 0).await;
+            let some = claim(&**store, WorkerInstanceId::from_u128(holder), 3, 0).await;
             if some.is_empty() {
                 return mine;
             }

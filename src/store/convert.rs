@@ -9,11 +9,13 @@ use serde_json::Value;
 use super::error::StoreError;
 use super::rows::{AttemptRow, EventRow, HistoryRow, QuestionRow, ScheduleRow, TaskRow, WebhookRow, WorkerRow};
 use super::views::{Schedule, Webhook, WorkerInfo};
-use crate::task::stored::{self, StoredSpec};
-use crate::task::{
-    Attempt, Attempted, BootInstant, Did, Entry, Event, EventKind, Failure, FailureClass, Lease, Missed, Overlap,
-    Question, Record, Remarks, Spent, State, Status, Task, TaskError, TaskSpec, Tokens, Truncated, Wall, json,
+use audit::{Did, Entry};
+use domain::{
+    BootInstant, Event, EventKind, Failure, FailureClass, Lease, Missed, Overlap, Question, Record, Spent, State,
+    Status, Tokens, Wall, json,
 };
+use wire::stored::{self, StoredSpec};
+use wire::{Attempt, Attempted, Remarks, Task, TaskError, TaskSpec, Truncated};
 
 fn bad(row: &TaskRow, what: impl ToString) -> StoreError {
     StoreError::Row { table: "task", id: row.id, what: what.to_string() }
@@ -64,7 +66,7 @@ pub fn unreadable(why: &str) -> Failure {
 const UNREADABLE: &str = "UNREADABLE";
 
 /// A task of whose row nothing but the id can be read.
-pub fn lost_task(id: crate::task::TaskId, why: &str) -> Task {
+pub fn lost_task(id: domain::TaskId, why: &str) -> Task {
     warn_once(id, why);
     Task {
         id,

@@ -37,7 +37,7 @@ pub use self::error::StoreError;
 pub use self::reads::{Reader, Reads};
 pub use self::tx::Tx;
 use self::views::{EventPage, Poll, Polled, ReadEvents};
-use crate::task::TaskId;
+use domain::TaskId;
 
 /// The part of the store that its one owner has.
 #[async_trait(?Send)]

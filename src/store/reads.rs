@@ -9,9 +9,11 @@ use super::error::StoreError;
 use super::rows::Lenient;
 use super::views::{
     Delivery, EventPage, Explained, LastTask, LatestEvents, LimitUse, ListTasks, Page, ReadEvents, ReadRuns, ReadUsage,
-    Run, Schedule, ScheduleId, Stats, Talk, Usage, Webhook, WorkerInfo,
+    Run, Schedule, Stats, Talk, Usage, Webhook, WorkerInfo,
 };
-use crate::task::{Entry, HolderId, Question, Standing, Task, TaskId, Wall};
+use audit::{Entry, Standing};
+use domain::{Question, ScheduleId, TaskId, Wall, WorkerInstanceId};
+use wire::Task;
 
 /// The connections that read. One row that can't be read costs no more than itself.
 #[async_trait]
@@ -48,11 +50,11 @@ pub trait Reads: Send + Sync {
     async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError>;
 
     /// Returns the workers that hold tasks.
-    async fn holders(&self) -> Result<Vec<HolderId>, StoreError>;
+    async fn holders(&self) -> Result<Vec<WorkerInstanceId>, StoreError>;
 
     /// Returns the running tasks whose leases are over and whose trees have had the time to end, with their workers
     /// and their sessions.
-    async fn expired(&self) -> Result<Vec<(TaskId, HolderId, Option<String>)>, StoreError>;
+    async fn expired(&self) -> Result<Vec<(TaskId, WorkerInstanceId, Option<String>)>, StoreError>;
 
     /// Returns the questions of a task, oldest first; `None` where there is no such task.
     async fn questions(&self, id: TaskId) -> Result<Option<Vec<Question>>, StoreError>;
@@ -85,7 +87,7 @@ pub trait Reads: Send + Sync {
     async fn runs(&self, read: ReadRuns) -> Result<Vec<Run>, StoreError>;
 
     /// Returns the newest task of a schedule, and its status.
-    async fn last_task(&self, last: LastTask) -> Result<Option<(TaskId, crate::task::Status)>, StoreError>;
+    async fn last_task(&self, last: LastTask) -> Result<Option<(TaskId, domain::Status)>, StoreError>;
 
     /// Returns some of what was done in the commits behind `after`, in order.
     async fn history(&self, after: i64) -> Result<Vec<Entry>, StoreError>;

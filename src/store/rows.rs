@@ -15,8 +15,8 @@ pub use entity::task::Model as TaskRow;
 pub use entity::worker::Model as WorkerRow;
 use uuid::Uuid;
 
-use super::views::ScheduleId;
-use crate::task::{AttemptOutcome, BootInstant, Group, HolderId, TaskError, TaskId, Wall};
+use domain::{AttemptOutcome, BootInstant, Group, ScheduleId, TaskId, Wall, WorkerInstanceId};
+use wire::TaskError;
 
 /// The time of a transaction.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +71,7 @@ pub struct Allowance {
 #[derive(Clone, Copy, Debug)]
 pub struct ClaimRow<'a> {
     /// Incarnation of the worker.
-    pub holder: HolderId,
+    pub holder: WorkerInstanceId,
     /// Name of the worker.
     pub worker: &'a str,
     /// End of the leases.

@@ -1,7 +1,8 @@
 //! Tasks as lists have them: long texts are cut, and no list is longer than an answer should be. The same for every
 //! engine; each cuts its columns where they stand.
 
-use crate::task::{Task, Truncated, json};
+use domain::json;
+use wire::{Task, Truncated};
 
 /// Longest text of a summary, in bytes.
 pub const MAX_TEXT: usize = 4 << 10;

@@ -20,8 +20,9 @@ use super::rows::{
     EventRow, FoundTask, IdempotencyKeyRow, Lenient, NextInLine, QuestionRow, ScheduleRow, ScheduleRunRow, TaskRow,
     WebhookRow, WorkerRow,
 };
-use super::views::{Dispatch, ScheduleId};
-use crate::task::{BootInstant, Group, HolderId, LeaseKey, Limit, Spent, TaskError, TaskId, Tokens, Wall};
+use super::views::Dispatch;
+use domain::{BootInstant, Group, LeaseKey, Limit, ScheduleId, Spent, TaskId, Tokens, Wall, WorkerInstanceId};
+use wire::TaskError;
 
 /// A transaction that was begun. Dropped, it is rolled back.
 #[async_trait(?Send)]
@@ -90,7 +91,7 @@ pub trait Tasks {
     /// Returns what decides how many tasks a worker may claim.
     async fn allowance(
         &mut self,
-        holder: HolderId,
+        holder: WorkerInstanceId,
         credential: &str,
         now: Wall,
     ) -> Result<Option<Allowance>, StoreError>;
@@ -103,10 +104,10 @@ pub trait Tasks {
     async fn renew(&mut self, leases: &[LeaseKey], expires: BootInstant) -> Result<(), StoreError>;
 
     /// Returns the leases of a worker.
-    async fn leases_of(&mut self, holder: HolderId) -> Result<Vec<LeaseKey>, StoreError>;
+    async fn leases_of(&mut self, holder: WorkerInstanceId) -> Result<Vec<LeaseKey>, StoreError>;
 
     /// Returns the running tasks of a worker, held until the end of the transaction.
-    async fn tasks_of(&mut self, holder: HolderId) -> Result<Vec<Lenient<TaskRow>>, StoreError>;
+    async fn tasks_of(&mut self, holder: WorkerInstanceId) -> Result<Vec<Lenient<TaskRow>>, StoreError>;
 
     /// Returns the first ready tasks, by priority, then age; with their tags where `tags` is true.
     async fn next_in_line(&mut self, limit: u32, tags: bool) -> Result<Vec<NextInLine>, StoreError>;
@@ -303,7 +304,7 @@ pub trait Workers {
     async fn put_worker(&mut self, row: &WorkerRow) -> Result<(), StoreError>;
 
     /// Removes a worker.
-    async fn remove_worker(&mut self, holder: HolderId) -> Result<(), StoreError>;
+    async fn remove_worker(&mut self, holder: WorkerInstanceId) -> Result<(), StoreError>;
 
     /// Parks a credential.
     async fn park(&mut self, row: &CredentialRow) -> Result<(), StoreError>;

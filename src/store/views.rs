@@ -1,12 +1,12 @@
 //! What the store is asked, and what it answers: the same for every engine.
 
 use serde::Serialize;
-use uuid::Uuid;
 
 use crate::process::Identity;
-use crate::task::{
-    Event, Group, HolderId, LeaseKey, Limit, Missed, Overlap, Said, Status, Task, TaskId, TaskSpec, Tokens, Wall,
+use domain::{
+    Event, Group, LeaseKey, Limit, Missed, Overlap, Said, ScheduleId, Status, TaskId, Tokens, Wall, WorkerInstanceId,
 };
+use wire::{Task, TaskSpec};
 
 /// A task, and what it waits for.
 #[derive(Clone, Debug)]
@@ -161,7 +161,7 @@ pub struct UsageDay {
 #[derive(Clone, Debug)]
 pub struct WorkerInfo {
     /// Incarnation of the worker; new at every start.
-    pub holder: HolderId,
+    pub holder: WorkerInstanceId,
     /// Name.
     pub name: String,
     /// Name of the machine.
@@ -284,9 +284,6 @@ pub struct Delivery {
     pub ended_at: Option<Wall>,
 }
 
-/// The name of a schedule: a UUID of version 7.
-pub type ScheduleId = Uuid;
-
 /// A task that is submitted by the clock.
 #[derive(Clone, Debug)]
 pub struct Schedule {
@@ -355,7 +352,7 @@ pub struct LastTask {
 #[derive(Clone, Copy, Debug)]
 pub struct Poll<'a> {
     /// Incarnation of the worker.
-    pub holder: HolderId,
+    pub holder: WorkerInstanceId,
     /// The credential of its CLI.
     pub credential: &'a str,
     /// Numbers of messages and interrupts that it has heard.

@@ -20,7 +20,7 @@ use crate::ipc::{PROTOCOL_VERSION, ToSupervisor, ToWorker};
 use crate::process::{self, BackOff, Cookie, Identity, Launch, wall_now};
 use crate::queue::{HolderDied, Hub, Queue};
 use crate::supervise::{Decision, RestartPolicy};
-use crate::task::HolderId;
+use domain::WorkerInstanceId;
 
 /// Beats of many workers come at once; their senders may wait.
 pub const MAILBOX: usize = 256;
@@ -109,7 +109,7 @@ impl SupervisorActor {
     }
 
     fn start(&mut self, name: String, restart_count: u32, ctx: &mut Context<Self>) -> io::Result<()> {
-        let holder = HolderId::new_v4();
+        let holder = WorkerInstanceId::new_v4();
         let token = process::secret()?;
         let child = process::spawn_worker(&self.launch(&name, holder, &token))?;
         let pid = child.id().unwrap_or_default();
@@ -135,7 +135,7 @@ impl SupervisorActor {
         Ok(())
     }
 
-    fn launch(&self, name: &str, holder: HolderId, token: &str) -> Launch {
+    fn launch(&self, name: &str, holder: WorkerInstanceId, token: &str) -> Launch {
         let mut env = self.settings.environment.clone();
         env.push((crate::config::LINK_TOKEN.to_owned(), token.to_owned()));
         env.extend(Cookie::holder(holder).variables());
@@ -250,7 +250,7 @@ impl SupervisorActor {
 
 /// Ends what is left of a dead worker's tree, then gives its tasks back. Insists: until that
 /// is done its tasks would wait for the end of their leases.
-async fn bury(queue: &Queue, name: &str, holder: HolderId) {
+async fn bury(queue: &Queue, name: &str, holder: WorkerInstanceId) {
     let mut back_off = BackOff::default();
     loop {
         if process::end_all(vec![Cookie::holder(holder)]).await {

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::worker_process::WorkerView;
 use crate::ipc::{ToSupervisor, ToWorker};
-use crate::task::HolderId;
+use domain::WorkerInstanceId;
 
 /// Why a worker was not started.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +66,7 @@ pub struct LinkUp {
     /// Its name.
     pub name: String,
     /// Its life.
-    pub holder: HolderId,
+    pub holder: WorkerInstanceId,
     /// What it shows.
     pub token: String,
     /// What it speaks.
@@ -82,7 +82,7 @@ pub struct LinkDown {
     /// Its name.
     pub name: String,
     /// Its life.
-    pub holder: HolderId,
+    pub holder: WorkerInstanceId,
 }
 
 /// A worker has said something.
@@ -92,7 +92,7 @@ pub struct Heard {
     /// Its name.
     pub name: String,
     /// Its life.
-    pub holder: HolderId,
+    pub holder: WorkerInstanceId,
     /// What it said.
     pub frame: ToSupervisor,
 }
@@ -104,7 +104,7 @@ pub struct Ended {
     /// Its name.
     pub name: String,
     /// Its life.
-    pub holder: HolderId,
+    pub holder: WorkerInstanceId,
 }
 
 /// There may be work.

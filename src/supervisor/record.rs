@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::process::Identity;
-use crate::task::{HolderId, Wall};
+use domain::{Wall, WorkerInstanceId};
 
 /// A worker as the next supervisor must know it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ pub struct Record {
     /// Its name.
     pub name: String,
     /// Its life.
-    pub holder: HolderId,
+    pub holder: WorkerInstanceId,
     /// What it shows us.
     pub token: String,
     /// Its process.

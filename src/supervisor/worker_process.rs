@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::ipc::ToWorker;
 use crate::process::{self, wall_now};
 use crate::supervise::Restarts;
-use crate::task::Wall;
+use domain::Wall;
 
 use super::record::Record;
 

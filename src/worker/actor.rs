@@ -19,8 +19,8 @@ use crate::process::boot_now;
 use crate::queue::{
     Assignment, Beat, Claim, Draining, Look, Looked, Nudge, Queue, ReadStats, Release, Renew, Renewed, WorkerGone,
 };
-use crate::task::{BootInstant, LeaseKey, LeaseTimes, ReleaseReason, Spent, Status as TaskStatus};
 use crate::telemetry::{Duty, chain};
+use domain::{BootInstant, LeaseKey, LeaseTimes, ReleaseReason, Spent, Status as TaskStatus};
 
 /// Hints, ends of attempts and questions; all senders wait or may be turned away.
 pub const MAILBOX: usize = 256;

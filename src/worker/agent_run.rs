@@ -17,11 +17,12 @@ use super::worktree;
 use crate::claude::{Ending, Exit, Observed, Run, Start};
 use crate::process::{self, Cookie, boot_now};
 use crate::queue::{Append, Assignment, Find, Finish, Next, Queue, QueueError, Release, Stale};
-use crate::task::{
-    BootInstant, ChangeSet, Failure, FailureClass, LeaseKey, NewEvent, Outcome, ReleaseReason, Report, Said, Spent,
-    Status, Task,
-};
 use crate::telemetry::chain;
+use domain::{
+    BootInstant, ChangeSet, Failure, FailureClass, LeaseKey, NewEvent, Outcome, ReleaseReason, Report, Said, Spent,
+    Status,
+};
+use wire::Task;
 
 /// A system without a process to give is left alone for so long.
 const NO_PROCESS_DELAY: Duration = Duration::from_secs(2);
@@ -260,7 +261,7 @@ pub async fn report_panic(queue: &Queue, key: LeaseKey, credential: String) {
 }
 
 /// The shim could not say that all is gone (it was killed itself, say): look for ourselves.
-async fn sweep(task: crate::task::TaskId, session: Option<&str>) {
+async fn sweep(task: domain::TaskId, session: Option<&str>) {
     if !process::end_all(Cookie::of_task(task, session)).await {
         tracing::error!(taskId = %task, "processes of the task could not be ended");
     }

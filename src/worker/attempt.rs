@@ -18,9 +18,8 @@ use super::set_up::Tools;
 use crate::claude::{self, ASK_USER, Ending, Exit, Frame, FrameKind, Item, McpServer, Observed, Run};
 use crate::process::wall_now;
 use crate::queue::{Ask, Queue, Step};
-use crate::task::{
-    Background, BootInstant, Decision, EventKind, LeaseKey, NewEvent, PermissionMode, Said, Task, session_rules,
-};
+use domain::{BootInstant, Decision, EventKind, LeaseKey, NewEvent, Said, session_rules};
+use wire::{Background, PermissionMode, Task};
 
 /// After its result the CLI writes its session down and ends by itself within so long.
 const AFTER_RESULT: Duration = Duration::from_secs(2);

@@ -5,7 +5,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::queue::{Ask, Asked, Progress, Queue, Stale, Step};
-use crate::task::LeaseKey;
+use domain::LeaseKey;
 
 /// An attempt asks and says a few things at a time.
 const AHEAD: usize = 64;

@@ -7,8 +7,8 @@ use tokio::task::JoinHandle;
 
 use crate::process::BackOff;
 use crate::queue::{Append, Queue, QueueError, Stale, StoreError};
-use crate::task::{LeaseKey, NewEvent, json};
 use crate::telemetry::chain;
+use domain::{LeaseKey, NewEvent, json};
 
 /// Most events that wait for the store before the CLI has to wait: its output then stays in its
 /// pipe, and nothing is lost.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::set_up::{NotReady, Tools};
-use crate::task::{ContextFile, Failure, FailureClass, Task, TaskId, Upload, can_be_named};
+use domain::{Failure, FailureClass, TaskId};
+use wire::{ContextFile, Task, Upload, can_be_named};
 
 /// A disk that is full may have room again.
 const DISK_DELAY: Duration = Duration::from_secs(10);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::set_up::Tools;
-use crate::task::{Task, Timeout};
+use wire::{Task, Timeout};
 
 /// The limits of an attempt.
 pub struct Limits {

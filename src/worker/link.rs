@@ -14,8 +14,8 @@ use super::actor::WorkerActor;
 use super::messages::{Drain, Hint, Status, StopNow, WorkerStatus};
 use crate::ipc::{self, Incoming, Outgoing, PROTOCOL_VERSION, ToSupervisor, ToWorker};
 use crate::process::BackOff;
-use crate::task::HolderId;
 use crate::telemetry::Vitals;
+use domain::WorkerInstanceId;
 
 /// How often it says that it lives.
 const BEAT: Duration = Duration::from_millis(500);
@@ -32,7 +32,7 @@ pub struct LinkSettings {
     /// Our name.
     pub worker: String,
     /// Our life.
-    pub holder: HolderId,
+    pub holder: WorkerInstanceId,
     /// What the supervisor gave us to show.
     pub token: String,
 }

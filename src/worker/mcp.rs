@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::set_up::Tools;
 use crate::claude::McpServer;
-use crate::task::Task;
+use wire::Task;
 
 /// Between two questions to the CLI.
 pub const ASK_AGAIN: Duration = Duration::from_millis(200);

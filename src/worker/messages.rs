@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use crate::task::LeaseKey;
+use domain::LeaseKey;
 
 /// There may be work, or a task may have been cancelled.
 #[derive(Clone, Copy, Debug, Message)]

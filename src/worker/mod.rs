@@ -34,7 +34,7 @@ pub use spare::Spare;
 
 use crate::ipc::ToSupervisor;
 use crate::queue::Hub;
-use crate::task::TaskId;
+use domain::TaskId;
 
 /// Where news of attempts goes: to followers in this process, and up the link where there is
 /// one. All of it may be lost.

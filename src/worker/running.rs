@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use tokio::sync::mpsc;
 
 use super::agent_run::RunCommand;
-use crate::task::{BootInstant, LeaseKey, Said, TaskId};
+use domain::{BootInstant, LeaseKey, Said, TaskId};
 
 /// A run reads its commands at once, unless it waits for the store.
 const COMMANDS: usize = 16;

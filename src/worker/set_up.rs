@@ -17,8 +17,9 @@ use crate::claude::{self, Session, Start, Unavailable};
 use crate::config::Claude;
 use crate::process::{self, Cookie};
 use crate::queue::{Assignment, Queue, ReadTalk, Talk};
-use crate::task::{BootInstant, Budgets, Failure, FailureClass, HolderId, McpConfig, PermissionMode, Task};
 use crate::telemetry::Vitals;
+use domain::{BootInstant, Budgets, Failure, FailureClass, WorkerInstanceId};
+use wire::{McpConfig, PermissionMode, Task};
 
 /// As much of a folder's CLAUDE.md as is passed on: with the task's own text it must fit into
 /// one argument (128 KiB).
@@ -35,7 +36,7 @@ pub struct Tools {
     /// The worker's name.
     pub name: String,
     /// Its life.
-    pub holder: HolderId,
+    pub holder: WorkerInstanceId,
     /// The shim of the next attempt.
     pub spare: Arc<Spare>,
     /// The settings of the CLI.

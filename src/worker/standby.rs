@@ -19,7 +19,7 @@ use super::set_up::Tools;
 use crate::claude::{Item, Run, Start};
 use crate::git::Git;
 use crate::process::{self, wall_now};
-use crate::task::{BootInstant, LeaseTimes};
+use domain::{BootInstant, LeaseTimes};
 
 /// What nobody has asked for for so long is not kept ready.
 const IDLE: Duration = Duration::from_secs(600);

@@ -7,7 +7,8 @@ use super::set_up::{NotReady, Tools};
 use crate::git::{Cleaned, Git, GitError, Repository, Worktree};
 use crate::process::{self, wall_now};
 use crate::queue::{Filter, Find, ListTasks, Queue};
-use crate::task::{ChangeSet, Failure, FailureClass, Status, Task, TaskId, WorktreeOptions};
+use domain::{ChangeSet, Failure, FailureClass, Status, TaskId};
+use wire::{Task, WorktreeOptions};
 
 /// A repository that somebody else works with is tried again after so long.
 const BUSY: Duration = Duration::from_secs(1);

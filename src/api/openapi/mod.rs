@@ -18,7 +18,8 @@ pub use page::HTML;
 
 use super::routes;
 use super::view::{EventView, TaskView};
-use crate::task::{Decision, TaskSpec, WebhookOptions};
+use domain::Decision;
+use wire::{TaskSpec, WebhookOptions};
 
 /// The document, as JSON.
 pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {

@@ -17,7 +17,8 @@ use super::tasks::find;
 use crate::claude;
 use crate::process;
 use crate::queue::{Find, Queue, QueueError, ReadEvents, Resumes};
-use crate::task::{Event, EventKind, Task, TaskId, TaskSpec};
+use domain::{Event, EventKind, TaskId};
+use wire::{Task, TaskSpec};
 
 /// Events of one read, and bytes of them.
 const PAGE: u64 = 500;

@@ -9,8 +9,9 @@ use super::super::input::task_id;
 use super::super::shared::Shared;
 use super::workers;
 use crate::queue::{Explain, Explained, LimitUse, ReadLimits, ReadStats, Stats};
-use crate::task::{Group, GroupKind, Limit, Rate, Status, Task, Wall};
 use crate::telemetry::Duty;
+use domain::{Group, GroupKind, Limit, Rate, Status, Wall};
+use wire::Task;
 
 /// Every reason that holds now, the strongest first.
 pub async fn explain(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {

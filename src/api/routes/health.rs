@@ -13,8 +13,8 @@ use super::{resource, workers};
 use crate::config::Mode;
 use crate::process::wall_now;
 use crate::queue::{QueueError, ReadStats, Stats};
-use crate::task::Status;
 use crate::telemetry::{self, Duty};
+use domain::Status;
 
 /// What is not answered by then is not waited for.
 const ANSWER_LIMIT: Duration = Duration::from_millis(80);

@@ -11,7 +11,7 @@ use super::super::input::{self, Params};
 use super::super::shared::Shared;
 use super::super::view::bounded;
 use crate::queue::{LimitUse, ReadLimits, SetLimit};
-use crate::task::{Group, GroupKind, Limit, LimitChange, MAX_NAME, Rate};
+use domain::{Group, GroupKind, Limit, LimitChange, MAX_NAME, Rate};
 
 /// `GET`: those that are set.
 pub async fn list(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {

@@ -12,7 +12,7 @@ use super::super::shared::Shared;
 use super::{limits, resource};
 use crate::process::wall_now;
 use crate::queue::{ReadStats, SetConcurrency, SetPaused, Unpark};
-use crate::task::{LimitChange, Status};
+use domain::{LimitChange, Status};
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config

@@ -15,9 +15,10 @@ use super::super::view::bounded;
 use super::{resource, submit};
 use crate::process::wall_now;
 use crate::queue::{
-    FindSchedule, Fire, Fired, Firing, PutSchedule, ReadRuns, ReadSchedules, RemoveSchedule, Run, Schedule, ScheduleId,
+    FindSchedule, Fire, Fired, Firing, PutSchedule, ReadRuns, ReadSchedules, RemoveSchedule, Run, Schedule,
 };
-use crate::task::{MAX_NAME, Missed, Overlap, TaskSpec, Timetable};
+use domain::{MAX_NAME, Missed, Overlap, ScheduleId, Timetable};
+use wire::TaskSpec;
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config

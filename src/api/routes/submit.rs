@@ -22,7 +22,8 @@ use crate::config::DEFAULT_KEY;
 use crate::git::{Git, GitError, Repository};
 use crate::process::{self, Resolved};
 use crate::queue::{Directory, NewTask, Submit, SubmitAll, Submitted};
-use crate::task::{ContextFile, PermissionMode, Task, TaskId, TaskSpec, WorktreeOptions, can_be_named};
+use domain::TaskId;
+use wire::{ContextFile, PermissionMode, Task, TaskSpec, WorktreeOptions, can_be_named};
 
 /// The longest `Idempotency-Key`, in bytes.
 const MAX_KEY_BYTES: usize = 255;

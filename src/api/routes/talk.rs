@@ -14,7 +14,8 @@ use super::super::view::{TaskView, bounded};
 use super::submit::is_below_ceiling;
 use super::tasks::find;
 use crate::queue::{Answer, Answered, ReadQuestions, SaidTo, Say};
-use crate::task::{Decision, MAX_INSTRUCTION_BYTES, Question, Scope, TaskId};
+use domain::{Decision, Question, Scope, TaskId};
+use wire::MAX_INSTRUCTION_BYTES;
 
 /// `GET …/permissions`: open questions, oldest first; `?all=true` those that were answered as well.
 pub async fn questions(id: Path<String>, request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {

@@ -15,7 +15,8 @@ use super::super::stream;
 use super::super::view::{EventPageView, EventView, LIST_BYTES, TaskPage, TaskView, bounded};
 use super::{conversation, explain, resource, submit, talk};
 use crate::queue::{Amend, Amended, Cancel, Cancelled, EventPage, Filter, Find, ListTasks, ReadEvents, ReadPatch};
-use crate::task::{PRIORITIES, Status, Task, TaskId, Wall};
+use domain::{Status, TaskId, Wall};
+use wire::{PRIORITIES, Task};
 
 /// Lines of `…/logs`: more than anybody reads.
 const MAX_LOG_LINES: u64 = 10_000;
@@ -183,7 +184,7 @@ async fn logs(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Ap
     loop {
         let page = read_events(&shared, &id, after, MAX_LOG_LINES - lines.len() as u64).await?;
         after = page.events.last().map_or(after, |event| event.seq);
-        lines.extend(page.events.iter().map(crate::task::Event::to_line));
+        lines.extend(page.events.iter().map(domain::Event::to_line));
         if !page.more || lines.len() as u64 >= MAX_LOG_LINES {
             break;
         }

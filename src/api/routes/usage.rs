@@ -11,7 +11,7 @@ use super::super::view::bounded;
 use super::resource;
 use crate::process::wall_now;
 use crate::queue::ReadUsage;
-use crate::task::Wall;
+use domain::Wall;
 
 /// Days that are shown where nothing else is asked for.
 const DAYS: i64 = 30;

@@ -16,7 +16,7 @@ use super::tasks::find;
 use crate::queue::{
     AddWebhook, Delivery, EnableWebhook, ReadDeliveries, ReadWebhooks, RemoveWebhook, RetryDelivery, Webhook,
 };
-use crate::task::WebhookOptions;
+use wire::WebhookOptions;
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config

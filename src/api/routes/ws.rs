@@ -22,7 +22,8 @@ use super::super::view::TaskView;
 use super::resource;
 use crate::process::wall_now;
 use crate::queue::{Find, Follower, Numbered};
-use crate::task::{EventKind, Task, TaskId};
+use domain::{EventKind, TaskId};
+use wire::Task;
 
 /// Who hasn't shown a key by then is cut off.
 const AUTH_LIMIT: Duration = Duration::from_secs(10);

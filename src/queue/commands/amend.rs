@@ -4,7 +4,9 @@ use super::{Change, Unit};
 use crate::queue::messages::{Amend, Amended};
 use crate::store::StoreError;
 use crate::store::convert::{spec_of, task_with};
-use crate::task::{Did, NewEvent, Status, stored};
+use audit::Did;
+use domain::{NewEvent, Status};
+use wire::stored;
 
 impl Change for Amend {
     type Answer = Amended;

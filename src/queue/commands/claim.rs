@@ -8,8 +8,10 @@ use crate::queue::messages::{Assignment, Claim, Renew, Renewed};
 use crate::store::StoreError;
 use crate::store::convert::{spec_of, task_with};
 use crate::store::rows::{Allowance, ClaimRow, TaskRow};
-use crate::task::stored::StoredSpec;
-use crate::task::{Did, EventKind, HookEvent, LeaseKey, LeaseTimes, NewEvent, SUSPECT, Status};
+use audit::Did;
+use domain::{EventKind, LeaseKey, LeaseTimes, NewEvent, SUSPECT, Status};
+use wire::HookEvent;
+use wire::stored::StoredSpec;
 
 impl Change for Claim {
     type Answer = Vec<Assignment>;

@@ -6,7 +6,8 @@ use super::Unit;
 use super::limits::LimitsInForce;
 use crate::queue::messages::Claim;
 use crate::store::StoreError;
-use crate::task::{Candidate, Did, Group, Hold, Room, TaskId, Wall};
+use audit::Did;
+use domain::{Candidate, Group, Hold, Room, TaskId, Wall};
 
 /// Number of the next tasks in line that are looked at together.
 const WINDOW: u32 = 64;

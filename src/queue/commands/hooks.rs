@@ -7,7 +7,8 @@ use crate::store::StoreError;
 use crate::store::convert::webhook_of;
 use crate::store::rows::{ClaimDeliveriesRow, DeliveryEnd, WebhookRow};
 use crate::store::views::{Dispatch, Webhook};
-use crate::task::{HookEvent, TaskId, WebhookOptions};
+use domain::TaskId;
+use wire::{HookEvent, WebhookOptions};
 
 /// Adds a webhook, of a task or of all.
 pub async fn add(unit: &mut Unit<'_>, task: Option<TaskId>, options: &WebhookOptions) -> Result<Webhook, StoreError> {

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use super::{Change, Unit, gate};
 use crate::queue::messages::SetLimit;
 use crate::store::StoreError;
-use crate::task::{Did, Group, GroupKind, GroupRoom, Limit};
+use audit::Did;
+use domain::{Group, GroupKind, GroupRoom, Limit};
 
 /// Every limit that is set.
 #[derive(Default)]

@@ -17,12 +17,13 @@ use crate::queue::messages::{
 use crate::queue::schedules::PutSchedule;
 use crate::store::convert::record_of;
 use crate::store::rows::TaskRow;
-use crate::store::views::{Poll, ReadEvents, Schedule, ScheduleId};
+use crate::store::views::{Poll, ReadEvents, Schedule};
 use crate::store::{self, Store};
-use crate::task::{
-    Command, EventKind, Failure, FailureClass, Group, GroupKind, HolderId, Lease, LeaseKey, LimitChange, Missed,
-    NewEvent, Outcome, Overlap, Record, ReleaseReason, Report, Spent, State, Status, TaskId, TaskSpec, Wall,
+use domain::{
+    Command, EventKind, Failure, FailureClass, Group, GroupKind, Lease, LeaseKey, LimitChange, Missed, NewEvent,
+    Outcome, Overlap, Record, ReleaseReason, Report, ScheduleId, Spent, State, Status, TaskId, Wall, WorkerInstanceId,
 };
+use wire::TaskSpec;
 
 /// A store in a temporary folder.
 struct Scratch {
@@ -75,7 +76,7 @@ impl Scratch {
         unit.commit().await.expect("committed");
     }
 
-    async fn poll(&self, holder: HolderId, leases: &[LeaseKey]) -> Looked {
+    async fn poll(&self, holder: WorkerInstanceId, leases: &[LeaseKey]) -> Looked {
         let poll = Poll { holder, credential: "", heard: &[] };
         Looked::of(leases, self.store.poll(&poll).await.expect("polled"))
     }
@@ -87,8 +88,8 @@ impl Drop for Scratch {
     }
 }
 
-fn any_holder() -> impl Strategy<Value = HolderId> {
-    (1_u128..3).prop_map(HolderId::from_u128)
+fn any_holder() -> impl Strategy<Value = WorkerInstanceId> {
+    (1_u128..3).prop_map(WorkerInstanceId::from_u128)
 }
 
 fn any_command() -> impl Strategy<Value = Command> {
@@ -124,7 +125,7 @@ async fn send(scratch: &Scratch, task: TaskId, model: &Record, command: &Command
                 worker: "w".into(),
                 credential: String::new(),
                 limit: 1,
-                budgets: crate::task::Budgets::default(),
+                budgets: domain::Budgets::default(),
                 lease,
             };
             scratch.ask(claim).await.iter().any(|claimed| claimed.task.id == task)
@@ -133,7 +134,7 @@ async fn send(scratch: &Scratch, task: TaskId, model: &Record, command: &Command
             let key = LeaseKey { task, epoch };
             let holder = match &model.state {
                 State::Running(lease) => lease.holder,
-                _ => HolderId::from_u128(1),
+                _ => WorkerInstanceId::from_u128(1),
             };
             scratch.ask(Renew { holder, leases: vec![key], lease }).await.lost.is_empty()
         }
@@ -172,7 +173,7 @@ async fn send(scratch: &Scratch, task: TaskId, model: &Record, command: &Command
     }
 }
 
-fn essence(record: &Record) -> (Status, i64, i32, i32, i32, Option<HolderId>) {
+fn essence(record: &Record) -> (Status, i64, i32, i32, i32, Option<WorkerInstanceId>) {
     let holder = match &record.state {
         State::Running(lease) => Some(lease.holder),
         _ => None,
@@ -239,9 +240,9 @@ async fn one_bad_command_does_not_take_its_neighbours_along() {
     let scratch = Scratch::open().await;
     let task = scratch.submit().await;
     let row = scratch.row(task).await;
-    scratch.put(&TaskRow { status: "running".to_owned(), holder: Some(HolderId::from_u128(1)), ..row }).await;
+    scratch.put(&TaskRow { status: "running".to_owned(), holder: Some(WorkerInstanceId::from_u128(1)), ..row }).await;
     let (bad, bad_answer) = asked(Cancel(task));
-    let beat = Beat { holder: HolderId::from_u128(1), name: "w".into(), running: 0, concurrency: 1 };
+    let beat = Beat { holder: WorkerInstanceId::from_u128(1), name: "w".into(), running: 0, concurrency: 1 };
     let (good, good_answer) = asked(beat);
     commit(&*scratch.store, vec![bad, good]).await;
     assert!(bad_answer.await.expect("an answer").is_err());
@@ -252,13 +253,13 @@ async fn one_bad_command_does_not_take_its_neighbours_along() {
 async fn a_stale_epoch_appends_nothing_and_a_check_names_what_was_lost() {
     let scratch = Scratch::open().await;
     let task = scratch.submit().await;
-    let holder = HolderId::from_u128(1);
+    let holder = WorkerInstanceId::from_u128(1);
     let claim = Claim {
         holder,
         worker: "w".into(),
         credential: String::new(),
         limit: 5,
-        budgets: crate::task::Budgets::default(),
+        budgets: domain::Budgets::default(),
         lease: Duration::from_secs(60),
     };
     let key = scratch.ask(claim).await.first().expect("a task").key;
@@ -287,13 +288,13 @@ async fn a_stale_epoch_appends_nothing_and_a_check_names_what_was_lost() {
 async fn a_cost_is_in_the_ledger_once_also_when_its_report_comes_late() {
     let scratch = Scratch::open().await;
     let task = scratch.submit().await;
-    let holder = HolderId::from_u128(1);
+    let holder = WorkerInstanceId::from_u128(1);
     let claim = || Claim {
         holder,
         worker: "w".into(),
         credential: String::new(),
         limit: 1,
-        budgets: crate::task::Budgets::default(),
+        budgets: domain::Budgets::default(),
         lease: Duration::from_secs(60),
     };
     let report = |key, usd| {
@@ -325,11 +326,11 @@ async fn as_many_are_let_go_as_have_left_at_once() {
         scratch.submit().await;
     }
     let claim = || Claim {
-        holder: HolderId::from_u128(1),
+        holder: WorkerInstanceId::from_u128(1),
         worker: "w".into(),
         credential: String::new(),
         limit: 16,
-        budgets: crate::task::Budgets::default(),
+        budgets: domain::Budgets::default(),
         lease: Duration::from_secs(60),
     };
     let first = scratch.ask(claim()).await;

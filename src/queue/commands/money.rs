@@ -3,7 +3,7 @@
 use super::Unit;
 use crate::store::StoreError;
 use crate::store::rows::TaskRow;
-use crate::task::{LeaseKey, Spent};
+use domain::{LeaseKey, Spent};
 
 /// Writes down what the attempt that ends has cost: nothing else can have done so. Adds it to the row.
 pub async fn spend(unit: &mut Unit<'_>, row: &mut TaskRow, key: LeaseKey, spent: Spent) -> Result<(), StoreError> {

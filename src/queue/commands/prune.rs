@@ -3,7 +3,8 @@
 use super::{Change, Unit};
 use crate::queue::messages::Prune;
 use crate::store::StoreError;
-use crate::task::{Did, TaskId};
+use audit::Did;
+use domain::TaskId;
 
 /// Tasks of one transaction: others wait for its end.
 const BATCH: i64 = 200;

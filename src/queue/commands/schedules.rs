@@ -7,7 +7,8 @@ use crate::queue::schedules::{Fire, Fired, Firing, PutSchedule, RemoveSchedule, 
 use crate::store::StoreError;
 use crate::store::convert::{missed_name, overlap_name};
 use crate::store::rows::{ScheduleRow, ScheduleRunRow};
-use crate::task::{Did, stored};
+use audit::Did;
+use wire::stored;
 
 impl Change for PutSchedule {
     type Answer = bool;

@@ -7,8 +7,9 @@ use crate::queue::messages::{AllSubmitted, Directory, Submit, SubmitAll, Submitt
 use crate::store::StoreError;
 use crate::store::convert::{task_of, task_with};
 use crate::store::rows::{IdempotencyKeyRow, TaskRow};
-use crate::task::stored::{self, StoredSpec};
-use crate::task::{Did, EventKind, NewEvent, Status, TaskId};
+use audit::Did;
+use domain::{EventKind, NewEvent, Status, TaskId};
+use wire::stored::{self, StoredSpec};
 
 impl Change for Submit {
     type Answer = Submitted;

@@ -8,7 +8,9 @@ use crate::queue::talk::{Answer, Answered, Ask, Asked, Progress, SaidTo, Say, St
 use crate::store::StoreError;
 use crate::store::convert::question_of;
 use crate::store::rows::{QuestionRow, TaskRow};
-use crate::task::{Decision, Did, EventKind, HookEvent, NewEvent, Question, Status, TaskId, Wall};
+use audit::Did;
+use domain::{Decision, EventKind, NewEvent, Question, Status, TaskId, Wall};
+use wire::HookEvent;
 
 /// Longest name of a question, in bytes.
 const MAX_NAME_BYTES: usize = 128;

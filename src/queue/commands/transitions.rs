@@ -11,10 +11,12 @@ use crate::queue::messages::{Append, Cancel, Cancelled, Expire, Finish, HolderDi
 use crate::store::StoreError;
 use crate::store::convert::{put_record, record_of, status_of, task_of, unreadable};
 use crate::store::rows::{AttemptEnd, ChangesRow, TaskRow};
-use crate::task::{
-    AttemptOutcome, ChangeSet, Command, Counts, Did, EventKind, Failure, FailureClass, HookEvent, LeaseKey, NewEvent,
-    Outcome, Record, ReleaseReason, Remarks, Report, State, Status, TaskError, TaskId,
+use audit::{Counts, Did};
+use domain::{
+    AttemptOutcome, ChangeSet, Command, EventKind, Failure, FailureClass, LeaseKey, NewEvent, Outcome, Record,
+    ReleaseReason, Report, State, Status, TaskId,
 };
+use wire::{HookEvent, Remarks, TaskError};
 
 /// A task that a command has moved, before it is written back.
 struct Transition {

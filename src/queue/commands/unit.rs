@@ -7,7 +7,8 @@ use crate::process::barrier;
 use crate::store::convert::spec_of;
 use crate::store::rows::{Clock, EventRow, TaskRow};
 use crate::store::{StoreError, Tx, Writes};
-use crate::task::{BootInstant, Did, Group, Hold, LeaseKey, NewEvent, Status, TaskId, Wall};
+use audit::Did;
+use domain::{BootInstant, Group, Hold, LeaseKey, NewEvent, Status, TaskId, Wall};
 
 /// The work of one transaction. Dropped before its commit, nothing of it has happened.
 pub struct Unit<'t> {

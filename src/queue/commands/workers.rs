@@ -5,7 +5,8 @@ use crate::process::{Identity, host_name};
 use crate::queue::messages::{Beat, Draining, SetConcurrency, SetPaused, Unpark, WorkerGone};
 use crate::store::StoreError;
 use crate::store::rows::{CredentialRow, WorkerRow};
-use crate::task::{Did, Failure};
+use audit::Did;
+use domain::Failure;
 
 impl Change for Beat {
     type Answer = ();

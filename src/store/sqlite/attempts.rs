@@ -7,7 +7,7 @@ use super::tx::SqliteTx;
 use crate::store::StoreError;
 use crate::store::rows::{AttemptEnd, AttemptRow, EventRow};
 use crate::store::tx::{Attempts, Events};
-use crate::task::{LeaseKey, Spent, TaskId};
+use domain::{LeaseKey, Spent, TaskId};
 
 const END: &str = "UPDATE attempts SET ended_at = ?3, outcome = ?4, error_class = ?5, error_code = ?6,
         error_message = ?7, session_id = COALESCE(?8, session_id)

@@ -12,7 +12,7 @@ use crate::store::convert::webhook_of;
 use crate::store::rows::{ClaimDeliveriesRow, DeliveryEnd, WebhookRow};
 use crate::store::tx::Hooks;
 use crate::store::views::{Delivery, Dispatch, Webhook};
-use crate::task::{TaskId, Wall};
+use domain::{TaskId, Wall};
 
 const ADD: &str = "INSERT INTO webhooks (id, task_id, url, secret, events, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 

@@ -52,7 +52,7 @@ use self::tx::SqliteTx;
 use super::views::{EventPage, Poll, Polled, ReadEvents};
 use super::{Reader, Store, StoreError, Tx, Writes};
 use crate::process::{self, end_stopped_holder};
-use crate::task::TaskId;
+use domain::TaskId;
 
 /// How long a transaction waits for another process's. Ours take milliseconds;
 /// longer means that something else holds the database.

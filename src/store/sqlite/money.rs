@@ -9,7 +9,7 @@ use crate::process::wall_now;
 use crate::store::StoreError;
 use crate::store::tx::Money;
 use crate::store::views::{ReadUsage, Usage, UsageDay};
-use crate::task::{TaskId, Tokens};
+use domain::{TaskId, Tokens};
 
 const SPEND: &str = "INSERT INTO spending
         (day, key_name, cost_usd, attempts, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens)

@@ -119,7 +119,7 @@ pub mod time {
     use rusqlite::Row;
     use rusqlite::types::FromSql;
 
-    use crate::task::Wall;
+    use domain::Wall;
 
     /// A time in a column.
     pub fn at(row: &Row<'_>, column: usize) -> rusqlite::Result<Wall> {

@@ -6,7 +6,8 @@ use super::query::Db;
 use crate::store::StoreError;
 use crate::store::convert::{entries_of, is_well};
 use crate::store::rows::{HistoryRow, Lenient, UnreadRow};
-use crate::task::{Entry, Standing, Status, TaskId};
+use audit::{Entry, Standing};
+use domain::{Status, TaskId};
 
 /// Commits or tasks of one read.
 const PAGE: i64 = 1_000;

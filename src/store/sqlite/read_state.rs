@@ -13,7 +13,7 @@ use crate::store::StoreError;
 use crate::store::convert::worker_of;
 use crate::store::rows::WorkerRow;
 use crate::store::views::{Parked, Poll, Polled, Stats, WorkerInfo};
-use crate::task::{HolderId, Said, Status, TREE_END_MS, TaskId};
+use domain::{Said, Status, TREE_END_MS, TaskId, WorkerInstanceId};
 
 /// Ids sort by the time of their making.
 const OLDEST: &str = "SELECT created_at FROM tasks WHERE status = 'pending' ORDER BY id LIMIT 1";
@@ -25,7 +25,7 @@ static WORKERS: LazyLock<String> =
 
 const HOLDERS: &str = "SELECT DISTINCT holder FROM tasks WHERE status = 'running' AND holder IS NOT NULL";
 
-/// What [`LeaseTimes::is_over`](crate::task::LeaseTimes::is_over) lets go.
+/// What [`LeaseTimes::is_over`](domain::LeaseTimes::is_over) lets go.
 const EXPIRED: &str = "SELECT id, holder, session_id FROM tasks
     WHERE status = 'running' AND holder IS NOT NULL AND (lease_boot <> ?1 OR lease_ms < ?2)";
 
@@ -74,12 +74,12 @@ pub fn workers(db: Db<'_>) -> Result<Vec<WorkerInfo>, StoreError> {
 }
 
 /// The workers that hold tasks.
-pub fn holders(db: Db<'_>) -> Result<Vec<HolderId>, StoreError> {
+pub fn holders(db: Db<'_>) -> Result<Vec<WorkerInstanceId>, StoreError> {
     db.readable(HOLDERS, [], "task", |row| row.get(0))
 }
 
 /// The running tasks whose leases are over.
-pub fn expired(db: Db<'_>) -> Result<Vec<(TaskId, HolderId, Option<String>)>, StoreError> {
+pub fn expired(db: Db<'_>) -> Result<Vec<(TaskId, WorkerInstanceId, Option<String>)>, StoreError> {
     let now = boot_now();
     let values = params![now.boot, now.ms - TREE_END_MS];
     db.readable(EXPIRED, values, "task", |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))

@@ -16,7 +16,8 @@ use crate::store::convert::{attempt_of, lost_task, question_of, task_of};
 use crate::store::rows::{AttemptRow, MessageRow, QuestionRow, TaskRow};
 use crate::store::summary::{self, MAX_JSON, MAX_TEXT};
 use crate::store::views::{Explained, Filter, ListTasks, Page, Talk};
-use crate::task::{Attempt, AttemptOutcome, EventKind, Question, Scope, Status, Task, TaskId, Wall};
+use domain::{AttemptOutcome, EventKind, Question, Scope, Status, TaskId, Wall};
+use wire::{Attempt, Task};
 
 static FIND: LazyLock<String> = LazyLock::new(|| format!("SELECT {} FROM tasks WHERE id = ?1", TaskRow::COLUMNS));
 

@@ -16,10 +16,12 @@ use crate::process::wall_now;
 use crate::store::rows::Lenient;
 use crate::store::views::{
     Delivery, EventPage, Explained, LastTask, LatestEvents, LimitUse, ListTasks, Page, ReadEvents, ReadRuns, ReadUsage,
-    Run, Schedule, ScheduleId, Stats, Talk, Usage, Webhook, WorkerInfo,
+    Run, Schedule, Stats, Talk, Usage, Webhook, WorkerInfo,
 };
 use crate::store::{Reads, StoreError};
-use crate::task::{Entry, HolderId, Question, Standing, Status, Task, TaskId, Wall};
+use audit::{Entry, Standing};
+use domain::{Question, ScheduleId, Status, TaskId, Wall, WorkerInstanceId};
+use wire::Task;
 
 /// A read, as a thread runs it.
 type Job = Box<dyn FnOnce(&Connection) + Send>;
@@ -132,11 +134,11 @@ impl Reads for Readers {
         self.run(read_state::workers).await
     }
 
-    async fn holders(&self) -> Result<Vec<HolderId>, StoreError> {
+    async fn holders(&self) -> Result<Vec<WorkerInstanceId>, StoreError> {
         self.run(read_state::holders).await
     }
 
-    async fn expired(&self) -> Result<Vec<(TaskId, HolderId, Option<String>)>, StoreError> {
+    async fn expired(&self) -> Result<Vec<(TaskId, WorkerInstanceId, Option<String>)>, StoreError> {
         self.run(read_state::expired).await
     }
 

@@ -6,7 +6,7 @@ use rusqlite::params;
 use super::tx::SqliteTx;
 use crate::store::StoreError;
 use crate::store::tx::Retention;
-use crate::task::{TaskId, Wall};
+use domain::{TaskId, Wall};
 
 /// Ids begin with the time of their making, so no older task stands behind this one. One that
 /// another goes on with stays as long as that: they share a folder. So does the one of the newest event, so that

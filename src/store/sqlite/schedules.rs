@@ -11,8 +11,8 @@ use crate::store::StoreError;
 use crate::store::convert::schedule_of;
 use crate::store::rows::{ScheduleRow, ScheduleRunRow};
 use crate::store::tx::Schedules;
-use crate::store::views::{LastTask, ReadRuns, Run, Schedule, ScheduleId};
-use crate::task::{Status, TaskId, Wall};
+use crate::store::views::{LastTask, ReadRuns, Run, Schedule};
+use domain::{ScheduleId, Status, TaskId, Wall};
 
 /// The columns of [`schedule`].
 const COLUMNS: &str =

@@ -83,7 +83,7 @@ mod tests {
     use rusqlite::{Connection, params};
 
     use super::*;
-    use crate::task::{Status, TaskId};
+    use domain::{Status, TaskId};
 
     fn folder() -> std::path::PathBuf {
         let folder = std::env::temp_dir().join(format!("cca-schema-{}", uuid::Uuid::new_v4().simple()));

@@ -10,7 +10,7 @@ use super::tx::SqliteTx;
 use crate::store::StoreError;
 use crate::store::rows::QuestionRow;
 use crate::store::tx::Talk;
-use crate::task::{TaskId, Wall};
+use domain::{TaskId, Wall};
 
 static FIND: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {} FROM questions WHERE task_id = ?1 AND request_id = ?2", QuestionRow::COLUMNS));

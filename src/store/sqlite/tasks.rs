@@ -18,7 +18,8 @@ use crate::store::rows::{
     Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, NextInLine, TaskRow, UnreadRow,
 };
 use crate::store::tx::{Tasks, Tx as _};
-use crate::task::{BootInstant, HolderId, LeaseKey, TaskError, TaskId, Wall};
+use domain::{BootInstant, LeaseKey, TaskId, Wall, WorkerInstanceId};
+use wire::TaskError;
 
 const TAG: &str = "INSERT INTO task_tags (tag, task_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
 
@@ -110,7 +111,7 @@ fn lenient(row: &Row<'_>) -> rusqlite::Result<Lenient<TaskRow>> {
 }
 
 /// The leases of a worker.
-pub fn leases_of(db: Db<'_>, holder: HolderId) -> Result<Vec<LeaseKey>, StoreError> {
+pub fn leases_of(db: Db<'_>, holder: WorkerInstanceId) -> Result<Vec<LeaseKey>, StoreError> {
     db.all(LEASES, [holder], |row| Ok(LeaseKey { task: row.get(0)?, epoch: row.get(1)? }))
 }
 
@@ -249,7 +250,7 @@ impl Tasks for SqliteTx<'_> {
 
     async fn allowance(
         &mut self,
-        holder: HolderId,
+        holder: WorkerInstanceId,
         credential: &str,
         now: Wall,
     ) -> Result<Option<Allowance>, StoreError> {
@@ -270,11 +271,11 @@ impl Tasks for SqliteTx<'_> {
         Ok(())
     }
 
-    async fn leases_of(&mut self, holder: HolderId) -> Result<Vec<LeaseKey>, StoreError> {
+    async fn leases_of(&mut self, holder: WorkerInstanceId) -> Result<Vec<LeaseKey>, StoreError> {
         leases_of(self.db()?, holder)
     }
 
-    async fn tasks_of(&mut self, holder: HolderId) -> Result<Vec<Lenient<TaskRow>>, StoreError> {
+    async fn tasks_of(&mut self, holder: WorkerInstanceId) -> Result<Vec<Lenient<TaskRow>>, StoreError> {
         self.db()?.all(&OF_HOLDER, [holder], lenient)
     }
 

@@ -7,7 +7,7 @@ use super::tx::SqliteTx;
 use crate::store::StoreError;
 use crate::store::rows::{CredentialRow, WorkerRow};
 use crate::store::tx::Workers;
-use crate::task::{HolderId, Wall};
+use domain::{Wall, WorkerInstanceId};
 
 const PUT: &str = "INSERT INTO workers (holder, name, host, process, started_at, beat_at, running, concurrency)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
@@ -26,7 +26,7 @@ impl Workers for SqliteTx<'_> {
         Ok(())
     }
 
-    async fn remove_worker(&mut self, holder: HolderId) -> Result<(), StoreError> {
+    async fn remove_worker(&mut self, holder: WorkerInstanceId) -> Result<(), StoreError> {
         self.db()?.execute("DELETE FROM workers WHERE holder = ?1", [holder])?;
         Ok(())
     }

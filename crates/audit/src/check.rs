@@ -1,0 +1,472 @@
+//! The promises of the service, held against its history. A fold: each line moves a picture of
+//! the tasks that knows only the rules, and what does not fit is a broken promise with its
+//! evidence. It shares no code with what it judges.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
+
+use crate::groups::Groups;
+use crate::history::{Counts, Did, Entry, Standing, TreeLine};
+use crate::schedules::Schedules;
+use crate::trees;
+use domain::{AttemptOutcome, CRASH_LIMIT, LeaseKey, SUSPECT, Status, TREE_END_MS, TaskId, WorkerInstanceId};
+
+/// A promise that was not kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Broken {
+    /// Its number, as in ARCHITECTURE.md.
+    pub promise: u8,
+    /// The task, where it is one's.
+    pub task: Option<TaskId>,
+    /// What shows it.
+    pub evidence: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let task = self.task.map(|task| format!(" task {task}")).unwrap_or_default();
+        write!(to, "promise {} is broken:{task} {}", self.promise, self.evidence)
+    }
+}
+
+/// A task as the history has left it so far.
+#[derive(Default)]
+struct Picture {
+    epoch: i64,
+    /// The lease that is live: holder, and when it ends.
+    lease: Option<(WorkerInstanceId, i64)>,
+    terminal: Option<Status>,
+    priority: i64,
+    due: Option<i64>,
+    ended: i32,
+    crashes: i32,
+    max_attempts: i32,
+    /// Costs by epoch, as they were reported first.
+    costs: HashMap<i64, f64>,
+    /// When it was called off, and the epoch that ran then.
+    cancelled: Option<(i64, i64)>,
+}
+
+/// The fold. Give it every line in order, then [`finish`](Self::finish).
+///
+/// A history may begin after its tasks (older lines are removed with the tasks that they
+/// tell of): what was made before its first line is not judged.
+#[derive(Default)]
+pub struct Audit {
+    tasks: HashMap<TaskId, Picture>,
+    /// Pending tasks in the order in which they start, whether due or not.
+    pending: BTreeSet<(i64, TaskId)>,
+    keys: HashMap<String, (String, TaskId)>,
+    running: HashMap<WorkerInstanceId, BTreeSet<TaskId>>,
+    paused: bool,
+    limit: Option<u32>,
+    groups: Groups,
+    drained: BTreeSet<WorkerInstanceId>,
+    schedules: Schedules,
+    /// Until when nothing is started with a credential.
+    parked: HashMap<String, i64>,
+    /// Removed after their end.
+    pruned: HashSet<TaskId>,
+    /// Tasks made before this wall time are not judged: the history begins later.
+    since: i64,
+    broken: Vec<Broken>,
+}
+
+/// What is known beside the history.
+#[derive(Default)]
+pub struct Beside {
+    /// Every task of the tables.
+    pub standing: Vec<Standing>,
+    /// Tasks whose rows can't be read, and why.
+    pub unread: Vec<(TaskId, String)>,
+    /// Tasks whose submit was answered with success, and the client's key for each.
+    pub accepted: Vec<(TaskId, Option<String>)>,
+    /// What the shims saw.
+    pub trees: Vec<TreeLine>,
+    /// Times (boot clock, from and to) in which processes were stopped or clocks moved from
+    /// outside: nobody can end a process of a machine that stands still.
+    pub excused: Vec<(i64, i64)>,
+    /// Whether every task must have ended by now.
+    pub settled: bool,
+}
+
+/// Whether the task was made before this wall time.
+fn is_older(task: TaskId, since: i64) -> bool {
+    let made = task.get_timestamp().map(|made| made.to_unix());
+    made.is_some_and(|(seconds, nanos)| (seconds as i64) * 1_000 + i64::from(nanos / 1_000_000) < since)
+}
+
+impl Audit {
+    fn broken(&mut self, promise: u8, task: impl Into<Option<TaskId>>, evidence: impl Into<String>) {
+        self.broken.push(Broken { promise, task: task.into(), evidence: evidence.into() });
+    }
+
+    /// The next line.
+    pub fn take(&mut self, entry: &Entry) {
+        if self.since == 0 {
+            self.since = entry.at;
+            self.groups.whole = entry.commit <= 1;
+        }
+        match &entry.did {
+            Did::Unread { why } => self.broken(2, None, format!("commit {} can't be read: {why}", entry.commit)),
+            did if did.task().is_some_and(|task| is_older(task, self.since)) => {}
+            Did::Submit { task, priority, due, max_attempts, concurrency_key, key } => {
+                self.groups.submit(*task, concurrency_key.as_ref());
+                let picture =
+                    Picture { priority: *priority, due: *due, max_attempts: *max_attempts, ..Default::default() };
+                if self.tasks.insert(*task, picture).is_some() {
+                    self.broken(2, *task, "was stored twice");
+                }
+                self.pending.insert((-priority, *task));
+                if let Some((key, fingerprint)) = key {
+                    self.keyed(key, fingerprint, *task);
+                }
+            }
+            Did::Amend { task, priority, due } => {
+                if let Some(picture) = self.tasks.get_mut(task)
+                    && self.pending.remove(&(-picture.priority, *task))
+                {
+                    (picture.priority, picture.due) = (*priority, *due);
+                    self.pending.insert((-priority, *task));
+                }
+            }
+            Did::Due { tasks } => tasks.iter().for_each(|task| self.is_due(entry, *task)),
+            Did::Hold { tasks, due, .. } => {
+                for task in tasks {
+                    if let Some(picture) = self.tasks.get_mut(task) {
+                        picture.due = Some(*due);
+                    }
+                }
+            }
+            Did::Wake { tasks } => {
+                for task in tasks {
+                    if let Some(picture) = self.tasks.get_mut(task) {
+                        picture.due = None;
+                    }
+                }
+            }
+            Did::Claim { lease, holder, credential, attempt, expires } => {
+                if self.parked.get(credential).is_some_and(|until| *until > entry.at) {
+                    self.broken(11, lease.task, format!("was claimed while its credential {credential} was parked"));
+                }
+                self.claim(entry, *lease, *holder, *attempt, *expires);
+            }
+            Did::Unpark { credential } => drop(self.parked.remove(credential)),
+            Did::PutSchedule { schedule, new } => {
+                let problem = self.schedules.put(*schedule, *new);
+                self.schedule(problem);
+            }
+            Did::Replan { schedule, next } => self.schedules.replan(*schedule, *next),
+            Did::RemoveSchedule { schedule } => self.schedules.remove(*schedule),
+            Did::Fire { schedule, due, .. } => {
+                let problem = self.schedules.fire(*schedule, *due);
+                self.schedule(problem);
+            }
+            Did::Park { credential, until } => drop(self.parked.insert(credential.clone(), *until)),
+            Did::Renew { leases, expires } => {
+                let since = self.since;
+                for lease in leases.iter().filter(|lease| !is_older(lease.task, since)) {
+                    if self.newest(5, *lease, "was renewed")
+                        && let Some(Picture { lease: Some((_, ends)), .. }) = self.tasks.get_mut(&lease.task)
+                    {
+                        *ends = *expires;
+                    }
+                }
+            }
+            Did::Finish { lease, outcome, counts, cost, to, due } => {
+                if self.newest(6, *lease, "was reported") {
+                    self.count(*lease, *counts, *outcome, *to);
+                    self.cost(*lease, *cost);
+                    self.moves(*lease, *to, *due);
+                }
+            }
+            Did::LateCost { lease, cost } => self.cost(*lease, Some(*cost)),
+            Did::Release { lease, due, cost, .. } => {
+                if self.newest(6, *lease, "was given back") {
+                    self.cost(*lease, *cost);
+                    self.moves(*lease, Status::Pending, *due);
+                }
+            }
+            Did::TakeBack { lease, died, to, due } => {
+                let ends = self.tasks.get(&lease.task).and_then(|task| task.lease).map(|(_, ends)| ends);
+                if let Some(ends) = ends.filter(|ends| !died && entry.boot_ms <= ends + TREE_END_MS) {
+                    let early = ends + TREE_END_MS - entry.boot_ms;
+                    self.broken(5, lease.task, format!("was taken back {early} ms before its lease was surely over"));
+                }
+                if self.newest(6, *lease, "was taken back") {
+                    self.count(*lease, Counts::Crash, AttemptOutcome::Crashed, *to);
+                    self.moves(*lease, *to, *due);
+                }
+            }
+            Did::Cancel { lease } => self.cancel(entry, *lease),
+            Did::Pause { paused } => self.paused = *paused,
+            Did::Limit { concurrency } => self.limit = Some(*concurrency),
+            Did::SetLimit { group, limit } => self.groups.set(group, *limit),
+            Did::Prune { tasks } => tasks.iter().for_each(|task| self.prune(*task)),
+            Did::Drain { holder } => drop(self.drained.insert(*holder)),
+        }
+    }
+
+    fn schedule(&mut self, problem: Option<String>) {
+        if let Some(evidence) = problem {
+            self.broken(16, None, evidence);
+        }
+    }
+
+    fn keyed(&mut self, key: &str, fingerprint: &str, task: TaskId) {
+        let first = self.keys.entry(key.to_owned()).or_insert_with(|| (fingerprint.to_owned(), task)).1;
+        if first != task {
+            self.broken(9, task, format!("and task {first} were made for one idempotency key"));
+        }
+    }
+
+    fn claim(&mut self, entry: &Entry, lease: LeaseKey, holder: WorkerInstanceId, attempt: i32, expires: i64) {
+        let LeaseKey { task, epoch } = lease;
+        let Some(picture) = self.tasks.get(&task) else {
+            return self.broken(1, task, "was claimed, but never stored");
+        };
+        let (was, live, terminal) = (picture.epoch, picture.lease, picture.terminal);
+        let (priority, due) = (picture.priority, picture.due);
+        if epoch != was + 1 {
+            self.broken(4, task, format!("was claimed with epoch {epoch} after {was}"));
+        }
+        if let Some((other, ends)) = live {
+            self.broken(5, task, format!("was claimed by {holder} under the live lease of {other} (ends {ends})"));
+        }
+        if let Some(status) = terminal {
+            self.broken(3, task, format!("was claimed after it had ended as {status}"));
+        }
+        if self.paused {
+            self.broken(11, task, "was claimed while the queue was paused");
+        }
+        if self.drained.contains(&holder) {
+            self.broken(11, task, format!("was claimed by {holder}, which drains"));
+        }
+        if let Some(due) = due {
+            self.broken(12, task, format!("was claimed {} ms before it was due", due - entry.at));
+        }
+        self.first_in_line(task, priority);
+        if let Some(evidence) = self.groups.claim(task) {
+            self.broken(11, task, evidence);
+        }
+        let running = self.running.entry(holder).or_default();
+        running.insert(task);
+        let (running, others) = (running.len(), running.clone());
+        let is_suspect = |task| self.tasks.get(task).is_some_and(|task| task.crashes >= SUSPECT);
+        if let Some(suspect) = others.iter().find(|task| is_suspect(task)).filter(|_| running > 1) {
+            self.broken(10, *suspect, format!("has crashed often and did not run alone in {holder}"));
+        }
+        if let Some(limit) = self.limit.filter(|limit| running > *limit as usize) {
+            self.broken(11, task, format!("is number {running} of {holder}, above the limit of {limit}"));
+        }
+        self.pending.remove(&(-priority, task));
+        if let Some(picture) = self.tasks.get_mut(&task) {
+            (picture.epoch, picture.lease) = (epoch, Some((holder, expires)));
+        }
+        if i64::from(attempt) > epoch {
+            self.broken(10, task, format!("has attempt {attempt} under epoch {epoch}"));
+        }
+    }
+
+    fn is_due(&mut self, entry: &Entry, task: TaskId) {
+        let due = self.tasks.get_mut(&task).and_then(|picture| picture.due.take());
+        if let Some(due) = due.filter(|due| *due > entry.at) {
+            self.broken(12, task, format!("was let go {} ms before it was due", due - entry.at));
+        }
+    }
+
+    /// Nothing that was due stood before it.
+    fn first_in_line(&mut self, task: TaskId, priority: i64) {
+        let is_due = |other: &TaskId| self.tasks.get(other).is_some_and(|picture| picture.due.is_none());
+        let before = self.pending.range(..(-priority, task)).find(|(_, other)| is_due(other));
+        if let Some((before, other)) = before {
+            let evidence = format!("(priority {priority}) was claimed before {other} (priority {})", -before);
+            self.broken(12, task, evidence);
+        }
+    }
+
+    /// Whether this is the newest epoch of a task that runs.
+    fn newest(&mut self, promise: u8, lease: LeaseKey, what: &str) -> bool {
+        let LeaseKey { task, epoch } = lease;
+        let Some(picture) = self.tasks.get(&task) else {
+            self.broken(1, task, format!("{what}, but never stored"));
+            return false;
+        };
+        let (newest, runs, terminal) = (picture.epoch, picture.lease.is_some(), picture.terminal);
+        if let Some(status) = terminal {
+            self.broken(3, task, format!("{what} after it had ended as {status}"));
+        } else if epoch != newest {
+            self.broken(promise, task, format!("{what} under epoch {epoch}, its newest is {newest}"));
+        } else if !runs {
+            self.broken(promise, task, format!("{what}, but did not run"));
+        }
+        terminal.is_none() && epoch == newest && runs
+    }
+
+    fn count(&mut self, lease: LeaseKey, counts: Counts, outcome: AttemptOutcome, to: Status) {
+        let Some(picture) = self.tasks.get_mut(&lease.task) else { return };
+        match counts {
+            Counts::Ended => (picture.ended, picture.crashes) = (picture.ended + 1, 0),
+            Counts::Crash => picture.crashes += 1,
+            Counts::Nothing => {}
+        }
+        let (ended, most, crashes) = (picture.ended, picture.max_attempts, picture.crashes);
+        if ended > most {
+            self.broken(10, lease.task, format!("ended {ended} times, and may {most} times"));
+        }
+        if crashes > CRASH_LIMIT {
+            self.broken(10, lease.task, format!("crashed {crashes} times in a row"));
+        }
+        let fits = match outcome {
+            // Somebody said more meanwhile: the task goes on.
+            AttemptOutcome::Completed if to == Status::Pending => counts == Counts::Nothing,
+            AttemptOutcome::Completed => counts == Counts::Ended,
+            AttemptOutcome::Crashed => counts == Counts::Crash,
+            AttemptOutcome::Failed => counts != Counts::Crash,
+            AttemptOutcome::Released | AttemptOutcome::Cancelled => counts == Counts::Nothing,
+        };
+        if !fits {
+            self.broken(10, lease.task, format!("an attempt that is {outcome:?} counted as {counts:?}"));
+        }
+    }
+
+    fn cost(&mut self, lease: LeaseKey, cost: Option<f64>) {
+        if let (Some(picture), Some(cost)) = (self.tasks.get_mut(&lease.task), cost) {
+            picture.costs.entry(lease.epoch).or_insert(cost);
+        }
+    }
+
+    /// The lease is over, and the task goes on from here.
+    fn moves(&mut self, lease: LeaseKey, to: Status, due: Option<i64>) {
+        let Some(picture) = self.tasks.get_mut(&lease.task) else { return };
+        if let Some((holder, _)) = picture.lease.take()
+            && let Some(running) = self.running.get_mut(&holder)
+        {
+            running.remove(&lease.task);
+        }
+        self.groups.leave(lease.task);
+        picture.due = due;
+        if to == Status::Pending {
+            self.pending.insert((-picture.priority, lease.task));
+        } else {
+            picture.terminal = Some(to);
+        }
+    }
+
+    fn cancel(&mut self, entry: &Entry, lease: LeaseKey) {
+        let LeaseKey { task, epoch } = lease;
+        let Some(picture) = self.tasks.get_mut(&task) else {
+            return self.broken(1, task, "was cancelled, but never stored");
+        };
+        let (was, ran, terminal) = (picture.epoch, picture.lease.is_some(), picture.terminal);
+        if ran {
+            picture.cancelled = Some((entry.boot_ms, was));
+        }
+        picture.epoch = epoch;
+        let priority = picture.priority;
+        self.moves(lease, Status::Cancelled, None);
+        self.pending.remove(&(-priority, task));
+        if let Some(status) = terminal {
+            self.broken(3, task, format!("was cancelled after it had ended as {status}"));
+        }
+        if epoch != was + i64::from(ran) {
+            self.broken(4, task, format!("was cancelled with epoch {epoch} after {was}"));
+        }
+    }
+
+    fn prune(&mut self, task: TaskId) {
+        self.pruned.insert(task);
+        if self.tasks.remove(&task).is_some_and(|picture| picture.terminal.is_none()) {
+            self.broken(1, task, "was removed before it had ended");
+        }
+    }
+
+    /// Holds what is known beside the history against it. Returns everything that was broken.
+    #[must_use]
+    pub fn finish(mut self, beside: &Beside) -> Vec<Broken> {
+        let there: HashMap<TaskId, &Standing> = beside.standing.iter().map(|task| (task.task, task)).collect();
+        for (task, why) in &beside.unread {
+            self.broken(2, *task, format!("can't be read: {why}"));
+        }
+        let unread: HashSet<TaskId> = beside.unread.iter().map(|(task, _)| *task).collect();
+        let is_there = |task: &TaskId| there.contains_key(task) || unread.contains(task);
+        let mut keys: HashMap<&str, TaskId> = HashMap::new();
+        for (task, key) in &beside.accepted {
+            if !is_there(task) && !self.pruned.contains(task) {
+                self.broken(1, *task, "was accepted, and is not there");
+            }
+            let first = key.as_deref().map(|key| *keys.entry(key).or_insert(*task));
+            if let Some(first) = first.filter(|first| first != task) {
+                self.broken(9, *task, format!("and task {first} were answered for one idempotency key"));
+            }
+        }
+        let since = self.since;
+        for standing in beside.standing.iter().filter(|standing| !is_older(standing.task, since)) {
+            self.stands(standing, beside.settled);
+        }
+        let gone: Vec<TaskId> = self.tasks.keys().filter(|task| !is_there(task)).copied().collect();
+        for task in gone {
+            self.broken(1, task, "was stored, and is not there");
+        }
+        let cancelled = |task| self.tasks.get(&task).and_then(|picture| picture.cancelled);
+        self.broken.extend(trees::judge(&beside.trees, &beside.excused, cancelled));
+        self.broken
+    }
+
+    fn stands(&mut self, standing: &Standing, settled: bool) {
+        let task = standing.task;
+        let Some(picture) = self.tasks.get(&task) else {
+            return self.broken(2, task, "is there, and the history doesn't know it");
+        };
+        let status = match (picture.terminal, picture.lease) {
+            (Some(status), _) => status,
+            (None, Some(_)) => Status::Running,
+            (None, None) => Status::Pending,
+        };
+        let same =
+            picture.terminal == Some(standing.status) || (picture.terminal.is_none() && status == standing.status);
+        let (epoch, counts) = (picture.epoch, (picture.ended, picture.crashes));
+        let missing: Vec<String> = picture
+            .costs
+            .iter()
+            .filter(|(epoch, cost)| !standing.attempt_costs.contains(&(**epoch, **cost)))
+            .map(|(epoch, cost)| format!("{cost} of epoch {epoch}"))
+            .collect();
+        let reported = picture.costs.len();
+        if !same {
+            let promise = if status.is_terminal() { 3 } else { 2 };
+            self.broken(promise, task, format!("is {}, and its history ends as {status}", standing.status));
+        }
+        if settled && !standing.status.is_terminal() {
+            self.broken(2, task, format!("is still {}", standing.status));
+        }
+        if epoch != standing.epoch {
+            self.broken(4, task, format!("has epoch {}, and its history {epoch}", standing.epoch));
+        }
+        if counts != (standing.ended, standing.crashes) {
+            let evidence =
+                format!("has {:?} ends and crashes, and its history {counts:?}", (standing.ended, standing.crashes));
+            self.broken(10, task, evidence);
+        }
+        if standing.ended > standing.max_attempts {
+            self.broken(10, task, format!("ended {} times, and may {} times", standing.ended, standing.max_attempts));
+        }
+        if standing.events.0 != standing.events.1 {
+            let (last, count) = standing.events;
+            self.broken(8, task, format!("has {count} events numbered from 1 on, and the last is {last}"));
+        }
+        let sum: f64 = standing.attempt_costs.iter().map(|(_, cost)| cost).sum();
+        if !missing.is_empty() || reported != standing.attempt_costs.len() {
+            let evidence = format!(
+                "{} costs are kept of {reported} reported; not kept: {missing:?}",
+                standing.attempt_costs.len()
+            );
+            self.broken(14, task, evidence);
+        } else if (standing.cost.unwrap_or_default() - sum).abs() > 1e-9 {
+            self.broken(14, task, format!("costs {:?}, its attempts {sum}", standing.cost));
+        }
+        if standing.status == Status::Completed && !standing.well_completed {
+            self.broken(15, task, "is completed without a result of the model");
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! What was done to the tasks, in the order in which it was committed: written beside every
+//! change, in the same transaction, and read by the [checker](super::Audit).
+
+use serde::{Deserialize, Serialize};
+
+use domain::{AttemptOutcome, Group, LeaseKey, Limit, Status, TaskId, WorkerInstanceId};
+
+/// One line of the history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// The number of the commit that it was part of, whichever process made that.
+    pub commit: i64,
+    /// Wall clock of whoever wrote it, in milliseconds.
+    pub at: i64,
+    /// `CLOCK_BOOTTIME` of whoever wrote it, in milliseconds.
+    pub boot_ms: i64,
+    /// What was done.
+    pub did: Did,
+}
+
+/// Something that was done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "did", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Did {
+    /// What a line says, as far as it can be read.
+    #[serde(skip)]
+    Unread {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A task was stored.
+    Submit {
+        /// It.
+        task: TaskId,
+        /// Higher starts first.
+        priority: i64,
+        /// Not before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        due: Option<i64>,
+        /// How often it may end by itself.
+        max_attempts: i32,
+        /// The group that has a limit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        concurrency_key: Option<String>,
+        /// The client's key for it, and the fingerprint of its request.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<(String, String)>,
+    },
+    /// A pending task is to start sooner, or later.
+    Amend {
+        /// Which.
+        task: TaskId,
+        /// Higher starts first.
+        priority: i64,
+        /// Not before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        due: Option<i64>,
+    },
+    /// The time of pending tasks had come, by the clock of whoever wrote it.
+    Due {
+        /// Which.
+        tasks: Vec<TaskId>,
+    },
+    /// What pending tasks waited for has come, before their time.
+    Wake {
+        /// Which.
+        tasks: Vec<TaskId>,
+    },
+    /// Pending tasks that were due may not start yet.
+    Hold {
+        /// Which.
+        tasks: Vec<TaskId>,
+        /// What they wait for.
+        why: String,
+        /// Not before.
+        due: i64,
+    },
+    /// A worker took it.
+    Claim {
+        /// It, and the new epoch.
+        #[serde(flatten)]
+        lease: LeaseKey,
+        /// Who.
+        holder: WorkerInstanceId,
+        /// With which credential.
+        #[serde(default)]
+        credential: String,
+        /// The number of the attempt.
+        attempt: i32,
+        /// The end of the lease, on the clock of the boot.
+        expires: i64,
+    },
+    /// Leases were moved ahead.
+    Renew {
+        /// Which.
+        leases: Vec<LeaseKey>,
+        /// Their end, on the clock of the boot.
+        expires: i64,
+    },
+    /// An attempt was reported.
+    Finish {
+        /// Under which epoch.
+        #[serde(flatten)]
+        lease: LeaseKey,
+        /// How the attempt ended.
+        outcome: AttemptOutcome,
+        /// Whether it counted as an end by itself, as a crash, or as nothing.
+        counts: Counts,
+        /// US dollars.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost: Option<f64>,
+        /// Where the task went.
+        to: Status,
+        /// Not before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        due: Option<i64>,
+    },
+    /// A report came too late to count, and said what the attempt had cost.
+    LateCost {
+        /// Under which epoch.
+        #[serde(flatten)]
+        lease: LeaseKey,
+        /// US dollars.
+        cost: f64,
+    },
+    /// A worker gave it back.
+    Release {
+        /// Under which epoch.
+        #[serde(flatten)]
+        lease: LeaseKey,
+        /// Why.
+        reason: String,
+        /// US dollars.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost: Option<f64>,
+        /// Not before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        due: Option<i64>,
+    },
+    /// It was taken back from a worker that died, or whose lease had ended.
+    TakeBack {
+        /// Under which epoch it ran.
+        #[serde(flatten)]
+        lease: LeaseKey,
+        /// Whether the worker was known to be dead.
+        died: bool,
+        /// Where the task went.
+        to: Status,
+        /// Not before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        due: Option<i64>,
+    },
+    /// A client called it off.
+    Cancel {
+        /// It, and its epoch from now on.
+        #[serde(flatten)]
+        lease: LeaseKey,
+    },
+    /// Claims were held back, or let go on.
+    Pause {
+        /// Which of the two.
+        paused: bool,
+    },
+    /// The number of tasks at a time was changed for every worker.
+    Limit {
+        /// To so many.
+        concurrency: u32,
+    },
+    /// A limit was set on a group, or taken off.
+    SetLimit {
+        /// Which.
+        #[serde(flatten)]
+        group: Group,
+        /// What holds now.
+        #[serde(flatten)]
+        limit: Limit,
+    },
+    /// Tasks that ended long ago were removed.
+    Prune {
+        /// Which.
+        tasks: Vec<TaskId>,
+    },
+    /// Nothing is started with a credential for a time.
+    Park {
+        /// Which.
+        credential: String,
+        /// Until then, by the wall clock.
+        until: i64,
+    },
+    /// A schedule was made, or changed.
+    PutSchedule {
+        /// Its id.
+        schedule: uuid::Uuid,
+        /// True if it is a new one.
+        new: bool,
+    },
+    /// A schedule was removed.
+    RemoveSchedule {
+        /// Its id.
+        schedule: uuid::Uuid,
+    },
+    /// The firing to come of a schedule was moved, after the clock was set back.
+    Replan {
+        /// Its id.
+        schedule: uuid::Uuid,
+        /// The firing to come.
+        next: i64,
+    },
+    /// A schedule has fired.
+    Fire {
+        /// Its id.
+        schedule: uuid::Uuid,
+        /// The time that it was due at; `None` where somebody asked for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        due: Option<i64>,
+        /// The task that was stored, if one was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        made: Option<TaskId>,
+    },
+    /// A credential that nothing was started with may be used again.
+    Unpark {
+        /// Its id.
+        credential: String,
+    },
+    /// A worker claims no more.
+    Drain {
+        /// Its life.
+        holder: WorkerInstanceId,
+    },
+}
+
+impl Did {
+    /// The task that it is about, where it is about one.
+    #[must_use]
+    pub const fn task(&self) -> Option<TaskId> {
+        match self {
+            Self::Submit { task, .. } | Self::Amend { task, .. } => Some(*task),
+            Self::Claim { lease, .. }
+            | Self::Finish { lease, .. }
+            | Self::LateCost { lease, .. }
+            | Self::Release { lease, .. }
+            | Self::TakeBack { lease, .. }
+            | Self::Cancel { lease } => Some(lease.task),
+            Self::Unread { .. }
+            | Self::Renew { .. }
+            | Self::Pause { .. }
+            | Self::Limit { .. }
+            | Self::SetLimit { .. }
+            | Self::Prune { .. }
+            | Self::Park { .. }
+            | Self::Due { .. }
+            | Self::Wake { .. }
+            | Self::Hold { .. }
+            | Self::PutSchedule { .. }
+            | Self::RemoveSchedule { .. }
+            | Self::Fire { .. }
+            | Self::Replan { .. }
+            | Self::Unpark { .. }
+            | Self::Drain { .. } => None,
+        }
+    }
+}
+
+/// What the end of an attempt counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Counts {
+    /// An end by itself.
+    Ended,
+    /// A crash.
+    Crash,
+    /// Nothing.
+    Nothing,
+}
+
+/// What the shim saw of one process tree: written by it, on its own machine, to a file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TreeLine {
+    /// The attempt.
+    #[serde(flatten)]
+    pub lease: LeaseKey,
+    /// The machine's boot.
+    pub boot: uuid::Uuid,
+    /// `CLOCK_BOOTTIME`, in milliseconds.
+    pub at: i64,
+    /// Whether its CLI starts now, or all of it has ended.
+    pub lives: bool,
+}
+
+/// What the tables say of a task, to be held against its history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    /// The task.
+    pub task: TaskId,
+    /// Its status.
+    pub status: Status,
+    /// Its epoch.
+    pub epoch: i64,
+    /// Attempts that ended by themselves.
+    pub ended: i32,
+    /// Crashes in a row.
+    pub crashes: i32,
+    /// How often it may end by itself.
+    pub max_attempts: i32,
+    /// The number of its last event, and how many there are from 1 on.
+    pub events: (i64, i64),
+    /// What it cost, and what each attempt cost by its epoch.
+    pub cost: Option<f64>,
+    /// By epoch.
+    pub attempt_costs: Vec<(i64, f64)>,
+    /// Of a completed task: whether its last `result` is one without error, behind at least one
+    /// answer of the model.
+    pub well_completed: bool,
+}

@@ -1,0 +1,16 @@
+//! The history of what was done, and the checker that reads it.
+//!
+//! *Owns* what a line of the history says ([`Did`]) and the rules by which it is judged ([`Audit`]). *Talks to* nobody:
+//! entries come in one by one. *Promises* to name every promise of ARCHITECTURE.md that was broken; it shares no code
+//! with what it judges beyond the names of things.
+
+mod check;
+#[cfg(test)]
+mod check_test;
+mod groups;
+mod history;
+mod schedules;
+mod trees;
+
+pub use check::{Audit, Beside};
+pub use history::{Counts, Did, Entry, Standing, TreeLine};

@@ -1,0 +1,164 @@
+//! What happens to a task, numbered 1, 2, 3 … in the order of its being stored.
+
+use serde_json::Value;
+
+use crate::{TaskId, Wall};
+
+/// What an event tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// The task moved.
+    Status,
+    /// The CLI's `system/init`.
+    Init,
+    /// Text of the model.
+    Assistant,
+    /// The model calls a tool.
+    ToolUse,
+    /// A tool answered.
+    ToolResult,
+    /// Text while it is written; never stored, has no number.
+    Partial,
+    /// The task asked for a permission, or was answered.
+    Permission,
+    /// Somebody said something to the task.
+    Message,
+    /// The CLI asks the API again.
+    Retry,
+    /// The CLI's `result`.
+    Result,
+    /// Anything else worth knowing.
+    Log,
+}
+
+impl EventKind {
+    /// Every kind.
+    pub const ALL: [Self; 11] = [
+        Self::Status,
+        Self::Init,
+        Self::Assistant,
+        Self::ToolUse,
+        Self::ToolResult,
+        Self::Partial,
+        Self::Permission,
+        Self::Message,
+        Self::Retry,
+        Self::Result,
+        Self::Log,
+    ];
+
+    /// The name in streams and in the database.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Init => "init",
+            Self::Assistant => "assistant",
+            Self::ToolUse => "tool_use",
+            Self::ToolResult => "tool_result",
+            Self::Partial => "partial",
+            Self::Permission => "permission",
+            Self::Message => "message",
+            Self::Retry => "retry",
+            Self::Result => "result",
+            Self::Log => "log",
+        }
+    }
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// An event before it has a number.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// What it tells.
+    pub kind: EventKind,
+    /// A JSON object, as text: frames of the CLI are stored as they came.
+    pub data: String,
+}
+
+impl NewEvent {
+    /// An event of that kind and content.
+    #[must_use]
+    pub fn new(kind: EventKind, data: &Value) -> Self {
+        Self { kind, data: data.to_string() }
+    }
+
+    /// A line for people.
+    #[must_use]
+    pub fn log(message: &str) -> Self {
+        Self::new(EventKind::Log, &serde_json::json!({ "message": message }))
+    }
+}
+
+/// A stored event.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The task that it is of.
+    pub task: TaskId,
+    /// Its number: 1, 2, 3 … without gap.
+    pub seq: i64,
+    /// When it was stored.
+    pub at: Wall,
+    /// What it tells.
+    pub kind: EventKind,
+    /// A JSON object, as text.
+    pub data: String,
+}
+
+impl Event {
+    /// The event as a line for people: time, kind, and what matters most in it.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        let data: Value = serde_json::from_str(&self.data).unwrap_or_default();
+        format!("{} [{}] {}", self.at, self.kind.name(), summary(self.kind, &data))
+    }
+}
+
+/// What matters most in an event, on one line.
+fn summary(kind: EventKind, data: &Value) -> String {
+    let of = |pointer: &str| data.pointer(pointer).map(plain).unwrap_or_default();
+    let line = match kind {
+        EventKind::Status => match data.get("reason").and_then(Value::as_str) {
+            Some(reason) => format!("{}: {reason}", of("/status")),
+            None => of("/status"),
+        },
+        EventKind::Init => format!("session {} model {}", of("/frame/session_id"), of("/frame/model")),
+        EventKind::Assistant => of("/frame/message/content/0/text"),
+        EventKind::ToolUse => {
+            let call = tool_call(data);
+            format!("{} {}", call.0, call.1)
+        }
+        EventKind::ToolResult => of("/frame/message/content/0/content"),
+        EventKind::Retry => format!(
+            "attempt {} of {} status {}",
+            of("/frame/attempt"),
+            of("/frame/max_retries"),
+            of("/frame/error_status")
+        ),
+        EventKind::Permission => format!("{} {} {}", of("/state"), of("/toolName"), of("/behavior")),
+        EventKind::Message => format!("{} {}", of("/state"), of("/text")),
+        EventKind::Result => format!("{} {}", of("/frame/subtype"), of("/frame/result")),
+        EventKind::Partial => of("/text"),
+        EventKind::Log => match data.get("message") {
+            Some(message) => plain(message),
+            None => of("/frame"),
+        },
+    };
+    let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect();
+    line.trim().to_owned()
+}
+
+fn tool_call(data: &Value) -> (String, String) {
+    let blocks = data.pointer("/frame/message/content").and_then(Value::as_array);
+    let call = blocks.and_then(|blocks| blocks.iter().find(|block| block["type"] == "tool_use"));
+    call.map(|call| (plain(&call["name"]), call["input"].to_string())).unwrap_or_default()
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

@@ -1,0 +1,275 @@
+//! What holds a task back that is due: its folder is taken, its money is spent, or a limit on one of its groups
+//! is reached. Pure.
+
+use std::collections::HashMap;
+
+use crate::limit::{Group, Limit};
+use crate::time::Wall;
+
+/// A day's limits, in US dollars.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Budgets {
+    /// Of all keys together.
+    pub server: Option<f64>,
+    /// Of each key.
+    pub key: Option<f64>,
+    /// What a task may cost that sets no `maxBudgetUsd`, while there is a limit.
+    pub task: f64,
+}
+
+impl Budgets {
+    /// Whether there is a limit at all.
+    #[must_use]
+    pub const fn are_set(&self) -> bool {
+        self.server.is_some() || self.key.is_some()
+    }
+
+    /// What all attempts of a task together may cost; `None` is without a limit.
+    #[must_use]
+    pub fn of_task(&self, max_budget_usd: Option<f64>) -> Option<f64> {
+        max_budget_usd.or(self.are_set().then_some(self.task))
+    }
+
+    /// The smaller of a day's limits.
+    #[must_use]
+    pub fn of_day(&self) -> Option<f64> {
+        match (self.server, self.key) {
+            (Some(server), Some(key)) => Some(server.min(key)),
+            (one, other) => one.or(other),
+        }
+    }
+}
+
+/// A task that could start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// Where it works.
+    pub directory: String,
+    /// Whether nobody else may work there meanwhile.
+    pub exclusive: bool,
+    /// Whose task it is.
+    pub key: String,
+    /// The most that its next attempt may cost.
+    pub reserves: f64,
+    /// What it belongs to.
+    pub groups: Vec<Group>,
+}
+
+/// What a task waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Hold {
+    /// Another task works in its folder.
+    Directory(String),
+    /// The day's money of this key, or with an empty name of the server, is spent or reserved.
+    Budget(String),
+    /// Nothing of this group starts.
+    Paused(Group),
+    /// As many of this group run as may.
+    Concurrency(Group),
+    /// As many of this group have started as may, in the time that counts.
+    Rate(Group),
+}
+
+impl Hold {
+    /// Its name in the database.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Directory(directory) => format!("directory:{directory}"),
+            Self::Budget(key) => format!("budget:{key}"),
+            Self::Paused(group) => format!("paused:{group}"),
+            Self::Concurrency(group) => format!("concurrency:{group}"),
+            Self::Rate(group) => format!("rate:{group}"),
+        }
+    }
+}
+
+/// What is left of a limit.
+#[derive(Clone, Debug, Default)]
+pub struct GroupRoom {
+    /// The limit.
+    pub limit: Limit,
+    /// Tasks of the group that run.
+    pub running: u32,
+    /// When tasks of the group started, in the time that counts, and when those that wait will; oldest first.
+    pub starts: Vec<Wall>,
+}
+
+/// What is left for tasks to start with.
+#[derive(Clone, Debug, Default)]
+pub struct Room {
+    /// Folders where tasks run, and whether one of them wants to be alone.
+    pub busy: HashMap<String, bool>,
+    /// The limits of money.
+    pub budgets: Budgets,
+    /// Spent today and reserved by what runs: by key.
+    pub used: HashMap<String, f64>,
+    /// The groups that have a limit.
+    pub groups: HashMap<Group, GroupRoom>,
+    /// The time.
+    pub now: Wall,
+}
+
+impl Room {
+    /// Lets a task in, and takes what it needs.
+    ///
+    /// # Errors
+    /// What it must wait for, and until when, where that is known.
+    pub fn admit(&mut self, task: &Candidate) -> Result<(), (Hold, Option<Wall>)> {
+        self.has_room(task)?;
+        self.within_limits(task)?;
+        *self.busy.entry(task.directory.clone()).or_default() |= task.exclusive;
+        if self.budgets.are_set() {
+            *self.used.entry(task.key.clone()).or_default() += task.reserves;
+        }
+        for group in &task.groups {
+            if let Some(room) = self.groups.get_mut(group) {
+                room.running += 1;
+                room.starts.push(self.now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Its folder and its money.
+    fn has_room(&self, task: &Candidate) -> Result<(), (Hold, Option<Wall>)> {
+        if self.busy.get(&task.directory).is_some_and(|alone| *alone || task.exclusive) {
+            return Err((Hold::Directory(task.directory.clone()), None));
+        }
+        let over = |limit: Option<f64>, used: f64| limit.is_some_and(|limit| used + task.reserves > limit + 1e-9);
+        let own = self.used.get(&task.key).copied().unwrap_or_default();
+        let tomorrow = Some(self.now.next_day());
+        if over(self.budgets.key, own) {
+            return Err((Hold::Budget(task.key.clone()), tomorrow));
+        }
+        if over(self.budgets.server, self.used.values().sum()) {
+            return Err((Hold::Budget(String::new()), tomorrow));
+        }
+        Ok(())
+    }
+
+    /// Its groups.
+    fn within_limits(&mut self, task: &Candidate) -> Result<(), (Hold, Option<Wall>)> {
+        for group in &task.groups {
+            let Some(room) = self.groups.get(group) else { continue };
+            if room.limit.paused {
+                return Err((Hold::Paused(group.clone()), None));
+            }
+            if room.limit.concurrency.is_some_and(|most| room.running >= most) {
+                return Err((Hold::Concurrency(group.clone()), None));
+            }
+        }
+        for group in &task.groups {
+            let now = self.now;
+            let Some(room) = self.groups.get_mut(group) else { continue };
+            let Some(rate) = room.limit.rate else { continue };
+            room.starts.retain(|at| at.plus_ms(rate.period_ms) > now);
+            if let Some(at) = room.starts.len().checked_sub(rate.starts as usize) {
+                // Its turn comes when the start before the last ones no longer counts; the next one's after it.
+                let turn = room.starts[at].plus_ms(rate.period_ms);
+                room.starts.push(turn);
+                return Err((Hold::Rate(group.clone()), Some(turn)));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::limit::{GroupKind, Rate};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn candidate(directory: u8, exclusive: bool, key: u8, reserves: u8) -> Candidate {
+        let (directory, key) = (format!("/{directory}"), format!("key-{key}"));
+        let groups = vec![Group::new(GroupKind::Key, &key)];
+        Candidate { directory, exclusive, key, reserves: f64::from(reserves), groups }
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_disturbs_who_wants_to_be_alone_and_no_limit_is_passed(
+            tasks in prop::collection::vec((0u8..4, any::<bool>(), 0u8..3, 0u8..9), 0..40),
+            (server, key) in (0u8..60, 0u8..30),
+        ) {
+            let budgets = Budgets { server: Some(server.into()), key: Some(key.into()), task: 1.0 };
+            let mut room = Room { budgets, ..Room::default() };
+            let mut inside: Vec<Candidate> = Vec::new();
+            for (directory, exclusive, key, reserves) in tasks {
+                let task = candidate(directory, exclusive, key, reserves);
+                if room.admit(&task).is_ok() {
+                    inside.push(task);
+                }
+            }
+            for (at, one) in inside.iter().enumerate() {
+                let others = inside.iter().enumerate().filter(|(other, task)| *other != at && task.directory == one.directory);
+                prop_assert!(!one.exclusive || others.count() == 0);
+            }
+            prop_assert!(inside.iter().map(|task| task.reserves).sum::<f64>() <= f64::from(server));
+            for name in ["key-0", "key-1", "key-2"] {
+                let own = inside.iter().filter(|task| task.key == name).map(|task| task.reserves).sum::<f64>();
+                prop_assert!(own <= f64::from(key));
+            }
+        }
+
+        /// Tasks come at any time and wait for their turn: in no period do more start than may.
+        #[test]
+        fn no_period_has_more_starts_than_may(
+            comes in prop::collection::vec((0i64..50, 0u8..2), 1..60), starts in 1u32..4, period_ms in 1i64..100,
+        ) {
+            let limit = Limit { rate: Some(Rate { starts, period_ms }), ..Limit::default() };
+            let group = Group::new(GroupKind::Key, "key-0");
+            let mut started: Vec<i64> = Vec::new();
+            let (mut now, mut waiting) = (0, Vec::new());
+            for (later, key) in comes {
+                now += later;
+                waiting.push((now, candidate(1, false, key, 0)));
+                let room = GroupRoom { limit, running: 0, starts: started.iter().map(|at| Wall(*at)).collect() };
+                let groups = [(group.clone(), room)].into();
+                let mut room = Room { groups, now: Wall(now), ..Room::default() };
+                for (due, task) in std::mem::take(&mut waiting) {
+                    match room.admit(&task) {
+                        _ if due > now => waiting.push((due, task)),
+                        Ok(()) if task.key == "key-0" => started.push(now),
+                        Ok(()) => {}
+                        Err((_, until)) => waiting.push((until.map_or(now, |until| until.0), task)),
+                    }
+                }
+                prop_assert!(waiting.iter().all(|(_, task)| task.key == "key-0"));
+            }
+            for (at, start) in started.iter().enumerate() {
+                let within = started[at..].iter().filter(|other| **other < start + period_ms).count();
+                prop_assert!(within <= starts as usize, "{within} from {start}: {started:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_limits_only_folders_count() {
+        let mut room = Room::default();
+        assert_eq!(room.admit(&candidate(1, false, 0, 200)), Ok(()));
+        assert_eq!(room.admit(&candidate(1, false, 0, 200)), Ok(()));
+        assert_eq!(room.admit(&candidate(1, true, 0, 0)), Err((Hold::Directory("/1".into()), None)));
+    }
+
+    #[test]
+    fn a_group_runs_as_many_as_it_may_and_its_turns_come_one_after_the_other() {
+        let group = Group::new(GroupKind::Key, "key-0");
+        let with = |limit| {
+            let room = GroupRoom { limit, running: 1, starts: vec![Wall(90)] };
+            Room { groups: [(group.clone(), room)].into(), now: Wall(100), ..Room::default() }
+        };
+        let task = candidate(1, false, 0, 0);
+        let mut two = with(Limit { concurrency: Some(2), ..Limit::default() });
+        assert_eq!(two.admit(&task), Ok(()));
+        assert_eq!(two.admit(&task), Err((Hold::Concurrency(group.clone()), None)));
+        let mut paused = with(Limit { paused: true, ..Limit::default() });
+        assert_eq!(paused.admit(&task), Err((Hold::Paused(group.clone()), None)));
+        assert_eq!(paused.admit(&candidate(1, false, 1, 0)), Ok(()), "another group is not touched");
+        let mut rate = with(Limit { rate: Some(Rate { starts: 2, period_ms: 50 }), ..Limit::default() });
+        assert_eq!(rate.admit(&task), Ok(()));
+        let turns: Vec<_> = (0..3).map(|_| rate.admit(&task).expect_err("a turn").1).collect();
+        assert_eq!(turns, [Some(Wall(140)), Some(Wall(150)), Some(Wall(190))]);
+    }
+}

@@ -1,0 +1,70 @@
+//! The right to work on a task, for a time.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BootInstant, TaskId, WorkerInstanceId};
+
+/// The right of one holder to run one attempt until `expires`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Who holds it.
+    pub holder: WorkerInstanceId,
+    /// When it ends, unless renewed.
+    pub expires: BootInstant,
+}
+
+/// What a worker shows with every write about a running task. A write whose epoch is not the
+/// task's newest changes nothing (fencing).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeaseKey {
+    /// The task.
+    pub task: TaskId,
+    /// The epoch under which it was claimed.
+    pub epoch: i64,
+}
+
+/// The times of a lease, all from its length. What makes them safe: a tree that nobody renews
+/// has ended [`TREE_END_MS`] after [`LeaseTimes::tree_deadline`], which lies before the moment
+/// from which on [`LeaseTimes::is_over`], whatever happened to the messages in between
+/// (`protocol_test.rs` tries every order of them).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseTimes {
+    lease_ms: i64,
+}
+
+/// From its deadline on a shim needs less than this to end its tree, in milliseconds.
+pub const TREE_END_MS: i64 = 3_000;
+
+impl LeaseTimes {
+    /// The times of a lease of this length.
+    #[must_use]
+    pub const fn new(lease: std::time::Duration) -> Self {
+        Self { lease_ms: lease.as_millis() as i64 }
+    }
+
+    /// When a lease that the store grants at `now` ends.
+    #[must_use]
+    pub fn expiry(self, now: BootInstant) -> BootInstant {
+        now.plus_ms(self.lease_ms)
+    }
+
+    /// Until when the process tree may live, for a claim or renewal that was sent at
+    /// `asked_at`. Counted from before the question: how long the answer took is not known.
+    #[must_use]
+    pub fn tree_deadline(self, asked_at: BootInstant) -> BootInstant {
+        asked_at.plus_ms(self.lease_ms / 10 * 8)
+    }
+
+    /// How often to renew: a renewal may fail twice before the deadline.
+    #[must_use]
+    pub const fn renew_every(self) -> std::time::Duration {
+        std::time::Duration::from_millis((self.lease_ms / 3) as u64)
+    }
+
+    /// Whether a lease that ended at `expiry` is so long over that its tree has ended too.
+    #[must_use]
+    pub fn is_over(expiry: BootInstant, now: BootInstant) -> bool {
+        expiry.plus_ms(TREE_END_MS).is_past(now)
+    }
+}

@@ -1,0 +1,44 @@
+//! The domain, pure: which states a task can be in, what may move it, and what things are called.
+//!
+//! *Owns* the rules: [`Record::apply`] is the only place that decides a transition, and every
+//! store runs it inside its own transaction. *Talks to* nobody: no I/O, no clock, no actor;
+//! times and chance come in as values. *Promises* that no sequence of commands reaches a state
+//! outside the table in ARCHITECTURE.md (a property test holds it).
+//!
+//! Decided against: a state machine in SQL alone. The statements repeat the guards (epoch,
+//! status), but a reader learns the rules here.
+
+mod attempt;
+mod event;
+mod gate;
+mod id;
+pub mod json;
+mod lease;
+mod limit;
+mod machine;
+#[cfg(test)]
+mod machine_test;
+mod outcome;
+#[cfg(test)]
+mod planted;
+#[cfg(test)]
+mod protocol_test;
+mod retry;
+mod schedule;
+mod status;
+mod talk;
+mod time;
+
+pub use attempt::AttemptOutcome;
+pub use event::{Event, EventKind, NewEvent};
+pub use gate::{Budgets, Candidate, GroupRoom, Hold, Room};
+pub use id::{BootId, ScheduleId, SessionId, TaskId, WorkerInstanceId};
+pub use lease::{Lease, LeaseKey, LeaseTimes, TREE_END_MS};
+pub use limit::{Group, GroupKind, Limit, LimitChange, MAX_NAME, Rate};
+pub use machine::{CRASH_LIMIT, Command, Record, Refusal, ReleaseReason, SUSPECT, State};
+pub use outcome::{ChangeSet, Failure, FailureClass, Outcome, Report, Spent, Tokens, is_sane_cost};
+pub use retry::RetryPolicy;
+pub use schedule::{Missed, Overlap, Timetable};
+pub use status::Status;
+pub use talk::{Behavior, Decision, Question, Said, Scope, session_rules};
+pub use time::{BootInstant, Wall};

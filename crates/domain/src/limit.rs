@@ -1,0 +1,154 @@
+//! Groups of tasks, and the limits that are set on them: how many at a time, how many starts in a time, or none
+//! at all for now. Pure.
+
+use serde::{Deserialize, Serialize};
+
+/// The longest name of a group, in bytes.
+pub const MAX_NAME: usize = 128;
+/// The most starts of a [`Rate`].
+const MAX_STARTS: u32 = 10_000;
+/// The longest time of a [`Rate`]: a day, in milliseconds.
+const MAX_PERIOD_MS: i64 = 86_400_000;
+
+/// What makes tasks a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum GroupKind {
+    /// All tasks.
+    Queue,
+    /// The client's key that they came with.
+    Key,
+    /// Their `concurrencyKey`.
+    ConcurrencyKey,
+    /// A tag.
+    Tag,
+}
+
+impl GroupKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Queue, Self::Key, Self::ConcurrencyKey, Self::Tag];
+
+    /// Its name outside.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Key => "key",
+            Self::ConcurrencyKey => "concurrencyKey",
+            Self::Tag => "tag",
+        }
+    }
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// A group of tasks.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Group {
+    /// What they have in common.
+    #[serde(rename = "group")]
+    pub kind: GroupKind,
+    /// Which key or tag; empty for the queue.
+    #[serde(default)]
+    pub name: String,
+}
+
+impl Group {
+    /// The group of that kind and name.
+    pub fn new(kind: GroupKind, name: impl Into<String>) -> Self {
+        Self { kind, name: name.into() }
+    }
+
+    /// The groups of a task. Those of which a limit is seldom set come last.
+    pub fn of(key: &str, concurrency_key: Option<&str>, tags: &[String]) -> Vec<Self> {
+        let concurrency_key = concurrency_key.map(|key| Self::new(GroupKind::ConcurrencyKey, key));
+        let own = [Self::new(GroupKind::Queue, ""), Self::new(GroupKind::Key, key)];
+        let tags = tags.iter().map(|tag| Self::new(GroupKind::Tag, tag));
+        own.into_iter().chain(concurrency_key).chain(tags).collect()
+    }
+
+    /// What holds where nobody has set a limit: tasks with one `concurrencyKey` run one at a time.
+    #[must_use]
+    pub fn default_limit(&self) -> Limit {
+        Limit { concurrency: (self.kind == GroupKind::ConcurrencyKey).then_some(1), ..Limit::default() }
+    }
+}
+
+impl std::fmt::Display for Group {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(to, "{}:{}", self.kind.name(), self.name)
+    }
+}
+
+/// So many starts in a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rate {
+    /// Starts of an attempt, at most, in any time of that length.
+    #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 10000))]
+    pub starts: u32,
+    /// Milliseconds.
+    #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 86400000))]
+    pub period_ms: i64,
+}
+
+/// What is set on a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Limit {
+    /// At most so many at a time, in all workers together.
+    pub concurrency: Option<u32>,
+    /// How often one may start.
+    pub rate: Option<Rate>,
+    /// None starts.
+    pub paused: bool,
+}
+
+impl Limit {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// The field that breaks one, and its rule.
+    pub fn validate(&self) -> Result<(), (&'static str, String)> {
+        if self.concurrency.is_some_and(|most| !(1..=100_000).contains(&most)) {
+            return Err(("concurrency", "must be from 1 to 100000; paused: true lets none start".to_owned()));
+        }
+        let Some(Rate { starts, period_ms }) = self.rate else { return Ok(()) };
+        if !(1..=MAX_STARTS).contains(&starts) {
+            return Err(("rate.starts", format!("must be from 1 to {MAX_STARTS}, got {starts}")));
+        }
+        if !(1..=MAX_PERIOD_MS).contains(&period_ms) {
+            return Err(("rate.periodMs", format!("must be from 1 to {MAX_PERIOD_MS}, got {period_ms}")));
+        }
+        Ok(())
+    }
+}
+
+/// A change of a limit: what is `None` stays.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LimitChange {
+    /// At most so many at a time; `Some(None)`: as many as like.
+    pub concurrency: Option<Option<u32>>,
+    /// How often one may start; `Some(None)`: as often as one likes.
+    pub rate: Option<Option<Rate>>,
+    /// Whether none starts.
+    pub paused: Option<bool>,
+}
+
+impl LimitChange {
+    /// What a limit becomes by it.
+    #[must_use]
+    pub fn applied_to(self, limit: Limit) -> Limit {
+        Limit {
+            concurrency: self.concurrency.unwrap_or(limit.concurrency),
+            rate: self.rate.unwrap_or(limit.rate),
+            paused: self.paused.unwrap_or(limit.paused),
+        }
+    }
+}

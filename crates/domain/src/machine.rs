@@ -1,0 +1,230 @@
+//! A task's life: the states, the commands that move it, and nothing else.
+
+use crate::{
+    BootInstant, Failure, FailureClass, Lease, LeaseTimes, Outcome, RetryPolicy, Status, Wall, WorkerInstanceId,
+};
+
+/// Deaths of the CLI or of its worker in a row, without an attempt that ended by itself
+/// between them, after which a task is taken for poison. Three tells a task that kills its
+/// worker from one that was near when something else did.
+pub const CRASH_LIMIT: i32 = 3;
+
+/// A task that crashed so often in a row runs alone in its worker: should that die again, it was
+/// this task, and the others pay nothing for it.
+pub const SUSPECT: i32 = CRASH_LIMIT - 1;
+
+/// Where a task stands, with the data that exists only there.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// Waiting; not before `due`, where that is set.
+    Pending {
+        /// The earliest start.
+        due: Option<Wall>,
+    },
+    /// Held under a lease.
+    Running(Lease),
+    /// Done.
+    Completed,
+    /// Given up, and why.
+    Failed(Failure),
+    /// Called off.
+    Cancelled,
+}
+
+impl State {
+    /// The status that the outside sees.
+    #[must_use]
+    pub const fn status(&self) -> Status {
+        match self {
+            Self::Pending { .. } => Status::Pending,
+            Self::Running(_) => Status::Running,
+            Self::Completed => Status::Completed,
+            Self::Failed(_) => Status::Failed,
+            Self::Cancelled => Status::Cancelled,
+        }
+    }
+}
+
+/// Why a lease was given back without an end of its own. None of these counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReleaseReason {
+    /// The worker stops.
+    Shutdown,
+    /// The attempt could not be set up here.
+    SetUpFailed,
+    /// It waits for an answer, and needs no slot for that.
+    Waiting,
+}
+
+impl ReleaseReason {
+    /// The name in events.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Shutdown => "shutdown",
+            Self::SetUpFailed => "set_up_failed",
+            Self::Waiting => "waiting",
+        }
+    }
+}
+
+/// What can happen to a stored task.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// A worker takes it. An engine claims many tasks with one statement; a test compares it with this.
+    Claim(Lease),
+    /// Its worker asks for more time. An engine renews many leases with one statement; a test compares it with this.
+    Renew {
+        /// Epoch of the worker's lease.
+        epoch: i64,
+        /// New end of the lease.
+        expires: BootInstant,
+    },
+    /// Its worker reports the end of the attempt.
+    Finish {
+        /// Epoch of the worker's lease.
+        epoch: i64,
+        /// How the attempt ended.
+        outcome: Outcome,
+    },
+    /// Its worker gives it back.
+    Release {
+        /// Epoch of the worker's lease.
+        epoch: i64,
+        /// Milliseconds until it is due again.
+        delay_ms: i64,
+    },
+    /// Its worker is known to be dead, with all of its processes.
+    HolderDied(WorkerInstanceId),
+    /// Its lease ran out long enough ago that the shim has ended the processes.
+    Expire {
+        /// The lease time.
+        now: BootInstant,
+    },
+    /// A client calls it off.
+    Cancel,
+}
+
+/// Why a command changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The command is not for the task's newest epoch, or it runs no more: whoever sent it
+    /// has lost the task.
+    Stale,
+    /// The task is pending but not due.
+    NotDue,
+    /// The lease still holds, or is somebody else's.
+    StillHeld,
+    /// The task has ended; this is how.
+    Ended(Status),
+}
+
+/// What decides a task's transitions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Where it stands.
+    pub state: State,
+    /// Grows by one at every claim and at the cancel of a running task; never reused.
+    pub epoch: i64,
+    /// Starts so far.
+    pub attempt: i32,
+    /// Attempts that ended by themselves; at most `max_attempts`.
+    pub ended: i32,
+    /// Deaths in a row, see [`CRASH_LIMIT`].
+    pub crashes: i32,
+    /// How often it may end by itself.
+    pub max_attempts: i32,
+    /// Whether a passed time limit is followed by another attempt.
+    pub retry_timeouts: bool,
+    /// The waits between attempts.
+    pub retry: RetryPolicy,
+}
+
+impl Record {
+    /// Decides the command. On success the record has moved; on refusal it is unchanged.
+    /// `now` is the wall clock, `chance` in `0.0..1.0` spreads back-offs.
+    ///
+    /// # Errors
+    /// The reason why nothing changed.
+    pub fn apply(&mut self, command: Command, now: Wall, chance: f64) -> Result<(), Refusal> {
+        match (command, &self.state) {
+            (Command::Claim(lease), State::Pending { due }) => {
+                if due.is_some_and(|due| due > now) {
+                    return Err(Refusal::NotDue);
+                }
+                self.epoch += 1;
+                self.attempt += 1;
+                self.state = State::Running(lease);
+            }
+            (Command::Renew { epoch, expires }, State::Running(lease)) if epoch == self.epoch => {
+                self.state = State::Running(Lease { expires, ..*lease });
+            }
+            (Command::Finish { epoch, outcome }, State::Running(_)) if epoch == self.epoch => {
+                self.state = self.after(outcome, now, chance);
+            }
+            (Command::Release { epoch, delay_ms }, State::Running(_)) if epoch == self.epoch => {
+                let due = (delay_ms > 0).then(|| now.plus_ms(delay_ms));
+                self.state = State::Pending { due };
+            }
+            (Command::HolderDied(holder), State::Running(lease)) if lease.holder == holder => {
+                self.state = self.after_crash("the worker died", now, chance);
+            }
+            (Command::Expire { now: at }, State::Running(lease)) if LeaseTimes::is_over(lease.expires, at) => {
+                self.state = self.after_crash("the worker's lease ran out", now, chance);
+            }
+            (Command::Cancel, State::Pending { .. }) => self.state = State::Cancelled,
+            (Command::Cancel, State::Running(_)) => {
+                self.epoch += 1;
+                self.state = State::Cancelled;
+            }
+            (Command::Renew { .. } | Command::Finish { .. } | Command::Release { .. }, _) => {
+                return Err(Refusal::Stale);
+            }
+            (_, state) if state.status().is_terminal() => {
+                return Err(Refusal::Ended(state.status()));
+            }
+            _ => return Err(Refusal::StillHeld),
+        }
+        Ok(())
+    }
+
+    /// The state after an attempt that ended by itself, or whose CLI died.
+    fn after(&mut self, outcome: Outcome, now: Wall, chance: f64) -> State {
+        let failure = match outcome {
+            Outcome::Completed => {
+                self.ended += 1;
+                self.crashes = 0;
+                return State::Completed;
+            }
+            Outcome::Failed(failure) if failure.class == FailureClass::Crashed => {
+                return self.after_crash(&failure.message, now, chance);
+            }
+            Outcome::Failed(failure) if failure.class == FailureClass::UsageLimit => {
+                // The account's limit says nothing about the task: it waits, and pays nothing.
+                return State::Pending { due: failure.parks_until(now) };
+            }
+            Outcome::Failed(failure) => failure,
+        };
+        self.ended += 1;
+        self.crashes = 0;
+        let again = failure.class.may_pass() || (failure.class == FailureClass::Timeout && self.retry_timeouts);
+        if again && self.ended < self.max_attempts {
+            State::Pending { due: Some(now.plus_ms(self.retry.delay_ms(self.ended, chance))) }
+        } else {
+            State::Failed(failure)
+        }
+    }
+
+    /// The state after a death without a result.
+    fn after_crash(&mut self, why: &str, now: Wall, chance: f64) -> State {
+        self.crashes += 1;
+        if self.crashes >= CRASH_LIMIT {
+            let message = format!("{} crashes in a row, the last: {why}", self.crashes);
+            return State::Failed(Failure::new(FailureClass::Crashed, "POISONED", message));
+        }
+        // The first crash is most often the machine's fault, not the task's: no wait.
+        let wait = self.crashes > 1;
+        let due = wait.then(|| now.plus_ms(self.retry.delay_ms(self.crashes - 1, chance)));
+        State::Pending { due }
+    }
+}

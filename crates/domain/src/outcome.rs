@@ -1,0 +1,208 @@
+//! How an attempt ended, and what that means for the task.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Wall;
+
+/// Why an attempt failed. The class decides on a retry; exit codes never do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// The request can't succeed: bad option, unknown session, budget or turns spent.
+    Invalid,
+    /// The credential was refused.
+    Auth,
+    /// The account's limit is reached.
+    UsageLimit,
+    /// The model's service is overloaded.
+    Overloaded,
+    /// The model's service could not be reached, or broke off.
+    Network,
+    /// The CLI or its worker died without a result.
+    Crashed,
+    /// A time limit passed.
+    Timeout,
+    /// A permission was refused.
+    Refused,
+    /// The CLI ended the turn with an error of its own.
+    Execution,
+}
+
+impl FailureClass {
+    /// The name in JSON and in the database.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Auth => "auth",
+            Self::UsageLimit => "usage_limit",
+            Self::Overloaded => "overloaded",
+            Self::Network => "network",
+            Self::Crashed => "crashed",
+            Self::Timeout => "timeout",
+            Self::Refused => "refused",
+            Self::Execution => "execution",
+        }
+    }
+
+    /// Whether another attempt could end better. Timeouts are the task's own choice and are
+    /// asked for elsewhere; crashes are counted apart.
+    #[must_use]
+    pub const fn may_pass(self) -> bool {
+        matches!(self, Self::Overloaded | Self::Network | Self::Execution)
+    }
+}
+
+/// What went wrong, for the client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Decides on a retry.
+    pub class: FailureClass,
+    /// A stable name for programs, such as `TIMEOUT`.
+    pub code: String,
+    /// A sentence for people.
+    pub message: String,
+    /// Of a usage limit: when it ends, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Wall>,
+}
+
+impl Failure {
+    /// A failure of that class, code and message.
+    pub fn new(class: FailureClass, code: &str, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        if message.len() > MAX_MESSAGE_BYTES {
+            message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
+            message.push('…');
+        }
+        Self { class, code: code.to_owned(), message, until: None }
+    }
+
+    /// Until when nothing should be tried with the credential that it came of; `None` where it
+    /// says nothing about the credential.
+    #[must_use]
+    pub fn parks_until(&self, now: Wall) -> Option<Wall> {
+        match self.class {
+            FailureClass::UsageLimit => Some(self.until.unwrap_or(now.plus_ms(LIMIT_PAUSE_MS))),
+            FailureClass::Auth => Some(now.plus_ms(AUTH_PAUSE_MS)),
+            _ => None,
+        }
+    }
+}
+
+/// Longest message: an error of the API may bring its whole request along.
+const MAX_MESSAGE_BYTES: usize = 4 << 10;
+/// A limit whose end is not known is tried again after so long.
+const LIMIT_PAUSE_MS: i64 = 60_000;
+/// A credential that was refused is not refused by accident; each try costs a task.
+const AUTH_PAUSE_MS: i64 = 300_000;
+
+/// The end of an attempt that its worker saw.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// A result without error, after at least one call of the model.
+    Completed,
+    /// Anything else.
+    Failed(Failure),
+}
+
+/// What an attempt cost, as the CLI reports it: the whole process, with all of its turns.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Spent {
+    /// US dollars; `None` where the CLI didn't come to say it.
+    pub cost_usd: Option<f64>,
+    /// True if the CLI reported a cost that can't be one, see [`is_sane_cost`].
+    pub set_aside: bool,
+    /// Tokens.
+    pub tokens: Tokens,
+}
+
+/// Most that a process can cost, in US dollars: as much as a task may ask for.
+const MAX_COST_USD: f64 = 100_000.0;
+
+/// True if a reported cost can be one: one absurd figure would spend every budget for good.
+#[must_use]
+pub fn is_sane_cost(usd: f64) -> bool {
+    (0.0..=MAX_COST_USD).contains(&usd)
+}
+
+impl Spent {
+    /// Nothing that we know of.
+    pub const NONE: Self = Self {
+        cost_usd: None,
+        set_aside: false,
+        tokens: Tokens { input: 0, output: 0, cache_read: 0, cache_write: 0 },
+    };
+}
+
+/// Tokens of the model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Tokens {
+    /// Read, not from the cache.
+    pub input: i64,
+    /// Written.
+    pub output: i64,
+    /// Read from the cache.
+    pub cache_read: i64,
+    /// Put into the cache.
+    pub cache_write: i64,
+}
+
+/// Everything that an attempt leaves behind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The text of the result, where there is one.
+    pub result: Option<String>,
+    /// The result as the task's schema wants it.
+    pub structured_output: Option<Value>,
+    /// The Claude session, for a resume.
+    pub session_id: Option<String>,
+    /// What it cost.
+    pub spent: Spent,
+    /// Tokens, as the CLI reports them.
+    pub usage: Option<Value>,
+    /// Turns of the conversation.
+    pub num_turns: Option<i64>,
+    /// Milliseconds from the start of the process to its end.
+    pub duration_ms: i64,
+    /// Tool calls that were refused, as the CLI reports them.
+    pub permission_denials: Option<Value>,
+    /// What was changed in its worktree, where it has one.
+    pub changes: Option<ChangeSet>,
+    /// What ran in the background and had to be ended, in words.
+    pub background_ended: Vec<String>,
+}
+
+/// What a task has changed in its worktree.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChangeSet {
+    /// Branch, commits and files, for the client.
+    pub summary: Value,
+    /// The patch; empty where it would be too large.
+    pub patch: Vec<u8>,
+}
+
+impl Report {
+    /// A report of nothing but its outcome.
+    #[must_use]
+    pub fn of(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            result: None,
+            structured_output: None,
+            session_id: None,
+            spent: Spent::default(),
+            usage: None,
+            num_turns: None,
+            duration_ms: 0,
+            permission_denials: None,
+            changes: None,
+            background_ended: Vec::new(),
+        }
+    }
+}

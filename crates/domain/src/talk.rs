@@ -1,0 +1,199 @@
+//! What is said between a running task and people: its questions, their answers, further
+//! messages.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{Wall, json};
+
+/// The longest text that comes with an answer, in bytes.
+const MAX_ANSWER_BYTES: usize = 64 << 10;
+
+/// May this tool be used, and in this way?
+#[derive(Clone, Debug, PartialEq)]
+pub struct Question {
+    /// Its name within the task: the CLI's, from when it was first asked.
+    pub request_id: String,
+    /// The tool; `AskUserQuestion` where the model itself asks.
+    pub tool: String,
+    /// What the tool is to be called with.
+    pub input: Value,
+    /// What the CLI suggests to allow from now on, in its own shape.
+    pub suggestions: Value,
+    /// When it was first asked.
+    pub asked_at: Wall,
+    /// Nobody's answer by then is a no.
+    pub deadline: Wall,
+    /// What was decided.
+    pub answer: Option<Decision>,
+}
+
+/// An answer to a [`Question`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Decision {
+    /// Yes or no.
+    pub behavior: Behavior,
+    /// Said to the model with a no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// With a yes: call the tool with this instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_input: Option<Value>,
+    /// With a yes: for how long.
+    #[serde(default)]
+    pub scope: Scope,
+}
+
+/// Yes or no, by the CLI's own names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Behavior {
+    /// Yes.
+    Allow,
+    /// No.
+    Deny,
+}
+
+/// How long a yes holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// For this call.
+    #[default]
+    Once,
+    /// For all calls like it in this task.
+    Session,
+}
+
+impl Decision {
+    /// The answer of nobody.
+    #[must_use]
+    pub fn too_late() -> Self {
+        let message = Some("Nobody answered in time.".to_owned());
+        Self { behavior: Behavior::Deny, message, updated_input: None, scope: Scope::Once }
+    }
+
+    /// Checks what needs nothing but the answer itself.
+    ///
+    /// # Errors
+    /// The field that breaks a rule, and the rule.
+    pub fn validate(&self) -> Result<(), (&'static str, String)> {
+        if self.message.as_ref().is_some_and(|message| message.len() > MAX_ANSWER_BYTES) {
+            return Err(("message", format!("must have at most {MAX_ANSWER_BYTES} bytes")));
+        }
+        let denied = self.behavior == Behavior::Deny;
+        match &self.updated_input {
+            Some(_) if denied => Err(("updatedInput", "goes with \"behavior\": \"allow\" only".to_owned())),
+            Some(input) if !input.is_object() => Err(("updatedInput", "must be an object".to_owned())),
+            Some(input) if !json::is_shallow(input) => {
+                Err(("updatedInput", format!("must be nested at most {} levels deep", json::MAX_DEPTH)))
+            }
+            _ if denied && self.scope == Scope::Session => {
+                Err(("scope", "session goes with \"behavior\": \"allow\" only".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Question {
+    /// What a yes for the whole session allows, as the CLI writes rules: `Bash(touch a)`, `Write`.
+    #[must_use]
+    pub fn session_rules(&self) -> Vec<String> {
+        session_rules(&self.tool, &self.suggestions)
+    }
+
+    /// What the task is waiting for, as the outside sees it.
+    #[must_use]
+    pub fn waiting_for(&self) -> Value {
+        json!({
+            "type": "permission", "requestId": self.request_id, "toolName": self.tool,
+            "since": self.asked_at, "deadline": self.deadline,
+        })
+    }
+}
+
+/// What a yes for the whole session allows, by what the CLI suggests; the tool where it suggests nothing.
+#[must_use]
+pub fn session_rules(tool: &str, suggestions: &Value) -> Vec<String> {
+    let suggested = suggestions.as_array().into_iter().flatten();
+    let rules = suggested
+        .filter(|one| one["type"] == "addRules" && one["behavior"] == "allow")
+        .flat_map(|one| one["rules"].as_array().into_iter().flatten());
+    let rule = |rule: &Value| match (rule["toolName"].as_str()?, rule["ruleContent"].as_str()) {
+        (tool, Some(content)) => Some(format!("{tool}({content})")),
+        (tool, None) => Some(tool.to_owned()),
+    };
+    let rules: Vec<_> = rules.filter_map(rule).collect();
+    if rules.is_empty() { vec![tool.to_owned()] } else { rules }
+}
+
+/// What somebody said to a running task and it has not heard.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Said {
+    /// The answer to a question.
+    Answer {
+        /// Which.
+        request_id: String,
+        /// What was decided.
+        decision: Decision,
+    },
+    /// A further turn.
+    Message {
+        /// Its number, in the order of their coming.
+        id: i64,
+        /// Word for word.
+        text: String,
+    },
+    /// Stop the turn.
+    Interrupt {
+        /// Its number.
+        id: i64,
+    },
+}
+
+impl Said {
+    /// Its number, where it has one.
+    #[must_use]
+    pub const fn number(&self) -> Option<i64> {
+        match self {
+            Self::Answer { .. } => None,
+            Self::Message { id, .. } | Self::Interrupt { id } => Some(*id),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_yes_for_the_session_is_what_the_cli_suggests_or_the_tool() {
+        let mut question = Question {
+            request_id: "q".into(),
+            tool: "Bash".into(),
+            input: json!({}),
+            suggestions: json!([
+                { "type": "addRules", "behavior": "allow", "rules": [{ "toolName": "Bash", "ruleContent": "touch a" }] },
+                { "type": "setMode", "mode": "acceptEdits" },
+            ]),
+            asked_at: Wall(0),
+            deadline: Wall(1),
+            answer: None,
+        };
+        assert_eq!(question.session_rules(), ["Bash(touch a)"]);
+        question.suggestions = Value::Null;
+        assert_eq!(question.session_rules(), ["Bash"]);
+    }
+
+    #[test]
+    fn a_no_brings_no_input() {
+        let decision: Decision =
+            serde_json::from_value(json!({ "behavior": "deny", "updatedInput": {} })).expect("a decision");
+        assert_eq!(decision.validate().map_err(|(field, _)| field), Err("updatedInput"));
+    }
+}

@@ -1,0 +1,128 @@
+//! Files that come with an instruction: named ones, and small ones in the request itself.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::InvalidSpec;
+
+/// So many files come with an instruction.
+const MAX_FILES: usize = 50;
+/// So much may stand in the request itself, in bytes.
+const MAX_UPLOAD_BYTES: usize = 1 << 20;
+/// The longest name of a file.
+const MAX_NAME_BYTES: usize = 255;
+const FIELD: &str = "context.files";
+
+/// A file for the model to read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum ContextFile {
+    /// One that is there: an absolute path, or one from the working directory on.
+    Path(String),
+    /// One that comes with the request.
+    Upload(Upload),
+}
+
+/// A file in a request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Upload {
+    /// Its name, without folders.
+    pub name: String,
+    /// What is in it.
+    pub content: String,
+    /// How that is written.
+    #[serde(default)]
+    pub encoding: Encoding,
+}
+
+/// How the content of a file is written in JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    /// As text.
+    #[default]
+    Utf8,
+    /// In base 64, with padding.
+    Base64,
+}
+
+impl Upload {
+    /// What is in it. `None` where it is no base 64.
+    #[must_use]
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        match self.encoding {
+            Encoding::Utf8 => Some(self.content.clone().into_bytes()),
+            Encoding::Base64 => STANDARD.decode(&self.content).ok(),
+        }
+    }
+}
+
+/// Whether the CLI can be told of a file of this name: it is quoted, and `#` would begin a line number.
+#[must_use]
+pub fn can_be_named(path: &str) -> bool {
+    !path.chars().any(|c| c.is_control() || c == '"' || c == '#')
+}
+
+/// Checks everything that needs no file system.
+pub(super) fn validate(files: &[ContextFile]) -> Result<(), InvalidSpec> {
+    let invalid = |message: String| Err(InvalidSpec { field: FIELD, message });
+    if files.len() > MAX_FILES {
+        return invalid(format!("must have at most {MAX_FILES} entries, got {}", files.len()));
+    }
+    let (mut total, mut names) = (0, std::collections::HashSet::new());
+    for file in files {
+        let name = match file {
+            ContextFile::Path(path) => path,
+            ContextFile::Upload(upload) => &upload.name,
+        };
+        if name.is_empty() || !can_be_named(name) {
+            return invalid(format!("a name must not be empty, nor have control characters, \" or #: {name:?}"));
+        }
+        let ContextFile::Upload(upload) = file else { continue };
+        if name.len() > MAX_NAME_BYTES || name.contains('/') || name == "." || name == ".." {
+            return invalid(format!(
+                "a file in the request has a name of 1 to {MAX_NAME_BYTES} bytes, without folders: {name:?}"
+            ));
+        }
+        if !names.insert(name) {
+            return invalid(format!("two files are called {name:?}"));
+        }
+        match upload.bytes() {
+            Some(bytes) => total += bytes.len(),
+            None => return invalid(format!("the content of {name:?} is no base 64")),
+        }
+    }
+    if total > MAX_UPLOAD_BYTES {
+        return invalid(format!("files in the request may have {MAX_UPLOAD_BYTES} bytes together, got {total}"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upload(name: &str, content: &str, encoding: Encoding) -> ContextFile {
+        ContextFile::Upload(Upload { name: name.into(), content: content.into(), encoding })
+    }
+
+    #[test]
+    fn names_stay_in_their_folder_and_contents_can_be_read() {
+        let good = [upload("a b.txt", "x", Encoding::Utf8), ContextFile::Path("src/main.rs".into())];
+        assert_eq!(validate(&good), Ok(()));
+        for bad in [
+            upload("../a", "x", Encoding::Utf8),
+            upload("..", "x", Encoding::Utf8),
+            upload("a", "§", Encoding::Base64),
+            upload("a\"b", "x", Encoding::Utf8),
+            ContextFile::Path("a\nb".into()),
+        ] {
+            assert!(validate(std::slice::from_ref(&bad)).is_err(), "{bad:?}");
+        }
+        assert!(validate(&[upload("a", "x", Encoding::Utf8), upload("a", "y", Encoding::Utf8)]).is_err());
+        assert!(validate(&[upload("a", &"x".repeat(MAX_UPLOAD_BYTES + 1), Encoding::Utf8)]).is_err());
+    }
+}

@@ -1,0 +1,20 @@
+//! What clients send and get, and what is stored of it.
+//!
+//! *Owns* the request of a task, which is read strictly where it is a wish ([`TaskSpec`]) and leniently where it is data
+//! ([`stored`]), and the task as it is read. *Talks to* nobody.
+
+mod files;
+mod sdk;
+mod spec;
+pub mod stored;
+mod task;
+mod webhook;
+
+pub use files::{ContextFile, Upload, can_be_named};
+pub use sdk::{McpConfig, PermissionMode, SdkOptions};
+pub use spec::{
+    Background, Context, InvalidSpec, MAX_INSTRUCTION_BYTES, Options, PRIORITIES, Questions, TaskSpec, Timeout,
+    WorktreeOptions,
+};
+pub use task::{Attempt, Attempted, Remarks, Task, TaskError, Truncated};
+pub use webhook::{HookEvent, WebhookOptions};

@@ -1,0 +1,199 @@
+//! The options of the CLI, by the names of its own.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::spec::{InvalidSpec, MAX_OPTION_BYTES, invalid, text, texts, within};
+use domain::{TaskId, json};
+
+/// Options of the CLI, by the names of its own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SdkOptions {
+    /// `--model`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// `--fallback-model`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_model: Option<String>,
+    /// `--max-turns`
+    #[schema(minimum = 1, maximum = 10000)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_turns: Option<i64>,
+    /// `--max-budget-usd`
+    #[schema(minimum = 0.0001, maximum = 100000)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_budget_usd: Option<f64>,
+    /// `--permission-mode`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permission_mode: Option<PermissionMode>,
+    /// `--allowedTools`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_tools: Vec<String>,
+    /// `--disallowedTools`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disallowed_tools: Vec<String>,
+    /// `--system-prompt`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_prompt: Option<String>,
+    /// `--append-system-prompt`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub append_system_prompt: Option<String>,
+    /// `--json-schema`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<Value>,
+    /// `--add-dir`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add_dirs: Vec<String>,
+    /// `--effort`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effort: Option<Effort>,
+    /// `--mcp-config`: servers of the operator's list, by their names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp_config: Option<McpConfig>,
+    /// Goes on with the session of this id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume_session: Option<Uuid>,
+    /// Goes on with the conversation of this task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = Uuid)]
+    pub continue_from_task_id: Option<TaskId>,
+    /// `--fork-session`: on a copy of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fork_session: Option<bool>,
+    /// Goes on in another folder than the session was begun in: its transcript is copied there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub move_session: Option<bool>,
+}
+
+/// MCP servers, in the CLI's own shape.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct McpConfig {
+    /// By name. A server's command runs before the model says a word: so an entry is empty, or the
+    /// one that the operator has under that name.
+    pub mcp_servers: BTreeMap<String, Value>,
+}
+
+/// The CLI's own names, in the order of what they allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum PermissionMode {
+    /// Reads and plans, changes nothing.
+    Plan,
+    /// What is not allowed already is refused.
+    #[serde(alias = "deny")]
+    DontAsk,
+    /// What is not allowed already is asked for.
+    #[serde(alias = "ask")]
+    Default,
+    /// Edits inside the working directory are allowed.
+    AcceptEdits,
+    /// The CLI judges each call.
+    Auto,
+    /// Everything is allowed.
+    #[serde(alias = "allow")]
+    BypassPermissions,
+}
+
+impl PermissionMode {
+    /// Every mode, in the order of what they allow.
+    pub const ALL: [Self; 6] =
+        [Self::Plan, Self::DontAsk, Self::Default, Self::AcceptEdits, Self::Auto, Self::BypassPermissions];
+
+    /// The CLI's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plan => "plan",
+            Self::DontAsk => "dontAsk",
+            Self::Default => "default",
+            Self::AcceptEdits => "acceptEdits",
+            Self::Auto => "auto",
+            Self::BypassPermissions => "bypassPermissions",
+        }
+    }
+}
+
+/// How hard the model thinks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Effort {
+    /// The CLI's `low`.
+    Low,
+    /// The CLI's `medium`.
+    Medium,
+    /// The CLI's `high`.
+    High,
+    /// The CLI's `xhigh`.
+    Xhigh,
+    /// The CLI's `max`.
+    Max,
+}
+
+impl Effort {
+    /// The CLI's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Xhigh => "xhigh",
+            Self::Max => "max",
+        }
+    }
+}
+
+/// A schema that no validator can read would fail only when the model has done its work.
+fn schema(schema: &Value) -> Result<(), InvalidSpec> {
+    const FIELD: &str = "options.sdk.outputSchema";
+    if !schema.is_object() {
+        return invalid(FIELD, "must be a JSON Schema, that is, an object");
+    }
+    if !json::is_shallow(schema) {
+        return invalid(FIELD, format!("must be nested at most {} levels deep", json::MAX_DEPTH));
+    }
+    if schema.to_string().len() > MAX_OPTION_BYTES {
+        return invalid(FIELD, format!("must be at most {MAX_OPTION_BYTES} bytes"));
+    }
+    match jsonschema::validator_for(schema) {
+        Ok(_) => Ok(()),
+        Err(error) => invalid(FIELD, format!("is no JSON Schema: {error} (at \"{}\")", error.instance_path())),
+    }
+}
+
+impl SdkOptions {
+    /// Checks every rule that needs nothing but the options themselves.
+    pub(super) fn validate(&self) -> Result<(), InvalidSpec> {
+        text("options.sdk.model", self.model.as_ref())?;
+        text("options.sdk.fallbackModel", self.fallback_model.as_ref())?;
+        within("options.sdk.maxTurns", self.max_turns, 1, 10_000)?;
+        within("options.sdk.maxBudgetUsd", self.max_budget_usd, 0.0001, 100_000.0)?;
+        texts("options.sdk.allowedTools", &self.allowed_tools, 200)?;
+        texts("options.sdk.disallowedTools", &self.disallowed_tools, 200)?;
+        text("options.sdk.systemPrompt", self.system_prompt.as_ref())?;
+        text("options.sdk.appendSystemPrompt", self.append_system_prompt.as_ref())?;
+        texts("options.sdk.addDirs", &self.add_dirs, 50)?;
+        self.validate_session()?;
+        self.output_schema.as_ref().map_or(Ok(()), schema)
+    }
+
+    fn validate_session(&self) -> Result<(), InvalidSpec> {
+        let from = (self.resume_session, self.continue_from_task_id);
+        if from.0.is_some() && from.1.is_some() {
+            return invalid("options.sdk.resumeSession", "can't stand beside continueFromTaskId: name one of them");
+        }
+        if self.fork_session == Some(true) && from == (None, None) {
+            return invalid("options.sdk.forkSession", "needs resumeSession or continueFromTaskId: what to fork");
+        }
+        if self.move_session == Some(true) && from == (None, None) {
+            return invalid("options.sdk.moveSession", "needs resumeSession or continueFromTaskId: what to move");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,388 @@
+//! What a client asks for: the request as JSON, its rules, and nothing of how it is run.
+//!
+//! Every field that a client may send is named here once. Unknown fields are refused, so that a misspelt option is
+//! never ignored; [`stored`](super::stored) reads the same shape from a database leniently.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::WebhookOptions;
+use crate::files::{self, ContextFile};
+use crate::sdk::SdkOptions;
+use domain::{MAX_NAME, RetryPolicy, TaskId, Wall};
+
+/// The longest instruction, in bytes. The prompt of a model holds less.
+pub const MAX_INSTRUCTION_BYTES: usize = 1 << 20;
+/// The longest text of an option, in bytes: it becomes one argument of the CLI, and Linux
+/// takes 128 KiB for each.
+pub(super) const MAX_OPTION_BYTES: usize = 64 << 10;
+/// What a priority may be.
+pub const PRIORITIES: std::ops::RangeInclusive<i64> = 0..=100;
+/// The longest time limit: a day, in milliseconds.
+const MAX_TIMEOUT_MS: i64 = 86_400_000;
+
+/// A task as a client submits it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TaskSpec {
+    /// What Claude is asked to do, word for word.
+    #[schema(min_length = 1)]
+    pub instruction: String,
+    /// Where.
+    #[serde(default)]
+    pub context: Context,
+    /// 0 to 100; higher starts first.
+    #[schema(minimum = 0, maximum = 100)]
+    #[serde(default)]
+    pub priority: i64,
+    /// Not before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_at: Option<Wall>,
+    /// Labels to find it by.
+    #[schema(max_items = 20)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Tasks with the same run one at a time, or as many as its limit says.
+    #[schema(min_length = 1, max_length = 128)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_key: Option<String>,
+    /// How.
+    #[serde(default)]
+    pub options: Options,
+}
+
+/// The surroundings of a task.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Context {
+    /// An absolute path; without one the task gets an empty folder of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_directory: Option<String>,
+    /// What the model is given to read with the instruction.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<ContextFile>,
+}
+
+/// How a task is run and tried again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Options {
+    /// The time limits of one attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Timeout>,
+    /// `false`: the answer to the submit waits for the end of the task.
+    #[serde(default, rename = "async", skip_serializing_if = "Option::is_none")]
+    pub run_async: Option<bool>,
+    /// How often it may end by itself, 1 to 20.
+    #[schema(minimum = 1, maximum = 20)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<i64>,
+    /// The waits between attempts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryOptions>,
+    /// Whether it works in a git worktree of its own, on a branch of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub use_worktree: Option<bool>,
+    /// How that is made, and what becomes of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worktree: Option<WorktreeOptions>,
+    /// Whether nobody else may work in its folder meanwhile; the server decides where it isn't set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclusive_directory: Option<bool>,
+    /// Who is told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<WebhookOptions>,
+    /// What becomes of commands and agents in the background that outlive the last turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background: Option<Background>,
+    /// Whether the model may ask people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub questions: Option<Questions>,
+    /// What the CLI is told.
+    #[serde(default)]
+    pub sdk: SdkOptions,
+}
+
+/// What becomes of background work that outlives the last turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Background {
+    /// The task goes on until it has ended and the model was told, within the task's timeout.
+    #[default]
+    Wait,
+    /// It is ended with the turn.
+    End,
+}
+
+/// Whether the model may ask people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Questions {
+    /// In every permission mode.
+    #[default]
+    On,
+    /// Never.
+    Off,
+}
+
+/// A worktree of a task.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WorktreeOptions {
+    /// The name of the new branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// What it begins at; where the repository stands, where it isn't set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_branch: Option<String>,
+    /// Whether it stays when the task has ended. What is nowhere else stays anyway.
+    #[serde(default)]
+    pub keep: bool,
+    /// Whether everything is committed when the task completes.
+    #[serde(default)]
+    pub auto_commit: bool,
+    /// The message of that commit; the beginning of the instruction where it isn't set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit_message: Option<String>,
+}
+
+impl WorktreeOptions {
+    /// The name of the branch of this task.
+    #[must_use]
+    pub fn branch_of(&self, task: TaskId) -> String {
+        self.branch.clone().unwrap_or_else(|| format!("cc-anywhere/{task}"))
+    }
+}
+
+/// Time limits of one attempt, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Timeout {
+    /// From the start of the process to its end.
+    Total(i64),
+    /// Each limit by its name.
+    Both {
+        /// From the start of the process to its end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        total: Option<i64>,
+        /// Without a word from the CLI while no tool runs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        idle: Option<i64>,
+    },
+}
+
+impl Timeout {
+    /// The limit of the whole attempt.
+    #[must_use]
+    pub const fn total(self) -> Option<i64> {
+        match self {
+            Self::Total(ms) => Some(ms),
+            Self::Both { total, .. } => total,
+        }
+    }
+
+    /// The limit of silence.
+    #[must_use]
+    pub const fn idle(self) -> Option<i64> {
+        match self {
+            Self::Total(_) => None,
+            Self::Both { idle, .. } => idle,
+        }
+    }
+}
+
+/// The waits between attempts, in milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RetryOptions {
+    /// Before the second attempt.
+    #[schema(minimum = 0, maximum = 86400000)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial_delay: Option<i64>,
+    /// At most.
+    #[schema(minimum = 0, maximum = 86400000)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_delay: Option<i64>,
+    /// Each wait over the one before.
+    #[schema(minimum = 1, maximum = 100)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backoff_multiplier: Option<f64>,
+    /// Whether a passed time limit is followed by another attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_timeout: Option<bool>,
+}
+
+/// A field that breaks a rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {message}")]
+pub struct InvalidSpec {
+    /// The path of the field, such as `options.timeout`.
+    pub field: &'static str,
+    /// The rule, with the range.
+    pub message: String,
+}
+
+pub(super) fn invalid(field: &'static str, message: impl Into<String>) -> Result<(), InvalidSpec> {
+    Err(InvalidSpec { field, message: message.into() })
+}
+
+pub(super) fn within<T: PartialOrd + std::fmt::Display>(
+    field: &'static str,
+    value: Option<T>,
+    low: T,
+    high: T,
+) -> Result<(), InvalidSpec> {
+    match value {
+        Some(value) if value < low || value > high => {
+            invalid(field, format!("must be from {low} to {high}, got {value}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn text(field: &'static str, value: Option<&String>) -> Result<(), InvalidSpec> {
+    match value {
+        Some(value) if value.is_empty() => invalid(field, "must not be empty"),
+        Some(value) if value.len() > MAX_OPTION_BYTES => {
+            invalid(field, format!("must be at most {MAX_OPTION_BYTES} bytes, got {}", value.len()))
+        }
+        Some(value) if value.contains('\0') => invalid(field, "must not contain a NUL character"),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn texts(field: &'static str, values: &[String], most: usize) -> Result<(), InvalidSpec> {
+    if values.len() > most {
+        return invalid(field, format!("must have at most {most} entries, got {}", values.len()));
+    }
+    values.iter().try_for_each(|value| text(field, Some(value)))
+}
+
+impl TaskSpec {
+    /// Checks every rule that needs nothing but the request itself.
+    ///
+    /// # Errors
+    /// The first field that breaks one.
+    pub fn validate(&self) -> Result<(), InvalidSpec> {
+        let size = self.instruction.len();
+        if self.instruction.trim().is_empty() {
+            invalid("instruction", format!("must have 1 to {MAX_INSTRUCTION_BYTES} bytes, and more than spaces"))?;
+        }
+        if size > MAX_INSTRUCTION_BYTES {
+            invalid("instruction", format!("must have 1 to {MAX_INSTRUCTION_BYTES} bytes, got {size}"))?;
+        }
+        text("context.workingDirectory", self.context.working_directory.as_ref())?;
+        within("priority", Some(self.priority), *PRIORITIES.start(), *PRIORITIES.end())?;
+        files::validate(&self.context.files)?;
+        if self.options.worktree().is_some() {
+            self.validate_worktree()?;
+        }
+        texts("tags", &self.tags, 20)?;
+        if let Some(tag) = self.tags.iter().find(|tag| tag.len() > 64) {
+            invalid("tags", format!("each must have 1 to 64 bytes, got {}", tag.len()))?;
+        }
+        text("concurrencyKey", self.concurrency_key.as_ref())?;
+        if let Some(key) = self.concurrency_key.as_ref().filter(|key| key.len() > MAX_NAME) {
+            invalid("concurrencyKey", format!("must have 1 to {MAX_NAME} bytes, got {}", key.len()))?;
+        }
+        self.options.validate()
+    }
+}
+
+impl TaskSpec {
+    /// A task of nothing but its instruction.
+    #[must_use]
+    pub fn of(instruction: String) -> Self {
+        Self {
+            instruction,
+            context: Context::default(),
+            priority: 0,
+            run_at: None,
+            tags: Vec::new(),
+            concurrency_key: None,
+            options: Options::default(),
+        }
+    }
+
+    fn validate_worktree(&self) -> Result<(), InvalidSpec> {
+        let sdk = &self.options.sdk;
+        if self.context.working_directory.is_none() {
+            return invalid("context.workingDirectory", "must name a folder of the repository that gets a worktree");
+        }
+        if sdk.resume_session.is_some() || sdk.continue_from_task_id.is_some() {
+            return invalid(
+                "options.useWorktree",
+                "can't be set where a session goes on: it does so in its own folder",
+            );
+        }
+        let worktree = self.options.worktree.as_ref();
+        let of = |which: fn(&WorktreeOptions) -> Option<&String>| worktree.and_then(which);
+        text("options.worktree.branch", of(|one| one.branch.as_ref()))?;
+        text("options.worktree.baseBranch", of(|one| one.base_branch.as_ref()))?;
+        text("options.worktree.commitMessage", of(|one| one.commit_message.as_ref()))
+    }
+}
+
+impl Options {
+    /// The worktree that is asked for, if one is.
+    #[must_use]
+    pub fn worktree(&self) -> Option<WorktreeOptions> {
+        match (self.use_worktree, &self.worktree) {
+            (Some(false), _) | (None, None) => None,
+            (_, options) => Some(options.clone().unwrap_or_default()),
+        }
+    }
+
+    fn validate(&self) -> Result<(), InvalidSpec> {
+        within("options.timeout", self.timeout.and_then(Timeout::total), 1, MAX_TIMEOUT_MS)?;
+        within("options.timeout.idle", self.timeout.and_then(Timeout::idle), 1, MAX_TIMEOUT_MS)?;
+        within("options.maxAttempts", self.max_attempts, 1, 20)?;
+        if let Some(retry) = &self.retry {
+            within("options.retry.initialDelay", retry.initial_delay, 0, MAX_TIMEOUT_MS)?;
+            within("options.retry.maxDelay", retry.max_delay, 0, MAX_TIMEOUT_MS)?;
+            within("options.retry.backoffMultiplier", retry.backoff_multiplier, 1.0, 100.0)?;
+        }
+        if let Some(webhook) = &self.webhook {
+            webhook.validate()?;
+        }
+        self.sdk.validate()
+    }
+
+    /// The same without what nobody is shown.
+    #[must_use]
+    pub fn shown(&self) -> Cow<'_, Self> {
+        let mut shown = Cow::Borrowed(self);
+        if self.webhook.as_ref().is_some_and(|webhook| webhook.secret.is_some())
+            && let Some(webhook) = &mut shown.to_mut().webhook
+        {
+            webhook.secret = None;
+        }
+        shown
+    }
+
+    /// How often the task may end by itself; 3 where it doesn't say.
+    #[must_use]
+    pub fn attempts(&self) -> i32 {
+        self.max_attempts.and_then(|n| i32::try_from(n).ok()).unwrap_or(3)
+    }
+
+    /// The waits between its attempts.
+    #[must_use]
+    pub fn retry_policy(&self) -> RetryPolicy {
+        let default = RetryPolicy::default();
+        let Some(retry) = &self.retry else { return default };
+        RetryPolicy {
+            initial_delay_ms: retry.initial_delay.unwrap_or(default.initial_delay_ms),
+            max_delay_ms: retry.max_delay.unwrap_or(default.max_delay_ms),
+            multiplier: retry.backoff_multiplier.unwrap_or(default.multiplier),
+        }
+    }
+
+    /// Whether a passed time limit is followed by another attempt.
+    #[must_use]
+    pub fn retries_timeouts(&self) -> bool {
+        self.retry.as_ref().and_then(|retry| retry.on_timeout).unwrap_or(false)
+    }
+}

@@ -1,0 +1,80 @@
+//! Who is told over HTTP, and of what.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::spec::{InvalidSpec, invalid, text};
+
+/// The longest address, in bytes.
+const MAX_URL: usize = 2_048;
+
+/// What is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum HookEvent {
+    /// The first attempt began.
+    Started,
+    /// The task asks somebody.
+    Waiting,
+    /// It has ended well.
+    Completed,
+    /// It has failed for good.
+    Failed,
+    /// It was called off.
+    Cancelled,
+}
+
+impl HookEvent {
+    /// What is told where nothing else is asked for: each way to end.
+    pub const ENDS: [Self; 3] = [Self::Completed, Self::Failed, Self::Cancelled];
+
+    /// Its name in the database; outside it is `task.` and this.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Waiting => "waiting",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A webhook, as a client asks for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WebhookOptions {
+    /// Where to: `http` or `https`.
+    pub url: String,
+    /// What the messages are signed with; the server's own secret where it isn't set. Never shown.
+    #[schema(min_length = 16)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// Of what; of each way to end where it isn't set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<HookEvent>,
+}
+
+impl WebhookOptions {
+    /// What is told.
+    #[must_use]
+    pub fn events(&self) -> &[HookEvent] {
+        if self.events.is_empty() { &HookEvent::ENDS } else { &self.events }
+    }
+
+    /// Checks what needs nothing but the request.
+    ///
+    /// # Errors
+    /// The first field that breaks a rule.
+    pub fn validate(&self) -> Result<(), InvalidSpec> {
+        const URL: &str = "options.webhook.url";
+        if !(self.url.starts_with("https://") || self.url.starts_with("http://")) || self.url.len() > MAX_URL {
+            invalid(URL, format!("must begin with https:// or http://, and have at most {MAX_URL} bytes"))?;
+        }
+        if self.secret.as_ref().is_some_and(|secret| secret.len() < 16) {
+            invalid("options.webhook.secret", "must have at least 16 characters")?;
+        }
+        text("options.webhook.secret", self.secret.as_ref())
+    }
+}
