@@ -85,7 +85,7 @@ pub fn serve(config: Config) -> Exit {
             .with_context(|| format!("can't listen on {} port {}", config.server.host, config.server.port))?;
         let address = listener.local_addr()?;
         let (queue, hub) = parts.start_queue(&config).await?;
-        let holder = WorkerInstanceId::new_v4();
+        let holder = WorkerInstanceId::new();
         queue::reap_at_start(&queue, holder).await;
         parts.beside(queue::reap_forever(queue.clone(), holder));
         if let Some(retention) = config.store.retention {
@@ -167,7 +167,7 @@ pub fn worker(config: Config, role: WorkerRole) -> Exit {
         descriptors(FILES_OF_A_WORKER + FILES_OF_A_TASK * u64::from(config.worker.concurrency))?;
         let mut signals = Signals::new()?;
         let (queue, hub) = parts.start_queue(&config).await?;
-        let holder = role.holder.unwrap_or_else(WorkerInstanceId::new_v4);
+        let holder = role.holder.unwrap_or_else(WorkerInstanceId::new);
         if role.link.is_none() {
             // A supervisor looks after its workers' deaths itself.
             queue::reap_at_start(&queue, holder).await;

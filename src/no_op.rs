@@ -14,7 +14,7 @@ use crate::queue::{
     Beat, Claim, Directory, Finish, Hub, MAILBOX, NewTask, Queue, QueueActor, ReadStats, ReadWorkers, SetPaused, Submit,
 };
 use crate::store;
-use domain::{BootInstant, Budgets, Outcome, Report, Status, WorkerInstanceId};
+use domain::{BootInstant, Budgets, Outcome, Report, SessionId, Status, WorkerInstanceId};
 use wire::TaskSpec;
 
 /// Tasks of one claim, as far ahead as executors with a queue of their own look.
@@ -47,7 +47,7 @@ impl NoOp {
             });
             sender.send(address).unwrap_or_default();
         });
-        Self { queue: Queue(started.await.expect("a queue")), hub, holder: WorkerInstanceId::now_v7() }
+        Self { queue: Queue(started.await.expect("a queue")), hub, holder: WorkerInstanceId::new() }
     }
 
     /// Submits so many tasks.
@@ -168,14 +168,14 @@ pub async fn starts_a_second(program: &Path, cli: &Path, folder: &Path, most: us
 }
 
 async fn start_one(program: PathBuf, cli: PathBuf, folder: PathBuf) {
-    let (holder, now) = (WorkerInstanceId::now_v7(), boot_now());
+    let (holder, now) = (WorkerInstanceId::new(), boot_now());
     let shim = Shim::start(&ShimLaunch { program, holder, home: None, namespaces: true }).expect("a shim");
     let start = Start {
         program: cli,
         args: vec!["-p".to_owned()],
         env: Vec::new(),
         directory: folder.clone(),
-        cookie: holder,
+        mark: SessionId::new().into(),
         lease: None,
         tree_log: folder.join("trees"),
         holder,

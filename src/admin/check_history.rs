@@ -63,7 +63,7 @@ async fn fold(reader: &dyn Reads, audit: &mut Audit) -> anyhow::Result<(i64, i64
 
 /// The tasks as they stand, and those that can't be read.
 async fn standings(reader: &dyn Reads) -> anyhow::Result<(Vec<Standing>, Vec<(TaskId, String)>)> {
-    let (mut all, mut unread, mut last) = (Vec::new(), Vec::new(), TaskId::nil());
+    let (mut all, mut unread, mut last) = (Vec::new(), Vec::new(), TaskId::from_u128(0));
     loop {
         let page = reader.standings(last).await?;
         if page.is_empty() {

@@ -121,7 +121,7 @@ impl Params {
 
 /// The id in a path. What is no id names no task.
 pub fn task_id(text: &str) -> Result<TaskId, ApiError> {
-    TaskId::parse_str(text).map_err(|_| ApiError::no_task(text))
+    str::parse::<TaskId>(text).map_err(|_| ApiError::no_task(text))
 }
 
 /// The number behind which the client wants events: `Last-Event-ID`, else `after`.

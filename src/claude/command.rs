@@ -6,9 +6,8 @@
 use std::path::PathBuf;
 
 use serde_json::json;
-use uuid::Uuid;
 
-use domain::{Behavior, Decision, Scope};
+use domain::{Behavior, Decision, Scope, SessionId};
 use wire::{PermissionMode, Questions, SdkOptions};
 
 /// What the server decides about an attempt.
@@ -40,22 +39,22 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Session {
     /// A new one, under an id that we chose.
-    New(Uuid),
+    New(SessionId),
     /// One that was begun before.
-    Resume(Uuid),
+    Resume(SessionId),
     /// A copy of one that was begun before.
     Fork {
         /// That one.
-        from: Uuid,
+        from: SessionId,
         /// The id of the copy, that we chose.
-        id: Uuid,
+        id: SessionId,
     },
 }
 
 impl Session {
     /// Its id.
     #[must_use]
-    pub const fn id(self) -> Uuid {
+    pub const fn id(self) -> SessionId {
         match self {
             Self::New(id) | Self::Resume(id) | Self::Fork { id, .. } => id,
         }
@@ -213,7 +212,7 @@ mod tests {
             add_dirs: vec![evil.clone()],
             ..SdkOptions::default()
         };
-        let (args, _) = command(&settings(), &sdk, Session::New(Uuid::nil()));
+        let (args, _) = command(&settings(), &sdk, Session::New(SessionId::from_u128(0)));
         assert_eq!(args.iter().filter(|arg| arg.contains(&evil)).count(), 7);
         assert!(args.iter().all(|arg| *arg != *evil));
     }
@@ -222,8 +221,12 @@ mod tests {
     fn people_can_be_asked_in_every_mode_and_need_not_be() {
         for mode in PermissionMode::ALL {
             let args = |questions| {
-                command(&Settings { mode, questions, ..settings() }, &SdkOptions::default(), Session::New(Uuid::nil()))
-                    .0
+                command(
+                    &Settings { mode, questions, ..settings() },
+                    &SdkOptions::default(),
+                    Session::New(SessionId::from_u128(0)),
+                )
+                .0
             };
             let (on, off) = (args(Questions::On), args(Questions::Off));
             let has = |args: &[String], wanted: &str| args.iter().any(|arg| arg == wanted);
@@ -238,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_is_not_trusted_has_no_say() {
-        let (args, env) = command(&settings(), &SdkOptions::default(), Session::Resume(Uuid::nil()));
+        let (args, env) = command(&settings(), &SdkOptions::default(), Session::Resume(SessionId::from_u128(0)));
         let has = |token: &str| args.iter().any(|arg| arg == token);
         assert!(has("--setting-sources=") && has("--strict-mcp-config"));
         assert!(has("--append-system-prompt=rules") && has("--permission-mode=acceptEdits"));

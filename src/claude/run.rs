@@ -17,7 +17,7 @@ use super::input;
 use super::lines::{Line, next_line};
 use super::shim::{Begin, FromShim, ToShim};
 use super::spawn::Shim;
-use crate::process::{self, Cookie};
+use crate::process::{self, Cookie, TreeMark};
 use domain::{BootInstant, Decision, LeaseKey, WorkerInstanceId};
 
 /// Longest line that is read whole. A result of 15 MB has twice as many bytes where much of it is escaped.
@@ -83,7 +83,7 @@ pub struct Start {
     /// Where it works.
     pub directory: PathBuf,
     /// What its processes are known by: the task, or, before there is one, the session.
-    pub cookie: uuid::Uuid,
+    pub mark: TreeMark,
     /// The attempt, where there is one yet.
     pub lease: Option<LeaseKey>,
     /// Where the shim writes down when the tree began and ended.
@@ -101,9 +101,9 @@ impl Run {
     /// The system's, or a path that is no text.
     pub fn start(shim: Shim, start: Start) -> io::Result<Self> {
         let mut env = start.env;
-        env.extend(Cookie::attempt(start.cookie, start.holder).variables());
+        env.extend(Cookie::attempt(start.mark, start.holder).variables());
         let begin = Begin {
-            cookie: start.cookie,
+            mark: start.mark,
             lease: start.lease,
             deadline_ms: start.deadline.ms,
             tree_log: start.tree_log,

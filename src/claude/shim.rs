@@ -18,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags};
 use serde::{Deserialize, Serialize};
 
-use crate::process::{self, Cookie, Isolation, Launch, Tree};
+use crate::process::{self, Cookie, Isolation, Launch, Tree, TreeMark};
 use audit::TreeLine;
 use domain::{LeaseKey, TREE_END_MS, TaskId};
 
@@ -47,7 +47,8 @@ pub(super) enum ToShim {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Begin {
     /// What its processes are known by: the task, or, before there is one, the session.
-    pub cookie: uuid::Uuid,
+    #[serde(rename = "cookie")]
+    pub mark: TreeMark,
     /// The attempt, for the log of trees.
     pub lease: Option<LeaseKey>,
     /// When to end, in milliseconds of `CLOCK_BOOTTIME`, unless told otherwise.
@@ -104,7 +105,7 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
     let _ = process::boot_now();
     // Without a word the worker is gone, or wants it no more.
     let Some(begin) = first_order(&mut orders) else { return 0 };
-    let cookie = Cookie::task(begin.cookie);
+    let cookie = Cookie::tree(begin.mark);
     // From here on whoever sweeps for the task finds us too, frozen or not.
     cookie.wear();
     let tree = Tree::new(isolation, cookie);

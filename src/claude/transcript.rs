@@ -6,7 +6,8 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use uuid::Uuid;
+
+use domain::SessionId;
 
 use crate::config::Claude;
 
@@ -35,7 +36,7 @@ impl Transcript {
 }
 
 /// Where this session was written down. Blocks.
-fn file_of(claude: &Claude, session: Uuid) -> Option<PathBuf> {
+fn file_of(claude: &Claude, session: SessionId) -> Option<PathBuf> {
     let projects = std::fs::read_dir(claude.config_dir.as_ref()?.join("projects")).ok()?;
     let mut files = projects.flatten().map(|project| project.path().join(format!("{session}.jsonl")));
     files.find(|path| path.is_file())
@@ -46,7 +47,7 @@ fn file_of(claude: &Claude, session: Uuid) -> Option<PathBuf> {
 ///
 /// # Errors
 /// There is no such session, or the file can't be copied.
-pub fn move_transcript(claude: &Claude, session: Uuid, directory: &Path) -> io::Result<()> {
+pub fn move_transcript(claude: &Claude, session: SessionId, directory: &Path) -> io::Result<()> {
     let from = file_of(claude, session).ok_or(io::ErrorKind::NotFound)?;
     let projects = from.parent().and_then(Path::parent).ok_or(io::ErrorKind::NotFound)?;
     let name: String =
@@ -64,7 +65,7 @@ pub fn move_transcript(claude: &Claude, session: Uuid, directory: &Path) -> io::
 
 /// What was written of this session. `None` where there is no file, on this machine. Blocks.
 #[must_use]
-pub fn transcript(claude: &Claude, session: Uuid) -> Option<Transcript> {
+pub fn transcript(claude: &Claude, session: SessionId) -> Option<Transcript> {
     let file = File::open(file_of(claude, session)?).ok()?;
     let lines = BufReader::new(file.take(LOOK_BYTES)).lines().map_while(Result::ok);
     let message = lines

@@ -35,7 +35,7 @@ fn boot() -> BootId {
     *BOOT.get_or_init(|| {
         std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
             .ok()
-            .and_then(|text| BootId::parse_str(text.trim()).ok())
-            .unwrap_or_else(BootId::new_v4)
+            .and_then(|text| str::parse::<BootId>(text.trim()).ok())
+            .unwrap_or_else(BootId::new)
     })
 }

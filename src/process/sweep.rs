@@ -7,6 +7,10 @@
 use std::ffi::CString;
 use std::time::{Duration, Instant};
 
+use domain::{SessionId, TaskId, WorkerInstanceId};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
 use super::Identity;
 use super::identity::is_exiting;
 
@@ -22,6 +26,24 @@ const EXIT_LIMIT: Duration = Duration::from_secs(1);
 /// The variable that names the task.
 const TASK: &str = "CC_ANYWHERE_TASK";
 
+/// What the processes of an attempt are marked with: the task; where they were started before there was one, the
+/// session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TreeMark(Uuid);
+
+impl From<TaskId> for TreeMark {
+    fn from(task: TaskId) -> Self {
+        Self(task.uuid())
+    }
+}
+
+impl From<SessionId> for TreeMark {
+    fn from(session: SessionId) -> Self {
+        Self(session.uuid())
+    }
+}
+
 /// Environment variables that mark the processes of a task, of a worker's life, or of both
 /// together.
 #[derive(Clone, Debug)]
@@ -30,35 +52,36 @@ pub struct Cookie(Vec<(&'static str, String)>);
 impl Cookie {
     /// Marks the processes of one task.
     #[must_use]
-    pub fn task(id: domain::TaskId) -> Self {
-        Self(vec![(TASK, id.to_string())])
+    pub fn tree(mark: TreeMark) -> Self {
+        Self(vec![(TASK, mark.0.to_string())])
     }
 
     /// Mark the processes of one task. One that was started before its task is known by its session.
     #[must_use]
-    pub fn of_task(id: domain::TaskId, session: Option<&str>) -> Vec<Self> {
-        let session = session.and_then(|session| uuid::Uuid::parse_str(session).ok());
-        std::iter::once(id).chain(session.filter(|session| *session != id)).map(Self::task).collect()
+    pub fn of_task(id: TaskId, session: Option<&str>) -> Vec<Self> {
+        let (own, session) = (TreeMark::from(id), session.and_then(|session| session.parse::<SessionId>().ok()));
+        let other = session.map(TreeMark::from).filter(|session| *session != own);
+        std::iter::once(own).chain(other).map(Self::tree).collect()
     }
 
     /// The same, of those that one life of a worker started.
     #[must_use]
-    pub fn of_attempt(id: domain::TaskId, session: Option<&str>, holder: domain::WorkerInstanceId) -> Vec<Self> {
+    pub fn of_attempt(id: TaskId, session: Option<&str>, holder: WorkerInstanceId) -> Vec<Self> {
         let tasks = Self::of_task(id, session).into_iter();
         tasks.map(|cookie| Self([cookie.0, Self::holder(holder).0].concat())).collect()
     }
 
     /// Marks the processes that one life of a worker started.
     #[must_use]
-    pub fn holder(id: domain::WorkerInstanceId) -> Self {
+    pub fn holder(id: WorkerInstanceId) -> Self {
         Self(vec![("CC_ANYWHERE_HOLDER", id.to_string())])
     }
 
     /// Marks the processes that one life of a worker started for one task. Another worker may
     /// run the task by now: its processes don't carry it.
     #[must_use]
-    pub fn attempt(task: domain::TaskId, holder: domain::WorkerInstanceId) -> Self {
-        Self([Self::task(task).0, Self::holder(holder).0].concat())
+    pub fn attempt(mark: TreeMark, holder: WorkerInstanceId) -> Self {
+        Self([Self::tree(mark).0, Self::holder(holder).0].concat())
     }
 
     /// Names the calling process after the task. A shim is started before its task, and the environment of a process

@@ -3,13 +3,11 @@
 
 use std::time::Duration;
 
-use uuid::Uuid;
-
 use crate::store::StoreError;
 use crate::store::views::{LimitUse, Polled};
 use domain::{
-    Budgets, Group, LeaseKey, Limit, LimitChange, NewEvent, ReleaseReason, Report, Said, Spent, Status, TaskId, Wall,
-    WorkerInstanceId,
+    Budgets, Group, LeaseKey, Limit, LimitChange, NewEvent, ReleaseReason, Report, Said, SessionId, Spent, Status,
+    TaskId, Wall, WorkerInstanceId,
 };
 use wire::{Task, TaskSpec};
 
@@ -124,7 +122,7 @@ pub struct NewTask {
 #[derive(Clone, Debug)]
 pub struct Resumes {
     /// The session.
-    pub session: Uuid,
+    pub session: SessionId,
     /// On a copy of it: then others may use it too.
     pub fork: bool,
     /// The task that it is of, where the client named one.

@@ -210,7 +210,7 @@ mod tests {
 
     fn event(n: i64, bytes: usize) -> Numbered {
         let data = "x".repeat(bytes);
-        Numbered { n, event: Event { task: TaskId::nil(), seq: n, at: Wall(0), kind: EventKind::Log, data } }
+        Numbered { n, event: Event { task: TaskId::from_u128(0), seq: n, at: Wall(0), kind: EventKind::Log, data } }
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use uuid::Uuid;
 
 use super::rows::{
     AttemptRow, ClaimDeliveriesRow, ClaimRow, DeliveryEnd, EventRow, IdempotencyKeyRow, ScheduleRow, TaskRow,
@@ -11,7 +10,10 @@ use super::rows::{
 };
 use super::views::{Filter, ListTasks, Poll, ReadEvents, ReadUsage};
 use super::{Store, StoreError, Tx};
-use domain::{Group, GroupKind, LeaseKey, Limit, Rate, SUSPECT, Spent, TaskId, Tokens, Wall, WorkerInstanceId};
+use domain::{
+    Group, GroupKind, LeaseKey, Limit, Rate, SUSPECT, ScheduleId, SessionId, Spent, TaskId, Tokens, Wall,
+    WorkerInstanceId,
+};
 
 /// Opens one database, again and again: each store is a process of its own.
 pub trait Open {
@@ -119,7 +121,7 @@ async fn claim(store: &dyn Store, holder: WorkerInstanceId, limit: u32, suspects
         tx.claim(&claim).await.expect("claimed").into_iter().map(|row| row.expect("a row")).collect();
     tx.commit().await.expect("committed");
     rows.sort_by_key(|row| (-row.priority, row.id));
-    rows.iter().map(|row| row.id.as_u128()).collect()
+    rows.iter().map(|row| row.id.uuid().as_u128()).collect()
 }
 
 async fn what_is_not_committed_has_not_happened(store: &dyn Store) {
@@ -149,7 +151,7 @@ async fn a_savepoint_is_gone_back_to(store: &dyn Store) {
     tx.commit().await.expect("committed");
     let list = ListTasks { filter: Filter::default(), limit: 10, offset: 0, before: None };
     let page = store.reader().tasks(list).await.expect("a list");
-    let ids: Vec<u128> = page.tasks.iter().map(|task| task.id.as_u128()).collect();
+    let ids: Vec<u128> = page.tasks.iter().map(|task| task.id.uuid().as_u128()).collect();
     assert_eq!((ids, page.total), (vec![3, 1], 2));
 }
 
@@ -224,10 +226,10 @@ async fn what_is_held_back_is_let_go_in_order(store: &dyn Store) {
     }
     assert!(tx.task(TaskId::from_u128(4)).await.expect("a read").expect("it").any_held);
     let next = tx.next_in_line(9, true).await.expect("a read");
-    assert_eq!(next.iter().map(|task| task.id.as_u128()).collect::<Vec<_>>(), [4]);
+    assert_eq!(next.iter().map(|task| task.id.uuid().as_u128()).collect::<Vec<_>>(), [4]);
     assert!(next[0].groups.contains(&Group::new(GroupKind::Tag, "a")));
     let two = tx.release_holds("directory:/w", Some(2)).await.expect("let go");
-    assert_eq!(two.iter().map(Uuid::as_u128).max(), Some(2), "the first by priority, then age");
+    assert_eq!(two.iter().max(), Some(&TaskId::from_u128(2)), "the first by priority, then age");
     assert_eq!(tx.release_holds("directory:/w", None).await.expect("let go"), [TaskId::from_u128(3)]);
     assert_eq!(tx.next_in_line(9, false).await.expect("a read").len(), 4);
 }
@@ -257,13 +259,13 @@ async fn events_and_commits_are_numbered_in_order(open: &impl Open) {
 }
 
 async fn sessions_and_keys_are_known(store: &dyn Store) {
-    let session = Uuid::from_u128(9);
+    let session = SessionId::from_u128(9);
     let resumes = Some(session.to_string());
     insert(store, &[task(1), TaskRow { resumes: resumes.clone(), session_id: resumes, ..task(2) }]).await;
     let mut tx = begin(store).await;
     assert_eq!(tx.session_user(session).await.expect("a read"), Some(TaskId::from_u128(2)));
-    assert_eq!(tx.session_user(TaskId::from_u128(1)).await.expect("a read"), Some(TaskId::from_u128(1)));
-    assert_eq!(tx.session_user(Uuid::from_u128(7)).await.expect("a read"), None);
+    assert_eq!(tx.session_user(TaskId::from_u128(1).own_session()).await.expect("a read"), Some(TaskId::from_u128(1)));
+    assert_eq!(tx.session_user(SessionId::from_u128(7)).await.expect("a read"), None);
     let (key, fingerprint) = ("k".to_owned(), "f".to_owned());
     let row = IdempotencyKeyRow { key, fingerprint, task_id: TaskId::from_u128(1), created_at: 1 };
     tx.insert_idempotency_key(&row).await.expect("inserted");
@@ -337,7 +339,7 @@ async fn deliveries_are_claimed_by_host(store: &dyn Store) {
 }
 
 async fn a_firing_stays_with_its_timetable(store: &dyn Store) {
-    let id = Uuid::from_u128(7);
+    let id = ScheduleId::from_u128(7);
     let row = |cron: &str, next| ScheduleRow {
         id,
         name: None,

@@ -18,14 +18,14 @@ use wire::stored::{self, StoredSpec};
 use wire::{Attempt, Attempted, Remarks, Task, TaskError, TaskSpec, Truncated};
 
 fn bad(row: &TaskRow, what: impl ToString) -> StoreError {
-    StoreError::Row { table: "task", id: row.id, what: what.to_string() }
+    StoreError::Row { table: "task", id: row.id.uuid(), what: what.to_string() }
 }
 
 /// What the client asked for, as far as it can be read.
 pub fn spec_of(row: &TaskRow) -> StoredSpec {
     let read = stored::from_text(&row.spec);
     if let Some(why) = &read.unreadable {
-        warn_once(row.id, why);
+        warn_once(row.id.uuid(), why);
     }
     read
 }
@@ -67,7 +67,7 @@ const UNREADABLE: &str = "UNREADABLE";
 
 /// A task of whose row nothing but the id can be read.
 pub fn lost_task(id: domain::TaskId, why: &str) -> Task {
-    warn_once(id, why);
+    warn_once(id.uuid(), why);
     Task {
         id,
         spec: TaskSpec::of(String::new()),
@@ -305,7 +305,7 @@ pub fn webhook_of(row: WebhookRow) -> Webhook {
 pub fn schedule_of(row: ScheduleRow) -> Schedule {
     let StoredSpec { spec, unreadable } = stored::from_text(&row.spec);
     if let Some(why) = &unreadable {
-        warn_once(row.id, why);
+        warn_once(row.id.uuid(), why);
     }
     Schedule {
         id: row.id,

@@ -25,6 +25,7 @@ pub mod reads;
 pub mod rows;
 mod sqlite;
 mod summary;
+mod tables;
 pub mod tx;
 pub mod views;
 

@@ -1,22 +1,15 @@
 //! Rows: what an engine reads and writes, without any driver's types.
 //!
-//! The rows of whole tables are those of the `entity` crate, which describes the tables for every engine; the others
-//! are parts of a table, or of several. `convert` makes of them what the domain knows.
-
-pub use entity::attempt::Model as AttemptRow;
-pub use entity::changes::Model as ChangesRow;
-pub use entity::credential::Model as CredentialRow;
-pub use entity::event::Model as EventRow;
-pub use entity::history::Model as HistoryRow;
-pub use entity::idempotency_key::Model as IdempotencyKeyRow;
-pub use entity::message::Model as MessageRow;
-pub use entity::question::Model as QuestionRow;
-pub use entity::task::Model as TaskRow;
-pub use entity::worker::Model as WorkerRow;
-use uuid::Uuid;
+//! Whole rows are in `tables`; the others are parts of a table, or of several. `convert` makes of them what the domain
+//! knows.
 
 use domain::{AttemptOutcome, BootInstant, Group, ScheduleId, TaskId, Wall, WorkerInstanceId};
 use wire::TaskError;
+
+pub use super::tables::{
+    AttemptRow, ChangesRow, CredentialRow, EventRow, HistoryRow, IdempotencyKeyRow, MessageRow, QuestionRow, TaskRow,
+    WorkerRow,
+};
 
 /// The time of a transaction.
 #[derive(Clone, Copy, Debug)]
@@ -27,11 +20,11 @@ pub struct Clock {
     pub lease: BootInstant,
 }
 
-/// A row that can't be read.
+/// A row of a task that can't be read.
 #[derive(Clone, Debug)]
 pub struct UnreadRow {
-    /// The id of the row.
-    pub id: Uuid,
+    /// The task.
+    pub id: TaskId,
     /// What is wrong with it.
     pub why: String,
 }

@@ -12,7 +12,6 @@
 //! - [`Tx::clock`] is the clock that leases end by: the same for every process that writes.
 
 use async_trait::async_trait;
-use uuid::Uuid;
 
 use super::error::StoreError;
 use super::rows::{
@@ -21,7 +20,9 @@ use super::rows::{
     WebhookRow, WorkerRow,
 };
 use super::views::Dispatch;
-use domain::{BootInstant, Group, LeaseKey, Limit, ScheduleId, Spent, TaskId, Tokens, Wall, WorkerInstanceId};
+use domain::{
+    BootInstant, Group, LeaseKey, Limit, ScheduleId, SessionId, Spent, TaskId, Tokens, Wall, WorkerInstanceId,
+};
 use wire::TaskError;
 
 /// A transaction that was begun. Dropped, it is rolled back.
@@ -74,7 +75,7 @@ pub trait Tasks {
     async fn fail_unread(&mut self, id: TaskId, error: &TaskError) -> Result<(), StoreError>;
 
     /// Returns the task that has not ended and uses this session, where there is one.
-    async fn session_user(&mut self, session: Uuid) -> Result<Option<TaskId>, StoreError>;
+    async fn session_user(&mut self, session: SessionId) -> Result<Option<TaskId>, StoreError>;
 
     /// Number of pending tasks.
     async fn pending(&mut self) -> Result<i64, StoreError>;

@@ -109,7 +109,7 @@ impl SupervisorActor {
     }
 
     fn start(&mut self, name: String, restart_count: u32, ctx: &mut Context<Self>) -> io::Result<()> {
-        let holder = WorkerInstanceId::new_v4();
+        let holder = WorkerInstanceId::new();
         let token = process::secret()?;
         let child = process::spawn_worker(&self.launch(&name, holder, &token))?;
         let pid = child.id().unwrap_or_default();

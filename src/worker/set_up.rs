@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 use super::files::{self, Files};
 use super::spare::Spare;
@@ -18,7 +17,7 @@ use crate::config::Claude;
 use crate::process::{self, Cookie};
 use crate::queue::{Assignment, Queue, ReadTalk, Talk};
 use crate::telemetry::Vitals;
-use domain::{BootInstant, Budgets, Failure, FailureClass, WorkerInstanceId};
+use domain::{BootInstant, Budgets, Failure, FailureClass, SessionId, WorkerInstanceId};
 use wire::{McpConfig, PermissionMode, Task};
 
 /// As much of a folder's CLAUDE.md as is passed on: with the task's own text it must fit into
@@ -145,7 +144,7 @@ pub async fn set_up(
         args,
         env,
         directory,
-        cookie: task.id,
+        mark: task.id.into(),
         lease: Some(assignment.key),
         tree_log: tools.tree_log.clone(),
         holder: tools.holder,
@@ -185,7 +184,7 @@ fn no_answer(error: &io::Error) -> NotReady {
 /// Copies the conversation to where the CLI looks for it from this folder, where the client asked for that.
 fn move_session(tools: &Tools, task: &Task, directory: &Path) -> Result<(), NotReady> {
     let wanted = task.spec.options.sdk.move_session == Some(true) && task.attempt == 1;
-    let Some(session) = task.resumes.as_deref().filter(|_| wanted).and_then(|id| Uuid::parse_str(id).ok()) else {
+    let Some(session) = task.resumes.as_deref().filter(|_| wanted).and_then(|id| id.parse::<SessionId>().ok()) else {
         return Ok(());
     };
     claude::move_transcript(&tools.claude, session, directory).map_err(|error| {
@@ -208,7 +207,7 @@ fn recipe(
     if tools.warm == 0 || own || !fresh {
         return None;
     }
-    let (args, env) = claude::command(settings, &task.spec.options.sdk, Session::New(Uuid::nil()));
+    let (args, env) = claude::command(settings, &task.spec.options.sdk, Session::New(SessionId::from_u128(0)));
     Some(Recipe {
         program: settings.program.clone(),
         args,
@@ -299,8 +298,8 @@ async fn end_earlier_attempts(task: &Task, deadline: BootInstant) -> Result<(), 
 /// The conversation of the attempt before, where the CLI wrote it down; else the one that the task
 /// goes on with, or its own.
 fn session(claude: &Claude, task: &Task) -> Session {
-    let id = |text: &Option<String>| text.as_deref().and_then(|id| Uuid::parse_str(id).ok());
-    let own = id(&task.attempted.session_id).unwrap_or(task.id);
+    let id = |text: &Option<String>| text.as_deref().and_then(|id| id.parse::<SessionId>().ok());
+    let own = id(&task.attempted.session_id).unwrap_or(task.id.own_session());
     let transcript = claude::transcript(claude, own);
     match (transcript, id(&task.resumes)) {
         (Some(written), _) if written.has_messages() => Session::Resume(own),
@@ -308,8 +307,8 @@ fn session(claude: &Claude, task: &Task) -> Session {
         (None, Some(from)) => Session::Fork { from, id: own },
         (None, None) => Session::New(own),
         // It was begun and says nothing: the CLI neither resumes it nor takes its id again.
-        (Some(_), Some(from)) => Session::Fork { from, id: Uuid::now_v7() },
-        (Some(_), None) => Session::New(Uuid::now_v7()),
+        (Some(_), Some(from)) => Session::Fork { from, id: SessionId::new() },
+        (Some(_), None) => Session::New(SessionId::new()),
     }
 }
 

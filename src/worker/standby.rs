@@ -13,13 +13,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use uuid::Uuid;
-
 use super::set_up::Tools;
 use crate::claude::{Item, Run, Start};
 use crate::git::Git;
 use crate::process::{self, wall_now};
-use domain::{BootInstant, LeaseTimes};
+use domain::{BootInstant, LeaseTimes, SessionId};
 
 /// What nobody has asked for for so long is not kept ready.
 const IDLE: Duration = Duration::from_secs(600);
@@ -51,8 +49,8 @@ pub struct Recipe {
 
 impl Recipe {
     /// The arguments for this session.
-    fn args_for(&self, session: Uuid) -> Vec<String> {
-        let nil = format!("--session-id={}", Uuid::nil());
+    fn args_for(&self, session: SessionId) -> Vec<String> {
+        let nil = format!("--session-id={}", SessionId::from_u128(0));
         let own = format!("--session-id={session}");
         self.args.iter().map(|arg| if *arg == nil { own.clone() } else { arg.clone() }).collect()
     }
@@ -123,7 +121,7 @@ struct Waiting {
     recipe: Recipe,
     stamp: Stamp,
     run: Run,
-    session: Uuid,
+    session: SessionId,
     /// When a task with this recipe was last here.
     wanted: Instant,
 }
@@ -133,7 +131,7 @@ pub struct Warm {
     /// The process, which has said nothing to the model yet.
     pub run: Run,
     /// Its session, by which its processes are known too.
-    pub session: Uuid,
+    pub session: SessionId,
 }
 
 /// See the [module](self).
@@ -184,13 +182,13 @@ impl Standby {
             let oldest = pool.waiting.iter().enumerate().min_by_key(|(_, waiting)| waiting.wanted).map(|(at, _)| at);
             pool.waiting.swap_remove(oldest.unwrap_or(0));
         }
-        let session = Uuid::now_v7();
+        let session = SessionId::new();
         let start = Start {
             program: recipe.program.clone(),
             args: recipe.args_for(session),
             env: recipe.env.clone(),
             directory: recipe.directory.clone(),
-            cookie: session,
+            mark: session.into(),
             lease: None,
             tree_log: tools.tree_log.clone(),
             holder: tools.holder,
@@ -259,7 +257,7 @@ mod tests {
             trusted: false,
             key: "default".into(),
         };
-        let session = Uuid::from_u128(7);
+        let session = SessionId::from_u128(7);
         let expected = ["-p", &format!("--session-id={session}"), "--model=--session-id"].map(str::to_owned);
         assert_eq!(recipe.args_for(session), expected);
     }

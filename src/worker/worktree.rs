@@ -126,7 +126,7 @@ pub async fn clean_up(tools: &Tools, queue: &Queue) {
     let noted = process::blocking(LIST_LIMIT, move || {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
         let notes = entries.filter(|path| path.extension().is_some_and(|end| end == "json"));
-        notes.filter_map(|note| TaskId::parse_str(note.file_stem()?.to_str()?).ok()).collect::<Vec<_>>()
+        notes.filter_map(|note| str::parse::<TaskId>(note.file_stem()?.to_str()?).ok()).collect::<Vec<_>>()
     });
     for task in noted.await.unwrap_or_default() {
         match queue.ask(Find(task)).await {

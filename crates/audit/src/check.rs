@@ -92,7 +92,7 @@ pub struct Beside {
 
 /// Whether the task was made before this wall time.
 fn is_older(task: TaskId, since: i64) -> bool {
-    let made = task.get_timestamp().map(|made| made.to_unix());
+    let made = task.uuid().get_timestamp().map(|made| made.to_unix());
     made.is_some_and(|(seconds, nanos)| (seconds as i64) * 1_000 + i64::from(nanos / 1_000_000) < since)
 }
 

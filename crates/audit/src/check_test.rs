@@ -428,7 +428,7 @@ fn promise_15_completed_without_a_result() {
 
 #[test]
 fn promise_16_a_schedule_fires_each_time_once_and_stays_removed() {
-    let schedule = uuid::Uuid::from_u128(16);
+    let schedule = domain::ScheduleId::from_u128(16);
     let fire = |due| Did::Fire { schedule, due: Some(due), made: None };
     let made = || {
         let mut forgery = Forgery::sound();

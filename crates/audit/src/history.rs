@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use domain::{AttemptOutcome, Group, LeaseKey, Limit, Status, TaskId, WorkerInstanceId};
+use domain::{AttemptOutcome, BootId, Group, LeaseKey, Limit, ScheduleId, Status, TaskId, WorkerInstanceId};
 
 /// One line of the history.
 #[derive(Clone, Debug, PartialEq)]
@@ -190,26 +190,26 @@ pub enum Did {
     /// A schedule was made, or changed.
     PutSchedule {
         /// Its id.
-        schedule: uuid::Uuid,
+        schedule: ScheduleId,
         /// True if it is a new one.
         new: bool,
     },
     /// A schedule was removed.
     RemoveSchedule {
         /// Its id.
-        schedule: uuid::Uuid,
+        schedule: ScheduleId,
     },
     /// The firing to come of a schedule was moved, after the clock was set back.
     Replan {
         /// Its id.
-        schedule: uuid::Uuid,
+        schedule: ScheduleId,
         /// The firing to come.
         next: i64,
     },
     /// A schedule has fired.
     Fire {
         /// Its id.
-        schedule: uuid::Uuid,
+        schedule: ScheduleId,
         /// The time that it was due at; `None` where somebody asked for it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         due: Option<i64>,
@@ -281,7 +281,7 @@ pub struct TreeLine {
     #[serde(flatten)]
     pub lease: LeaseKey,
     /// The machine's boot.
-    pub boot: uuid::Uuid,
+    pub boot: BootId,
     /// `CLOCK_BOOTTIME`, in milliseconds.
     pub at: i64,
     /// Whether its CLI starts now, or all of it has ended.

@@ -2,19 +2,19 @@
 
 use std::collections::{HashMap, HashSet};
 
-use uuid::Uuid;
+use domain::ScheduleId;
 
 /// What the history has told of schedules so far.
 #[derive(Default)]
 pub struct Schedules {
     /// The times that each has fired at. One that was made before the history began comes with its first line.
-    fired: HashMap<Uuid, HashSet<i64>>,
-    removed: HashSet<Uuid>,
+    fired: HashMap<ScheduleId, HashSet<i64>>,
+    removed: HashSet<ScheduleId>,
 }
 
 impl Schedules {
     /// It was made, or changed. Returns what is wrong with that.
-    pub fn put(&mut self, schedule: Uuid, new: bool) -> Option<String> {
+    pub fn put(&mut self, schedule: ScheduleId, new: bool) -> Option<String> {
         if self.removed.contains(&schedule) {
             return Some(format!("schedule {schedule} was changed after it had been removed"));
         }
@@ -24,20 +24,20 @@ impl Schedules {
     }
 
     /// It was removed.
-    pub fn remove(&mut self, schedule: Uuid) {
+    pub fn remove(&mut self, schedule: ScheduleId) {
         self.fired.remove(&schedule);
         self.removed.insert(schedule);
     }
 
     /// The clock was set back: times from this one on come again.
-    pub fn replan(&mut self, schedule: Uuid, next: i64) {
+    pub fn replan(&mut self, schedule: ScheduleId, next: i64) {
         if let Some(fired) = self.fired.get_mut(&schedule) {
             fired.retain(|due| *due < next);
         }
     }
 
     /// It has fired. Returns what is wrong with that.
-    pub fn fire(&mut self, schedule: Uuid, due: Option<i64>) -> Option<String> {
+    pub fn fire(&mut self, schedule: ScheduleId, due: Option<i64>) -> Option<String> {
         if self.removed.contains(&schedule) {
             return Some(format!("schedule {schedule} fired after it had been removed"));
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::TreeLine;
 use crate::check::Broken;
-use domain::{LeaseKey, TaskId};
+use domain::{BootId, LeaseKey, TaskId};
 
 /// A cancelled task has no live process so many milliseconds later.
 const CANCEL_LIMIT_MS: i64 = 5_000;
@@ -12,7 +12,7 @@ const CANCEL_LIMIT_MS: i64 = 5_000;
 /// One process tree.
 struct Life {
     epoch: i64,
-    boot: uuid::Uuid,
+    boot: BootId,
     began: i64,
     ended: Option<i64>,
 }

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::spec::{InvalidSpec, MAX_OPTION_BYTES, invalid, text, texts, within};
-use domain::{TaskId, json};
+use domain::{SessionId, TaskId, json};
 
 /// Options of the CLI, by the names of its own.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -57,7 +56,7 @@ pub struct SdkOptions {
     pub mcp_config: Option<McpConfig>,
     /// Goes on with the session of this id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resume_session: Option<Uuid>,
+    pub resume_session: Option<SessionId>,
     /// Goes on with the conversation of this task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = Uuid)]

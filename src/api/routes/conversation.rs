@@ -17,7 +17,7 @@ use super::tasks::find;
 use crate::claude;
 use crate::process;
 use crate::queue::{Find, Queue, QueueError, ReadEvents, Resumes};
-use domain::{Event, EventKind, TaskId};
+use domain::{Event, EventKind, SessionId, TaskId};
 use wire::{Task, TaskSpec};
 
 /// Events of one read, and bytes of them.
@@ -69,12 +69,12 @@ pub async fn of(shared: &Shared, spec: &TaskSpec) -> Result<Option<Conversation>
     Ok(Some(Conversation { resumes, held_in: of_task.or(known), field, moves }))
 }
 
-fn session_of(task: &Task, field: &str) -> Result<uuid::Uuid, ApiError> {
+fn session_of(task: &Task, field: &str) -> Result<SessionId, ApiError> {
     if !task.status.is_terminal() {
         let message = format!("task {} is {}: wait for its end, or send it a message", task.id, task.status);
         return Err(ApiError::new(StatusCode::CONFLICT, "TASK_NOT_ENDED", message).with(json!({ "taskId": task.id })));
     }
-    let session = task.attempted.session_id.as_deref().and_then(|id| uuid::Uuid::parse_str(id).ok());
+    let session = task.attempted.session_id.as_deref().and_then(|id| id.parse::<SessionId>().ok());
     session.ok_or_else(|| ApiError::invalid(field, format!("task {} never had a session", task.id)))
 }
 

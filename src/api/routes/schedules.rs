@@ -95,7 +95,7 @@ async fn list(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
 }
 
 async fn find(shared: &Shared, id: &str) -> Result<Schedule, ApiError> {
-    let found = match ScheduleId::parse_str(id) {
+    let found = match str::parse::<ScheduleId>(id) {
         Ok(id) => shared.queue.ask(FindSchedule(id)).await?,
         Err(_) => None,
     };
@@ -113,7 +113,7 @@ async fn show(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Ap
 async fn add(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let new: NewSchedule = input::json(&request, &input::body(payload).await?)?;
     let schedule = Schedule {
-        id: ScheduleId::now_v7(),
+        id: ScheduleId::new(),
         name: new.name,
         cron: new.cron,
         time_zone: new.time_zone,

@@ -45,7 +45,8 @@ async fn list(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse
     let params = Params::read(&request, &["status", "tag", "workingDirectory", "limit", "offset", "cursor"])?;
     let status = params.text("status").map(status_of).transpose()?;
     let before = params.text("cursor").map(|cursor| {
-        TaskId::parse_str(cursor).map_err(|_| ApiError::invalid("cursor", "must be a nextCursor of an earlier answer"))
+        str::parse::<TaskId>(cursor)
+            .map_err(|_| ApiError::invalid("cursor", "must be a nextCursor of an earlier answer"))
     });
     let limit = params.number("limit", 1, 100, 20)?;
     let offset = params.number("offset", 0, i64::from(u32::MAX), 0)?;

@@ -157,7 +157,7 @@ impl Connection {
             _ if !self.known => self.error("UNAUTHORIZED", "say auth first, with payload.apiKey").await,
             Said::Subscribe { task_id } => self.subscribe(&task_id).await,
             Said::Unsubscribe { task_id } => {
-                match TaskId::parse_str(&task_id) {
+                match str::parse::<TaskId>(&task_id) {
                     Ok(task) => {
                         self.tasks.remove(&task);
                         self.told.remove(&task);
@@ -179,7 +179,7 @@ impl Connection {
             let most = format!("a connection has at most {MAX_SUBSCRIPTIONS} subscriptions; subscribe to \"*\"");
             return self.error("TOO_MANY_SUBSCRIPTIONS", &most).await;
         }
-        let task = match TaskId::parse_str(id) {
+        let task = match str::parse::<TaskId>(id) {
             Ok(task) => self.shared.queue.ask(Find(task)).await,
             Err(_) => Ok(None),
         };

@@ -34,7 +34,8 @@ impl Change for Amend {
         row.last_event = unit.add_events(row.id, row.last_event, &[event]).await?;
         // What this version can't read it doesn't write either.
         if read.unreadable.is_none() {
-            row.spec = stored::to_text(&read.spec).map_err(|error| StoreError::unwritable("task", row.id, &error))?;
+            row.spec =
+                stored::to_text(&read.spec).map_err(|error| StoreError::unwritable("task", row.id.uuid(), &error))?;
         }
         unit.tx.reschedule_task(&row).await?;
         unit.record(&Did::Amend { task: row.id, priority: row.priority, due: row.due_at });

@@ -22,7 +22,8 @@ impl Change for PutSchedule {
         if !self.new && !unit.tx.has_schedule(one.id).await? {
             return Ok(false);
         }
-        let spec = stored::to_text(&one.spec).map_err(|error| StoreError::unwritable("schedule", one.id, &error))?;
+        let spec =
+            stored::to_text(&one.spec).map_err(|error| StoreError::unwritable("schedule", one.id.uuid(), &error))?;
         let row = ScheduleRow {
             id: one.id,
             name: one.name.clone(),

@@ -101,16 +101,21 @@ impl Submit {
     }
 
     async fn new_row(&self, unit: &mut Unit<'_>) -> Result<TaskRow, StoreError> {
-        let id = TaskId::now_v7();
+        let id = TaskId::new();
         let spec = &self.task.spec;
         let due = spec.run_at.filter(|at| *at > unit.now);
         let event = NewEvent::new(EventKind::Status, &json!({ "status": Status::Pending }));
         // A session of its own has the task's own id.
-        let session = self.task.resumes.as_ref().filter(|resumes| !resumes.fork).map_or(id, |resumes| resumes.session);
+        let session = self
+            .task
+            .resumes
+            .as_ref()
+            .filter(|resumes| !resumes.fork)
+            .map_or(id.own_session(), |resumes| resumes.session);
         Ok(TaskRow {
             id,
             status: Status::Pending.name().to_owned(),
-            spec: stored::to_text(spec).map_err(|error| StoreError::unwritable("task", id, &error))?,
+            spec: stored::to_text(spec).map_err(|error| StoreError::unwritable("task", id.uuid(), &error))?,
             priority: spec.priority,
             created_at: unit.now.0,
             due_at: due.map(|due| due.0),

@@ -130,8 +130,8 @@ async fn decide(
     mut question: Question,
     decision: Decision,
 ) -> Result<Question, StoreError> {
-    let answer =
-        serde_json::to_string(&decision).map_err(|error| StoreError::unwritable("question of task", row.id, &error))?;
+    let answer = serde_json::to_string(&decision)
+        .map_err(|error| StoreError::unwritable("question of task", row.id.uuid(), &error))?;
     unit.tx.answer_question(row.id, &question.request_id, &answer, unit.now).await?;
     question.answer = Some(decision);
     let open = questions(unit, row.id).await?;

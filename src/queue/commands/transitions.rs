@@ -53,7 +53,11 @@ impl Transition {
         }
         let is = record.state.status();
         if !status.may_become(is) {
-            return Err(StoreError::Row { table: "task", id: row.id, what: format!("{status} can't become {is}") });
+            return Err(StoreError::Row {
+                table: "task",
+                id: row.id.uuid(),
+                what: format!("{status} can't become {is}"),
+            });
         }
         put_record(&mut row, &record);
         Ok(Ok(Self { row, record, before, error: None }))

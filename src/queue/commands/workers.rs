@@ -13,8 +13,8 @@ impl Change for Beat {
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<(), StoreError> {
         let identity = Identity::current();
-        let process =
-            serde_json::to_string(&identity).map_err(|error| StoreError::unwritable("worker", self.holder, &error))?;
+        let process = serde_json::to_string(&identity)
+            .map_err(|error| StoreError::unwritable("worker", self.holder.uuid(), &error))?;
         let worker = WorkerRow {
             holder: self.holder,
             name: self.name.clone(),

@@ -27,7 +27,7 @@ impl Attempts for SqliteTx<'_> {
 
     async fn set_attempt_session(&mut self, task: TaskId, number: i32, session_id: &str) -> Result<(), StoreError> {
         let text = "UPDATE attempts SET session_id = ?3 WHERE task_id = ?1 AND number = ?2";
-        self.db()?.execute(text, params![task, number, session_id])?;
+        self.db()?.execute(text, params![task.as_bytes(), number, session_id])?;
         Ok(())
     }
 
@@ -35,7 +35,8 @@ impl Attempts for SqliteTx<'_> {
         let error = end.error.as_ref();
         let (class, code) = (error.map(|error| &error.class), error.map(|error| &error.code));
         let message = error.map(|error| &error.message);
-        let values = params![task, number, end.at.0, end.outcome.name(), class, code, message, end.session_id];
+        let values =
+            params![task.as_bytes(), number, end.at.0, end.outcome.name(), class, code, message, end.session_id];
         self.db()?.execute(END, values)?;
         Ok(())
     }
@@ -44,13 +45,14 @@ impl Attempts for SqliteTx<'_> {
         let Spent { cost_usd, set_aside, tokens } = spent;
         let (input, output) = (tokens.input, tokens.output);
         let (cache_read, cache_write) = (tokens.cache_read, tokens.cache_write);
-        let values = params![key.task, key.epoch, cost_usd, set_aside, input, output, cache_read, cache_write, once];
+        let values =
+            params![key.task.as_bytes(), key.epoch, cost_usd, set_aside, input, output, cache_read, cache_write, once];
         Ok(self.db()?.execute(COST, values)? > 0)
     }
 
     async fn mark_cost_set_aside(&mut self, key: LeaseKey) -> Result<(), StoreError> {
         let text = "UPDATE attempts SET cost_set_aside = TRUE WHERE task_id = ?1 AND epoch = ?2";
-        self.db()?.execute(text, params![key.task, key.epoch])?;
+        self.db()?.execute(text, params![key.task.as_bytes(), key.epoch])?;
         Ok(())
     }
 }
@@ -58,7 +60,7 @@ impl Attempts for SqliteTx<'_> {
 #[async_trait(?Send)]
 impl Events for SqliteTx<'_> {
     async fn insert_event(&mut self, row: &EventRow) -> Result<(), StoreError> {
-        self.db()?.execute(EVENT, params![row.task_id, row.seq, row.at, row.kind, row.data])?;
+        self.db()?.execute(EVENT, params![row.task_id.as_bytes(), row.seq, row.at, row.kind, row.data])?;
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use async_trait::async_trait;
 use rusqlite::{Row, params};
+use uuid::Uuid;
 
 use super::query::{Db, time};
 use super::tx::SqliteTx;
@@ -71,7 +72,7 @@ const OF_TASK: &str = "SELECT id, event, url, state, attempts, next_at, last_sta
 fn webhook(row: &Row<'_>) -> rusqlite::Result<WebhookRow> {
     Ok(WebhookRow {
         id: row.get(0)?,
-        task_id: row.get(1)?,
+        task_id: row.get::<_, Option<Uuid>>(1)?.map(TaskId::of),
         url: row.get(2)?,
         secret: row.get(3)?,
         events: row.get(4)?,
@@ -85,7 +86,7 @@ fn webhook(row: &Row<'_>) -> rusqlite::Result<WebhookRow> {
 fn dispatch(row: &Row<'_>) -> rusqlite::Result<Dispatch> {
     Ok(Dispatch {
         id: row.get(0)?,
-        task: row.get(1)?,
+        task: row.get(1).map(TaskId::of)?,
         url: row.get(2)?,
         host: row.get(3)?,
         secret: row.get(4)?,
@@ -118,13 +119,13 @@ pub fn registered(db: Db<'_>) -> Result<Vec<Webhook>, StoreError> {
 
 /// The deliveries of a task, oldest first.
 pub fn deliveries(db: Db<'_>, task: TaskId) -> Result<Vec<Delivery>, StoreError> {
-    db.readable(OF_TASK, [task], "delivery", delivery)
+    db.readable(OF_TASK, [task.as_bytes()], "delivery", delivery)
 }
 
 #[async_trait(?Send)]
 impl Hooks for SqliteTx<'_> {
     async fn insert_webhook(&mut self, row: &WebhookRow) -> Result<(), StoreError> {
-        let values = params![row.id, row.task_id, row.url, row.secret, row.events, row.created_at.0];
+        let values = params![row.id, row.task_id.map(TaskId::uuid), row.url, row.secret, row.events, row.created_at.0];
         self.db()?.execute(ADD, values)?;
         Ok(())
     }
@@ -148,7 +149,7 @@ impl Hooks for SqliteTx<'_> {
     }
 
     async fn queue_deliveries(&mut self, task: TaskId, event: &str, now: Wall) -> Result<(), StoreError> {
-        self.db()?.execute(TELL, params![task, event, now.0])?;
+        self.db()?.execute(TELL, params![task.as_bytes(), event, now.0])?;
         Ok(())
     }
 
@@ -176,6 +177,6 @@ impl Hooks for SqliteTx<'_> {
     }
 
     async fn retry_delivery(&mut self, task: TaskId, id: &str, now: Wall) -> Result<bool, StoreError> {
-        Ok(self.db()?.execute(AGAIN, params![id, task, now.0])? > 0)
+        Ok(self.db()?.execute(AGAIN, params![id, task.as_bytes(), now.0])? > 0)
     }
 }

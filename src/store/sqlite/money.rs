@@ -64,12 +64,12 @@ fn day(row: &Row<'_>) -> rusqlite::Result<UsageDay> {
 impl Money for SqliteTx<'_> {
     async fn add_spending(&mut self, day: &str, task: TaskId, cost: f64, tokens: Tokens) -> Result<(), StoreError> {
         let Tokens { input, output, cache_read, cache_write } = tokens;
-        self.db()?.execute(SPEND, params![day, task, cost, input, output, cache_read, cache_write])?;
+        self.db()?.execute(SPEND, params![day, task.as_bytes(), cost, input, output, cache_read, cache_write])?;
         Ok(())
     }
 
     async fn sum_cost(&mut self, task: TaskId) -> Result<(), StoreError> {
-        self.db()?.execute(SUM, [task])?;
+        self.db()?.execute(SUM, [task.as_bytes()])?;
         Ok(())
     }
 

@@ -81,7 +81,7 @@ impl Db<'_> {
 
     /// Inserts a row.
     pub fn insert<T: Table>(self, row: &T) -> Result<(), StoreError> {
-        self.execute(T::INSERT, row.values().as_slice())?;
+        self.execute(T::INSERT, params_from_iter(row.values()?))?;
         Ok(())
     }
 }

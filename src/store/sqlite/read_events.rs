@@ -7,7 +7,7 @@ use crate::store::StoreError;
 use crate::store::convert::event_of;
 use crate::store::rows::EventRow;
 use crate::store::views::{EventPage, LatestEvents, Numbered, ReadEvents};
-use domain::{Event, Status};
+use domain::{Event, Status, TaskId};
 
 /// Events of a task in order, at most so many, and no further than so many bytes reach; one in any case.
 const PAGE_OF_TASK: &str = "SELECT task_id, seq, at, kind, data FROM events WHERE task_id = ?1 AND seq > ?2 AND seq <=
@@ -32,13 +32,13 @@ const FEW: i64 = 32;
 fn event_of_row(row: &Row<'_>) -> rusqlite::Result<Event> {
     let data = row.get(4).unwrap_or_else(|error| format!("the event can't be read: {error}"));
     let kind = row.get(3).unwrap_or_default();
-    Ok(event_of(EventRow { task_id: row.get(0)?, seq: row.get(1)?, at: row.get(2)?, kind, data }))
+    Ok(event_of(EventRow { task_id: row.get(0).map(TaskId::of)?, seq: row.get(1)?, at: row.get(2)?, kind, data }))
 }
 
 /// The status of a task, and the number of its last event.
 fn end_of(db: Db<'_>, read: &ReadEvents) -> Result<Option<(Option<Status>, i64)>, StoreError> {
     let text = "SELECT status, last_event FROM tasks WHERE id = ?1";
-    let found: Option<(String, i64)> = db.one(text, [read.task], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let found: Option<(String, i64)> = db.one(text, [read.task.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(found.map(|(status, last)| (Status::from_name(&status), last)))
 }
 
@@ -52,7 +52,7 @@ fn page(events: Vec<Event>, last: i64, status: Option<Status>) -> EventPage {
 /// Events of a task, in order.
 pub fn of_task(db: Db<'_>, read: &ReadEvents) -> Result<EventPage, StoreError> {
     let Some((status, last)) = end_of(db, read)? else { return Ok(NO_TASK) };
-    let values = params![read.task, read.after, stored(read.limit), stored(read.bytes)];
+    let values = params![read.task.as_bytes(), read.after, stored(read.limit), stored(read.bytes)];
     Ok(page(db.all(PAGE_OF_TASK, values, event_of_row)?, last, status))
 }
 
@@ -63,7 +63,7 @@ pub fn few(db: Db<'_>, read: &ReadEvents) -> Result<Option<EventPage>, StoreErro
         return Ok(None);
     }
     let mut size = 0;
-    let events = db.some(BEHIND, params![read.task, read.after], event_of_row, |event: &Event| {
+    let events = db.some(BEHIND, params![read.task.as_bytes(), read.after], event_of_row, |event: &Event| {
         size += event.data.len() as u64;
         size < read.bytes
     })?;

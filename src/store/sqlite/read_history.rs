@@ -40,14 +40,14 @@ pub fn newest_commit(db: Db<'_>) -> Result<i64, StoreError> {
 
 /// Tasks behind this one, in order; of one that can't be read, why.
 pub fn standings(db: Db<'_>, after: TaskId) -> Result<Vec<Lenient<Standing>>, StoreError> {
-    let mut standings = db.all(STANDING, params![after, PAGE], |row| {
-        let id: TaskId = row.get(0)?;
+    let mut standings = db.all(STANDING, params![after.as_bytes(), PAGE], |row| {
+        let id = TaskId::of(row.get(0)?);
         Ok(standing_of(id, row).unwrap_or_else(|error| Err(UnreadRow { id, why: error.to_string() })))
     })?;
     let costs = "SELECT epoch, cost_usd FROM attempts WHERE task_id = ?1 AND cost_usd IS NOT NULL";
     for standing in standings.iter_mut().flatten() {
         standing.attempt_costs =
-            db.readable(costs, [standing.task], "attempt", |row| Ok((row.get(0)?, row.get(1)?)))?;
+            db.readable(costs, [standing.task.as_bytes()], "attempt", |row| Ok((row.get(0)?, row.get(1)?)))?;
     }
     Ok(standings)
 }

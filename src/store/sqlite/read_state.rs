@@ -75,14 +75,16 @@ pub fn workers(db: Db<'_>) -> Result<Vec<WorkerInfo>, StoreError> {
 
 /// The workers that hold tasks.
 pub fn holders(db: Db<'_>) -> Result<Vec<WorkerInstanceId>, StoreError> {
-    db.readable(HOLDERS, [], "task", |row| row.get(0))
+    db.readable(HOLDERS, [], "task", |row| row.get(0).map(WorkerInstanceId::of))
 }
 
 /// The running tasks whose leases are over.
 pub fn expired(db: Db<'_>) -> Result<Vec<(TaskId, WorkerInstanceId, Option<String>)>, StoreError> {
     let now = boot_now();
-    let values = params![now.boot, now.ms - TREE_END_MS];
-    db.readable(EXPIRED, values, "task", |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+    let values = params![now.boot.as_bytes(), now.ms - TREE_END_MS];
+    db.readable(EXPIRED, values, "task", |row| {
+        Ok((row.get(0).map(TaskId::of)?, row.get(1).map(WorkerInstanceId::of)?, row.get(2)?))
+    })
 }
 
 /// What a worker should know.
@@ -96,23 +98,24 @@ pub fn poll(db: Db<'_>, poll: &Poll<'_>) -> Result<Polled, StoreError> {
 }
 
 fn said(db: Db<'_>, poll: &Poll<'_>) -> Result<Vec<(TaskId, Said)>, StoreError> {
-    let answers = db.readable(ANSWERS, [poll.holder], "answer", |row| {
-        Ok((row.get::<_, TaskId>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
+    let answers = db.readable(ANSWERS, [poll.holder.as_bytes()], "answer", |row| {
+        Ok((row.get(0).map(TaskId::of)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
     })?;
     let answers = answers.into_iter().filter_map(|(task, request_id, answer)| {
         Some((task, Said::Answer { request_id, decision: serde_json::from_str(&answer).ok()? }))
     });
     let heard = serde_json::json!(poll.heard).to_string();
-    let messages = db.readable(SAID, params![poll.holder, heard], "message", |row| {
+    let messages = db.readable(SAID, params![poll.holder.as_bytes(), heard], "message", |row| {
         let (id, text) = (row.get(1)?, row.get(3)?);
         let is_message = row.get::<_, String>(2)? == "message";
-        Ok((row.get(0)?, if is_message { Said::Message { id, text } } else { Said::Interrupt { id } }))
+        Ok((row.get(0).map(TaskId::of)?, if is_message { Said::Message { id, text } } else { Said::Interrupt { id } }))
     })?;
     Ok(answers.chain(messages).collect())
 }
 
 /// True if a task has ended, or is not there.
 pub fn has_ended(db: Db<'_>, task: TaskId) -> Result<bool, StoreError> {
-    let status: Option<String> = db.one("SELECT status FROM tasks WHERE id = ?1", [task], |row| row.get(0))?;
+    let status: Option<String> =
+        db.one("SELECT status FROM tasks WHERE id = ?1", [task.as_bytes()], |row| row.get(0))?;
     Ok(status.and_then(|status| Status::from_name(&status)).is_none_or(Status::is_terminal))
 }

@@ -66,26 +66,26 @@ static SUMMARY: LazyLock<String> = LazyLock::new(|| {
 fn task_of_row(row: &Row<'_>) -> rusqlite::Result<Task> {
     match TaskRow::read(row) {
         Ok(row) => Ok(task_of(row)),
-        Err(error) => Ok(lost_task(row.get(0)?, &error.to_string())),
+        Err(error) => Ok(lost_task(TaskId::of(row.get(0)?), &error.to_string())),
     }
 }
 
 /// A task with its attempts and its changes.
 pub fn find(db: Db<'_>, id: TaskId) -> Result<Option<Task>, StoreError> {
-    let Some(task) = db.one(&FIND, [id], task_of_row)? else { return Ok(None) };
+    let Some(task) = db.one(&FIND, [id.as_bytes()], task_of_row)? else { return Ok(None) };
     let summary = "SELECT summary FROM changes WHERE task_id = ?1";
-    let summary: Option<String> = db.one(summary, [id], |row| row.get(0))?;
+    let summary: Option<String> = db.one(summary, [id.as_bytes()], |row| row.get(0))?;
     let changes = summary.and_then(|summary| serde_json::from_str(&summary).ok());
     Ok(Some(Task { attempts: Some(attempts(db, id)?), changes, ..task }))
 }
 
 fn attempts(db: Db<'_>, id: TaskId) -> Result<Vec<Attempt>, StoreError> {
-    Ok(db.readable(&ATTEMPTS, [id], "attempt", AttemptRow::read)?.into_iter().map(attempt_of).collect())
+    Ok(db.readable(&ATTEMPTS, [id.as_bytes()], "attempt", AttemptRow::read)?.into_iter().map(attempt_of).collect())
 }
 
 /// What a task has changed, as a patch.
 pub fn patch(db: Db<'_>, id: TaskId) -> Result<Option<Vec<u8>>, StoreError> {
-    db.one("SELECT patch FROM changes WHERE task_id = ?1", [id], |row| row.get(0))
+    db.one("SELECT patch FROM changes WHERE task_id = ?1", [id.as_bytes()], |row| row.get(0))
 }
 
 /// A task, and how many start before it.
@@ -93,8 +93,8 @@ pub fn explain(db: Db<'_>, id: TaskId) -> Result<Option<Explained>, StoreError> 
     let Some(task) = find(db, id)? else { return Ok(None) };
     let priority = task.spec.priority;
     let ahead = match &task.held {
-        Some(held) => db.one(AHEAD_HELD, params![priority, id, held], |row| row.get(0))?,
-        None => db.one(AHEAD, params![priority, id], |row| row.get(0))?,
+        Some(held) => db.one(AHEAD_HELD, params![priority, id.as_bytes(), held], |row| row.get(0))?,
+        None => db.one(AHEAD, params![priority, id.as_bytes()], |row| row.get(0))?,
     };
     let retry = if task.status == Status::Running { retry(db, id)? } else { None };
     Ok(Some(Explained { task, ahead: ahead.unwrap_or(0), retry }))
@@ -102,7 +102,7 @@ pub fn explain(db: Db<'_>, id: TaskId) -> Result<Option<Explained>, StoreError> 
 
 /// What the CLI last said of the API, unless it has heard from it since.
 fn retry(db: Db<'_>, id: TaskId) -> Result<Option<(Wall, String)>, StoreError> {
-    let latest = db.readable(LATEST, [id], "event", |row| {
+    let latest = db.readable(LATEST, [id.as_bytes()], "event", |row| {
         Ok((EventKind::from_name(&row.get::<_, String>(0)?), time::at(row, 1)?, row.get::<_, String>(2)?))
     })?;
     let decides = |kind: Option<EventKind>| {
@@ -118,7 +118,7 @@ pub fn list(db: Db<'_>, list: &ListTasks) -> Result<Page, StoreError> {
     let total = total(db, &list.filter)?;
     let mut query = Entity::find().filter(condition(&list.filter));
     if let Some(before) = list.before {
-        query = query.filter(Column::Id.lt(before));
+        query = query.filter(Column::Id.lt(before.uuid()));
     }
     let query = query.select_only().expr(Expr::cust(SUMMARY.as_str()));
     let query = query.order_by_desc(Column::Id).offset(list.offset).limit(list.limit).into_query();
@@ -139,14 +139,15 @@ pub fn list(db: Db<'_>, list: &ListTasks) -> Result<Page, StoreError> {
 
 /// A row of a list. A request that is too long for the list is read by itself.
 fn summary_of(db: Db<'_>, row: &Row<'_>) -> Result<Task, StoreError> {
-    let id: TaskId = row.get(0)?;
+    let id = TaskId::of(row.get(0)?);
     let mut task = match TaskRow::read(row) {
         Ok(row) => row,
         Err(error) => return Ok(lost_task(id, &error.to_string())),
     };
     let (is_long, result_bytes): (bool, Option<i64>) = (row.get(TaskRow::WIDTH)?, row.get(TaskRow::WIDTH + 1)?);
     if is_long {
-        let whole: Option<String> = db.one("SELECT spec FROM tasks WHERE id = ?1", [id], |row| row.get(0))?;
+        let whole: Option<String> =
+            db.one("SELECT spec FROM tasks WHERE id = ?1", [id.as_bytes()], |row| row.get(0))?;
         task.spec = summary::shortened(&whole.unwrap_or_default());
     }
     Ok(summary::of(task_of(task), result_bytes, is_long))
@@ -177,26 +178,26 @@ fn condition(filter: &Filter) -> Condition {
 
 /// A folder of a task's own is found by the id in its name.
 fn in_folder(folder: &str) -> Condition {
-    let owner = Path::new(folder).file_name().and_then(|name| TaskId::parse_str(name.to_str()?).ok());
+    let owner = Path::new(folder).file_name().and_then(|name| str::parse::<TaskId>(name.to_str()?).ok());
     let is_it = || Column::WorkingDirectory.eq(folder);
     // Written as the index has it.
     Condition::any()
         .add(Condition::all().add(is_it()).add(Expr::cust("NOT own_directory")))
-        .add_option(owner.map(|id| Condition::all().add(Column::Id.eq(id)).add(is_it())))
+        .add_option(owner.map(|id| Condition::all().add(Column::Id.eq(id.uuid())).add(is_it())))
 }
 
 /// The questions of a task, oldest first; `None` where there is no such task.
 pub fn questions(db: Db<'_>, id: TaskId) -> Result<Option<Vec<Question>>, StoreError> {
-    if !db.any("SELECT 1 FROM tasks WHERE id = ?1", [id])? {
+    if !db.any("SELECT 1 FROM tasks WHERE id = ?1", [id.as_bytes()])? {
         return Ok(None);
     }
-    let rows = db.readable(&QUESTIONS, [id], "question", QuestionRow::read)?;
+    let rows = db.readable(&QUESTIONS, [id.as_bytes()], "question", QuestionRow::read)?;
     Ok(Some(rows.into_iter().map(question_of).collect()))
 }
 
 /// Where the conversation of a task stands.
 pub fn talk(db: Db<'_>, id: TaskId) -> Result<Talk, StoreError> {
-    let open = db.readable(&MESSAGES, [id], "message", MessageRow::read)?;
+    let open = db.readable(&MESSAGES, [id.as_bytes()], "message", MessageRow::read)?;
     let is_begun = |row: &&MessageRow| row.epoch.is_some();
     let said = |row: &MessageRow| (row.id, row.text.clone());
     let last = attempts(db, id)?.into_iter().rfind(|attempt| attempt.ended_at.is_some());

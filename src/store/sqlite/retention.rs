@@ -41,13 +41,13 @@ const HISTORY: &str = "DELETE FROM history WHERE seq < COALESCE(
 impl Retention for SqliteTx<'_> {
     async fn old_tasks(&mut self, before: Wall, limit: i64) -> Result<Vec<TaskId>, StoreError> {
         let bound = TaskId::from_u128(u128::from(before.0.max(0).unsigned_abs()) << 80);
-        self.db()?.all(OLD, params![bound, before.0, limit], |row| row.get(0))
+        self.db()?.all(OLD, params![bound.as_bytes(), before.0, limit], |row| row.get(0).map(TaskId::of))
     }
 
     async fn remove_task(&mut self, id: TaskId) -> Result<(), StoreError> {
         let db = self.db()?;
         for part in PARTS {
-            db.execute(part, [id])?;
+            db.execute(part, [id.as_bytes()])?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use async_trait::async_trait;
 use rusqlite::{Params, Row, params};
+use uuid::Uuid;
 
 use super::query::{Db, time};
 use super::tx::SqliteTx;
@@ -54,7 +55,7 @@ const LAST_TASK: &str = "SELECT t.id, t.status FROM schedule_runs r JOIN tasks t
 
 fn schedule(row: &Row<'_>) -> rusqlite::Result<ScheduleRow> {
     Ok(ScheduleRow {
-        id: row.get(0)?,
+        id: row.get(0).map(ScheduleId::of)?,
         name: row.get(1)?,
         cron: row.get(2)?,
         time_zone: row.get(3)?,
@@ -81,7 +82,7 @@ pub fn all(db: Db<'_>) -> Result<Vec<Schedule>, StoreError> {
 
 /// A schedule.
 pub fn find(db: Db<'_>, id: ScheduleId) -> Result<Option<Schedule>, StoreError> {
-    Ok(some(db, &FIND, [id])?.pop())
+    Ok(some(db, &FIND, [id.as_bytes()])?.pop())
 }
 
 /// The schedules that fire by now.
@@ -96,38 +97,45 @@ pub fn next_firing(db: Db<'_>) -> Result<Option<Wall>, StoreError> {
 
 /// What a schedule has done, newest first.
 pub fn runs(db: Db<'_>, read: ReadRuns) -> Result<Vec<Run>, StoreError> {
-    db.readable(RUNS, params![read.schedule, i64::try_from(read.limit).unwrap_or(i64::MAX)], "firing", |row| {
-        let (task, status): (Option<TaskId>, Option<String>) = (row.get(3)?, row.get(5)?);
-        Ok(Run {
-            due_at: time::maybe(row, 0)?,
-            fired_at: time::at(row, 1)?,
-            outcome: row.get(2)?,
-            task: task.map(|task| (task, status.as_deref().and_then(Status::from_name))),
-            detail: row.get(4)?,
-        })
-    })
+    db.readable(
+        RUNS,
+        params![read.schedule.as_bytes(), i64::try_from(read.limit).unwrap_or(i64::MAX)],
+        "firing",
+        |row| {
+            let (task, status): (Option<Uuid>, Option<String>) = (row.get(3)?, row.get(5)?);
+            Ok(Run {
+                due_at: time::maybe(row, 0)?,
+                fired_at: time::at(row, 1)?,
+                outcome: row.get(2)?,
+                task: task.map(|task| (TaskId::of(task), status.as_deref().and_then(Status::from_name))),
+                detail: row.get(4)?,
+            })
+        },
+    )
 }
 
 /// The newest task of a schedule, and its status.
 pub fn last_task(db: Db<'_>, last: LastTask) -> Result<Option<(TaskId, Status)>, StoreError> {
     let found: Option<(TaskId, String)> =
-        db.one(LAST_TASK, params![last.schedule, last.completed], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        db.one(LAST_TASK, params![last.schedule.as_bytes(), last.completed], |row| {
+            Ok((row.get(0).map(TaskId::of)?, row.get(1)?))
+        })?;
     Ok(found.and_then(|(id, status)| Some((id, Status::from_name(&status)?))))
 }
 
 #[async_trait(?Send)]
 impl Schedules for SqliteTx<'_> {
     async fn has_schedule(&mut self, id: ScheduleId) -> Result<bool, StoreError> {
-        self.db()?.any("SELECT 1 FROM schedules WHERE id = ?1", [id])
+        self.db()?.any("SELECT 1 FROM schedules WHERE id = ?1", [id.as_bytes()])
     }
 
     async fn is_next_firing(&mut self, id: ScheduleId, due: Option<Wall>) -> Result<bool, StoreError> {
-        self.db()?.any(IS_NEXT, params![id, due.map(|due| due.0)])
+        self.db()?.any(IS_NEXT, params![id.as_bytes(), due.map(|due| due.0)])
     }
 
     async fn put_schedule(&mut self, row: &ScheduleRow) -> Result<(), StoreError> {
         let values = params![
-            row.id,
+            row.id.as_bytes(),
             row.name,
             row.cron,
             row.time_zone,
@@ -146,15 +154,18 @@ impl Schedules for SqliteTx<'_> {
 
     async fn remove_schedule(&mut self, id: ScheduleId) -> Result<bool, StoreError> {
         let db = self.db()?;
-        db.execute("DELETE FROM schedule_runs WHERE schedule_id = ?1", [id])?;
-        Ok(db.execute("DELETE FROM schedules WHERE id = ?1", [id])? > 0)
+        db.execute("DELETE FROM schedule_runs WHERE schedule_id = ?1", [id.as_bytes()])?;
+        Ok(db.execute("DELETE FROM schedules WHERE id = ?1", [id.as_bytes()])? > 0)
     }
 
     async fn insert_schedule_run(&mut self, row: &ScheduleRunRow<'_>) -> Result<(), StoreError> {
         let ScheduleRunRow { schedule, due_at, fired_at, outcome, task, detail } = *row;
         let db = self.db()?;
-        db.execute(RAN, params![schedule, due_at.map(|due| due.0), fired_at.0, outcome, task, detail])?;
-        db.execute(FORGET, [schedule])?;
+        db.execute(
+            RAN,
+            params![schedule.as_bytes(), due_at.map(|due| due.0), fired_at.0, outcome, task.map(TaskId::uuid), detail],
+        )?;
+        db.execute(FORGET, [schedule.as_bytes()])?;
         Ok(())
     }
 
@@ -165,6 +176,6 @@ impl Schedules for SqliteTx<'_> {
         next: Option<Wall>,
     ) -> Result<bool, StoreError> {
         let (was, next) = (was.map(|was| was.0), next.map(|next| next.0));
-        Ok(self.db()?.execute(SET_NEXT, params![id, was, next])? > 0)
+        Ok(self.db()?.execute(SET_NEXT, params![id.as_bytes(), was, next])? > 0)
     }
 }

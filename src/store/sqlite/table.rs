@@ -1,7 +1,11 @@
 //! Rows of the tables that commands read and write, column by column.
 
-use entity::{attempt, idempotency_key, message, question, task, worker};
+use domain::{BootId, TaskId, WorkerInstanceId};
+use rusqlite::types::{Null, ToSqlOutput};
 use rusqlite::{Row, ToSql};
+use uuid::Uuid;
+
+use crate::store::rows::{AttemptRow, IdempotencyKeyRow, MessageRow, QuestionRow, TaskRow, WorkerRow};
 
 /// A whole row of a table.
 pub trait Table: Sized {
@@ -19,8 +23,61 @@ pub trait Table: Sized {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self>;
 
     /// The values of the columns, in order.
-    fn values(&self) -> Vec<&dyn ToSql>;
+    ///
+    /// # Errors
+    /// None: no value of ours is refused.
+    fn values(&self) -> rusqlite::Result<Vec<ToSqlOutput<'_>>>;
 }
+
+/// A value of a column.
+trait Column: Sized {
+    /// Reads it from a result.
+    fn read(row: &Row<'_>, at: usize) -> rusqlite::Result<Self>;
+    /// The value, as it is stored.
+    fn value(&self) -> rusqlite::Result<ToSqlOutput<'_>>;
+}
+
+macro_rules! plain {
+    ($($kind:ty),*) => {
+        $(impl Column for $kind {
+            fn read(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
+                row.get(at)
+            }
+
+            fn value(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                self.to_sql()
+            }
+        })*
+    };
+}
+
+plain!(i64, i32, bool, String, f64, Option<i64>, Option<i32>, Option<f64>, Option<String>);
+
+macro_rules! ids {
+    ($($kind:ty),*) => {
+        $(impl Column for $kind {
+            fn read(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
+                row.get(at).map(Self::of)
+            }
+
+            fn value(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                self.as_bytes().to_sql()
+            }
+        }
+
+        impl Column for Option<$kind> {
+            fn read(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
+                Ok(row.get::<_, Option<Uuid>>(at)?.map(<$kind>::of))
+            }
+
+            fn value(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                self.as_ref().map_or_else(|| Null.to_sql(), Column::value)
+            }
+        })*
+    };
+}
+
+ids!(TaskId, WorkerInstanceId, BootId);
 
 macro_rules! a_value {
     ($column:ident) => {
@@ -41,16 +98,16 @@ macro_rules! table {
             fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
                 let mut at = 0;
                 Ok(Self {
-                    $first: row.get(at)?,
+                    $first: Column::read(row, at)?,
                     $($column: {
                         at += 1;
-                        row.get(at)?
+                        Column::read(row, at)?
                     }),*
                 })
             }
 
-            fn values(&self) -> Vec<&dyn ToSql> {
-                vec![&self.$first $(, &self.$column)*]
+            fn values(&self) -> rusqlite::Result<Vec<ToSqlOutput<'_>>> {
+                Ok(vec![self.$first.value()? $(, self.$column.value()?)*])
             }
         }
     };
@@ -58,7 +115,7 @@ macro_rules! table {
 
 table!(
     "tasks",
-    task::Model {
+    TaskRow {
         id,
         status,
         spec,
@@ -107,7 +164,7 @@ table!(
 
 table!(
     "attempts",
-    attempt::Model {
+    AttemptRow {
         task_id,
         number,
         epoch,
@@ -132,22 +189,39 @@ table!(
 
 table!(
     "questions",
-    question::Model { task_id, request_id, tool, input, suggestions, asked_at, deadline, answer, answered_at, closed }
+    QuestionRow { task_id, request_id, tool, input, suggestions, asked_at, deadline, answer, answered_at, closed }
 );
 
-table!("messages", message::Model { id, task_id, kind, text, at, epoch, done_at });
+table!("messages", MessageRow { id, task_id, kind, text, at, epoch, done_at });
 
-table!("workers", worker::Model { holder, name, host, process, started_at, beat_at, running, concurrency });
+table!("workers", WorkerRow { holder, name, host, process, started_at, beat_at, running, concurrency });
 
-table!("idempotency_keys", idempotency_key::Model { key, fingerprint, task_id, created_at });
+table!("idempotency_keys", IdempotencyKeyRow { key, fingerprint, task_id, created_at });
 
 #[cfg(test)]
 mod tests {
+    use sea_orm::{EntityTrait, IdenStatic as _, Iterable as _};
+
     use super::*;
+
+    fn columns<E: EntityTrait>() -> String {
+        let names: Vec<String> = E::Column::iter().map(|column| column.as_str().to_owned()).collect();
+        names.join(", ")
+    }
+
+    #[test]
+    fn rows_have_the_columns_of_their_entities() {
+        assert_eq!(TaskRow::COLUMNS, columns::<entity::task::Entity>());
+        assert_eq!(AttemptRow::COLUMNS, columns::<entity::attempt::Entity>());
+        assert_eq!(QuestionRow::COLUMNS, columns::<entity::question::Entity>());
+        assert_eq!(MessageRow::COLUMNS, columns::<entity::message::Entity>());
+        assert_eq!(WorkerRow::COLUMNS, columns::<entity::worker::Entity>());
+        assert_eq!(IdempotencyKeyRow::COLUMNS, columns::<entity::idempotency_key::Entity>());
+    }
 
     #[test]
     fn the_texts_are_statements() {
-        type Key = idempotency_key::Model;
+        type Key = IdempotencyKeyRow;
         assert_eq!((Key::COLUMNS, Key::WIDTH), ("key, fingerprint, task_id, created_at", 4));
         assert_eq!(
             Key::INSERT,

@@ -31,11 +31,11 @@ const COUNT: &str = "UPDATE tasks SET said = (SELECT COUNT(*) FROM messages
 #[async_trait(?Send)]
 impl Talk for SqliteTx<'_> {
     async fn question(&mut self, task: TaskId, request_id: &str) -> Result<Option<QuestionRow>, StoreError> {
-        self.db()?.one(&FIND, params![task, request_id], QuestionRow::read)
+        self.db()?.one(&FIND, params![task.as_bytes(), request_id], QuestionRow::read)
     }
 
     async fn open_questions(&mut self, task: TaskId) -> Result<Vec<QuestionRow>, StoreError> {
-        self.db()?.all(&OPEN, [task], QuestionRow::read)
+        self.db()?.all(&OPEN, [task.as_bytes()], QuestionRow::read)
     }
 
     async fn insert_question(&mut self, row: &QuestionRow) -> Result<(), StoreError> {
@@ -49,12 +49,12 @@ impl Talk for SqliteTx<'_> {
         answer: &str,
         at: Wall,
     ) -> Result<(), StoreError> {
-        self.db()?.execute(ANSWER, params![task, request_id, answer, at.0])?;
+        self.db()?.execute(ANSWER, params![task.as_bytes(), request_id, answer, at.0])?;
         Ok(())
     }
 
     async fn close_questions(&mut self, task: TaskId, request_id: Option<&str>) -> Result<(), StoreError> {
-        self.db()?.execute(CLOSE, params![task, request_id])?;
+        self.db()?.execute(CLOSE, params![task.as_bytes(), request_id])?;
         Ok(())
     }
 
@@ -66,7 +66,7 @@ impl Talk for SqliteTx<'_> {
         at: Wall,
     ) -> Result<i64, StoreError> {
         let (kind, epoch) = if text.is_some() { ("message", None) } else { ("interrupt", Some(epoch)) };
-        self.db()?.execute(MESSAGE, params![task, kind, text.unwrap_or_default(), at.0, epoch])?;
+        self.db()?.execute(MESSAGE, params![task.as_bytes(), kind, text.unwrap_or_default(), at.0, epoch])?;
         self.last_inserted()
     }
 
@@ -81,7 +81,7 @@ impl Talk for SqliteTx<'_> {
     }
 
     async fn count_messages(&mut self, task: TaskId) -> Result<(), StoreError> {
-        self.db()?.execute(COUNT, [task])?;
+        self.db()?.execute(COUNT, [task.as_bytes()])?;
         Ok(())
     }
 }

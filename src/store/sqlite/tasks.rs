@@ -7,7 +7,6 @@ use std::sync::LazyLock;
 
 use async_trait::async_trait;
 use rusqlite::{Row, params};
-use uuid::Uuid;
 
 use super::limits::groups_of;
 use super::query::Db;
@@ -18,7 +17,7 @@ use crate::store::rows::{
     Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, NextInLine, TaskRow, UnreadRow,
 };
 use crate::store::tx::{Tasks, Tx as _};
-use domain::{BootInstant, LeaseKey, TaskId, Wall, WorkerInstanceId};
+use domain::{BootId, BootInstant, LeaseKey, SessionId, TaskId, Wall, WorkerInstanceId};
 use wire::TaskError;
 
 const TAG: &str = "INSERT INTO task_tags (tag, task_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
@@ -106,18 +105,18 @@ const PUT_CHANGES: &str = "INSERT INTO changes (task_id, summary, patch) VALUES 
 fn lenient(row: &Row<'_>) -> rusqlite::Result<Lenient<TaskRow>> {
     match TaskRow::read(row) {
         Ok(row) => Ok(Ok(row)),
-        Err(error) => Ok(Err(UnreadRow { id: row.get(0)?, why: error.to_string() })),
+        Err(error) => Ok(Err(UnreadRow { id: TaskId::of(row.get(0)?), why: error.to_string() })),
     }
 }
 
 /// The leases of a worker.
 pub fn leases_of(db: Db<'_>, holder: WorkerInstanceId) -> Result<Vec<LeaseKey>, StoreError> {
-    db.all(LEASES, [holder], |row| Ok(LeaseKey { task: row.get(0)?, epoch: row.get(1)? }))
+    db.all(LEASES, [holder.as_bytes()], |row| Ok(LeaseKey { task: TaskId::of(row.get(0)?), epoch: row.get(1)? }))
 }
 
 fn next_in_line(row: &Row<'_>) -> rusqlite::Result<NextInLine> {
     Ok(NextInLine {
-        id: row.get(0)?,
+        id: TaskId::of(row.get(0)?),
         working_directory: row.get(1)?,
         exclusive: row.get(2)?,
         max_budget_usd: row.get(3)?,
@@ -145,19 +144,20 @@ impl Tasks for SqliteTx<'_> {
         let db = self.db()?;
         db.insert(row)?;
         for tag in tags {
-            db.execute(TAG, params![tag, row.id])?;
+            db.execute(TAG, params![tag, row.id.as_bytes()])?;
         }
         Ok(())
     }
 
     async fn task(&mut self, id: TaskId) -> Result<Option<FoundTask>, StoreError> {
-        self.db()?
-            .one(&FIND, [id], |row| Ok(FoundTask { row: TaskRow::read(row)?, any_held: row.get(TaskRow::WIDTH)? }))
+        self.db()?.one(&FIND, [id.as_bytes()], |row| {
+            Ok(FoundTask { row: TaskRow::read(row)?, any_held: row.get(TaskRow::WIDTH)? })
+        })
     }
 
     async fn update_task(&mut self, row: &TaskRow, epoch: i64) -> Result<bool, StoreError> {
         let values = params![
-            row.id,
+            row.id.as_bytes(),
             epoch,
             row.status,
             row.due_at,
@@ -166,9 +166,9 @@ impl Tasks for SqliteTx<'_> {
             row.ended,
             row.crashes,
             row.epoch,
-            row.holder,
+            row.holder.map(WorkerInstanceId::uuid),
             row.lease_ms,
-            row.lease_boot,
+            row.lease_boot.map(BootId::uuid),
             row.held,
             row.last_event,
             row.session_id,
@@ -190,7 +190,7 @@ impl Tasks for SqliteTx<'_> {
 
     async fn reschedule_task(&mut self, row: &TaskRow) -> Result<(), StoreError> {
         let TaskRow { id, spec, priority, due_at, held, last_event, .. } = row;
-        self.db()?.execute(RESCHEDULE, params![id, spec, priority, due_at, held, last_event])?;
+        self.db()?.execute(RESCHEDULE, params![id.as_bytes(), spec, priority, due_at, held, last_event])?;
         Ok(())
     }
 
@@ -205,11 +205,11 @@ impl Tasks for SqliteTx<'_> {
         match session_id {
             Some(session) => db.execute(
                 "UPDATE tasks SET last_event = ?2, attempt_events = ?3, session_id = ?4 WHERE id = ?1",
-                params![id, last_event, attempt_events, session],
+                params![id.as_bytes(), last_event, attempt_events, session],
             )?,
             None => db.execute(
                 "UPDATE tasks SET last_event = ?2, attempt_events = ?3 WHERE id = ?1",
-                params![id, last_event, attempt_events],
+                params![id.as_bytes(), last_event, attempt_events],
             )?,
         };
         Ok(())
@@ -217,18 +217,18 @@ impl Tasks for SqliteTx<'_> {
 
     async fn set_waiting(&mut self, id: TaskId, last_event: i64, waiting_for: Option<&str>) -> Result<(), StoreError> {
         let text = "UPDATE tasks SET last_event = ?2, waiting_for = ?3 WHERE id = ?1";
-        self.db()?.execute(text, params![id, last_event, waiting_for])?;
+        self.db()?.execute(text, params![id.as_bytes(), last_event, waiting_for])?;
         Ok(())
     }
 
     async fn fail_unread(&mut self, id: TaskId, error: &TaskError) -> Result<(), StoreError> {
         let TaskError { class, code, message } = error;
-        self.db()?.execute(FAIL_UNREAD, params![id, self.clock().wall.0, class, code, message])?;
+        self.db()?.execute(FAIL_UNREAD, params![id.as_bytes(), self.clock().wall.0, class, code, message])?;
         Ok(())
     }
 
-    async fn session_user(&mut self, session: Uuid) -> Result<Option<TaskId>, StoreError> {
-        self.db()?.one(SESSION_USER, params![session, session.to_string()], |row| row.get(0))
+    async fn session_user(&mut self, session: SessionId) -> Result<Option<TaskId>, StoreError> {
+        self.db()?.one(SESSION_USER, params![session.as_bytes(), session.to_string()], |row| row.get(0).map(TaskId::of))
     }
 
     async fn pending(&mut self) -> Result<i64, StoreError> {
@@ -245,7 +245,7 @@ impl Tasks for SqliteTx<'_> {
     }
 
     async fn promote_due(&mut self, now: Wall) -> Result<Vec<TaskId>, StoreError> {
-        self.db()?.all(DUE, [now.0], |row| row.get(0))
+        self.db()?.all(DUE, [now.0], |row| row.get(0).map(TaskId::of))
     }
 
     async fn allowance(
@@ -254,19 +254,20 @@ impl Tasks for SqliteTx<'_> {
         credential: &str,
         now: Wall,
     ) -> Result<Option<Allowance>, StoreError> {
-        self.db()?.one(ALLOWANCE, params![holder, credential, now.0], allowance)
+        self.db()?.one(ALLOWANCE, params![holder.as_bytes(), credential, now.0], allowance)
     }
 
     async fn claim(&mut self, claim: &ClaimRow<'_>) -> Result<Vec<Lenient<TaskRow>>, StoreError> {
         let ClaimRow { holder, worker, expires, now, limit, suspect, suspects } = *claim;
-        let values = params![holder, worker, expires.ms, expires.boot, now.0, limit, suspect, suspects];
+        let values =
+            params![holder.as_bytes(), worker, expires.ms, expires.boot.as_bytes(), now.0, limit, suspect, suspects];
         self.db()?.all(&CLAIM, values, lenient)
     }
 
     async fn renew(&mut self, leases: &[LeaseKey], expires: BootInstant) -> Result<(), StoreError> {
         let db = self.db()?;
         for key in leases {
-            db.execute(RENEW, params![expires.ms, expires.boot, key.task, key.epoch])?;
+            db.execute(RENEW, params![expires.ms, expires.boot.as_bytes(), key.task.as_bytes(), key.epoch])?;
         }
         Ok(())
     }
@@ -276,7 +277,7 @@ impl Tasks for SqliteTx<'_> {
     }
 
     async fn tasks_of(&mut self, holder: WorkerInstanceId) -> Result<Vec<Lenient<TaskRow>>, StoreError> {
-        self.db()?.all(&OF_HOLDER, [holder], lenient)
+        self.db()?.all(&OF_HOLDER, [holder.as_bytes()], lenient)
     }
 
     async fn next_in_line(&mut self, limit: u32, tags: bool) -> Result<Vec<NextInLine>, StoreError> {
@@ -288,23 +289,24 @@ impl Tasks for SqliteTx<'_> {
     }
 
     async fn hold(&mut self, id: TaskId, hold: &str, due: Wall) -> Result<(), StoreError> {
-        self.db()?.execute("UPDATE tasks SET held = ?1, due_at = ?2 WHERE id = ?3", params![hold, due.0, id])?;
+        self.db()?
+            .execute("UPDATE tasks SET held = ?1, due_at = ?2 WHERE id = ?3", params![hold, due.0, id.as_bytes()])?;
         Ok(())
     }
 
     async fn release_holds(&mut self, hold: &str, limit: Option<i64>) -> Result<Vec<TaskId>, StoreError> {
         // A negative limit is none.
-        self.db()?.all(RELEASE, params![hold, limit.unwrap_or(-1)], |row| row.get(0))
+        self.db()?.all(RELEASE, params![hold, limit.unwrap_or(-1)], |row| row.get(0).map(TaskId::of))
     }
 
     async fn wake(&mut self, id: TaskId) -> Result<(), StoreError> {
         let text = "UPDATE tasks SET due_at = NULL, held = NULL WHERE id = ?1 AND status = 'pending'";
-        self.db()?.execute(text, [id])?;
+        self.db()?.execute(text, [id.as_bytes()])?;
         Ok(())
     }
 
     async fn put_changes(&mut self, row: &ChangesRow) -> Result<(), StoreError> {
-        self.db()?.execute(PUT_CHANGES, params![row.task_id, row.summary, row.patch])?;
+        self.db()?.execute(PUT_CHANGES, params![row.task_id.as_bytes(), row.summary, row.patch])?;
         Ok(())
     }
 }

@@ -22,12 +22,13 @@ const PARK: &str = "INSERT INTO credentials (id, parked_until, class, message) V
 impl Workers for SqliteTx<'_> {
     async fn put_worker(&mut self, row: &WorkerRow) -> Result<(), StoreError> {
         let WorkerRow { holder, name, host, process, started_at, beat_at, running, concurrency } = row;
-        self.db()?.execute(PUT, params![holder, name, host, process, started_at, beat_at, running, concurrency])?;
+        self.db()?
+            .execute(PUT, params![holder.as_bytes(), name, host, process, started_at, beat_at, running, concurrency])?;
         Ok(())
     }
 
     async fn remove_worker(&mut self, holder: WorkerInstanceId) -> Result<(), StoreError> {
-        self.db()?.execute("DELETE FROM workers WHERE holder = ?1", [holder])?;
+        self.db()?.execute("DELETE FROM workers WHERE holder = ?1", [holder.as_bytes()])?;
         Ok(())
     }
 

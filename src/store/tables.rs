@@ -1,0 +1,269 @@
+//! Whole rows, as an engine reads and writes them: plain structs, without any driver's types.
+//!
+//! The `entity` crate describes the same tables for the builder of queries and for migrations; a test compares them.
+
+use domain::{BootId, TaskId, WorkerInstanceId};
+
+/// One row a task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskRow {
+    /// UUID of version 7: sorts by the time of its making.
+    pub id: TaskId,
+    /// `pending`, `running`, `completed`, `failed` or `cancelled`.
+    pub status: String,
+    /// The request, as JSON.
+    pub spec: String,
+    /// Higher starts first.
+    pub priority: i64,
+    /// When it was stored.
+    pub created_at: i64,
+    /// Pending and not before this time; null when it may start at once.
+    pub due_at: Option<i64>,
+    /// When its first attempt was claimed.
+    pub started_at: Option<i64>,
+    /// When it reached its end.
+    pub completed_at: Option<i64>,
+    /// Starts so far.
+    pub attempt: i32,
+    /// Attempts that ended by themselves.
+    pub ended: i32,
+    /// Deaths in a row.
+    pub crashes: i32,
+    /// How often it may end by itself.
+    pub max_attempts: i32,
+    /// Grows by one at every claim and at the cancel of a running task.
+    pub epoch: i64,
+    /// The life of the worker that holds it; null when nobody does.
+    pub holder: Option<WorkerInstanceId>,
+    /// The end of the lease, on the clock that never jumps.
+    pub lease_ms: Option<i64>,
+    /// The boot that `lease_ms` belongs to.
+    pub lease_boot: Option<BootId>,
+    /// The name of the worker that has it, or had it last.
+    pub worker: Option<String>,
+    /// Where it works.
+    pub working_directory: Option<String>,
+    /// The task that this one repeats.
+    pub retry_of: Option<TaskId>,
+    /// The number of its newest event.
+    pub last_event: i64,
+    /// Events that its newest attempt has sent and that are stored.
+    pub attempt_events: i64,
+    /// The Claude session.
+    pub session_id: Option<String>,
+    /// The session that it goes on with: its own id, or, where it forks, another.
+    pub resumes: Option<String>,
+    /// The task whose conversation it goes on with.
+    pub continued_from: Option<TaskId>,
+    /// Whose task it is: the name of the client's key.
+    pub key_name: String,
+    /// What all attempts together may cost, in US dollars.
+    pub max_budget_usd: Option<f64>,
+    /// Whether its folder is its own, with its id in the name.
+    pub own_directory: bool,
+    /// Whether nobody else may work in its folder meanwhile.
+    pub exclusive: bool,
+    /// Tasks with the same one are a group with a limit.
+    pub concurrency_key: Option<String>,
+    /// What it waits for besides its time, while pending.
+    pub held: Option<String>,
+    /// What it waits for, as JSON: an answer, or a message.
+    pub waiting_for: Option<String>,
+    /// Messages that were sent to it and are not done.
+    pub said: i32,
+    /// The text of the result.
+    pub result: Option<String>,
+    /// The result as the schema wants it, as JSON.
+    pub structured_output: Option<String>,
+    /// The class of the newest failure.
+    pub error_class: Option<String>,
+    /// The code of the newest failure.
+    pub error_code: Option<String>,
+    /// The newest failure in words.
+    pub error_message: Option<String>,
+    /// US dollars.
+    pub cost_usd: Option<f64>,
+    /// Tokens, as JSON.
+    pub usage: Option<String>,
+    /// Turns of the conversation.
+    pub num_turns: Option<i64>,
+    /// Milliseconds of the newest attempt.
+    pub duration_ms: Option<i64>,
+    /// Refused tool calls, as JSON.
+    pub permission_denials: Option<String>,
+    /// What the task must say of itself beside its result, as JSON.
+    pub remarks: Option<String>,
+}
+
+/// One row a start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttemptRow {
+    /// The task.
+    pub task_id: TaskId,
+    /// 1, 2, 3 …
+    pub number: i32,
+    /// The epoch under which it was claimed.
+    pub epoch: i64,
+    /// The worker's name.
+    pub worker: Option<String>,
+    /// When it was claimed.
+    pub started_at: i64,
+    /// When it was over; null while it runs.
+    pub ended_at: Option<i64>,
+    /// `completed`, `failed`, `crashed`, `released` or `cancelled`; null while it runs.
+    pub outcome: Option<String>,
+    /// The class of the failure.
+    pub error_class: Option<String>,
+    /// The code of the failure.
+    pub error_code: Option<String>,
+    /// The failure, or the reason of the release, in words.
+    pub error_message: Option<String>,
+    /// The Claude session.
+    pub session_id: Option<String>,
+    /// US dollars, as the CLI reported them; also where the report came too late to count.
+    pub cost_usd: Option<f64>,
+    /// Whose task it is: the name of the client's key.
+    pub key_name: String,
+    /// The most that it may cost, in US dollars, where there is a limit.
+    pub reserved_usd: Option<f64>,
+    /// Tokens read, not from the cache.
+    pub input_tokens: i64,
+    /// Tokens written.
+    pub output_tokens: i64,
+    /// Tokens read from the cache.
+    pub cache_read_tokens: i64,
+    /// Tokens put into the cache.
+    pub cache_write_tokens: i64,
+    /// True if the CLI reported a cost that can't be one.
+    pub cost_set_aside: bool,
+}
+
+/// One row a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuestionRow {
+    /// The task.
+    pub task_id: TaskId,
+    /// The CLI's name for it, from when it was first asked.
+    pub request_id: String,
+    /// The tool.
+    pub tool: String,
+    /// What the tool is to be called with, as JSON.
+    pub input: String,
+    /// What the CLI suggests to allow, as JSON.
+    pub suggestions: String,
+    /// When it was first asked.
+    pub asked_at: i64,
+    /// Nobody's answer by then is a no.
+    pub deadline: i64,
+    /// What was decided, as JSON.
+    pub answer: Option<String>,
+    /// When.
+    pub answered_at: Option<i64>,
+    /// Whether the task has heard the answer, or needs none any more.
+    pub closed: bool,
+}
+
+/// One row a message or an interrupt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageRow {
+    /// Grows in the order of their coming.
+    pub id: i64,
+    /// The task.
+    pub task_id: TaskId,
+    /// `message` or `interrupt`.
+    pub kind: String,
+    /// The message, word for word.
+    pub text: String,
+    /// When it was stored.
+    pub at: i64,
+    /// Of a message: the attempt that was given it; of an interrupt: the attempt that is meant.
+    pub epoch: Option<i64>,
+    /// When its turn was over.
+    pub done_at: Option<i64>,
+}
+
+/// One row a life of a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerRow {
+    /// The life.
+    pub holder: WorkerInstanceId,
+    /// Its name.
+    pub name: String,
+    /// The machine.
+    pub host: String,
+    /// The process, as JSON: number, start time, boot, PID namespace.
+    pub process: String,
+    /// When it began.
+    pub started_at: i64,
+    /// When it last said that it lives.
+    pub beat_at: i64,
+    /// Tasks that it runs.
+    pub running: i64,
+    /// Tasks that it may run at a time.
+    pub concurrency: i64,
+}
+
+/// One row an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventRow {
+    /// The task.
+    pub task_id: TaskId,
+    /// 1, 2, 3 …
+    pub seq: i64,
+    /// When it was stored.
+    pub at: i64,
+    /// What it tells.
+    pub kind: String,
+    /// A JSON object.
+    pub data: String,
+}
+
+/// One row a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryRow {
+    /// Grows with every commit.
+    pub seq: i64,
+    /// The wall time of whoever wrote it.
+    pub at: i64,
+    /// Its time since the boot.
+    pub boot_ms: i64,
+    /// What was done, as a JSON array.
+    pub done: String,
+}
+
+/// One row a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKeyRow {
+    /// What the client sent as `Idempotency-Key`.
+    pub key: String,
+    /// SHA-256 of the request, in hexadecimal.
+    pub fingerprint: String,
+    /// The task that it made.
+    pub task_id: TaskId,
+    /// When.
+    pub created_at: i64,
+}
+
+/// One row a credential that was ever parked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialRow {
+    /// A fingerprint.
+    pub id: String,
+    /// Nothing is started before this wall time.
+    pub parked_until: i64,
+    /// The class of the failure.
+    pub class: String,
+    /// The failure in words.
+    pub message: String,
+}
+
+/// One row a task with a worktree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangesRow {
+    /// The task.
+    pub task_id: TaskId,
+    /// Branch, commits and files, as JSON.
+    pub summary: String,
+    /// The patch; empty where it would be too large.
+    pub patch: Vec<u8>,
+}
