@@ -22,12 +22,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::api::{self, ApiActor, ApiKey, Connections, Hosts, Keys, Memory, Outbound, Phase, Shared, Workers};
+use crate::api::{self, ApiActor, ApiKey, Connections, Hosts, Keys, Memory, Shared, Workers};
 use crate::claude;
 use crate::config::{Config, DEFAULT_KEY, Mode};
 use crate::ipc;
 use crate::process;
 use crate::queue::{self, Hub, Queue, QueueActor, Tail};
+use crate::service::{self, Outbound, Phase, Service};
 use crate::store::{self, Store};
 use crate::supervise::{RestartPolicy, start_guarded};
 use crate::supervisor::{self, Records, SupervisorActor, SupervisorSettings};
@@ -105,18 +106,9 @@ pub fn serve(config: Config) -> Exit {
         };
         let (phase, phases) = watch::channel(Phase::Serving);
         let tail = parts.start_tail(&hub)?;
-        let shared =
-            Shared { vitals: parts.vitals.clone(), ..shared(&config, queue, hub, tail, workers.clone(), phases)? };
-        let (outbound, delay) = (shared.outbound.clone(), config.server.webhook_retry_delay);
-        parts.beside(api::deliver_forever(
-            shared.queue.clone(),
-            shared.hub.clone(),
-            outbound,
-            delay,
-            config.server.webhook_disable_after,
-            parts.vitals.clone(),
-        ));
-        parts.beside(api::fire_forever(shared.clone()));
+        let service = service(&config, queue, hub, parts.vitals.clone(), workers.are_local(), phases)?;
+        parts.start_duties(&config, &service);
+        let shared = shared(&config, service, tail, workers.clone())?;
         let actor = ApiActor::start_server(listener, shared, phase, connections)?;
         let api = parts.guard("api", actor, api::MAILBOX);
         tracing::info!(target: "cc_anywhere::api", url = %format!("http://{address}"), mode = config.mode.name(), "Listening");
@@ -175,6 +167,12 @@ pub fn worker(config: Config, role: WorkerRole) -> Exit {
         }
         let name = config.worker.id.clone().unwrap_or_else(|| format!("worker-{}", std::process::id()));
         let (link_news, news_ahead) = mpsc::channel(NEWS_AHEAD);
+        let (phase, phases) = watch::channel(Phase::Serving);
+        if role.link.is_none() {
+            // Nobody supervises it: with the API down its queue still has schedules and webhooks.
+            let service = service(&config, queue.clone(), hub.clone(), parts.vitals.clone(), true, phases)?;
+            parts.start_duties(&config, &service);
+        }
         let news = News { hub, link: role.link.is_some().then_some(link_news) };
         let worker = parts.start_worker(&config, name.clone(), holder, &queue, news)?;
         let (ends, mut end) = mpsc::channel(4);
@@ -190,6 +188,7 @@ pub fn worker(config: Config, role: WorkerRole) -> Exit {
             failed = parts.until_end(&mut signals) => (failed, LinkEnd::Alone),
             Some(order) = end.recv() => (0, order),
         };
+        phase.send_replace(Phase::Draining);
         let stop = || worker.try_send(worker::StopNow).unwrap_or_default();
         if order.at_once().is_some() {
             stop();
@@ -262,14 +261,40 @@ where
     while actor.send(message).await.is_err() && actor.connected() {}
 }
 
-fn shared(
+/// What the service of this process works with.
+fn service(
     config: &Config,
     queue: Queue,
     hub: Hub,
-    tail: Tail,
-    workers: Workers,
+    vitals: Vitals,
+    has_local_workers: bool,
     phase: watch::Receiver<Phase>,
-) -> anyhow::Result<Shared> {
+) -> anyhow::Result<Service> {
+    let secret_file = config.store.data_dir.join("webhook-secret");
+    let secret = match &config.server.webhook_secret {
+        Some(secret) => secret.clone(),
+        None => api::load_or_make_key(&secret_file)
+            .with_context(|| format!("can't keep a secret in {}", secret_file.display()))?,
+    };
+    Ok(Service {
+        queue,
+        hub,
+        vitals,
+        claude: config.claude.clone(),
+        has_local_workers,
+        data_dir: std::fs::canonicalize(&config.store.data_dir)?,
+        worktrees: worktrees(config)?,
+        work_dir: work_dir(config)?,
+        outbound: Outbound::new(&secret, &config.server.webhook_hosts),
+        budgets: config.budgets,
+        max_pending: config.server.max_pending,
+        exclusive_directory: config.server.exclusive_directory,
+        phase,
+    })
+}
+
+/// What the handlers of this process work with.
+fn shared(config: &Config, service: Service, tail: Tail, workers: Workers) -> anyhow::Result<Shared> {
     let key_file = config.store.data_dir.join("api-key");
     let mut keys = Vec::new();
     if config.server.auth {
@@ -281,32 +306,17 @@ fn shared(
         keys.push((DEFAULT_KEY.to_owned(), ApiKey::new(&key)));
         keys.extend(config.server.named_keys.iter().map(|(name, key)| (name.clone(), ApiKey::new(key))));
     }
-    let secret_file = config.store.data_dir.join("webhook-secret");
-    let secret = match &config.server.webhook_secret {
-        Some(secret) => secret.clone(),
-        None => api::load_or_make_key(&secret_file)
-            .with_context(|| format!("can't keep a secret in {}", secret_file.display()))?,
-    };
     Ok(Shared {
-        outbound: Outbound::new(&secret, &config.server.webhook_hosts),
-        queue,
-        hub,
+        service,
         tail,
         workers,
-        vitals: Vitals::default(),
         last_stats: Arc::default(),
         connections: Connections::default(),
         memory: Memory::default(),
-        claude: config.claude.clone(),
         concurrency: config.worker.concurrency,
-        work_dir: work_dir(config)?,
-        worktrees: worktrees(config)?,
-        data_dir: std::fs::canonicalize(&config.store.data_dir)?,
         keys: Keys::new(keys),
-        budgets: config.budgets,
         hosts: Hosts::new(&config.server),
         server: config.server.clone(),
-        phase,
     })
 }
 
@@ -386,6 +396,13 @@ impl Parts {
         let queue = Queue(started.await.context("the queue did not start")?);
         self.beside(queue::keep(store, queue.clone(), self.vitals.clone()));
         Ok((queue, hub))
+    }
+
+    /// The duties that any process with a queue may do: schedules and webhooks.
+    fn start_duties(&mut self, config: &Config, service: &Service) {
+        let (delay, disable_after) = (config.server.webhook_retry_delay, config.server.webhook_disable_after);
+        self.beside(service::deliver_forever(service.clone(), delay, disable_after));
+        self.beside(service::fire_forever(service.clone()));
     }
 
     /// The events of all tasks, for those who follow them.

@@ -68,6 +68,7 @@ mod git;
 mod ipc;
 mod process;
 mod queue;
+mod service;
 mod store;
 mod supervise;
 mod supervisor;

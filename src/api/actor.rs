@@ -13,9 +13,10 @@ use actix_web::{App, HttpServer, web};
 use tokio::sync::watch;
 
 use super::connections::Connections;
-use super::shared::{Phase, Shared};
+use super::shared::Shared;
 use super::{guard, routes};
 use crate::process;
+use crate::service::Phase;
 
 /// Two messages in its life.
 pub const MAILBOX: usize = 16;

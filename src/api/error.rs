@@ -6,6 +6,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Value, json};
 
 use crate::queue::QueueError;
+use crate::service::{Kind, Refusal};
 use wire::InvalidSpec;
 
 /// After so many seconds a client may try again.
@@ -51,13 +52,6 @@ impl ApiError {
         self
     }
 
-    /// The same with more to say.
-    #[must_use]
-    pub fn and(mut self, more: &str) -> Self {
-        self.message.push_str(more);
-        self
-    }
-
     /// The same about a part of the body.
     #[must_use]
     pub fn below(mut self, part: &str) -> Self {
@@ -66,11 +60,6 @@ impl ApiError {
             self.details["field"] = json!(format!("{part}.{field}"));
         }
         self
-    }
-
-    /// Whether the same may be right in a moment.
-    pub fn is_passing(&self) -> bool {
-        self.status == StatusCode::TOO_MANY_REQUESTS || self.status.is_server_error()
     }
 
     /// There is no such task.
@@ -102,6 +91,19 @@ impl std::fmt::Display for ApiError {
     }
 }
 
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal.kind {
+            Kind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+            Kind::Forbidden => StatusCode::FORBIDDEN,
+            Kind::Conflict => StatusCode::CONFLICT,
+            Kind::Full => StatusCode::TOO_MANY_REQUESTS,
+            Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, refusal.code, refusal.message).with(refusal.details)
+    }
+}
+
 impl From<InvalidSpec> for ApiError {
     fn from(invalid: InvalidSpec) -> Self {
         Self::invalid(invalid.field, invalid.message)
@@ -110,9 +112,7 @@ impl From<InvalidSpec> for ApiError {
 
 impl From<QueueError> for ApiError {
     fn from(error: QueueError) -> Self {
-        tracing::warn!(error = %crate::telemetry::chain(&error), "The store did not answer");
-        let message = format!("nothing was confirmed; try again ({error})");
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "STORE_UNAVAILABLE", message)
+        Refusal::from(error).into()
     }
 }
 

@@ -10,9 +10,10 @@ use tokio::sync::watch;
 
 use super::error::ApiError;
 use super::input::{Params, task_id};
-use super::shared::{Phase, Shared};
+use super::shared::Shared;
 use super::stream::{self, HEARTBEAT, HERE};
 use crate::queue::{Find, Follower, Numbered, Queue, QueueError};
+use crate::service::Phase;
 use domain::{EventKind, TaskId};
 use wire::Task;
 

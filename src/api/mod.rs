@@ -8,25 +8,18 @@
 mod actor;
 mod auth;
 mod connections;
-mod deliverer;
 mod error;
 mod feed;
 mod guard;
 mod input;
 mod memory;
 mod openapi;
-mod outbound;
 mod routes;
-mod scheduler;
 mod shared;
 mod stream;
-mod view;
 
 pub use actor::{ApiActor, Drain, MAILBOX, Stop, bind};
 pub use auth::{ApiKey, Hosts, Keys, load_or_make_key};
 pub use connections::Connections;
-pub use deliverer::deliver_forever;
 pub use memory::Memory;
-pub use outbound::Outbound;
-pub use scheduler::fire_forever;
-pub use shared::{Phase, Shared, Workers};
+pub use shared::{Shared, Workers};

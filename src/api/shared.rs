@@ -1,30 +1,17 @@
 //! What every handler may use.
 
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
 use actix::Addr;
-use tokio::sync::watch;
 
 use super::auth::{Hosts, Keys};
 use super::connections::Connections;
 use super::memory::Memory;
-use super::outbound::Outbound;
-use crate::config::{Claude, Mode, Server};
-use crate::queue::{Hub, Queue, Stats, Tail};
+use crate::config::{Mode, Server};
+use crate::queue::{Stats, Tail};
+use crate::service::Service;
 use crate::supervisor::SupervisorActor;
-use crate::telemetry::Vitals;
-use domain::Budgets;
-
-/// Where the server stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// It accepts tasks.
-    Serving,
-    /// It accepts none, and answers everything else.
-    Draining,
-    /// It ends: streams close.
-    Stopping,
-}
 
 /// Who does the work.
 #[derive(Clone)]
@@ -58,16 +45,12 @@ impl Workers {
 /// What every handler may use.
 #[derive(Clone)]
 pub struct Shared {
-    /// The queue of this process.
-    pub queue: Queue,
-    /// Hints.
-    pub hub: Hub,
+    /// What the service works with.
+    pub service: Service,
     /// The events of all tasks.
     pub tail: Tail,
     /// Who does the work.
     pub workers: Workers,
-    /// How the duties of this process stand.
-    pub vitals: Vitals,
     /// The counts as they were last read: `/health` waits for no disk.
     pub last_stats: Arc<Mutex<Option<Stats>>>,
     /// The clients that are connected.
@@ -76,32 +59,18 @@ pub struct Shared {
     pub memory: Memory,
     /// The settings of the server.
     pub server: Server,
-    /// The settings of the CLI.
-    pub claude: Claude,
     /// Tasks at a time in each worker, unless the store says otherwise.
     pub concurrency: u32,
-    /// The data folder: no task works there.
-    pub data_dir: std::path::PathBuf,
-    /// The folder below which tasks get worktrees of their own.
-    pub worktrees: std::path::PathBuf,
-    /// The folder below which tasks without one get a folder of their own.
-    pub work_dir: std::path::PathBuf,
-    /// The way to webhooks.
-    pub outbound: Outbound,
     /// The keys that clients may show.
     pub keys: Keys,
-    /// The limits of money.
-    pub budgets: Budgets,
     /// The names of this server.
     pub hosts: Hosts,
-    /// Where the server stands.
-    pub phase: watch::Receiver<Phase>,
 }
 
-impl Shared {
-    /// Where the server stands now.
-    #[must_use]
-    pub fn phase(&self) -> Phase {
-        *self.phase.borrow()
+impl Deref for Shared {
+    type Target = Service;
+
+    fn deref(&self) -> &Service {
+        &self.service
     }
 }

@@ -12,11 +12,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::memory::{Memory, Room};
-use super::shared::{Phase, Shared};
-use super::view::EventView;
+use super::shared::Shared;
 use crate::queue::{Find, Followed, HasEnded, Live, Queue, QueueError, ReadEvents};
+use crate::service::Phase;
 use domain::{Event, EventKind, TaskId};
 use wire::Task;
+use wire::view::EventView;
 
 /// Events of one read.
 const PAGE: u64 = 200;

@@ -10,7 +10,7 @@ use syn::visit::{self, Visit};
 const LAYERS: &[&[&str]] = &[
     &["main", "app"],
     &["api", "client", "admin"],
-    &["worker", "supervisor", "no_op"],
+    &["worker", "supervisor", "service", "no_op"],
     &["queue", "claude", "git"],
     &["store"],
     &["process", "supervise", "ipc"],

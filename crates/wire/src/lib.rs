@@ -8,6 +8,7 @@ mod sdk;
 mod spec;
 pub mod stored;
 mod task;
+pub mod view;
 mod webhook;
 
 pub use files::{ContextFile, Upload, can_be_named};

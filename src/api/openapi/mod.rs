@@ -17,8 +17,8 @@ use operations::{Body, Operation};
 pub use page::HTML;
 
 use super::routes;
-use super::view::{EventView, TaskView};
 use domain::Decision;
+use wire::view::{EventView, TaskView};
 use wire::{TaskSpec, WebhookOptions};
 
 /// The document, as JSON.

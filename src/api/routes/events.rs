@@ -8,8 +8,8 @@ use super::super::feed::{self, Wanted};
 use super::super::input::{self, Params};
 use super::super::shared::Shared;
 use super::super::stream;
-use super::super::view::{AllEventsView, EventView};
 use super::resource;
+use wire::view::{AllEventsView, EventView};
 
 /// Most bytes of events in one answer.
 const PAGE_BYTES: u64 = 2 << 20;

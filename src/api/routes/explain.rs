@@ -2,135 +2,21 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::error::ApiError;
 use super::super::input::task_id;
 use super::super::shared::Shared;
 use super::workers;
-use crate::queue::{Explain, Explained, LimitUse, ReadLimits, ReadStats, Stats};
-use crate::telemetry::Duty;
-use domain::{Group, GroupKind, Limit, Rate, Status, Wall};
-use wire::Task;
+use crate::service::{self, Explanation};
 
 /// Every reason that holds now, the strongest first.
 pub async fn explain(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let found = shared.queue.ask(Explain(task_id(&id)?)).await?;
-    let Some(Explained { task, ahead, retry }) = found else { return Err(ApiError::no_task(&id)) };
-    let stats = shared.queue.ask(ReadStats).await?;
+    let task = task_id(&id)?;
     let workers = workers::look(&shared).await?.count;
-    let reasons = match task.status {
-        Status::Pending => {
-            let limits = shared.queue.ask(ReadLimits).await?;
-            let mut reasons = pending(&task, ahead, &stats, workers, &limits);
-            if let Some(failing) = shared.vitals.failing(Duty::Disk) {
-                reasons.insert(0, reason("DISK_FULL", failing.why));
-            }
-            reasons
-        }
-        Status::Running => {
-            let runs = reason("RUNNING", format!("it runs on {}", task.worker.as_deref().unwrap_or("a worker")));
-            retry.map(|(at, frame)| asks_again(at, &frame)).into_iter().chain([runs]).collect()
-        }
-        status => vec![reason("ENDED", format!("it is {status}"))],
-    };
-    let has_place = task.due_at.is_none() || task.held.is_some();
-    let position = (task.status == Status::Pending && has_place).then_some(ahead + 1);
+    let found = service::explain(&shared, task, workers).await?;
+    let Some(Explanation { status, position, reasons }) = found else { return Err(ApiError::no_task(&id)) };
     Ok(HttpResponse::Ok().json(json!({
-        "taskId": task.id, "status": task.status, "position": position, "reasons": reasons,
+        "taskId": task, "status": status, "position": position, "reasons": reasons,
     })))
-}
-
-/// The CLI waits to ask the API again: what it was answered, and when it asks.
-fn asks_again(at: Wall, event: &str) -> Value {
-    let event: Value = serde_json::from_str(event).unwrap_or_default();
-    let frame = &event["frame"];
-    let status = frame["error_status"].as_i64().map(|status| format!(" {status}")).unwrap_or_default();
-    let why = frame["error"].as_str().unwrap_or("no answer");
-    let mut reason = reason("API_RETRY", format!("the API answered{status} ({why}); the CLI asks it again by itself"));
-    if let Some(delay) = frame["retry_delay_ms"].as_f64().filter(|delay| (0.0..1e12).contains(delay)) {
-        reason["until"] = json!(at.plus_ms(delay as i64));
-    }
-    reason
-}
-
-/// A limit on a group that the task belongs to, with the limit as it is set.
-fn limited(rule: &str, group: &str, limits: &[LimitUse]) -> Value {
-    let (kind, name) = group.split_once(':').unwrap_or((group, ""));
-    let of = if name.is_empty() { "all tasks".to_owned() } else { format!("{kind} {name}") };
-    let Some(kind) = GroupKind::from_name(kind) else {
-        return reason("NOT_DUE", format!("{of}: a limit of a kind that this version doesn't know holds it back"));
-    };
-    let group = Group::new(kind, name);
-    let limit = limits.iter().find(|limit| limit.group == group).map_or(group.default_limit(), |known| known.limit);
-    let mut reason = match (rule, limit) {
-        ("paused", _) => reason("GROUP_PAUSED", format!("{of}: paused; POST /api/queue/start lets it go on")),
-        ("rate", Limit { rate: Some(rate), .. }) => {
-            let Rate { starts, period_ms } = rate;
-            reason("RATE_LIMIT", format!("{of}: {starts} have started within {period_ms} ms, and no more may"))
-        }
-        (_, Limit { concurrency: Some(most), .. }) => {
-            reason("CONCURRENCY_LIMIT", format!("{of}: {most} run, and no more may at a time"))
-        }
-        _ => reason("NOT_DUE", "what held it back is being looked at again"),
-    };
-    reason["rule"] = json!({
-        "group": group.kind, "name": group.name,
-        "concurrency": limit.concurrency, "rate": limit.rate, "paused": limit.paused,
-    });
-    reason
-}
-
-fn reason(code: &str, message: impl Into<String>) -> Value {
-    json!({ "code": code, "message": message.into() })
-}
-
-fn pending(task: &Task, ahead: i64, stats: &Stats, workers: usize, limits: &[LimitUse]) -> Vec<Value> {
-    let mut reasons = Vec::new();
-    if stats.paused {
-        reasons.push(reason("QUEUE_PAUSED", "the queue is paused: POST /api/queue/start lets it go on"));
-    }
-    if workers == 0 {
-        reasons.push(reason("NO_WORKER", "no worker is there to take it"));
-    }
-    for parked in &stats.parked {
-        let message = match &*parked.class {
-            "auth" => format!(
-                "the credential was refused: {}. What helps: mend it, then POST /api/queue/start with {{\"credential\": \"{}\"}}, \
-                or wait until it is tried again",
-                parked.message, parked.credential
-            ),
-            _ => format!("the account has reached its limit: {}", parked.message),
-        };
-        let mut reason = reason("CREDENTIAL_PARKED", message);
-        reason["credential"] = json!(parked.credential);
-        reason["until"] = json!(parked.until);
-        reasons.push(reason);
-    }
-    if let Some(waiting) = task.waiting_for.as_ref().filter(|_| task.due_at.is_some()) {
-        let mut reason = reason("WAITING_FOR_ANSWER", "somebody must answer its question; see …/permissions");
-        reason["requestId"] = waiting["requestId"].clone();
-        reason["until"] = waiting["deadline"].clone();
-        reasons.push(reason);
-    } else if let Some(due) = task.due_at {
-        let held = task.held.as_deref().and_then(|held| held.split_once(':'));
-        let mut reason = match held {
-            Some(("directory", _)) => reason("DIRECTORY_BUSY", "another task works in its folder"),
-            Some(("budget", "")) => reason("BUDGET_SPENT", "the server's money of this day is spent or reserved"),
-            Some(("budget", key)) => {
-                reason("BUDGET_SPENT", format!("the money of this day of key {key} is spent or reserved"))
-            }
-            Some((rule @ ("paused" | "concurrency" | "rate"), group)) => limited(rule, group, limits),
-            _ => reason("NOT_DUE", "its time has not come"),
-        };
-        if !matches!(held, Some(("paused", _))) {
-            reason["until"] = json!(due);
-        }
-        reasons.push(reason);
-    } else if reasons.is_empty() && ahead > 0 {
-        reasons.push(reason("BEHIND_OTHERS", format!("{ahead} tasks start before it, by priority and age")));
-    } else if reasons.is_empty() {
-        reasons.push(reason("NO_FREE_SLOT", "it is the next to start, when a worker has a free slot"));
-    }
-    reasons
 }

@@ -8,11 +8,12 @@ use actix_web::web::{self, Data};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde_json::{Map, Value, json};
 
-use super::super::shared::{Phase, Shared};
+use super::super::shared::Shared;
 use super::{resource, workers};
 use crate::config::Mode;
 use crate::process::wall_now;
 use crate::queue::{QueueError, ReadStats, Stats};
+use crate::service::Phase;
 use crate::telemetry::{self, Duty};
 use domain::Status;
 

@@ -9,9 +9,9 @@ use utoipa::ToSchema;
 use super::super::error::ApiError;
 use super::super::input::{self, Params};
 use super::super::shared::Shared;
-use super::super::view::bounded;
 use crate::queue::{LimitUse, ReadLimits, SetLimit};
 use domain::{Group, GroupKind, Limit, LimitChange, MAX_NAME, Rate};
+use wire::view::bounded;
 
 /// `GET`: those that are set.
 pub async fn list(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {

@@ -9,16 +9,16 @@ use utoipa::ToSchema;
 
 use super::super::error::ApiError;
 use super::super::input::{self, Params};
-use super::super::scheduler::{self, Planned};
 use super::super::shared::Shared;
-use super::super::view::bounded;
 use super::{resource, submit};
 use crate::process::wall_now;
 use crate::queue::{
     FindSchedule, Fire, Fired, Firing, PutSchedule, ReadRuns, ReadSchedules, RemoveSchedule, Run, Schedule,
 };
+use crate::service::{self, Planned};
 use domain::{MAX_NAME, Missed, Overlap, ScheduleId, Timetable};
 use wire::TaskSpec;
+use wire::view::bounded;
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
@@ -178,8 +178,8 @@ async fn store(shared: &Shared, schedule: Schedule, new: bool) -> Result<Schedul
         let rule = "names a session already; leave it out where each task goes on with the one before";
         return Err(ApiError::invalid("continueSession", rule));
     }
-    let checked = submit::checked(shared, schedule.spec.clone(), schedule.key.clone(), None, None).await;
-    checked.map_err(|error| error.below("task"))?;
+    let checked = service::admit(shared, schedule.spec.clone(), schedule.key.clone(), None, None).await;
+    checked.map_err(|refused| ApiError::from(refused).below("task"))?;
     let id = schedule.id;
     let schedule = Box::new(Schedule { next_at, ..schedule });
     match shared.queue.ask(PutSchedule { schedule, new }).await? {
@@ -199,7 +199,7 @@ async fn remove(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, 
 /// `POST …/run`: once more, at once.
 async fn run(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let schedule = find(&shared, &id).await?;
-    let submit = match scheduler::plan(&shared, &schedule).await? {
+    let submit = match service::plan(&shared, &schedule).await? {
         Planned::Go(submit) => submit,
         Planned::Not(_, why) | Planned::Later(why) => {
             return Err(ApiError::new(StatusCode::CONFLICT, "SCHEDULE_NOT_RUN", why));
@@ -208,7 +208,7 @@ async fn run(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Api
     let firing = Firing::Submit(submit);
     match shared.queue.ask(Fire { schedule: schedule.id, due: None, next: None, firing, detail: None }).await? {
         Fired::Submitted(task) => Ok(submit::accepted(&task, false)),
-        Fired::NotTaken(refused) => Err(submit::refusal(&shared, &refused)),
+        Fired::NotTaken(refused) => Err(service::not_taken(&shared, &refused).into()),
         Fired::Noted | Fired::Stale => Err(unknown(&id)),
     }
 }

@@ -9,13 +9,14 @@ use utoipa::ToSchema;
 
 use super::super::error::ApiError;
 use super::super::input::{self, Params, task_id};
-use super::super::shared::{Phase, Shared};
-use super::super::view::{TaskView, bounded};
-use super::submit::is_below_ceiling;
+use super::super::shared::Shared;
 use super::tasks::find;
 use crate::queue::{Answer, Answered, ReadQuestions, SaidTo, Say};
+use crate::service::Phase;
+use crate::service::is_below_ceiling;
 use domain::{Decision, Question, Scope, TaskId};
 use wire::MAX_INSTRUCTION_BYTES;
+use wire::view::{TaskView, bounded};
 
 /// `GET …/permissions`: open questions, oldest first; `?all=true` those that were answered as well.
 pub async fn questions(id: Path<String>, request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {

@@ -12,10 +12,10 @@ use super::super::error::ApiError;
 use super::super::input::{self, Params, task_id};
 use super::super::shared::Shared;
 use super::super::stream;
-use super::super::view::{EventPageView, EventView, LIST_BYTES, TaskPage, TaskView, bounded};
 use super::{conversation, explain, resource, submit, talk};
 use crate::queue::{Amend, Amended, Cancel, Cancelled, EventPage, Filter, Find, ListTasks, ReadEvents, ReadPatch};
 use domain::{Status, TaskId, Wall};
+use wire::view::{EventPageView, EventView, LIST_BYTES, TaskPage, TaskView, bounded};
 use wire::{PRIORITIES, Task};
 
 /// Lines of `…/logs`: more than anybody reads.

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use super::super::error::ApiError;
 use super::super::input::Params;
 use super::super::shared::Shared;
-use super::super::view::bounded;
 use super::resource;
 use crate::process::wall_now;
 use crate::queue::ReadUsage;
 use domain::Wall;
+use wire::view::bounded;
 
 /// Days that are shown where nothing else is asked for.
 const DAYS: i64 = 30;

@@ -10,13 +10,14 @@ use utoipa::ToSchema;
 use super::super::error::ApiError;
 use super::super::input::{self, task_id};
 use super::super::shared::Shared;
-use super::super::view::bounded;
 use super::resource;
 use super::tasks::find;
 use crate::queue::{
     AddWebhook, Delivery, EnableWebhook, ReadDeliveries, ReadWebhooks, RemoveWebhook, RetryDelivery, Webhook,
 };
+use crate::service::check_webhook;
 use wire::WebhookOptions;
+use wire::view::bounded;
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
@@ -24,19 +25,6 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/api/webhooks/{id}").patch(enable).delete(remove))
         .service(resource("/api/tasks/{id}/deliveries").get(deliveries))
         .service(resource("/api/tasks/{id}/deliveries/{delivery}/retry").post(retry));
-}
-
-/// Refuses what we would not send to.
-pub fn check(shared: &Shared, field: &str, webhook: &WebhookOptions) -> Result<(), ApiError> {
-    match shared.outbound.check(&webhook.url) {
-        Ok(()) => Ok(()),
-        Err(Some(what)) => Err(ApiError::invalid(field, what)),
-        Err(None) => {
-            let message =
-                format!("{field}: the address is private; name its host in WEBHOOK_ALLOWED_HOSTS to allow it");
-            Err(ApiError::forbidden("ADDRESS_NOT_ALLOWED", message).with(json!({ "field": field })))
-        }
-    }
 }
 
 fn view(webhook: &Webhook) -> Value {
@@ -64,7 +52,7 @@ async fn add(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Re
     webhook
         .validate()
         .map_err(|wrong| ApiError::invalid(wrong.field.trim_start_matches("options.webhook."), wrong.message))?;
-    check(&shared, "url", &webhook)?;
+    check_webhook(&shared, "url", &webhook)?;
     Ok(HttpResponse::Created().json(view(&shared.queue.ask(AddWebhook(webhook)).await?)))
 }
 

@@ -17,13 +17,14 @@ use tokio::time::Instant;
 
 use super::super::error::ApiError;
 use super::super::guard;
-use super::super::shared::{Phase, Shared};
-use super::super::view::TaskView;
+use super::super::shared::Shared;
 use super::resource;
 use crate::process::wall_now;
 use crate::queue::{Find, Follower, Numbered};
+use crate::service::Phase;
 use domain::{EventKind, TaskId};
 use wire::Task;
+use wire::view::TaskView;
 
 /// Who hasn't shown a key by then is cut off.
 const AUTH_LIMIT: Duration = Duration::from_secs(10);

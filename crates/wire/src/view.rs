@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use crate::{Attempt, Context, ContextFile, Options, Task, TaskError};
 use domain::{Event, Status, TaskId, Tokens, Wall, json};
-use wire::{Attempt, Context, ContextFile, Options, Task, TaskError};
 
 /// Longest list with whole texts, in bytes.
 pub const LIST_BYTES: usize = 4 << 20;

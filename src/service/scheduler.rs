@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::routes::submit;
-use super::shared::{Phase, Shared};
+use super::{Phase, Service, admit, not_taken};
 use crate::process::{BackOff, boot_now, wall_now};
 use crate::queue::{
     DueSchedules, Fire, Fired, Firing, LastTask, NextFiring, QueueError, ReadSchedules, Replan, Schedule, Submit,
@@ -20,18 +19,18 @@ const SET_BACK_MS: i64 = 5_000;
 const GRACE_MS: i64 = 60_000;
 
 /// Fires schedules for as long as the process lives.
-pub async fn fire_forever(shared: Shared) {
+pub async fn fire_forever(service: Service) {
     // As if it had been set back before the start.
     let (mut clock, mut back_off) = (None, BackOff::default());
     loop {
         if is_set_back(&mut clock)
-            && let Err(error) = replan(&shared).await
+            && let Err(error) = replan(&service).await
         {
             clock = None;
             tracing::warn!(error = crate::telemetry::chain(&error), "Schedules can't be looked at again");
         }
-        let looked = look(&shared).await;
-        shared.vitals.note(Duty::Schedules, &looked);
+        let looked = look(&service).await;
+        service.vitals.note(Duty::Schedules, &looked);
         match looked {
             Ok(wait) => {
                 back_off.reset();
@@ -52,13 +51,13 @@ fn is_set_back(clock: &mut Option<i64>) -> bool {
 }
 
 /// Moves every firing to come that lies behind the next one of its timetable.
-async fn replan(shared: &Shared) -> Result<(), QueueError> {
+async fn replan(service: &Service) -> Result<(), QueueError> {
     let now = wall_now();
-    for schedule in shared.queue.ask(ReadSchedules).await?.into_iter().filter(|schedule| schedule.enabled) {
+    for schedule in service.queue.ask(ReadSchedules).await?.into_iter().filter(|schedule| schedule.enabled) {
         let next = Timetable::read(&schedule.cron, &schedule.time_zone).ok().and_then(|table| table.next(now));
         if let (Some(was), Some(next)) = (schedule.next_at, next)
             && was > next
-            && shared.queue.ask(Replan { schedule: schedule.id, was, next }).await?
+            && service.queue.ask(Replan { schedule: schedule.id, was, next }).await?
         {
             tracing::info!(scheduleId = %schedule.id, %was, %next, "The clock was set back: a schedule fires sooner");
         }
@@ -67,16 +66,16 @@ async fn replan(shared: &Shared) -> Result<(), QueueError> {
 }
 
 /// Fires what is due. Returns how long there is nothing to do.
-async fn look(shared: &Shared) -> Result<Duration, QueueError> {
-    let Some(next) = shared.queue.ask(NextFiring).await? else { return Ok(LOOK) };
+async fn look(service: &Service) -> Result<Duration, QueueError> {
+    let Some(next) = service.queue.ask(NextFiring).await? else { return Ok(LOOK) };
     let wait = Duration::from_millis(next.since_ms(wall_now()).unsigned_abs());
-    if !wait.is_zero() || shared.phase() != Phase::Serving {
+    if !wait.is_zero() || service.phase() != Phase::Serving {
         return Ok(wait.clamp(Duration::from_millis(1), LOOK));
     }
     let mut refused = false;
-    for schedule in shared.queue.ask(DueSchedules).await? {
+    for schedule in service.queue.ask(DueSchedules).await? {
         // Each by itself: what one of them meets is none of the others' business.
-        match fire(shared, &schedule).await {
+        match fire(service, &schedule).await {
             Ok(fired) => refused |= !fired,
             Err(error) => {
                 tracing::warn!(scheduleId = %schedule.id, error = crate::telemetry::chain(&error), "A schedule waits");
@@ -88,7 +87,7 @@ async fn look(shared: &Shared) -> Result<Duration, QueueError> {
 }
 
 /// Fires a schedule. Returns false where the queue has not taken its task: then it is tried again.
-async fn fire(shared: &Shared, schedule: &Schedule) -> Result<bool, QueueError> {
+async fn fire(service: &Service, schedule: &Schedule) -> Result<bool, QueueError> {
     let (Some(due), now) = (schedule.next_at, wall_now()) else { return Ok(true) };
     let mut fire = Fire { schedule: schedule.id, due: Some(due), next: None, firing: Firing::Missed, detail: None };
     let table = match Timetable::read(&schedule.cron, &schedule.time_zone) {
@@ -96,21 +95,21 @@ async fn fire(shared: &Shared, schedule: &Schedule) -> Result<bool, QueueError> 
         Err((field, rule)) => {
             // It was right when it was stored: a zone that another version of the program knew.
             let fire = Fire { firing: Firing::Refused, detail: Some(format!("{field}: {rule}")), ..fire };
-            return shared.queue.ask(fire).await.map(|_| true);
+            return service.queue.ask(fire).await.map(|_| true);
         }
     };
     if let Some(why) = &schedule.unreadable {
         // Somebody may mend it, or start the version that wrote it, before its next time.
         let detail = Some(format!("the stored task can't be read: {why}"));
         let fire = Fire { firing: Firing::Refused, next: table.next(now), detail, ..fire };
-        return shared.queue.ask(fire).await.map(|_| true);
+        return service.queue.ask(fire).await.map(|_| true);
     }
     let is_late = now.since_ms(due) > GRACE_MS;
     // Each firing comes by itself, but for those that were missed.
     fire.next = table.next(if is_late { now } else { due });
     fire.detail = is_late.then(|| format!("{} firings had passed", table.count(due, now)));
     if !is_late || schedule.missed == Missed::Once {
-        match plan(shared, schedule).await? {
+        match plan(service, schedule).await? {
             Planned::Go(submit) => fire.firing = Firing::Submit(submit),
             Planned::Not(firing, why) => (fire.firing, fire.detail) = (firing, Some(why)),
             Planned::Later(why) => {
@@ -119,12 +118,12 @@ async fn fire(shared: &Shared, schedule: &Schedule) -> Result<bool, QueueError> 
             }
         }
     }
-    match shared.queue.ask(fire.clone()).await? {
+    match service.queue.ask(fire.clone()).await? {
         Fired::Submitted(task) => tracing::info!(scheduleId = %schedule.id, taskId = %task.id, "A schedule fired"),
         Fired::Noted => tracing::info!(scheduleId = %schedule.id, "A schedule fired without a task; see its runs"),
         Fired::Stale => {}
         Fired::NotTaken(refused) => {
-            return note_refusal(shared, fire, &refused).await;
+            return note_refusal(service, fire, &refused).await;
         }
     }
     Ok(true)
@@ -144,21 +143,21 @@ pub enum Planned {
 ///
 /// # Errors
 /// The queue's.
-pub async fn plan(shared: &Shared, schedule: &Schedule) -> Result<Planned, QueueError> {
+pub async fn plan(service: &Service, schedule: &Schedule) -> Result<Planned, QueueError> {
     if let Some(why) = &schedule.unreadable {
         return Ok(Planned::Not(Firing::Refused, format!("the stored task can't be read: {why}")));
     }
     let last = LastTask { schedule: schedule.id, completed: false };
-    let running = shared.queue.ask(last).await?.filter(|(_, status)| !status.is_terminal());
+    let running = service.queue.ask(last).await?.filter(|(_, status)| !status.is_terminal());
     if let Some((task, _)) = running.filter(|_| schedule.overlap == Overlap::Skip || schedule.continue_session) {
         return Ok(Planned::Not(Firing::Skipped, format!("task {task} of the firing before has not ended")));
     }
     let mut spec = schedule.spec.clone();
     if schedule.continue_session {
         let last = LastTask { completed: true, ..last };
-        spec.options.sdk.continue_from_task_id = shared.queue.ask(last).await?.map(|(task, _)| task);
+        spec.options.sdk.continue_from_task_id = service.queue.ask(last).await?.map(|(task, _)| task);
     }
-    Ok(match submit::checked(shared, spec, schedule.key.clone(), None, None).await {
+    Ok(match admit(service, spec, schedule.key.clone(), None, None).await {
         Ok(submit) => Planned::Go(Box::new(submit)),
         Err(error) if error.is_passing() => Planned::Later(error.to_string()),
         Err(error) => Planned::Not(Firing::Refused, error.to_string()),
@@ -166,12 +165,12 @@ pub async fn plan(shared: &Shared, schedule: &Schedule) -> Result<Planned, Queue
 }
 
 /// A session in use is for the history; a full queue is waited for.
-async fn note_refusal(shared: &Shared, fire: Fire, refused: &Submitted) -> Result<bool, QueueError> {
-    let error = submit::refusal(shared, refused);
+async fn note_refusal(service: &Service, fire: Fire, refused: &Submitted) -> Result<bool, QueueError> {
+    let error = not_taken(service, refused);
     if error.is_passing() {
         tracing::warn!(scheduleId = %fire.schedule, %error, "A schedule waits");
         return Ok(false);
     }
     let fire = Fire { firing: Firing::Refused, detail: Some(error.to_string()), ..fire };
-    shared.queue.ask(fire).await.map(|_| true)
+    service.queue.ask(fire).await.map(|_| true)
 }

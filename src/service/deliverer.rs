@@ -10,12 +10,13 @@ use futures_util::FutureExt as _;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
+use super::Service;
 use super::outbound::{Outbound, Outgoing};
-use super::view::TaskView;
 use crate::process::{BackOff, chance};
-use crate::queue::{Attempted, ClaimDeliveries, Dispatch, Find, Hub, Queue, QueueError};
-use crate::telemetry::{Duty, Vitals};
+use crate::queue::{Attempted, ClaimDeliveries, Dispatch, Find, Queue, QueueError};
+use crate::telemetry::Duty;
 use domain::RetryPolicy;
+use wire::view::TaskView;
 
 /// Deliveries under way at a time.
 const TOGETHER: usize = 32;
@@ -33,14 +34,8 @@ const MOST: i32 = 16;
 const MAX_DELAY_MS: i64 = 3_600_000;
 
 /// Delivers for as long as the process lives. The first wait after a failure is `initial_delay`.
-pub async fn deliver_forever(
-    queue: Queue,
-    hub: Hub,
-    outbound: Outbound,
-    initial_delay: Duration,
-    disable_after: Duration,
-    vitals: Vitals,
-) {
+pub async fn deliver_forever(service: Service, initial_delay: Duration, disable_after: Duration) {
+    let Service { queue, hub, outbound, vitals, .. } = service;
     let initial_delay_ms = i64::try_from(initial_delay.as_millis()).unwrap_or(i64::MAX);
     let policy = RetryPolicy { initial_delay_ms, max_delay_ms: MAX_DELAY_MS, multiplier: 3.0 };
     let deliverer = Deliverer { queue, outbound, policy, disable_after, under_way: Arc::default() };
@@ -86,7 +81,7 @@ impl Deliverer {
                 let slot = slots.clone().try_acquire_owned();
                 let deliverer = self.clone();
                 *self.hosts().entry(dispatch.host.clone()).or_default() += 1;
-                actix_web::rt::spawn(async move {
+                actix::spawn(async move {
                     let host = dispatch.host.clone();
                     if AssertUnwindSafe(deliverer.attempt(dispatch)).catch_unwind().await.is_err() {
                         tracing::error!(host, "A delivery panicked; it is due again after a while");
@@ -126,7 +121,7 @@ impl Deliverer {
             }
         };
         let (outbound, to_send, sent) = (self.outbound.clone(), dispatch.clone(), body.clone());
-        let answer = actix_web::web::block(move || {
+        let answer = tokio::task::spawn_blocking(move || {
             let Dispatch { url, id, secret, .. } = &to_send;
             outbound.send(&Outgoing { url, id, secret: secret.as_deref(), body: &sent })
         });

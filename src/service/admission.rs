@@ -1,0 +1,214 @@
+//! What is checked before a task is stored, as if its client submitted it now.
+
+use std::path::Path;
+
+use domain::TaskId;
+use serde_json::{Value, json};
+use wire::{ContextFile, PermissionMode, TaskSpec, WebhookOptions, WorktreeOptions, can_be_named};
+
+use super::folders::{folder, resolve};
+use super::session::Conversation;
+use super::{Kind, Phase, Refusal, Service};
+use crate::claude;
+use crate::git::{Git, GitError, Repository};
+use crate::process;
+use crate::queue::{Directory, NewTask, Submit, Submitted};
+
+/// Everything that is checked before a task is stored.
+pub async fn admit(
+    service: &Service,
+    spec: TaskSpec,
+    key: String,
+    retry_of: Option<TaskId>,
+    idempotency: Option<(String, String)>,
+) -> Result<Submit, Refusal> {
+    if service.phase() != Phase::Serving {
+        return Err(draining());
+    }
+    spec.validate()?;
+    check_ceiling(service, &spec)?;
+    check_budget(service, &spec)?;
+    if let Some(webhook) = &spec.options.webhook {
+        check_webhook(service, "options.webhook.url", webhook)?;
+    }
+    for dir in &spec.options.sdk.add_dirs {
+        folder(service, "options.sdk.addDirs", dir).await?;
+    }
+    let conversation = Conversation::of(service, &spec).await?;
+    let named = spec.context.working_directory.as_ref();
+    let named = match named {
+        Some(named) => Some(folder(service, "context.workingDirectory", named).await?),
+        None => None,
+    };
+    check_files(service, &spec, named.as_deref()).await?;
+    let directory = match (&conversation, named) {
+        (Some(conversation), named) => Directory::Named(conversation.directory(service, named).await?),
+        (None, Some(named)) => match spec.options.worktree() {
+            Some(options) => worktree(service, &options, &named).await?,
+            None => Directory::Named(named),
+        },
+        (None, None) => Directory::OwnBelow(service.work_dir.display().to_string()),
+    };
+    if service.has_local_workers {
+        claude::check(&service.claude)
+            .map_err(|error| Refusal::new(Kind::Unavailable, "CLAUDE_UNAVAILABLE", error.to_string()))?;
+    }
+    let resumes = conversation.map(|conversation| conversation.resumes);
+    let task = NewTask { exclusive: exclusive(service, &spec, &directory), spec, directory, retry_of, key, resumes };
+    Ok(Submit { task, idempotency, max_pending: service.max_pending })
+}
+
+/// The process accepts nothing new.
+fn draining() -> Refusal {
+    Refusal::new(Kind::Unavailable, "DRAINING", "the server is stopping; try again on the next one")
+}
+
+/// Why the queue has not taken a task.
+pub fn not_taken(service: &Service, refused: &Submitted) -> Refusal {
+    match refused {
+        Submitted::SessionInUse(task) => {
+            let message =
+                format!("task {task} works in this session; wait for its end, or set options.sdk.forkSession");
+            Refusal::new(Kind::Conflict, "SESSION_IN_USE", message).with(json!({ "taskId": task }))
+        }
+        Submitted::Full => {
+            let message = format!("{} tasks are pending already; try again later", service.max_pending);
+            Refusal::new(Kind::Full, "QUEUE_FULL", message)
+        }
+        _ => Refusal::invalid("Idempotency-Key", "was used for another request; use a new key for a new task"),
+    }
+}
+
+/// Files that are named are there, and inside the roots.
+async fn check_files(service: &Service, spec: &TaskSpec, directory: Option<&str>) -> Result<(), Refusal> {
+    const FIELD: &str = "context.files";
+    for file in &spec.context.files {
+        let ContextFile::Path(named) = file else { continue };
+        let path = match directory {
+            Some(directory) => Path::new(directory).join(named),
+            None if Path::new(named).is_absolute() => named.into(),
+            None => {
+                let rule = format!("\"{named}\" must be absolute where there is no context.workingDirectory");
+                return Err(Refusal::invalid(FIELD, rule));
+            }
+        };
+        let found = resolve(service, FIELD, &path.display().to_string()).await?;
+        if !found.path.to_str().is_some_and(can_be_named) {
+            return Err(Refusal::invalid(
+                FIELD,
+                format!("\"{named}\" leads to a name with \" or # or control characters"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the repository can give a task a worktree.
+async fn worktree(service: &Service, options: &WorktreeOptions, named: &str) -> Result<Directory, Refusal> {
+    let unfit = |field: &'static str| {
+        move |error: GitError| Refusal::invalid(field, crate::telemetry::chain(&error).to_string())
+    };
+    let git = Git::find(&service.claude.environment).map_err(unfit("options.useWorktree"))?;
+    let repository = Repository::of(&git, Path::new(named)).await.map_err(unfit("options.useWorktree"))?;
+    for whole in [&repository.top, &repository.git_dir] {
+        // All of the repository is in the worktree.
+        folder(service, "options.useWorktree", &whole.display().to_string()).await?;
+    }
+    let base = options.base_branch.as_deref();
+    repository.base(&git, base).await.map_err(unfit("options.worktree.baseBranch"))?;
+    if let Some(branch) = &options.branch {
+        repository.check_branch(&git, branch).await.map_err(unfit("options.worktree.branch"))?;
+    }
+    Ok(Directory::WorktreeBelow(service.worktrees.display().to_string(), repository.below.display().to_string()))
+}
+
+/// Refuses an address that is not sent to.
+pub fn check_webhook(service: &Service, field: &str, webhook: &WebhookOptions) -> Result<(), Refusal> {
+    match service.outbound.check(&webhook.url) {
+        Ok(()) => Ok(()),
+        Err(Some(what)) => Err(Refusal::invalid(field, what)),
+        Err(None) => {
+            let message =
+                format!("{field}: the address is private; name its host in WEBHOOK_ALLOWED_HOSTS to allow it");
+            Err(Refusal::forbidden("ADDRESS_NOT_ALLOWED", message).with(json!({ "field": field })))
+        }
+    }
+}
+
+/// Whether nobody else may work in its folder meanwhile. A folder of its own is always that.
+fn exclusive(service: &Service, spec: &TaskSpec, directory: &Directory) -> bool {
+    let wanted = spec.options.exclusive_directory.unwrap_or(service.exclusive_directory);
+    wanted && matches!(directory, Directory::Named(_))
+}
+
+/// What costs more than a whole day may cost could never start.
+fn check_budget(service: &Service, spec: &TaskSpec) -> Result<(), Refusal> {
+    match (spec.options.sdk.max_budget_usd, service.budgets.of_day()) {
+        (Some(most), Some(day)) if most > day => {
+            let message = format!(
+                "options.sdk.maxBudgetUsd {most} is above what a day may cost ({day}, DAILY_BUDGET_USD and KEY_DAILY_BUDGET_USD)"
+            );
+            Err(Refusal::forbidden("BUDGET_EXCEEDED", message).with(json!({ "dailyBudgetUsd": day })))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses what the server doesn't let tasks do, and says which rule it is.
+fn check_ceiling(service: &Service, spec: &TaskSpec) -> Result<(), Refusal> {
+    let sdk = &spec.options.sdk;
+    let ceiling = service.claude.max_permission_mode;
+    let refuse = |what: String| {
+        let message = format!("{what} is above MAX_PERMISSION_MODE={}", ceiling.name());
+        Err(Refusal::forbidden("PERMISSION_CEILING", message))
+    };
+    if let Some(mode) = sdk.permission_mode.filter(|mode| *mode > ceiling) {
+        return refuse(format!("options.sdk.permissionMode {}", mode.name()));
+    }
+    if sdk.permission_mode == Some(PermissionMode::BypassPermissions)
+        && service.has_local_workers
+        && process::effective_uid() == 0
+    {
+        let message = "bypassPermissions is refused by the CLI when it runs as root; run the server as another user, or use acceptEdits with allowedTools";
+        return Err(Refusal::forbidden("PERMISSION_CEILING", message));
+    }
+    // A server's command runs before the model says a word: none comes from a task.
+    for (name, server) in sdk.mcp_config.iter().flat_map(|config| &config.mcp_servers) {
+        let ours = service.claude.mcp_servers.get(name);
+        let (asked, ours) = (without_required(server), ours.map(without_required));
+        let is_empty = asked.as_object().is_some_and(serde_json::Map::is_empty);
+        if ours.is_none_or(|ours| !is_empty && ours != asked) {
+            let known: Vec<_> = service.claude.mcp_servers.keys().collect();
+            let message = format!(
+                "options.sdk.mcpConfig.mcpServers.{name}: is not on this server's list (MCP_CONFIG); name one of it, with an empty object"
+            );
+            return Err(Refusal::forbidden("PERMISSION_CEILING", message).with(json!({ "mcpServers": known })));
+        }
+    }
+    if let Some(tool) = sdk.allowed_tools.iter().find(|tool| !is_below_ceiling(tool, ceiling)) {
+        return refuse(format!("options.sdk.allowedTools {tool}"));
+    }
+    Ok(())
+}
+
+/// An MCP server without our own word about it: whether a task needs it.
+fn without_required(server: &Value) -> Value {
+    let mut server = server.clone();
+    if let Some(fields) = server.as_object_mut()
+        && fields.get("required").is_some_and(Value::is_boolean)
+    {
+        fields.shift_remove("required");
+    }
+    server
+}
+
+/// Allowing a tool is as much as the mode that would allow it.
+pub fn is_below_ceiling(tool: &str, ceiling: PermissionMode) -> bool {
+    let name = tool.split('(').next().unwrap_or_default().trim();
+    let needed = match name {
+        "Read" | "Glob" | "Grep" | "LS" | "TodoWrite" => PermissionMode::Plan,
+        "Edit" | "MultiEdit" | "Write" | "NotebookEdit" => PermissionMode::AcceptEdits,
+        _ => PermissionMode::BypassPermissions,
+    };
+    needed <= ceiling
+}

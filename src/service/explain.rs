@@ -1,0 +1,161 @@
+//! Which rule holds a task back, and until when.
+
+use domain::{Group, GroupKind, Limit, Rate, Status, TaskId, Wall};
+use serde::Serialize;
+use serde_json::{Value, json};
+use wire::Task;
+
+use super::Service;
+use crate::queue::{self, Explained, LimitUse, QueueError, ReadLimits, ReadStats, Stats};
+use crate::telemetry::Duty;
+
+/// Why a task stands where it stands.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// The status of the task.
+    pub status: Status,
+    /// Its place in line, from 1 on; `None` where it has none.
+    pub position: Option<i64>,
+    /// Every reason that holds now, the strongest first.
+    pub reasons: Vec<Reason>,
+}
+
+/// A reason.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reason {
+    /// A stable name for programs.
+    pub code: &'static str,
+    /// A sentence for people.
+    pub message: String,
+    /// The credential that is parked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+    /// The question that waits for its answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<Value>,
+    /// Until when it holds, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Value>,
+    /// The limit that holds the task back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Value>,
+}
+
+/// Explains a task; `workers` is the number of workers that could take it. `None` where there is no such task.
+///
+/// # Errors
+/// The queue's.
+pub async fn explain(service: &Service, id: TaskId, workers: usize) -> Result<Option<Explanation>, QueueError> {
+    let Some(Explained { task, ahead, retry }) = service.queue.ask(queue::Explain(id)).await? else { return Ok(None) };
+    let stats = service.queue.ask(ReadStats).await?;
+    let reasons = match task.status {
+        Status::Pending => {
+            let limits = service.queue.ask(ReadLimits).await?;
+            let full = service.vitals.failing(Duty::Disk).map(|failing| reason("DISK_FULL", failing.why));
+            full.into_iter().chain(pending(&task, ahead, &stats, workers, &limits)).collect()
+        }
+        Status::Running => {
+            let runs = reason("RUNNING", format!("it runs on {}", task.worker.as_deref().unwrap_or("a worker")));
+            retry.map(|(at, frame)| asks_again(at, &frame)).into_iter().chain([runs]).collect()
+        }
+        status => vec![reason("ENDED", format!("it is {status}"))],
+    };
+    let has_place = task.due_at.is_none() || task.held.is_some();
+    let position = (task.status == Status::Pending && has_place).then_some(ahead + 1);
+    Ok(Some(Explanation { status: task.status, position, reasons }))
+}
+
+/// The CLI waits to ask the API again: what it was answered, and when it asks.
+fn asks_again(at: Wall, event: &str) -> Reason {
+    let event: Value = serde_json::from_str(event).unwrap_or_default();
+    let frame = &event["frame"];
+    let status = frame["error_status"].as_i64().map(|status| format!(" {status}")).unwrap_or_default();
+    let why = frame["error"].as_str().unwrap_or("no answer");
+    let mut reason = reason("API_RETRY", format!("the API answered{status} ({why}); the CLI asks it again by itself"));
+    if let Some(delay) = frame["retry_delay_ms"].as_f64().filter(|delay| (0.0..1e12).contains(delay)) {
+        reason.until = Some(json!(at.plus_ms(delay as i64)));
+    }
+    reason
+}
+
+/// A limit on a group that the task belongs to, with the limit as it is set.
+fn limited(rule: &str, group: &str, limits: &[LimitUse]) -> Reason {
+    let (kind, name) = group.split_once(':').unwrap_or((group, ""));
+    let of = if name.is_empty() { "all tasks".to_owned() } else { format!("{kind} {name}") };
+    let Some(kind) = GroupKind::from_name(kind) else {
+        return reason("NOT_DUE", format!("{of}: a limit of a kind that this version doesn't know holds it back"));
+    };
+    let group = Group::new(kind, name);
+    let limit = limits.iter().find(|limit| limit.group == group).map_or(group.default_limit(), |known| known.limit);
+    let mut reason = match (rule, limit) {
+        ("paused", _) => reason("GROUP_PAUSED", format!("{of}: paused; POST /api/queue/start lets it go on")),
+        ("rate", Limit { rate: Some(rate), .. }) => {
+            let Rate { starts, period_ms } = rate;
+            reason("RATE_LIMIT", format!("{of}: {starts} have started within {period_ms} ms, and no more may"))
+        }
+        (_, Limit { concurrency: Some(most), .. }) => {
+            reason("CONCURRENCY_LIMIT", format!("{of}: {most} run, and no more may at a time"))
+        }
+        _ => reason("NOT_DUE", "what held it back is being looked at again"),
+    };
+    reason.rule = Some(json!({
+        "group": group.kind, "name": group.name,
+        "concurrency": limit.concurrency, "rate": limit.rate, "paused": limit.paused,
+    }));
+    reason
+}
+
+fn reason(code: &'static str, message: impl Into<String>) -> Reason {
+    Reason { code, message: message.into(), credential: None, request_id: None, until: None, rule: None }
+}
+
+fn pending(task: &Task, ahead: i64, stats: &Stats, workers: usize, limits: &[LimitUse]) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    if stats.paused {
+        reasons.push(reason("QUEUE_PAUSED", "the queue is paused: POST /api/queue/start lets it go on"));
+    }
+    if workers == 0 {
+        reasons.push(reason("NO_WORKER", "no worker is there to take it"));
+    }
+    for parked in &stats.parked {
+        let message = match &*parked.class {
+            "auth" => format!(
+                "the credential was refused: {}. What helps: mend it, then POST /api/queue/start with {{\"credential\": \"{}\"}}, \
+                or wait until it is tried again",
+                parked.message, parked.credential
+            ),
+            _ => format!("the account has reached its limit: {}", parked.message),
+        };
+        let mut reason = reason("CREDENTIAL_PARKED", message);
+        reason.credential = Some(parked.credential.clone());
+        reason.until = Some(json!(parked.until));
+        reasons.push(reason);
+    }
+    if let Some(waiting) = task.waiting_for.as_ref().filter(|_| task.due_at.is_some()) {
+        let mut reason = reason("WAITING_FOR_ANSWER", "somebody must answer its question; see …/permissions");
+        reason.request_id = Some(waiting["requestId"].clone());
+        reason.until = Some(waiting["deadline"].clone());
+        reasons.push(reason);
+    } else if let Some(due) = task.due_at {
+        let held = task.held.as_deref().and_then(|held| held.split_once(':'));
+        let mut reason = match held {
+            Some(("directory", _)) => reason("DIRECTORY_BUSY", "another task works in its folder"),
+            Some(("budget", "")) => reason("BUDGET_SPENT", "the server's money of this day is spent or reserved"),
+            Some(("budget", key)) => {
+                reason("BUDGET_SPENT", format!("the money of this day of key {key} is spent or reserved"))
+            }
+            Some((rule @ ("paused" | "concurrency" | "rate"), group)) => limited(rule, group, limits),
+            _ => reason("NOT_DUE", "its time has not come"),
+        };
+        if !matches!(held, Some(("paused", _))) {
+            reason.until = Some(json!(due));
+        }
+        reasons.push(reason);
+    } else if reasons.is_empty() && ahead > 0 {
+        reasons.push(reason("BEHIND_OTHERS", format!("{ahead} tasks start before it, by priority and age")));
+    } else if reasons.is_empty() {
+        reasons.push(reason("NO_FREE_SLOT", "it is the next to start, when a worker has a free slot"));
+    }
+    reasons
+}

@@ -1,0 +1,81 @@
+//! What the service does besides queueing and running: it decides what is admitted, fires schedules, tells webhooks
+//! and explains waits.
+//!
+//! *Owns* the rules of admission and the duties of the clock and of webhooks. *Talks to* the queue, git and the files
+//! of the CLI. *Promises* typed refusals that say what to do, in no protocol's words: HTTP is one front end, the clock
+//! another. Any process with a queue may do the duties, and any number at once: each firing and each delivery is
+//! claimed in the store.
+
+mod admission;
+mod deliverer;
+mod explain;
+mod folders;
+mod outbound;
+mod refusal;
+mod scheduler;
+mod session;
+
+use std::path::PathBuf;
+
+use domain::Budgets;
+use tokio::sync::watch;
+
+pub use self::admission::{admit, check_webhook, is_below_ceiling, not_taken};
+pub use self::deliverer::deliver_forever;
+pub use self::explain::{Explanation, explain};
+pub use self::outbound::Outbound;
+pub use self::refusal::{Kind, Refusal};
+pub use self::scheduler::{Planned, fire_forever, plan};
+use crate::config::Claude;
+use crate::queue::{Hub, Queue};
+use crate::telemetry::Vitals;
+
+/// Where the process stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It accepts tasks.
+    Serving,
+    /// It accepts none, and answers everything else.
+    Draining,
+    /// It ends: streams close.
+    Stopping,
+}
+
+/// What the service works with.
+#[derive(Clone)]
+pub struct Service {
+    /// The queue of this process.
+    pub queue: Queue,
+    /// Hints.
+    pub hub: Hub,
+    /// How the duties of this process stand.
+    pub vitals: Vitals,
+    /// The settings of the CLI.
+    pub claude: Claude,
+    /// True if the workers run on this machine, with these settings.
+    pub has_local_workers: bool,
+    /// The data folder: no task works there.
+    pub data_dir: PathBuf,
+    /// The folder below which tasks get worktrees of their own.
+    pub worktrees: PathBuf,
+    /// The folder below which tasks without one get a folder of their own.
+    pub work_dir: PathBuf,
+    /// The way to webhooks.
+    pub outbound: Outbound,
+    /// The limits of money.
+    pub budgets: Budgets,
+    /// Maximum number of pending tasks.
+    pub max_pending: i64,
+    /// True if a task has its folder for itself unless it says otherwise.
+    pub exclusive_directory: bool,
+    /// Where the process stands.
+    pub phase: watch::Receiver<Phase>,
+}
+
+impl Service {
+    /// Where the process stands now.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+}

@@ -1,0 +1,93 @@
+//! Why something that was asked for is not done. Knows no HTTP: `api` gives each kind its status.
+
+use serde_json::{Value, json};
+use wire::InvalidSpec;
+
+use crate::queue::QueueError;
+
+/// What kind of refusal it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A field breaks a rule.
+    Invalid,
+    /// The server's settings forbid it.
+    Forbidden,
+    /// It can't be done while something else is as it is.
+    Conflict,
+    /// There is no room now.
+    Full,
+    /// Something that is needed does not answer now.
+    Unavailable,
+}
+
+/// A refusal: a stable code for programs, a sentence for people that says what to do, and details.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// The kind.
+    pub kind: Kind,
+    /// A stable name for programs.
+    pub code: &'static str,
+    /// A sentence for people.
+    pub message: String,
+    /// More for programs: an object.
+    pub details: Value,
+}
+
+impl Refusal {
+    /// A refusal of this kind.
+    pub fn new(kind: Kind, code: &'static str, message: impl Into<String>) -> Self {
+        Self { kind, code, message: message.into(), details: json!({}) }
+    }
+
+    /// The same with details for programs.
+    #[must_use]
+    pub fn with(mut self, details: Value) -> Self {
+        self.details = details;
+        self
+    }
+
+    /// The same with more to say.
+    #[must_use]
+    pub fn and(mut self, more: &str) -> Self {
+        self.message.push_str(more);
+        self
+    }
+
+    /// A field that breaks a rule.
+    pub fn invalid(field: &str, rule: impl Into<String>) -> Self {
+        let rule = rule.into();
+        Self::new(Kind::Invalid, "INVALID_INPUT", format!("{field}: {rule}"))
+            .with(json!({ "field": field, "rule": rule }))
+    }
+
+    /// Something that the server's settings forbid.
+    pub fn forbidden(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Kind::Forbidden, code, message)
+    }
+
+    /// True if the same may be right in a moment.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self.kind, Kind::Full | Kind::Unavailable)
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl From<InvalidSpec> for Refusal {
+    fn from(invalid: InvalidSpec) -> Self {
+        Self::invalid(invalid.field, invalid.message)
+    }
+}
+
+impl From<QueueError> for Refusal {
+    fn from(error: QueueError) -> Self {
+        let chain = crate::telemetry::chain(&error);
+        tracing::warn!(error = %chain, "The store did not answer");
+        Self::new(Kind::Unavailable, "STORE_UNAVAILABLE", format!("nothing was confirmed; try again ({error})"))
+    }
+}
