@@ -68,6 +68,8 @@ const FILES_OF_A_TASK: u64 = 10;
 const FILES_OF_A_LINK: u64 = 4;
 /// A server that can't answer so many at a time is none.
 const FEWEST_CONNECTIONS: u64 = 16;
+/// A worker that nobody supervises does what an API process has left undone for this time.
+const STANDS_IN_AFTER: Duration = Duration::from_secs(10);
 /// "Internal software error", as sysexits has it.
 const FAILED: u8 = 70;
 
@@ -106,7 +108,7 @@ pub fn serve(config: Config) -> Exit {
         };
         let (phase, phases) = watch::channel(Phase::Serving);
         let tail = parts.start_tail(&hub)?;
-        let service = service(&config, queue, hub, parts.vitals.clone(), workers.are_local(), phases)?;
+        let service = service(&config, queue, hub, parts.vitals.clone(), workers.are_local(), Duration::ZERO, phases)?;
         parts.start_duties(&config, &service);
         let shared = shared(&config, service, tail, workers.clone())?;
         let actor = ApiActor::start_server(listener, shared, phase, connections)?;
@@ -169,8 +171,9 @@ pub fn worker(config: Config, role: WorkerRole) -> Exit {
         let (link_news, news_ahead) = mpsc::channel(NEWS_AHEAD);
         let (phase, phases) = watch::channel(Phase::Serving);
         if role.link.is_none() {
-            // Nobody supervises it: with the API down its queue still has schedules and webhooks.
-            let service = service(&config, queue.clone(), hub.clone(), parts.vitals.clone(), true, phases)?;
+            // Nobody supervises it: with the API down there are still schedules and webhooks.
+            let service =
+                service(&config, queue.clone(), hub.clone(), parts.vitals.clone(), true, STANDS_IN_AFTER, phases)?;
             parts.start_duties(&config, &service);
         }
         let news = News { hub, link: role.link.is_some().then_some(link_news) };
@@ -268,6 +271,7 @@ fn service(
     hub: Hub,
     vitals: Vitals,
     has_local_workers: bool,
+    stands_in_after: Duration,
     phase: watch::Receiver<Phase>,
 ) -> anyhow::Result<Service> {
     let secret_file = config.store.data_dir.join("webhook-secret");
@@ -289,6 +293,7 @@ fn service(
         budgets: config.budgets,
         max_pending: config.server.max_pending,
         exclusive_directory: config.server.exclusive_directory,
+        stands_in_after,
         phase,
     })
 }

@@ -41,6 +41,8 @@ pub struct ClaimDeliveries {
     pub busy: Vec<String>,
     /// How long a claimed delivery stays invisible to other senders.
     pub patience: Duration,
+    /// How long ago a delivery must have been due; zero for what is due now.
+    pub overdue: Duration,
 }
 
 /// Lets a webhook of all tasks be told again, or no more. Answered with the webhook, if there is one.

@@ -35,10 +35,10 @@ const MAX_DELAY_MS: i64 = 3_600_000;
 
 /// Delivers for as long as the process lives. The first wait after a failure is `initial_delay`.
 pub async fn deliver_forever(service: Service, initial_delay: Duration, disable_after: Duration) {
-    let Service { queue, hub, outbound, vitals, .. } = service;
+    let Service { queue, hub, outbound, vitals, stands_in_after, .. } = service;
     let initial_delay_ms = i64::try_from(initial_delay.as_millis()).unwrap_or(i64::MAX);
     let policy = RetryPolicy { initial_delay_ms, max_delay_ms: MAX_DELAY_MS, multiplier: 3.0 };
-    let deliverer = Deliverer { queue, outbound, policy, disable_after, under_way: Arc::default() };
+    let deliverer = Deliverer { queue, outbound, policy, disable_after, under_way: Arc::default(), stands_in_after };
     let mut commits = hub.commits();
     let slots = Arc::new(Semaphore::new(TOGETHER));
     loop {
@@ -63,6 +63,8 @@ struct Deliverer {
     policy: RetryPolicy,
     /// A webhook of all tasks that fails for so long is disabled.
     disable_after: Duration,
+    /// How long a message must have waited before this process sends it.
+    stands_in_after: Duration,
     /// Deliveries under way by host.
     under_way: Arc<Mutex<HashMap<String, u32>>>,
 }
@@ -72,7 +74,8 @@ impl Deliverer {
     async fn deliver(&self, slots: &Arc<Semaphore>) -> Result<(), QueueError> {
         while slots.available_permits() > 0 {
             let limit = u32::try_from(slots.available_permits()).unwrap_or(1);
-            let claim = ClaimDeliveries { limit, per_host: PER_HOST, busy: self.busy_hosts(), patience: PATIENCE };
+            let (busy, overdue) = (self.busy_hosts(), self.stands_in_after);
+            let claim = ClaimDeliveries { limit, per_host: PER_HOST, busy, patience: PATIENCE, overdue };
             let claimed = self.queue.ask(claim).await?;
             if claimed.is_empty() {
                 return Ok(());

@@ -16,6 +16,7 @@ mod scheduler;
 mod session;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use domain::Budgets;
 use tokio::sync::watch;
@@ -68,6 +69,9 @@ pub struct Service {
     pub max_pending: i64,
     /// True if a task has its folder for itself unless it says otherwise.
     pub exclusive_directory: bool,
+    /// How long a duty must be overdue before this process does it: none for an API process; a worker stands in where
+    /// none is there.
+    pub stands_in_after: Duration,
     /// Where the process stands.
     pub phase: watch::Receiver<Phase>,
 }

@@ -68,12 +68,14 @@ async fn replan(service: &Service) -> Result<(), QueueError> {
 /// Fires what is due. Returns how long there is nothing to do.
 async fn look(service: &Service) -> Result<Duration, QueueError> {
     let Some(next) = service.queue.ask(NextFiring).await? else { return Ok(LOOK) };
-    let wait = Duration::from_millis(next.since_ms(wall_now()).unsigned_abs());
+    let now = wall_now();
+    let wait = Duration::from_millis(next.plus(service.stands_in_after).since_ms(now).unsigned_abs());
     if !wait.is_zero() || service.phase() != Phase::Serving {
         return Ok(wait.clamp(Duration::from_millis(1), LOOK));
     }
     let mut refused = false;
-    for schedule in service.queue.ask(DueSchedules).await? {
+    let is_ours = |schedule: &Schedule| schedule.next_at.is_some_and(|due| due.plus(service.stands_in_after) <= now);
+    for schedule in service.queue.ask(DueSchedules).await?.into_iter().filter(is_ours) {
         // Each by itself: what one of them meets is none of the others' business.
         match fire(service, &schedule).await {
             Ok(fired) => refused |= !fired,

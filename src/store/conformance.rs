@@ -314,7 +314,8 @@ async fn deliveries_are_claimed_by_host(store: &dyn Store) {
     tx.queue_deliveries(TaskId::from_u128(1), "task.completed", Wall(5)).await.expect("queued");
     tx.queue_deliveries(TaskId::from_u128(1), "task.started", Wall(5)).await.expect("nothing queued");
     let busy = ["two.test".to_owned()];
-    let claim = |busy| ClaimDeliveriesRow { now: Wall(10), until: Wall(99), limit: 9, per_host: 1, busy };
+    let claim =
+        |busy| ClaimDeliveriesRow { due_by: Wall(10), made_by: Wall(10), until: Wall(99), limit: 9, per_host: 1, busy };
     let first = tx.claim_deliveries(&claim(&busy)).await.expect("claimed");
     assert_eq!(first.iter().map(|one| (&*one.host, one.attempt)).collect::<Vec<_>>(), [("one.test", 1)]);
     assert_eq!(tx.claim_deliveries(&claim(&[])).await.expect("claimed").len(), 2, "the other one, and the other host");

@@ -137,8 +137,10 @@ pub struct WebhookRow {
 /// A claim of deliveries.
 #[derive(Clone, Copy, Debug)]
 pub struct ClaimDeliveriesRow<'a> {
-    /// The time.
-    pub now: Wall,
+    /// The time by which they were due.
+    pub due_by: Wall,
+    /// The time by which they were made.
+    pub made_by: Wall,
     /// When a claimed delivery is due again, should its sender say nothing.
     pub until: Wall,
     /// Maximum number of deliveries.

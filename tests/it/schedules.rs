@@ -45,6 +45,26 @@ fn each_firing_comes_once_however_many_servers_there_are() {
 }
 
 #[test]
+fn a_worker_stands_in_for_an_api_that_is_down() {
+    let world = World::new();
+    let server = world.serve("standalone", &[]);
+    let _worker = world.worker(&[]);
+    let id = add(&server, "* * * * * *", task(&world.ws(), "each second", &["say done"]), json!({}));
+    until("a firing", || runs(&server, &id).first().cloned());
+    signal(server.process.pid(), "KILL");
+    let db = rusqlite::Connection::open(world.dir.join("data/cc.db")).expect("the database");
+    let fired =
+        || -> i64 { db.query_row("SELECT COUNT(*) FROM schedule_runs", [], |row| row.get(0)).expect("a count") };
+    let before = fired();
+    until("the worker fires", || (fired() >= before + 5).then_some(()));
+    let server = world.serve("standalone", &[]);
+    let due: Vec<i64> = runs(&server, &id).iter().map(|run| seconds(&run["dueAt"])).collect();
+    assert!(due.windows(2).all(|pair| pair[1] == pair[0] + 1), "one each second: {due:?}");
+    assert_eq!(server.http.ask("DELETE", &format!("/api/schedules/{id}"), None).0, 204);
+    check_history(&world, &[]);
+}
+
+#[test]
 fn what_was_missed_is_made_up_for_once_or_skipped() {
     let world = World::new();
     let server = world.serve("standalone", &[]);

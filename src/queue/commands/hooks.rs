@@ -7,7 +7,7 @@ use crate::store::StoreError;
 use crate::store::convert::webhook_of;
 use crate::store::rows::{ClaimDeliveriesRow, DeliveryEnd, WebhookRow};
 use crate::store::views::{Dispatch, Webhook};
-use domain::TaskId;
+use domain::{TaskId, Wall};
 use wire::{HookEvent, WebhookOptions};
 
 /// Adds a webhook, of a task or of all.
@@ -69,8 +69,14 @@ impl Change for ClaimDeliveries {
     type Answer = Vec<Dispatch>;
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Vec<Dispatch>, StoreError> {
-        let (now, until) = (unit.now, unit.now.plus(self.patience));
-        let claim = ClaimDeliveriesRow { now, until, limit: self.limit, per_host: self.per_host, busy: &self.busy };
+        let until = unit.now.plus(self.patience);
+        let (due_by, made_by) = match i64::try_from(self.overdue.as_millis()) {
+            // A new message is due whatever the clock of the machine that stored it says.
+            Ok(0) | Err(_) => (unit.now, Wall(i64::MAX)),
+            Ok(overdue) => (unit.now.plus_ms(-overdue), unit.now.plus_ms(-overdue)),
+        };
+        let (limit, per_host) = (self.limit, self.per_host);
+        let claim = ClaimDeliveriesRow { due_by, made_by, until, limit, per_host, busy: &self.busy };
         unit.tx.claim_deliveries(&claim).await
     }
 }

@@ -48,7 +48,7 @@ const TELL: &str =
 const CLAIM: &str = "UPDATE deliveries SET attempts = attempts + 1, next_at = ?2 WHERE id IN
         (SELECT id FROM (SELECT id, ROW_NUMBER() OVER (PARTITION BY host ORDER BY created_at) AS place FROM
             (SELECT id, host, created_at FROM deliveries INDEXED BY deliveries_due WHERE state = 'pending' AND next_at <= ?1
-                AND host NOT IN (SELECT value FROM json_each(?4)) ORDER BY next_at LIMIT 1000))
+                AND created_at <= ?6 AND host NOT IN (SELECT value FROM json_each(?4)) ORDER BY next_at LIMIT 1000))
         WHERE place <= ?5 LIMIT ?3)
     RETURNING id, task_id, url, host, secret, event, created_at, attempts, body";
 
@@ -154,14 +154,14 @@ impl Hooks for SqliteTx<'_> {
     }
 
     async fn claim_deliveries(&mut self, claim: &ClaimDeliveriesRow<'_>) -> Result<Vec<Dispatch>, StoreError> {
-        let ClaimDeliveriesRow { now, until, limit, per_host, busy } = *claim;
+        let ClaimDeliveriesRow { due_by, made_by, until, limit, per_host, busy } = *claim;
         let db = self.db()?;
-        if !db.any(IS_DUE, [now.0])? {
+        if !db.any(IS_DUE, [due_by.0])? {
             return Ok(Vec::new());
         }
         let busy = serde_json::json!(busy).to_string();
         // One that can't be read is due again after its time, and keeps no other waiting.
-        db.readable(CLAIM, params![now.0, until.0, limit, busy, per_host], "delivery", dispatch)
+        db.readable(CLAIM, params![due_by.0, until.0, limit, busy, per_host, made_by.0], "delivery", dispatch)
     }
 
     async fn end_delivery(&mut self, end: &DeliveryEnd<'_>) -> Result<(), StoreError> {
