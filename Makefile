@@ -1,7 +1,12 @@
 # Everything on a fresh machine needs a Rust toolchain, npm and a C compiler (for the tests also Python 3), and one of these:
 #   make run     fetch the CLI where there is none, build, serve on http://127.0.0.1:5000
 #   make test    everything that CI checks
-.PHONY: run test check chaos bench tools clean
+#   make check   format and lints alone
+#   make chaos   a long storm of faults (CHAOS_SECONDS, CHAOS_SEED)
+#   make bench   figures beside those of others (PARTS)
+#   make tools   what the tests need: the CLI, a fuzzer
+#   make clean   removes what was built and fetched
+.PHONY: run test check chaos bench tools clean help
 
 # The CLI that the tests were written against. Newer ones may behave in another way.
 CLAUDE_VERSION := 2.1.197
@@ -23,6 +28,7 @@ test: check $(STAMP) $(FUZZER)
 	cargo test --locked --workspace --features failpoints
 
 check:
+	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --features failpoints,bench -- -D warnings
 
 # A long storm of faults; make test has a short one. The same seed gives the same faults.
@@ -56,6 +62,9 @@ $(FUZZER):
 	python3 -m venv $(TOOLS)/venv
 	$(TOOLS)/venv/bin/pip install --quiet --disable-pip-version-check schemathesis==$(SCHEMATHESIS_VERSION)
 	touch $@
+
+help:
+	@sed -n '2,8s/^# \{0,1\}//p' Makefile
 
 clean:
 	cargo clean

@@ -29,7 +29,7 @@
 //!
 //! # Three walks
 //!
-//! **A submit.** `api/routes/submit.rs` checks the request and sends `Submit` to
+//! **A submit.** `api/routes/submit.rs` reads the request, `service/admission.rs` checks it, and `Submit` goes to
 //! `queue/actor.rs`, which adds it to the next commit; `queue/commands/submit.rs` writes the row
 //! and its first event. A worker of the same process that waits for work has left its claim there:
 //! `queue/commands/claim.rs` runs in the same transaction. After the commit the client has its 202, and the hub
@@ -49,7 +49,7 @@
 //! supervisor, `queue/reaper.rs` of any other process does the same, at once on the same
 //! machine, else when the lease has ended.
 //!
-//! Imports go down: `app` → `api`, `client`, `admin` → `worker`, `supervisor` → `queue`, `claude`, `git` → `store` →
+//! Imports go down: `app` → `api`, `client`, `admin` → `service`, `worker`, `supervisor` → `queue`, `claude`, `git` → `store` →
 //! `process`, `supervise`, `ipc` → `config`, `telemetry` → the crates `wire`, `audit` → `domain`.
 
 pub mod admin;

@@ -27,7 +27,9 @@ impl Server {
             // Without the file there may be a server without a key; it will say so.
             None => std::fs::read_to_string(file).unwrap_or_default().trim().to_owned(),
         };
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        // The server closes what is idle for longer; a request must not meet the close.
+        let idle = std::time::Duration::from_secs(2);
+        let agent = ureq::Agent::config_builder().max_idle_age(idle).http_status_as_error(false).build().into();
         Ok(Self { url: format!("http://{host}:{}", config.server.port), key, agent })
     }
 

@@ -17,7 +17,11 @@ pub struct Client {
 
 impl Client {
     pub fn new(url: &str, key: &str) -> Self {
-        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(2 * super::LIMIT));
+        // The server closes what is idle for longer; a request must not meet the close.
+        let config = ureq::Agent::config_builder()
+            .max_idle_age(std::time::Duration::from_secs(2))
+            .http_status_as_error(false)
+            .timeout_global(Some(2 * super::LIMIT));
         Self { url: url.to_owned(), key: key.to_owned(), agent: config.build().into() }
     }
 
