@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter, Context, Supervised};
 use anyhow::Context as _;
+use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -278,6 +279,7 @@ fn service(
     let secret = match &config.server.webhook_secret {
         Some(secret) => secret.clone(),
         None => api::load_or_make_key(&secret_file)
+            .map(SecretString::from)
             .with_context(|| format!("can't keep a secret in {}", secret_file.display()))?,
     };
     Ok(Service {
@@ -306,6 +308,7 @@ fn shared(config: &Config, service: Service, tail: Tail, workers: Workers) -> an
         let key = match &config.server.api_key {
             Some(key) => key.clone(),
             None => api::load_or_make_key(&key_file)
+                .map(SecretString::from)
                 .with_context(|| format!("can't keep a key in {}", key_file.display()))?,
         };
         keys.push((DEFAULT_KEY.to_owned(), ApiKey::new(&key)));

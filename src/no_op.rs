@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use crate::claude::{Item, Run, Shim, ShimLaunch, Start};
+use crate::config::Environment;
 use crate::process::boot_now;
 use crate::queue::{
     Beat, Claim, Directory, Finish, Hub, MAILBOX, NewTask, Queue, QueueActor, ReadStats, ReadWorkers, SetPaused, Submit,
@@ -173,7 +174,7 @@ async fn start_one(program: PathBuf, cli: PathBuf, folder: PathBuf) {
     let start = Start {
         program: cli,
         args: vec!["-p".to_owned()],
-        env: Vec::new(),
+        env: Environment::default(),
         directory: folder.clone(),
         mark: SessionId::new().into(),
         lease: None,

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -19,13 +20,17 @@ pub struct ApiKey([u8; 32]);
 impl ApiKey {
     /// The key of that text.
     #[must_use]
-    pub fn new(key: &str) -> Self {
-        Self(Sha256::digest(key.as_bytes()).into())
+    pub fn new(key: &SecretString) -> Self {
+        Self::of(key.expose_secret())
+    }
+
+    fn of(text: &str) -> Self {
+        Self(Sha256::digest(text.as_bytes()).into())
     }
 
     /// Whether this is the key.
     pub fn is(&self, shown: &str) -> bool {
-        Self::new(shown).0.ct_eq(&self.0).into()
+        Self::of(shown).0.ct_eq(&self.0).into()
     }
 }
 

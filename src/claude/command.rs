@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use crate::config::Environment;
 use domain::{Behavior, Decision, Scope, SessionId};
 use wire::{PermissionMode, Questions, SdkOptions};
 
@@ -16,7 +17,7 @@ pub struct Settings {
     /// The CLI.
     pub program: PathBuf,
     /// The environment that it inherits: an allow-list.
-    pub environment: Vec<(String, String)>,
+    pub environment: Environment,
     /// Whether the folder's own settings are read.
     pub trusted: bool,
     /// The folder's CLAUDE.md, where it is not trusted and there is one.
@@ -63,7 +64,7 @@ impl Session {
 
 /// The arguments of the CLI and its environment.
 #[must_use]
-pub fn command(settings: &Settings, sdk: &SdkOptions, session: Session) -> (Vec<String>, Vec<(String, String)>) {
+pub fn command(settings: &Settings, sdk: &SdkOptions, session: Session) -> (Vec<String>, Environment) {
     let mut args: Vec<String> =
         ["-p", "--input-format=stream-json", "--output-format=stream-json", "--verbose", "--include-partial-messages"]
             .map(str::to_owned)
@@ -164,7 +165,7 @@ fn client_options(sdk: &SdkOptions) -> Vec<String> {
 
 /// What the CLI sees: the allow-list, and what we set. Git runs code from `.git/config`, so
 /// fsmonitor and hooks are turned off for every git below the CLI.
-fn environment(settings: &Settings) -> Vec<(String, String)> {
+fn environment(settings: &Settings) -> Environment {
     const OURS: &[(&str, &str)] = &[
         ("DISABLE_AUTOUPDATER", "1"),
         ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
@@ -187,7 +188,7 @@ mod tests {
     fn settings() -> Settings {
         Settings {
             program: "/bin/claude".into(),
-            environment: vec![("PATH".into(), "/bin".into())],
+            environment: vec![("PATH".into(), "/bin".into())].into(),
             trusted: false,
             claude_md: Some("rules".into()),
             mode: PermissionMode::AcceptEdits,

@@ -17,6 +17,7 @@ use super::input;
 use super::lines::{Line, next_line};
 use super::shim::{Begin, FromShim, ToShim};
 use super::spawn::Shim;
+use crate::config::Environment;
 use crate::process::{self, Cookie, TreeMark};
 use domain::{BootInstant, Decision, LeaseKey, WorkerInstanceId};
 
@@ -79,7 +80,7 @@ pub struct Start {
     /// Its arguments.
     pub args: Vec<String>,
     /// Its whole environment.
-    pub env: Vec<(String, String)>,
+    pub env: Environment,
     /// Where it works.
     pub directory: PathBuf,
     /// What its processes are known by: the task, or, before there is one, the session.

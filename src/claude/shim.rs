@@ -18,6 +18,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags};
 use serde::{Deserialize, Serialize};
 
+use crate::config::Environment;
 use crate::process::{self, Cookie, Isolation, Launch, Tree, TreeMark};
 use audit::TreeLine;
 use domain::{LeaseKey, TREE_END_MS, TaskId};
@@ -62,7 +63,7 @@ pub(super) struct Begin {
     /// Its arguments.
     pub args: Vec<String>,
     /// Its whole environment.
-    pub env: Vec<(String, String)>,
+    pub env: Environment,
 }
 
 /// What a shim tells its worker.

@@ -3,6 +3,7 @@
 use std::io::BufReader;
 
 use anyhow::Context;
+use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
 use crate::config::{Config, Flags};
@@ -23,7 +24,7 @@ impl Server {
         let host = if host.contains(':') { format!("[{host}]") } else { host };
         let file = config.store.data_dir.join("api-key");
         let key = match config.server.api_key {
-            Some(key) => key,
+            Some(key) => key.expose_secret().to_owned(),
             // Without the file there may be a server without a key; it will say so.
             None => std::fs::read_to_string(file).unwrap_or_default().trim().to_owned(),
         };

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::environment::Environment;
 use super::source::Source;
 use wire::{McpConfig, PermissionMode};
 
@@ -77,7 +78,7 @@ pub struct Claude {
     /// The program, where there is one.
     pub path: Option<PathBuf>,
     /// The environment that it inherits, credential included.
-    pub environment: Vec<(String, String)>,
+    pub environment: Environment,
     /// Whether a credential was found: in the environment, or from a login of the CLI's own.
     pub has_credential: bool,
     /// A name of the credential that tells it from others and doesn't give it away.
@@ -99,7 +100,7 @@ pub struct Claude {
 
 impl Claude {
     pub(super) fn read(from: &mut Source) -> Self {
-        let mut environment: Vec<(String, String)> = from
+        let mut environment: Environment = from
             .environment()
             .iter()
             .filter(|(name, _)| ALLOWED.contains(&name.as_str()) || name.starts_with("LC_"))

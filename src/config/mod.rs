@@ -4,6 +4,7 @@
 //! that all faults are reported at once, each naming its setting, before anything starts.
 
 mod claude;
+mod environment;
 mod settings;
 mod source;
 
@@ -13,6 +14,8 @@ use std::time::Duration;
 
 pub use claude::Claude;
 use domain::Budgets;
+pub use environment::Environment;
+use secrecy::SecretString;
 pub use settings::{SETTINGS, Setting};
 use source::Source;
 pub use source::{Faults, Flags};
@@ -62,9 +65,9 @@ pub struct Config {
     /// What is logged.
     pub log: Log,
     /// What a worker process of ours must have in its environment to read the same settings.
-    pub for_children: Vec<(String, String)>,
+    pub for_children: Environment,
     /// In a managed worker: what it shows its supervisor.
-    pub link_token: Option<String>,
+    pub link_token: Option<SecretString>,
 }
 
 /// Where a managed worker finds its token. Not a setting: its supervisor sets it.
@@ -81,9 +84,9 @@ pub struct Server {
     /// The port; 0 takes a free one.
     pub port: u16,
     /// The key that clients show; made at the first start where it isn't set.
-    pub api_key: Option<String>,
+    pub api_key: Option<SecretString>,
     /// More keys, by the names that their tasks are counted under.
-    pub named_keys: Vec<(String, String)>,
+    pub named_keys: Vec<(String, SecretString)>,
     /// Whether a task has its folder for itself where it doesn't say.
     pub exclusive_directory: bool,
     /// Whether a key is asked for.
@@ -97,7 +100,7 @@ pub struct Server {
     /// A client that takes nothing of what waits for it for so long is cut off.
     pub slow_client_limit: Duration,
     /// What webhooks are signed with where they have no secret of their own; made at the first start.
-    pub webhook_secret: Option<String>,
+    pub webhook_secret: Option<SecretString>,
     /// Hosts of webhooks that may have private addresses.
     pub webhook_hosts: Vec<String>,
     /// The wait after the first delivery that failed.
@@ -199,8 +202,8 @@ impl Config {
                 json: from.choice("LOG_FORMAT", &[("text", false), ("json", true)]),
             },
             store,
-            for_children: from.for_children(),
-            link_token: from.environment().get(LINK_TOKEN).cloned(),
+            for_children: from.for_children().into(),
+            link_token: from.environment().get(LINK_TOKEN).cloned().map(Into::into),
         }
     }
 
@@ -238,7 +241,7 @@ impl Config {
         Server {
             host,
             port: from.number("PORT", 0, u16::MAX),
-            api_key,
+            api_key: api_key.map(Into::into),
             named_keys: read_keys(from),
             exclusive_directory: from.choice("EXCLUSIVE_DIRECTORY", &[("off", false), ("on", true)]),
             auth,
@@ -246,7 +249,7 @@ impl Config {
             cors_origins: from.list("CORS_ORIGIN", ','),
             max_pending: from.number("MAX_PENDING_TASKS", 1, 100_000_000),
             slow_client_limit: from.millis("SLOW_CLIENT_TIMEOUT_MS", 100, 3_600_000),
-            webhook_secret: from.text("WEBHOOK_SECRET"),
+            webhook_secret: from.text("WEBHOOK_SECRET").map(Into::into),
             webhook_hosts: from.list("WEBHOOK_ALLOWED_HOSTS", ','),
             webhook_retry_delay: from.millis("WEBHOOK_RETRY_DELAY_MS", 1, 3_600_000),
             webhook_disable_after: from.millis("WEBHOOK_DISABLE_AFTER_MS", 1, 31_536_000_000),
@@ -268,14 +271,14 @@ fn read_budgets(from: &mut Source) -> Budgets {
 }
 
 /// `name=key`, separated by commas.
-fn read_keys(from: &mut Source) -> Vec<(String, String)> {
-    let mut keys: Vec<(String, String)> = Vec::new();
+fn read_keys(from: &mut Source) -> Vec<(String, SecretString)> {
+    let mut keys: Vec<(String, SecretString)> = Vec::new();
     for entry in from.list("API_KEYS", ',') {
         let is_name =
             |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
         match entry.split_once('=') {
             Some((name, key)) if is_name(name) && key.len() >= 16 && name != DEFAULT_KEY => {
-                keys.push((name.to_owned(), key.to_owned()));
+                keys.push((name.to_owned(), key.into()));
             }
             _ => {
                 from.fault("API_KEYS", "must be NAME=KEY, separated by commas: names of letters, digits, - and _ (not \"default\"), keys of at least 16 characters");

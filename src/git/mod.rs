@@ -14,6 +14,7 @@ mod worktree;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::config::Environment;
 use crate::process::{self, Launch};
 
 pub use worktree::{Cleaned, Repository, Worktree};
@@ -70,7 +71,7 @@ impl GitError {
 #[derive(Clone, Debug)]
 pub struct Git {
     program: PathBuf,
-    env: Vec<(String, String)>,
+    env: Environment,
 }
 
 /// Settings on top of the repository's own. All of these run code, or ask who owns a folder.
@@ -108,7 +109,7 @@ impl Git {
             env.push((format!("GIT_CONFIG_KEY_{at}"), (*key).to_owned()));
             env.push((format!("GIT_CONFIG_VALUE_{at}"), (*value).to_owned()));
         }
-        Ok(Self { program: program.ok_or(GitError::Missing)?, env })
+        Ok(Self { program: program.ok_or(GitError::Missing)?, env: env.into() })
     }
 
     /// Where a repository stands, as the CLI tells the model when it starts: two that are equal look the

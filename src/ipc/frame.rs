@@ -1,8 +1,17 @@
 //! What is said over a link: one JSON object a frame.
 
-use serde::{Deserialize, Serialize};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize, Serializer};
 
 use domain::{TaskId, WorkerInstanceId};
+
+/// Writes a secret where it has to stand: in a frame or a file that its reader alone can open.
+///
+/// # Errors
+/// The serializer's.
+pub fn exposed<S: Serializer>(secret: &SecretString, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(secret.expose_secret())
+}
 
 /// Grows when a frame changes its meaning. Both sides say theirs; a worker of another version
 /// is drained and replaced.
@@ -37,7 +46,7 @@ pub enum ToWorker {
 }
 
 /// Up: from a worker to its supervisor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ToSupervisor {
     /// The first frame.
@@ -51,7 +60,8 @@ pub enum ToSupervisor {
         /// Its process.
         pid: u32,
         /// What it was started with.
-        token: String,
+        #[serde(serialize_with = "exposed")]
+        token: SecretString,
     },
     /// It lives; its WorkerActor answered.
     Beat {

@@ -8,5 +8,5 @@
 mod frame;
 mod socket;
 
-pub use frame::{PROTOCOL_VERSION, ToSupervisor, ToWorker};
+pub use frame::{PROTOCOL_VERSION, ToSupervisor, ToWorker, exposed};
 pub use socket::{Incoming, Listening, Outgoing, connect, listen, socket_path};

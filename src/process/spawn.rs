@@ -1,5 +1,6 @@
 //! The only user of `Command`.
 
+use crate::config::Environment;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -20,7 +21,7 @@ pub struct Launch {
     /// Its arguments.
     pub args: Vec<OsString>,
     /// Its whole environment.
-    pub env: Vec<(String, String)>,
+    pub env: Environment,
     /// Where it starts; ours where `None`.
     pub directory: Option<PathBuf>,
 }

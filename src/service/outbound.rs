@@ -9,6 +9,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret as _, SecretString};
 use sha2::Sha256;
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -24,7 +25,7 @@ const LIMIT: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 pub struct Outbound {
     agent: ureq::Agent,
-    secret: Arc<str>,
+    secret: SecretString,
     allowed: Arc<[String]>,
 }
 
@@ -43,7 +44,7 @@ pub struct Outgoing<'a> {
 impl Outbound {
     /// Signs with this secret where there is no other. Hosts that are `allowed` may have any address.
     #[must_use]
-    pub fn new(secret: &str, allowed: &[String]) -> Self {
+    pub fn new(secret: &SecretString, allowed: &[String]) -> Self {
         let allowed: Arc<[String]> = allowed.iter().map(|host| host.to_lowercase()).collect();
         let config = Config::builder()
             .http_status_as_error(false)
@@ -56,7 +57,7 @@ impl Outbound {
         let resolver = Careful { default: DefaultResolver::default(), allowed: allowed.clone() };
         Self {
             agent: ureq::Agent::with_parts(config, DefaultConnector::default(), resolver),
-            secret: secret.into(),
+            secret: secret.clone(),
             allowed,
         }
     }
@@ -82,7 +83,7 @@ impl Outbound {
     /// Nothing answered.
     pub fn send(&self, message: &Outgoing<'_>) -> Result<u16, String> {
         let (id, at) = (message.id, wall_now().0 / 1_000);
-        let signature = sign(message.secret.unwrap_or(&self.secret), id, at, message.body);
+        let signature = sign(message.secret.unwrap_or_else(|| self.secret.expose_secret()), id, at, message.body);
         let sent = self
             .agent
             .post(message.url)
@@ -229,7 +230,7 @@ mod tests {
 
     #[test]
     fn an_address_is_checked_before_it_is_asked() {
-        let outbound = Outbound::new("secret", &["127.0.0.1".to_owned(), "Hooks.internal".to_owned()]);
+        let outbound = Outbound::new(&"secret".into(), &["127.0.0.1".to_owned(), "Hooks.internal".to_owned()]);
         for fine in
             ["https://example.com/x", "http://127.0.0.1:9/x", "http://hooks.internal/", "http://[2606:4700::1111]/"]
         {

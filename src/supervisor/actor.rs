@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use fail::fail_point;
+use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq;
 use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot};
@@ -16,6 +17,7 @@ use super::messages::{
 };
 use super::record::{Record, Records};
 use super::worker_process::{Life, WorkerProcess, WorkerView};
+use crate::config::Environment;
 use crate::ipc::{PROTOCOL_VERSION, ToSupervisor, ToWorker};
 use crate::process::{self, BackOff, Cookie, Identity, Launch, wall_now};
 use crate::queue::{HolderDied, Hub, Queue};
@@ -47,7 +49,7 @@ pub struct SupervisorSettings {
     /// Our own program.
     pub program: PathBuf,
     /// The environment of the workers.
-    pub environment: Vec<(String, String)>,
+    pub environment: Environment,
     /// The socket that they connect to.
     pub socket: PathBuf,
 }
@@ -110,7 +112,7 @@ impl SupervisorActor {
 
     fn start(&mut self, name: String, restart_count: u32, ctx: &mut Context<Self>) -> io::Result<()> {
         let holder = WorkerInstanceId::new();
-        let token = process::secret()?;
+        let token = SecretString::from(process::secret()?);
         let child = process::spawn_worker(&self.launch(&name, holder, &token))?;
         let pid = child.id().unwrap_or_default();
         // Gone already: what watches it finds that out.
@@ -135,9 +137,9 @@ impl SupervisorActor {
         Ok(())
     }
 
-    fn launch(&self, name: &str, holder: WorkerInstanceId, token: &str) -> Launch {
+    fn launch(&self, name: &str, holder: WorkerInstanceId, token: &SecretString) -> Launch {
         let mut env = self.settings.environment.clone();
-        env.push((crate::config::LINK_TOKEN.to_owned(), token.to_owned()));
+        env.push((crate::config::LINK_TOKEN.to_owned(), token.expose_secret().to_owned()));
         env.extend(Cookie::holder(holder).variables());
         let args = [
             "worker".to_owned(),
@@ -379,7 +381,7 @@ impl Handler<LinkUp> for SupervisorActor {
         let Some(worker) = self.workers.get_mut(&up.name).filter(|worker| worker.record.holder == up.holder) else {
             return false;
         };
-        if !bool::from(worker.record.token.as_bytes().ct_eq(up.token.as_bytes())) {
+        if !bool::from(worker.record.token.expose_secret().as_bytes().ct_eq(up.token.expose_secret().as_bytes())) {
             return false;
         }
         worker.life = Life::Alive { heard: Instant::now(), greeted: true, link: Some(up.link) };

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use actix::Message;
+use secrecy::SecretString;
 use tokio::sync::mpsc;
 
 use super::worker_process::WorkerView;
@@ -68,7 +69,7 @@ pub struct LinkUp {
     /// Its life.
     pub holder: WorkerInstanceId,
     /// What it shows.
-    pub token: String,
+    pub token: SecretString,
     /// What it speaks.
     pub version: u32,
     /// The way to it.

@@ -5,8 +5,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use crate::ipc::exposed;
 use crate::process::Identity;
 use domain::{Wall, WorkerInstanceId};
 
@@ -19,7 +21,8 @@ pub struct Record {
     /// Its life.
     pub holder: WorkerInstanceId,
     /// What it shows us.
-    pub token: String,
+    #[serde(serialize_with = "exposed")]
+    pub token: SecretString,
     /// Its process.
     pub process: Identity,
     /// When it was started.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actix::Addr;
+use secrecy::SecretString;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -34,7 +35,7 @@ pub struct LinkSettings {
     /// Our life.
     pub holder: WorkerInstanceId,
     /// What the supervisor gave us to show.
-    pub token: String,
+    pub token: SecretString,
 }
 
 /// Why the link has ended for good.

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::set_up::Tools;
 use crate::claude::{Item, Run, Start};
+use crate::config::Environment;
 use crate::git::Git;
 use crate::process::{self, wall_now};
 use domain::{BootInstant, LeaseTimes, SessionId};
@@ -38,7 +39,7 @@ pub struct Recipe {
     /// Its arguments; the session stands in them as the nil UUID.
     pub args: Vec<String>,
     /// Its whole environment.
-    pub env: Vec<(String, String)>,
+    pub env: Environment,
     /// Where it works.
     pub directory: PathBuf,
     /// Whether it reads the folder's own settings.
@@ -252,7 +253,7 @@ mod tests {
         let recipe = Recipe {
             program: "/bin/claude".into(),
             args: args.map(str::to_owned).into(),
-            env: Vec::new(),
+            env: Environment::default(),
             directory: "/".into(),
             trusted: false,
             key: "default".into(),
