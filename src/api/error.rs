@@ -36,9 +36,7 @@ impl ApiError {
 
     /// A field that breaks a rule.
     pub fn invalid(field: &str, message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "INVALID_INPUT", format!("{field}: {message}"))
-            .with(json!({ "field": field, "rule": message }))
+        Refusal::invalid(field, message).into()
     }
 
     /// The same about one task of several.
@@ -70,7 +68,7 @@ impl ApiError {
 
     /// The server accepts nothing new.
     pub fn draining() -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "DRAINING", "the server is stopping; try again on the next one")
+        Refusal::draining().into()
     }
 
     /// A fault of ours, which has been logged with its place.
@@ -81,7 +79,7 @@ impl ApiError {
 
     /// What the server forbids.
     pub fn forbidden(code: &'static str, message: impl Into<String>) -> Self {
-        Self::new(StatusCode::FORBIDDEN, code, message)
+        Refusal::forbidden(code, message).into()
     }
 }
 
@@ -106,7 +104,7 @@ impl From<Refusal> for ApiError {
 
 impl From<InvalidSpec> for ApiError {
     fn from(invalid: InvalidSpec) -> Self {
-        Self::invalid(invalid.field, invalid.message)
+        Refusal::from(invalid).into()
     }
 }
 

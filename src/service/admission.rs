@@ -23,7 +23,7 @@ pub async fn admit(
     idempotency: Option<(String, String)>,
 ) -> Result<Submit, Refusal> {
     if service.phase() != Phase::Serving {
-        return Err(draining());
+        return Err(Refusal::draining());
     }
     spec.validate()?;
     check_ceiling(service, &spec)?;
@@ -56,11 +56,6 @@ pub async fn admit(
     let resumes = conversation.map(|conversation| conversation.resumes);
     let task = NewTask { exclusive: exclusive(service, &spec, &directory), spec, directory, retry_of, key, resumes };
     Ok(Submit { task, idempotency, max_pending: service.max_pending })
-}
-
-/// The process accepts nothing new.
-fn draining() -> Refusal {
-    Refusal::new(Kind::Unavailable, "DRAINING", "the server is stopping; try again on the next one")
 }
 
 /// Why the queue has not taken a task.

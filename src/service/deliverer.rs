@@ -124,6 +124,7 @@ impl Deliverer {
             }
         };
         let (outbound, to_send, sent) = (self.outbound.clone(), dispatch.clone(), body.clone());
+        // Not among `process::blocking`: receivers that hang must not take the places of what waits for the disk.
         let answer = tokio::task::spawn_blocking(move || {
             let Dispatch { url, id, secret, .. } = &to_send;
             outbound.send(&Outgoing { url, id, secret: secret.as_deref(), body: &sent })

@@ -65,6 +65,11 @@ impl Refusal {
         Self::new(Kind::Forbidden, code, message)
     }
 
+    /// The process accepts nothing new.
+    pub fn draining() -> Self {
+        Self::new(Kind::Unavailable, "DRAINING", "the server is stopping; try again on the next one")
+    }
+
     /// True if the same may be right in a moment.
     #[must_use]
     pub fn is_passing(&self) -> bool {

@@ -2,15 +2,16 @@
 //!
 //! *Owns* the database: nothing else opens it, and statements stand in the folder of their engine only. *Talks to*
 //! the database. *Promises* what [`tx`] lists, to commands that contain no SQL and no driver's name; reads run beside
-//! the commits. Keeps no rules: what may happen to a task is decided in `task`, and written by `queue::commands`.
+//! the commits. Keeps no rules: what may happen to a task is decided in `domain`, and written by `queue::commands`.
 //!
 //! | file | |
 //! | --- | --- |
 //! | `tx` | what a transaction can do, a trait for each group of tables |
 //! | `reads` | what can be read beside it |
-//! | `rows` | rows without drivers' types |
+//! | `rows`, `tables` | rows without drivers' types |
 //! | `views` | what reads are asked, and what they answer |
-//! | `convert` | between rows and the domain |
+//! | `convert`, `summary` | between rows and the domain |
+//! | `error` | why it did not do what was asked |
 //! | `sqlite` | the engine for one machine |
 //! | `conformance` | the tests that every engine passes |
 //!

@@ -1,6 +1,7 @@
 //! Whole rows, as an engine reads and writes them: plain structs, without any driver's types.
 //!
-//! The `entity` crate describes the same tables for the builder of queries and for migrations; a test compares them.
+//! The `entity` crate describes the same tables for the builder of queries. A test compares those that an engine reads and
+//! writes whole; of the others it names the columns.
 
 use domain::{BootId, TaskId, WorkerInstanceId};
 

@@ -300,3 +300,19 @@ fn a_receiver_that_never_answers_keeps_no_other_waiting() {
     assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
     drop(silent);
 }
+
+#[test]
+fn a_worker_tells_what_an_api_that_died_has_left() {
+    let world = World::new();
+    let ear = Ear::open(&["200 OK"]);
+    let cli = scripted_claude();
+    let settings = [&SETTINGS[..], &[("CLAUDE_PATH", cli.as_str()), ("WEBHOOK_SECRET", SECRET)]].concat();
+    let server = world.serve("standalone", &settings);
+    let hook = json!({ "url": ear.url, "events": ["completed"] });
+    let id = server.submit(with_hook(&world, "told by its worker", &[], hook));
+    crate::support::signal(server.process.pid(), "KILL");
+    let _worker = world.worker(&settings);
+    let heard = ear.next();
+    assert_eq!(heard.json()["data"]["taskId"], json!(id));
+    assert!(heard.is_signed_with(SECRET));
+}

@@ -84,8 +84,8 @@ id!(
     /// The id of a task: a UUID of version 7.
     ///
     /// ```
-    /// let id: domain::TaskId = "0198c0de-0000-7000-8000-00000000000a".parse().unwrap();
-    /// assert_eq!(id.to_string(), "0198c0de-0000-7000-8000-00000000000a");
+    /// let text = "0198c0de-0000-7000-8000-00000000000a";
+    /// assert_eq!(text.parse::<domain::TaskId>().map(|id| id.to_string()), Ok(text.to_owned()));
     /// ```
     TaskId
 );

@@ -37,6 +37,12 @@ impl Wall {
         self.plus_ms(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
     }
 
+    /// This much earlier.
+    #[must_use]
+    pub fn minus(self, time: std::time::Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(time.as_millis()).unwrap_or(i64::MAX)))
+    }
+
     /// Milliseconds from `earlier` to this point; never negative.
     #[must_use]
     pub fn since_ms(self, earlier: Self) -> i64 {

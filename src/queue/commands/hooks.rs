@@ -70,11 +70,9 @@ impl Change for ClaimDeliveries {
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Vec<Dispatch>, StoreError> {
         let until = unit.now.plus(self.patience);
-        let (due_by, made_by) = match i64::try_from(self.overdue.as_millis()) {
-            // A new message is due whatever the clock of the machine that stored it says.
-            Ok(0) | Err(_) => (unit.now, Wall(i64::MAX)),
-            Ok(overdue) => (unit.now.plus_ms(-overdue), unit.now.plus_ms(-overdue)),
-        };
+        let due_by = unit.now.minus(self.overdue);
+        // A new message is due whatever the clock of the machine that stored it says.
+        let made_by = if self.overdue.is_zero() { Wall(i64::MAX) } else { due_by };
         let (limit, per_host) = (self.limit, self.per_host);
         let claim = ClaimDeliveriesRow { due_by, made_by, until, limit, per_host, busy: &self.busy };
         unit.tx.claim_deliveries(&claim).await

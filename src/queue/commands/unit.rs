@@ -20,6 +20,8 @@ pub struct Unit<'t> {
     pub lease_now: BootInstant,
     /// What was done, each as JSON: one row of the history, however many commands it tells of.
     history: Vec<String>,
+    /// Why something that was done can't be written into the history: then it has not been done.
+    unwritten: Option<StoreError>,
     touched: Vec<TaskId>,
     /// What others may have waited for, and how many have left it.
     left: HashMap<Hold, i64>,
@@ -40,6 +42,7 @@ impl<'t> Unit<'t> {
             now: wall,
             lease_now: lease,
             history: Vec::new(),
+            unwritten: None,
             touched: Vec::new(),
             left: HashMap::new(),
             any_held: false,
@@ -51,6 +54,9 @@ impl<'t> Unit<'t> {
     /// # Errors
     /// The store's. Nothing has happened then.
     pub async fn commit(mut self) -> Result<Vec<TaskId>, StoreError> {
+        if let Some(error) = self.unwritten.take() {
+            return Err(error);
+        }
         if self.any_held {
             let left = std::mem::take(&mut self.left);
             gate::let_go(&mut self, &left).await?;
@@ -107,11 +113,11 @@ impl<'t> Unit<'t> {
         Ok(seq)
     }
 
-    /// Writes it into the history with the commit.
+    /// Writes it into the history with the commit, which fails where that can't be done.
     pub fn record(&mut self, did: &Did) {
         match serde_json::to_string(did) {
             Ok(line) => self.history.push(line),
-            Err(error) => tracing::error!(error = crate::telemetry::chain(&error), "A change is not in the history"),
+            Err(error) => self.unwritten = Some(StoreError::statement(error)),
         }
     }
 

@@ -117,7 +117,6 @@ impl rusqlite::ToSql for Bound {
 /// Times, as they are stored.
 pub mod time {
     use rusqlite::Row;
-    use rusqlite::types::FromSql;
 
     use domain::Wall;
 
@@ -127,10 +126,7 @@ pub mod time {
     }
 
     /// A time in a column that may be empty.
-    pub fn maybe(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Wall>>
-    where
-        Option<i64>: FromSql,
-    {
+    pub fn maybe(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Wall>> {
         Ok(row.get::<_, Option<i64>>(column)?.map(Wall))
     }
 }

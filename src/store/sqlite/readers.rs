@@ -28,7 +28,8 @@ type Job = Box<dyn FnOnce(&Connection) + Send>;
 
 /// See the [module](self).
 pub struct Readers {
-    /// `None` when they are closed.
+    /// `None` when they are closed. Without a bound: each asker waits for its answer, so there are no more than requests
+    /// under way.
     jobs: Mutex<Option<Sender<Job>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
