@@ -4,7 +4,7 @@
 #   make check   format and lints alone
 #   make chaos   a long storm of faults (CHAOS_SECONDS, CHAOS_SEED)
 #   make bench   figures beside those of others (PARTS)
-#   make tools   what the tests need: the CLI, a fuzzer
+#   make tools   what the tests need: the CLI, a fuzzer, makers of clients
 #   make clean   removes what was built and fetched
 .PHONY: run test check chaos bench tools clean help
 
@@ -13,9 +13,12 @@ CLAUDE_VERSION := 2.1.197
 TOOLS := $(CURDIR)/.tools
 CLAUDE := $(TOOLS)/node_modules/.bin/claude
 STAMP := $(TOOLS)/claude-$(CLAUDE_VERSION)
-# What fuzzes the contract.
+# What fuzzes the contract, and what makes clients of it.
 SCHEMATHESIS_VERSION := 4.32.5
+PYTHON_CLIENT_VERSION := 0.29.1
+TYPESCRIPT_CLIENT := openapi-typescript@7.13.0 openapi-fetch@0.17.0 typescript@5.9.3 @types/node@20.19.25
 FUZZER := $(TOOLS)/schemathesis-$(SCHEMATHESIS_VERSION)
+GENERATORS := $(TOOLS)/generators-$(PYTHON_CLIENT_VERSION)
 # What people would use instead, for the benchmark.
 PEERS := $(TOOLS)/peers
 
@@ -24,7 +27,7 @@ run:
 	cargo build --release --locked
 	PATH="$$PATH:$(TOOLS)/node_modules/.bin" exec ./target/release/cc-anywhere serve
 
-test: check $(STAMP) $(FUZZER)
+test: check tools
 	cargo test --locked --workspace --features failpoints
 
 check:
@@ -48,7 +51,7 @@ $(PEERS)/node_modules: benches/peers/package.json benches/peers/peers.mjs
 	cd $(PEERS) && npm install --no-audit --no-fund --loglevel=error
 	touch $@
 
-tools: $(STAMP) $(FUZZER)
+tools: $(STAMP) $(FUZZER) $(GENERATORS)
 
 $(STAMP):
 	mkdir -p $(TOOLS)
@@ -61,6 +64,11 @@ $(FUZZER):
 	mkdir -p $(TOOLS)
 	python3 -m venv $(TOOLS)/venv
 	$(TOOLS)/venv/bin/pip install --quiet --disable-pip-version-check schemathesis==$(SCHEMATHESIS_VERSION)
+	touch $@
+
+$(GENERATORS): | $(STAMP) $(FUZZER)
+	cd $(TOOLS) && npm install --no-audit --no-fund --loglevel=error $(TYPESCRIPT_CLIENT)
+	$(TOOLS)/venv/bin/pip install --quiet --disable-pip-version-check openapi-python-client==$(PYTHON_CLIENT_VERSION)
 	touch $@
 
 help:

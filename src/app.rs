@@ -35,7 +35,7 @@ use crate::supervise::{RestartPolicy, start_guarded};
 use crate::supervisor::{self, Records, SupervisorActor, SupervisorSettings};
 use crate::telemetry::Vitals;
 use crate::worker::{self, Link, LinkEnd, LinkSettings, News, Tools, WorkerActor};
-use domain::WorkerInstanceId;
+use domain::{Named as _, WorkerInstanceId};
 
 /// An actor that panics is back within milliseconds; one that does nothing but panic ends the
 /// process, so that the level above restarts it.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::queue::QueueError;
 use crate::service::{Kind, Refusal};
 use wire::InvalidSpec;
+use wire::response::{ErrorBody, Failed};
 
 /// After so many seconds a client may try again.
 const RETRY_AFTER_SECONDS: u32 = 2;
@@ -50,20 +51,9 @@ impl ApiError {
         self
     }
 
-    /// The same about a part of the body.
-    #[must_use]
-    pub fn below(mut self, part: &str) -> Self {
-        if let Some(field) = self.details["field"].as_str() {
-            self.message = format!("{part}.{}", self.message);
-            self.details["field"] = json!(format!("{part}.{field}"));
-        }
-        self
-    }
-
     /// There is no such task.
     pub fn no_task(id: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "TASK_NOT_FOUND", format!("there is no task {id}"))
-            .with(json!({ "taskId": id }))
+        Refusal::no_task(id).into()
     }
 
     /// The server accepts nothing new.
@@ -94,6 +84,7 @@ impl From<Refusal> for ApiError {
         let status = match refusal.kind {
             Kind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             Kind::Forbidden => StatusCode::FORBIDDEN,
+            Kind::Unknown => StatusCode::NOT_FOUND,
             Kind::Conflict => StatusCode::CONFLICT,
             Kind::Full => StatusCode::TOO_MANY_REQUESTS,
             Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -127,8 +118,8 @@ impl ResponseError for ApiError {
         if let Some(methods) = self.details["allow"].as_str() {
             response.insert_header((ALLOW, methods));
         }
-        response.json(json!({
-            "error": { "code": self.code, "message": self.message, "details": self.details },
-        }))
+        let Self { code, message, details, .. } = self;
+        let error = ErrorBody { code: (*code).to_owned(), message: message.clone(), details: details.clone() };
+        response.json(Failed { error })
     }
 }

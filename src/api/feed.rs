@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use strum::VariantArray as _;
 
 use actix_web::web::Bytes;
 use futures_util::Stream;
@@ -14,7 +15,7 @@ use super::shared::Shared;
 use super::stream::{self, HEARTBEAT, HERE};
 use crate::queue::{Find, Follower, Numbered, Queue, QueueError};
 use crate::service::Phase;
-use domain::{EventKind, TaskId};
+use domain::{EventKind, Named as _, TaskId};
 use wire::Task;
 
 /// What is remembered of so many tasks; then it is looked up anew.
@@ -43,7 +44,7 @@ impl Wanted {
         let list = |name| params.text(name).unwrap_or_default().split(',').filter(|entry| !entry.is_empty());
         let kind = |name: &str| {
             EventKind::from_name(name).filter(|kind| *kind != EventKind::Partial).ok_or_else(|| {
-                let stored = EventKind::ALL.into_iter().filter(|kind| *kind != EventKind::Partial);
+                let stored = EventKind::VARIANTS.iter().copied().filter(|kind| *kind != EventKind::Partial);
                 let names: Vec<_> = stored.map(EventKind::name).collect();
                 ApiError::invalid("kind", format!("must be some of {}, got \"{name}\"", names.join(", ")))
             })

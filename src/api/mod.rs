@@ -6,6 +6,7 @@
 //! panics, the server goes on serving and the actor takes it up again.
 
 mod actor;
+mod answer;
 mod auth;
 mod connections;
 mod error;

@@ -15,9 +15,9 @@ use super::memory::{Memory, Room};
 use super::shared::Shared;
 use crate::queue::{Find, Followed, HasEnded, Live, Queue, QueueError, ReadEvents};
 use crate::service::Phase;
-use domain::{Event, EventKind, TaskId};
+use domain::{Event, EventKind, Named as _, TaskId};
 use wire::Task;
-use wire::view::EventView;
+use wire::response::{EventView, Partial};
 
 /// Events of one read.
 const PAGE: u64 = 200;
@@ -167,6 +167,6 @@ impl Following {
 }
 
 fn partial(task: TaskId, text: &str) -> Bytes {
-    let data = serde_json::json!({ "taskId": task, "text": text });
+    let data = serde_json::to_string(&Partial { task_id: task, text: text.to_owned() }).unwrap_or_default();
     Bytes::from(format!("event: {}\ndata: {data}\n\n", EventKind::Partial.name()))
 }

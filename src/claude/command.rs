@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::config::Environment;
-use domain::{Behavior, Decision, Scope, SessionId};
+use domain::{Behavior, Decision, Named as _, Scope, SessionId};
 use wire::{PermissionMode, Questions, SdkOptions};
 
 /// What the server decides about an attempt.
@@ -184,6 +184,7 @@ fn environment(settings: &Settings) -> Environment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use strum::VariantArray as _;
 
     fn settings() -> Settings {
         Settings {
@@ -220,7 +221,7 @@ mod tests {
 
     #[test]
     fn people_can_be_asked_in_every_mode_and_need_not_be() {
-        for mode in PermissionMode::ALL {
+        for mode in PermissionMode::VARIANTS.iter().copied() {
             let args = |questions| {
                 command(
                     &Settings { mode, questions, ..settings() },

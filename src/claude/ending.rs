@@ -231,6 +231,7 @@ pub fn is_hopeless(status: Option<i64>, error: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::Named as _;
 
     fn said(sign: Sign) -> Option<ResultFrame> {
         let base = ResultFrame { is_error: true, subtype: "success".to_owned(), ..ResultFrame::default() };

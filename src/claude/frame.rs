@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::result::ResultFrame;
-use domain::{EventKind, json};
+use domain::{EventKind, SessionId, json};
 
 /// Longest event that is stored with its whole frame, in bytes.
 const MAX_EVENT_BYTES: usize = 1 << 20;
@@ -30,7 +30,7 @@ pub enum FrameKind {
     /// `system/init`: the session has begun.
     Init {
         /// The session's id.
-        session_id: Option<String>,
+        session_id: Option<SessionId>,
     },
     /// A message of the model, and the tools that it calls.
     Assistant {
@@ -200,7 +200,9 @@ impl Frame {
 fn kind_of(frame: Value) -> FrameKind {
     let text = |key: &str| frame[key].as_str().unwrap_or_default();
     match (text("type"), text("subtype")) {
-        ("system", "init") => FrameKind::Init { session_id: frame["session_id"].as_str().map(str::to_owned) },
+        ("system", "init") => {
+            FrameKind::Init { session_id: frame["session_id"].as_str().and_then(|id| id.parse().ok()) }
+        }
         ("system", "api_retry") => FrameKind::ApiRetry(ApiRetry {
             status: super::lenient::int(&frame["error_status"]),
             error: text("error").to_owned(),

@@ -10,7 +10,7 @@ use super::ending;
 use super::frame::{Frame, FrameKind};
 use super::result::ResultFrame;
 use super::run::Exit;
-use domain::{Failure, FailureClass, Outcome, Report, Spent, Wall};
+use domain::{Failure, FailureClass, Outcome, Report, SessionId, Spent, Wall};
 
 /// What was seen of an attempt while it ran.
 #[derive(Debug, Default)]
@@ -18,7 +18,7 @@ pub struct Observed {
     frames: usize,
     model_answered: bool,
     open_tools: usize,
-    session_id: Option<String>,
+    session_id: Option<SessionId>,
     limit_resets_at: Option<Wall>,
     result: Option<ResultFrame>,
     /// By the results so far.
@@ -51,7 +51,7 @@ impl Observed {
     pub fn note(&mut self, frame: &Frame) {
         self.frames += 1;
         match &frame.kind {
-            FrameKind::Init { session_id: Some(id) } => self.session_id = Some(id.clone()),
+            FrameKind::Init { session_id: Some(id) } => self.session_id = Some(*id),
             FrameKind::Assistant { by_model, tool_calls } => {
                 self.model_answered |= by_model;
                 self.open_tools += tool_calls;

@@ -5,12 +5,10 @@
 use serde_json::Value;
 
 use super::lenient;
-use domain::{Spent, Tokens, is_sane_cost, json};
+use domain::{SessionId, Spent, Tokens, is_sane_cost, json};
 
 /// More tokens than any process can use; a larger figure is set aside.
 const MAX_TOKENS: i64 = 1_000_000_000_000;
-/// Longest id of a session, in bytes.
-const MAX_SESSION_BYTES: usize = 200;
 
 /// The fields of `result` that we act on.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,7 +20,7 @@ pub struct ResultFrame {
     pub(super) result: Option<String>,
     pub(super) errors: Vec<Value>,
     pub(super) structured_output: Option<Value>,
-    pub(super) session_id: Option<String>,
+    pub(super) session_id: Option<SessionId>,
     pub(super) num_turns: Option<i64>,
     pub(super) spent: Spent,
     pub(super) usage: Option<Value>,
@@ -48,7 +46,8 @@ impl ResultFrame {
         is_there("total_cost_usd", cost.is_some());
         is_there("is_error", is_error.is_some());
         is_there("subtype", frame["subtype"].is_string());
-        is_there("session_id", frame["session_id"].is_string());
+        let session_id = frame["session_id"].as_str().and_then(|id| id.parse().ok());
+        is_there("session_id", session_id.is_some());
         is_there("modelUsage", frame["modelUsage"].is_object());
         let subtype = frame["subtype"].as_str().unwrap_or_default().to_owned();
         let something = |name: &str| Some(frame[name].clone()).filter(|value| !value.is_null());
@@ -60,7 +59,7 @@ impl ResultFrame {
             result: lenient::text(&frame["result"]),
             errors: lenient::list(&frame["errors"]),
             structured_output: something("structured_output"),
-            session_id: frame["session_id"].as_str().filter(|id| id.len() <= MAX_SESSION_BYTES).map(str::to_owned),
+            session_id,
             num_turns,
             spent: spent(cost, &frame["modelUsage"]),
             usage: something("usage"),
@@ -97,7 +96,7 @@ impl ResultFrame {
             api_error_status: word("api_error_status").and_then(|word| word.parse().ok()),
             stop_reason: quoted("stop_reason").unwrap_or_default(),
             result: text,
-            session_id: quoted("session_id").filter(|id| id.len() <= MAX_SESSION_BYTES),
+            session_id: quoted("session_id").and_then(|id| id.parse().ok()),
             num_turns: word("num_turns").and_then(|word| word.parse().ok()),
             spent: spent(cost, &Value::Null),
             subtype,
@@ -194,12 +193,12 @@ mod tests {
     #[test]
     fn a_line_that_is_too_long_still_tells_its_text_and_its_cost() {
         let head = r#"{"type":"result","subtype":"success","is_error":false,"num_turns":2,"result":"he said \"total_cost_usd\":9, \"#;
-        let tail = r#"xxx","session_id":"s1","total_cost_usd":0.25,"usage":{}}"#;
+        let tail = r#"xxx","session_id":"0198c0de-0000-7000-8000-00000000000a","total_cost_usd":0.25,"usage":{}}"#;
         let result = ResultFrame::salvage(head, tail).expect("a result");
         assert!(!result.is_error);
         assert_eq!(
-            (result.spent.cost_usd, result.num_turns, result.session_id.as_deref()),
-            (Some(0.25), Some(2), Some("s1"))
+            (result.spent.cost_usd, result.num_turns, result.session_id),
+            (Some(0.25), Some(2), "0198c0de-0000-7000-8000-00000000000a".parse().ok())
         );
         assert!(result.result.is_some_and(|text| text.starts_with("he said \"total_cost_usd\":9, …")));
         assert_eq!(ResultFrame::salvage("{\"type\":\"assistant\"", tail), None);

@@ -1,7 +1,9 @@
 //! `cc-anywhere approve`: answers the question of a task.
 
-use anyhow::{Context, bail};
+use anyhow::bail;
+use domain::{Behavior, Decision, Scope};
 use serde_json::{Value, json};
+use wire::response::{Permission, Permissions};
 
 use super::http::Server;
 use super::print::Output;
@@ -36,43 +38,50 @@ pub struct Approve {
 /// The server can't be reached, or there is nothing to answer.
 pub fn run(server: &Server, approve: &Approve) -> anyhow::Result<u8> {
     let id = &approve.id;
-    let open = server.ask("GET", &format!("/api/tasks/{id}/permissions"), None)?;
-    if !open.0 {
-        return Ok(approve.output.answer(&open, |_| {}));
+    let reply = server.ask("GET", &format!("/api/tasks/{id}/permissions"))?;
+    if !reply.ok {
+        return approve.output.answer(&reply, |_: &Value| {});
     }
-    let open = open.1["permissions"].as_array().context("the server listed no questions")?;
-    let wanted = |question: &&Value| {
-        approve.request.as_deref().is_none_or(|request| question["requestId"].as_str() == Some(request))
-    };
-    let Some(question) = open.iter().find(wanted) else { bail!("task {id} asks nothing that is open") };
-    let request = question["requestId"].as_str().unwrap_or_default();
-    let decision = decision(approve, question)?;
-    let answer = server.ask("POST", &format!("/api/tasks/{id}/permissions/{request}"), Some(&decision))?;
-    let said = if approve.deny { "refused" } else { "allowed" };
-    Ok(approve.output.answer(&answer, |_| println!("{said}")))
+    let open: Permissions = reply.content()?;
+    let wanted =
+        |question: &&Permission| approve.request.as_deref().is_none_or(|request| question.request_id == request);
+    let Some(question) = open.permissions.iter().find(wanted) else { bail!("task {id} asks nothing that is open") };
+    let path = format!("/api/tasks/{id}/permissions/{}", question.request_id);
+    let reply = server.send_json("POST", &path, &decision(approve, question)?)?;
+    Ok(approve.output.done(&reply, if approve.deny { "refused" } else { "allowed" }))
+}
+
+/// A yes for this call or for the session.
+pub const fn allow(scope: Scope) -> Decision {
+    Decision { behavior: Behavior::Allow, message: None, updated_input: None, scope }
+}
+
+/// A no, with what the model is told.
+pub const fn deny(message: Option<String>) -> Decision {
+    Decision { behavior: Behavior::Deny, message, updated_input: None, scope: Scope::Once }
 }
 
 /// A yes to the model's own questions, with the answers in their order.
-pub fn with_answers(input: &Value, answers: &[String]) -> Value {
+pub fn with_answers(input: &Value, answers: &[String]) -> Decision {
     let mut input = input.clone();
     let asked = input["questions"].as_array().cloned().unwrap_or_default();
     for (one, answer) in asked.iter().zip(answers) {
         input["answers"][one["question"].as_str().unwrap_or_default()] = json!(answer);
     }
-    json!({ "behavior": "allow", "scope": "once", "updatedInput": input })
+    Decision { updated_input: Some(input), ..allow(Scope::Once) }
 }
 
-fn decision(approve: &Approve, question: &Value) -> anyhow::Result<Value> {
+fn decision(approve: &Approve, question: &Permission) -> anyhow::Result<Decision> {
     if approve.deny {
-        return Ok(json!({ "behavior": "deny", "message": approve.message }));
+        return Ok(deny(approve.message.clone()));
     }
-    let asked = question["input"]["questions"].as_array().map_or(&[][..], Vec::as_slice);
-    if question["toolName"] == "AskUserQuestion" || !approve.answers.is_empty() {
+    let asked = question.input["questions"].as_array().map_or(&[][..], Vec::as_slice);
+    if question.tool_name == "AskUserQuestion" || !approve.answers.is_empty() {
         if asked.len() != approve.answers.len() {
             let texts: Vec<_> = asked.iter().filter_map(|one| one["question"].as_str()).collect();
             bail!("give one --answer for each question of the model: {}", texts.join(" | "));
         }
-        return Ok(with_answers(&question["input"], &approve.answers));
+        return Ok(with_answers(&question.input, &approve.answers));
     }
-    Ok(json!({ "behavior": "allow", "scope": if approve.session { "session" } else { "once" } }))
+    Ok(allow(if approve.session { Scope::Session } else { Scope::Once }))
 }

@@ -4,9 +4,13 @@ use std::io::BufReader;
 
 use anyhow::Context;
 use secrecy::ExposeSecret as _;
-use serde_json::Value;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::config::{Config, Flags};
+
+/// The longest answer, in bytes.
+const MAX_REPLY: u64 = 256 << 20;
 
 /// A server, and the key that it wants.
 pub struct Server {
@@ -34,39 +38,41 @@ impl Server {
         Ok(Self { url: format!("http://{host}:{}", config.server.port), key, agent })
     }
 
-    /// Asks, and returns whether the server agreed, with what it said.
-    pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<(bool, Value)> {
-        self.ask_with(method, path, body, &[])
+    /// Asks with a method that has no body.
+    pub fn ask(&self, method: &str, path: &str) -> anyhow::Result<Reply> {
+        Reply::read(self.send(method, path, None, &[])?)
+    }
+
+    /// Asks with a body.
+    pub fn send_json(&self, method: &str, path: &str, body: &impl Serialize) -> anyhow::Result<Reply> {
+        self.send_with(method, path, body, &[])
     }
 
     /// The same with these headers.
-    pub fn ask_with(
+    pub fn send_with(
         &self,
         method: &str,
         path: &str,
-        body: Option<&Value>,
+        body: &impl Serialize,
         headers: &[(&str, &str)],
-    ) -> anyhow::Result<(bool, Value)> {
-        let mut response = self.send(method, path, body, headers)?;
-        let ok = response.status().is_success();
-        let text = response.body_mut().read_to_string()?;
-        Ok((ok, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    ) -> anyhow::Result<Reply> {
+        Reply::read(self.send(method, path, Some(serde_json::to_string(body)?), headers)?)
     }
 
     /// Opens a stream of lines; the inner error is what the server said instead.
-    pub fn stream(&self, path: &str) -> anyhow::Result<Result<BufReader<impl std::io::Read + use<>>, Value>> {
-        let mut response = self.send("GET", path, None, &[])?;
+    pub fn stream(&self, path: &str) -> anyhow::Result<Result<BufReader<impl std::io::Read + use<>>, Reply>> {
+        let response = self.send("GET", path, None, &[])?;
         if response.status().is_success() {
             return Ok(Ok(BufReader::new(response.into_body().into_reader())));
         }
-        Ok(Err(response.body_mut().read_json()?))
+        Ok(Err(Reply::read(response)?))
     }
 
     fn send(
         &self,
         method: &str,
         path: &str,
-        body: Option<&Value>,
+        body: Option<String>,
         headers: &[(&str, &str)],
     ) -> anyhow::Result<ureq::http::Response<ureq::Body>> {
         let request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
@@ -75,11 +81,32 @@ impl Server {
         let sent = match body {
             Some(body) => {
                 let request = request.header("content-type", "application/json");
-                self.agent.run(request.body(body.to_string())?)
+                self.agent.run(request.body(body)?)
             }
             None => self.agent.run(request.body(())?),
         };
         sent.with_context(|| format!("can't reach {}; is `cc-anywhere serve` running there?", self.url))
+    }
+}
+
+/// What the server said.
+pub struct Reply {
+    /// True if it agreed.
+    pub ok: bool,
+    /// The answer, as it came.
+    pub body: String,
+}
+
+impl Reply {
+    fn read(mut response: ureq::http::Response<ureq::Body>) -> anyhow::Result<Self> {
+        let body = response.body_mut().with_config().limit(MAX_REPLY).read_to_string();
+        Ok(Self { ok: response.status().is_success(), body: body.context("the answer broke off")? })
+    }
+
+    /// The answer as what it must be.
+    pub fn content<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
+        let unknown = "the server is of another version: its answer can't be read; --json prints it as it came";
+        serde_json::from_str(&self.body).context(unknown)
     }
 }
 

@@ -12,7 +12,10 @@ mod submit;
 mod watch;
 
 use clap::Subcommand;
+use domain::Wall;
 use serde_json::{Value, json};
+use wire::request::{Members, Message, TaskChanges};
+use wire::response::BatchReceipt;
 
 use http::Server;
 use print::Output;
@@ -20,6 +23,16 @@ use print::Output;
 /// A command of the client.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Asks the server
+    #[command(flatten)]
+    Ask(Box<Ask>),
+    /// Say what is missing on this machine, and how to mend it
+    Doctor(crate::config::Flags),
+}
+
+/// A command that asks the server.
+#[derive(Debug, Subcommand)]
+pub enum Ask {
     /// Submit a task
     Submit(submit::Submit),
     /// Submit many tasks, all or none: a file with a JSON array of them
@@ -62,8 +75,8 @@ pub enum Command {
         #[arg(long)]
         priority: Option<i64>,
         /// Not before this time, such as 2026-01-31T08:15:00Z, or "now"
-        #[arg(long)]
-        run_at: Option<String>,
+        #[arg(long, value_parser = time_or_now)]
+        run_at: Option<Option<Wall>>,
     },
     /// Answer a question of a task
     Approve(approve::Approve),
@@ -101,8 +114,6 @@ pub enum Command {
     },
     /// Ask how the server is
     Health(Output),
-    /// Say what is missing on this machine, and how to mend it
-    Doctor(crate::config::Flags),
 }
 
 /// A task, and how the answer is printed.
@@ -136,79 +147,70 @@ pub struct SomeTasks {
 /// The server can't be reached.
 pub fn run(command: Command) -> anyhow::Result<u8> {
     crate::process::end_with_closed_pipes();
-    if let Command::Doctor(flags) = command {
-        return doctor::run(&flags);
-    }
-    let server = Server::find()?;
     match command {
-        Command::Submit(submit) => submit::run(&server, &submit),
-        Command::Batch { file, output } => {
+        Command::Ask(command) => ask(&Server::find()?, *command),
+        Command::Doctor(flags) => doctor::run(&flags),
+    }
+}
+
+fn ask(server: &Server, command: Ask) -> anyhow::Result<u8> {
+    match command {
+        Ask::Submit(submit) => submit::run(server, &submit),
+        Ask::Batch { file, output } => {
+            // As it was written: what is wrong with it, the server says.
             let tasks: Value = serde_json::from_str(&submit::read(&file)?)?;
-            let answer = server.ask("POST", "/api/tasks/batch", Some(&json!({ "tasks": tasks })))?;
-            Ok(output.answer(&answer, |answer| print::ids(&answer["tasks"])))
+            let reply = server.send_json("POST", "/api/tasks/batch", &json!({ "tasks": tasks }))?;
+            output.answer(&reply, |receipt: &BatchReceipt| {
+                receipt.tasks.iter().for_each(|task| println!("{}", task.task_id));
+            })
         }
-        Command::Tasks { status, tag, limit, output } => {
+        Ask::Tasks { status, tag, limit, output } => {
             let mut query = format!("?limit={limit}");
             for (name, value) in [("status", status), ("tag", tag)] {
                 query += &value.map(|value| format!("&{name}={}", http::encode(&value))).unwrap_or_default();
             }
-            let answer = server.ask("GET", &format!("/api/tasks{query}"), None)?;
-            Ok(output.answer(&answer, print::tasks))
+            output.answer(&server.ask("GET", &format!("/api/tasks{query}"))?, print::tasks)
         }
-        Command::Show(task) => {
-            let answer = server.ask("GET", &task.path(""), None)?;
-            Ok(task.output.answer(&answer, print::task))
+        Ask::Show(task) => task.output.answer(&server.ask("GET", &task.path(""))?, print::task),
+        Ask::Explain(task) => task.output.answer(&server.ask("GET", &task.path("/explain"))?, print::reasons),
+        Ask::Watch(task) => watch::run(server, &task.id, &task.output),
+        Ask::Cancel(task) => task.output.answer(&server.ask("DELETE", &task.path(""))?, print::line),
+        Ask::Amend { task, priority, run_at } => {
+            let reply = server.send_json("PATCH", &task.path(""), &TaskChanges { priority, run_at })?;
+            task.output.answer(&reply, print::line)
         }
-        Command::Explain(task) => {
-            let answer = server.ask("GET", &task.path("/explain"), None)?;
-            Ok(task.output.answer(&answer, print::reasons))
-        }
-        Command::Watch(task) => watch::run(&server, &task.id, &task.output),
-        Command::Cancel(task) => {
-            let answer = server.ask("DELETE", &task.path(""), None)?;
-            Ok(task.output.answer(&answer, print::line))
-        }
-        Command::Amend { task, priority, run_at } => {
-            let mut body = json!({});
-            priority.into_iter().for_each(|priority| body["priority"] = json!(priority));
-            run_at.into_iter().for_each(|at| body["runAt"] = if at == "now" { Value::Null } else { json!(at) });
-            let answer = server.ask("PATCH", &task.path(""), Some(&body))?;
-            Ok(task.output.answer(&answer, print::line))
-        }
-        Command::Approve(approve) => approve::run(&server, &approve),
-        Command::Say { task, text } => {
+        Ask::Approve(approve) => approve::run(server, &approve),
+        Ask::Say { task, text } => {
             let text = if text == "-" { submit::read("-")? } else { text };
-            let answer = server.ask("POST", &task.path("/messages"), Some(&json!({ "text": text })))?;
-            Ok(task.output.answer(&answer, |_| println!("said")))
+            Ok(task.output.done(&server.send_json("POST", &task.path("/messages"), &Message { text })?, "said"))
         }
-        Command::Interrupt(task) => {
-            let answer = server.ask("POST", &task.path("/interrupt"), None)?;
-            Ok(task.output.answer(&answer, |_| println!("interrupted")))
-        }
-        Command::Retry(task) => {
-            let answer = server.ask("POST", &task.path("/retry"), None)?;
-            Ok(task.output.answer(&answer, print::id))
-        }
-        Command::Pause(tasks) => set_paused(&server, "/api/queue/pause", &tasks),
-        Command::Start(tasks) => set_paused(&server, "/api/queue/start", &tasks),
-        Command::Workers(output) => Ok(output.answer(&server.ask("GET", "/api/workers", None)?, print::workers)),
-        Command::Schedules(schedules) => schedules::run(&server, &schedules),
-        Command::Usage { from, to, output } => {
+        Ask::Interrupt(task) => Ok(task.output.done(&server.ask("POST", &task.path("/interrupt"))?, "interrupted")),
+        Ask::Retry(task) => task.output.answer(&server.ask("POST", &task.path("/retry"))?, submit::print_id),
+        Ask::Pause(tasks) => set_paused(server, "pause", "is paused", tasks),
+        Ask::Start(tasks) => set_paused(server, "start", "goes on", tasks),
+        Ask::Workers(output) => output.answer(&server.ask("GET", "/api/workers")?, print::workers),
+        Ask::Schedules(schedules) => schedules::run(server, &schedules),
+        Ask::Usage { from, to, output } => {
             let day = |name: &str, day: Option<String>| day.map(|day| format!("{name}={}&", http::encode(&day)));
             let query = [day("from", from), day("to", to)].into_iter().flatten().collect::<String>();
-            Ok(output.answer(&server.ask("GET", &format!("/api/usage?{query}"), None)?, print::usage))
+            output.answer(&server.ask("GET", &format!("/api/usage?{query}"))?, print::usage)
         }
-        Command::Health(output) => Ok(output.answer(&server.ask("GET", "/health", None)?, print::health)),
-        Command::Doctor(_) => Ok(0),
+        Ask::Health(output) => output.answer(&server.ask("GET", "/health")?, print::health),
     }
 }
 
-fn set_paused(server: &Server, path: &str, tasks: &SomeTasks) -> anyhow::Result<u8> {
-    let body = tasks.tag.as_ref().map(|tag| json!({ "tag": tag }));
-    let answer = server.ask("POST", path, body.as_ref())?;
-    let of = tasks.tag.as_ref().map_or_else(|| "the queue".to_owned(), |tag| format!("tag {tag}"));
-    Ok(tasks.output.answer(&answer, |answer| {
-        let paused = answer["isPaused"].as_bool().or(answer["paused"].as_bool()).unwrap_or_default();
-        println!("{of} {}", if paused { "is paused" } else { "goes on" });
-    }))
+/// A value as JSON has it, from the command line.
+fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
+    serde_json::from_value(text.into())
+}
+
+fn time_or_now(text: &str) -> Result<Option<Wall>, serde_json::Error> {
+    if text == "now" { Ok(None) } else { word(text).map(Some) }
+}
+
+fn set_paused(server: &Server, verb: &str, done: &str, tasks: SomeTasks) -> anyhow::Result<u8> {
+    let SomeTasks { tag, output } = tasks;
+    let of = tag.as_ref().map_or_else(|| "the queue".to_owned(), |tag| format!("tag {tag}"));
+    let reply = server.send_json("POST", &format!("/api/queue/{verb}"), &Members { tag, ..Members::default() })?;
+    Ok(output.done(&reply, &format!("{of} {done}")))
 }

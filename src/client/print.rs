@@ -1,7 +1,15 @@
 //! How answers are printed: for people, or as they came.
 
 use console::style;
+use domain::{Named as _, Status};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
+use wire::response::{Explanation, Failed, Health, TaskPage, TaskView, Usage, Workers};
+
+use super::http::Reply;
+
+/// A task, as the client reads it.
+pub type Task = TaskView<'static>;
 
 /// How the answer is printed.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -18,163 +26,155 @@ impl Output {
     }
 
     /// Prints an answer; `people` prints one that is a success. Returns the exit code.
-    pub fn answer(self, (ok, answer): &(bool, Value), people: impl FnOnce(&Value)) -> u8 {
-        match (*ok, self.json) {
-            (_, true) => println!("{answer}"),
-            (true, false) => people(answer),
-            (false, false) => refusal(answer),
+    ///
+    /// # Errors
+    /// The answer can't be read.
+    pub fn answer<T: DeserializeOwned>(self, reply: &Reply, people: impl FnOnce(&T)) -> anyhow::Result<u8> {
+        match (reply.ok, self.json) {
+            (_, true) => println!("{}", reply.body),
+            (true, false) => people(&reply.content()?),
+            (false, false) => eprintln!("{}", refusal(reply)),
         }
-        u8::from(!ok)
+        Ok(u8::from(!reply.ok))
+    }
+
+    /// Prints an answer of which people need only know that it is a success.
+    pub fn done(self, reply: &Reply, people: &str) -> u8 {
+        match (reply.ok, self.json) {
+            (_, true) => println!("{}", reply.body),
+            (true, false) => println!("{people}"),
+            (false, false) => eprintln!("{}", refusal(reply)),
+        }
+        u8::from(!reply.ok)
     }
 }
 
-fn refusal(answer: &Value) {
-    match (text(&answer["error"]["message"]), text(&answer["error"]["code"])) {
-        ("", _) => eprintln!("{answer}"),
-        (message, code) => eprintln!("{message} ({code})"),
+/// Why the server refused, in words.
+pub fn refusal(reply: &Reply) -> String {
+    match reply.content() {
+        Ok(Failed { error }) => format!("{} ({})", error.message, error.code),
+        Err(_) => reply.body.clone(),
     }
-}
-
-/// The text of a value, or nothing.
-pub fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
 }
 
 /// The exit code of a task that has ended.
-pub fn exit_code(task: &Value) -> u8 {
-    match text(&task["status"]) {
-        "completed" => 0,
-        "cancelled" => 3,
+pub const fn exit_code(status: Status) -> u8 {
+    match status {
+        Status::Completed => 0,
+        Status::Cancelled => 3,
         _ => 1,
     }
 }
 
 /// A status, in its colour.
-pub fn status(name: &str) -> String {
-    let padded = format!("{name:9}");
-    match name {
-        "completed" => style(padded).green(),
-        "failed" => style(padded).red(),
-        "running" => style(padded).cyan(),
-        "cancelled" => style(padded).yellow(),
-        _ => style(padded),
+pub fn status(status: Status) -> String {
+    let padded = format!("{status:9}");
+    match status {
+        Status::Completed => style(padded).green(),
+        Status::Failed => style(padded).red(),
+        Status::Running => style(padded).cyan(),
+        Status::Cancelled => style(padded).yellow(),
+        Status::Pending => style(padded),
     }
     .to_string()
 }
 
 /// The first words of an instruction, on one line.
-fn brief(instruction: &str) -> String {
+pub fn brief(instruction: &str) -> String {
     instruction.lines().next().unwrap_or_default().chars().take(60).collect()
 }
 
 /// A task on one line.
-pub fn line(task: &Value) {
-    let (id, at) = (text(&task["taskId"]), text(&task["createdAt"]));
-    println!("{id}  {}  {at}  {}", status(text(&task["status"])), brief(text(&task["instruction"])));
+pub fn line(task: &Task) {
+    println!("{}  {}  {}  {}", task.task_id, status(task.status), task.created_at, brief(&task.instruction));
 }
 
 /// Tasks, a line each.
-pub fn tasks(page: &Value) {
-    page["tasks"].as_array().into_iter().flatten().for_each(line);
-}
-
-/// The id of a task that was submitted.
-pub fn id(task: &Value) {
-    println!("{}", text(&task["taskId"]));
-}
-
-/// The ids of tasks.
-pub fn ids(tasks: &Value) {
-    tasks.as_array().into_iter().flatten().for_each(id);
+pub fn tasks(page: &TaskPage<'static>) {
+    page.tasks.iter().for_each(line);
 }
 
 /// A task, whole.
-pub fn task(task: &Value) {
+pub fn task(task: &Task) {
+    fn text(value: Option<&impl ToString>) -> Option<String> {
+        value.map(ToString::to_string)
+    }
     line(task);
-    for (name, key) in [
-        ("folder", "workingDirectory"),
-        ("started", "startedAt"),
-        ("ended", "completedAt"),
-        ("due", "dueAt"),
-        ("worker", "workerId"),
-        ("session", "sdkSessionId"),
-        ("attempt", "attempt"),
-        ("turns", "numTurns"),
-        ("tags", "tags"),
-        ("waits for", "waitingFor"),
+    let tags = (!task.tags.is_empty()).then(|| task.tags.join(", "));
+    let error = task.error.as_ref().map(|error| format!("{} {}", style(&error.code).red(), error.message));
+    for (name, shown) in [
+        ("folder", text(task.working_directory.as_ref())),
+        ("started", text(task.started_at.as_ref())),
+        ("ended", text(task.completed_at.as_ref())),
+        ("due", text(task.due_at.as_ref())),
+        ("worker", text(task.worker_id.as_ref())),
+        ("session", text(task.sdk_session_id.as_ref())),
+        ("attempt", Some(task.attempt.to_string())),
+        ("turns", text(task.num_turns.as_ref())),
+        ("tags", tags),
+        ("waits for", text(task.waiting_for.as_deref())),
+        ("cost", task.cost_usd.map(|usd| format!("${usd:.4}"))),
+        ("error", error),
     ] {
-        let shown = match &task[key] {
-            Value::Null => continue,
-            Value::String(text) => text.clone(),
-            Value::Array(all) if all.is_empty() => continue,
-            other => other.to_string(),
-        };
-        println!("{:>10}  {shown}", style(name).dim());
+        if let Some(shown) = shown {
+            println!("{:>10}  {shown}", style(name).dim());
+        }
     }
-    if let Some(usd) = task["costUsd"].as_f64() {
-        println!("{:>10}  ${usd:.4}", style("cost").dim());
-    }
-    if let Some(code) = task["error"]["code"].as_str() {
-        println!("{:>10}  {} {}", style("error").dim(), style(code).red(), text(&task["error"]["message"]));
-    }
-    if let Some(result) = task["result"].as_str() {
+    if let Some(result) = &task.result {
         println!("\n{result}");
     }
 }
 
 /// Why a task isn't running.
-pub fn reasons(answer: &Value) {
-    if let Some(position) = answer["position"].as_i64() {
+pub fn reasons(explanation: &Explanation) {
+    if let Some(position) = explanation.position {
         println!("place {position}");
     }
-    for reason in answer["reasons"].as_array().into_iter().flatten() {
-        let until = reason["until"].as_str().map(|until| format!(", until {until}")).unwrap_or_default();
-        println!("{}: {}{until}", style(text(&reason["code"])).bold(), text(&reason["message"]));
+    for reason in &explanation.reasons {
+        let until = reason.until.map(|until| format!(", until {until}")).unwrap_or_default();
+        println!("{}: {}{until}", style(&reason.code).bold(), reason.message);
     }
 }
 
 /// Workers, a line each.
-pub fn workers(answer: &Value) {
-    for worker in answer["workers"].as_array().into_iter().flatten() {
-        let (running, most) = (&worker["running"], &worker["concurrency"]);
-        let connected = if worker["connected"] == true { "connected" } else { "gone" };
+pub fn workers(all: &Workers) {
+    for worker in &all.workers {
+        let connected = if worker.connected { "connected" } else { "gone" };
         println!(
-            "{:12}  pid {:8}  {connected:9}  {running}/{most} tasks  {} restarts",
-            text(&worker["workerId"]),
-            worker["pid"].to_string(),
-            worker["restartCount"]
+            "{:12}  pid {:8}  {connected:9}  {}/{} tasks  {} restarts",
+            worker.worker_id, worker.pid, worker.running, worker.concurrency, worker.restart_count
         );
     }
 }
 
 /// What was spent, a line for each day and key.
-pub fn usage(answer: &Value) {
-    for day in answer["days"].as_array().into_iter().flatten() {
-        let usd = day["costUsd"].as_f64().unwrap_or_default();
-        let (attempts, tokens) = (&day["attempts"], &day["tokens"]);
+pub fn usage(usage: &Usage) {
+    for day in &usage.days {
         println!(
-            "{}  {:12}  ${usd:9.4}  {attempts:>6} attempts  {:>9} in  {:>9} out",
-            text(&day["day"]),
-            text(&day["key"]),
-            tokens["input"],
-            tokens["output"]
+            "{}  {:12}  ${:9.4}  {:>6} attempts  {:>9} in  {:>9} out",
+            day.day, day.key, day.cost_usd, day.attempts, day.tokens.input, day.tokens.output
         );
     }
-    println!("total ${:.4}", answer["totalUsd"].as_f64().unwrap_or_default());
-    if let Some(left) = answer["today"]["server"]["leftUsd"].as_f64() {
+    println!("total ${:.4}", usage.total_usd);
+    if let Some(left) = usage.today.server.left_usd {
         println!("left today ${left:.4}");
     }
 }
 
 /// How the server is.
-pub fn health(answer: &Value) {
-    let queue = &answer["queue"];
+pub fn health(health: &Health) {
+    let count = |count: Option<i64>| count.map_or_else(|| "?".to_owned(), |count| count.to_string());
     println!(
         "{}: {} pending, {} running, {} workers ({})",
-        text(&answer["status"]),
-        queue["pending"],
-        queue["running"],
-        answer["workers"]["count"],
-        text(&answer["workerMode"])
+        health.status.name(),
+        count(health.queue.pending),
+        count(health.queue.running),
+        health.workers.count,
+        health.worker_mode
     );
+}
+
+/// The text of a value of the model's, or nothing.
+pub fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }

@@ -1,10 +1,15 @@
 //! `cc-anywhere schedules`.
 
 use clap::Subcommand;
-use serde_json::{Value, json};
+use domain::{Missed, Named, Overlap};
+use serde_json::Value;
+use wire::TaskSpec;
+use wire::request::{NewSchedule, ScheduleChanges};
+use wire::response::{Run, Runs, Schedule, Schedules as All};
 
 use super::http::Server;
-use super::print::{self, Output, text};
+use super::print::{Output, brief};
+use super::submit::print_id;
 
 /// What is done with schedules; without a command they are listed.
 #[derive(Debug, clap::Args)]
@@ -58,46 +63,54 @@ pub fn run(server: &Server, schedules: &Schedules) -> anyhow::Result<u8> {
     let output = schedules.output;
     let path = |id: &str, end: &str| format!("/api/schedules/{id}{end}");
     let Some(command) = &schedules.command else {
-        let answer = server.ask("GET", "/api/schedules", None)?;
-        return Ok(output.answer(&answer, |page| page["schedules"].as_array().into_iter().flatten().for_each(line)));
+        let reply = server.ask("GET", "/api/schedules")?;
+        return output.answer(&reply, |all: &All<'static>| all.schedules.iter().for_each(line));
     };
-    Ok(match command {
+    match command {
         Command::Add { cron, instruction, time_zone, name, dir, continue_session } => {
             let instruction = if instruction == "-" { super::submit::read("-")? } else { instruction.clone() };
             let dir = dir.as_ref().map(std::fs::canonicalize).transpose()?;
-            let context = dir.map_or_else(|| json!({}), |dir| json!({ "workingDirectory": dir }));
-            let body = json!({
-                "cron": cron, "timeZone": time_zone, "name": name, "continueSession": continue_session,
-                "task": { "instruction": instruction, "context": context },
-            });
-            output.answer(&server.ask("POST", "/api/schedules", Some(&body))?, line)
+            let mut task = TaskSpec::of(instruction);
+            task.context.working_directory = dir.map(|dir| dir.display().to_string());
+            let schedule = NewSchedule {
+                name: name.clone(),
+                cron: cron.clone(),
+                time_zone: time_zone.clone(),
+                task,
+                missed: Missed::default(),
+                overlap: Overlap::default(),
+                continue_session: *continue_session,
+                enabled: true,
+            };
+            output.answer(&server.send_json("POST", "/api/schedules", &schedule)?, line)
         }
-        Command::Show { id } => output.answer(&server.ask("GET", &path(id, ""), None)?, |one| println!("{one:#}")),
-        Command::Run { id } => output.answer(&server.ask("POST", &path(id, "/run"), None)?, print::id),
+        Command::Show { id } => output.answer(&server.ask("GET", &path(id, ""))?, |one: &Value| println!("{one:#}")),
+        Command::Run { id } => output.answer(&server.ask("POST", &path(id, "/run"))?, print_id),
         Command::Runs { id } => {
-            let answer = server.ask("GET", &path(id, "/runs"), None)?;
-            output.answer(&answer, |page| page["runs"].as_array().into_iter().flatten().for_each(ran))
+            let reply = server.ask("GET", &path(id, "/runs"))?;
+            output.answer(&reply, |all: &Runs| all.runs.iter().for_each(ran))
         }
-        Command::Enable { id } => enable(server, &path(id, ""), true, output)?,
-        Command::Disable { id } => enable(server, &path(id, ""), false, output)?,
-        Command::Remove { id } => output.answer(&server.ask("DELETE", &path(id, ""), None)?, |_| println!("removed")),
-    })
+        Command::Enable { id } => enable(server, &path(id, ""), true, output),
+        Command::Disable { id } => enable(server, &path(id, ""), false, output),
+        Command::Remove { id } => Ok(output.done(&server.ask("DELETE", &path(id, ""))?, "removed")),
+    }
 }
 
 fn enable(server: &Server, path: &str, enabled: bool, output: Output) -> anyhow::Result<u8> {
-    Ok(output.answer(&server.ask("PATCH", path, Some(&json!({ "enabled": enabled })))?, line))
+    let changes = ScheduleChanges { enabled: Some(enabled), ..ScheduleChanges::default() };
+    output.answer(&server.send_json("PATCH", path, &changes)?, line)
 }
 
-fn line(schedule: &Value) {
-    let next = schedule["nextRunAt"].as_str().unwrap_or("not enabled");
-    let called = schedule["name"].as_str().or(schedule["task"]["instruction"].as_str()).unwrap_or_default();
-    let called: String = called.lines().next().unwrap_or_default().chars().take(60).collect();
-    let (id, cron, zone) = (text(&schedule["scheduleId"]), text(&schedule["cron"]), text(&schedule["timeZone"]));
+fn line(schedule: &Schedule<'static>) {
+    let Schedule { schedule_id: id, cron, time_zone: zone, .. } = schedule;
+    let next = schedule.next_run_at.map_or_else(|| "not enabled".to_owned(), |next| next.to_string());
+    let called = brief(schedule.name.as_deref().unwrap_or(&schedule.task.instruction));
     println!("{id}  {cron:14}  {zone:16}  {next}  {called}");
 }
 
-fn ran(run: &Value) {
-    let at = run["dueAt"].as_str().unwrap_or("by hand                 ");
-    let (outcome, task, status) = (text(&run["outcome"]), text(&run["taskId"]), text(&run["taskStatus"]));
-    println!("{at}  {outcome:9}  {task:36}  {status:9}  {}", text(&run["detail"]));
+fn ran(run: &Run) {
+    let at = run.due_at.map_or_else(|| format!("{:24}", "by hand"), |at| at.to_string());
+    let task = run.task_id.map(|task| task.to_string()).unwrap_or_default();
+    let status = run.task_status.map(Named::name).unwrap_or_default();
+    println!("{at}  {:9}  {task:36}  {status:9}  {}", run.outcome, run.detail.as_deref().unwrap_or_default());
 }

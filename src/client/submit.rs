@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
-use serde_json::{Value, json};
+use anyhow::{Context as _, anyhow};
+use domain::{TaskId, Wall};
+use wire::response::Receipt;
+use wire::{ContextFile, PermissionMode, TaskSpec};
 
 use super::http::Server;
-use super::print::{self, Output};
+use super::print::Output;
 use super::watch;
 
 /// A task, as it is told on the command line.
@@ -28,8 +30,8 @@ pub struct Submit {
     #[arg(long = "allow")]
     allowed_tools: Vec<String>,
     /// What happens with other tools: plan, ask, acceptEdits, …
-    #[arg(long)]
-    permission_mode: Option<String>,
+    #[arg(long, value_parser = super::word::<PermissionMode>)]
+    permission_mode: Option<PermissionMode>,
     /// The model
     #[arg(long)]
     model: Option<String>,
@@ -40,8 +42,8 @@ pub struct Submit {
     #[arg(long)]
     priority: Option<i64>,
     /// Not before this time, such as 2026-01-31T08:15:00Z
-    #[arg(long)]
-    run_at: Option<String>,
+    #[arg(long, value_parser = super::word::<Wall>)]
+    run_at: Option<Wall>,
     /// A label to find it by
     #[arg(long = "tag")]
     tags: Vec<String>,
@@ -53,7 +55,7 @@ pub struct Submit {
     worktree: bool,
     /// Go on with the conversation of this task
     #[arg(long = "continue")]
-    continue_from: Option<String>,
+    continue_from: Option<TaskId>,
     /// The same key gives the same task, however often it is sent
     #[arg(long)]
     idempotency_key: Option<String>,
@@ -86,29 +88,28 @@ impl Submit {
         }
     }
 
-    /// The body of the request; what was not said is not in it.
-    fn body(&self) -> anyhow::Result<Value> {
-        let resolved =
-            |path: &PathBuf| std::fs::canonicalize(path).with_context(|| format!("there is no {}", path.display()));
-        let mut sdk = json!({ "allowedTools": self.allowed_tools });
-        let mut body = json!({ "instruction": self.instruction()?, "context": {}, "tags": self.tags, "options": {} });
-        let set = |into: &mut Value, name: &str, value: Option<Value>| {
-            value.into_iter().for_each(|value| into[name] = value);
+    /// The request.
+    fn spec(&self) -> anyhow::Result<TaskSpec> {
+        let resolved = |path: &PathBuf| {
+            let path = std::fs::canonicalize(path).with_context(|| format!("there is no {}", path.display()))?;
+            path.into_os_string().into_string().map_err(|path| anyhow!("{path:?} is not UTF-8, as JSON must be"))
         };
-        set(&mut sdk, "permissionMode", self.permission_mode.clone().map(Value::from));
-        set(&mut sdk, "model", self.model.clone().map(Value::from));
-        set(&mut sdk, "maxBudgetUsd", self.max_budget_usd.map(Value::from));
-        set(&mut sdk, "continueFromTaskId", self.continue_from.clone().map(Value::from));
-        set(&mut body, "priority", self.priority.map(Value::from));
-        set(&mut body, "runAt", self.run_at.clone().map(Value::from));
-        set(&mut body, "concurrencyKey", self.concurrency_key.clone().map(Value::from));
-        let dir = self.dir.as_ref().map(resolved).transpose()?;
-        set(&mut body["context"], "workingDirectory", dir.map(|dir| json!(dir)));
-        let files = self.files.iter().map(resolved).collect::<anyhow::Result<Vec<_>>>()?;
-        set(&mut body["context"], "files", (!files.is_empty()).then(|| json!(files)));
-        set(&mut body["options"], "useWorktree", self.worktree.then_some(Value::Bool(true)));
-        body["options"]["sdk"] = sdk;
-        Ok(body)
+        let mut spec = TaskSpec::of(self.instruction()?);
+        spec.context.working_directory = self.dir.as_ref().map(resolved).transpose()?;
+        let files = self.files.iter().map(|file| resolved(file).map(ContextFile::Path));
+        spec.context.files = files.collect::<anyhow::Result<_>>()?;
+        spec.priority = self.priority.unwrap_or_default();
+        spec.run_at = self.run_at;
+        spec.tags.clone_from(&self.tags);
+        spec.concurrency_key.clone_from(&self.concurrency_key);
+        spec.options.use_worktree = self.worktree.then_some(true);
+        let sdk = &mut spec.options.sdk;
+        sdk.allowed_tools.clone_from(&self.allowed_tools);
+        sdk.permission_mode = self.permission_mode;
+        sdk.model.clone_from(&self.model);
+        sdk.max_budget_usd = self.max_budget_usd;
+        sdk.continue_from_task_id = self.continue_from;
+        Ok(spec)
     }
 }
 
@@ -118,9 +119,14 @@ impl Submit {
 /// The instruction can't be read, or the server not be reached.
 pub fn run(server: &Server, submit: &Submit) -> anyhow::Result<u8> {
     let headers: Vec<_> = submit.idempotency_key.iter().map(|key| ("idempotency-key", key.as_str())).collect();
-    let answer = server.ask_with("POST", "/api/tasks", Some(&submit.body()?), &headers)?;
-    match (answer.0, submit.wait) {
-        (true, true) => watch::run(server, print::text(&answer.1["taskId"]), &submit.output),
-        _ => Ok(submit.output.answer(&answer, print::id)),
+    let reply = server.send_with("POST", "/api/tasks", &submit.spec()?, &headers)?;
+    match (reply.ok, submit.wait) {
+        (true, true) => watch::run(server, &reply.content::<Receipt>()?.task_id.to_string(), &submit.output),
+        _ => submit.output.answer(&reply, print_id),
     }
+}
+
+/// Prints the id of a task that was submitted.
+pub fn print_id(receipt: &Receipt) {
+    println!("{}", receipt.task_id);
 }

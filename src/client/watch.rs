@@ -7,12 +7,14 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use console::style;
+use domain::{Decision, EventKind, Scope};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::Value;
+use wire::response::{Content, Event, FrameData, MessageData, Partial, PermissionData, Permissions, StatusData};
 
 use super::approve;
-use super::http::Server;
-use super::print::{self, Output, text};
+use super::http::{Reply, Server};
+use super::print::{self, Output, Task, text};
 
 /// A server that can't be reached for so long is not waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,7 +35,7 @@ pub fn run(server: &Server, id: &str, output: &Output) -> anyhow::Result<u8> {
             Ok(None) => lost = None,
             Ok(Some(refusal)) => {
                 watch.bar.finish_and_clear();
-                return Ok(output.answer(&(false, refusal), |_| {}));
+                return output.answer(&refusal, |_: &Value| {});
             }
             Err(error) if lost.get_or_insert_with(Instant::now).elapsed() > PATIENCE || watch.last == 0 => {
                 watch.bar.finish_and_clear();
@@ -80,7 +82,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Shows events until the stream ends. Returns what the server said where it refused.
-    fn follow(&mut self) -> anyhow::Result<Option<Value>> {
+    fn follow(&mut self) -> anyhow::Result<Option<Reply>> {
         let path = format!("/api/tasks/{}/events?after={}", self.id, self.last);
         let events = match self.server.stream(&path)? {
             Ok(events) => events,
@@ -90,35 +92,50 @@ impl<'a> Watch<'a> {
             // It broke off: what is missing comes with the next one.
             let Ok(line) = line else { return Ok(None) };
             let Some(data) = line.strip_prefix("data: ") else { continue };
-            let event: Value = serde_json::from_str(data).unwrap_or_default();
-            if self.output.is_json() {
-                self.last = event["seq"].as_i64().unwrap_or(self.last);
-                println!("{event}");
-            } else {
-                self.show(&event)?;
-            }
+            self.hear(data)?;
         }
         Ok(None)
     }
 
+    /// Takes an event, or text while it is written. What only another version of the server knows is left out.
+    fn hear(&mut self, data: &str) -> anyhow::Result<()> {
+        let event = serde_json::from_str::<Event>(data);
+        self.last = event.as_ref().map_or(self.last, |event| event.seq);
+        match event {
+            _ if self.output.is_json() => println!("{data}"),
+            Ok(event) => {
+                self.writing.clear();
+                self.show(event.content())?;
+                self.bar.set_message(self.sums(None));
+            }
+            Err(_) => {
+                if let Ok(Partial { text, .. }) = serde_json::from_str(data) {
+                    self.write(&text);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows the end of what the model writes now.
+    fn write(&mut self, text: &str) {
+        self.writing += text;
+        let end: String = self.writing.replace('\n', " ").chars().rev().take(50).collect();
+        self.bar.set_message(format!("{} {}", self.sums(None), end.chars().rev().collect::<String>()));
+    }
+
     /// The exit code, where the task has ended.
     fn ended(&self) -> Option<u8> {
-        let (ok, task) = self.server.ask("GET", &format!("/api/tasks/{}", self.id), None).ok()?;
-        if !ok || !["completed", "failed", "cancelled"].contains(&text(&task["status"])) {
-            return None;
-        }
+        let reply = self.server.ask("GET", &format!("/api/tasks/{}", self.id)).ok().filter(|reply| reply.ok)?;
+        let task = reply.content::<Task>().ok().filter(|task| task.status.is_terminal())?;
         self.bar.finish_and_clear();
         if self.output.is_json() {
-            println!("{task}");
+            println!("{}", reply.body);
         } else {
-            eprintln!(
-                "{} {}",
-                print::status(text(&task["status"])).trim_end(),
-                style(self.sums(task["costUsd"].as_f64())).dim()
-            );
-            println!("{}", task["result"].as_str().or(task["error"]["message"].as_str()).unwrap_or_default());
+            eprintln!("{} {}", print::status(task.status).trim_end(), style(self.sums(task.cost_usd)).dim());
+            println!("{}", task.result.or(task.error.map(|error| error.message)).unwrap_or_default());
         }
-        Some(print::exit_code(&task))
+        Some(print::exit_code(task.status))
     }
 
     /// How much was done and spent so far.
@@ -126,53 +143,47 @@ impl<'a> Watch<'a> {
         format!("{} tool calls, ${:.4}", self.tools, usd.unwrap_or(self.spent.0 + self.spent.1))
     }
 
-    fn show(&mut self, event: &Value) -> anyhow::Result<()> {
-        let data = &event["data"];
-        if text(&event["kind"]).is_empty() {
-            // Text while it is written.
-            self.writing += text(&event["text"]);
-            let end: String = self.writing.replace('\n', " ").chars().rev().take(50).collect();
-            self.bar.set_message(format!("{} {}", self.sums(None), end.chars().rev().collect::<String>()));
-            return Ok(());
-        }
-        self.last = event["seq"].as_i64().unwrap_or(self.last);
-        self.writing.clear();
-        let content = data["frame"]["message"]["content"].as_array().map_or(&[][..], Vec::as_slice);
-        match text(&event["kind"]) {
-            "status" => {
+    fn show(&mut self, content: Content) -> anyhow::Result<()> {
+        match content {
+            Content::Status(moved) => {
                 self.spent = (self.spent.0 + self.spent.1, 0.0);
-                self.line(&format!("{} {}", style("·").dim(), moved(data)));
+                self.line(&format!("{} {}", style("·").dim(), describe(&moved)));
             }
-            "assistant" => content.iter().for_each(|part| self.line(text(&part["text"]))),
-            "tool_use" => {
+            Content::Frame(kind, frame) => self.show_frame(kind, &frame),
+            Content::Permission(question) if question.state == "asked" => self.question(&question)?,
+            Content::Message(MessageData { state, text: Some(text), .. }) if state == "stored" => {
+                self.line(&format!("{} {}", style("»").dim(), shortened(&text)));
+            }
+            Content::Log(log) => self.remark(log.message.as_deref()),
+            Content::Permission(_) | Content::Message(_) | Content::Unknown => {}
+        }
+        Ok(())
+    }
+
+    fn show_frame(&mut self, kind: EventKind, FrameData { frame, message, .. }: &FrameData) {
+        let content = frame["message"]["content"].as_array().map_or(&[][..], Vec::as_slice);
+        match kind {
+            EventKind::Assistant => content.iter().for_each(|part| self.line(text(&part["text"]))),
+            EventKind::ToolUse => {
                 for part in content.iter().filter(|part| part["name"].is_string()) {
                     self.tools += 1;
-                    self.line(&format!(
-                        "{} {} {}",
-                        style("▸").cyan(),
-                        style(text(&part["name"])).bold(),
-                        brief(&part["input"])
-                    ));
+                    let (mark, name) = (style("▸").cyan(), style(text(&part["name"])).bold());
+                    self.line(&format!("{mark} {name} {}", brief(&part["input"])));
                 }
             }
-            "tool_result" => {
+            EventKind::ToolResult => {
                 for part in content.iter().filter(|part| part["is_error"] == true) {
                     self.line(&format!("  {} {}", style("✗").red(), brief(&part["content"])));
                 }
             }
             // It counts for all turns of the process.
-            "result" => self.spent.1 = data["frame"]["total_cost_usd"].as_f64().unwrap_or(self.spent.1),
-            "permission" if data["state"] == "asked" => self.question(data)?,
-            "message" if data["state"] == "stored" => {
-                self.line(&format!("{} {}", style("»").dim(), brief(&data["text"])))
-            }
-            "log" | "retry" if data["message"].is_string() => {
-                self.line(&style(brief(&data["message"])).dim().to_string())
-            }
-            _ => {}
+            EventKind::Result => self.spent.1 = frame["total_cost_usd"].as_f64().unwrap_or(self.spent.1),
+            _ => self.remark(message.as_deref()),
         }
-        self.bar.set_message(self.sums(None));
-        Ok(())
+    }
+
+    fn remark(&self, message: Option<&str>) {
+        self.line(&style(shortened(message.unwrap_or_default())).dim().to_string());
     }
 
     /// Prints above the spinner, beside the way of the result.
@@ -183,30 +194,26 @@ impl<'a> Watch<'a> {
     }
 
     /// Asks whoever sits at the terminal, and passes the answer on.
-    fn question(&self, question: &Value) -> anyhow::Result<()> {
-        let (tool, request) = (text(&question["toolName"]), text(&question["requestId"]));
+    fn question(&self, question: &PermissionData) -> anyhow::Result<()> {
+        let PermissionData { tool_name: tool, request_id: request, .. } = question;
         let elsewhere = || self.line(&format!("? {tool} waits for an answer: cc-anywhere approve {}", self.id));
         if !(std::io::stdin().is_terminal() && std::io::stdout().is_terminal()) {
             elsewhere();
             return Ok(());
         }
         // Asked before, and answered by now: the events come again.
-        let (_, open) = self.server.ask("GET", &format!("/api/tasks/{}/permissions", self.id), None)?;
-        let open = open["permissions"]
-            .as_array()
-            .and_then(|open| open.iter().find(|one| one["requestId"] == request))
-            .cloned();
-        let Some(open) = open else { return Ok(()) };
-        let input = &open["input"];
-        let ask = || if tool == "AskUserQuestion" { choose(input) } else { decide(tool, input) };
+        let reply = self.server.ask("GET", &format!("/api/tasks/{}/permissions", self.id))?;
+        let open = reply.content::<Permissions>().ok().map(|open| open.permissions).unwrap_or_default();
+        let Some(open) = open.into_iter().find(|open| open.request_id == *request) else { return Ok(()) };
+        let ask = || if tool == "AskUserQuestion" { choose(&open.input) } else { decide(tool, &open.input) };
         let Some(decision) = self.bar.suspend(ask)? else {
             elsewhere();
             return Ok(());
         };
         let path = format!("/api/tasks/{}/permissions/{request}", self.id);
-        let (_, answer) = self.server.ask("POST", &path, Some(&decision))?;
-        if let Some(message) = answer["error"]["message"].as_str() {
-            self.line(&format!("{} {message}", style("!").yellow()));
+        let reply = self.server.send_json("POST", &path, &decision)?;
+        if !reply.ok {
+            self.line(&format!("{} {}", style("!").yellow(), print::refusal(&reply)));
         }
         Ok(())
     }
@@ -221,16 +228,16 @@ fn prompt(question: &str) -> anyhow::Result<Option<String>> {
     Ok((read > 0).then(|| answer.trim().to_owned()))
 }
 
-fn decide(tool: &str, input: &Value) -> anyhow::Result<Option<Value>> {
+fn decide(tool: &str, input: &Value) -> anyhow::Result<Option<Decision>> {
     println!("{} {} {}", style("?").yellow(), style(tool).bold(), brief(input));
     loop {
         let Some(answer) = prompt("allow it? [y]es, for the [s]ession, [n]o:")? else { return Ok(None) };
         match &*answer.to_lowercase() {
-            "y" | "yes" => return Ok(Some(json!({ "behavior": "allow", "scope": "once" }))),
-            "s" | "session" => return Ok(Some(json!({ "behavior": "allow", "scope": "session" }))),
+            "y" | "yes" => return Ok(Some(approve::allow(Scope::Once))),
+            "s" | "session" => return Ok(Some(approve::allow(Scope::Session))),
             "n" | "no" => {
                 let why = prompt("what is Claude told? (nothing)")?.filter(|why| !why.is_empty());
-                return Ok(Some(json!({ "behavior": "deny", "message": why })));
+                return Ok(Some(approve::deny(why)));
             }
             _ => {}
         }
@@ -238,7 +245,7 @@ fn decide(tool: &str, input: &Value) -> anyhow::Result<Option<Value>> {
 }
 
 /// Asks the model's own questions; a number stands for the option of that place.
-fn choose(input: &Value) -> anyhow::Result<Option<Value>> {
+fn choose(input: &Value) -> anyhow::Result<Option<Decision>> {
     let mut answers = Vec::new();
     for question in input["questions"].as_array().into_iter().flatten() {
         println!("{} {}", style("?").yellow(), style(text(&question["question"])).bold());
@@ -254,21 +261,24 @@ fn choose(input: &Value) -> anyhow::Result<Option<Value>> {
 }
 
 /// Where a task went.
-fn moved(data: &Value) -> String {
-    let mut line = text(&data["status"]).to_owned();
-    if let Some(attempt) = data["attempt"].as_i64().filter(|attempt| *attempt > 1) {
+fn describe(moved: &StatusData) -> String {
+    let mut line = moved.status.to_string();
+    if let Some(attempt) = moved.attempt.filter(|attempt| *attempt > 1) {
         line += &format!(" (attempt {attempt})");
     }
-    for (before, key) in [(" on ", "workerId"), (", ", "reason"), (", due ", "dueAt")] {
-        line += &data[key].as_str().map(|text| format!("{before}{text}")).unwrap_or_default();
-    }
-    line + &data["error"]["message"].as_str().map(|text| format!(": {text}")).unwrap_or_default()
+    line += &moved.worker_id.as_ref().map(|worker| format!(" on {worker}")).unwrap_or_default();
+    line += &moved.reason.as_ref().map(|reason| format!(", {reason}")).unwrap_or_default();
+    line += &moved.due_at.map(|due| format!(", due {due}")).unwrap_or_default();
+    line + &moved.error.as_ref().map(|error| format!(": {}", error.message)).unwrap_or_default()
 }
 
-/// What matters of a value, on one line.
+/// What matters of a value of the model's, on one line.
 fn brief(value: &Value) -> String {
     let named = ["command", "file_path", "pattern", "url", "query", "prompt", "description"];
     let first = named.iter().find_map(|name| value[*name].as_str());
-    let text = first.or(value.as_str()).map_or_else(|| value.to_string(), str::to_owned);
+    first.or(value.as_str()).map_or_else(|| shortened(&value.to_string()), shortened)
+}
+
+fn shortened(text: &str) -> String {
     text.replace('\n', " ").chars().take(120).collect()
 }

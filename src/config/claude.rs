@@ -1,7 +1,9 @@
 //! The settings of the CLI, and what of our environment it may see.
 
+use domain::Named as _;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use strum::VariantArray as _;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -117,7 +119,7 @@ impl Claude {
         let logged_in = config_dir.as_ref().is_some_and(|dir| dir.join(".credentials.json").exists());
         let has_credential = logged_in || CREDENTIALS.iter().any(|name| value(name).is_some());
         let credential = fingerprint(&environment, config_dir.as_deref());
-        let modes = PermissionMode::ALL.map(|mode| (mode.name(), mode));
+        let modes: Vec<_> = PermissionMode::VARIANTS.iter().map(|mode| (mode.name(), *mode)).collect();
         Self {
             path: find_cli(from),
             has_credential,

@@ -21,7 +21,8 @@ use source::Source;
 pub use source::{Faults, Flags};
 
 /// Where the work is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Mode {
     /// In the API process.
     Inline,
@@ -29,18 +30,6 @@ pub enum Mode {
     Standalone,
     /// In processes that the API process starts and watches.
     Managed,
-}
-
-impl Mode {
-    /// The name in settings and in `/health`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Inline => "inline",
-            Self::Standalone => "standalone",
-            Self::Managed => "managed",
-        }
-    }
 }
 
 /// All of it.

@@ -58,15 +58,15 @@ impl Cookie {
 
     /// Mark the processes of one task. One that was started before its task is known by its session.
     #[must_use]
-    pub fn of_task(id: TaskId, session: Option<&str>) -> Vec<Self> {
-        let (own, session) = (TreeMark::from(id), session.and_then(|session| session.parse::<SessionId>().ok()));
+    pub fn of_task(id: TaskId, session: Option<SessionId>) -> Vec<Self> {
+        let own = TreeMark::from(id);
         let other = session.map(TreeMark::from).filter(|session| *session != own);
         std::iter::once(own).chain(other).map(Self::tree).collect()
     }
 
     /// The same, of those that one life of a worker started.
     #[must_use]
-    pub fn of_attempt(id: TaskId, session: Option<&str>, holder: WorkerInstanceId) -> Vec<Self> {
+    pub fn of_attempt(id: TaskId, session: Option<SessionId>, holder: WorkerInstanceId) -> Vec<Self> {
         let tasks = Self::of_task(id, session).into_iter();
         tasks.map(|cookie| Self([cookie.0, Self::holder(holder).0].concat())).collect()
     }

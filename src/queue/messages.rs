@@ -45,7 +45,7 @@ answers! {
     Cancel => Cancelled;
     HolderDied => usize;
     Expire => bool;
-    FindExpired => Vec<(TaskId, WorkerInstanceId, Option<String>)>;
+    FindExpired => Vec<(TaskId, WorkerInstanceId, Option<SessionId>)>;
     FindHolders => Vec<WorkerInstanceId>;
     Beat => ();
     Draining => ();
@@ -211,7 +211,7 @@ pub struct Append {
     /// In order.
     pub events: Vec<NewEvent>,
     /// The session, once it is known.
-    pub session_id: Option<String>,
+    pub session_id: Option<SessionId>,
     /// True if they are stored also when the disk is full: they are short then.
     pub essential: bool,
 }
@@ -254,7 +254,7 @@ pub struct Release {
     /// What the attempt had cost, where that is known.
     pub spent: Spent,
     /// The session, for the next attempt.
-    pub session_id: Option<String>,
+    pub session_id: Option<SessionId>,
     /// What happened last.
     pub events: Vec<NewEvent>,
 }

@@ -25,8 +25,8 @@ mod talk;
 
 pub use crate::store::StoreError;
 pub use crate::store::views::{
-    Delivery, Dispatch, EventPage, Explained, Filter, LastTask, LimitUse, ListTasks, Numbered, ReadEvents, ReadRuns,
-    ReadUsage, Run, Schedule, Stats, Talk, Webhook, WorkerInfo,
+    Delivery, Dispatch, EventPage, Explained, Filter, LastTask, LimitUse, ListTasks, Numbered, Parked, ReadEvents,
+    ReadRuns, ReadUsage, Run, Schedule, Stats, Talk, Usage, UsageDay, Webhook, WorkerInfo,
 };
 pub use actor::{MAILBOX, QueueActor};
 pub use ask::Queue;

@@ -56,7 +56,7 @@ async fn reap(queue: &Queue, me: WorkerInstanceId) -> Result<(), QueueError> {
     for (task, holder, session) in queue.ask(FindExpired).await? {
         let expire = Expire { task, holder };
         // A task goes back only when it is certain that nothing of it is left on this machine.
-        if end_all(Cookie::of_attempt(task, session.as_deref(), holder)).await && queue.ask(expire).await? {
+        if end_all(Cookie::of_attempt(task, session, holder)).await && queue.ask(expire).await? {
             tracing::warn!(taskId = %task, "took back a task whose lease ran out");
         }
     }

@@ -109,7 +109,7 @@ pub enum SaidTo {
     /// Stored, under this number.
     Stored(i64),
     /// The task is in this status, in which it hears nothing of that kind.
-    Deaf(Status),
+    NotAccepting(Status),
     /// So many messages wait already.
     TooMany(i32),
     /// There is no such task.

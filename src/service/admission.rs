@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use domain::TaskId;
+use domain::{Named as _, TaskId};
 use serde_json::{Value, json};
 use wire::{ContextFile, PermissionMode, TaskSpec, WebhookOptions, WorktreeOptions, can_be_named};
 

@@ -16,7 +16,7 @@ use crate::process::{BackOff, chance};
 use crate::queue::{Attempted, ClaimDeliveries, Dispatch, Find, Queue, QueueError};
 use crate::telemetry::Duty;
 use domain::RetryPolicy;
-use wire::view::TaskView;
+use wire::response::TaskView;
 
 /// Deliveries under way at a time.
 const TOGETHER: usize = 32;

@@ -1,46 +1,13 @@
 //! Which rule holds a task back, and until when.
 
-use domain::{Group, GroupKind, Limit, Rate, Status, TaskId, Wall};
-use serde::Serialize;
-use serde_json::{Value, json};
+use domain::{FailureClass, Group, GroupKind, Limit, Named as _, Rate, Status, TaskId, Wall};
+use serde_json::Value;
 use wire::Task;
+use wire::response::{Explanation, LimitState, Reason};
 
 use super::Service;
 use crate::queue::{self, Explained, LimitUse, QueueError, ReadLimits, ReadStats, Stats};
 use crate::telemetry::Duty;
-
-/// Why a task stands where it stands.
-#[derive(Clone, Debug)]
-pub struct Explanation {
-    /// The status of the task.
-    pub status: Status,
-    /// Its place in line, from 1 on; `None` where it has none.
-    pub position: Option<i64>,
-    /// Every reason that holds now, the strongest first.
-    pub reasons: Vec<Reason>,
-}
-
-/// A reason.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Reason {
-    /// A stable name for programs.
-    pub code: &'static str,
-    /// A sentence for people.
-    pub message: String,
-    /// The credential that is parked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub credential: Option<String>,
-    /// The question that waits for its answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<Value>,
-    /// Until when it holds, where that is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub until: Option<Value>,
-    /// The limit that holds the task back.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rule: Option<Value>,
-}
 
 /// Explains a task; `workers` is the number of workers that could take it. `None` where there is no such task.
 ///
@@ -63,7 +30,7 @@ pub async fn explain(service: &Service, id: TaskId, workers: usize) -> Result<Op
     };
     let has_place = task.due_at.is_none() || task.held.is_some();
     let position = (task.status == Status::Pending && has_place).then_some(ahead + 1);
-    Ok(Some(Explanation { status: task.status, position, reasons }))
+    Ok(Some(Explanation { task_id: id, status: task.status, position, reasons }))
 }
 
 /// The CLI waits to ask the API again: what it was answered, and when it asks.
@@ -74,7 +41,7 @@ fn asks_again(at: Wall, event: &str) -> Reason {
     let why = frame["error"].as_str().unwrap_or("no answer");
     let mut reason = reason("API_RETRY", format!("the API answered{status} ({why}); the CLI asks it again by itself"));
     if let Some(delay) = frame["retry_delay_ms"].as_f64().filter(|delay| (0.0..1e12).contains(delay)) {
-        reason.until = Some(json!(at.plus_ms(delay as i64)));
+        reason.until = Some(at.plus_ms(delay as i64));
     }
     reason
 }
@@ -99,15 +66,12 @@ fn limited(rule: &str, group: &str, limits: &[LimitUse]) -> Reason {
         }
         _ => reason("NOT_DUE", "what held it back is being looked at again"),
     };
-    reason.rule = Some(json!({
-        "group": group.kind, "name": group.name,
-        "concurrency": limit.concurrency, "rate": limit.rate, "paused": limit.paused,
-    }));
+    reason.rule = Some(LimitState::of(&group, limit));
     reason
 }
 
 fn reason(code: &'static str, message: impl Into<String>) -> Reason {
-    Reason { code, message: message.into(), credential: None, request_id: None, until: None, rule: None }
+    Reason { code: code.into(), message: message.into(), credential: None, request_id: None, until: None, rule: None }
 }
 
 fn pending(task: &Task, ahead: i64, stats: &Stats, workers: usize, limits: &[LimitUse]) -> Vec<Reason> {
@@ -119,8 +83,8 @@ fn pending(task: &Task, ahead: i64, stats: &Stats, workers: usize, limits: &[Lim
         reasons.push(reason("NO_WORKER", "no worker is there to take it"));
     }
     for parked in &stats.parked {
-        let message = match &*parked.class {
-            "auth" => format!(
+        let message = match parked.class.known() {
+            Some(FailureClass::Auth) => format!(
                 "the credential was refused: {}. What helps: mend it, then POST /api/queue/start with {{\"credential\": \"{}\"}}, \
                 or wait until it is tried again",
                 parked.message, parked.credential
@@ -129,13 +93,13 @@ fn pending(task: &Task, ahead: i64, stats: &Stats, workers: usize, limits: &[Lim
         };
         let mut reason = reason("CREDENTIAL_PARKED", message);
         reason.credential = Some(parked.credential.clone());
-        reason.until = Some(json!(parked.until));
+        reason.until = Some(parked.until);
         reasons.push(reason);
     }
     if let Some(waiting) = task.waiting_for.as_ref().filter(|_| task.due_at.is_some()) {
         let mut reason = reason("WAITING_FOR_ANSWER", "somebody must answer its question; see …/permissions");
-        reason.request_id = Some(waiting["requestId"].clone());
-        reason.until = Some(waiting["deadline"].clone());
+        reason.request_id = waiting["requestId"].as_str().map(str::to_owned);
+        reason.until = serde_json::from_value(waiting["deadline"].clone()).ok();
         reasons.push(reason);
     } else if let Some(due) = task.due_at {
         let held = task.held.as_deref().and_then(|held| held.split_once(':'));
@@ -149,7 +113,7 @@ fn pending(task: &Task, ahead: i64, stats: &Stats, workers: usize, limits: &[Lim
             _ => reason("NOT_DUE", "its time has not come"),
         };
         if !matches!(held, Some(("paused", _))) {
-            reason.until = Some(json!(due));
+            reason.until = Some(due);
         }
         reasons.push(reason);
     } else if reasons.is_empty() && ahead > 0 {

@@ -1,5 +1,5 @@
 //! What the service does besides queueing and running: it decides what is admitted, fires schedules, tells webhooks
-//! and explains waits.
+//! explains waits, takes what is said to tasks, and reads what was spent.
 //!
 //! *Owns* the rules of admission and the duties of the clock and of webhooks. *Talks to* the queue, git and the files
 //! of the CLI. *Promises* typed refusals that say what to do, in no protocol's words: HTTP is one front end, the clock
@@ -13,7 +13,10 @@ mod folders;
 mod outbound;
 mod refusal;
 mod scheduler;
+mod schedules;
 mod session;
+mod talk;
+mod usage;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,10 +26,13 @@ use tokio::sync::watch;
 
 pub use self::admission::{admit, check_webhook, is_below_ceiling, not_taken};
 pub use self::deliverer::deliver_forever;
-pub use self::explain::{Explanation, explain};
+pub use self::explain::explain;
 pub use self::outbound::Outbound;
 pub use self::refusal::{Kind, Refusal};
 pub use self::scheduler::{Planned, fire_forever, plan};
+pub use self::schedules::put_schedule;
+pub use self::talk::{answer, interrupt, questions, send};
+pub use self::usage::usage;
 use crate::config::Claude;
 use crate::queue::{Hub, Queue};
 use crate::telemetry::Vitals;

@@ -12,6 +12,8 @@ pub enum Kind {
     Invalid,
     /// The server's settings forbid it.
     Forbidden,
+    /// What it is about is not there.
+    Unknown,
     /// It can't be done while something else is as it is.
     Conflict,
     /// There is no room now.
@@ -63,6 +65,22 @@ impl Refusal {
     /// Something that the server's settings forbid.
     pub fn forbidden(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(Kind::Forbidden, code, message)
+    }
+
+    /// There is no such task.
+    pub fn no_task(id: impl std::fmt::Display) -> Self {
+        let id = id.to_string();
+        Self::new(Kind::Unknown, "TASK_NOT_FOUND", format!("there is no task {id}")).with(json!({ "taskId": id }))
+    }
+
+    /// The same about a part of the request.
+    #[must_use]
+    pub fn below(mut self, part: &str) -> Self {
+        if let Some(field) = self.details["field"].as_str() {
+            self.message = format!("{part}.{}", self.message);
+            self.details["field"] = json!(format!("{part}.{field}"));
+        }
+        self
     }
 
     /// The process accepts nothing new.

@@ -63,8 +63,7 @@ fn session_of(task: &Task, field: &str) -> Result<SessionId, Refusal> {
         let message = format!("task {} is {}: wait for its end, or send it a message", task.id, task.status);
         return Err(Refusal::new(Kind::Conflict, "TASK_NOT_ENDED", message).with(json!({ "taskId": task.id })));
     }
-    let session = task.attempted.session_id.as_deref().and_then(|id| id.parse::<SessionId>().ok());
-    session.ok_or_else(|| Refusal::invalid(field, format!("task {} never had a session", task.id)))
+    task.attempted.session_id.ok_or_else(|| Refusal::invalid(field, format!("task {} never had a session", task.id)))
 }
 
 impl Conversation {

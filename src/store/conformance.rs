@@ -1,6 +1,7 @@
 //! What every engine promises, as tests: [`exercise`] runs all of them over one engine.
 
 use std::sync::Arc;
+use wire::DeliveryState;
 
 use futures_util::future::join_all;
 
@@ -326,7 +327,7 @@ async fn deliveries_are_claimed_by_host(store: &dyn Store) {
         body: "{}",
         status: Some(200),
         error: None,
-        state: "delivered",
+        state: DeliveryState::Delivered,
         next_at: Wall(11),
         ended_at: Some(Wall(11)),
     };
@@ -335,7 +336,7 @@ async fn deliveries_are_claimed_by_host(store: &dyn Store) {
     assert!(tx.webhook_of(&first[0].id).await.expect("a read").is_some());
     tx.commit().await.expect("committed");
     let all = store.reader().deliveries(TaskId::from_u128(1)).await.expect("a read");
-    let delivered: Vec<_> = all.iter().filter(|one| one.state == "delivered").collect();
+    let delivered: Vec<_> = all.iter().filter(|one| one.state == DeliveryState::Delivered.into()).collect();
     assert_eq!((all.len(), delivered.len()), (3, 1));
 }
 

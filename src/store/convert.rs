@@ -11,8 +11,8 @@ use super::rows::{AttemptRow, EventRow, HistoryRow, QuestionRow, ScheduleRow, Ta
 use super::views::{Schedule, Webhook, WorkerInfo};
 use audit::{Did, Entry};
 use domain::{
-    BootInstant, Event, EventKind, Failure, FailureClass, Lease, Missed, Overlap, Question, Record, Spent, State,
-    Status, Tokens, Wall, json,
+    BootInstant, Event, EventKind, Failure, FailureClass, Lease, Missed, Name, Named as _, Overlap, Question, Record,
+    SessionId, Spent, State, Status, Tokens, Wall, json,
 };
 use wire::stored::{self, StoredSpec};
 use wire::{Attempt, Attempted, Remarks, Task, TaskError, TaskSpec, Truncated};
@@ -119,7 +119,7 @@ pub fn task_with(row: TaskRow, read: StoredSpec) -> Task {
         key: row.key_name,
         working_directory: row.working_directory,
         retry_of: row.retry_of,
-        resumes: row.resumes,
+        resumes: session_of(row.resumes.as_deref()),
         continued_from: row.continued_from,
         waiting_for: json(&row.waiting_for),
         held: row.held,
@@ -133,12 +133,12 @@ pub fn task_with(row: TaskRow, read: StoredSpec) -> Task {
             error: unread.or_else(|| {
                 row.error_code.map(|code| TaskError {
                     code,
-                    class: row.error_class.unwrap_or_default(),
+                    class: class_of(row.error_class.as_deref()),
                     message: row.error_message.unwrap_or_default(),
                 })
             }),
             result: row.result,
-            session_id: row.session_id,
+            session_id: session_of(row.session_id.as_deref()),
             cost_usd: row.cost_usd,
             num_turns: row.num_turns,
             duration_ms: row.duration_ms,
@@ -222,6 +222,16 @@ pub fn question_of(row: QuestionRow) -> Question {
     }
 }
 
+/// The class of a failure; empty where none was stored.
+fn class_of(name: Option<&str>) -> Name<FailureClass> {
+    Name::read(name.unwrap_or_default())
+}
+
+/// The session of that name; `None` where it is no name of a session.
+fn session_of(name: Option<&str>) -> Option<SessionId> {
+    name?.parse().ok()
+}
+
 /// The attempt, as it is read.
 pub fn attempt_of(row: AttemptRow) -> Attempt {
     Attempt {
@@ -229,13 +239,13 @@ pub fn attempt_of(row: AttemptRow) -> Attempt {
         worker: row.worker,
         started_at: Wall(row.started_at),
         ended_at: row.ended_at.map(Wall),
-        outcome: row.outcome,
+        outcome: row.outcome.as_deref().map(Name::read),
         error: row.error_message.map(|message| TaskError {
-            class: row.error_class.unwrap_or_default(),
+            class: class_of(row.error_class.as_deref()),
             code: row.error_code.unwrap_or_default(),
             message,
         }),
-        session_id: row.session_id,
+        session_id: session_of(row.session_id.as_deref()),
         spent: Spent {
             cost_usd: row.cost_usd,
             set_aside: row.cost_set_aside,
@@ -294,7 +304,7 @@ pub fn webhook_of(row: WebhookRow) -> Webhook {
     Webhook {
         id: row.id,
         url: row.url,
-        events: row.events.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+        events: row.events.split(',').filter(|name| !name.is_empty()).map(Name::read).collect(),
         created_at: row.created_at,
         failing_since: row.failing_since,
         disabled: row.disabled_at.map(|at| (at, row.disabled_reason.unwrap_or_default())),

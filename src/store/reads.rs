@@ -12,7 +12,7 @@ use super::views::{
     Run, Schedule, Stats, Talk, Usage, Webhook, WorkerInfo,
 };
 use audit::{Entry, Standing};
-use domain::{Question, ScheduleId, TaskId, Wall, WorkerInstanceId};
+use domain::{Question, ScheduleId, SessionId, TaskId, Wall, WorkerInstanceId};
 use wire::Task;
 
 /// The connections that read. One row that can't be read costs no more than itself.
@@ -54,7 +54,7 @@ pub trait Reads: Send + Sync {
 
     /// Returns the running tasks whose leases are over and whose trees have had the time to end, with their workers
     /// and their sessions.
-    async fn expired(&self) -> Result<Vec<(TaskId, WorkerInstanceId, Option<String>)>, StoreError>;
+    async fn expired(&self) -> Result<Vec<(TaskId, WorkerInstanceId, Option<SessionId>)>, StoreError>;
 
     /// Returns the questions of a task, oldest first; `None` where there is no such task.
     async fn questions(&self, id: TaskId) -> Result<Option<Vec<Question>>, StoreError>;

@@ -3,8 +3,8 @@
 //! Whole rows are in `tables`; the others are parts of a table, or of several. `convert` makes of them what the domain
 //! knows.
 
-use domain::{AttemptOutcome, BootInstant, Group, ScheduleId, TaskId, Wall, WorkerInstanceId};
-use wire::TaskError;
+use domain::{AttemptOutcome, BootInstant, Group, RunOutcome, ScheduleId, SessionId, TaskId, Wall, WorkerInstanceId};
+use wire::{DeliveryState, TaskError};
 
 pub use super::tables::{
     AttemptRow, ChangesRow, CredentialRow, EventRow, HistoryRow, IdempotencyKeyRow, MessageRow, QuestionRow, TaskRow,
@@ -108,7 +108,7 @@ pub struct AttemptEnd {
     /// The failure, or the reason of the release.
     pub error: Option<TaskError>,
     /// The session, where it has become known.
-    pub session_id: Option<String>,
+    pub session_id: Option<SessionId>,
 }
 
 /// A webhook.
@@ -164,8 +164,8 @@ pub struct DeliveryEnd<'a> {
     pub status: Option<u16>,
     /// Why it was no success.
     pub error: Option<&'a str>,
-    /// `pending`, `delivered` or `failed`.
-    pub state: &'static str,
+    /// Where it stands then.
+    pub state: DeliveryState,
     /// When it is due again.
     pub next_at: Wall,
     /// When it ended.
@@ -210,8 +210,8 @@ pub struct ScheduleRunRow<'a> {
     pub due_at: Option<Wall>,
     /// When it was done.
     pub fired_at: Wall,
-    /// `submitted`, `missed`, `skipped` or `refused`.
-    pub outcome: &'static str,
+    /// What was done.
+    pub outcome: RunOutcome,
     /// The task.
     pub task: Option<TaskId>,
     /// A remark for people.

@@ -65,7 +65,7 @@ pub trait Tasks {
         id: TaskId,
         last_event: i64,
         attempt_events: i64,
-        session_id: Option<&str>,
+        session: Option<SessionId>,
     ) -> Result<(), StoreError>;
 
     /// Writes the last event, and what the task waits for.
@@ -136,7 +136,7 @@ pub trait Attempts {
     async fn insert_attempt(&mut self, row: &AttemptRow) -> Result<(), StoreError>;
 
     /// Writes the session of an attempt.
-    async fn set_attempt_session(&mut self, task: TaskId, number: i32, session_id: &str) -> Result<(), StoreError>;
+    async fn set_attempt_session(&mut self, task: TaskId, number: i32, session: SessionId) -> Result<(), StoreError>;
 
     /// Writes how an attempt ended.
     async fn end_attempt(&mut self, task: TaskId, number: i32, end: &AttemptEnd) -> Result<(), StoreError>;

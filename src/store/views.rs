@@ -1,12 +1,13 @@
 //! What the store is asked, and what it answers: the same for every engine.
 
-use serde::Serialize;
+use strum::VariantArray as _;
 
 use crate::process::Identity;
 use domain::{
-    Event, Group, LeaseKey, Limit, Missed, Overlap, Said, ScheduleId, Status, TaskId, Tokens, Wall, WorkerInstanceId,
+    Event, FailureClass, Group, LeaseKey, Limit, Missed, Name, Overlap, RunOutcome, Said, ScheduleId, Status, TaskId,
+    Tokens, Wall, WorkerInstanceId,
 };
-use wire::{Task, TaskSpec};
+use wire::{DeliveryState, HookEvent, Task, TaskSpec};
 
 /// A task, and what it waits for.
 #[derive(Clone, Debug)]
@@ -82,7 +83,7 @@ pub struct EventPage {
 /// The counts; none of them is counted at the call.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
-    /// In each status, in the order of [`Status::ALL`].
+    /// In each status, in the order of `Status::VARIANTS`.
     pub counts: [i64; 5],
     /// Whether claims are held back.
     pub paused: bool,
@@ -98,21 +99,20 @@ impl Stats {
     /// How many tasks are in this status.
     #[must_use]
     pub fn count(&self, status: Status) -> i64 {
-        Status::ALL.iter().position(|each| *each == status).map_or(0, |at| self.counts[at])
+        Status::VARIANTS.iter().position(|each| *each == status).map_or(0, |at| self.counts[at])
     }
 }
 
 /// A credential with which nothing is started for a time: its account has reached a limit, or it
 /// was refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parked {
     /// A name that tells it from others and doesn't give it away.
     pub credential: String,
     /// When it may be used again.
     pub until: Wall,
     /// `usage_limit` or `auth`.
-    pub class: String,
+    pub class: Name<FailureClass>,
     /// What the CLI said.
     pub message: String,
 }
@@ -142,8 +142,7 @@ pub struct Usage {
 }
 
 /// What one key spent on one day.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug)]
 pub struct UsageDay {
     /// In UTC.
     pub day: String,
@@ -226,8 +225,8 @@ pub struct Webhook {
     pub id: String,
     /// Address that is told.
     pub url: String,
-    /// Names of the events that are told.
-    pub events: Vec<String>,
+    /// Events that are told.
+    pub events: Vec<Name<HookEvent>>,
     /// When it was made.
     pub created_at: Wall,
     /// Since when each message to it has failed.
@@ -250,7 +249,7 @@ pub struct Dispatch {
     /// What it is signed with, where it is not the server's secret.
     pub secret: Option<String>,
     /// What is told.
-    pub event: String,
+    pub event: Name<HookEvent>,
     /// When it happened.
     pub created_at: Wall,
     /// The number of this attempt.
@@ -265,11 +264,11 @@ pub struct Delivery {
     /// Name.
     pub id: String,
     /// What is told.
-    pub event: String,
+    pub event: Name<HookEvent>,
     /// Address that is told.
     pub url: String,
-    /// `pending`, `delivered` or `failed`.
-    pub state: String,
+    /// Where it stands.
+    pub state: Name<DeliveryState>,
     /// How often it was tried.
     pub attempts: i32,
     /// When it is tried next, or taken from a sender that is not heard of.
@@ -331,8 +330,8 @@ pub struct Run {
     pub due_at: Option<Wall>,
     /// When it was done.
     pub fired_at: Wall,
-    /// `submitted`, `missed`, `skipped` or `refused`.
-    pub outcome: String,
+    /// What was done.
+    pub outcome: Name<RunOutcome>,
     /// The task, and where it stands; `None` when it was removed.
     pub task: Option<(TaskId, Option<Status>)>,
     /// A remark for people.

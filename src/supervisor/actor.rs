@@ -16,13 +16,14 @@ use super::messages::{
     Ended, Heard, LinkDown, LinkUp, List, Shutdown, ShutdownNow, StartFailed, StartWorker, StopWorker, WakeAll,
 };
 use super::record::{Record, Records};
-use super::worker_process::{Life, WorkerProcess, WorkerView};
+use super::worker_process::{Life, WorkerProcess};
 use crate::config::Environment;
 use crate::ipc::{PROTOCOL_VERSION, ToSupervisor, ToWorker};
 use crate::process::{self, BackOff, Cookie, Identity, Launch, wall_now};
 use crate::queue::{HolderDied, Hub, Queue};
 use crate::supervise::{Decision, RestartPolicy};
 use domain::WorkerInstanceId;
+use wire::response::Worker;
 
 /// Beats of many workers come at once; their senders may wait.
 pub const MAILBOX: usize = 256;
@@ -311,7 +312,7 @@ impl Handler<List> for SupervisorActor {
 }
 
 impl Handler<StartWorker> for SupervisorActor {
-    type Result = Result<WorkerView, StartFailed>;
+    type Result = Result<Worker, StartFailed>;
 
     fn handle(&mut self, start: StartWorker, ctx: &mut Context<Self>) -> Self::Result {
         if self.shutting_down {

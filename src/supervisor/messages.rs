@@ -7,9 +7,9 @@ use actix::Message;
 use secrecy::SecretString;
 use tokio::sync::mpsc;
 
-use super::worker_process::WorkerView;
 use crate::ipc::{ToSupervisor, ToWorker};
 use domain::WorkerInstanceId;
+use wire::response::Worker;
 
 /// Why a worker was not started.
 #[derive(Debug, thiserror::Error)]
@@ -27,12 +27,12 @@ pub enum StartFailed {
 
 /// Asks for all workers.
 #[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "Vec<WorkerView>")]
+#[rtype(result = "Vec<Worker>")]
 pub struct List;
 
 /// Starts one more worker.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "Result<WorkerView, StartFailed>")]
+#[rtype(result = "Result<Worker, StartFailed>")]
 pub struct StartWorker {
     /// Its name; the first free one where `None`.
     pub name: Option<String>,

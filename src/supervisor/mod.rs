@@ -23,4 +23,3 @@ pub use left_behind::end_left_behind;
 pub use links::{accept_links, pass_hints_on};
 pub use messages::{List, Shutdown, ShutdownNow, StartFailed, StartWorker, StopWorker};
 pub use record::Records;
-pub use worker_process::{WorkerState, WorkerView};

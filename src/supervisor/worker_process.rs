@@ -2,61 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::ipc::ToWorker;
 use crate::process::{self, wall_now};
 use crate::supervise::Restarts;
-use domain::Wall;
+use wire::response::{Worker, WorkerState};
 
 use super::record::Record;
-
-/// Where a worker process stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum WorkerState {
-    /// Its process has begun and not said hello yet.
-    Starting,
-    /// It runs and is linked.
-    Running,
-    /// It runs, but its link is gone.
-    Unlinked,
-    /// It ends after what it runs.
-    Draining,
-    /// It has ended and will be started again soon.
-    Restarting,
-    /// It ends too often, and is started again at a slow pace.
-    CrashLooping,
-}
-
-/// A worker process as the outside sees it.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct WorkerView {
-    /// Its name.
-    pub worker_id: String,
-    /// Its process; of the one that ended last, where none runs.
-    pub pid: u32,
-    /// When that process was started.
-    pub start_time: Wall,
-    /// Milliseconds since then; 0 where none runs.
-    pub uptime: i64,
-    /// How often it was restarted.
-    pub restart_count: u32,
-    /// Whether its link is up.
-    pub connected: bool,
-    /// Where it stands.
-    pub state: WorkerState,
-    /// Whether it ends too often.
-    pub crash_looping: bool,
-    /// Tasks that it runs.
-    pub running: usize,
-    /// Tasks that it may run at a time.
-    pub concurrency: u32,
-    /// Which of its duties fails, and why.
-    pub failing: Option<String>,
-}
 
 /// The process, or what comes next.
 pub(super) enum Life {
@@ -109,20 +62,22 @@ impl WorkerProcess {
     }
 
     /// As the outside sees it.
-    pub fn view(&self) -> WorkerView {
+    pub fn view(&self) -> Worker {
         let alive = matches!(self.life, Life::Alive { .. });
         let state = self.state();
-        WorkerView {
+        Worker {
             worker_id: self.record.name.clone(),
             pid: self.record.process.pid,
             start_time: self.record.started_at,
             uptime: if alive { wall_now().since_ms(self.record.started_at) } else { 0 },
             restart_count: self.record.restart_count,
             connected: matches!(self.life, Life::Alive { link: Some(_), .. }),
-            state,
-            crash_looping: state == WorkerState::CrashLooping,
-            running: self.running,
-            concurrency: self.concurrency,
+            state: Some(state),
+            crash_looping: Some(state == WorkerState::CrashLooping),
+            host: None,
+            last_beat_ms: None,
+            running: self.running as i64,
+            concurrency: self.concurrency.into(),
             failing: self.failing.clone(),
         }
     }

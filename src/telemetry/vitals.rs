@@ -1,9 +1,11 @@
 //! Whether what the service claims to do succeeds: each duty says how it went, and `/health` reads it.
 
+use domain::Named as _;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use strum::VariantArray as _;
 
 use super::chain;
 
@@ -11,7 +13,10 @@ use super::chain;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Something that must go on succeeding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::EnumString, strum::IntoStaticStr, strum::VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Duty {
     /// Room on the disk of the database.
     Disk,
@@ -25,24 +30,6 @@ pub enum Duty {
     Schedules,
     /// Deliveries to webhooks, as far as the store is concerned.
     Webhooks,
-}
-
-impl Duty {
-    /// All of them.
-    pub const ALL: [Self; 6] = [Self::Disk, Self::Commits, Self::Claims, Self::Events, Self::Schedules, Self::Webhooks];
-
-    /// Its name in `/health`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Disk => "disk",
-            Self::Commits => "commits",
-            Self::Claims => "claims",
-            Self::Events => "events",
-            Self::Schedules => "schedules",
-            Self::Webhooks => "webhooks",
-        }
-    }
 }
 
 /// A duty that fails.
@@ -107,7 +94,7 @@ impl Vitals {
     /// What fails, in words; `None` where all is well.
     #[must_use]
     pub fn complaint(&self) -> Option<String> {
-        let failing = Duty::ALL.into_iter().filter_map(|duty| Some((duty, self.failing(duty)?)));
+        let failing = Duty::VARIANTS.iter().filter_map(|duty| Some((duty, self.failing(*duty)?)));
         let failing: Vec<_> = failing.map(|(duty, failing)| format!("{}: {}", duty.name(), failing.why)).collect();
         (!failing.is_empty()).then(|| failing.join("; "))
     }

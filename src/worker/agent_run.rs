@@ -19,8 +19,8 @@ use crate::process::{self, Cookie, boot_now};
 use crate::queue::{Append, Assignment, Find, Finish, Next, Queue, QueueError, Release, Stale};
 use crate::telemetry::chain;
 use domain::{
-    BootInstant, ChangeSet, Failure, FailureClass, LeaseKey, NewEvent, Outcome, ReleaseReason, Report, Said, Spent,
-    Status,
+    BootInstant, ChangeSet, Failure, FailureClass, LeaseKey, NewEvent, Outcome, ReleaseReason, Report, Said, SessionId,
+    Spent, Status,
 };
 use wire::Task;
 
@@ -80,7 +80,7 @@ impl AgentRun {
             return self.give_up("the lease could not be renewed".to_owned(), Duration::ZERO).await;
         }
         let warm = self.warm(ready.recipe.as_ref()).await;
-        let session_id = warm.as_ref().map_or(ready.session.id(), |warm| warm.session).to_string();
+        let session_id = warm.as_ref().map_or(ready.session.id(), |warm| warm.session);
         let run = match warm.map_or_else(|| self.cold(ready.start), |warm| Ok(warm.run)) {
             Ok(run) => run,
             Err(error) => {
@@ -90,7 +90,7 @@ impl AgentRun {
         process::barrier("run-started");
         let began = Instant::now();
         let (key, task) = (self.assignment.key, &self.assignment.task);
-        let mut attempt = Attempt::new(run, &self.queue, key, session_id.clone(), task, &self.tools);
+        let mut attempt = Attempt::new(run, &self.queue, key, session_id, task, &self.tools);
         attempt.instruct(ready.instruction, ready.files);
         if let Some(message) = ready.message {
             attempt.begin_with(message).await;
@@ -98,7 +98,7 @@ impl AgentRun {
         let (why, exit) = attempt.drive(&mut self.commands, &mut self.deadline, &self.news).await;
         process::barrier("run-ended");
         if !exit.gone {
-            sweep(key.task, Some(&session_id)).await;
+            sweep(key.task, Some(session_id)).await;
         }
         fail_point!("agent-run");
         let stderr = attempt.run.stderr();
@@ -125,7 +125,7 @@ impl AgentRun {
     async fn warm(&self, recipe: Option<&Recipe>) -> Option<Warm> {
         let (key, tools) = (self.assignment.key, &self.tools);
         let warm = tools.standby.take(tools, recipe?).await?;
-        let session_id = Some(warm.session.to_string());
+        let session_id = Some(warm.session);
         let append = Append { key, from: 0, events: Vec::new(), session_id, essential: true };
         if !matches!(self.queue.ask(append).await, Ok(Ok(()))) || self.deadline.is_past(boot_now()) {
             return None;
@@ -144,13 +144,13 @@ impl AgentRun {
         observed: Observed,
         stderr: &str,
         duration_ms: i64,
-        session_id: String,
+        session_id: SessionId,
     ) {
         let (done, late) = (observed.is_done(), self.deadline.is_past(boot_now()));
         let spent = observed.spent();
         let back = |reason, detail: Option<&str>| Release {
             detail: detail.map(str::to_owned),
-            session_id: Some(session_id.clone()),
+            session_id: Some(session_id),
             spent,
             ..self.giving_back(reason)
         };
@@ -250,7 +250,7 @@ impl AgentRun {
 /// ended here, then the task is reported as crashed.
 pub async fn report_panic(queue: &Queue, key: LeaseKey, credential: String) {
     let found = queue.ask(Find(key.task)).await.ok().flatten();
-    sweep(key.task, found.as_ref().and_then(|task| task.attempted.session_id.as_deref())).await;
+    sweep(key.task, found.as_ref().and_then(|task| task.attempted.session_id)).await;
     let failure = Failure::new(FailureClass::Crashed, "WORKER_PANICKED", "the worker failed while it ran the task");
     let report = Report::of(Outcome::Failed(failure));
     let finish = Finish { key, report, credential, events: Vec::new(), chance: process::chance() };
@@ -261,7 +261,7 @@ pub async fn report_panic(queue: &Queue, key: LeaseKey, credential: String) {
 }
 
 /// The shim could not say that all is gone (it was killed itself, say): look for ourselves.
-async fn sweep(task: domain::TaskId, session: Option<&str>) {
+async fn sweep(task: domain::TaskId, session: Option<SessionId>) {
     if !process::end_all(Cookie::of_task(task, session)).await {
         tracing::error!(taskId = %task, "processes of the task could not be ended");
     }

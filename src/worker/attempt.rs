@@ -18,7 +18,7 @@ use super::set_up::Tools;
 use crate::claude::{self, ASK_USER, Ending, Exit, Frame, FrameKind, Item, McpServer, Observed, Run};
 use crate::process::wall_now;
 use crate::queue::{Ask, Queue, Step};
-use domain::{BootInstant, Decision, EventKind, LeaseKey, NewEvent, Said, session_rules};
+use domain::{BootInstant, Decision, EventKind, LeaseKey, NewEvent, Said, SessionId, session_rules};
 use wire::{Background, PermissionMode, Task};
 
 /// After its result the CLI writes its session down and ends by itself within so long.
@@ -127,7 +127,7 @@ pub struct Attempt {
 
 impl Attempt {
     /// An attempt whose process was just started, and told what to do.
-    pub fn new(run: Run, queue: &Queue, key: LeaseKey, session: String, task: &Task, tools: &Tools) -> Self {
+    pub fn new(run: Run, queue: &Queue, key: LeaseKey, session: SessionId, task: &Task, tools: &Tools) -> Self {
         let now = Instant::now();
         Self {
             run,

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use crate::process::BackOff;
 use crate::queue::{Append, Queue, QueueError, Stale, StoreError};
 use crate::telemetry::chain;
-use domain::{LeaseKey, NewEvent, json};
+use domain::{LeaseKey, NewEvent, SessionId, json};
 
 /// Most events that wait for the store before the CLI has to wait: its output then stays in its
 /// pipe, and nothing is lost.
@@ -34,7 +34,7 @@ pub struct EventLog {
 
 impl EventLog {
     /// Begins with the session, so that it is known from the first event on.
-    pub fn open(queue: Queue, key: LeaseKey, session_id: String) -> Self {
+    pub fn open(queue: Queue, key: LeaseKey, session_id: SessionId) -> Self {
         let (events, receiver) = mpsc::channel(AHEAD);
         let (lost_sender, lost) = oneshot::channel();
         let writer = tokio::spawn(write(queue, key, session_id, receiver, lost_sender));
@@ -69,7 +69,7 @@ impl EventLog {
 async fn write(
     queue: Queue,
     key: LeaseKey,
-    session_id: String,
+    session_id: SessionId,
     mut events: mpsc::Receiver<Waiting>,
     lost: oneshot::Sender<()>,
 ) {

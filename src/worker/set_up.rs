@@ -184,7 +184,7 @@ fn no_answer(error: &io::Error) -> NotReady {
 /// Copies the conversation to where the CLI looks for it from this folder, where the client asked for that.
 fn move_session(tools: &Tools, task: &Task, directory: &Path) -> Result<(), NotReady> {
     let wanted = task.spec.options.sdk.move_session == Some(true) && task.attempt == 1;
-    let Some(session) = task.resumes.as_deref().filter(|_| wanted).and_then(|id| id.parse::<SessionId>().ok()) else {
+    let Some(session) = task.resumes.filter(|_| wanted) else {
         return Ok(());
     };
     claude::move_transcript(&tools.claude, session, directory).map_err(|error| {
@@ -288,7 +288,7 @@ async fn end_earlier_attempts(task: &Task, deadline: BootInstant) -> Result<(), 
         // We slept through our lease; by now it may be a later attempt that runs.
         return Err(NotReady::Release("the lease could not be renewed".to_owned(), Duration::ZERO));
     }
-    if process::end_all(Cookie::of_task(task.id, task.attempted.session_id.as_deref())).await {
+    if process::end_all(Cookie::of_task(task.id, task.attempted.session_id)).await {
         Ok(())
     } else {
         Err(NotReady::Release("processes of an earlier attempt are left".to_owned(), Duration::from_secs(1)))
@@ -298,10 +298,9 @@ async fn end_earlier_attempts(task: &Task, deadline: BootInstant) -> Result<(), 
 /// The conversation of the attempt before, where the CLI wrote it down; else the one that the task
 /// goes on with, or its own.
 fn session(claude: &Claude, task: &Task) -> Session {
-    let id = |text: &Option<String>| text.as_deref().and_then(|id| id.parse::<SessionId>().ok());
-    let own = id(&task.attempted.session_id).unwrap_or(task.id.own_session());
+    let own = task.attempted.session_id.unwrap_or(task.id.own_session());
     let transcript = claude::transcript(claude, own);
-    match (transcript, id(&task.resumes)) {
+    match (transcript, task.resumes) {
         (Some(written), _) if written.has_messages() => Session::Resume(own),
         (_, Some(from)) if from == own => Session::Resume(own),
         (None, Some(from)) => Session::Fork { from, id: own },

@@ -3,8 +3,20 @@
 use serde::{Deserialize, Serialize};
 
 /// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "camelCase")]
+#[strum(serialize_all = "snake_case")]
 pub enum AttemptOutcome {
     /// With a result.
     Completed,
@@ -16,18 +28,4 @@ pub enum AttemptOutcome {
     Released,
     /// The task was called off.
     Cancelled,
-}
-
-impl AttemptOutcome {
-    /// The name in JSON and in the database.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Crashed => "crashed",
-            Self::Released => "released",
-            Self::Cancelled => "cancelled",
-        }
-    }
 }

@@ -1,11 +1,26 @@
 //! What happens to a task, numbered 1, 2, 3 … in the order of its being stored.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{TaskId, Wall};
+use crate::{Named as _, TaskId, Wall};
 
 /// What an event tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum EventKind {
     /// The task moved.
     Status,
@@ -29,47 +44,6 @@ pub enum EventKind {
     Result,
     /// Anything else worth knowing.
     Log,
-}
-
-impl EventKind {
-    /// Every kind.
-    pub const ALL: [Self; 11] = [
-        Self::Status,
-        Self::Init,
-        Self::Assistant,
-        Self::ToolUse,
-        Self::ToolResult,
-        Self::Partial,
-        Self::Permission,
-        Self::Message,
-        Self::Retry,
-        Self::Result,
-        Self::Log,
-    ];
-
-    /// The name in streams and in the database.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Status => "status",
-            Self::Init => "init",
-            Self::Assistant => "assistant",
-            Self::ToolUse => "tool_use",
-            Self::ToolResult => "tool_result",
-            Self::Partial => "partial",
-            Self::Permission => "permission",
-            Self::Message => "message",
-            Self::Retry => "retry",
-            Self::Result => "result",
-            Self::Log => "log",
-        }
-    }
-
-    /// The kind of that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
 }
 
 /// An event before it has a number.

@@ -18,6 +18,7 @@ mod limit;
 mod machine;
 #[cfg(test)]
 mod machine_test;
+mod named;
 mod outcome;
 #[cfg(test)]
 mod planted;
@@ -36,9 +37,10 @@ pub use id::{BootId, ScheduleId, SessionId, TaskId, WorkerInstanceId};
 pub use lease::{Lease, LeaseKey, LeaseTimes, TREE_END_MS};
 pub use limit::{Group, GroupKind, Limit, LimitChange, MAX_NAME, Rate};
 pub use machine::{CRASH_LIMIT, Command, Record, Refusal, ReleaseReason, SUSPECT, State};
+pub use named::{Name, Named};
 pub use outcome::{ChangeSet, Failure, FailureClass, Outcome, Report, Spent, Tokens, is_sane_cost};
 pub use retry::RetryPolicy;
-pub use schedule::{Missed, Overlap, Timetable};
+pub use schedule::{Missed, Overlap, RunOutcome, Timetable};
 pub use status::Status;
 pub use talk::{Behavior, Decision, Question, Said, Scope, session_rules};
 pub use time::{BootInstant, Wall};

@@ -1,6 +1,7 @@
 //! Groups of tasks, and the limits that are set on them: how many at a time, how many starts in a time, or none
 //! at all for now. Pure.
 
+use crate::Named as _;
 use serde::{Deserialize, Serialize};
 
 /// The longest name of a group, in bytes.
@@ -11,9 +12,25 @@ const MAX_STARTS: u32 = 10_000;
 const MAX_PERIOD_MS: i64 = 86_400_000;
 
 /// What makes tasks a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+    strum::Display,
+)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
+#[strum(serialize_all = "camelCase")]
 pub enum GroupKind {
     /// All tasks.
     Queue,
@@ -23,28 +40,6 @@ pub enum GroupKind {
     ConcurrencyKey,
     /// A tag.
     Tag,
-}
-
-impl GroupKind {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Queue, Self::Key, Self::ConcurrencyKey, Self::Tag];
-
-    /// Its name outside.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Queue => "queue",
-            Self::Key => "key",
-            Self::ConcurrencyKey => "concurrencyKey",
-            Self::Tag => "tag",
-        }
-    }
-
-    /// The kind of that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
 }
 
 /// A group of tasks.

@@ -46,7 +46,8 @@ impl State {
 }
 
 /// Why a lease was given back without an end of its own. None of these counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum ReleaseReason {
     /// The worker stops.
     Shutdown,
@@ -54,18 +55,6 @@ pub enum ReleaseReason {
     SetUpFailed,
     /// It waits for an answer, and needs no slot for that.
     Waiting,
-}
-
-impl ReleaseReason {
-    /// The name in events.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Shutdown => "shutdown",
-            Self::SetUpFailed => "set_up_failed",
-            Self::Waiting => "waiting",
-        }
-    }
 }
 
 /// What can happen to a stored task.

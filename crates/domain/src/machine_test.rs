@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+use strum::VariantArray as _;
 
 use super::*;
 use crate::machine::Refusal;
@@ -84,7 +85,7 @@ proptest! {
 
 #[test]
 fn each_fault_that_is_planted_into_the_rules_is_found() {
-    for fault in Fault::ALL {
+    for fault in Fault::VARIANTS.iter().copied().filter(|fault| *fault != Fault::None) {
         let config =
             ProptestConfig { cases: 5_000, failure_persistence: None, max_shrink_iters: 0, ..Default::default() };
         let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);

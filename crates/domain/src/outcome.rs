@@ -3,11 +3,24 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Wall;
+use crate::{SessionId, Wall};
 
 /// Why an attempt failed. The class decides on a retry; exit codes never do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum FailureClass {
     /// The request can't succeed: bad option, unknown session, budget or turns spent.
     Invalid,
@@ -30,22 +43,6 @@ pub enum FailureClass {
 }
 
 impl FailureClass {
-    /// The name in JSON and in the database.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Invalid => "invalid",
-            Self::Auth => "auth",
-            Self::UsageLimit => "usage_limit",
-            Self::Overloaded => "overloaded",
-            Self::Network => "network",
-            Self::Crashed => "crashed",
-            Self::Timeout => "timeout",
-            Self::Refused => "refused",
-            Self::Execution => "execution",
-        }
-    }
-
     /// Whether another attempt could end better. Timeouts are the task's own choice and are
     /// asked for elsewhere; crashes are counted apart.
     #[must_use]
@@ -137,7 +134,7 @@ impl Spent {
 }
 
 /// Tokens of the model.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Tokens {
@@ -161,7 +158,7 @@ pub struct Report {
     /// The result as the task's schema wants it.
     pub structured_output: Option<Value>,
     /// The Claude session, for a resume.
-    pub session_id: Option<String>,
+    pub session_id: Option<SessionId>,
     /// What it cost.
     pub spent: Spent,
     /// Tokens, as the CLI reports them.

@@ -5,7 +5,7 @@ use super::*;
 use crate::machine::CRASH_LIMIT;
 
 /// A fault in [`Record::apply`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::VariantArray)]
 pub enum Fault {
     /// There is none.
     None,
@@ -34,28 +34,6 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 19] = [
-        Self::NoEpochInRenew,
-        Self::NoEpochInFinish,
-        Self::NoEpochInRelease,
-        Self::ClaimsWhatRuns,
-        Self::ClaimsWhatEnded,
-        Self::ClaimsBeforeItsTime,
-        Self::KeepsEpochAtClaim,
-        Self::KeepsEpochAtCancel,
-        Self::FinishesWhatEnded,
-        Self::CancelsWhatEnded,
-        Self::ExpiresAtTheEnd,
-        Self::ExpiresWithoutMargin,
-        Self::AnyHolderDied,
-        Self::CrashIsFree,
-        Self::CrashIsAnEnd,
-        Self::CrashWithoutLimit,
-        Self::ReleaseIsAnEnd,
-        Self::LimitIsAnEnd,
-        Self::OneAttemptMore,
-    ];
-
     /// What the rules do when they have this fault. Returns what they did, and `None` where they
     /// refused.
     ///

@@ -45,6 +45,32 @@ pub enum Overlap {
     Skip,
 }
 
+/// What a schedule has done.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
+pub enum RunOutcome {
+    /// It has submitted a task.
+    Submitted,
+    /// Nothing: the time of the firing had passed.
+    Missed,
+    /// Nothing: the task before has not ended.
+    Skipped,
+    /// Nothing: the task can't be stored as it is.
+    Refused,
+}
+
 /// When something fires.
 #[derive(Clone, Debug)]
 pub struct Timetable {

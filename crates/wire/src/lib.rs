@@ -4,11 +4,12 @@
 //! ([`stored`]), and the task as it is read. *Talks to* nobody.
 
 mod files;
+pub mod request;
+pub mod response;
 mod sdk;
 mod spec;
 pub mod stored;
 mod task;
-pub mod view;
 mod webhook;
 
 pub use files::{ContextFile, Upload, can_be_named};
@@ -18,4 +19,4 @@ pub use spec::{
     WorktreeOptions,
 };
 pub use task::{Attempt, Attempted, Remarks, Task, TaskError, Truncated};
-pub use webhook::{HookEvent, WebhookOptions};
+pub use webhook::{DeliveryState, HookEvent, WebhookOptions};

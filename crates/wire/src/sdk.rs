@@ -7,7 +7,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::spec::{InvalidSpec, MAX_OPTION_BYTES, invalid, text, texts, within};
-use domain::{SessionId, TaskId, json};
+use domain::{Named as _, SessionId, TaskId, json};
+use strum::VariantArray as _;
 
 /// Options of the CLI, by the names of its own.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -79,8 +80,22 @@ pub struct McpConfig {
 }
 
 /// The CLI's own names, in the order of what they allow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "camelCase")]
+#[strum(serialize_all = "camelCase")]
 pub enum PermissionMode {
     /// Reads and plans, changes nothing.
     Plan,
@@ -100,27 +115,38 @@ pub enum PermissionMode {
 }
 
 impl PermissionMode {
-    /// Every mode, in the order of what they allow.
-    pub const ALL: [Self; 6] =
-        [Self::Plan, Self::DontAsk, Self::Default, Self::AcceptEdits, Self::Auto, Self::BypassPermissions];
+    /// Other names of modes, which a request may have.
+    const ALIASES: [&str; 3] = ["ask", "allow", "deny"];
+}
 
-    /// The CLI's name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Plan => "plan",
-            Self::DontAsk => "dontAsk",
-            Self::Default => "default",
-            Self::AcceptEdits => "acceptEdits",
-            Self::Auto => "auto",
-            Self::BypassPermissions => "bypassPermissions",
-        }
+impl utoipa::PartialSchema for PermissionMode {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        let names = Self::VARIANTS.iter().map(|mode| mode.name()).chain(Self::ALIASES);
+        let modes =
+            utoipa::openapi::ObjectBuilder::new().schema_type(utoipa::openapi::Type::String).enum_values(Some(names));
+        let aliases = "Modes of the CLI, in the order of what they allow. `ask` is `default`, `allow` is `bypassPermissions`, `deny` is `dontAsk`.";
+        modes.description(Some(aliases)).into()
     }
 }
 
+impl ToSchema for PermissionMode {}
+
 /// How hard the model thinks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    ToSchema,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "camelCase")]
 pub enum Effort {
     /// The CLI's `low`.
     Low,
@@ -132,20 +158,6 @@ pub enum Effort {
     Xhigh,
     /// The CLI's `max`.
     Max,
-}
-
-impl Effort {
-    /// The CLI's name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Xhigh => "xhigh",
-            Self::Max => "max",
-        }
-    }
 }
 
 /// A schema that no validator can read would fail only when the model has done its work.
@@ -194,5 +206,18 @@ impl SdkOptions {
             return invalid("options.sdk.moveSession", "needs resumeSession or continueFromTaskId: what to move");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_of_a_mode_is_read() {
+        let names = PermissionMode::VARIANTS.iter().map(|mode| mode.name()).chain(PermissionMode::ALIASES);
+        for name in names {
+            serde_json::from_value::<PermissionMode>(name.into()).expect(name);
+        }
     }
 }

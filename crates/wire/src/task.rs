@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::TaskSpec;
-use domain::{Failure, FailureClass, Group, Spent, Status, TaskId, Wall};
+use domain::{AttemptOutcome, Failure, FailureClass, Group, Name, SessionId, Spent, Status, TaskId, Wall};
 
 /// A task as the store has it.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub struct Task {
     /// The task that this one repeats.
     pub retry_of: Option<TaskId>,
     /// The session that it goes on with, where it doesn't begin one.
-    pub resumes: Option<String>,
+    pub resumes: Option<SessionId>,
     /// The task whose conversation it goes on with.
     pub continued_from: Option<TaskId>,
     /// What holds it back besides its time: see [`Hold`](domain::Hold).
@@ -94,7 +94,7 @@ pub struct Attempted {
     /// Why it failed, or why the attempt before did.
     pub error: Option<TaskError>,
     /// The Claude session.
-    pub session_id: Option<String>,
+    pub session_id: Option<SessionId>,
     /// US dollars.
     pub cost_usd: Option<f64>,
     /// Tokens.
@@ -119,11 +119,11 @@ pub struct Attempt {
     /// When it was over.
     pub ended_at: Option<Wall>,
     /// See [`AttemptOutcome`]; `None` while it runs.
-    pub outcome: Option<String>,
+    pub outcome: Option<Name<AttemptOutcome>>,
     /// Why it failed or was given back.
     pub error: Option<TaskError>,
     /// The Claude session.
-    pub session_id: Option<String>,
+    pub session_id: Option<SessionId>,
     /// What it cost.
     pub spent: Spent,
 }
@@ -132,7 +132,7 @@ pub struct Attempt {
 #[derive(Clone, Debug)]
 pub struct TaskError {
     /// See [`FailureClass`].
-    pub class: String,
+    pub class: Name<FailureClass>,
     /// A stable name for programs.
     pub code: String,
     /// A sentence for people.
@@ -141,10 +141,6 @@ pub struct TaskError {
 
 impl From<&Failure> for TaskError {
     fn from(failure: &Failure) -> Self {
-        Self {
-            class: FailureClass::name(failure.class).to_owned(),
-            code: failure.code.clone(),
-            message: failure.message.clone(),
-        }
+        Self { class: failure.class.into(), code: failure.code.clone(), message: failure.message.clone() }
     }
 }

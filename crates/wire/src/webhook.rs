@@ -9,8 +9,21 @@ use crate::spec::{InvalidSpec, invalid, text};
 const MAX_URL: usize = 2_048;
 
 /// What is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    ToSchema,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "camelCase")]
+#[strum(serialize_all = "camelCase")]
 pub enum HookEvent {
     /// The first attempt began.
     Started,
@@ -27,18 +40,30 @@ pub enum HookEvent {
 impl HookEvent {
     /// What is told where nothing else is asked for: each way to end.
     pub const ENDS: [Self; 3] = [Self::Completed, Self::Failed, Self::Cancelled];
+}
 
-    /// Its name in the database; outside it is `task.` and this.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Started => "started",
-            Self::Waiting => "waiting",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
+/// Where a message to a receiver stands.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
+pub enum DeliveryState {
+    /// It is to be sent, now or again.
+    Pending,
+    /// The receiver has taken it.
+    Delivered,
+    /// It is given up.
+    Failed,
 }
 
 /// A webhook, as a client asks for it.

@@ -1,25 +1,21 @@
 //! The contract as OpenAPI 3.1, and a page to read it.
 //!
-//! Schemas of what clients send, of tasks and of events are derived from the very types (utoipa); the
-//! [operations](self::operations) and the [other answers](self::answers) are tables, which a test holds against the routes,
-//! and a fuzz run against the answers.
+//! Schemas are derived from the very types that the server reads and writes (utoipa), wherever one of the
+//! [operations](self::operations) names them.
 
-mod answers;
+mod operation;
 mod operations;
 mod page;
 
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
+use wire::response::Failed;
 
+use operation::{Answer, Body, Content, Operation, Parameter, Schemas, Type};
 pub use operations::OPERATIONS;
-use operations::{Body, Operation};
 pub use page::HTML;
-
-use super::routes;
-use domain::Decision;
-use wire::view::{EventView, TaskView};
-use wire::{TaskSpec, WebhookOptions};
 
 /// The document, as JSON.
 pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
@@ -49,24 +45,85 @@ pub fn methods(path: &str) -> Vec<&'static str> {
 }
 
 fn schemas() -> Map<String, Value> {
-    let mut found = Vec::new();
-    collect::<TaskSpec>(&mut found);
-    collect::<TaskView<'_>>(&mut found);
-    collect::<EventView<'_>>(&mut found);
-    collect::<Decision>(&mut found);
-    collect::<WebhookOptions>(&mut found);
-    routes::bodies(&mut found);
-    let derived = found.into_iter().map(|(name, schema)| (name, json!(schema)));
-    derived.chain(answers::schemas()).collect()
+    let (mut sent, mut answered) = (Schemas::new(), Schemas::new());
+    for one in OPERATIONS {
+        one.body.iter().for_each(|body| (body.kind.collect)(&mut sent));
+        one.answers.iter().flat_map(types).for_each(|kind| (kind.collect)(&mut answered));
+    }
+    (operation::of::<Failed>().collect)(&mut answered);
+    let requests: HashSet<String> = sent.iter().map(|(name, _)| name.clone()).collect();
+    let answers = answered.into_iter().map(|(name, schema)| {
+        let mut schema = json!(schema);
+        if !requests.contains(&name) {
+            require_nullable(&mut schema);
+        }
+        (name, schema)
+    });
+    let mut schemas: Map<String, Value> = sent.into_iter().map(|(name, schema)| (name, json!(schema))).collect();
+    schemas.extend(answers);
+    schemas.values_mut().for_each(open_free_objects);
+    schemas
 }
 
-/// Named schemas.
-pub type Schemas = Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::Schema>)>;
+/// The types of an answer.
+fn types(answer: &Answer) -> Vec<Type> {
+    match answer.content {
+        Content::Json(kind) => vec![kind],
+        Content::Either(one, other) => vec![one, other],
+        Content::Empty | Content::Object | Content::Other(..) => Vec::new(),
+    }
+}
 
-/// The schema of a type, and of all that it is made of.
-pub fn collect<T: utoipa::ToSchema>(into: &mut Schemas) {
-    into.push((T::name().into_owned(), T::schema()));
-    T::schemas(into);
+/// In answers, what may be `null` is always there.
+fn require_nullable(schema: &mut Value) {
+    let is_null = |schema: &Value| schema["type"] == "null";
+    let may_be_null = |schema: &Value| {
+        schema["type"].as_array().is_some_and(|types| types.contains(&json!("null")))
+            || ["oneOf", "anyOf"].iter().any(|any| schema[any].as_array().is_some_and(|any| any.iter().any(is_null)))
+    };
+    let Some(properties) = schema["properties"].as_object() else { return };
+    let required = |name: &&String| schema["required"].as_array().is_some_and(|all| all.contains(&json!(name)));
+    let names: Vec<&String> = properties
+        .iter()
+        .filter(|(name, property)| may_be_null(property) || required(name))
+        .map(|(name, _)| name)
+        .collect();
+    schema["required"] = json!(names);
+}
+
+/// An object of which nothing is said may have any field.
+fn open_free_objects(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            let is_free = fields.get("type") == Some(&json!("object"))
+                && !["properties", "additionalProperties", "propertyNames"]
+                    .iter()
+                    .any(|name| fields.contains_key(*name));
+            if is_free {
+                fields.insert("additionalProperties".to_owned(), json!(true));
+            }
+            fields.values_mut().for_each(open_free_objects);
+        }
+        Value::Array(items) => items.iter_mut().for_each(open_free_objects),
+        _ => {}
+    }
+}
+
+fn schema_of(parameter: Parameter) -> Value {
+    match parameter {
+        Parameter::Text => json!({ "type": "string" }),
+        Parameter::Uuid => json!({ "type": "string", "format": "uuid" }),
+        Parameter::Day => json!({ "type": "string", "format": "date" }),
+        Parameter::Flag => json!({ "type": "boolean" }),
+        Parameter::Number(low, high) => {
+            json!({ "type": "integer", "format": "int64", "minimum": low, "maximum": high })
+        }
+        Parameter::Word(words) => json!({ "type": "string", "enum": words() }),
+    }
+}
+
+fn reference(kind: Type) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{}", (kind.name)()) })
 }
 
 fn paths() -> Map<String, Value> {
@@ -85,46 +142,35 @@ fn operation(one: &Operation) -> Value {
         .skip(1)
         .step_by(2)
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
-    let in_query = one
-        .query
-        .iter()
-        .map(|(name, kind)| json!({ "name": name, "in": "query", "required": false, "schema": answers::schema(kind) }));
-    let in_header = one.headers.iter().map(
-        |(name, kind)| json!({ "name": name, "in": "header", "required": false, "schema": answers::schema(kind) }),
-    );
+    let optional = |place: &'static str| move |(name, kind): &(&str, Parameter)| json!({ "name": name, "in": place, "required": false, "schema": schema_of(*kind) });
+    let in_query = one.query.iter().map(optional("query"));
+    let in_header = one.headers.iter().map(optional("header"));
     let parameters: Vec<Value> = in_path.chain(in_query).chain(in_header).collect();
     let group = one.path.trim_start_matches("/api/").trim_start_matches('/').split('/').next().unwrap_or_default();
     let mut operation = json!({
         "tags": [group],
         "summary": one.summary,
-        "operationId": operation_id(one),
+        "operationId": one.id,
         "parameters": parameters,
         "responses": responses(one),
     });
     if one.is_open {
         operation["security"] = json!([]);
     }
-    if let Some(Body { schema, required, examples }) = &one.body {
+    if let Some(Body { kind, required, examples }) = &one.body {
         let parse = |text: &&str| serde_json::from_str::<Value>(text).unwrap_or_default();
         let named =
             examples.iter().enumerate().map(|(n, text)| (format!("example{n}"), json!({ "value": parse(text) })));
         let examples: Map<String, Value> = named.collect();
         operation["requestBody"] = json!({
             "required": required,
-            "content": { "application/json": { "schema": answers::schema(schema), "examples": examples } },
+            "content": { "application/json": { "schema": reference(*kind), "examples": examples } },
         });
     }
     operation
 }
 
-fn operation_id(one: &Operation) -> String {
-    let words = one.path.split(['/', '{', '}', '.', '-']).filter(|word| !word.is_empty() && *word != "api");
-    let words: Vec<String> = std::iter::once(one.method.to_lowercase()).chain(words.map(str::to_owned)).collect();
-    words.join("_")
-}
-
 fn responses(one: &Operation) -> Map<String, Value> {
-    let mut statuses: Vec<(u16, &str)> = one.answers.to_vec();
     let mut errors: Vec<u16> = one.errors.to_vec();
     errors.extend(if one.is_open { &[403][..] } else { &[401, 403, 503] });
     if one.body.is_some() {
@@ -138,27 +184,34 @@ fn responses(one: &Operation) -> Map<String, Value> {
     }
     errors.sort_unstable();
     errors.dedup();
-    errors.retain(|status| statuses.iter().all(|(known, _)| known != status));
-    statuses.extend(errors.into_iter().map(|status| (status, "Error")));
-    statuses.sort_unstable();
-    statuses.into_iter().map(|(status, schema)| (status.to_string(), response(status, schema))).collect()
+    errors.retain(|status| one.answers.iter().all(|answer| answer.status != *status));
+    let mut responses: Vec<(u16, Value)> = one.answers.iter().map(|answer| (answer.status, success(answer))).collect();
+    responses.extend(errors.into_iter().map(|status| (status, refusal(status))));
+    responses.sort_unstable_by_key(|(status, _)| *status);
+    responses.into_iter().map(|(status, response)| (status.to_string(), response)).collect()
 }
 
-fn response(status: u16, schema: &str) -> Value {
-    let mut response = json!({ "description": description(status) });
-    let (types, names): (Vec<&str>, Vec<&str>) =
-        schema.split('|').filter(|one| !one.is_empty()).partition(|one| one.contains('/'));
-    let mut content = Map::new();
-    if !names.is_empty() {
-        content.insert("application/json".to_owned(), json!({ "schema": answers::schema(&names.join("|")) }));
-    }
-    content.extend(types.into_iter().map(|kind| (kind.to_owned(), json!({ "schema": { "type": "string" } }))));
-    if !content.is_empty() {
-        response["content"] = json!(content);
-    }
-    if matches!(status, 429 | 503) && schema == "Error" {
+fn success(answer: &Answer) -> Value {
+    let content = match answer.content {
+        Content::Empty => return json!({ "description": description(answer.status) }),
+        Content::Json(kind) => json!({ "application/json": { "schema": reference(kind) } }),
+        Content::Either(one, other) => {
+            json!({ "application/json": { "schema": { "anyOf": [reference(one), reference(other)] } } })
+        }
+        Content::Object => {
+            json!({ "application/json": { "schema": { "type": "object", "additionalProperties": true } } })
+        }
+        Content::Other(kind, what) => json!({ kind: { "schema": { "type": "string", "description": what } } }),
+    };
+    json!({ "description": description(answer.status), "content": content })
+}
+
+fn refusal(status: u16) -> Value {
+    let content = json!({ "application/json": { "schema": reference(operation::of::<Failed>()) } });
+    let mut response = json!({ "description": description(status), "content": content });
+    if matches!(status, 429 | 503) {
         let seconds =
-            json!({ "description": "Seconds until it is worth another try", "schema": { "type": "integer" } });
+            json!({ "description": "Seconds until another try is worth it", "schema": { "type": "integer" } });
         response["headers"] = json!({ "Retry-After": seconds });
     }
     response
@@ -187,8 +240,6 @@ const fn description(status: u16) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
 
     /// Every `$ref` of a value.
@@ -217,7 +268,7 @@ mod tests {
 
     #[test]
     fn every_example_is_json_and_every_operation_has_its_own_name() {
-        let ids: HashSet<String> = OPERATIONS.iter().map(operation_id).collect();
+        let ids: HashSet<&str> = OPERATIONS.iter().map(|one| one.id).collect();
         assert_eq!(ids.len(), OPERATIONS.len());
         for example in OPERATIONS.iter().filter_map(|one| one.body.as_ref()).flat_map(|body| body.examples) {
             serde_json::from_str::<Value>(example).expect(example);

@@ -1,87 +1,40 @@
-//! Everything that can be asked, as a table.
+//! Every operation, as a table. A test holds it against the routes, and a fuzz run against the answers.
 
-/// Something that can be asked.
-pub struct Operation {
-    /// How.
-    pub method: &'static str,
-    /// Where.
-    pub path: &'static str,
-    /// What for.
-    pub summary: &'static str,
-    /// Parameters of the query, with their [kinds](super::answers).
-    pub query: &'static [(&'static str, &'static str)],
-    /// Headers, likewise.
-    pub headers: &'static [(&'static str, &'static str)],
-    /// What is sent.
-    pub body: Option<Body>,
-    /// Statuses of success, each with its schema; a kind with `/` is a type of content.
-    pub answers: &'static [(u16, &'static str)],
-    /// Statuses of refusals, beside those that follow from the above.
-    pub errors: &'static [u16],
-    /// Whether it needs no key.
-    pub is_open: bool,
+use domain::{Decision, GroupKind, Named, Status};
+use wire::request::{
+    Batch, Concurrency, Members, Message, NewLimit, NewSchedule, NewWorker, ScheduleChanges, TaskChanges,
+    WebhookChanges,
+};
+use wire::response::{
+    Alive, Answered, BatchReceipt, Conversation, Deliveries, DeliveryReceipt, EventPage, Explanation, FeedPage, Health,
+    LimitState, Limits, Logs, MessageReceipt, Permissions, Readiness, Receipt, Runs, Schedule, Schedules, Stats,
+    TaskPage, TaskView, Usage, Webhook, Webhooks, Worker, WorkerStopped, Workers,
+};
+use wire::{TaskSpec, WebhookOptions};
+
+use super::operation::Parameter::{self, Day, Flag, Number, Text, Uuid, Word};
+use super::operation::{Answer, Content, Operation, either, empty, json, op, other};
+
+type Task = TaskView<'static>;
+
+const ONCE: &[(&str, Parameter)] = &[("Idempotency-Key", Text)];
+/// Number of an event.
+const NUMBER: Parameter = Number(0, i64::MAX);
+const STREAM: Answer = other(
+    "text/event-stream",
+    "Server-sent events: `id` is the number, `event` the kind and `data` an `Event` as JSON. Begins behind `Last-Event-ID` or `after`.",
+);
+
+/// The names of a set.
+fn words<T: Named>() -> Vec<&'static str> {
+    T::VARIANTS.iter().map(|word| word.name()).collect()
 }
 
-/// A body.
-pub struct Body {
-    /// The name of its schema.
-    pub schema: &'static str,
-    /// Whether there must be one.
-    pub required: bool,
-    /// What it may look like.
-    pub examples: &'static [&'static str],
-}
-
-const fn op(
-    method: &'static str,
-    path: &'static str,
-    summary: &'static str,
-    answers: &'static [(u16, &'static str)],
-) -> Operation {
-    Operation { method, path, summary, query: &[], headers: &[], body: None, answers, errors: &[], is_open: false }
-}
-
-impl Operation {
-    const fn query(mut self, query: &'static [(&'static str, &'static str)]) -> Self {
-        self.query = query;
-        self
-    }
-
-    const fn headers(mut self, headers: &'static [(&'static str, &'static str)]) -> Self {
-        self.headers = headers;
-        self
-    }
-
-    const fn errors(mut self, errors: &'static [u16]) -> Self {
-        self.errors = errors;
-        self
-    }
-
-    const fn body(mut self, schema: &'static str, examples: &'static [&'static str]) -> Self {
-        self.body = Some(Body { schema, required: true, examples });
-        self
-    }
-
-    const fn may_have(mut self, schema: &'static str, examples: &'static [&'static str]) -> Self {
-        self.body = Some(Body { schema, required: false, examples });
-        self
-    }
-
-    const fn open(mut self) -> Self {
-        self.is_open = true;
-        self
-    }
-}
-
-const ONCE: &[(&str, &str)] = &[("Idempotency-Key", "string")];
-
-/// All of it, in the order of docs/api.md.
+/// Every operation, in the order of docs/api.md.
 pub const OPERATIONS: &[Operation] = &[
-    op("POST", "/api/tasks", "Submit a task", &[(202, "Receipt"), (200, "TaskView"), (504, "TaskView")])
+    op("POST", "/api/tasks", "submitTask", "Submit a task", &[json::<Receipt>(202), json::<Task>(200), json::<Task>(504)])
         .headers(ONCE)
-        .body(
-            "TaskSpec",
-            &[
+        .body::<TaskSpec>(&[
                 r#"{"instruction": "Mend the failing test"}"#,
                 r#"{"instruction": "Sum up the week", "priority": 10, "tags": ["report"], "concurrencyKey": "reports",
                     "options": {"timeout": {"total": 600000, "idle": 60000}, "maxAttempts": 2,
@@ -91,97 +44,104 @@ pub const OPERATIONS: &[Operation] = &[
             ],
         )
         .errors(&[404, 409, 429]),
-    op("GET", "/api/tasks", "List tasks, newest first", &[(200, "TaskPage")]).query(&[
-        ("status", "pending/running/completed/failed/cancelled"),
-        ("tag", "string"),
-        ("workingDirectory", "string"),
-        ("limit", "int 1..100"),
-        ("offset", "int 0..4294967295"),
-        ("cursor", "uuid"),
+    op("GET", "/api/tasks", "listTasks", "List tasks, newest first", &[json::<TaskPage<'static>>(200)]).query(&[
+        ("status", Word(words::<Status>)),
+        ("tag", Text),
+        ("workingDirectory", Text),
+        ("limit", Number(1, 100)),
+        ("offset", Number(0, 4294967295)),
+        ("cursor", Uuid),
     ]),
-    op("POST", "/api/tasks/batch", "Submit up to 1,000 tasks, all or none", &[(202, "BatchReceipt")])
+    op("POST", "/api/tasks/batch", "submitTasks", "Submit up to 1,000 tasks, all or none", &[json::<BatchReceipt>(202)])
         .headers(ONCE)
-        .body("Batch", &[r#"{"tasks": [{"instruction": "Say hello"}, {"instruction": "Say goodbye", "priority": 5}]}"#])
+        .body::<Batch>(&[r#"{"tasks": [{"instruction": "Say hello"}, {"instruction": "Say goodbye", "priority": 5}]}"#])
         .errors(&[404, 409, 429]),
-    op("GET", "/api/tasks/{id}", "Read a task", &[(200, "TaskView")]),
-    op("PATCH", "/api/tasks/{id}", "Change when a pending task starts", &[(200, "TaskView")])
-        .body("TaskChanges", &[r#"{"priority": 50}"#, r#"{"runAt": "2125-01-31T08:15:00Z"}"#])
+    op("GET", "/api/tasks/{id}", "getTask", "Read a task", &[json::<Task>(200)]),
+    op("PATCH", "/api/tasks/{id}", "changeTask", "Change when a pending task starts", &[json::<Task>(200)])
+        .body::<TaskChanges>(&[r#"{"priority": 50}"#, r#"{"runAt": "2125-01-31T08:15:00Z"}"#])
         .errors(&[409]),
-    op("DELETE", "/api/tasks/{id}", "Cancel a task", &[(200, "TaskView")]).errors(&[409]),
-    op("POST", "/api/tasks/{id}/retry", "Run an ended task again, as a new one", &[(202, "Receipt")])
+    op("DELETE", "/api/tasks/{id}", "cancelTask", "Cancel a task", &[json::<Task>(200)]).errors(&[409]),
+    op("POST", "/api/tasks/{id}/retry", "retryTask", "Run an ended task again, as a new one", &[json::<Receipt>(202)])
         .errors(&[409, 422, 429]),
-    op("GET", "/api/tasks/{id}/events", "Follow a task", &[(200, "EventPage|text/event-stream")])
-        .query(&[("after", "int 0..9223372036854775807"), ("limit", "int 1..1000")])
-        .headers(&[("Last-Event-ID", "int 0..9223372036854775807")]),
-    op("GET", "/api/events", "Follow all tasks", &[(200, "FeedPage|text/event-stream")])
+    op("GET", "/api/tasks/{id}/events", "followTask", "Follow a task", &[STREAM])
+        .query(&[("after", NUMBER)])
+        .headers(&[("Last-Event-ID", NUMBER)]),
+    op("GET", "/api/tasks/{id}/events/page", "listTaskEvents", "Read events of a task", &[json::<EventPage<'static>>(200)])
+        .query(&[("after", NUMBER), ("limit", Number(1, 1_000))]),
+    op("GET", "/api/events", "followTasks", "Follow all tasks", &[STREAM])
         .query(&[
-            ("taskId", "string"),
-            ("kind", "string"),
-            ("tag", "string"),
-            ("key", "string"),
-            ("after", "int 0..9223372036854775807"),
-            ("limit", "int 1..1000"),
+            ("taskId", Text),
+            ("kind", Text),
+            ("tag", Text),
+            ("key", Text),
+            ("after", NUMBER),
         ])
-        .headers(&[("Last-Event-ID", "int 0..9223372036854775807")])
+        .headers(&[("Last-Event-ID", NUMBER)])
         .errors(&[404]),
-    op("GET", "/ws", "Follow tasks over a WebSocket", &[(101, "")]).errors(&[400]),
-    op("GET", "/api/tasks/{id}/explain", "Say why a task isn't running", &[(200, "Explanation")]),
-    op("GET", "/api/tasks/{id}/changes.patch", "Read what a task changed in its worktree", &[(200, "text/x-patch")]),
-    op("GET", "/api/tasks/{id}/conversation", "Read what was said", &[(200, "Conversation")]),
-    op("GET", "/api/tasks/{id}/logs", "Read the events as lines", &[(200, "Logs")]),
-    op("GET", "/api/tasks/{id}/permissions", "List open questions", &[(200, "Permissions")]).query(&[("all", "true/false")]),
-    op("POST", "/api/tasks/{id}/permissions/{request}", "Answer a question", &[(200, "Answered")])
-        .body("Decision", &[r#"{"behavior": "allow", "scope": "session"}"#, r#"{"behavior": "deny", "message": "Not that one"}"#])
+    op("GET", "/api/events/page", "listEvents", "Read events of all tasks", &[json::<FeedPage<'static>>(200)])
+        .query(&[
+            ("taskId", Text),
+            ("kind", Text),
+            ("tag", Text),
+            ("key", Text),
+            ("after", NUMBER),
+            ("limit", Number(1, 1_000)),
+        ])
+        .errors(&[404]),
+    op("GET", "/ws", "openWebSocket", "Follow tasks over a WebSocket", &[empty(101)]).errors(&[400]),
+    op("GET", "/api/tasks/{id}/explain", "explainTask", "Say why a task isn't running", &[json::<Explanation>(200)]),
+    op("GET", "/api/tasks/{id}/changes.patch", "getTaskPatch", "Read what a task changed in its worktree", &[other("text/x-patch", "A patch, as git applies it.")]),
+    op("GET", "/api/tasks/{id}/conversation", "getConversation", "Read what was said", &[json::<Conversation>(200)]),
+    op("GET", "/api/tasks/{id}/logs", "getTaskLogs", "Read the events as lines", &[json::<Logs>(200)]),
+    op("GET", "/api/tasks/{id}/permissions", "listPermissions", "List open questions", &[json::<Permissions>(200)]).query(&[("all", Flag)]),
+    op("POST", "/api/tasks/{id}/permissions/{request}", "answerPermission", "Answer a question", &[json::<Answered>(200)])
+        .body::<Decision>(&[r#"{"behavior": "allow", "scope": "session"}"#, r#"{"behavior": "deny", "message": "Not that one"}"#])
         .errors(&[409]),
-    op("POST", "/api/tasks/{id}/messages", "Say something: a further turn", &[(202, "MessageReceipt")])
-        .body("Message", &[r#"{"text": "And now the tests"}"#])
+    op("POST", "/api/tasks/{id}/messages", "sendMessage", "Say something: a further turn", &[json::<MessageReceipt>(202)])
+        .body::<Message>(&[r#"{"text": "And now the tests"}"#])
         .errors(&[409, 429]),
-    op("POST", "/api/tasks/{id}/interrupt", "Stop the turn, keep the session", &[(202, "MessageReceipt")]).errors(&[409, 429]),
-    op("GET", "/api/tasks/{id}/deliveries", "List what webhooks were told", &[(200, "Deliveries")]),
-    op("POST", "/api/tasks/{id}/deliveries/{delivery}/retry", "Tell it again", &[(202, "DeliveryReceipt")]),
-    op("GET", "/api/queue/stats", "Count tasks", &[(200, "Stats")]),
-    op("POST", "/api/queue/pause", "Hold tasks back", &[(200, "Stats|LimitState")]).may_have("Members", &[r#"{"tag": "deploy"}"#]),
-    op("POST", "/api/queue/start", "Let tasks go on", &[(200, "Stats|LimitState")]).may_have("Members", &[r#"{"tag": "deploy"}"#]),
-    op("PUT", "/api/queue/concurrency", "Set how many tasks each worker runs at a time", &[(200, "Stats")])
-        .body("Concurrency", &[r#"{"concurrency": 4}"#]),
-    op("GET", "/api/queue/limits", "List the limits of groups", &[(200, "Limits")]),
-    op("PUT", "/api/queue/limits", "Set the limit of a group", &[(200, "LimitState")]).body(
-        "NewLimit",
-        &[r#"{"group": "concurrencyKey", "name": "repo", "concurrency": 2, "rate": {"starts": 10, "periodMs": 60000}, "paused": false}"#],
+    op("POST", "/api/tasks/{id}/interrupt", "interruptTask", "Stop the turn, keep the session", &[json::<MessageReceipt>(202)]).errors(&[409, 429]),
+    op("GET", "/api/tasks/{id}/deliveries", "listDeliveries", "List what webhooks were told", &[json::<Deliveries>(200)]),
+    op("POST", "/api/tasks/{id}/deliveries/{delivery}/retry", "retryDelivery", "Tell it again", &[json::<DeliveryReceipt>(202)]),
+    op("GET", "/api/queue/stats", "getQueueStats", "Count tasks", &[json::<Stats>(200)]),
+    op("POST", "/api/queue/pause", "pauseQueue", "Hold tasks back", &[either::<Stats, LimitState>(200)]).optional_body::<Members>(&[r#"{"tag": "deploy"}"#]),
+    op("POST", "/api/queue/start", "startQueue", "Let tasks go on", &[either::<Stats, LimitState>(200)]).optional_body::<Members>(&[r#"{"tag": "deploy"}"#]),
+    op("PUT", "/api/queue/concurrency", "setConcurrency", "Set how many tasks each worker runs at a time", &[json::<Stats>(200)])
+        .body::<Concurrency>(&[r#"{"concurrency": 4}"#]),
+    op("GET", "/api/queue/limits", "listLimits", "List the limits of groups", &[json::<Limits>(200)]),
+    op("PUT", "/api/queue/limits", "setLimit", "Set the limit of a group", &[json::<LimitState>(200)]).body::<NewLimit>(&[r#"{"group": "concurrencyKey", "name": "repo", "concurrency": 2, "rate": {"starts": 10, "periodMs": 60000}, "paused": false}"#],
     ),
-    op("DELETE", "/api/queue/limits", "Take the limit of a group off", &[(200, "LimitState")])
-        .query(&[("group", "queue/key/concurrencyKey/tag"), ("name", "string")]),
-    op("POST", "/api/schedules", "Add a schedule", &[(201, "Schedule")])
-        .body(
-            "NewSchedule",
-            &[r#"{"name": "Morning report", "cron": "0 9 * * 1-5", "timeZone": "Europe/Berlin", "task": {"instruction": "Report what failed"},
+    op("DELETE", "/api/queue/limits", "removeLimit", "Take the limit of a group off", &[json::<LimitState>(200)])
+        .query(&[("group", Word(words::<GroupKind>)), ("name", Text)]),
+    op("POST", "/api/schedules", "addSchedule", "Add a schedule", &[json::<Schedule<'static>>(201)])
+        .body::<NewSchedule>(&[r#"{"name": "Morning report", "cron": "0 9 * * 1-5", "timeZone": "Europe/Berlin", "task": {"instruction": "Report what failed"},
                 "missed": "once", "overlap": "skip", "continueSession": true}"#],
         )
         .errors(&[404, 409]),
-    op("GET", "/api/schedules", "List schedules", &[(200, "Schedules")]),
-    op("GET", "/api/schedules/{id}", "Read a schedule", &[(200, "Schedule")]),
-    op("PATCH", "/api/schedules/{id}", "Change a schedule", &[(200, "Schedule")])
-        .body("ScheduleChanges", &[r#"{"enabled": false}"#, r#"{"cron": "*/5 * * * *", "timeZone": "UTC"}"#])
+    op("GET", "/api/schedules", "listSchedules", "List schedules", &[json::<Schedules<'static>>(200)]),
+    op("GET", "/api/schedules/{id}", "getSchedule", "Read a schedule", &[json::<Schedule<'static>>(200)]),
+    op("PATCH", "/api/schedules/{id}", "changeSchedule", "Change a schedule", &[json::<Schedule<'static>>(200)])
+        .body::<ScheduleChanges>(&[r#"{"enabled": false}"#, r#"{"cron": "*/5 * * * *", "timeZone": "UTC"}"#])
         .errors(&[409]),
-    op("DELETE", "/api/schedules/{id}", "Remove a schedule", &[(204, "")]),
-    op("POST", "/api/schedules/{id}/run", "Fire a schedule now", &[(202, "Receipt")]).errors(&[409, 422, 429]),
-    op("GET", "/api/schedules/{id}/runs", "Read what a schedule has done", &[(200, "Runs")]).query(&[("limit", "int 1..1000")]),
-    op("POST", "/api/webhooks", "Tell an address of all tasks", &[(201, "Webhook")])
-        .body("WebhookOptions", &[r#"{"url": "http://localhost:8080/hook", "secret": "at-least-16-characters"}"#]),
-    op("GET", "/api/webhooks", "List the webhooks of all tasks", &[(200, "Webhooks")]),
-    op("PATCH", "/api/webhooks/{id}", "Let a webhook be told again, or no more", &[(200, "Webhook")])
-        .body("WebhookChanges", &[r#"{"enabled": true}"#]),
-    op("DELETE", "/api/webhooks/{id}", "Tell it no more", &[(204, "")]),
-    op("GET", "/api/usage", "Read what was spent", &[(200, "Usage")]).query(&[("from", "day"), ("to", "day"), ("key", "string")]),
-    op("GET", "/api/workers", "List workers", &[(200, "Workers")]).errors(&[404]),
-    op("POST", "/api/workers", "Start a worker", &[(201, "Worker")])
-        .may_have("NewWorker", &[r#"{"workerId": "worker-2"}"#])
+    op("DELETE", "/api/schedules/{id}", "removeSchedule", "Remove a schedule", &[empty(204)]),
+    op("POST", "/api/schedules/{id}/run", "runSchedule", "Fire a schedule now", &[json::<Receipt>(202)]).errors(&[409, 422, 429]),
+    op("GET", "/api/schedules/{id}/runs", "listScheduleRuns", "Read what a schedule has done", &[json::<Runs>(200)]).query(&[("limit", Number(1, 1000))]),
+    op("POST", "/api/webhooks", "addWebhook", "Tell an address of all tasks", &[json::<Webhook>(201)])
+        .body::<WebhookOptions>(&[r#"{"url": "http://localhost:8080/hook", "secret": "at-least-16-characters"}"#]),
+    op("GET", "/api/webhooks", "listWebhooks", "List the webhooks of all tasks", &[json::<Webhooks>(200)]),
+    op("PATCH", "/api/webhooks/{id}", "changeWebhook", "Let a webhook be told again, or no more", &[json::<Webhook>(200)])
+        .body::<WebhookChanges>(&[r#"{"enabled": true}"#]),
+    op("DELETE", "/api/webhooks/{id}", "removeWebhook", "Tell it no more", &[empty(204)]),
+    op("GET", "/api/usage", "getUsage", "Read what was spent", &[json::<Usage>(200)]).query(&[("from", Day), ("to", Day), ("key", Text)]),
+    op("GET", "/api/workers", "listWorkers", "List workers", &[json::<Workers>(200)]).errors(&[404]),
+    op("POST", "/api/workers", "startWorker", "Start a worker", &[json::<Worker>(201)])
+        .optional_body::<NewWorker>(&[r#"{"workerId": "worker-2"}"#])
         .errors(&[404, 409]),
-    op("GET", "/api/workers/{id}", "Read a worker", &[(200, "Worker")]),
-    op("DELETE", "/api/workers/{id}", "Drain a worker, then stop it", &[(200, "WorkerStopped")]),
-    op("GET", "/health", "Say how the server is", &[(200, "Health"), (503, "Health")]).open(),
-    op("GET", "/health/live", "Say that the process answers", &[(200, "State")]).open(),
-    op("GET", "/health/ready", "Say whether it takes tasks", &[(200, "State"), (503, "State")]).open(),
-    op("GET", "/api/openapi.json", "This contract", &[(200, "object")]).open(),
-    op("GET", "/api/docs", "This contract, as a page", &[(200, "text/html")]).open(),
+    op("GET", "/api/workers/{id}", "getWorker", "Read a worker", &[json::<Worker>(200)]),
+    op("DELETE", "/api/workers/{id}", "stopWorker", "Drain a worker, then stop it", &[json::<WorkerStopped>(200)]),
+    op("GET", "/health", "getHealth", "Say how the server is", &[json::<Health>(200), json::<Health>(503)]).open(),
+    op("GET", "/health/live", "checkLive", "Say that the process answers", &[json::<Alive>(200)]).open(),
+    op("GET", "/health/ready", "checkReady", "Say whether it takes tasks", &[json::<Readiness>(200), json::<Readiness>(503)]).open(),
+    op("GET", "/api/openapi.json", "getContract", "This contract", &[Answer { status: 200, content: Content::Object }]).open(),
+    op("GET", "/api/docs", "getContractPage", "This contract, as a page", &[other("text/html", "A page.")]).open(),
 ];

@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::web::{Bytes, Data, Path};
 use futures_util::stream::unfold;
 use serde_json::{Value, json};
+use wire::response::{Conversation, ConversationMessage, Role};
 
 use super::super::error::ApiError;
 use super::super::memory::Memory;
@@ -23,7 +24,7 @@ const MAX_CHAIN: usize = 100;
 /// read, so that its length costs no memory.
 pub async fn show(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let task = find(&shared, &id).await?;
-    let head = json!({ "taskId": *id, "sdkSessionId": task.attempted.session_id }).to_string();
+    let whole = Conversation { task_id: task.id, sdk_session_id: task.attempted.session_id, messages: Vec::new() };
     let mut chain = vec![Told::of(&task)];
     let mut before = task.continued_from;
     while let Some(id) = before.filter(|_| chain.len() < MAX_CHAIN) {
@@ -31,7 +32,8 @@ pub async fn show(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse
         chain.push(Told::of(&task));
         before = task.continued_from;
     }
-    let head = format!("{},\"messages\":[", head.trim_end_matches('}'));
+    // The messages come piece by piece.
+    let head = text(&whole).trim_end_matches("]}").to_owned();
     let telling =
         Telling { queue: shared.queue.clone(), memory: shared.memory.clone(), chain, at: None, head: Some(head) };
     let body = unfold(Some(telling), |telling| async move {
@@ -54,9 +56,10 @@ struct Told {
 
 impl Told {
     fn of(task: &Task) -> Self {
-        let text = json!([{ "type": "text", "text": task.spec.instruction }]);
-        let first = json!({ "taskId": task.id, "seq": null, "at": task.created_at, "role": "user", "content": text });
-        Self { id: task.id, first: first.to_string() }
+        let content = json!([{ "type": "text", "text": task.spec.instruction }]);
+        let (task_id, at) = (task.id, task.created_at);
+        let first = ConversationMessage { task_id, seq: None, at, role: Role::User, content };
+        Self { id: task.id, first: text(&first) }
     }
 }
 
@@ -86,7 +89,7 @@ impl Telling {
             self.at = Some((task, event.seq));
             if let Some(message) = message_of(task, event) {
                 piece.push(',');
-                piece.push_str(&message.to_string());
+                piece.push_str(&text(&message));
             }
         }
         if !page.more {
@@ -98,17 +101,23 @@ impl Telling {
     }
 }
 
+fn text(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
 /// What an event adds to the conversation.
-fn message_of(task: TaskId, event: &Event) -> Option<Value> {
-    let said = |role: &str, content: &Value| json!({ "taskId": task, "seq": event.seq, "at": event.at, "role": role, "content": content });
+fn message_of(task_id: TaskId, event: &Event) -> Option<ConversationMessage> {
+    let said = |role, content| ConversationMessage { task_id, seq: Some(event.seq), at: event.at, role, content };
     let data = || serde_json::from_str::<Value>(&event.data).unwrap_or_default();
     match event.kind {
         EventKind::Message => {
             let data = data();
-            (data["state"] == "begun").then(|| said("user", &json!([{ "type": "text", "text": data["text"] }])))
+            (data["state"] == "begun").then(|| said(Role::User, json!([{ "type": "text", "text": data["text"] }])))
         }
-        EventKind::Assistant | EventKind::ToolUse => Some(said("assistant", &data()["frame"]["message"]["content"])),
-        EventKind::ToolResult => Some(said("user", &data()["frame"]["message"]["content"])),
+        EventKind::Assistant | EventKind::ToolUse => {
+            Some(said(Role::Assistant, data()["frame"]["message"]["content"].take()))
+        }
+        EventKind::ToolResult => Some(said(Role::User, data()["frame"]["message"]["content"].take())),
         _ => None,
     }
 }

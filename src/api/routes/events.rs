@@ -9,29 +9,37 @@ use super::super::input::{self, Params};
 use super::super::shared::Shared;
 use super::super::stream;
 use super::resource;
-use wire::view::{AllEventsView, EventView};
+use wire::response::{EventView, FeedPage};
 
 /// Most bytes of events in one answer.
 const PAGE_BYTES: u64 = 2 << 20;
 
 pub fn routes(config: &mut web::ServiceConfig) {
-    config.service(resource("/api/events").get(events));
+    config.service(resource("/api/events").get(events)).service(resource("/api/events/page").get(page));
 }
 
-async fn events(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+/// The parameters of a query: the events that are wanted, and the number behind which they begin.
+fn query(request: &HttpRequest) -> Result<(Params, Wanted, Option<i64>), ApiError> {
     let known: Vec<&str> = Wanted::PARAMS.into_iter().chain(["after", "limit"]).collect();
-    let params = Params::read(&request, &known)?;
-    let (wanted, after) = (Wanted::read(&params)?, input::after(&request, &params)?);
+    let params = Params::read(request, &known)?;
+    let (wanted, after) = (Wanted::read(&params)?, input::after(request, &params)?);
+    Ok((params, wanted, after))
+}
+
+/// A stream. A client that accepts JSON only gets the page, as it did before that had a path of its own.
+async fn events(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     if input::wants_json(&request) {
-        let limit = params.number("limit", 1, 1_000, 200)?;
-        return page(&shared, wanted, after.unwrap_or(0), limit.unsigned_abs()).await;
+        return page(request, shared).await;
     }
+    let (_, wanted, after) = query(&request)?;
     let follower = shared.tail.follow(after).await?;
     Ok(stream::answer(feed::events(&shared, wanted, follower)))
 }
 
-/// What is there behind `after`: at most `limit` events are looked at, of which those that are wanted are shown.
-async fn page(shared: &Shared, mut wanted: Wanted, after: i64, limit: u64) -> Result<HttpResponse, ApiError> {
+/// The events behind `after`: at most `limit` are looked at, of which those that are wanted are shown.
+async fn page(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let (params, mut wanted, after) = query(&request)?;
+    let (after, limit) = (after.unwrap_or(0), params.number("limit", 1, 1_000, 200)?.unsigned_abs());
     let found = shared.tail.page(after, limit, PAGE_BYTES).await?;
     let last = found.events.last().map_or(after, |event| event.n);
     let mut events = Vec::new();
@@ -40,5 +48,5 @@ async fn page(shared: &Shared, mut wanted: Wanted, after: i64, limit: u64) -> Re
             events.extend(EventView::numbered(event.n, &event.event));
         }
     }
-    Ok(HttpResponse::Ok().json(AllEventsView { events, last, has_more: found.more }))
+    Ok(HttpResponse::Ok().json(FeedPage { events, last, has_more: found.more }))
 }

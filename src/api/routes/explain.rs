@@ -2,21 +2,17 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
-use serde_json::json;
 
 use super::super::error::ApiError;
 use super::super::input::task_id;
 use super::super::shared::Shared;
 use super::workers;
-use crate::service::{self, Explanation};
+use crate::service;
 
 /// Every reason that holds now, the strongest first.
 pub async fn explain(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let task = task_id(&id)?;
     let workers = workers::look(&shared).await?.count;
     let found = service::explain(&shared, task, workers).await?;
-    let Some(Explanation { status, position, reasons }) = found else { return Err(ApiError::no_task(&id)) };
-    Ok(HttpResponse::Ok().json(json!({
-        "taskId": task, "status": status, "position": position, "reasons": reasons,
-    })))
+    found.map(|found| HttpResponse::Ok().json(found)).ok_or_else(|| ApiError::no_task(&id))
 }

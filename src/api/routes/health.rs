@@ -1,21 +1,23 @@
 //! `/health`: without a key, and without counting anything.
 
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::time::Duration;
+use strum::VariantArray as _;
 
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data};
 use actix_web::{HttpResponse, HttpResponseBuilder};
-use serde_json::{Map, Value, json};
 
 use super::super::shared::Shared;
 use super::{resource, workers};
 use crate::config::Mode;
 use crate::process::wall_now;
-use crate::queue::{QueueError, ReadStats, Stats};
+use crate::queue::{Parked, QueueError, ReadStats, Stats};
 use crate::service::Phase;
 use crate::telemetry::{self, Duty};
-use domain::Status;
+use domain::{Named as _, Status};
+use wire::response::{Alive, Check, Health, HealthStatus, ParkedCredential, QueueCounts, Readiness, WorkerCounts};
 
 /// What is not answered by then is not waited for.
 const ANSWER_LIMIT: Duration = Duration::from_millis(80);
@@ -29,67 +31,65 @@ pub fn routes(config: &mut web::ServiceConfig) {
 
 /// The process answers.
 async fn live() -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "status": "alive" }))
+    HttpResponse::Ok().json(Alive { status: "alive".to_owned() })
 }
 
 /// The server takes tasks.
 async fn ready(shared: Data<Shared>) -> HttpResponse {
-    let health = Health::of(&shared).await;
-    let mut body = json!({ "status": health.status, "checks": health.checks });
-    if let Some(reason) = health.reason {
-        body["reason"] = json!(reason);
-    }
-    answer(health.status).json(body)
+    let Seen { status, reason, checks, .. } = Seen::of(&shared).await;
+    answer(status).json(Readiness { status, checks, reason })
 }
 
 async fn health(shared: Data<Shared>) -> HttpResponse {
-    let Health { status, reason, checks, stats, workers } = Health::of(&shared).await;
+    let Seen { status, reason, checks, stats, workers } = Seen::of(&shared).await;
     let count = |status| stats.as_ref().map(|stats| stats.count(status));
-    let size = count(Status::Pending).zip(count(Status::Running)).map(|(pending, running)| pending + running);
-    let mut body = json!({
-        "status": status,
-        "timestamp": wall_now(),
-        "queue": {
-            "size": size,
-            "pending": count(Status::Pending),
-            "running": count(Status::Running),
-            "completed": count(Status::Completed),
-            "failed": count(Status::Failed),
-        },
-        "workerMode": shared.workers.mode().name(),
-        "workers": {
-            "count": workers.as_ref().map_or(0, |workers| workers.count),
-            "healthy": workers.is_some_and(|workers| workers.healthy),
-        },
-        "checks": checks,
-        "panics": telemetry::panics(),
-    });
-    if let Some(reason) = reason {
-        body["reason"] = json!(reason);
-    }
-    if let Some(stats) = stats.filter(|stats| !stats.parked.is_empty()) {
-        body["parked"] = json!(stats.parked);
-    }
-    answer(status).json(body)
+    let (pending, running) = (count(Status::Pending), count(Status::Running));
+    let queue = QueueCounts {
+        size: pending.zip(running).map(|(pending, running)| pending + running),
+        pending,
+        running,
+        completed: count(Status::Completed),
+        failed: count(Status::Failed),
+    };
+    let workers = WorkerCounts {
+        count: workers.as_ref().map_or(0, |workers| workers.count),
+        healthy: workers.is_some_and(|workers| workers.healthy),
+    };
+    answer(status).json(Health {
+        status,
+        timestamp: wall_now(),
+        queue,
+        worker_mode: shared.workers.mode().name().to_owned(),
+        workers,
+        checks,
+        panics: telemetry::panics(),
+        reason,
+        parked: stats.into_iter().flat_map(|stats| stats.parked).map(parked).collect(),
+    })
 }
 
-fn answer(status: &str) -> HttpResponseBuilder {
-    let ok = status == "healthy";
+fn parked(parked: Parked) -> ParkedCredential {
+    let Parked { credential, until, class, message } = parked;
+    ParkedCredential { credential, until, class, message }
+}
+
+fn answer(status: HealthStatus) -> HttpResponseBuilder {
+    let ok = status == HealthStatus::Healthy;
     HttpResponse::build(if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE })
 }
 
 /// How the server is.
-struct Health {
-    status: &'static str,
+struct Seen {
+    status: HealthStatus,
     /// Why it is not healthy.
     reason: Option<String>,
     /// Each duty, and whether it is done.
-    checks: Map<String, Value>,
+    checks: BTreeMap<String, Check>,
     stats: Option<Stats>,
     workers: Option<workers::Seen>,
 }
 
-impl Health {
+impl Seen {
     /// In standalone mode the workers are somebody else's: the server is well without them.
     async fn of(shared: &Shared) -> Self {
         // A queue that waits for the disk answers late; that is an answer too.
@@ -101,17 +101,13 @@ impl Health {
         let late = workers.is_err();
         let workers = workers.ok().and_then(Result::ok);
         let mut reasons = Vec::new();
-        let mut checks = Map::new();
+        let mut checks = BTreeMap::new();
         let mut check = |name: &str, why: Option<String>, lasts: Option<Duration>| {
-            let mut check = json!({ "ok": why.is_none() });
-            if let Some(why) = why {
-                check["failingMs"] = json!(lasts.map(|lasts| lasts.as_millis() as u64));
-                reasons.push(format!("{name}: {why}"));
-                check["error"] = json!(why);
-            }
-            checks.insert(name.to_owned(), check);
+            reasons.extend(why.as_ref().map(|why| format!("{name}: {why}")));
+            let failing_ms = lasts.map(|lasts| lasts.as_millis() as u64);
+            checks.insert(name.to_owned(), Check { ok: why.is_none(), failing_ms, error: why });
         };
-        for duty in Duty::ALL {
+        for duty in Duty::VARIANTS.iter().copied() {
             let failing = shared.vitals.failing(duty);
             check(
                 duty.name(),
@@ -129,9 +125,9 @@ impl Health {
         check("workers", complaint.filter(|_| needs_workers), None);
         let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
         let status = match shared.phase() {
-            Phase::Draining | Phase::Stopping => "draining",
-            Phase::Serving if reason.is_none() => "healthy",
-            Phase::Serving => "unhealthy",
+            Phase::Draining | Phase::Stopping => HealthStatus::Draining,
+            Phase::Serving if reason.is_none() => HealthStatus::Healthy,
+            Phase::Serving => HealthStatus::Unhealthy,
         };
         Self { status, reason, checks, stats: stats.ok().flatten(), workers }
     }

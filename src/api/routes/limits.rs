@@ -2,47 +2,21 @@
 
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Deserialize;
-use serde_json::{Value, json};
-use utoipa::ToSchema;
 
+use super::super::answer;
 use super::super::error::ApiError;
 use super::super::input::{self, Params};
 use super::super::shared::Shared;
-use crate::queue::{LimitUse, ReadLimits, SetLimit};
-use domain::{Group, GroupKind, Limit, LimitChange, MAX_NAME, Rate};
-use wire::view::bounded;
+use crate::queue::{ReadLimits, SetLimit};
+use domain::{Group, GroupKind, Limit, LimitChange, MAX_NAME, Named as _};
+use wire::request::{Members, NewLimit};
+use wire::response::{LimitState, LimitUse, Limits};
 
 /// `GET`: those that are set.
 pub async fn list(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let limits = shared.queue.ask(ReadLimits).await?;
-    let view = |known: &LimitUse| {
-        let mut limit = view(&known.group, known.limit);
-        limit["waiting"] = json!(known.waiting);
-        limit
-    };
-    let limits: Vec<_> = limits.iter().map(view).collect();
-    Ok(HttpResponse::Ok().json(bounded(json!({ "limits": limits }))))
-}
-
-fn view(group: &Group, limit: Limit) -> Value {
-    json!({
-        "group": group.kind, "name": group.name,
-        "concurrency": limit.concurrency, "rate": limit.rate, "paused": limit.paused,
-    })
-}
-
-/// A limit, whole.
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct NewLimit {
-    group: GroupKind,
-    #[serde(default)]
-    name: String,
-    concurrency: Option<u32>,
-    rate: Option<Rate>,
-    #[serde(default)]
-    paused: bool,
+    let limits = limits.iter().map(|known| LimitUse::of(&known.group, known.limit, known.waiting)).collect();
+    Ok(answer::list(&Limits { limits }))
 }
 
 /// `PUT`: sets the limit of a group in place of the one before.
@@ -60,18 +34,18 @@ pub async fn set(request: HttpRequest, payload: Payload, shared: Data<Shared>) -
 /// `DELETE ?group=…&name=…`: what holds by itself holds again.
 pub async fn remove(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let params = Params::read(&request, &["group", "name"])?;
-    let known = GroupKind::ALL.map(GroupKind::name).join(", ");
+    let known = GroupKind::names();
     let kind = params.text("group").and_then(GroupKind::from_name);
     let kind = kind.ok_or_else(|| ApiError::invalid("group", format!("must be one of {known}")))?;
     let group = checked(kind, params.text("name").unwrap_or_default().to_owned())?;
     let limit = shared.queue.ask(SetLimit { group: group.clone(), change: None }).await?;
-    Ok(HttpResponse::Ok().json(view(&group, limit)))
+    Ok(HttpResponse::Ok().json(LimitState::of(&group, limit)))
 }
 
 /// Changes the limit of a group, and answers with it.
 pub async fn change(shared: &Shared, group: Group, change: LimitChange) -> Result<HttpResponse, ApiError> {
     let limit = shared.queue.ask(SetLimit { group: group.clone(), change: Some(change) }).await?;
-    Ok(HttpResponse::Ok().json(view(&group, limit)))
+    Ok(HttpResponse::Ok().json(LimitState::of(&group, limit)))
 }
 
 fn checked(kind: GroupKind, name: String) -> Result<Group, ApiError> {
@@ -83,32 +57,14 @@ fn checked(kind: GroupKind, name: String) -> Result<Group, ApiError> {
     }
 }
 
-/// The group that is paused, or goes on.
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Members {
-    tag: Option<String>,
-    key: Option<String>,
-    concurrency_key: Option<String>,
-    /// With `start`: a parked credential that may be used again.
-    credential: Option<String>,
-}
-
-impl Members {
-    /// The credential, where one is named.
-    pub const fn credential(&self) -> Option<&String> {
-        self.credential.as_ref()
-    }
-
-    /// It; `None` is the whole queue.
-    pub fn group(self) -> Result<Option<Group>, ApiError> {
-        let named =
-            [(GroupKind::Tag, self.tag), (GroupKind::Key, self.key), (GroupKind::ConcurrencyKey, self.concurrency_key)];
-        let mut named = named.into_iter().filter_map(|(kind, name)| Some((kind, name?)));
-        match (named.next(), named.next()) {
-            (Some((kind, name)), None) => checked(kind, name).map(Some),
-            (None, _) => Ok(None),
-            _ => Err(ApiError::invalid("body", "must name one of tag, key and concurrencyKey")),
-        }
+/// The group that is named; `None` is the whole queue.
+pub fn group(members: Members) -> Result<Option<Group>, ApiError> {
+    let Members { tag, key, concurrency_key, .. } = members;
+    let named = [(GroupKind::Tag, tag), (GroupKind::Key, key), (GroupKind::ConcurrencyKey, concurrency_key)];
+    let mut named = named.into_iter().filter_map(|(kind, name)| Some((kind, name?)));
+    match (named.next(), named.next()) {
+        (Some((kind, name)), None) => checked(kind, name).map(Some),
+        (None, _) => Ok(None),
+        _ => Err(ApiError::invalid("body", "must name one of tag, key and concurrencyKey")),
     }
 }

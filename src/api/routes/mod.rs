@@ -21,7 +21,7 @@ use actix_web::{HttpRequest, web};
 use serde_json::json;
 
 use super::error::ApiError;
-use super::openapi::{self, Schemas};
+use super::openapi;
 
 /// Every route of the server.
 pub fn all(config: &mut web::ServiceConfig) {
@@ -35,19 +35,6 @@ pub fn all(config: &mut web::ServiceConfig) {
     webhooks::routes(config);
     ws::routes(config);
     docs::routes(config);
-}
-
-/// The schemas of bodies that only a route knows.
-pub fn bodies(into: &mut Schemas) {
-    openapi::collect::<submit::Batch>(into);
-    openapi::collect::<tasks::Changes>(into);
-    openapi::collect::<talk::Message>(into);
-    openapi::collect::<queue::Concurrency>(into);
-    openapi::collect::<limits::Members>(into);
-    openapi::collect::<limits::NewLimit>(into);
-    openapi::collect::<schedules::NewSchedule>(into);
-    openapi::collect::<schedules::Changes>(into);
-    openapi::collect::<webhooks::Changes>(into);
 }
 
 /// What no route answers.

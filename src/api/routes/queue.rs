@@ -2,9 +2,6 @@
 
 use actix_web::web::{self, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Deserialize;
-use serde_json::json;
-use utoipa::ToSchema;
 
 use super::super::error::ApiError;
 use super::super::input;
@@ -13,6 +10,8 @@ use super::{limits, resource};
 use crate::process::wall_now;
 use crate::queue::{ReadStats, SetConcurrency, SetPaused, Unpark};
 use domain::{LimitChange, Status};
+use wire::request::{Concurrency, Members};
+use wire::response::Stats;
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
@@ -26,17 +25,17 @@ pub fn routes(config: &mut web::ServiceConfig) {
 async fn stats(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let stats = shared.queue.ask(ReadStats).await?;
     let count = |status| stats.count(status);
-    Ok(HttpResponse::Ok().json(json!({
-        "size": count(Status::Pending) + count(Status::Running),
-        "pending": count(Status::Pending),
-        "running": count(Status::Running),
-        "completed": count(Status::Completed),
-        "failed": count(Status::Failed),
-        "cancelled": count(Status::Cancelled),
-        "isPaused": stats.paused,
-        "concurrency": stats.concurrency.unwrap_or(shared.concurrency),
-        "oldestPendingMs": stats.oldest_pending.map(|at| wall_now().since_ms(at)),
-    })))
+    Ok(HttpResponse::Ok().json(Stats {
+        size: count(Status::Pending) + count(Status::Running),
+        pending: count(Status::Pending),
+        running: count(Status::Running),
+        completed: count(Status::Completed),
+        failed: count(Status::Failed),
+        cancelled: count(Status::Cancelled),
+        is_paused: stats.paused,
+        concurrency: stats.concurrency.unwrap_or(shared.concurrency),
+        oldest_pending_ms: stats.oldest_pending.map(|at| wall_now().since_ms(at)),
+    }))
 }
 
 async fn pause(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
@@ -59,8 +58,8 @@ async fn set_paused(
         shared.queue.ask(SetPaused(paused)).await?;
         return stats(shared).await;
     }
-    let members = input::json::<limits::Members>(&request, &body)?;
-    if let Some(credential) = members.credential() {
+    let members = input::json::<Members>(&request, &body)?;
+    if let Some(credential) = &members.credential {
         if paused {
             return Err(ApiError::invalid("credential", "goes with POST /api/queue/start only"));
         }
@@ -70,19 +69,11 @@ async fn set_paused(
         }
         return stats(shared).await;
     }
-    let group = members.group()?;
-    let Some(group) = group else {
+    let Some(group) = limits::group(members)? else {
         shared.queue.ask(SetPaused(paused)).await?;
         return stats(shared).await;
     };
     limits::change(&shared, group, LimitChange { paused: Some(paused), ..LimitChange::default() }).await
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Concurrency {
-    #[schema(minimum = 1, maximum = 1000)]
-    concurrency: i64,
 }
 
 async fn set_concurrency(

@@ -1,24 +1,23 @@
 //! `/api/schedules`: tasks that are submitted by the clock.
 
+use std::borrow::Cow;
+
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Deserialize;
-use serde_json::{Value, json};
-use utoipa::ToSchema;
 
+use super::super::answer;
 use super::super::error::ApiError;
 use super::super::input::{self, Params};
 use super::super::shared::Shared;
 use super::{resource, submit};
 use crate::process::wall_now;
-use crate::queue::{
-    FindSchedule, Fire, Fired, Firing, PutSchedule, ReadRuns, ReadSchedules, RemoveSchedule, Run, Schedule,
-};
+use crate::queue::{self, FindSchedule, Fire, Fired, Firing, ReadRuns, ReadSchedules, RemoveSchedule, Schedule};
 use crate::service::{self, Planned};
-use domain::{MAX_NAME, Missed, Overlap, ScheduleId, Timetable};
+use domain::ScheduleId;
 use wire::TaskSpec;
-use wire::view::bounded;
+use wire::request::{NewSchedule, ScheduleChanges};
+use wire::response::{self, Run, Runs, Schedules};
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
@@ -28,70 +27,30 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/api/schedules/{id}/runs").get(runs));
 }
 
-/// A schedule, as a client sends it.
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct NewSchedule {
-    name: Option<String>,
-    cron: String,
-    #[serde(default = "utc")]
-    time_zone: String,
-    task: TaskSpec,
-    #[serde(default)]
-    missed: Missed,
-    #[serde(default)]
-    overlap: Overlap,
-    #[serde(default)]
-    continue_session: bool,
-    #[serde(default = "yes")]
-    enabled: bool,
-}
-
-fn utc() -> String {
-    "UTC".to_owned()
-}
-
-const fn yes() -> bool {
-    true
-}
-
-/// What may be changed.
-#[derive(Deserialize, ToSchema)]
-#[schema(as = ScheduleChanges)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Changes {
-    name: Option<String>,
-    cron: Option<String>,
-    time_zone: Option<String>,
-    task: Option<TaskSpec>,
-    missed: Option<Missed>,
-    overlap: Option<Overlap>,
-    continue_session: Option<bool>,
-    enabled: Option<bool>,
-}
-
-fn view(schedule: &Schedule) -> Value {
-    let mut task = json!(schedule.spec);
-    task["options"] = json!(schedule.spec.options.shown());
-    json!({
-        "scheduleId": schedule.id,
-        "name": schedule.name,
-        "cron": schedule.cron,
-        "timeZone": schedule.time_zone,
-        "task": task,
-        "missed": schedule.missed,
-        "overlap": schedule.overlap,
-        "continueSession": schedule.continue_session,
-        "enabled": schedule.enabled,
-        "nextRunAt": schedule.next_at.filter(|_| schedule.enabled),
-        "createdAt": schedule.created_at,
-        "unreadable": schedule.unreadable,
-    })
+fn view(schedule: &Schedule) -> response::Schedule<'_> {
+    let task = match schedule.spec.options.shown() {
+        Cow::Borrowed(_) => Cow::Borrowed(&schedule.spec),
+        Cow::Owned(options) => Cow::Owned(TaskSpec { options, ..schedule.spec.clone() }),
+    };
+    response::Schedule {
+        schedule_id: schedule.id,
+        name: schedule.name.as_deref().map(Cow::Borrowed),
+        cron: Cow::Borrowed(&schedule.cron),
+        time_zone: Cow::Borrowed(&schedule.time_zone),
+        task,
+        missed: schedule.missed,
+        overlap: schedule.overlap,
+        continue_session: schedule.continue_session,
+        enabled: schedule.enabled,
+        next_run_at: schedule.next_at.filter(|_| schedule.enabled),
+        created_at: schedule.created_at,
+        unreadable: schedule.unreadable.as_deref().map(Cow::Borrowed),
+    }
 }
 
 async fn list(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let schedules = shared.queue.ask(ReadSchedules).await?;
-    Ok(HttpResponse::Ok().json(bounded(json!({ "schedules": schedules.iter().map(view).collect::<Vec<_>>() }))))
+    Ok(answer::list(&Schedules { schedules: schedules.iter().map(view).collect() }))
 }
 
 async fn find(shared: &Shared, id: &str) -> Result<Schedule, ApiError> {
@@ -138,7 +97,7 @@ async fn change(
     payload: Payload,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let changes: Changes = input::json(&request, &input::body(payload).await?)?;
+    let changes: ScheduleChanges = input::json(&request, &input::body(payload).await?)?;
     let old = find(&shared, &id).await?;
     let schedule = Schedule {
         name: changes.name.or(old.name),
@@ -155,36 +114,12 @@ async fn change(
     Ok(HttpResponse::Ok().json(view(&store(&shared, schedule, false).await?)))
 }
 
-/// Checks a schedule and its task, and stores it with its next firing.
+/// Stores a schedule, and reads it as it is then.
 async fn store(shared: &Shared, schedule: Schedule, new: bool) -> Result<Schedule, ApiError> {
-    if let Some(why) = &schedule.unreadable {
-        let rule = format!("can't be read by this version of the program ({why}); send the whole task");
-        return Err(ApiError::invalid("task", rule));
-    }
-    if schedule.name.as_ref().is_some_and(|name| name.is_empty() || name.len() > MAX_NAME) {
-        return Err(ApiError::invalid("name", format!("must have 1 to {MAX_NAME} bytes")));
-    }
-    let table = Timetable::read(&schedule.cron, &schedule.time_zone);
-    let table = table.map_err(|(field, rule)| ApiError::invalid(field, rule))?;
-    let next_at = table.next(wall_now());
-    if next_at.is_none() {
-        return Err(ApiError::invalid("cron", "names no time that comes"));
-    }
-    let sdk = &schedule.spec.options.sdk;
-    if schedule.spec.run_at.is_some() || schedule.spec.options.run_async == Some(false) {
-        return Err(ApiError::invalid("task", "can't have runAt, or options.async false: the clock submits it"));
-    }
-    if schedule.continue_session && (sdk.continue_from_task_id.is_some() || sdk.resume_session.is_some()) {
-        let rule = "names a session already; leave it out where each task goes on with the one before";
-        return Err(ApiError::invalid("continueSession", rule));
-    }
-    let checked = service::admit(shared, schedule.spec.clone(), schedule.key.clone(), None, None).await;
-    checked.map_err(|refused| ApiError::from(refused).below("task"))?;
-    let id = schedule.id;
-    let schedule = Box::new(Schedule { next_at, ..schedule });
-    match shared.queue.ask(PutSchedule { schedule, new }).await? {
-        true => find(shared, &id.to_string()).await,
-        false => Err(unknown(&id.to_string())),
+    let id = schedule.id.to_string();
+    match service::put_schedule(shared, schedule, new).await? {
+        true => find(shared, &id).await,
+        false => Err(unknown(&id)),
     }
 }
 
@@ -217,16 +152,13 @@ async fn runs(id: Path<String>, request: HttpRequest, shared: Data<Shared>) -> R
     let limit = Params::read(&request, &["limit"])?.number("limit", 1, 1_000, 100)?;
     let schedule = find(&shared, &id).await?.id;
     let runs = shared.queue.ask(ReadRuns { schedule, limit: limit.unsigned_abs() }).await?;
-    let view = |run: &Run| {
-        json!({
-            "dueAt": run.due_at,
-            "firedAt": run.fired_at,
-            "outcome": run.outcome,
-            "taskId": run.task.map(|(id, _)| id),
-            "taskStatus": run.task.and_then(|(_, status)| status),
-            "detail": run.detail,
-        })
+    let view = |run: queue::Run| Run {
+        due_at: run.due_at,
+        fired_at: run.fired_at,
+        outcome: run.outcome,
+        task_id: run.task.map(|(id, _)| id),
+        task_status: run.task.and_then(|(_, status)| status),
+        detail: run.detail,
     };
-    Ok(HttpResponse::Ok()
-        .json(bounded(json!({ "scheduleId": schedule, "runs": runs.iter().map(view).collect::<Vec<_>>() }))))
+    Ok(answer::list(&Runs { schedule_id: schedule, runs: runs.into_iter().map(view).collect() }))
 }

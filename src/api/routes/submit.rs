@@ -3,10 +3,7 @@
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
-use serde::Deserialize;
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use utoipa::ToSchema;
 
 use super::super::auth::Caller;
 use super::super::error::ApiError;
@@ -16,7 +13,8 @@ use crate::config::DEFAULT_KEY;
 use crate::queue::{SubmitAll, Submitted};
 use crate::service::{admit, not_taken};
 use domain::TaskId;
-use wire::view::TaskView;
+use wire::request::Batch;
+use wire::response::{BatchReceipt, Receipt, TaskView};
 use wire::{Task, TaskSpec};
 
 /// The longest `Idempotency-Key`, in bytes.
@@ -39,14 +37,6 @@ pub async fn submit(request: HttpRequest, payload: Payload, shared: Data<Shared>
     let task = stream::wait_for_end(&shared, task.id, limit).await?.unwrap_or(task);
     let status = if task.status.is_terminal() { StatusCode::OK } else { StatusCode::GATEWAY_TIMEOUT };
     Ok(HttpResponse::build(status).insert_header(location(task.id)).json(TaskView::of(&task)))
-}
-
-/// Several tasks of one request.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Batch {
-    #[schema(min_items = 1, max_items = 1000)]
-    tasks: Vec<TaskSpec>,
 }
 
 /// `POST /api/tasks/batch`: all or none.
@@ -75,12 +65,12 @@ pub async fn batch(request: HttpRequest, payload: Payload, shared: Data<Shared>)
         Submitted::KeyReused => ApiError::from(not_taken(&shared, &refused)),
         refused => ApiError::from(not_taken(&shared, &refused)).of_task(n),
     })?;
-    let tasks: Vec<_> = stored.iter().map(|(task, _)| receipt(task)).collect();
+    let tasks = stored.iter().map(|(task, _)| Receipt::of(task)).collect();
     let mut response = HttpResponse::Accepted();
     if stored.iter().all(|(_, repeated)| *repeated) {
         response.insert_header(("Idempotent-Replayed", "true"));
     }
-    Ok(response.json(json!({ "tasks": tasks })))
+    Ok(response.json(BatchReceipt { tasks }))
 }
 
 /// `POST /api/tasks/{id}/retry`, when the old task is known.
@@ -98,18 +88,7 @@ pub fn accepted(task: &Task, repeated: bool) -> HttpResponse {
     if repeated {
         response.insert_header(("Idempotent-Replayed", "true"));
     }
-    response.json(receipt(task))
-}
-
-fn receipt(task: &Task) -> Value {
-    json!({
-        "taskId": task.id,
-        "status": task.status,
-        "createdAt": task.created_at,
-        "priority": task.spec.priority,
-        "workingDirectory": task.working_directory,
-        "retryOf": task.retry_of,
-    })
+    response.json(Receipt::of(task))
 }
 
 fn location(id: TaskId) -> (header::HeaderName, String) {

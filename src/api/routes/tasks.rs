@@ -1,21 +1,20 @@
 //! `/api/tasks`
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::ContentType;
 use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Deserialize;
 use serde_json::json;
-use utoipa::ToSchema;
 
+use super::super::answer;
 use super::super::error::ApiError;
 use super::super::input::{self, Params, task_id};
 use super::super::shared::Shared;
 use super::super::stream;
 use super::{conversation, explain, resource, submit, talk};
-use crate::queue::{Amend, Amended, Cancel, Cancelled, EventPage, Filter, Find, ListTasks, ReadEvents, ReadPatch};
-use domain::{Status, TaskId, Wall};
-use wire::view::{EventPageView, EventView, LIST_BYTES, TaskPage, TaskView, bounded};
+use crate::queue::{self, Amend, Amended, Cancel, Cancelled, Filter, Find, ListTasks, ReadEvents, ReadPatch};
+use domain::{Named as _, Status, TaskId};
+use wire::request::TaskChanges;
+use wire::response::{EventPage, EventView, Logs, TaskPage, TaskView};
 use wire::{PRIORITIES, Task};
 
 /// Lines of `…/logs`: more than anybody reads.
@@ -31,6 +30,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/api/tasks/{id}").get(show).patch(amend).delete(cancel))
         .service(resource("/api/tasks/{id}/logs").get(logs))
         .service(resource("/api/tasks/{id}/events").get(events))
+        .service(resource("/api/tasks/{id}/events/page").get(event_page))
         .service(resource("/api/tasks/{id}/conversation").get(conversation::show))
         .service(resource("/api/tasks/{id}/changes.patch").get(patch))
         .service(resource("/api/tasks/{id}/permissions").get(talk::questions))
@@ -64,17 +64,12 @@ async fn list(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse
     let full = page.more || page.tasks.len() as u64 == limit.unsigned_abs();
     let next_cursor = page.tasks.last().filter(|_| full).map(|task| task.id);
     let tasks = page.tasks.iter().map(TaskView::of).collect();
-    let page = TaskPage { tasks, total: page.total, limit, offset, next_cursor };
-    // The store bounds what may be long; what may not is long only where somebody else has written it.
-    match serde_json::to_string(&page) {
-        Ok(text) if text.len() <= 2 * LIST_BYTES => Ok(HttpResponse::Ok().content_type(ContentType::json()).body(text)),
-        _ => Ok(HttpResponse::Ok().json(bounded(json!(page)))),
-    }
+    Ok(answer::list(&TaskPage { tasks, total: page.total, limit, offset, next_cursor }))
 }
 
 fn status_of(name: &str) -> Result<Status, ApiError> {
     Status::from_name(name).ok_or_else(|| {
-        let names = Status::ALL.map(Status::name).join(", ");
+        let names = Status::names();
         ApiError::invalid("status", format!("must be one of {names}, got \"{name}\""))
     })
 }
@@ -87,30 +82,13 @@ async fn show(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Ap
     Ok(HttpResponse::Ok().json(TaskView::of(&find(&shared, &id).await?)))
 }
 
-/// What `PATCH` takes.
-#[derive(Deserialize, ToSchema)]
-#[schema(as = TaskChanges)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Changes {
-    #[schema(minimum = 0, maximum = 100)]
-    priority: Option<i64>,
-    /// `null`: at once.
-    #[serde(default, deserialize_with = "some")]
-    run_at: Option<Option<Wall>>,
-}
-
-/// A field that is there, null or not.
-fn some<'de, D: serde::Deserializer<'de>>(field: D) -> Result<Option<Option<Wall>>, D::Error> {
-    Option::deserialize(field).map(Some)
-}
-
 async fn amend(
     id: Path<String>,
     request: HttpRequest,
     payload: Payload,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let Changes { priority, run_at } = input::json(&request, &input::body(payload).await?)?;
+    let TaskChanges { priority, run_at } = input::json(&request, &input::body(payload).await?)?;
     if priority.is_none() && run_at.is_none() {
         return Err(ApiError::invalid("body", "must have priority, runAt, or both"));
     }
@@ -174,7 +152,7 @@ async fn retry(id: Path<String>, request: HttpRequest, shared: Data<Shared>) -> 
     submit::again(&shared, submit::caller(&request), task).await
 }
 
-async fn read_events(shared: &Shared, id: &str, after: i64, limit: u64) -> Result<EventPage, ApiError> {
+async fn read_events(shared: &Shared, id: &str, after: i64, limit: u64) -> Result<queue::EventPage, ApiError> {
     let read = ReadEvents { task: task_id(id)?, after, limit, bytes: PAGE_BYTES };
     let page = shared.queue.ask(read).await?;
     if page.status.is_some() { Ok(page) } else { Err(ApiError::no_task(id)) }
@@ -190,20 +168,28 @@ async fn logs(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Ap
             break;
         }
     }
-    Ok(HttpResponse::Ok().json(json!({ "taskId": *id, "logs": lines })))
+    Ok(HttpResponse::Ok().json(Logs { task_id: task_id(&id)?, logs: lines }))
 }
 
+/// `GET …/events`: a stream. A client that accepts JSON only gets the page, as it did before that had a path of its own.
 async fn events(id: Path<String>, request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    if input::wants_json(&request) {
+        return event_page(id, request, shared).await;
+    }
     let params = Params::read(&request, &["after", "limit"])?;
     let after = input::after(&request, &params)?.unwrap_or(0);
-    if input::wants_json(&request) {
-        let limit = params.number("limit", 1, 1_000, 200)?;
-        let page = read_events(&shared, &id, after, limit.unsigned_abs()).await?;
-        let events = page.events.iter().filter_map(EventView::of).collect();
-        let last = page.events.last().map_or(after, |event| event.seq);
-        let view = EventPageView { task_id: &id, status: page.status, events, last, has_more: page.more };
-        return Ok(HttpResponse::Ok().json(view));
-    }
     read_events(&shared, &id, after, 1).await?;
     Ok(stream::answer(stream::events(&shared, task_id(&id)?, after)))
+}
+
+/// `GET …/events/page`
+async fn event_page(id: Path<String>, request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let params = Params::read(&request, &["after", "limit"])?;
+    let after = input::after(&request, &params)?.unwrap_or(0);
+    let limit = params.number("limit", 1, 1_000, 200)?;
+    let page = read_events(&shared, &id, after, limit.unsigned_abs()).await?;
+    let Some(status) = page.status else { return Err(ApiError::no_task(&id)) };
+    let events = page.events.iter().filter_map(EventView::of).collect();
+    let last = page.events.last().map_or(after, |event| event.seq);
+    Ok(HttpResponse::Ok().json(EventPage { task_id: task_id(&id)?, status, events, last, has_more: page.more }))
 }

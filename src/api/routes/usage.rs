@@ -2,16 +2,17 @@
 
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::super::answer;
 use super::super::error::ApiError;
 use super::super::input::Params;
 use super::super::shared::Shared;
 use super::resource;
 use crate::process::wall_now;
 use crate::queue::ReadUsage;
+use crate::service;
 use domain::Wall;
-use wire::view::bounded;
 
 /// Days that are shown where nothing else is asked for.
 const DAYS: i64 = 30;
@@ -28,25 +29,7 @@ async fn usage(request: HttpRequest, shared: Data<Shared>) -> Result<HttpRespons
         to: day(&params, "to", now)?,
         key: params.text("key").map(str::to_owned),
     };
-    let usage = shared.queue.ask(read).await?;
-    let sum = |of: &[(String, f64)], key: Option<&str>| -> f64 {
-        of.iter().filter(|(name, _)| key.is_none_or(|key| key == name)).fold(0.0, |sum, (_, usd)| sum + usd)
-    };
-    let left = |limit: Option<f64>, key: Option<&str>| -> Value {
-        let (spent, reserved) = (sum(&usage.spent, key), sum(&usage.reserved, key));
-        let left = limit.map(|limit| (limit - spent - reserved).max(0.0));
-        json!({ "limitUsd": limit, "spentUsd": spent, "reservedUsd": reserved, "leftUsd": left })
-    };
-    let mut names: Vec<&str> = usage.spent.iter().chain(&usage.reserved).map(|(name, _)| name.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
-    let keys: serde_json::Map<String, Value> =
-        names.into_iter().map(|name| (name.to_owned(), left(shared.budgets.key, Some(name)))).collect();
-    Ok(HttpResponse::Ok().json(bounded(json!({
-        "days": usage.days,
-        "totalUsd": usage.days.iter().fold(0.0, |sum, day| sum + day.cost_usd),
-        "today": { "day": usage.today, "server": left(shared.budgets.server, None), "keys": keys },
-    }))))
+    Ok(answer::list(&service::usage(&shared, read).await?))
 }
 
 /// A day in UTC, such as `2026-01-31`.

@@ -3,21 +3,18 @@
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Deserialize;
-use serde_json::{Value, json};
-use utoipa::ToSchema;
 
+use super::super::answer;
 use super::super::error::ApiError;
 use super::super::input::{self, task_id};
 use super::super::shared::Shared;
 use super::resource;
 use super::tasks::find;
-use crate::queue::{
-    AddWebhook, Delivery, EnableWebhook, ReadDeliveries, ReadWebhooks, RemoveWebhook, RetryDelivery, Webhook,
-};
+use crate::queue::{self, AddWebhook, EnableWebhook, ReadDeliveries, ReadWebhooks, RemoveWebhook, RetryDelivery};
 use crate::service::check_webhook;
-use wire::WebhookOptions;
-use wire::view::bounded;
+use wire::request::WebhookChanges;
+use wire::response::{Deliveries, Delivery, DeliveryReceipt, Webhook, Webhooks};
+use wire::{DeliveryState, WebhookOptions};
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
@@ -27,24 +24,23 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/api/tasks/{id}/deliveries/{delivery}/retry").post(retry));
 }
 
-fn view(webhook: &Webhook) -> Value {
-    let events: Vec<_> = webhook.events.iter().map(|name| json!(name)).collect();
-    let disabled = webhook.disabled.as_ref();
-    json!({
-        "webhookId": webhook.id,
-        "url": webhook.url,
-        "events": events,
-        "createdAt": webhook.created_at,
-        "enabled": disabled.is_none(),
-        "failingSince": webhook.failing_since,
-        "disabledAt": disabled.map(|(at, _)| at),
-        "disabledReason": disabled.map(|(_, why)| why),
-    })
+fn view(webhook: queue::Webhook) -> Webhook {
+    let (disabled_at, disabled_reason) = webhook.disabled.unzip();
+    Webhook {
+        webhook_id: webhook.id,
+        url: webhook.url,
+        events: webhook.events,
+        created_at: webhook.created_at,
+        enabled: disabled_at.is_none(),
+        failing_since: webhook.failing_since,
+        disabled_at,
+        disabled_reason,
+    }
 }
 
 async fn list(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let webhooks = shared.queue.ask(ReadWebhooks).await?;
-    Ok(HttpResponse::Ok().json(bounded(json!({ "webhooks": webhooks.iter().map(view).collect::<Vec<_>>() }))))
+    Ok(answer::list(&Webhooks { webhooks: webhooks.into_iter().map(view).collect() }))
 }
 
 async fn add(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
@@ -53,16 +49,7 @@ async fn add(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Re
         .validate()
         .map_err(|wrong| ApiError::invalid(wrong.field.trim_start_matches("options.webhook."), wrong.message))?;
     check_webhook(&shared, "url", &webhook)?;
-    Ok(HttpResponse::Created().json(view(&shared.queue.ask(AddWebhook(webhook)).await?)))
-}
-
-/// What `PATCH` takes.
-#[derive(Deserialize, ToSchema)]
-#[schema(as = WebhookChanges)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Changes {
-    /// `true`: it is told again. `false`: nothing more.
-    enabled: bool,
+    Ok(HttpResponse::Created().json(view(shared.queue.ask(AddWebhook(webhook)).await?)))
 }
 
 async fn enable(
@@ -71,9 +58,9 @@ async fn enable(
     payload: Payload,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let Changes { enabled } = input::json(&request, &input::body(payload).await?)?;
+    let WebhookChanges { enabled } = input::json(&request, &input::body(payload).await?)?;
     let webhook = shared.queue.ask(EnableWebhook { id: id.clone(), enabled }).await?;
-    webhook.map(|webhook| HttpResponse::Ok().json(view(&webhook))).ok_or_else(|| unknown(&id))
+    webhook.map(|webhook| HttpResponse::Ok().json(view(webhook))).ok_or_else(|| unknown(&id))
 }
 
 fn unknown(id: &str) -> ApiError {
@@ -90,29 +77,29 @@ async fn remove(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, 
 async fn deliveries(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let task = find(&shared, &id).await?.id;
     let deliveries = shared.queue.ask(ReadDeliveries(task)).await?;
-    let view = |delivery: &Delivery| {
-        json!({
-            "deliveryId": delivery.id,
-            "event": format!("task.{}", delivery.event),
-            "url": delivery.url,
-            "state": delivery.state,
-            "attempts": delivery.attempts,
-            "nextAttemptAt": (delivery.state == "pending").then_some(delivery.next_at.max(delivery.created_at)),
-            "lastStatus": delivery.last_status,
-            "lastError": delivery.last_error,
-            "createdAt": delivery.created_at,
-            "endedAt": delivery.ended_at,
-        })
+    let view = |delivery: queue::Delivery| {
+        let is_pending = delivery.state.known() == Some(DeliveryState::Pending);
+        Delivery {
+            delivery_id: delivery.id,
+            event: format!("task.{}", delivery.event),
+            url: delivery.url,
+            state: delivery.state,
+            attempts: delivery.attempts,
+            next_attempt_at: is_pending.then_some(delivery.next_at.max(delivery.created_at)),
+            last_status: delivery.last_status,
+            last_error: delivery.last_error,
+            created_at: delivery.created_at,
+            ended_at: delivery.ended_at,
+        }
     };
-    let deliveries: Vec<_> = deliveries.iter().map(view).collect();
-    Ok(HttpResponse::Ok().json(bounded(json!({ "taskId": task, "deliveries": deliveries }))))
+    Ok(answer::list(&Deliveries { task_id: task, deliveries: deliveries.into_iter().map(view).collect() }))
 }
 
 async fn retry(path: Path<(String, String)>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let (id, delivery) = path.into_inner();
     let task = task_id(&id)?;
     if shared.queue.ask(RetryDelivery { task, id: delivery.clone() }).await? {
-        return Ok(HttpResponse::Accepted().json(json!({ "taskId": task, "deliveryId": delivery })));
+        return Ok(HttpResponse::Accepted().json(DeliveryReceipt { task_id: task, delivery_id: delivery }));
     }
     let message = format!("task {id} has no delivery {delivery}; see GET /api/tasks/{id}/deliveries");
     Err(ApiError::new(StatusCode::NOT_FOUND, "DELIVERY_NOT_FOUND", message))

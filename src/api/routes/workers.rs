@@ -3,8 +3,6 @@
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::super::error::ApiError;
 use super::super::input;
@@ -12,7 +10,9 @@ use super::super::shared::{Shared, Workers};
 use super::resource;
 use crate::process::wall_now;
 use crate::queue::{QueueError, ReadWorkers, WorkerInfo};
-use crate::supervisor::{List, StartFailed, StartWorker, StopWorker, WorkerState, WorkerView};
+use crate::supervisor::{List, StartFailed, StartWorker, StopWorker};
+use wire::request::NewWorker;
+use wire::response::{Worker, WorkerState, WorkerStopped};
 
 /// A standalone worker says every 5 s that it lives; one that missed three is taken for gone.
 const FRESH_MS: i64 = 15_000;
@@ -29,36 +29,31 @@ pub struct Seen {
     pub count: usize,
     /// Why they are not well.
     pub complaint: Option<String>,
-    views: Vec<Value>,
+    workers: Vec<Worker>,
 }
 
 /// Looks at the workers of this mode.
 pub async fn look(shared: &Shared) -> Result<Seen, ApiError> {
     match &shared.workers {
-        Workers::Inline => Ok(Seen { healthy: true, count: 1, complaint: None, views: Vec::new() }),
+        Workers::Inline => Ok(Seen { healthy: true, count: 1, complaint: None, workers: Vec::new() }),
         Workers::Managed(supervisor) => {
             let workers = supervisor.send(List).await.map_err(|_| ApiError::from(QueueError::Restarting))?;
-            let runs = |worker: &WorkerView| worker.connected && worker.state == WorkerState::Running;
+            let runs = |worker: &Worker| worker.connected && worker.state == Some(WorkerState::Running);
             let complaint = complaint(&workers, workers.iter().any(runs));
-            Ok(Seen {
-                healthy: complaint.is_none(),
-                count: workers.len(),
-                complaint,
-                views: workers.iter().map(|worker| json!(worker)).collect(),
-            })
+            Ok(Seen { healthy: complaint.is_none(), count: workers.len(), complaint, workers })
         }
         Workers::Standalone => {
             let workers = shared.queue.ask(ReadWorkers).await?;
-            let views: Vec<_> = workers.iter().filter_map(standalone_view).collect();
-            let complaint = views.is_empty().then(|| "no worker is there".to_owned());
-            Ok(Seen { healthy: !views.is_empty(), count: views.len(), complaint, views })
+            let workers: Vec<_> = workers.into_iter().filter_map(standalone_view).collect();
+            let complaint = workers.is_empty().then(|| "no worker is there".to_owned());
+            Ok(Seen { healthy: !workers.is_empty(), count: workers.len(), complaint, workers })
         }
     }
 }
 
 /// Why managed workers are not well.
-fn complaint(workers: &[WorkerView], any_runs: bool) -> Option<String> {
-    if let Some(worker) = workers.iter().find(|worker| worker.crash_looping) {
+fn complaint(workers: &[Worker], any_runs: bool) -> Option<String> {
+    if let Some(worker) = workers.iter().find(|worker| worker.crash_looping == Some(true)) {
         return Some(format!("{} ends too often", worker.worker_id));
     }
     if let Some((name, why)) = workers.iter().find_map(|worker| Some((&worker.worker_id, worker.failing.as_ref()?))) {
@@ -67,22 +62,23 @@ fn complaint(workers: &[WorkerView], any_runs: bool) -> Option<String> {
     (!any_runs).then(|| "no worker is connected".to_owned())
 }
 
-fn standalone_view(worker: &WorkerInfo) -> Option<Value> {
+fn standalone_view(worker: WorkerInfo) -> Option<Worker> {
     let now = wall_now();
     let silent = now.since_ms(worker.beat_at);
-    (silent < FRESH_MS && !worker.process.is_known_dead()).then(|| {
-        json!({
-            "workerId": worker.name,
-            "pid": worker.process.pid,
-            "startTime": worker.started_at,
-            "uptime": now.since_ms(worker.started_at),
-            "restartCount": 0,
-            "connected": true,
-            "host": worker.host,
-            "lastBeatMs": silent,
-            "running": worker.running,
-            "concurrency": worker.concurrency,
-        })
+    (silent < FRESH_MS && !worker.process.is_known_dead()).then(|| Worker {
+        worker_id: worker.name,
+        pid: worker.process.pid,
+        start_time: worker.started_at,
+        uptime: now.since_ms(worker.started_at),
+        restart_count: 0,
+        connected: true,
+        state: None,
+        crash_looping: None,
+        host: Some(worker.host),
+        last_beat_ms: Some(silent),
+        running: worker.running,
+        concurrency: worker.concurrency,
+        failing: None,
     })
 }
 
@@ -114,28 +110,21 @@ fn no_worker(name: &str) -> ApiError {
 async fn list(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     not_inline(&shared)?;
     let seen = look(&shared).await?;
-    Ok(HttpResponse::Ok().json(json!({
-        "healthy": seen.healthy, "workerCount": seen.count, "workers": seen.views,
-    })))
+    let Seen { healthy, count, workers, .. } = seen;
+    Ok(HttpResponse::Ok().json(wire::response::Workers { healthy, worker_count: count, workers }))
 }
 
 async fn show(name: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     not_inline(&shared)?;
     let seen = look(&shared).await?;
-    let worker = seen.views.into_iter().find(|worker| worker["workerId"] == **name);
+    let worker = seen.workers.into_iter().find(|worker| worker.worker_id == **name);
     worker.map(|worker| HttpResponse::Ok().json(worker)).ok_or_else(|| no_worker(&name))
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Start {
-    worker_id: Option<String>,
 }
 
 async fn start(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let supervisor = manager(&shared)?;
     let body = input::body(payload).await?;
-    let start: Start = if body.is_empty() { Start::default() } else { input::json(&request, &body)? };
+    let start = if body.is_empty() { NewWorker::default() } else { input::json(&request, &body)? };
     if let Some(name) = &start.worker_id
         && (name.is_empty()
             || name.len() > 64
@@ -163,7 +152,7 @@ async fn stop(name: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, 
     let stopped = supervisor.send(StopWorker { name: name.to_string() }).await;
     if stopped.map_err(|_| ApiError::from(QueueError::Restarting))? {
         let message = format!("worker {name} has finished and stopped");
-        Ok(HttpResponse::Ok().json(json!({ "success": true, "workerId": *name, "message": message })))
+        Ok(HttpResponse::Ok().json(WorkerStopped { success: true, worker_id: name.to_string(), message }))
     } else {
         Err(no_worker(&name))
     }

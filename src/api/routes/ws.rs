@@ -22,9 +22,9 @@ use super::resource;
 use crate::process::wall_now;
 use crate::queue::{Find, Follower, Numbered};
 use crate::service::Phase;
-use domain::{EventKind, TaskId};
+use domain::{EventKind, Named as _, TaskId};
 use wire::Task;
-use wire::view::TaskView;
+use wire::response::TaskView;
 
 /// Who hasn't shown a key by then is cut off.
 const AUTH_LIMIT: Duration = Duration::from_secs(10);

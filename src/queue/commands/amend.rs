@@ -5,7 +5,7 @@ use crate::queue::messages::{Amend, Amended};
 use crate::store::StoreError;
 use crate::store::convert::{spec_of, task_with};
 use audit::Did;
-use domain::{NewEvent, Status};
+use domain::{Named as _, NewEvent, Status};
 use wire::stored;
 
 impl Change for Amend {

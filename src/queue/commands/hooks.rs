@@ -7,8 +7,8 @@ use crate::store::StoreError;
 use crate::store::convert::webhook_of;
 use crate::store::rows::{ClaimDeliveriesRow, DeliveryEnd, WebhookRow};
 use crate::store::views::{Dispatch, Webhook};
-use domain::{TaskId, Wall};
-use wire::{HookEvent, WebhookOptions};
+use domain::{Named as _, TaskId, Wall};
+use wire::{DeliveryState, HookEvent, WebhookOptions};
 
 /// Adds a webhook, of a task or of all.
 pub async fn add(unit: &mut Unit<'_>, task: Option<TaskId>, options: &WebhookOptions) -> Result<Webhook, StoreError> {
@@ -84,9 +84,9 @@ impl Change for Attempted {
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<(), StoreError> {
         let (state, next_at) = match (&self.error, self.again) {
-            (None, _) => ("delivered", unit.now),
-            (Some(_), None) => ("failed", unit.now),
-            (Some(_), Some(again)) => ("pending", unit.now.plus(again)),
+            (None, _) => (DeliveryState::Delivered, unit.now),
+            (Some(_), None) => (DeliveryState::Failed, unit.now),
+            (Some(_), Some(again)) => (DeliveryState::Pending, unit.now.plus(again)),
         };
         let end = DeliveryEnd {
             id: &self.id,
@@ -96,7 +96,7 @@ impl Change for Attempted {
             error: self.error.as_deref(),
             state,
             next_at,
-            ended_at: (state != "pending").then_some(unit.now),
+            ended_at: (state != DeliveryState::Pending).then_some(unit.now),
         };
         unit.tx.end_delivery(&end).await?;
         self.judge_webhook(unit).await

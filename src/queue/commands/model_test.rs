@@ -1,6 +1,7 @@
 //! The statements do what the domain says: the same commands on both, compared after each.
 
 use std::time::Duration;
+use strum::VariantArray as _;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,8 +21,9 @@ use crate::store::rows::TaskRow;
 use crate::store::views::{Poll, ReadEvents, Schedule};
 use crate::store::{self, Store};
 use domain::{
-    Command, EventKind, Failure, FailureClass, Group, GroupKind, Lease, LeaseKey, LimitChange, Missed, NewEvent,
-    Outcome, Overlap, Record, ReleaseReason, Report, ScheduleId, Spent, State, Status, TaskId, Wall, WorkerInstanceId,
+    AttemptOutcome, Command, EventKind, Failure, FailureClass, Group, GroupKind, Lease, LeaseKey, LimitChange, Missed,
+    Name, Named as _, NewEvent, Outcome, Overlap, Record, ReleaseReason, Report, ScheduleId, Spent, State, Status,
+    TaskId, Wall, WorkerInstanceId,
 };
 use wire::TaskSpec;
 
@@ -205,8 +207,13 @@ async fn check_attempts(scratch: &Scratch, task: TaskId, model: &Record) -> Resu
     prop_assert_eq!(numbers, (1..=model.attempt).collect::<Vec<_>>());
     let open = attempts.iter().filter(|attempt| attempt.outcome.is_none()).count();
     prop_assert_eq!(open, usize::from(model.state.status() == Status::Running));
-    let ended =
-        attempts.iter().filter(|attempt| matches!(attempt.outcome.as_deref(), Some("completed" | "failed"))).count();
+    let ended = attempts
+        .iter()
+        .filter(|attempt| {
+            attempt.outcome == Some(AttemptOutcome::Completed.into())
+                || attempt.outcome == Some(AttemptOutcome::Failed.into())
+        })
+        .count();
     prop_assert!(ended >= usize::try_from(model.ended).unwrap_or_default(), "usage limits end without counting");
     Ok(())
 }
@@ -220,7 +227,7 @@ async fn check_events_and_counts(scratch: &Scratch, task: TaskId) -> Result<(), 
     let row = scratch.row(task).await;
     prop_assert_eq!(row.last_event, numbers.len() as i64);
     let stats = scratch.store.reader().stats().await.expect("stats");
-    for status in Status::ALL {
+    for status in Status::VARIANTS.iter().copied() {
         prop_assert_eq!(stats.count(status), i64::from(row.status == status.name()), "{}", status);
     }
     Ok(())
@@ -313,7 +320,8 @@ async fn a_cost_is_in_the_ledger_once_also_when_its_report_comes_late() {
     let task = scratch.store.reader().task(task).await.expect("a read").expect("a task");
     assert_eq!(task.attempted.cost_usd, Some(0.75));
     let attempts = task.attempts.expect("its attempts");
-    let seen: Vec<_> = attempts.iter().map(|attempt| (attempt.outcome.as_deref(), attempt.spent.cost_usd)).collect();
+    let seen: Vec<_> =
+        attempts.iter().map(|attempt| (attempt.outcome.as_ref().map(Name::name), attempt.spent.cost_usd)).collect();
     assert_eq!(seen, [(Some("crashed"), Some(0.5)), (Some("failed"), Some(0.25))]);
 }
 

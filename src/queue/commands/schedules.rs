@@ -8,6 +8,7 @@ use crate::store::StoreError;
 use crate::store::convert::{missed_name, overlap_name};
 use crate::store::rows::{ScheduleRow, ScheduleRunRow};
 use audit::Did;
+use domain::RunOutcome;
 use wire::stored;
 
 impl Change for PutSchedule {
@@ -74,13 +75,13 @@ impl Change for Fire {
             Firing::Submit(submit) => match submit.run(unit).await? {
                 Submitted::Created(task) => {
                     let id = task.id;
-                    (Fired::Submitted(task), "submitted", Some(id))
+                    (Fired::Submitted(task), RunOutcome::Submitted, Some(id))
                 }
                 refused => return Ok(Fired::NotTaken(refused)),
             },
-            Firing::Missed => (Fired::Noted, "missed", None),
-            Firing::Skipped => (Fired::Noted, "skipped", None),
-            Firing::Refused => (Fired::Noted, "refused", None),
+            Firing::Missed => (Fired::Noted, RunOutcome::Missed, None),
+            Firing::Skipped => (Fired::Noted, RunOutcome::Skipped, None),
+            Firing::Refused => (Fired::Noted, RunOutcome::Refused, None),
         };
         unit.record(&Did::Fire { schedule, due: self.due.map(|due| due.0), made: task });
         let (due_at, fired_at, detail) = (self.due, unit.now, self.detail.as_deref());

@@ -8,7 +8,7 @@ use crate::store::StoreError;
 use crate::store::convert::{task_of, task_with};
 use crate::store::rows::{IdempotencyKeyRow, TaskRow};
 use audit::Did;
-use domain::{EventKind, NewEvent, Status, TaskId};
+use domain::{EventKind, Named as _, NewEvent, Status, TaskId};
 use wire::stored::{self, StoredSpec};
 
 impl Change for Submit {

@@ -9,7 +9,7 @@ use crate::store::StoreError;
 use crate::store::convert::question_of;
 use crate::store::rows::{QuestionRow, TaskRow};
 use audit::Did;
-use domain::{Decision, EventKind, NewEvent, Question, Status, TaskId, Wall};
+use domain::{Decision, EventKind, Named as _, NewEvent, Question, Status, TaskId, Wall};
 use wire::HookEvent;
 
 /// Longest name of a question, in bytes.
@@ -234,7 +234,7 @@ impl Change for Say {
             None => status == Status::Running,
         };
         if !hears {
-            return Ok(SaidTo::Deaf(status));
+            return Ok(SaidTo::NotAccepting(status));
         }
         if self.text.is_some() && row.said >= MAX_WAITING {
             return Ok(SaidTo::TooMany(MAX_WAITING));

@@ -13,8 +13,8 @@ use crate::store::convert::{put_record, record_of, status_of, task_of, unreadabl
 use crate::store::rows::{AttemptEnd, ChangesRow, TaskRow};
 use audit::{Counts, Did};
 use domain::{
-    AttemptOutcome, ChangeSet, Command, EventKind, Failure, FailureClass, LeaseKey, NewEvent, Outcome, Record,
-    ReleaseReason, Report, State, Status, TaskId,
+    AttemptOutcome, ChangeSet, Command, EventKind, Failure, FailureClass, LeaseKey, Name, Named as _, NewEvent,
+    Outcome, Record, ReleaseReason, Report, State, Status, TaskId,
 };
 use wire::{HookEvent, Remarks, TaskError};
 
@@ -105,7 +105,7 @@ impl Transition {
         if self.before.status != Status::Running {
             return Ok(());
         }
-        let session_id = report.and_then(|report| report.session_id.clone());
+        let session_id = report.and_then(|report| report.session_id);
         let end = AttemptEnd { at: unit.now, outcome, error, session_id };
         unit.tx.end_attempt(self.row.id, self.before.attempt, &end).await
     }
@@ -126,8 +126,8 @@ impl Transition {
             remarks.background_ended.extend(report.background_ended.iter().cloned());
             row.remarks = serde_json::to_string(&remarks).ok();
         }
-        if report.session_id.is_some() {
-            row.session_id.clone_from(&report.session_id);
+        if let Some(session) = report.session_id {
+            row.session_id = Some(session.to_string());
         }
         row.result.clone_from(&report.result);
         row.structured_output = json(&report.structured_output);
@@ -140,7 +140,7 @@ impl Transition {
     fn put_error(&mut self, failure: Option<&Failure>) {
         self.error = failure.map(TaskError::from);
         let error = self.error.clone();
-        self.row.error_class = error.as_ref().map(|error| error.class.clone());
+        self.row.error_class = error.as_ref().map(|error| error.class.name().to_owned());
         self.row.error_code = error.as_ref().map(|error| error.code.clone());
         self.row.error_message = error.map(|error| error.message);
     }
@@ -221,11 +221,10 @@ impl Change for Append {
         let known = usize::try_from(row.attempt_events - self.from).unwrap_or(0).min(self.events.len());
         let last = unit.add_events(row.id, row.last_event, &self.events[known..]).await?;
         let attempt_events = row.attempt_events + last - row.last_event;
-        let session_id = self.session_id.as_deref();
-        if let Some(session) = session_id {
+        if let Some(session) = self.session_id {
             unit.tx.set_attempt_session(row.id, row.attempt, session).await?;
         }
-        unit.tx.set_progress(row.id, last, attempt_events, session_id).await?;
+        unit.tx.set_progress(row.id, last, attempt_events, self.session_id).await?;
         Ok(Ok(()))
     }
 }
@@ -290,8 +289,8 @@ impl Change for Release {
         };
         let command = Command::Release { epoch: self.key.epoch, delay_ms };
         let Ok(mut moved) = Transition::of(row, command, unit, 0.0)? else { return Ok(Err(Stale)) };
-        if self.session_id.is_some() {
-            moved.row.session_id.clone_from(&self.session_id);
+        if let Some(session) = self.session_id {
+            moved.row.session_id = Some(session.to_string());
         }
         let reason = match &self.detail {
             Some(detail) => format!("{}: {detail}", self.reason.name()),
@@ -372,5 +371,5 @@ impl Change for Expire {
 
 /// A release in the history of attempts: no failure, but a reason.
 fn released(reason: &str) -> TaskError {
-    TaskError { class: String::new(), code: "RELEASED".to_owned(), message: reason.to_owned() }
+    TaskError { class: Name::Other(String::new()), code: "RELEASED".to_owned(), message: reason.to_owned() }
 }

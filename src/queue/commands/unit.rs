@@ -8,7 +8,7 @@ use crate::store::convert::spec_of;
 use crate::store::rows::{Clock, EventRow, TaskRow};
 use crate::store::{StoreError, Tx, Writes};
 use audit::Did;
-use domain::{BootInstant, Group, Hold, LeaseKey, NewEvent, Status, TaskId, Wall};
+use domain::{BootInstant, Group, Hold, LeaseKey, Named as _, NewEvent, Status, TaskId, Wall};
 
 /// The work of one transaction. Dropped before its commit, nothing of it has happened.
 pub struct Unit<'t> {

@@ -6,7 +6,7 @@ use crate::queue::messages::{Beat, Draining, SetConcurrency, SetPaused, Unpark, 
 use crate::store::StoreError;
 use crate::store::rows::{CredentialRow, WorkerRow};
 use audit::Did;
-use domain::Failure;
+use domain::{Failure, Named as _};
 
 impl Change for Beat {
     type Answer = ();

@@ -7,7 +7,7 @@ use super::tx::SqliteTx;
 use crate::store::StoreError;
 use crate::store::rows::{AttemptEnd, AttemptRow, EventRow};
 use crate::store::tx::{Attempts, Events};
-use domain::{LeaseKey, Spent, TaskId};
+use domain::{LeaseKey, Named as _, SessionId, Spent, TaskId};
 
 const END: &str = "UPDATE attempts SET ended_at = ?3, outcome = ?4, error_class = ?5, error_code = ?6,
         error_message = ?7, session_id = COALESCE(?8, session_id)
@@ -25,18 +25,18 @@ impl Attempts for SqliteTx<'_> {
         self.db()?.insert(row)
     }
 
-    async fn set_attempt_session(&mut self, task: TaskId, number: i32, session_id: &str) -> Result<(), StoreError> {
+    async fn set_attempt_session(&mut self, task: TaskId, number: i32, session: SessionId) -> Result<(), StoreError> {
         let text = "UPDATE attempts SET session_id = ?3 WHERE task_id = ?1 AND number = ?2";
-        self.db()?.execute(text, params![task.as_bytes(), number, session_id])?;
+        self.db()?.execute(text, params![task.as_bytes(), number, session.to_string()])?;
         Ok(())
     }
 
     async fn end_attempt(&mut self, task: TaskId, number: i32, end: &AttemptEnd) -> Result<(), StoreError> {
         let error = end.error.as_ref();
-        let (class, code) = (error.map(|error| &error.class), error.map(|error| &error.code));
+        let (class, code) = (error.map(|error| error.class.name()), error.map(|error| &error.code));
+        let session = end.session_id.map(|session| session.to_string());
         let message = error.map(|error| &error.message);
-        let values =
-            params![task.as_bytes(), number, end.at.0, end.outcome.name(), class, code, message, end.session_id];
+        let values = params![task.as_bytes(), number, end.at.0, end.outcome.name(), class, code, message, session];
         self.db()?.execute(END, values)?;
         Ok(())
     }

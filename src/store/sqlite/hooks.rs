@@ -6,14 +6,14 @@ use async_trait::async_trait;
 use rusqlite::{Row, params};
 use uuid::Uuid;
 
-use super::query::{Db, time};
+use super::query::{Db, name, time};
 use super::tx::SqliteTx;
 use crate::store::StoreError;
 use crate::store::convert::webhook_of;
 use crate::store::rows::{ClaimDeliveriesRow, DeliveryEnd, WebhookRow};
 use crate::store::tx::Hooks;
 use crate::store::views::{Delivery, Dispatch, Webhook};
-use domain::{TaskId, Wall};
+use domain::{Named as _, TaskId, Wall};
 
 const ADD: &str = "INSERT INTO webhooks (id, task_id, url, secret, events, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 
@@ -90,7 +90,7 @@ fn dispatch(row: &Row<'_>) -> rusqlite::Result<Dispatch> {
         url: row.get(2)?,
         host: row.get(3)?,
         secret: row.get(4)?,
-        event: row.get(5)?,
+        event: name(row, 5)?,
         created_at: time::at(row, 6)?,
         attempt: row.get(7)?,
         body: row.get(8)?,
@@ -100,9 +100,9 @@ fn dispatch(row: &Row<'_>) -> rusqlite::Result<Dispatch> {
 fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
     Ok(Delivery {
         id: row.get(0)?,
-        event: row.get(1)?,
+        event: name(row, 1)?,
         url: row.get(2)?,
-        state: row.get(3)?,
+        state: name(row, 3)?,
         attempts: row.get(4)?,
         next_at: time::at(row, 5)?,
         last_status: row.get(6)?,
@@ -167,7 +167,7 @@ impl Hooks for SqliteTx<'_> {
     async fn end_delivery(&mut self, end: &DeliveryEnd<'_>) -> Result<(), StoreError> {
         let DeliveryEnd { id, attempt, body, status, error, state, next_at, ended_at } = *end;
         let ended = ended_at.map(|at| at.0);
-        self.db()?.execute(ATTEMPTED, params![id, attempt, body, status, error, state, next_at.0, ended])?;
+        self.db()?.execute(ATTEMPTED, params![id, attempt, body, status, error, state.name(), next_at.0, ended])?;
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use super::tx::SqliteTx;
 use crate::store::StoreError;
 use crate::store::tx::Limits;
 use crate::store::views::LimitUse;
-use domain::{Group, GroupKind, Limit, Rate, Wall};
+use domain::{Group, GroupKind, Limit, Named as _, Rate, Wall};
 
 const ALL: &str = "SELECT kind, name, concurrency, rate_starts, rate_ms, paused FROM limits";
 

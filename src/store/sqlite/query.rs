@@ -5,12 +5,19 @@ use rusqlite::{Connection, Params, Row, params_from_iter};
 use sea_orm::Value;
 use sea_orm::sea_query::{SelectStatement, SqliteQueryBuilder};
 
+use domain::{Name, Named};
+
 use super::table::Table;
 use crate::store::StoreError;
 
 /// A connection, as statements see it.
 #[derive(Clone, Copy)]
 pub struct Db<'a>(pub &'a Connection);
+
+/// A name in a column.
+pub fn name<T: Named>(row: &Row<'_>, at: usize) -> rusqlite::Result<Name<T>> {
+    Ok(Name::read(row.get_ref(at)?.as_str()?))
+}
 
 impl Db<'_> {
     /// All rows of a result.

@@ -7,7 +7,7 @@ use crate::store::StoreError;
 use crate::store::convert::event_of;
 use crate::store::rows::EventRow;
 use crate::store::views::{EventPage, LatestEvents, Numbered, ReadEvents};
-use domain::{Event, Status, TaskId};
+use domain::{Event, Named as _, Status, TaskId};
 
 /// Events of a task in order, at most so many, and no further than so many bytes reach; one in any case.
 const PAGE_OF_TASK: &str = "SELECT task_id, seq, at, kind, data FROM events WHERE task_id = ?1 AND seq > ?2 AND seq <=

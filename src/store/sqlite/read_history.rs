@@ -7,7 +7,7 @@ use crate::store::StoreError;
 use crate::store::convert::{entries_of, is_well};
 use crate::store::rows::{HistoryRow, Lenient, UnreadRow};
 use audit::{Entry, Standing};
-use domain::{Status, TaskId};
+use domain::{Named as _, Status, TaskId};
 
 /// Commits or tasks of one read.
 const PAGE: i64 = 1_000;

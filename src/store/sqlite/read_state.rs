@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
+use strum::VariantArray as _;
 
 use rusqlite::params;
 
-use super::query::{Db, time};
+use super::query::{Db, name, time};
 use super::table::Table;
 use super::tasks::leases_of;
 use crate::process::{boot_now, wall_now};
@@ -13,7 +14,7 @@ use crate::store::StoreError;
 use crate::store::convert::worker_of;
 use crate::store::rows::WorkerRow;
 use crate::store::views::{Parked, Poll, Polled, Stats, WorkerInfo};
-use domain::{Said, Status, TREE_END_MS, TaskId, WorkerInstanceId};
+use domain::{Named as _, Said, SessionId, Status, TREE_END_MS, TaskId, WorkerInstanceId};
 
 /// Ids sort by the time of their making.
 const OLDEST: &str = "SELECT created_at FROM tasks WHERE status = 'pending' ORDER BY id LIMIT 1";
@@ -54,7 +55,7 @@ pub fn stats(db: Db<'_>) -> Result<Stats, StoreError> {
     let state = "SELECT paused, concurrency FROM queue_state";
     let (paused, concurrency) = db.one(state, [], |row| Ok((row.get(0)?, row.get(1)?)))?.unwrap_or_default();
     let parked = db.readable(PARKED, [wall_now().0], "credential", |row| {
-        Ok(Parked { credential: row.get(0)?, until: time::at(row, 1)?, class: row.get(2)?, message: row.get(3)? })
+        Ok(Parked { credential: row.get(0)?, until: time::at(row, 1)?, class: name(row, 2)?, message: row.get(3)? })
     })?;
     let oldest_pending = db.one(OLDEST, [], |row| time::at(row, 0))?;
     Ok(Stats { counts: counts(db)?, paused, concurrency, oldest_pending, parked })
@@ -65,7 +66,7 @@ pub fn counts(db: Db<'_>) -> Result<[i64; 5], StoreError> {
     let rows: Vec<(String, i64)> =
         db.all("SELECT status, count FROM task_counts", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let counts: HashMap<String, i64> = rows.into_iter().collect();
-    Ok(Status::ALL.map(|status| counts.get(status.name()).copied().unwrap_or(0)))
+    Ok(std::array::from_fn(|at| counts.get(Status::VARIANTS[at].name()).copied().unwrap_or(0)))
 }
 
 /// The workers that are known.
@@ -79,11 +80,13 @@ pub fn holders(db: Db<'_>) -> Result<Vec<WorkerInstanceId>, StoreError> {
 }
 
 /// The running tasks whose leases are over.
-pub fn expired(db: Db<'_>) -> Result<Vec<(TaskId, WorkerInstanceId, Option<String>)>, StoreError> {
+pub fn expired(db: Db<'_>) -> Result<Vec<(TaskId, WorkerInstanceId, Option<SessionId>)>, StoreError> {
     let now = boot_now();
     let values = params![now.boot.as_bytes(), now.ms - TREE_END_MS];
     db.readable(EXPIRED, values, "task", |row| {
-        Ok((row.get(0).map(TaskId::of)?, row.get(1).map(WorkerInstanceId::of)?, row.get(2)?))
+        let session: Option<String> = row.get(2)?;
+        let session = session.and_then(|id| id.parse().ok());
+        Ok((row.get(0).map(TaskId::of)?, row.get(1).map(WorkerInstanceId::of)?, session))
     })
 }
 

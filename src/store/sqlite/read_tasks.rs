@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::LazyLock;
+use strum::VariantArray as _;
 
 use entity::task::{Column, Entity};
 use rusqlite::{Row, params};
@@ -16,7 +17,7 @@ use crate::store::convert::{attempt_of, lost_task, question_of, task_of};
 use crate::store::rows::{AttemptRow, MessageRow, QuestionRow, TaskRow};
 use crate::store::summary::{self, MAX_JSON, MAX_TEXT};
 use crate::store::views::{Explained, Filter, ListTasks, Page, Talk};
-use domain::{AttemptOutcome, EventKind, Question, Scope, Status, TaskId, Wall};
+use domain::{AttemptOutcome, EventKind, Named as _, Question, Scope, Status, TaskId, Wall};
 use wire::{Attempt, Task};
 
 static FIND: LazyLock<String> = LazyLock::new(|| format!("SELECT {} FROM tasks WHERE id = ?1", TaskRow::COLUMNS));
@@ -158,7 +159,7 @@ fn total(db: Db<'_>, filter: &Filter) -> Result<i64, StoreError> {
     if filter.tag.is_none() && filter.working_directory.is_none() {
         let counts = read_state::counts(db)?;
         let which = |status: &Status| filter.status.is_none_or(|wanted| wanted == *status);
-        return Ok(Status::ALL.iter().zip(counts).filter(|(status, _)| which(status)).map(|(_, n)| n).sum());
+        return Ok(Status::VARIANTS.iter().zip(counts).filter(|(status, _)| which(status)).map(|(_, n)| n).sum());
     }
     let count = Entity::find().filter(condition(filter)).select_only().expr(Expr::cust("COUNT(*)")).into_query();
     let (text, values) = bound(&count);
@@ -207,7 +208,7 @@ pub fn talk(db: Db<'_>, id: TaskId) -> Result<Talk, StoreError> {
     Ok(Talk {
         current: open.iter().find(is_begun).map(said),
         next: open.iter().find(|row| !is_begun(row)).map(said),
-        idle: last.is_some_and(|attempt| attempt.outcome.as_deref() == Some(AttemptOutcome::Completed.name())),
+        idle: last.is_some_and(|attempt| attempt.outcome == Some(AttemptOutcome::Completed.into())),
         allowed: questions.iter().filter(is_allowed).flat_map(Question::session_rules).collect(),
     })
 }

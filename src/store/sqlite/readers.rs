@@ -20,7 +20,7 @@ use crate::store::views::{
 };
 use crate::store::{Reads, StoreError};
 use audit::{Entry, Standing};
-use domain::{Question, ScheduleId, Status, TaskId, Wall, WorkerInstanceId};
+use domain::{Question, ScheduleId, SessionId, Status, TaskId, Wall, WorkerInstanceId};
 use wire::Task;
 
 /// A read, as a thread runs it.
@@ -139,7 +139,7 @@ impl Reads for Readers {
         self.run(read_state::holders).await
     }
 
-    async fn expired(&self) -> Result<Vec<(TaskId, WorkerInstanceId, Option<String>)>, StoreError> {
+    async fn expired(&self) -> Result<Vec<(TaskId, WorkerInstanceId, Option<SessionId>)>, StoreError> {
         self.run(read_state::expired).await
     }
 

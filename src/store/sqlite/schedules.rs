@@ -6,14 +6,14 @@ use async_trait::async_trait;
 use rusqlite::{Params, Row, params};
 use uuid::Uuid;
 
-use super::query::{Db, time};
+use super::query::{Db, name, time};
 use super::tx::SqliteTx;
 use crate::store::StoreError;
 use crate::store::convert::schedule_of;
 use crate::store::rows::{ScheduleRow, ScheduleRunRow};
 use crate::store::tx::Schedules;
 use crate::store::views::{LastTask, ReadRuns, Run, Schedule};
-use domain::{ScheduleId, Status, TaskId, Wall};
+use domain::{Named as _, ScheduleId, Status, TaskId, Wall};
 
 /// The columns of [`schedule`].
 const COLUMNS: &str =
@@ -106,7 +106,7 @@ pub fn runs(db: Db<'_>, read: ReadRuns) -> Result<Vec<Run>, StoreError> {
             Ok(Run {
                 due_at: time::maybe(row, 0)?,
                 fired_at: time::at(row, 1)?,
-                outcome: row.get(2)?,
+                outcome: name(row, 2)?,
                 task: task.map(|task| (TaskId::of(task), status.as_deref().and_then(Status::from_name))),
                 detail: row.get(4)?,
             })
@@ -163,7 +163,14 @@ impl Schedules for SqliteTx<'_> {
         let db = self.db()?;
         db.execute(
             RAN,
-            params![schedule.as_bytes(), due_at.map(|due| due.0), fired_at.0, outcome, task.map(TaskId::uuid), detail],
+            params![
+                schedule.as_bytes(),
+                due_at.map(|due| due.0),
+                fired_at.0,
+                outcome.name(),
+                task.map(TaskId::uuid),
+                detail
+            ],
         )?;
         db.execute(FORGET, [schedule.as_bytes()])?;
         Ok(())

@@ -80,7 +80,9 @@ async fn connect(path: &Path) -> Result<DatabaseConnection, DbErr> {
 
 #[cfg(test)]
 mod tests {
+    use domain::Named as _;
     use rusqlite::{Connection, params};
+    use strum::VariantArray as _;
 
     use super::*;
     use domain::{Status, TaskId};
@@ -100,10 +102,10 @@ mod tests {
         let insert = "INSERT INTO tasks (id, status, spec, priority, created_at, attempt, ended, crashes, max_attempts, epoch, last_event)
             VALUES (x'0189000000007000800000000000000A', 'pending', '{}', 0, 1, 0, 0, 0, 3, 0, 0)";
         db.execute(insert, []).expect("a row");
-        for status in Status::ALL.map(Status::name).into_iter().chain(["done", "", "PENDING"]) {
+        for status in Status::VARIANTS.iter().copied().map(Status::name).chain(["done", "", "PENDING"]) {
             let holder = (status == "running").then_some(vec![1_u8]);
             let written = db.execute("UPDATE tasks SET status = ?1, holder = ?2", params![status, holder]);
-            assert_eq!(written.is_ok(), Status::from_name(status).is_some(), "{status}");
+            assert_eq!(written.is_ok(), status.parse::<Status>().is_ok(), "{status}");
         }
         std::fs::remove_dir_all(folder).ok();
     }
@@ -123,7 +125,7 @@ mod tests {
         let task = store.reader().task(id).await.expect("a read");
         let attempts = task.and_then(|task| task.attempts).expect("its attempts");
         assert_eq!(
-            (attempts.len(), attempts[0].outcome.as_deref(), attempts[0].spent.cost_usd),
+            (attempts.len(), attempts[0].outcome.as_ref().map(domain::Name::name), attempts[0].spent.cost_usd),
             (1, Some("completed"), Some(0.5))
         );
         Migrator::down(&db, None).await.expect("down again");

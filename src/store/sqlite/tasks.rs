@@ -199,13 +199,13 @@ impl Tasks for SqliteTx<'_> {
         id: TaskId,
         last_event: i64,
         attempt_events: i64,
-        session_id: Option<&str>,
+        session: Option<SessionId>,
     ) -> Result<(), StoreError> {
         let db = self.db()?;
-        match session_id {
+        match session {
             Some(session) => db.execute(
                 "UPDATE tasks SET last_event = ?2, attempt_events = ?3, session_id = ?4 WHERE id = ?1",
-                params![id.as_bytes(), last_event, attempt_events, session],
+                params![id.as_bytes(), last_event, attempt_events, session.to_string()],
             )?,
             None => db.execute(
                 "UPDATE tasks SET last_event = ?2, attempt_events = ?3 WHERE id = ?1",
@@ -223,7 +223,7 @@ impl Tasks for SqliteTx<'_> {
 
     async fn fail_unread(&mut self, id: TaskId, error: &TaskError) -> Result<(), StoreError> {
         let TaskError { class, code, message } = error;
-        self.db()?.execute(FAIL_UNREAD, params![id.as_bytes(), self.clock().wall.0, class, code, message])?;
+        self.db()?.execute(FAIL_UNREAD, params![id.as_bytes(), self.clock().wall.0, class.name(), code, message])?;
         Ok(())
     }
 

@@ -1,0 +1,172 @@
+//! What clients send besides a task. Read strictly: a field that is not known is refused, never ignored.
+
+use domain::{GroupKind, Missed, Overlap, Rate, Wall};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::TaskSpec;
+
+/// Several tasks, which are stored together.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Batch {
+    /// The tasks.
+    #[schema(min_items = 1, max_items = 1000)]
+    pub tasks: Vec<TaskSpec>,
+}
+
+/// Changes of a pending task.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TaskChanges {
+    /// 0 to 100; higher starts first.
+    #[schema(minimum = 0, maximum = 100)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i64>,
+    /// Not before this time; `null`: at once.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub run_at: Option<Option<Wall>>,
+}
+
+/// A field that is there, `null` or not.
+fn present<'de, D: serde::Deserializer<'de>>(field: D) -> Result<Option<Option<Wall>>, D::Error> {
+    Option::deserialize(field).map(Some)
+}
+
+/// A message to a task: a further turn.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Message {
+    /// The message, word for word.
+    #[schema(min_length = 1)]
+    pub text: String,
+}
+
+/// Number of tasks at a time.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Concurrency {
+    /// Maximum number of tasks of each worker at a time.
+    #[schema(minimum = 1, maximum = 1000)]
+    pub concurrency: i64,
+}
+
+/// What is held back, or goes on: the tasks of one group, or with nothing set the queue.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Members {
+    /// Tasks with this tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Tasks of this key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Tasks with this `concurrencyKey`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency_key: Option<String>,
+    /// With `start`: a parked credential that may be used again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+}
+
+/// The limit of a group, whole.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewLimit {
+    /// What makes tasks a group.
+    pub group: GroupKind,
+    /// Key or tag of the group; empty for the queue.
+    #[serde(default)]
+    pub name: String,
+    /// Maximum number of tasks at a time.
+    pub concurrency: Option<u32>,
+    /// Maximum number of starts in a time.
+    pub rate: Option<Rate>,
+    /// True if none of the group is started.
+    #[serde(default)]
+    pub paused: bool,
+}
+
+/// A schedule.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewSchedule {
+    /// Name for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Cron expression: five fields, or six with seconds in front.
+    pub cron: String,
+    /// Zone of the IANA database.
+    #[serde(default = "utc")]
+    pub time_zone: String,
+    /// What is submitted.
+    pub task: TaskSpec,
+    /// What becomes of firings whose time passed while no server ran.
+    #[serde(default)]
+    pub missed: Missed,
+    /// What becomes of a firing while the task of the one before has not ended.
+    #[serde(default)]
+    pub overlap: Overlap,
+    /// True if each task goes on with the session of the last one that completed.
+    #[serde(default)]
+    pub continue_session: bool,
+    /// True if it fires.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// Changes of a schedule: what is not set stays.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ScheduleChanges {
+    /// Name for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Cron expression.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cron: Option<String>,
+    /// Zone of the IANA database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// What is submitted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskSpec>,
+    /// What becomes of firings whose time passed while no server ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed: Option<Missed>,
+    /// What becomes of a firing while the task of the one before has not ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<Overlap>,
+    /// True if each task goes on with the session of the last one that completed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub continue_session: Option<bool>,
+    /// True if it fires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+}
+
+/// Changes of a webhook.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookChanges {
+    /// True: messages are sent again. False: no more.
+    pub enabled: bool,
+}
+
+/// A worker that is started.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewWorker {
+    /// Name: 1 to 64 letters, digits, dashes or underscores; the first free one where it isn't set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker_id: Option<String>,
+}

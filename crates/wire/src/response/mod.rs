@@ -1,0 +1,34 @@
+//! What the server answers: one type for the server that writes it, the client that reads it, and the contract.
+//!
+//! A field is always there, and `null` where there is nothing yet, so that a program can tell "not yet" from "no such
+//! field"; a field that may be left out says so. A client of one version may ask a server of another: a field that is
+//! added later has a default.
+
+mod bounded;
+mod error;
+mod event;
+mod health;
+mod queue;
+mod schedule;
+mod submit;
+mod talk;
+mod task;
+mod usage;
+mod webhook;
+mod worker;
+
+pub use bounded::{LIST_BYTES, bounded};
+pub use error::{ErrorBody, Failed};
+pub use event::{
+    Content, Event, EventPage, EventView, FeedPage, FrameData, LogData, Logs, MessageData, Partial, PermissionData,
+    StatusData,
+};
+pub use health::{Alive, Check, Health, HealthStatus, ParkedCredential, QueueCounts, Readiness, WorkerCounts};
+pub use queue::{LimitState, LimitUse, Limits, Stats};
+pub use schedule::{Run, Runs, Schedule, Schedules};
+pub use submit::{BatchReceipt, Receipt};
+pub use talk::{Answered, Conversation, ConversationMessage, MessageReceipt, Permission, Permissions, Role};
+pub use task::{AttemptView, ContextView, ErrorView, Explanation, Reason, TaskPage, TaskView};
+pub use usage::{Left, Today, Usage, UsageDay};
+pub use webhook::{Deliveries, Delivery, DeliveryReceipt, Webhook, Webhooks};
+pub use worker::{Worker, WorkerState, WorkerStopped, Workers};

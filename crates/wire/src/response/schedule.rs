@@ -1,0 +1,75 @@
+//! Schedules.
+
+use std::borrow::Cow;
+
+use domain::{Missed, Overlap, RunOutcome, ScheduleId, Status, TaskId, Wall};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::TaskSpec;
+
+/// A schedule.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Schedule<'a> {
+    /// The schedule.
+    pub schedule_id: ScheduleId,
+    /// Name for people.
+    pub name: Option<Cow<'a, str>>,
+    /// Cron expression.
+    pub cron: Cow<'a, str>,
+    /// Zone of the IANA database.
+    pub time_zone: Cow<'a, str>,
+    /// What is submitted.
+    pub task: Cow<'a, TaskSpec>,
+    /// What becomes of firings whose time passed while no server ran.
+    pub missed: Missed,
+    /// What becomes of a firing while the task of the one before has not ended.
+    pub overlap: Overlap,
+    /// True if each task goes on with the session of the last one that completed.
+    pub continue_session: bool,
+    /// True if it fires.
+    pub enabled: bool,
+    /// The firing to come; `null` while it is disabled.
+    pub next_run_at: Option<Wall>,
+    /// When it was made.
+    pub created_at: Wall,
+    /// Why this version of the program can't read it, and fires it no more.
+    pub unreadable: Option<Cow<'a, str>>,
+}
+
+/// All schedules.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Schedules<'a> {
+    /// The schedules, oldest first.
+    pub schedules: Vec<Schedule<'a>>,
+}
+
+/// What a schedule has done.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Runs {
+    /// The schedule.
+    pub schedule_id: ScheduleId,
+    /// Its firings, newest first.
+    pub runs: Vec<Run>,
+}
+
+/// A firing.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    /// When it was due; `null` where it was asked for by `…/run`.
+    pub due_at: Option<Wall>,
+    /// When it was done.
+    pub fired_at: Wall,
+    /// `submitted`, `missed`, `skipped` or `refused`.
+    #[schema(value_type = String)]
+    pub outcome: domain::Name<RunOutcome>,
+    /// The task that was submitted.
+    pub task_id: Option<TaskId>,
+    /// Status of the task; `null` where it was removed.
+    pub task_status: Option<Status>,
+    /// A remark for people.
+    pub detail: Option<String>,
+}

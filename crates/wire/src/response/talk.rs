@@ -1,0 +1,96 @@
+//! Questions of a task, and what was said in its conversation.
+
+use domain::{Decision, SessionId, TaskId, Wall};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// The questions of a task.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Permissions {
+    /// The task.
+    pub task_id: TaskId,
+    /// The questions, oldest first.
+    pub permissions: Vec<Permission>,
+}
+
+/// A question: may this tool be used, and in this way?
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Permission {
+    /// The question.
+    pub request_id: String,
+    /// The tool; `AskUserQuestion` where the model itself asks.
+    pub tool_name: String,
+    /// Input of the tool.
+    pub input: Value,
+    /// What `"scope": "session"` allows.
+    pub session_rules: Vec<String>,
+    /// When it was first asked.
+    pub asked_at: Wall,
+    /// When it is answered with no by itself.
+    pub deadline: Wall,
+    /// The answer, where there is one.
+    pub answer: Option<Decision>,
+}
+
+/// An answer that counts.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Answered {
+    /// The task.
+    pub task_id: TaskId,
+    /// The question.
+    pub request_id: String,
+    /// The answer.
+    pub answer: Decision,
+}
+
+/// A message or an interrupt that was stored.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageReceipt {
+    /// The task.
+    pub task_id: TaskId,
+    /// Number of the message.
+    pub message_id: i64,
+}
+
+/// What was said in a conversation, from its first task on.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Conversation {
+    /// The task.
+    pub task_id: TaskId,
+    /// The Claude session.
+    pub sdk_session_id: Option<SessionId>,
+    /// What was said.
+    pub messages: Vec<ConversationMessage>,
+}
+
+/// Who said it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// People, and tools.
+    User,
+    /// The model.
+    Assistant,
+}
+
+/// Something that was said.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConversationMessage {
+    /// The task in which it was said.
+    pub task_id: TaskId,
+    /// Number of the event; `null` for an instruction.
+    pub seq: Option<i64>,
+    /// When.
+    pub at: Wall,
+    /// By whom.
+    pub role: Role,
+    /// What, as blocks of content.
+    pub content: Value,
+}

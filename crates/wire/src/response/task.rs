@@ -1,0 +1,292 @@
+//! Tasks.
+
+use std::borrow::Cow;
+
+use domain::{AttemptOutcome, FailureClass, Name, SessionId, Status, TaskId, Tokens, Wall};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::LimitState;
+use crate::{Attempt, Context, ContextFile, Options, Task, TaskError};
+
+/// A task, whole.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskView<'a> {
+    /// The task.
+    pub task_id: TaskId,
+    /// Where it stands.
+    pub status: Status,
+    /// What Claude was asked to do; in a list its first 4 KiB.
+    pub instruction: Cow<'a, str>,
+    /// Surroundings of the task.
+    pub context: ContextView<'a>,
+    /// How it is run and tried again.
+    pub options: Cow<'a, Options>,
+    /// 0 to 100; higher starts first.
+    pub priority: i64,
+    /// Labels.
+    pub tags: Cow<'a, [String]>,
+    /// Tasks with the same key run one at a time, or as many as its limit says.
+    pub concurrency_key: Option<Cow<'a, str>>,
+    /// Folder of the task.
+    pub working_directory: Option<Cow<'a, str>>,
+    /// When it was stored.
+    pub created_at: Wall,
+    /// Not before this time, as it was asked for.
+    pub run_at: Option<Wall>,
+    /// While pending: when it goes on.
+    pub due_at: Option<Wall>,
+    /// When its first attempt began.
+    pub started_at: Option<Wall>,
+    /// When it ended.
+    pub completed_at: Option<Wall>,
+    /// Number of starts.
+    pub attempt: i32,
+    /// How often it may end by itself.
+    pub max_attempts: i32,
+    /// Crashes in a row.
+    pub crashes: i32,
+    /// The worker that runs it, or ran it last.
+    pub worker_id: Option<Cow<'a, str>>,
+    /// Text of the result; in a list its first 4 KiB.
+    pub result: Option<Cow<'a, str>>,
+    /// True where the text is cut.
+    pub result_truncated: bool,
+    /// Length of the whole result in bytes.
+    pub result_bytes: Option<i64>,
+    /// True where the instruction is cut.
+    pub instruction_truncated: bool,
+    /// Result by `outputSchema`.
+    #[schema(required)]
+    pub structured_output: Option<Cow<'a, Value>>,
+    /// Why the task, or its last attempt, failed.
+    pub error: Option<ErrorView<'a>>,
+    /// The Claude session.
+    pub sdk_session_id: Option<SessionId>,
+    /// The task whose conversation it goes on with.
+    pub continued_from: Option<TaskId>,
+    /// The task that it repeats.
+    pub retry_of: Option<TaskId>,
+    /// US dollars, of all attempts.
+    pub cost_usd: Option<f64>,
+    /// Tokens, as the CLI reports them.
+    #[schema(required)]
+    pub usage: Option<Cow<'a, Value>>,
+    /// Turns of the conversation.
+    pub num_turns: Option<i64>,
+    /// Duration in milliseconds, as the CLI reports it.
+    pub duration_ms: Option<i64>,
+    /// Tool calls that were refused.
+    #[schema(required)]
+    pub permission_denials: Option<Cow<'a, Value>>,
+    /// The question or message that it waits for.
+    #[schema(value_type = Option<Object>, required)]
+    pub waiting_for: Option<Cow<'a, Value>>,
+    /// True if the CLI reported a cost that can't be one: it counts nowhere.
+    pub cost_set_aside: bool,
+    /// What ran in the background and was ended.
+    pub background_ended: Cow<'a, [String]>,
+    /// What it changed in its worktree.
+    #[schema(value_type = Option<Object>, required)]
+    pub changes: Option<Cow<'a, Value>>,
+    /// Attempts, in order; left out of lists.
+    #[schema(nullable = false)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<Vec<AttemptView<'a>>>,
+}
+
+/// Surroundings of a task.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContextView<'a> {
+    /// Folder of the task, as it was asked for.
+    #[schema(nullable = false)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_directory: Option<Cow<'a, str>>,
+    /// Files: paths, and `{"name", "bytes"}` of those that came with the request.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<Value>,
+}
+
+impl<'a> ContextView<'a> {
+    fn of(context: &'a Context) -> Self {
+        let file = |file: &ContextFile| match file {
+            ContextFile::Path(path) => json!(path),
+            ContextFile::Upload(upload) => {
+                json!({ "name": upload.name, "bytes": upload.bytes().map(|bytes| bytes.len()) })
+            }
+        };
+        Self {
+            working_directory: context.working_directory.as_deref().map(Cow::Borrowed),
+            files: context.files.iter().map(file).collect(),
+        }
+    }
+}
+
+/// An attempt of a task.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AttemptView<'a> {
+    /// 1, 2, 3 …
+    pub number: i32,
+    /// The worker that ran it.
+    pub worker_id: Option<Cow<'a, str>>,
+    /// When it was claimed.
+    pub started_at: Wall,
+    /// When it was over.
+    pub ended_at: Option<Wall>,
+    /// `completed`, `failed`, `crashed`, `released` or `cancelled`; `null` while it runs.
+    #[schema(value_type = Option<String>)]
+    pub outcome: Option<Name<AttemptOutcome>>,
+    /// Why it failed.
+    pub error: Option<ErrorView<'a>>,
+    /// The Claude session.
+    pub sdk_session_id: Option<SessionId>,
+    /// US dollars.
+    pub cost_usd: Option<f64>,
+    /// True if the CLI reported a cost that can't be one: it counts nowhere.
+    pub cost_set_aside: bool,
+    /// Tokens.
+    pub tokens: Tokens,
+}
+
+impl<'a> AttemptView<'a> {
+    fn of(attempt: &'a Attempt) -> Self {
+        Self {
+            number: attempt.number,
+            worker_id: attempt.worker.as_deref().map(Cow::Borrowed),
+            started_at: attempt.started_at,
+            ended_at: attempt.ended_at,
+            outcome: attempt.outcome.clone(),
+            error: attempt.error.as_ref().map(ErrorView::of),
+            sdk_session_id: attempt.session_id,
+            cost_usd: attempt.spent.cost_usd,
+            cost_set_aside: attempt.spent.set_aside,
+            tokens: attempt.spent.tokens,
+        }
+    }
+}
+
+/// Why a task or an attempt failed.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ErrorView<'a> {
+    /// A stable name for programs, such as `TIMEOUT`.
+    pub code: Cow<'a, str>,
+    /// A sentence for people.
+    pub message: Cow<'a, str>,
+    /// Decides on another attempt: `invalid`, `auth`, `usage_limit`, `overloaded`, `network`, `crashed`, `timeout`,
+    /// `refused` or `execution`.
+    #[schema(value_type = String)]
+    pub class: Name<FailureClass>,
+}
+
+impl<'a> ErrorView<'a> {
+    fn of(error: &'a TaskError) -> Self {
+        let TaskError { code, message, class } = error;
+        Self { code: Cow::Borrowed(code), message: Cow::Borrowed(message), class: class.clone() }
+    }
+}
+
+impl<'a> TaskView<'a> {
+    /// The view of a task.
+    pub fn of(task: &'a Task) -> Self {
+        let left = &task.attempted;
+        Self {
+            task_id: task.id,
+            status: task.status,
+            instruction: Cow::Borrowed(&task.spec.instruction),
+            context: ContextView::of(&task.spec.context),
+            options: task.spec.options.shown(),
+            priority: task.spec.priority,
+            tags: Cow::Borrowed(&task.spec.tags),
+            concurrency_key: task.spec.concurrency_key.as_deref().map(Cow::Borrowed),
+            working_directory: task.working_directory.as_deref().map(Cow::Borrowed),
+            created_at: task.created_at,
+            run_at: task.spec.run_at,
+            due_at: task.due_at,
+            started_at: task.started_at,
+            completed_at: task.completed_at,
+            attempt: task.attempt,
+            max_attempts: task.max_attempts,
+            crashes: task.crashes,
+            worker_id: task.worker.as_deref().map(Cow::Borrowed),
+            result: left.result.as_deref().map(Cow::Borrowed),
+            result_truncated: task.truncated.result_bytes.is_some(),
+            result_bytes: task.truncated.result_bytes.or_else(|| left.result.as_ref().map(|text| text.len() as i64)),
+            instruction_truncated: task.truncated.request,
+            structured_output: left.structured_output.as_ref().map(Cow::Borrowed),
+            error: left.error.as_ref().map(ErrorView::of),
+            sdk_session_id: left.session_id,
+            continued_from: task.continued_from,
+            retry_of: task.retry_of,
+            cost_usd: left.cost_usd,
+            usage: left.usage.as_ref().map(Cow::Borrowed),
+            num_turns: left.num_turns,
+            duration_ms: left.duration_ms,
+            permission_denials: left.permission_denials.as_ref().map(Cow::Borrowed),
+            waiting_for: task.waiting_for.as_ref().map(Cow::Borrowed),
+            cost_set_aside: task.remarks.cost_set_aside,
+            background_ended: Cow::Borrowed(&task.remarks.background_ended),
+            changes: task.changes.as_ref().map(Cow::Borrowed),
+            attempts: task.attempts.as_ref().map(|attempts| attempts.iter().map(AttemptView::of).collect()),
+        }
+    }
+}
+
+/// Some tasks.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskPage<'a> {
+    /// Summaries, newest first.
+    pub tasks: Vec<TaskView<'a>>,
+    /// Number of tasks that the filter has in all.
+    pub total: i64,
+    /// Maximum number that was asked for.
+    pub limit: i64,
+    /// Number of tasks that were left out before them.
+    pub offset: i64,
+    /// Where the next page begins.
+    pub next_cursor: Option<TaskId>,
+}
+
+/// Why a task stands where it stands.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// The task.
+    pub task_id: TaskId,
+    /// Status of the task.
+    pub status: Status,
+    /// Its place in line, from 1 on; `null` where it has none.
+    pub position: Option<i64>,
+    /// Every reason that holds now, the strongest first.
+    pub reasons: Vec<Reason>,
+}
+
+/// A reason.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Reason {
+    /// A stable name for programs, such as `QUEUE_PAUSED`.
+    pub code: Cow<'static, str>,
+    /// A sentence for people.
+    pub message: String,
+    /// The credential that is parked.
+    #[schema(nullable = false)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+    /// The question that waits for its answer.
+    #[schema(nullable = false)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Until when it holds, where that is known.
+    #[schema(nullable = false)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Wall>,
+    /// The limit that holds the task back.
+    #[schema(nullable = false)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<LimitState>,
+}

@@ -1,0 +1,84 @@
+//! Webhooks and their deliveries.
+
+use domain::{Name, TaskId, Wall};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{DeliveryState, HookEvent};
+
+/// A webhook of all tasks.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Webhook {
+    /// The webhook.
+    pub webhook_id: String,
+    /// Address of the receiver.
+    pub url: String,
+    /// Events that are sent.
+    #[schema(value_type = Vec<String>)]
+    pub events: Vec<Name<HookEvent>>,
+    /// When it was made.
+    pub created_at: Wall,
+    /// True if messages are sent.
+    pub enabled: bool,
+    /// Since when each message to it has failed.
+    pub failing_since: Option<Wall>,
+    /// Since when it is disabled.
+    pub disabled_at: Option<Wall>,
+    /// Why it is disabled.
+    pub disabled_reason: Option<String>,
+}
+
+/// The webhooks of all tasks.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Webhooks {
+    /// The webhooks.
+    pub webhooks: Vec<Webhook>,
+}
+
+/// The messages about a task.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Deliveries {
+    /// The task.
+    pub task_id: TaskId,
+    /// The messages, oldest first.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// A message to a receiver.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Delivery {
+    /// The message, as `webhook-id` has it.
+    pub delivery_id: String,
+    /// What it tells, such as `task.completed`.
+    pub event: String,
+    /// Address of the receiver.
+    pub url: String,
+    /// `pending`, `delivered` or `failed`.
+    #[schema(value_type = String)]
+    pub state: Name<DeliveryState>,
+    /// Number of attempts.
+    pub attempts: i32,
+    /// When it is sent next; `null` where it has ended.
+    pub next_attempt_at: Option<Wall>,
+    /// Status of the last answer.
+    pub last_status: Option<i32>,
+    /// Why the last attempt was no success.
+    pub last_error: Option<String>,
+    /// When it was stored.
+    pub created_at: Wall,
+    /// When it was delivered or given up.
+    pub ended_at: Option<Wall>,
+}
+
+/// A message that is sent again.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveryReceipt {
+    /// The task.
+    pub task_id: TaskId,
+    /// The message.
+    pub delivery_id: String,
+}

@@ -1,0 +1,87 @@
+//! Workers.
+
+use domain::Wall;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Where a worker process stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum WorkerState {
+    /// Its process has begun and has not said hello yet.
+    Starting,
+    /// It runs and is linked.
+    Running,
+    /// It runs, but its link is gone.
+    Unlinked,
+    /// It ends after what it runs.
+    Draining,
+    /// It has ended and will be started again soon.
+    Restarting,
+    /// It ends too often, and is started again at a slow pace.
+    CrashLooping,
+}
+
+/// A worker.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Worker {
+    /// Name.
+    pub worker_id: String,
+    /// Process id; of the process that ended last, where none runs.
+    pub pid: u32,
+    /// When that process was started.
+    pub start_time: Wall,
+    /// Milliseconds since then; 0 where none runs.
+    pub uptime: i64,
+    /// Number of restarts.
+    pub restart_count: u32,
+    /// True while it is heard of.
+    pub connected: bool,
+    /// Of a managed worker: where it stands.
+    #[schema(nullable = false)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<WorkerState>,
+    /// Of a managed worker: true if it ends too often.
+    #[schema(nullable = false)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crash_looping: Option<bool>,
+    /// Of a standalone worker: name of its machine.
+    #[schema(nullable = false)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Of a standalone worker: milliseconds since it last said that it lives.
+    #[schema(nullable = false)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_beat_ms: Option<i64>,
+    /// Tasks that it runs.
+    pub running: i64,
+    /// Maximum number of tasks at a time.
+    pub concurrency: i64,
+    /// The duty that it fails at, and why.
+    pub failing: Option<String>,
+}
+
+/// All workers.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Workers {
+    /// True if tasks can be started.
+    pub healthy: bool,
+    /// Number of workers.
+    pub worker_count: usize,
+    /// The workers.
+    pub workers: Vec<Worker>,
+}
+
+/// A worker that was stopped.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerStopped {
+    /// True.
+    pub success: bool,
+    /// Name.
+    pub worker_id: String,
+    /// What was done, for people.
+    pub message: String,
+}

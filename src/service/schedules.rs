@@ -1,0 +1,38 @@
+//! What is checked before a schedule is stored.
+
+use domain::{MAX_NAME, Timetable};
+
+use super::{Refusal, Service, admit};
+use crate::process::wall_now;
+use crate::queue::{PutSchedule, Schedule};
+
+/// Checks a schedule and its task, and stores it with its next firing. Returns false where one that is to be changed is
+/// not there any more.
+///
+/// # Errors
+/// The field that breaks a rule, or why its task would not be admitted now.
+pub async fn put_schedule(service: &Service, schedule: Schedule, new: bool) -> Result<bool, Refusal> {
+    if let Some(why) = &schedule.unreadable {
+        let rule = format!("can't be read by this version of the program ({why}); send the whole task");
+        return Err(Refusal::invalid("task", rule));
+    }
+    if schedule.name.as_ref().is_some_and(|name| name.is_empty() || name.len() > MAX_NAME) {
+        return Err(Refusal::invalid("name", format!("must have 1 to {MAX_NAME} bytes")));
+    }
+    let table = Timetable::read(&schedule.cron, &schedule.time_zone);
+    let next_at = table.map_err(|(field, rule)| Refusal::invalid(field, rule))?.next(wall_now());
+    if next_at.is_none() {
+        return Err(Refusal::invalid("cron", "names no time that comes"));
+    }
+    let sdk = &schedule.spec.options.sdk;
+    if schedule.spec.run_at.is_some() || schedule.spec.options.run_async == Some(false) {
+        return Err(Refusal::invalid("task", "can't have runAt, or options.async false: the clock submits it"));
+    }
+    if schedule.continue_session && (sdk.continue_from_task_id.is_some() || sdk.resume_session.is_some()) {
+        let rule = "names a session already; leave it out where each task goes on with the one before";
+        return Err(Refusal::invalid("continueSession", rule));
+    }
+    let checked = admit(service, schedule.spec.clone(), schedule.key.clone(), None, None).await;
+    checked.map_err(|refused| refused.below("task"))?;
+    Ok(service.queue.ask(PutSchedule { schedule: Box::new(Schedule { next_at, ..schedule }), new }).await?)
+}

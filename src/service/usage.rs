@@ -1,0 +1,31 @@
+//! What was spent, and what is left of today's budgets.
+
+use wire::response::{Left, Today, Usage, UsageDay};
+
+use super::Service;
+use crate::queue::{self, QueueError, ReadUsage};
+
+/// Reads what was spent.
+///
+/// # Errors
+/// The queue's.
+pub async fn usage(service: &Service, read: ReadUsage) -> Result<Usage, QueueError> {
+    let queue::Usage { days, today, spent, reserved } = service.queue.ask(read).await?;
+    let sum = |of: &[(String, f64)], key: Option<&str>| -> f64 {
+        of.iter().filter(|(name, _)| key.is_none_or(|key| key == name)).fold(0.0, |sum, (_, usd)| sum + usd)
+    };
+    let left = |limit_usd: Option<f64>, key: Option<&str>| {
+        let (spent_usd, reserved_usd) = (sum(&spent, key), sum(&reserved, key));
+        let left_usd = limit_usd.map(|limit| (limit - spent_usd - reserved_usd).max(0.0));
+        Left { limit_usd, spent_usd, reserved_usd, left_usd }
+    };
+    let names = spent.iter().chain(&reserved).map(|(name, _)| name);
+    let keys = names.map(|name| (name.clone(), left(service.budgets.key, Some(name)))).collect();
+    let total_usd = days.iter().fold(0.0, |sum, day| sum + day.cost_usd);
+    let days = days.into_iter().map(|day| {
+        let queue::UsageDay { day, key, cost_usd, attempts, tokens } = day;
+        UsageDay { day, key, cost_usd, attempts, tokens }
+    });
+    let server = left(service.budgets.server, None);
+    Ok(Usage { days: days.collect(), total_usd, today: Today { day: today, server, keys } })
+}
