@@ -21,6 +21,7 @@ from cc_anywhere_client.models import (
     Explanation,
     GroupKind,
     LimitState,
+    LogEvent,
     NewLimit,
     NewSchedule,
     Options,
@@ -51,14 +52,14 @@ later = datetime.datetime(2125, 1, 1, tzinfo=datetime.timezone.utc)
 options = Options(sdk=SdkOptions(permission_mode=PermissionMode.ASK))
 spec = TaskSpec(instruction="From Python", run_at=later, tags=["py"], options=options)
 receipt = must(Receipt, submit_task.sync(client=api, body=spec))
-page = must(TaskPage, list_tasks.sync(client=api, tag="py", status="pending"))
+page = must(TaskPage, list_tasks.sync(client=api, tag="py", status=Status.PENDING))
 assert [task.task_id for task in page.tasks] == [receipt.task_id] and page.total == 1
 task_id = str(receipt.task_id)
 task = must(TaskView, get_task.sync(task_id, client=api))
 assert task.options.sdk.permission_mode == PermissionMode.DEFAULT and task.result is None
 assert must(TaskView, change_task.sync(task_id, client=api, body=TaskChanges(priority=7))).priority == 7
 events = must(EventPage, list_task_events.sync(task_id, client=api)).events
-assert events and all(must(StatusEvent, event).data.status == Status.PENDING for event in events)
+assert must(StatusEvent, events[0]).data.status == Status.PENDING and "priority 7" in must(LogEvent, events[1]).data.message
 assert any(one.code == "NOT_DUE" for one in must(Explanation, explain_task.sync(task_id, client=api)).reasons)
 schedule = NewSchedule(cron="0 0 1 1 *", task=TaskSpec(instruction="Yearly"))
 assert must(Schedule, add_schedule.sync(client=api, body=schedule)).time_zone == "UTC"

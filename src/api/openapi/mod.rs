@@ -118,7 +118,7 @@ fn schema_of(parameter: Parameter) -> Value {
         Parameter::Number(low, high) => {
             json!({ "type": "integer", "format": "int64", "minimum": low, "maximum": high })
         }
-        Parameter::Word(words) => json!({ "type": "string", "enum": words() }),
+        Parameter::Of(kind) => reference(kind),
     }
 }
 

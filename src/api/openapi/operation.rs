@@ -44,8 +44,8 @@ pub enum Parameter {
     Flag,
     /// A whole number, both ends included.
     Number(i64, i64),
-    /// A word of a set.
-    Word(fn() -> Vec<&'static str>),
+    /// A value of this type.
+    Of(Type),
 }
 
 /// A type that is sent or answered.

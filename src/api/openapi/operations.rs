@@ -1,6 +1,6 @@
 //! Every operation, as a table. A test holds it against the routes, and a fuzz run against the answers.
 
-use domain::{Decision, GroupKind, Named, Status};
+use domain::{Decision, GroupKind, Status};
 use wire::request::{
     Batch, Concurrency, Members, Message, NewLimit, NewSchedule, NewWorker, ScheduleChanges, TaskChanges,
     WebhookChanges,
@@ -12,8 +12,8 @@ use wire::response::{
 };
 use wire::{TaskSpec, WebhookOptions};
 
-use super::operation::Parameter::{self, Day, Flag, Number, Text, Uuid, Word};
-use super::operation::{Answer, Content, Operation, either, empty, json, op, other};
+use super::operation::Parameter::{self, Day, Flag, Number, Of, Text, Uuid};
+use super::operation::{Answer, Content, Operation, either, empty, json, of, op, other};
 
 type Task = TaskView<'static>;
 
@@ -24,11 +24,6 @@ const STREAM: Answer = other(
     "text/event-stream",
     "Server-sent events: `id` is the number, `event` the kind and `data` an `Event` as JSON. Begins behind `Last-Event-ID` or `after`.",
 );
-
-/// The names of a set.
-fn words<T: Named>() -> Vec<&'static str> {
-    T::VARIANTS.iter().map(|word| word.name()).collect()
-}
 
 /// Every operation, in the order of docs/api.md.
 pub const OPERATIONS: &[Operation] = &[
@@ -45,7 +40,7 @@ pub const OPERATIONS: &[Operation] = &[
         )
         .errors(&[404, 409, 429]),
     op("GET", "/api/tasks", "listTasks", "List tasks, newest first", &[json::<TaskPage<'static>>(200)]).query(&[
-        ("status", Word(words::<Status>)),
+        ("status", Of(of::<Status>())),
         ("tag", Text),
         ("workingDirectory", Text),
         ("limit", Number(1, 100)),
@@ -112,7 +107,7 @@ pub const OPERATIONS: &[Operation] = &[
     op("PUT", "/api/queue/limits", "setLimit", "Set the limit of a group", &[json::<LimitState>(200)]).body::<NewLimit>(&[r#"{"group": "concurrencyKey", "name": "repo", "concurrency": 2, "rate": {"starts": 10, "periodMs": 60000}, "paused": false}"#],
     ),
     op("DELETE", "/api/queue/limits", "removeLimit", "Take the limit of a group off", &[json::<LimitState>(200)])
-        .query(&[("group", Word(words::<GroupKind>)), ("name", Text)]),
+        .query(&[("group", Of(of::<GroupKind>())), ("name", Text)]),
     op("POST", "/api/schedules", "addSchedule", "Add a schedule", &[json::<Schedule<'static>>(201)])
         .body::<NewSchedule>(&[r#"{"name": "Morning report", "cron": "0 9 * * 1-5", "timeZone": "Europe/Berlin", "task": {"instruction": "Report what failed"},
                 "missed": "once", "overlap": "skip", "continueSession": true}"#],
