@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::config::Environment;
-use domain::{Behavior, Decision, Named as _, Scope, SessionId};
+use domain::{Behavior, Decision, Named as _, Scope, SessionId, Usd};
 use wire::{PermissionMode, Questions, SdkOptions};
 
 /// What the server decides about an attempt.
@@ -29,7 +29,7 @@ pub struct Settings {
     /// Another folder that the task may read: of the files that came with it.
     pub add_dir: Option<PathBuf>,
     /// What this attempt may cost, in US dollars.
-    pub max_budget_usd: Option<f64>,
+    pub max_budget_usd: Option<Usd>,
     /// Rules that were allowed while it ran.
     pub allowed: Vec<String>,
     /// The file with the MCP servers that the task named.

@@ -10,7 +10,7 @@ use super::ending;
 use super::frame::{Frame, FrameKind};
 use super::result::ResultFrame;
 use super::run::Exit;
-use domain::{Failure, FailureClass, Outcome, Report, SessionId, Spent, Wall};
+use domain::{Failure, FailureClass, Outcome, Report, SessionId, Spent, Usd, Wall};
 
 /// What was seen of an attempt while it ran.
 #[derive(Debug, Default)]
@@ -193,7 +193,8 @@ impl Observed {
             return Outcome::Failed(failure);
         }
         let spent = self.spent;
-        let was_asked = self.model_answered || spent.tokens.output > 0 || spent.cost_usd.is_some_and(|usd| usd > 0.0);
+        let was_asked =
+            self.model_answered || spent.tokens.output > 0 || spent.cost_usd.is_some_and(|cost| cost > Usd::ZERO);
         // A command of the CLI's own ends well in no turn at all.
         if !was_asked || (result.num_turns == Some(0) && spent.tokens.output == 0) {
             return failed("NO_MODEL_CALL", "the CLI ended without asking the model");

@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use super::lenient;
-use domain::{SessionId, Spent, Tokens, is_sane_cost, json};
+use domain::{SessionId, Spent, Tokens, json, sane_cost};
 
 /// More tokens than any process can use; a larger figure is set aside.
 const MAX_TOKENS: i64 = 1_000_000_000_000;
@@ -133,8 +133,8 @@ fn spent(cost: Option<f64>, models: &Value) -> Spent {
         used.fold(0_i64, i64::saturating_add).min(MAX_TOKENS)
     };
     Spent {
-        cost_usd: cost.filter(|cost| is_sane_cost(*cost)),
-        set_aside: cost.is_some_and(|cost| !is_sane_cost(cost)),
+        cost_usd: cost.and_then(sane_cost),
+        set_aside: cost.is_some_and(|cost| sane_cost(cost).is_none()),
         tokens: Tokens {
             input: sum("inputTokens"),
             output: sum("outputTokens"),
@@ -146,6 +146,7 @@ fn spent(cost: Option<f64>, models: &Value) -> Spent {
 
 #[cfg(test)]
 mod tests {
+    use domain::Usd;
     use serde_json::json;
 
     use super::*;
@@ -159,7 +160,10 @@ mod tests {
         });
         let result = ResultFrame::read(&frame);
         assert_eq!((result.result.as_deref(), result.is_error), (Some("hi"), false));
-        assert_eq!((result.spent.cost_usd, result.num_turns, result.api_error_status), (Some(0.5), Some(1), Some(429)));
+        assert_eq!(
+            (result.spent.cost_usd, result.num_turns, result.api_error_status),
+            (Some(Usd::of(0.5)), Some(1), Some(429))
+        );
         assert_eq!((result.spent.tokens.input, result.spent.tokens.output), (7, 0));
         assert_eq!(result.unread, Vec::<&str>::new());
     }
@@ -198,7 +202,7 @@ mod tests {
         assert!(!result.is_error);
         assert_eq!(
             (result.spent.cost_usd, result.num_turns, result.session_id),
-            (Some(0.25), Some(2), "0198c0de-0000-7000-8000-00000000000a".parse().ok())
+            (Some(Usd::of(0.25)), Some(2), "0198c0de-0000-7000-8000-00000000000a".parse().ok())
         );
         assert!(result.result.is_some_and(|text| text.starts_with("he said \"total_cost_usd\":9, …")));
         assert_eq!(ResultFrame::salvage("{\"type\":\"assistant\"", tail), None);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
-use domain::{TaskId, Wall};
+use domain::{TaskId, Usd, Wall};
 use wire::response::Receipt;
 use wire::{ContextFile, PermissionMode, TaskSpec};
 
@@ -107,7 +107,7 @@ impl Submit {
         sdk.allowed_tools.clone_from(&self.allowed_tools);
         sdk.permission_mode = self.permission_mode;
         sdk.model.clone_from(&self.model);
-        sdk.max_budget_usd = self.max_budget_usd;
+        sdk.max_budget_usd = self.max_budget_usd.map(Usd::of);
         sdk.continue_from_task_id = self.continue_from;
         Ok(spec)
     }

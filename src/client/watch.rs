@@ -7,7 +7,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use console::style;
-use domain::{Decision, EventKind, Scope};
+use domain::{Decision, EventKind, Scope, Usd};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use wire::response::{Content, Event, FrameData, MessageData, Partial, PermissionData, Permissions, StatusData};
@@ -65,7 +65,7 @@ struct Watch<'a> {
     last: i64,
     tools: usize,
     /// US dollars, of the attempts before and of this one's turns that have ended.
-    spent: (f64, f64),
+    spent: (Usd, Usd),
     /// The end of what the model writes now.
     writing: String,
 }
@@ -78,7 +78,7 @@ impl<'a> Watch<'a> {
                 .unwrap_or_else(|_| ProgressStyle::default_spinner()),
         );
         bar.enable_steady_tick(TICK);
-        Self { server, id, output, bar, last: 0, tools: 0, spent: (0.0, 0.0), writing: String::new() }
+        Self { server, id, output, bar, last: 0, tools: 0, spent: (Usd::ZERO, Usd::ZERO), writing: String::new() }
     }
 
     /// Shows events until the stream ends. Returns what the server said where it refused.
@@ -139,14 +139,14 @@ impl<'a> Watch<'a> {
     }
 
     /// How much was done and spent so far.
-    fn sums(&self, usd: Option<f64>) -> String {
+    fn sums(&self, usd: Option<Usd>) -> String {
         format!("{} tool calls, ${:.4}", self.tools, usd.unwrap_or(self.spent.0 + self.spent.1))
     }
 
     fn show(&mut self, content: Content) -> anyhow::Result<()> {
         match content {
             Content::Status(moved) => {
-                self.spent = (self.spent.0 + self.spent.1, 0.0);
+                self.spent = (self.spent.0 + self.spent.1, Usd::ZERO);
                 self.line(&format!("{} {}", style("·").dim(), describe(&moved)));
             }
             Content::Frame(kind, frame) => self.show_frame(kind, &frame),
@@ -177,7 +177,7 @@ impl<'a> Watch<'a> {
                 }
             }
             // It counts for all turns of the process.
-            EventKind::Result => self.spent.1 = frame["total_cost_usd"].as_f64().unwrap_or(self.spent.1),
+            EventKind::Result => self.spent.1 = frame["total_cost_usd"].as_f64().map_or(self.spent.1, Usd::of),
             _ => self.remark(message.as_deref()),
         }
     }

@@ -1,5 +1,6 @@
 //! Where values come from, and how they are read.
 
+use domain::Usd;
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -159,10 +160,10 @@ impl Source {
     }
 
     /// An amount of US dollars, where it is set.
-    pub(super) fn dollars(&mut self, name: &'static str) -> Option<f64> {
+    pub(super) fn dollars(&mut self, name: &'static str) -> Option<Usd> {
         let text = self.text(name)?;
         match text.trim().parse::<f64>() {
-            Ok(amount) if amount > 0.0 && amount <= 1e9 => Some(amount),
+            Ok(amount) if amount > 0.0 && amount <= 1e9 => Some(Usd::of(amount)),
             _ => {
                 self.fault(name, &format!("must be an amount of US dollars above 0, such as 12.50, got \"{text}\""));
                 None

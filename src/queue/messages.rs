@@ -7,7 +7,7 @@ use crate::store::StoreError;
 use crate::store::views::{LimitUse, Polled};
 use domain::{
     Budgets, Group, LeaseKey, Limit, LimitChange, NewEvent, ReleaseReason, Report, Said, SessionId, Spent, Status,
-    TaskId, Wall, WorkerInstanceId,
+    TaskId, Usd, Wall, WorkerInstanceId,
 };
 use wire::{Task, TaskSpec};
 
@@ -180,7 +180,7 @@ pub struct Assignment {
     /// The task, as it was claimed.
     pub task: Task,
     /// The most that this attempt may cost, in US dollars; `None` is without a limit.
-    pub budget_usd: Option<f64>,
+    pub budget_usd: Option<Usd>,
 }
 
 /// Moves the end of these leases; also tells what was lost.

@@ -12,7 +12,7 @@ use super::rows::{
 use super::views::{Filter, ListTasks, Poll, ReadEvents, ReadUsage};
 use super::{Store, StoreError, Tx};
 use domain::{
-    Group, GroupKind, LeaseKey, Limit, Rate, SUSPECT, ScheduleId, SessionId, Spent, TaskId, Tokens, Wall,
+    Group, GroupKind, LeaseKey, Limit, Rate, SUSPECT, ScheduleId, SessionId, Spent, TaskId, Tokens, Usd, Wall,
     WorkerInstanceId,
 };
 
@@ -399,20 +399,20 @@ async fn money_adds_up(store: &dyn Store) {
     };
     tx.insert_attempt(&attempt).await.expect("inserted");
     let tokens = Tokens { input: 1, output: 2, cache_read: 3, cache_write: 4 };
-    let spent = Spent { cost_usd: Some(0.5), tokens, ..Spent::NONE };
+    let spent = Spent { cost_usd: Some(Usd::of(0.5)), tokens, ..Spent::NONE };
     assert!(tx.set_attempt_cost(key, spent, true).await.expect("a statement"));
     assert!(!tx.set_attempt_cost(key, spent, true).await.expect("a statement"), "it counts once");
     for _ in 0..2 {
-        tx.add_spending("2026-01-31", id, 0.5, tokens).await.expect("added");
+        tx.add_spending("2026-01-31", id, Usd::of(0.5), tokens).await.expect("added");
     }
     tx.sum_cost(id).await.expect("added");
-    assert_eq!(tx.used_budgets("2026-01-31").await.expect("a read"), [("default".to_owned(), 3.0)]);
+    assert_eq!(tx.used_budgets("2026-01-31").await.expect("a read"), [("default".to_owned(), Usd::of(3.0))]);
     tx.commit().await.expect("committed");
     let (from, to) = ("2026-01-01".to_owned(), "2026-12-31".to_owned());
     let usage = store.reader().usage(ReadUsage { from, to, key: None }).await.expect("usage");
-    assert_eq!((usage.days.len(), usage.days[0].cost_usd, usage.days[0].tokens.output), (1, 1.0, 4));
+    assert_eq!((usage.days.len(), usage.days[0].cost_usd, usage.days[0].tokens.output), (1, Usd::of(1.0), 4));
     let task = store.reader().task(id).await.expect("a read").expect("it");
-    assert_eq!(task.attempted.cost_usd, Some(0.5));
+    assert_eq!(task.attempted.cost_usd, Some(Usd::of(0.5)));
 }
 
 async fn old_tasks_go_with_all_they_had(store: &dyn Store) {

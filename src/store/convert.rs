@@ -12,7 +12,7 @@ use super::views::{Schedule, Webhook, WorkerInfo};
 use audit::{Did, Entry};
 use domain::{
     BootInstant, Event, EventKind, Failure, FailureClass, Lease, Missed, Name, Named as _, Overlap, Question, Record,
-    SessionId, Spent, State, Status, Tokens, Wall, json,
+    SessionId, Spent, State, Status, Tokens, Usd, Wall, json,
 };
 use wire::stored::{self, StoredSpec};
 use wire::{Attempt, Attempted, Remarks, Task, TaskError, TaskSpec, Truncated};
@@ -139,7 +139,7 @@ pub fn task_with(row: TaskRow, read: StoredSpec) -> Task {
             }),
             result: row.result,
             session_id: session_of(row.session_id.as_deref()),
-            cost_usd: row.cost_usd,
+            cost_usd: row.cost_usd.map(Usd::of),
             num_turns: row.num_turns,
             duration_ms: row.duration_ms,
         },
@@ -247,7 +247,7 @@ pub fn attempt_of(row: AttemptRow) -> Attempt {
         }),
         session_id: session_of(row.session_id.as_deref()),
         spent: Spent {
-            cost_usd: row.cost_usd,
+            cost_usd: row.cost_usd.map(Usd::of),
             set_aside: row.cost_set_aside,
             tokens: Tokens {
                 input: row.input_tokens,

@@ -3,7 +3,9 @@
 //! Whole rows are in `tables`; the others are parts of a table, or of several. `convert` makes of them what the domain
 //! knows.
 
-use domain::{AttemptOutcome, BootInstant, Group, RunOutcome, ScheduleId, SessionId, TaskId, Wall, WorkerInstanceId};
+use domain::{
+    AttemptOutcome, BootInstant, Group, RunOutcome, ScheduleId, SessionId, TaskId, Usd, Wall, WorkerInstanceId,
+};
 use wire::{DeliveryState, TaskError};
 
 pub use super::tables::{
@@ -88,10 +90,10 @@ pub struct NextInLine {
     pub working_directory: Option<String>,
     /// True if it needs the folder for itself.
     pub exclusive: bool,
-    /// Most US dollars that it may cost.
-    pub max_budget_usd: Option<f64>,
-    /// US dollars that it has cost.
-    pub cost_usd: Option<f64>,
+    /// Most that it may cost.
+    pub max_budget_usd: Option<Usd>,
+    /// What it has cost.
+    pub cost_usd: Option<Usd>,
     /// Name of the client's key.
     pub key_name: String,
     /// The groups that it is in.

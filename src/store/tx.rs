@@ -21,7 +21,7 @@ use super::rows::{
 };
 use super::views::Dispatch;
 use domain::{
-    BootInstant, Group, LeaseKey, Limit, ScheduleId, SessionId, Spent, TaskId, Tokens, Wall, WorkerInstanceId,
+    BootInstant, Group, LeaseKey, Limit, ScheduleId, SessionId, Spent, TaskId, Tokens, Usd, Wall, WorkerInstanceId,
 };
 use wire::TaskError;
 
@@ -289,13 +289,13 @@ pub trait Schedules {
 #[async_trait(?Send)]
 pub trait Money {
     /// Adds what an attempt of this task has spent to the day and the key of the task.
-    async fn add_spending(&mut self, day: &str, task: TaskId, cost: f64, tokens: Tokens) -> Result<(), StoreError>;
+    async fn add_spending(&mut self, day: &str, task: TaskId, cost: Usd, tokens: Tokens) -> Result<(), StoreError>;
 
     /// Writes with the task what its attempts have cost in all.
     async fn sum_cost(&mut self, task: TaskId) -> Result<(), StoreError>;
 
     /// Returns by key what was spent on a day, with what is reserved by the attempts that run.
-    async fn used_budgets(&mut self, day: &str) -> Result<Vec<(String, f64)>, StoreError>;
+    async fn used_budgets(&mut self, day: &str) -> Result<Vec<(String, Usd)>, StoreError>;
 }
 
 /// Workers, their credentials, and the state of the queue.

@@ -5,7 +5,7 @@ use strum::VariantArray as _;
 use crate::process::Identity;
 use domain::{
     Event, FailureClass, Group, LeaseKey, Limit, Missed, Name, Overlap, RunOutcome, Said, ScheduleId, Status, TaskId,
-    Tokens, Wall, WorkerInstanceId,
+    Tokens, Usd, Wall, WorkerInstanceId,
 };
 use wire::{DeliveryState, HookEvent, Task, TaskSpec};
 
@@ -136,9 +136,9 @@ pub struct Usage {
     /// The day that it is.
     pub today: String,
     /// Today's US dollars by key.
-    pub spent: Vec<(String, f64)>,
+    pub spent: Vec<(String, Usd)>,
     /// US dollars that are reserved by what runs, by key.
-    pub reserved: Vec<(String, f64)>,
+    pub reserved: Vec<(String, Usd)>,
 }
 
 /// What one key spent on one day.
@@ -149,7 +149,7 @@ pub struct UsageDay {
     /// The name of the key.
     pub key: String,
     /// US dollars.
-    pub cost_usd: f64,
+    pub cost_usd: Usd,
     /// Attempts that said what they cost.
     pub attempts: i64,
     /// Tokens.

@@ -17,7 +17,7 @@ use crate::config::Claude;
 use crate::process::{self, Cookie};
 use crate::queue::{Assignment, Queue, ReadTalk, Talk};
 use crate::telemetry::Vitals;
-use domain::{BootInstant, Budgets, Failure, FailureClass, SessionId, WorkerInstanceId};
+use domain::{BootInstant, Budgets, Failure, FailureClass, SessionId, Usd, WorkerInstanceId};
 use wire::{McpConfig, PermissionMode, Task};
 
 /// As much of a folder's CLAUDE.md as is passed on: with the task's own text it must fit into
@@ -111,7 +111,7 @@ pub async fn set_up(
 ) -> Result<Ready, NotReady> {
     let task = &assignment.task;
     claude::check(&tools.claude).map_err(|error| unavailable(&error))?;
-    if assignment.budget_usd.is_some_and(|left| left <= 0.0) {
+    if assignment.budget_usd.is_some_and(|left| left <= Usd::ZERO) {
         let message = "its attempts have spent what the task may cost";
         return Err(NotReady::Fail(Failure::new(FailureClass::Invalid, "BUDGET_SPENT", message)));
     }

@@ -9,7 +9,7 @@ use crate::groups::Groups;
 use crate::history::{Counts, Did, Entry, Standing, TreeLine};
 use crate::schedules::Schedules;
 use crate::trees;
-use domain::{AttemptOutcome, CRASH_LIMIT, LeaseKey, SUSPECT, Status, TREE_END_MS, TaskId, WorkerInstanceId};
+use domain::{AttemptOutcome, CRASH_LIMIT, LeaseKey, SUSPECT, Status, TREE_END_MS, TaskId, Usd, WorkerInstanceId};
 
 /// A promise that was not kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +42,7 @@ struct Picture {
     crashes: i32,
     max_attempts: i32,
     /// Costs by epoch, as they were reported first.
-    costs: HashMap<i64, f64>,
+    costs: HashMap<i64, Usd>,
     /// When it was called off, and the epoch that ran then.
     cancelled: Option<(i64, i64)>,
 }
@@ -330,7 +330,7 @@ impl Audit {
         }
     }
 
-    fn cost(&mut self, lease: LeaseKey, cost: Option<f64>) {
+    fn cost(&mut self, lease: LeaseKey, cost: Option<Usd>) {
         if let (Some(picture), Some(cost)) = (self.tasks.get_mut(&lease.task), cost) {
             picture.costs.entry(lease.epoch).or_insert(cost);
         }
@@ -455,14 +455,16 @@ impl Audit {
             let (last, count) = standing.events;
             self.broken(8, task, format!("has {count} events numbered from 1 on, and the last is {last}"));
         }
-        let sum: f64 = standing.attempt_costs.iter().map(|(_, cost)| cost).sum();
+        let sum: Usd = standing.attempt_costs.iter().map(|(_, cost)| *cost).sum();
+        // Sums that were stored before amounts were rounded may differ by what was rounded off.
+        let rounded = standing.attempt_costs.len() as u64;
         if !missing.is_empty() || reported != standing.attempt_costs.len() {
             let evidence = format!(
                 "{} costs are kept of {reported} reported; not kept: {missing:?}",
                 standing.attempt_costs.len()
             );
             self.broken(14, task, evidence);
-        } else if (standing.cost.unwrap_or_default() - sum).abs() > 1e-9 {
+        } else if standing.cost.unwrap_or_default().distance(sum) > rounded {
             self.broken(14, task, format!("costs {:?}, its attempts {sum}", standing.cost));
         }
         if standing.status == Status::Completed && !standing.well_completed {

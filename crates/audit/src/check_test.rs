@@ -1,6 +1,6 @@
 //! The checker can fail: for each promise a history in which it is broken, and nothing else.
 
-use domain::{AttemptOutcome, BootId, Group, GroupKind, LeaseKey, Limit, Status, TaskId, WorkerInstanceId};
+use domain::{AttemptOutcome, BootId, Group, GroupKind, LeaseKey, Limit, Status, TaskId, Usd, WorkerInstanceId};
 
 use super::*;
 use crate::check::Broken;
@@ -402,20 +402,20 @@ fn promise_14_costs_that_are_lost_or_counted_twice() {
         forgery.claim(1);
         let mut did = finish(forgery.task, 1, AttemptOutcome::Completed, Status::Completed);
         if let Did::Finish { cost, .. } = &mut did {
-            *cost = Some(0.5);
+            *cost = Some(Usd::of(0.5));
         }
         forgery.add(did);
         forgery.stands(Status::Completed, 1, 1);
         forgery
     };
     let mut kept = reported();
-    kept.beside.standing[0].attempt_costs = vec![(1, 0.5)];
-    kept.beside.standing[0].cost = Some(0.5);
+    kept.beside.standing[0].attempt_costs = vec![(1, Usd::of(0.5))];
+    kept.beside.standing[0].cost = Some(Usd::of(0.5));
     assert_eq!(kept.found(), []);
     reported().breaks(14);
     let mut twice = reported();
-    twice.beside.standing[0].attempt_costs = vec![(1, 0.5)];
-    twice.beside.standing[0].cost = Some(1.0);
+    twice.beside.standing[0].attempt_costs = vec![(1, Usd::of(0.5))];
+    twice.beside.standing[0].cost = Some(Usd::of(1.0));
     twice.breaks(14);
 }
 

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use domain::{AttemptOutcome, BootId, Group, LeaseKey, Limit, ScheduleId, Status, TaskId, WorkerInstanceId};
+use domain::{AttemptOutcome, BootId, Group, LeaseKey, Limit, ScheduleId, Status, TaskId, Usd, WorkerInstanceId};
 
 /// One line of the history.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,7 +108,7 @@ pub enum Did {
         counts: Counts,
         /// US dollars.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        cost: Option<f64>,
+        cost: Option<Usd>,
         /// Where the task went.
         to: Status,
         /// Not before.
@@ -121,7 +121,7 @@ pub enum Did {
         #[serde(flatten)]
         lease: LeaseKey,
         /// US dollars.
-        cost: f64,
+        cost: Usd,
     },
     /// A worker gave it back.
     Release {
@@ -132,7 +132,7 @@ pub enum Did {
         reason: String,
         /// US dollars.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        cost: Option<f64>,
+        cost: Option<Usd>,
         /// Not before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         due: Option<i64>,
@@ -306,9 +306,9 @@ pub struct Standing {
     /// The number of its last event, and how many there are from 1 on.
     pub events: (i64, i64),
     /// What it cost, and what each attempt cost by its epoch.
-    pub cost: Option<f64>,
+    pub cost: Option<Usd>,
     /// By epoch.
-    pub attempt_costs: Vec<(i64, f64)>,
+    pub attempt_costs: Vec<(i64, Usd)>,
     /// Of a completed task: whether its last `result` is one without error, behind at least one
     /// answer of the model.
     pub well_completed: bool,

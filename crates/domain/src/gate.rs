@@ -4,17 +4,18 @@
 use std::collections::HashMap;
 
 use crate::limit::{Group, Limit};
+use crate::money::Usd;
 use crate::time::Wall;
 
-/// A day's limits, in US dollars.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// A day's limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Budgets {
     /// Of all keys together.
-    pub server: Option<f64>,
+    pub server: Option<Usd>,
     /// Of each key.
-    pub key: Option<f64>,
+    pub key: Option<Usd>,
     /// What a task may cost that sets no `maxBudgetUsd`, while there is a limit.
-    pub task: f64,
+    pub task: Usd,
 }
 
 impl Budgets {
@@ -26,13 +27,13 @@ impl Budgets {
 
     /// What all attempts of a task together may cost; `None` is without a limit.
     #[must_use]
-    pub fn of_task(&self, max_budget_usd: Option<f64>) -> Option<f64> {
+    pub fn of_task(&self, max_budget_usd: Option<Usd>) -> Option<Usd> {
         max_budget_usd.or(self.are_set().then_some(self.task))
     }
 
     /// The smaller of a day's limits.
     #[must_use]
-    pub fn of_day(&self) -> Option<f64> {
+    pub fn of_day(&self) -> Option<Usd> {
         match (self.server, self.key) {
             (Some(server), Some(key)) => Some(server.min(key)),
             (one, other) => one.or(other),
@@ -50,7 +51,7 @@ pub struct Candidate {
     /// Whose task it is.
     pub key: String,
     /// The most that its next attempt may cost.
-    pub reserves: f64,
+    pub reserves: Usd,
     /// What it belongs to.
     pub groups: Vec<Group>,
 }
@@ -103,7 +104,7 @@ pub struct Room {
     /// The limits of money.
     pub budgets: Budgets,
     /// Spent today and reserved by what runs: by key.
-    pub used: HashMap<String, f64>,
+    pub used: HashMap<String, Usd>,
     /// The groups that have a limit.
     pub groups: HashMap<Group, GroupRoom>,
     /// The time.
@@ -136,13 +137,13 @@ impl Room {
         if self.busy.get(&task.directory).is_some_and(|alone| *alone || task.exclusive) {
             return Err((Hold::Directory(task.directory.clone()), None));
         }
-        let over = |limit: Option<f64>, used: f64| limit.is_some_and(|limit| used + task.reserves > limit + 1e-9);
+        let over = |limit: Option<Usd>, used: Usd| limit.is_some_and(|limit| used + task.reserves > limit);
         let own = self.used.get(&task.key).copied().unwrap_or_default();
         let tomorrow = Some(self.now.next_day());
         if over(self.budgets.key, own) {
             return Err((Hold::Budget(task.key.clone()), tomorrow));
         }
-        if over(self.budgets.server, self.used.values().sum()) {
+        if over(self.budgets.server, self.used.values().copied().sum()) {
             return Err((Hold::Budget(String::new()), tomorrow));
         }
         Ok(())
@@ -184,7 +185,7 @@ mod tests {
     fn candidate(directory: u8, exclusive: bool, key: u8, reserves: u8) -> Candidate {
         let (directory, key) = (format!("/{directory}"), format!("key-{key}"));
         let groups = vec![Group::new(GroupKind::Key, &key)];
-        Candidate { directory, exclusive, key, reserves: f64::from(reserves), groups }
+        Candidate { directory, exclusive, key, reserves: Usd::of(reserves.into()), groups }
     }
 
     proptest! {
@@ -193,7 +194,7 @@ mod tests {
             tasks in prop::collection::vec((0u8..4, any::<bool>(), 0u8..3, 0u8..9), 0..40),
             (server, key) in (0u8..60, 0u8..30),
         ) {
-            let budgets = Budgets { server: Some(server.into()), key: Some(key.into()), task: 1.0 };
+            let budgets = Budgets { server: Some(Usd::of(server.into())), key: Some(Usd::of(key.into())), task: Usd::of(1.0) };
             let mut room = Room { budgets, ..Room::default() };
             let mut inside: Vec<Candidate> = Vec::new();
             for (directory, exclusive, key, reserves) in tasks {
@@ -206,10 +207,10 @@ mod tests {
                 let others = inside.iter().enumerate().filter(|(other, task)| *other != at && task.directory == one.directory);
                 prop_assert!(!one.exclusive || others.count() == 0);
             }
-            prop_assert!(inside.iter().map(|task| task.reserves).sum::<f64>() <= f64::from(server));
+            prop_assert!(inside.iter().map(|task| task.reserves).sum::<Usd>() <= Usd::of(server.into()));
             for name in ["key-0", "key-1", "key-2"] {
-                let own = inside.iter().filter(|task| task.key == name).map(|task| task.reserves).sum::<f64>();
-                prop_assert!(own <= f64::from(key));
+                let own = inside.iter().filter(|task| task.key == name).map(|task| task.reserves).sum::<Usd>();
+                prop_assert!(own <= Usd::of(key.into()));
             }
         }
 

@@ -18,6 +18,7 @@ mod limit;
 mod machine;
 #[cfg(test)]
 mod machine_test;
+mod money;
 mod named;
 mod outcome;
 #[cfg(test)]
@@ -37,8 +38,9 @@ pub use id::{BootId, ScheduleId, SessionId, TaskId, WorkerInstanceId};
 pub use lease::{Lease, LeaseKey, LeaseTimes, TREE_END_MS};
 pub use limit::{Group, GroupKind, Limit, LimitChange, MAX_NAME, Rate};
 pub use machine::{CRASH_LIMIT, Command, Record, Refusal, ReleaseReason, SUSPECT, State};
+pub use money::Usd;
 pub use named::{Name, Named};
-pub use outcome::{ChangeSet, Failure, FailureClass, Outcome, Report, Spent, Tokens, is_sane_cost};
+pub use outcome::{ChangeSet, Failure, FailureClass, Outcome, Report, Spent, Tokens, sane_cost};
 pub use retry::RetryPolicy;
 pub use schedule::{Missed, Overlap, RunOutcome, Timetable};
 pub use status::Status;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{SessionId, Wall};
+use crate::{SessionId, Usd, Wall};
 
 /// Why an attempt failed. The class decides on a retry; exit codes never do.
 #[derive(
@@ -108,8 +108,8 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Spent {
     /// US dollars; `None` where the CLI didn't come to say it.
-    pub cost_usd: Option<f64>,
-    /// True if the CLI reported a cost that can't be one, see [`is_sane_cost`].
+    pub cost_usd: Option<Usd>,
+    /// True if the CLI reported a cost that can't be one, see [`sane_cost`].
     pub set_aside: bool,
     /// Tokens.
     pub tokens: Tokens,
@@ -118,10 +118,10 @@ pub struct Spent {
 /// Most that a process can cost, in US dollars: as much as a task may ask for.
 const MAX_COST_USD: f64 = 100_000.0;
 
-/// True if a reported cost can be one: one absurd figure would spend every budget for good.
+/// A reported cost; `None` where it can't be one: one absurd figure would spend every budget for good.
 #[must_use]
-pub fn is_sane_cost(usd: f64) -> bool {
-    (0.0..=MAX_COST_USD).contains(&usd)
+pub fn sane_cost(dollars: f64) -> Option<Usd> {
+    (0.0..=MAX_COST_USD).contains(&dollars).then(|| Usd::of(dollars))
 }
 
 impl Spent {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::spec::{InvalidSpec, MAX_OPTION_BYTES, invalid, text, texts, within};
-use domain::{Named as _, SessionId, TaskId, json};
+use domain::{Named as _, SessionId, TaskId, Usd, json};
 use strum::VariantArray as _;
 
 /// Options of the CLI, by the names of its own.
@@ -25,9 +25,9 @@ pub struct SdkOptions {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_turns: Option<i64>,
     /// `--max-budget-usd`
-    #[schema(minimum = 0.0001, maximum = 100000)]
+    #[schema(value_type = Option<f64>, minimum = 0.0001, maximum = 100000)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_budget_usd: Option<f64>,
+    pub max_budget_usd: Option<Usd>,
     /// `--permission-mode`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permission_mode: Option<PermissionMode>,
@@ -184,7 +184,7 @@ impl SdkOptions {
         text("options.sdk.model", self.model.as_ref())?;
         text("options.sdk.fallbackModel", self.fallback_model.as_ref())?;
         within("options.sdk.maxTurns", self.max_turns, 1, 10_000)?;
-        within("options.sdk.maxBudgetUsd", self.max_budget_usd, 0.0001, 100_000.0)?;
+        within("options.sdk.maxBudgetUsd", self.max_budget_usd, Usd::of(0.0001), Usd::of(100_000.0))?;
         texts("options.sdk.allowedTools", &self.allowed_tools, 200)?;
         texts("options.sdk.disallowedTools", &self.disallowed_tools, 200)?;
         text("options.sdk.systemPrompt", self.system_prompt.as_ref())?;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::TaskSpec;
-use domain::{AttemptOutcome, Failure, FailureClass, Group, Name, SessionId, Spent, Status, TaskId, Wall};
+use domain::{AttemptOutcome, Failure, FailureClass, Group, Name, SessionId, Spent, Status, TaskId, Usd, Wall};
 
 /// A task as the store has it.
 #[derive(Clone, Debug)]
@@ -96,7 +96,7 @@ pub struct Attempted {
     /// The Claude session.
     pub session_id: Option<SessionId>,
     /// US dollars.
-    pub cost_usd: Option<f64>,
+    pub cost_usd: Option<Usd>,
     /// Tokens.
     pub usage: Option<Value>,
     /// Turns of the conversation.

@@ -7,7 +7,7 @@ use super::limits::LimitsInForce;
 use crate::queue::messages::Claim;
 use crate::store::StoreError;
 use audit::Did;
-use domain::{Candidate, Group, Hold, Room, TaskId, Wall};
+use domain::{Candidate, Group, Hold, Room, TaskId, Usd, Wall};
 
 /// Number of the next tasks in line that are looked at together.
 const WINDOW: u32 = 64;
@@ -21,9 +21,9 @@ const LONG_MS: i64 = 100 * 365 * 86_400_000;
 const LET_GO: i64 = 4;
 
 /// The most that the next attempt of a task may cost, where there is a limit of any kind.
-pub fn reserves(claim: &Claim, max_budget_usd: Option<f64>, cost_usd: Option<f64>) -> Option<f64> {
-    let most = claim.budgets.of_task(max_budget_usd)?;
-    Some((most - cost_usd.unwrap_or_default()).max(0.0))
+pub fn reserves(claim: &Claim, max_budget: Option<Usd>, cost: Option<Usd>) -> Option<Usd> {
+    let most = claim.budgets.of_task(max_budget)?;
+    Some((most - cost.unwrap_or_default()).max(Usd::ZERO))
 }
 
 /// Holds back what may not start. Returns how many of the next in line may, at most `limit`.

@@ -23,7 +23,7 @@ use crate::store::{self, Store};
 use domain::{
     AttemptOutcome, Command, EventKind, Failure, FailureClass, Group, GroupKind, Lease, LeaseKey, LimitChange, Missed,
     Name, Named as _, NewEvent, Outcome, Overlap, Record, ReleaseReason, Report, ScheduleId, Spent, State, Status,
-    TaskId, Wall, WorkerInstanceId,
+    TaskId, Usd, Wall, WorkerInstanceId,
 };
 use wire::TaskSpec;
 
@@ -306,8 +306,10 @@ async fn a_cost_is_in_the_ledger_once_also_when_its_report_comes_late() {
     };
     let report = |key, usd| {
         let failure = Failure::new(FailureClass::Network, "NETWORK", "x");
-        let report =
-            Report { spent: Spent { cost_usd: Some(usd), ..Spent::default() }, ..Report::of(Outcome::Failed(failure)) };
+        let report = Report {
+            spent: Spent { cost_usd: Some(Usd::of(usd)), ..Spent::default() },
+            ..Report::of(Outcome::Failed(failure))
+        };
         Finish { key, report, credential: String::new(), events: vec![], chance: 0.0 }
     };
     let first = scratch.ask(claim()).await[0].key;
@@ -318,11 +320,11 @@ async fn a_cost_is_in_the_ledger_once_also_when_its_report_comes_late() {
     assert!(scratch.ask(report(second, 0.25)).await.is_ok());
     assert!(scratch.ask(report(second, 0.25)).await.is_err(), "repeated");
     let task = scratch.store.reader().task(task).await.expect("a read").expect("a task");
-    assert_eq!(task.attempted.cost_usd, Some(0.75));
+    assert_eq!(task.attempted.cost_usd, Some(Usd::of(0.75)));
     let attempts = task.attempts.expect("its attempts");
     let seen: Vec<_> =
         attempts.iter().map(|attempt| (attempt.outcome.as_ref().map(Name::name), attempt.spent.cost_usd)).collect();
-    assert_eq!(seen, [(Some("crashed"), Some(0.5)), (Some("failed"), Some(0.25))]);
+    assert_eq!(seen, [(Some("crashed"), Some(Usd::of(0.5))), (Some("failed"), Some(Usd::of(0.25)))]);
 }
 
 #[actix::test]

@@ -8,7 +8,7 @@ use crate::store::StoreError;
 use crate::store::convert::{task_of, task_with};
 use crate::store::rows::{IdempotencyKeyRow, TaskRow};
 use audit::Did;
-use domain::{EventKind, Named as _, NewEvent, Status, TaskId};
+use domain::{EventKind, Named as _, NewEvent, Status, TaskId, Usd};
 use wire::stored::{self, StoredSpec};
 
 impl Change for Submit {
@@ -143,7 +143,7 @@ impl Submit {
             resumes: self.task.resumes.as_ref().map(|resumes| resumes.session.to_string()),
             continued_from: self.task.resumes.as_ref().and_then(|resumes| resumes.task),
             key_name: self.task.key.clone(),
-            max_budget_usd: spec.options.sdk.max_budget_usd,
+            max_budget_usd: spec.options.sdk.max_budget_usd.map(Usd::dollars),
             own_directory: matches!(self.task.directory, Directory::OwnBelow(_)),
             exclusive: self.task.exclusive,
             concurrency_key: spec.concurrency_key.clone(),

@@ -7,7 +7,7 @@ use super::tx::SqliteTx;
 use crate::store::StoreError;
 use crate::store::rows::{AttemptEnd, AttemptRow, EventRow};
 use crate::store::tx::{Attempts, Events};
-use domain::{LeaseKey, Named as _, SessionId, Spent, TaskId};
+use domain::{LeaseKey, Named as _, SessionId, Spent, TaskId, Usd};
 
 const END: &str = "UPDATE attempts SET ended_at = ?3, outcome = ?4, error_class = ?5, error_code = ?6,
         error_message = ?7, session_id = COALESCE(?8, session_id)
@@ -45,8 +45,17 @@ impl Attempts for SqliteTx<'_> {
         let Spent { cost_usd, set_aside, tokens } = spent;
         let (input, output) = (tokens.input, tokens.output);
         let (cache_read, cache_write) = (tokens.cache_read, tokens.cache_write);
-        let values =
-            params![key.task.as_bytes(), key.epoch, cost_usd, set_aside, input, output, cache_read, cache_write, once];
+        let values = params![
+            key.task.as_bytes(),
+            key.epoch,
+            cost_usd.map(Usd::dollars),
+            set_aside,
+            input,
+            output,
+            cache_read,
+            cache_write,
+            once
+        ];
         Ok(self.db()?.execute(COST, values)? > 0)
     }
 

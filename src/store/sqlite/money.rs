@@ -9,7 +9,7 @@ use crate::process::wall_now;
 use crate::store::StoreError;
 use crate::store::tx::Money;
 use crate::store::views::{ReadUsage, Usage, UsageDay};
-use domain::{TaskId, Tokens};
+use domain::{TaskId, Tokens, Usd};
 
 const SPEND: &str = "INSERT INTO spending
         (day, key_name, cost_usd, attempts, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens)
@@ -46,15 +46,15 @@ pub fn usage(db: Db<'_>, read: &ReadUsage) -> Result<Usage, StoreError> {
     })
 }
 
-fn pair(row: &Row<'_>) -> rusqlite::Result<(String, f64)> {
-    Ok((row.get(0)?, row.get(1)?))
+fn pair(row: &Row<'_>) -> rusqlite::Result<(String, Usd)> {
+    Ok((row.get(0)?, row.get(1).map(Usd::of)?))
 }
 
 fn day(row: &Row<'_>) -> rusqlite::Result<UsageDay> {
     Ok(UsageDay {
         day: row.get(0)?,
         key: row.get(1)?,
-        cost_usd: row.get(2)?,
+        cost_usd: row.get(2).map(Usd::of)?,
         attempts: row.get(3)?,
         tokens: Tokens { input: row.get(4)?, output: row.get(5)?, cache_read: row.get(6)?, cache_write: row.get(7)? },
     })
@@ -62,9 +62,10 @@ fn day(row: &Row<'_>) -> rusqlite::Result<UsageDay> {
 
 #[async_trait(?Send)]
 impl Money for SqliteTx<'_> {
-    async fn add_spending(&mut self, day: &str, task: TaskId, cost: f64, tokens: Tokens) -> Result<(), StoreError> {
+    async fn add_spending(&mut self, day: &str, task: TaskId, cost: Usd, tokens: Tokens) -> Result<(), StoreError> {
         let Tokens { input, output, cache_read, cache_write } = tokens;
-        self.db()?.execute(SPEND, params![day, task.as_bytes(), cost, input, output, cache_read, cache_write])?;
+        self.db()?
+            .execute(SPEND, params![day, task.as_bytes(), cost.dollars(), input, output, cache_read, cache_write])?;
         Ok(())
     }
 
@@ -73,7 +74,7 @@ impl Money for SqliteTx<'_> {
         Ok(())
     }
 
-    async fn used_budgets(&mut self, day: &str) -> Result<Vec<(String, f64)>, StoreError> {
+    async fn used_budgets(&mut self, day: &str) -> Result<Vec<(String, Usd)>, StoreError> {
         self.db()?.all(USED, [day], pair)
     }
 }

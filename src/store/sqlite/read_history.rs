@@ -7,7 +7,7 @@ use crate::store::StoreError;
 use crate::store::convert::{entries_of, is_well};
 use crate::store::rows::{HistoryRow, Lenient, UnreadRow};
 use audit::{Entry, Standing};
-use domain::{Named as _, Status, TaskId};
+use domain::{Named as _, Status, TaskId, Usd};
 
 /// Commits or tasks of one read.
 const PAGE: i64 = 1_000;
@@ -46,8 +46,9 @@ pub fn standings(db: Db<'_>, after: TaskId) -> Result<Vec<Lenient<Standing>>, St
     })?;
     let costs = "SELECT epoch, cost_usd FROM attempts WHERE task_id = ?1 AND cost_usd IS NOT NULL";
     for standing in standings.iter_mut().flatten() {
-        standing.attempt_costs =
-            db.readable(costs, [standing.task.as_bytes()], "attempt", |row| Ok((row.get(0)?, row.get(1)?)))?;
+        standing.attempt_costs = db.readable(costs, [standing.task.as_bytes()], "attempt", |row| {
+            Ok((row.get(0)?, row.get(1).map(Usd::of)?))
+        })?;
     }
     Ok(standings)
 }
@@ -67,7 +68,7 @@ fn standing_of(task: TaskId, row: &Row<'_>) -> rusqlite::Result<Lenient<Standing
         crashes: row.get(4)?,
         max_attempts: row.get(5)?,
         events: (last, if numbered == all { numbered } else { -all }),
-        cost: row.get(7)?,
+        cost: row.get::<_, Option<f64>>(7)?.map(Usd::of),
         attempt_costs: Vec::new(),
         well_completed: result.is_some_and(|result| is_well(&result, answered)),
     }))

@@ -126,7 +126,7 @@ mod tests {
         let attempts = task.and_then(|task| task.attempts).expect("its attempts");
         assert_eq!(
             (attempts.len(), attempts[0].outcome.as_ref().map(domain::Name::name), attempts[0].spent.cost_usd),
-            (1, Some("completed"), Some(0.5))
+            (1, Some("completed"), Some(domain::Usd::of(0.5)))
         );
         Migrator::down(&db, None).await.expect("down again");
         Migrator::up(&db, None).await.expect("and up");

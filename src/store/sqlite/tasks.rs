@@ -17,7 +17,7 @@ use crate::store::rows::{
     Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, NextInLine, TaskRow, UnreadRow,
 };
 use crate::store::tx::{Tasks, Tx as _};
-use domain::{BootId, BootInstant, LeaseKey, SessionId, TaskId, Wall, WorkerInstanceId};
+use domain::{BootId, BootInstant, LeaseKey, SessionId, TaskId, Usd, Wall, WorkerInstanceId};
 use wire::TaskError;
 
 const TAG: &str = "INSERT INTO task_tags (tag, task_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
@@ -119,8 +119,8 @@ fn next_in_line(row: &Row<'_>) -> rusqlite::Result<NextInLine> {
         id: TaskId::of(row.get(0)?),
         working_directory: row.get(1)?,
         exclusive: row.get(2)?,
-        max_budget_usd: row.get(3)?,
-        cost_usd: row.get(4)?,
+        max_budget_usd: row.get::<_, Option<f64>>(3)?.map(Usd::of),
+        cost_usd: row.get::<_, Option<f64>>(4)?.map(Usd::of),
         key_name: row.get(5)?,
         groups: groups_of(row, 5)?,
     })

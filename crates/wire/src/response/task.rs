@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use domain::{AttemptOutcome, FailureClass, Name, SessionId, Status, TaskId, Tokens, Wall};
+use domain::{AttemptOutcome, FailureClass, Name, SessionId, Status, TaskId, Tokens, Usd, Wall};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -70,7 +70,7 @@ pub struct TaskView<'a> {
     /// The task that it repeats.
     pub retry_of: Option<TaskId>,
     /// US dollars, of all attempts.
-    pub cost_usd: Option<f64>,
+    pub cost_usd: Option<Usd>,
     /// Tokens, as the CLI reports them.
     #[schema(required)]
     pub usage: Option<Cow<'a, Value>>,
@@ -145,7 +145,7 @@ pub struct AttemptView<'a> {
     /// The Claude session.
     pub sdk_session_id: Option<SessionId>,
     /// US dollars.
-    pub cost_usd: Option<f64>,
+    pub cost_usd: Option<Usd>,
     /// True if the CLI reported a cost that can't be one: it counts nowhere.
     pub cost_set_aside: bool,
     /// Tokens.

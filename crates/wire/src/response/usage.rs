@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::Tokens;
+use domain::{Tokens, Usd};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -13,7 +13,7 @@ pub struct Usage {
     /// Spending by day, then key.
     pub days: Vec<UsageDay>,
     /// Sum of the days, in US dollars.
-    pub total_usd: f64,
+    pub total_usd: Usd,
     /// What is left.
     pub today: Today,
 }
@@ -27,7 +27,7 @@ pub struct UsageDay {
     /// Name of the key.
     pub key: String,
     /// US dollars.
-    pub cost_usd: f64,
+    pub cost_usd: Usd,
     /// Attempts that reported what they cost.
     pub attempts: i64,
     /// Tokens.
@@ -50,11 +50,11 @@ pub struct Today {
 #[serde(rename_all = "camelCase")]
 pub struct Left {
     /// The budget; `null` where there is none.
-    pub limit_usd: Option<f64>,
+    pub limit_usd: Option<Usd>,
     /// Spent.
-    pub spent_usd: f64,
+    pub spent_usd: Usd,
     /// Reserved by attempts that run.
-    pub reserved_usd: f64,
+    pub reserved_usd: Usd,
     /// Left; `null` where there is no budget.
-    pub left_usd: Option<f64>,
+    pub left_usd: Option<Usd>,
 }
