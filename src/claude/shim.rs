@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Environment;
 use crate::process::{self, Cookie, Isolation, Launch, Tree, TreeMark};
 use audit::TreeLine;
-use domain::{LeaseKey, TREE_END_MS, TaskId};
+use domain::{Epoch, LeaseKey, TREE_END_MS, TaskId};
 
 /// Between TERM and KILL where nobody says otherwise: the CLI needs some 100 ms to write its
 /// session down.
@@ -40,7 +40,7 @@ pub(super) enum ToShim {
     /// End the CLI: TERM now, KILL for all after the grace.
     End { grace_ms: u64 },
     /// The CLI that waits is this attempt's from now on.
-    Adopt { task: TaskId, epoch: i64 },
+    Adopt { task: TaskId, epoch: Epoch },
 }
 
 /// What a shim guards.

@@ -12,8 +12,8 @@ use super::rows::{
 use super::views::{Filter, ListTasks, Poll, ReadEvents, ReadUsage};
 use super::{Store, StoreError, Tx};
 use domain::{
-    Group, GroupKind, LeaseKey, Limit, Rate, SUSPECT, ScheduleId, SessionId, Spent, TaskId, Tokens, Usd, Wall,
-    WorkerInstanceId,
+    Epoch, EventKind, Group, GroupKind, LeaseKey, Limit, Rate, SUSPECT, ScheduleId, SessionId, Spent, Status, TaskId,
+    Tokens, Usd, Wall, WorkerInstanceId,
 };
 
 /// Opens one database, again and again: each store is a process of its own.
@@ -47,7 +47,7 @@ pub async fn exercise<O: Open>(fresh: impl Fn() -> O) {
 fn task(id: u128) -> TaskRow {
     TaskRow {
         id: TaskId::from_u128(id),
-        status: "pending".to_owned(),
+        status: Status::Pending.into(),
         spec: r#"{"version":1,"instruction":"x","tags":["a"]}"#.to_owned(),
         priority: 0,
         created_at: 1,
@@ -58,7 +58,7 @@ fn task(id: u128) -> TaskRow {
         ended: 0,
         crashes: 0,
         max_attempts: 3,
-        epoch: 0,
+        epoch: Epoch::FIRST,
         holder: None,
         lease_ms: None,
         lease_boot: None,
@@ -163,7 +163,7 @@ async fn tasks_are_claimed_by_priority_then_age(store: &dyn Store) {
         TaskRow { priority: 5, ..task(2) },
         TaskRow { due_at: soon, priority: 9, ..task(3) },
         TaskRow { priority: 5, ..task(4) },
-        TaskRow { status: "cancelled".to_owned(), priority: 9, ..task(5) },
+        TaskRow { status: Status::Cancelled.into(), priority: 9, ..task(5) },
     ];
     insert(store, &rows).await;
     assert_eq!(claim(store, HOLDER, 2, 0).await, [2, 4]);
@@ -171,7 +171,7 @@ async fn tasks_are_claimed_by_priority_then_age(store: &dyn Store) {
     assert_eq!(claim(store, HOLDER, 9, 0).await, [] as [u128; 0]);
     let mut tx = begin(store).await;
     let row = tx.task(TaskId::from_u128(2)).await.expect("a read").expect("it").row;
-    assert_eq!((&*row.status, row.epoch, row.attempt, row.last_event), ("running", 1, 1, 1));
+    assert_eq!((row.status.name(), row.epoch, row.attempt, row.last_event), ("running", Epoch::of(1), 1, 1));
     assert_eq!(tx.promote_due(Wall(i64::MAX)).await.expect("promoted"), [TaskId::from_u128(3)]);
     tx.commit().await.expect("committed");
     assert_eq!(claim(store, HOLDER, 9, 0).await, [3]);
@@ -212,11 +212,11 @@ async fn each_task_is_claimed_by_one_of_many(open: &impl Open) {
 async fn another_epoch_changes_nothing(store: &dyn Store) {
     insert(store, &[task(1)]).await;
     let mut tx = begin(store).await;
-    let changed = TaskRow { status: "cancelled".to_owned(), epoch: 5, completed_at: Some(7), ..task(1) };
-    assert!(!tx.update_task(&changed, 4).await.expect("a statement"));
-    assert!(tx.update_task(&changed, 0).await.expect("a statement"));
+    let changed = TaskRow { status: Status::Cancelled.into(), epoch: Epoch::of(5), completed_at: Some(7), ..task(1) };
+    assert!(!tx.update_task(&changed, Epoch::of(4)).await.expect("a statement"));
+    assert!(tx.update_task(&changed, Epoch::FIRST).await.expect("a statement"));
     let row = tx.task(changed.id).await.expect("a read").expect("it").row;
-    assert_eq!((&*row.status, row.epoch, row.completed_at), ("cancelled", 5, Some(7)));
+    assert_eq!((row.status.name(), row.epoch, row.completed_at), ("cancelled", Epoch::of(5), Some(7)));
 }
 
 async fn what_is_held_back_is_let_go_in_order(store: &dyn Store) {
@@ -240,7 +240,7 @@ async fn events_and_commits_are_numbered_in_order(open: &impl Open) {
     insert(&*stores[0], &[TaskRow { last_event: 20, ..task(1) }]).await;
     for seq in 1..=20 {
         let mut tx = begin(&*stores[usize::try_from(seq % 2).expect("0 or 1")]).await;
-        let (task_id, kind, data) = (TaskId::from_u128(1), "log".to_owned(), r#"{"message":"x"}"#.to_owned());
+        let (task_id, kind, data) = (TaskId::from_u128(1), EventKind::Log.into(), r#"{"message":"x"}"#.to_owned());
         tx.insert_event(&EventRow { task_id, seq, at: 1, kind, data }).await.expect("inserted");
         tx.append_history(r#"[{"did":"pause","paused":true}]"#).await.expect("inserted");
         tx.commit().await.expect("committed");
@@ -374,12 +374,12 @@ async fn a_firing_stays_with_its_timetable(store: &dyn Store) {
 
 async fn money_adds_up(store: &dyn Store) {
     insert(store, &[task(1)]).await;
-    let (id, key) = (TaskId::from_u128(1), LeaseKey { task: TaskId::from_u128(1), epoch: 1 });
+    let (id, key) = (TaskId::from_u128(1), LeaseKey { task: TaskId::from_u128(1), epoch: Epoch::of(1) });
     let mut tx = begin(store).await;
     let attempt = AttemptRow {
         task_id: id,
         number: 1,
-        epoch: 1,
+        epoch: Epoch::of(1),
         worker: None,
         started_at: 1,
         ended_at: None,
@@ -390,7 +390,7 @@ async fn money_adds_up(store: &dyn Store) {
         session_id: None,
         cost_usd: None,
         key_name: "default".to_owned(),
-        reserved_usd: Some(2.0),
+        reserved_usd: Some(Usd::of(2.0)),
         input_tokens: 0,
         output_tokens: 0,
         cache_read_tokens: 0,
@@ -416,12 +416,12 @@ async fn money_adds_up(store: &dyn Store) {
 }
 
 async fn old_tasks_go_with_all_they_had(store: &dyn Store) {
-    let ended = |id| TaskRow { status: "completed".to_owned(), completed_at: Some(5), last_event: 1, ..task(id) };
+    let ended = |id| TaskRow { status: Status::Completed.into(), completed_at: Some(5), last_event: 1, ..task(id) };
     let later = TaskRow { continued_from: Some(TaskId::from_u128(2)), ..task(3) };
     insert(store, &[ended(1), ended(2), later]).await;
     let mut tx = begin(store).await;
     for id in [1, 3] {
-        let (task_id, kind) = (TaskId::from_u128(id), "log".to_owned());
+        let (task_id, kind) = (TaskId::from_u128(id), EventKind::Log.into());
         tx.insert_event(&EventRow { task_id, seq: 1, at: 1, kind, data: "{}".to_owned() }).await.expect("inserted");
     }
     let old = tx.old_tasks(Wall(1_000), 9).await.expect("a read");

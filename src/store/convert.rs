@@ -11,8 +11,8 @@ use super::rows::{AttemptRow, EventRow, HistoryRow, QuestionRow, ScheduleRow, Ta
 use super::views::{Schedule, Webhook, WorkerInfo};
 use audit::{Did, Entry};
 use domain::{
-    BootInstant, Event, EventKind, Failure, FailureClass, Lease, Missed, Name, Named as _, Overlap, Question, Record,
-    SessionId, Spent, State, Status, Tokens, Usd, Wall, json,
+    BootInstant, Event, EventKind, Failure, FailureClass, Lease, Missed, Name, Overlap, Question, Record, SessionId,
+    Spent, State, Status, Tokens, Wall, json,
 };
 use wire::stored::{self, StoredSpec};
 use wire::{Attempt, Attempted, Remarks, Task, TaskError, TaskSpec, Truncated};
@@ -45,7 +45,7 @@ pub fn warn_once(id: uuid::Uuid, why: &str) {
 
 /// The status of a row, where it is one that we know.
 pub fn status_of(row: &TaskRow) -> Result<Status, StoreError> {
-    Status::from_name(&row.status).ok_or_else(|| bad(row, format!("status {}", row.status)))
+    row.status.known().ok_or_else(|| bad(row, format!("status {}", row.status)))
 }
 
 /// The task, as it is read.
@@ -133,13 +133,13 @@ pub fn task_with(row: TaskRow, read: StoredSpec) -> Task {
             error: unread.or_else(|| {
                 row.error_code.map(|code| TaskError {
                     code,
-                    class: class_of(row.error_class.as_deref()),
+                    class: row.error_class.unwrap_or_else(no_class),
                     message: row.error_message.unwrap_or_default(),
                 })
             }),
             result: row.result,
             session_id: session_of(row.session_id.as_deref()),
-            cost_usd: row.cost_usd.map(Usd::of),
+            cost_usd: row.cost_usd,
             num_turns: row.num_turns,
             duration_ms: row.duration_ms,
         },
@@ -180,7 +180,7 @@ pub fn put_record(row: &mut TaskRow, record: &Record) {
         State::Running(lease) => (None, Some(*lease)),
         _ => (None, None),
     };
-    row.status = record.state.status().name().to_owned();
+    row.status = record.state.status().into();
     row.due_at = due.map(|due| due.0);
     row.held = None;
     row.epoch = record.epoch;
@@ -199,13 +199,7 @@ pub fn event_of(row: EventRow) -> Event {
         Some(Cow::Owned(data)) if data.starts_with('{') => data,
         _ => serde_json::json!({ "message": row.data }).to_string(),
     };
-    Event {
-        task: row.task_id,
-        seq: row.seq,
-        at: Wall(row.at),
-        kind: EventKind::from_name(&row.kind).unwrap_or(EventKind::Log),
-        data,
-    }
+    Event { task: row.task_id, seq: row.seq, at: Wall(row.at), kind: row.kind.known().unwrap_or(EventKind::Log), data }
 }
 
 /// The question, as it is read.
@@ -222,9 +216,9 @@ pub fn question_of(row: QuestionRow) -> Question {
     }
 }
 
-/// The class of a failure; empty where none was stored.
-fn class_of(name: Option<&str>) -> Name<FailureClass> {
-    Name::read(name.unwrap_or_default())
+/// The class of what is no failure.
+pub const fn no_class() -> Name<FailureClass> {
+    Name::Other(String::new())
 }
 
 /// The session of that name; `None` where it is no name of a session.
@@ -239,15 +233,15 @@ pub fn attempt_of(row: AttemptRow) -> Attempt {
         worker: row.worker,
         started_at: Wall(row.started_at),
         ended_at: row.ended_at.map(Wall),
-        outcome: row.outcome.as_deref().map(Name::read),
+        outcome: row.outcome,
         error: row.error_message.map(|message| TaskError {
-            class: class_of(row.error_class.as_deref()),
+            class: row.error_class.unwrap_or_else(no_class),
             code: row.error_code.unwrap_or_default(),
             message,
         }),
         session_id: session_of(row.session_id.as_deref()),
         spent: Spent {
-            cost_usd: row.cost_usd.map(Usd::of),
+            cost_usd: row.cost_usd,
             set_aside: row.cost_set_aside,
             tokens: Tokens {
                 input: row.input_tokens,

@@ -3,7 +3,7 @@
 //! The `entity` crate describes the same tables for the builder of queries. A test compares those that an engine reads and
 //! writes whole; of the others it names the columns.
 
-use domain::{BootId, TaskId, WorkerInstanceId};
+use domain::{AttemptOutcome, BootId, Epoch, EventKind, FailureClass, Name, Status, TaskId, Usd, WorkerInstanceId};
 
 /// One row a task.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,7 +11,7 @@ pub struct TaskRow {
     /// UUID of version 7: sorts by the time of its making.
     pub id: TaskId,
     /// `pending`, `running`, `completed`, `failed` or `cancelled`.
-    pub status: String,
+    pub status: Name<Status>,
     /// The request, as JSON.
     pub spec: String,
     /// Higher starts first.
@@ -33,7 +33,7 @@ pub struct TaskRow {
     /// How often it may end by itself.
     pub max_attempts: i32,
     /// Grows by one at every claim and at the cancel of a running task.
-    pub epoch: i64,
+    pub epoch: Epoch,
     /// The life of the worker that holds it; null when nobody does.
     pub holder: Option<WorkerInstanceId>,
     /// The end of the lease, on the clock that never jumps.
@@ -59,7 +59,7 @@ pub struct TaskRow {
     /// Whose task it is: the name of the client's key.
     pub key_name: String,
     /// What all attempts together may cost, in US dollars.
-    pub max_budget_usd: Option<f64>,
+    pub max_budget_usd: Option<Usd>,
     /// Whether its folder is its own, with its id in the name.
     pub own_directory: bool,
     /// Whether nobody else may work in its folder meanwhile.
@@ -77,13 +77,13 @@ pub struct TaskRow {
     /// The result as the schema wants it, as JSON.
     pub structured_output: Option<String>,
     /// The class of the newest failure.
-    pub error_class: Option<String>,
+    pub error_class: Option<Name<FailureClass>>,
     /// The code of the newest failure.
     pub error_code: Option<String>,
     /// The newest failure in words.
     pub error_message: Option<String>,
     /// US dollars.
-    pub cost_usd: Option<f64>,
+    pub cost_usd: Option<Usd>,
     /// Tokens, as JSON.
     pub usage: Option<String>,
     /// Turns of the conversation.
@@ -104,7 +104,7 @@ pub struct AttemptRow {
     /// 1, 2, 3 …
     pub number: i32,
     /// The epoch under which it was claimed.
-    pub epoch: i64,
+    pub epoch: Epoch,
     /// The worker's name.
     pub worker: Option<String>,
     /// When it was claimed.
@@ -112,9 +112,9 @@ pub struct AttemptRow {
     /// When it was over; null while it runs.
     pub ended_at: Option<i64>,
     /// `completed`, `failed`, `crashed`, `released` or `cancelled`; null while it runs.
-    pub outcome: Option<String>,
+    pub outcome: Option<Name<AttemptOutcome>>,
     /// The class of the failure.
-    pub error_class: Option<String>,
+    pub error_class: Option<Name<FailureClass>>,
     /// The code of the failure.
     pub error_code: Option<String>,
     /// The failure, or the reason of the release, in words.
@@ -122,11 +122,11 @@ pub struct AttemptRow {
     /// The Claude session.
     pub session_id: Option<String>,
     /// US dollars, as the CLI reported them; also where the report came too late to count.
-    pub cost_usd: Option<f64>,
+    pub cost_usd: Option<Usd>,
     /// Whose task it is: the name of the client's key.
     pub key_name: String,
     /// The most that it may cost, in US dollars, where there is a limit.
-    pub reserved_usd: Option<f64>,
+    pub reserved_usd: Option<Usd>,
     /// Tokens read, not from the cache.
     pub input_tokens: i64,
     /// Tokens written.
@@ -178,7 +178,7 @@ pub struct MessageRow {
     /// When it was stored.
     pub at: i64,
     /// Of a message: the attempt that was given it; of an interrupt: the attempt that is meant.
-    pub epoch: Option<i64>,
+    pub epoch: Option<Epoch>,
     /// When its turn was over.
     pub done_at: Option<i64>,
 }
@@ -214,7 +214,7 @@ pub struct EventRow {
     /// When it was stored.
     pub at: i64,
     /// What it tells.
-    pub kind: String,
+    pub kind: Name<EventKind>,
     /// A JSON object.
     pub data: String,
 }
@@ -253,7 +253,7 @@ pub struct CredentialRow {
     /// Nothing is started before this wall time.
     pub parked_until: i64,
     /// The class of the failure.
-    pub class: String,
+    pub class: Name<FailureClass>,
     /// The failure in words.
     pub message: String,
 }

@@ -21,7 +21,8 @@ use super::rows::{
 };
 use super::views::Dispatch;
 use domain::{
-    BootInstant, Group, LeaseKey, Limit, ScheduleId, SessionId, Spent, TaskId, Tokens, Usd, Wall, WorkerInstanceId,
+    BootInstant, Epoch, Group, LeaseKey, Limit, ScheduleId, SessionId, Spent, TaskId, Tokens, Usd, Wall,
+    WorkerInstanceId,
 };
 use wire::TaskError;
 
@@ -54,7 +55,7 @@ pub trait Tasks {
 
     /// Writes what a transition may change, if the stored task still has this epoch: all columns but the id, the
     /// request, and what a submit or an amendment sets. Returns false where it has another one.
-    async fn update_task(&mut self, row: &TaskRow, epoch: i64) -> Result<bool, StoreError>;
+    async fn update_task(&mut self, row: &TaskRow, epoch: Epoch) -> Result<bool, StoreError>;
 
     /// Writes the request, the priority, the due time and the last event of a pending task.
     async fn reschedule_task(&mut self, row: &TaskRow) -> Result<(), StoreError>;
@@ -185,12 +186,12 @@ pub trait Talk {
         &mut self,
         task: TaskId,
         text: Option<&str>,
-        epoch: i64,
+        epoch: Epoch,
         at: Wall,
     ) -> Result<i64, StoreError>;
 
     /// Notes that the attempt of this epoch works on a message. Returns the text, unless that was noted before.
-    async fn begin_message(&mut self, id: i64, epoch: i64) -> Result<Option<String>, StoreError>;
+    async fn begin_message(&mut self, id: i64, epoch: Epoch) -> Result<Option<String>, StoreError>;
 
     /// Notes that a message was worked on. Returns false where that was noted before.
     async fn end_message(&mut self, id: i64, at: Wall) -> Result<bool, StoreError>;

@@ -9,7 +9,9 @@ use crate::groups::Groups;
 use crate::history::{Counts, Did, Entry, Standing, TreeLine};
 use crate::schedules::Schedules;
 use crate::trees;
-use domain::{AttemptOutcome, CRASH_LIMIT, LeaseKey, SUSPECT, Status, TREE_END_MS, TaskId, Usd, WorkerInstanceId};
+use domain::{
+    AttemptOutcome, CRASH_LIMIT, Epoch, LeaseKey, SUSPECT, Status, TREE_END_MS, TaskId, Usd, WorkerInstanceId,
+};
 
 /// A promise that was not kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +34,7 @@ impl fmt::Display for Broken {
 /// A task as the history has left it so far.
 #[derive(Default)]
 struct Picture {
-    epoch: i64,
+    epoch: Epoch,
     /// The lease that is live: holder, and when it ends.
     lease: Option<(WorkerInstanceId, i64)>,
     terminal: Option<Status>,
@@ -42,9 +44,9 @@ struct Picture {
     crashes: i32,
     max_attempts: i32,
     /// Costs by epoch, as they were reported first.
-    costs: HashMap<i64, Usd>,
+    costs: HashMap<Epoch, Usd>,
     /// When it was called off, and the epoch that ran then.
-    cancelled: Option<(i64, i64)>,
+    cancelled: Option<(i64, Epoch)>,
 }
 
 /// The fold. Give it every line in order, then [`finish`](Self::finish).
@@ -227,7 +229,7 @@ impl Audit {
         };
         let (was, live, terminal) = (picture.epoch, picture.lease, picture.terminal);
         let (priority, due) = (picture.priority, picture.due);
-        if epoch != was + 1 {
+        if epoch != was.next() {
             self.broken(4, task, format!("was claimed with epoch {epoch} after {was}"));
         }
         if let Some((other, ends)) = live {
@@ -263,7 +265,7 @@ impl Audit {
         if let Some(picture) = self.tasks.get_mut(&task) {
             (picture.epoch, picture.lease) = (epoch, Some((holder, expires)));
         }
-        if i64::from(attempt) > epoch {
+        if i64::from(attempt) > epoch.number() {
             self.broken(10, task, format!("has attempt {attempt} under epoch {epoch}"));
         }
     }
@@ -369,7 +371,7 @@ impl Audit {
         if let Some(status) = terminal {
             self.broken(3, task, format!("was cancelled after it had ended as {status}"));
         }
-        if epoch != was + i64::from(ran) {
+        if epoch != if ran { was.next() } else { was } {
             self.broken(4, task, format!("was cancelled with epoch {epoch} after {was}"));
         }
     }

@@ -1,6 +1,6 @@
 //! The checker can fail: for each promise a history in which it is broken, and nothing else.
 
-use domain::{AttemptOutcome, BootId, Group, GroupKind, LeaseKey, Limit, Status, TaskId, Usd, WorkerInstanceId};
+use domain::{AttemptOutcome, BootId, Epoch, Group, GroupKind, LeaseKey, Limit, Status, TaskId, Usd, WorkerInstanceId};
 
 use super::*;
 use crate::check::Broken;
@@ -21,7 +21,7 @@ fn id(number: u8) -> TaskId {
 }
 
 fn lease(task: TaskId, epoch: i64) -> LeaseKey {
-    LeaseKey { task, epoch }
+    LeaseKey { task, epoch: Epoch::of(epoch) }
 }
 
 fn submit(task: TaskId, priority: i64) -> Did {
@@ -37,7 +37,7 @@ fn standing(task: TaskId, status: Status, epoch: i64, ended: i32) -> Standing {
     Standing {
         task,
         status,
-        epoch,
+        epoch: Epoch::of(epoch),
         ended,
         crashes: 0,
         max_attempts: 3,
@@ -409,12 +409,12 @@ fn promise_14_costs_that_are_lost_or_counted_twice() {
         forgery
     };
     let mut kept = reported();
-    kept.beside.standing[0].attempt_costs = vec![(1, Usd::of(0.5))];
+    kept.beside.standing[0].attempt_costs = vec![(Epoch::of(1), Usd::of(0.5))];
     kept.beside.standing[0].cost = Some(Usd::of(0.5));
     assert_eq!(kept.found(), []);
     reported().breaks(14);
     let mut twice = reported();
-    twice.beside.standing[0].attempt_costs = vec![(1, Usd::of(0.5))];
+    twice.beside.standing[0].attempt_costs = vec![(Epoch::of(1), Usd::of(0.5))];
     twice.beside.standing[0].cost = Some(Usd::of(1.0));
     twice.breaks(14);
 }

@@ -3,7 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use domain::{AttemptOutcome, BootId, Group, LeaseKey, Limit, ScheduleId, Status, TaskId, Usd, WorkerInstanceId};
+use domain::{
+    AttemptOutcome, BootId, Epoch, Group, LeaseKey, Limit, ScheduleId, Status, TaskId, Usd, WorkerInstanceId,
+};
 
 /// One line of the history.
 #[derive(Clone, Debug, PartialEq)]
@@ -296,7 +298,7 @@ pub struct Standing {
     /// Its status.
     pub status: Status,
     /// Its epoch.
-    pub epoch: i64,
+    pub epoch: Epoch,
     /// Attempts that ended by themselves.
     pub ended: i32,
     /// Crashes in a row.
@@ -308,7 +310,7 @@ pub struct Standing {
     /// What it cost, and what each attempt cost by its epoch.
     pub cost: Option<Usd>,
     /// By epoch.
-    pub attempt_costs: Vec<(i64, Usd)>,
+    pub attempt_costs: Vec<(Epoch, Usd)>,
     /// Of a completed task: whether its last `result` is one without error, behind at least one
     /// answer of the model.
     pub well_completed: bool,

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use crate::TreeLine;
 use crate::check::Broken;
-use domain::{BootId, LeaseKey, TaskId};
+use domain::{BootId, Epoch, LeaseKey, TaskId};
 
 /// A cancelled task has no live process so many milliseconds later.
 const CANCEL_LIMIT_MS: i64 = 5_000;
 
 /// One process tree.
 struct Life {
-    epoch: i64,
+    epoch: Epoch,
     boot: BootId,
     began: i64,
     ended: Option<i64>,
@@ -22,7 +22,7 @@ struct Life {
 pub fn judge(
     lines: &[TreeLine],
     excused: &[(i64, i64)],
-    cancelled: impl Fn(TaskId) -> Option<(i64, i64)>,
+    cancelled: impl Fn(TaskId) -> Option<(i64, Epoch)>,
 ) -> Vec<Broken> {
     let mut found = Vec::new();
     for (task, lives) in lives(lines) {

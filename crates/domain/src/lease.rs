@@ -21,7 +21,7 @@ pub struct LeaseKey {
     /// The task.
     pub task: TaskId,
     /// The epoch under which it was claimed.
-    pub epoch: i64,
+    pub epoch: Epoch,
 }
 
 /// The times of a lease, all from its length. What makes them safe: a tree that nobody renews
@@ -66,5 +66,39 @@ impl LeaseTimes {
     #[must_use]
     pub fn is_over(expiry: BootInstant, now: BootInstant) -> bool {
         expiry.plus_ms(TREE_END_MS).is_past(now)
+    }
+}
+
+/// Number of a lease among all leases of its task: grows by one with each claim and each cancel of a running task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(i64);
+
+impl Epoch {
+    /// The epoch of a task that was never claimed.
+    pub const FIRST: Self = Self(0);
+
+    /// The epoch of this number.
+    #[must_use]
+    pub const fn of(number: i64) -> Self {
+        Self(number)
+    }
+
+    /// The number, to be stored.
+    #[must_use]
+    pub const fn number(self) -> i64 {
+        self.0
+    }
+
+    /// The epoch after this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl std::fmt::Display for Epoch {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(to)
     }
 }

@@ -35,7 +35,7 @@ pub use attempt::AttemptOutcome;
 pub use event::{Event, EventKind, NewEvent};
 pub use gate::{Budgets, Candidate, GroupRoom, Hold, Room};
 pub use id::{BootId, ScheduleId, SessionId, TaskId, WorkerInstanceId};
-pub use lease::{Lease, LeaseKey, LeaseTimes, TREE_END_MS};
+pub use lease::{Epoch, Lease, LeaseKey, LeaseTimes, TREE_END_MS};
 pub use limit::{Group, GroupKind, Limit, LimitChange, MAX_NAME, Rate};
 pub use machine::{CRASH_LIMIT, Command, Record, Refusal, ReleaseReason, SUSPECT, State};
 pub use money::Usd;

@@ -1,7 +1,7 @@
 //! A task's life: the states, the commands that move it, and nothing else.
 
 use crate::{
-    BootInstant, Failure, FailureClass, Lease, LeaseTimes, Outcome, RetryPolicy, Status, Wall, WorkerInstanceId,
+    BootInstant, Epoch, Failure, FailureClass, Lease, LeaseTimes, Outcome, RetryPolicy, Status, Wall, WorkerInstanceId,
 };
 
 /// Deaths of the CLI or of its worker in a row, without an attempt that ended by itself
@@ -65,21 +65,21 @@ pub enum Command {
     /// Its worker asks for more time. An engine renews many leases with one statement; a test compares it with this.
     Renew {
         /// Epoch of the worker's lease.
-        epoch: i64,
+        epoch: Epoch,
         /// New end of the lease.
         expires: BootInstant,
     },
     /// Its worker reports the end of the attempt.
     Finish {
         /// Epoch of the worker's lease.
-        epoch: i64,
+        epoch: Epoch,
         /// How the attempt ended.
         outcome: Outcome,
     },
     /// Its worker gives it back.
     Release {
         /// Epoch of the worker's lease.
-        epoch: i64,
+        epoch: Epoch,
         /// Milliseconds until it is due again.
         delay_ms: i64,
     },
@@ -114,7 +114,7 @@ pub struct Record {
     /// Where it stands.
     pub state: State,
     /// Grows by one at every claim and at the cancel of a running task; never reused.
-    pub epoch: i64,
+    pub epoch: Epoch,
     /// Starts so far.
     pub attempt: i32,
     /// Attempts that ended by themselves; at most `max_attempts`.
@@ -141,7 +141,7 @@ impl Record {
                 if due.is_some_and(|due| due > now) {
                     return Err(Refusal::NotDue);
                 }
-                self.epoch += 1;
+                self.epoch = self.epoch.next();
                 self.attempt += 1;
                 self.state = State::Running(lease);
             }
@@ -163,7 +163,7 @@ impl Record {
             }
             (Command::Cancel, State::Pending { .. }) => self.state = State::Cancelled,
             (Command::Cancel, State::Running(_)) => {
-                self.epoch += 1;
+                self.epoch = self.epoch.next();
                 self.state = State::Cancelled;
             }
             (Command::Renew { .. } | Command::Finish { .. } | Command::Release { .. }, _) => {

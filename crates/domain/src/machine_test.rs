@@ -1,5 +1,6 @@
 //! What no sequence of commands may do to a task.
 
+use crate::Epoch;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use strum::VariantArray as _;
@@ -17,7 +18,7 @@ fn at(ms: i64) -> BootInstant {
 fn fresh(max_attempts: i32, retry_timeouts: bool) -> Record {
     Record {
         state: State::Pending { due: None },
-        epoch: 0,
+        epoch: Epoch::FIRST,
         attempt: 0,
         ended: 0,
         crashes: 0,
@@ -45,7 +46,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 
 /// Commands as they may come: late, twice, from anybody.
 fn command() -> impl Strategy<Value = Command> {
-    let epoch = 0_i64..8;
+    let epoch = (0_i64..8).prop_map(Epoch::of);
     prop_oneof![
         4 => (holder(), 0_i64..200).prop_map(|(holder, ms)| Command::Claim(Lease { holder, expires: at(ms) })),
         2 => (epoch.clone(), 0_i64..200).prop_map(|(epoch, ms)| Command::Renew { epoch, expires: at(ms) }),

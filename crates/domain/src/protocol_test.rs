@@ -128,7 +128,7 @@ impl World {
     fn new(fault: Fault, bounds: Bounds) -> Self {
         let record = Record {
             state: State::Pending { due: None },
-            epoch: 0,
+            epoch: crate::Epoch::FIRST,
             attempt: 0,
             ended: 0,
             crashes: 0,
@@ -149,7 +149,7 @@ impl World {
         let mut workers = self.workers;
         workers.sort_unstable();
         let status = self.record.state.status();
-        (self.now, self.jumped, status, self.record.epoch, expires, due, self.cancelled, workers)
+        (self.now, self.jumped, status, self.record.epoch.number(), expires, due, self.cancelled, workers)
     }
 
     /// Every world that may come next.
@@ -254,14 +254,16 @@ impl World {
                 *answer = Some(claimed.then_some(self.epoch()));
             }
             Call::Renew { epoch, answer, .. } => {
-                *answer = Some(self.apply(Command::Renew { epoch: (*epoch).into(), expires: lease.expires }));
+                *answer = Some(
+                    self.apply(Command::Renew { epoch: crate::Epoch::of((*epoch).into()), expires: lease.expires }),
+                );
             }
             Call::Finish { epoch, answer } => {
                 let outcome = Outcome::Failed(Failure::new(FailureClass::Network, "NETWORK", ""));
-                *answer = Some(self.apply(Command::Finish { epoch: (*epoch).into(), outcome }));
+                *answer = Some(self.apply(Command::Finish { epoch: crate::Epoch::of((*epoch).into()), outcome }));
             }
             Call::Release { epoch, answer } => {
-                *answer = Some(self.apply(Command::Release { epoch: (*epoch).into(), delay_ms: 0 }));
+                *answer = Some(self.apply(Command::Release { epoch: crate::Epoch::of((*epoch).into()), delay_ms: 0 }));
             }
         }
         self.workers[index].call = Some(call);
@@ -269,7 +271,7 @@ impl World {
     }
 
     fn epoch(&self) -> Epoch {
-        Epoch::try_from(self.record.epoch).expect("few claims")
+        Epoch::try_from(self.record.epoch.number()).expect("few claims")
     }
 
     fn holder(&self, index: usize, life: u8) -> WorkerInstanceId {

@@ -5,7 +5,7 @@ use crate::queue::messages::{Amend, Amended};
 use crate::store::StoreError;
 use crate::store::convert::{spec_of, task_with};
 use audit::Did;
-use domain::{Named as _, NewEvent, Status};
+use domain::{NewEvent, Status};
 use wire::stored;
 
 impl Change for Amend {
@@ -16,7 +16,7 @@ impl Change for Amend {
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Amended, StoreError> {
         let Some(mut row) = unit.find(self.task).await? else { return Ok(Amended::Unknown) };
         let mut read = spec_of(&row);
-        let is_pending = row.status == Status::Pending.name();
+        let is_pending = row.status == Status::Pending.into();
         // Between two attempts its time is not the client's: a back-off, or an answer that it waits for.
         if !is_pending || (self.run_at.is_some() && row.attempt > 0) {
             let task = Box::new(task_with(row, read));

@@ -5,7 +5,6 @@ use super::gate::reserves;
 use crate::queue::messages::Claim;
 use crate::store::StoreError;
 use crate::store::rows::{AttemptRow, TaskRow};
-use domain::Usd;
 
 /// This task was claimed.
 pub async fn begin(unit: &mut Unit<'_>, claim: &Claim, row: &TaskRow) -> Result<(), StoreError> {
@@ -23,7 +22,7 @@ pub async fn begin(unit: &mut Unit<'_>, claim: &Claim, row: &TaskRow) -> Result<
         session_id: row.session_id.clone(),
         cost_usd: None,
         key_name: row.key_name.clone(),
-        reserved_usd: reserves(claim, row.max_budget_usd.map(Usd::of), row.cost_usd.map(Usd::of)).map(Usd::dollars),
+        reserved_usd: reserves(claim, row.max_budget_usd, row.cost_usd),
         input_tokens: 0,
         output_tokens: 0,
         cache_read_tokens: 0,

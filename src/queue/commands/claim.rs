@@ -9,7 +9,7 @@ use crate::store::StoreError;
 use crate::store::convert::{spec_of, task_with};
 use crate::store::rows::{Allowance, ClaimRow, TaskRow};
 use audit::Did;
-use domain::{EventKind, LeaseKey, LeaseTimes, NewEvent, SUSPECT, Status, Usd};
+use domain::{EventKind, LeaseKey, LeaseTimes, NewEvent, SUSPECT, Status};
 use wire::HookEvent;
 use wire::stored::StoredSpec;
 
@@ -76,7 +76,7 @@ async fn assign(
     let key = LeaseKey { task: row.id, epoch: row.epoch };
     let (holder, credential) = (claim.holder, claim.credential.clone());
     unit.record(&Did::Claim { lease: key, holder, credential, attempt: row.attempt, expires });
-    let budget_usd = gate::reserves(claim, row.max_budget_usd.map(Usd::of), row.cost_usd.map(Usd::of));
+    let budget_usd = gate::reserves(claim, row.max_budget_usd, row.cost_usd);
     Ok(Assignment { key, task: task_with(row, read), budget_usd })
 }
 

@@ -3,7 +3,7 @@
 use super::Unit;
 use crate::store::StoreError;
 use crate::store::rows::TaskRow;
-use domain::{LeaseKey, Spent, Usd};
+use domain::{LeaseKey, Spent};
 
 /// Writes down what the attempt that ends has cost: nothing else can have done so. Adds it to the row.
 pub async fn spend(unit: &mut Unit<'_>, row: &mut TaskRow, key: LeaseKey, spent: Spent) -> Result<(), StoreError> {
@@ -14,8 +14,7 @@ pub async fn spend(unit: &mut Unit<'_>, row: &mut TaskRow, key: LeaseKey, spent:
     // What was set aside is marked with the attempt, and counts in no sum.
     let Some(cost) = spent.cost_usd else { return Ok(()) };
     unit.tx.add_spending(&unit.now.day(), key.task, cost, spent.tokens).await?;
-    let before = row.cost_usd.map(Usd::of).unwrap_or_default();
-    row.cost_usd = Some((before + cost).dollars());
+    row.cost_usd = Some(row.cost_usd.unwrap_or_default() + cost);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use crate::store::StoreError;
 use crate::store::convert::{task_of, task_with};
 use crate::store::rows::{IdempotencyKeyRow, TaskRow};
 use audit::Did;
-use domain::{EventKind, Named as _, NewEvent, Status, TaskId, Usd};
+use domain::{Epoch, EventKind, NewEvent, Status, TaskId};
 use wire::stored::{self, StoredSpec};
 
 impl Change for Submit {
@@ -114,7 +114,7 @@ impl Submit {
             .map_or(id.own_session(), |resumes| resumes.session);
         Ok(TaskRow {
             id,
-            status: Status::Pending.name().to_owned(),
+            status: Status::Pending.into(),
             spec: stored::to_text(spec).map_err(|error| StoreError::unwritable("task", id.uuid(), &error))?,
             priority: spec.priority,
             created_at: unit.now.0,
@@ -125,7 +125,7 @@ impl Submit {
             ended: 0,
             crashes: 0,
             max_attempts: spec.options.attempts(),
-            epoch: 0,
+            epoch: Epoch::FIRST,
             holder: None,
             lease_ms: None,
             lease_boot: None,
@@ -143,7 +143,7 @@ impl Submit {
             resumes: self.task.resumes.as_ref().map(|resumes| resumes.session.to_string()),
             continued_from: self.task.resumes.as_ref().and_then(|resumes| resumes.task),
             key_name: self.task.key.clone(),
-            max_budget_usd: spec.options.sdk.max_budget_usd.map(Usd::dollars),
+            max_budget_usd: spec.options.sdk.max_budget_usd,
             own_directory: matches!(self.task.directory, Directory::OwnBelow(_)),
             exclusive: self.task.exclusive,
             concurrency_key: spec.concurrency_key.clone(),

@@ -6,10 +6,10 @@ use super::{Change, Unit, hooks};
 use crate::queue::messages::Stale;
 use crate::queue::talk::{Answer, Answered, Ask, Asked, Progress, SaidTo, Say, Step};
 use crate::store::StoreError;
-use crate::store::convert::question_of;
+use crate::store::convert::{question_of, status_of};
 use crate::store::rows::{QuestionRow, TaskRow};
 use audit::Did;
-use domain::{Decision, EventKind, Named as _, NewEvent, Question, Status, TaskId, Wall};
+use domain::{Decision, EventKind, NewEvent, Question, Status, TaskId, Wall};
 use wire::HookEvent;
 
 /// Longest name of a question, in bytes.
@@ -136,7 +136,7 @@ async fn decide(
     question.answer = Some(decision);
     let open = questions(unit, row.id).await?;
     tell(unit, row, permission("answered", &question), first_open(&open)).await?;
-    if row.status == Status::Pending.name() && row.due_at.is_some() && row.waiting_for.is_some() {
+    if row.status == Status::Pending.into() && row.due_at.is_some() && row.waiting_for.is_some() {
         unit.tx.wake(row.id).await?;
         unit.record(&Did::Wake { tasks: vec![row.id] });
     }
@@ -228,7 +228,7 @@ impl Change for Say {
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<SaidTo, StoreError> {
         let Some(row) = unit.find(self.task).await? else { return Ok(SaidTo::NoTask) };
-        let status = Status::from_name(&row.status).unwrap_or(Status::Failed);
+        let status = status_of(&row)?;
         let hears = match &self.text {
             Some(_) => !status.is_terminal(),
             None => status == Status::Running,

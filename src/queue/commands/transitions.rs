@@ -9,11 +9,11 @@ use super::{Change, Unit, hooks, money, talk, workers};
 use crate::process::chance;
 use crate::queue::messages::{Append, Cancel, Cancelled, Expire, Finish, HolderDied, Next, Release, Stale};
 use crate::store::StoreError;
-use crate::store::convert::{put_record, record_of, status_of, task_of, unreadable};
+use crate::store::convert::{no_class, put_record, record_of, status_of, task_of, unreadable};
 use crate::store::rows::{AttemptEnd, ChangesRow, TaskRow};
 use audit::{Counts, Did};
 use domain::{
-    AttemptOutcome, ChangeSet, Command, EventKind, Failure, FailureClass, LeaseKey, Name, Named as _, NewEvent,
+    AttemptOutcome, ChangeSet, Command, Epoch, EventKind, Failure, FailureClass, LeaseKey, Named as _, NewEvent,
     Outcome, Record, ReleaseReason, Report, State, Status, TaskId,
 };
 use wire::{HookEvent, Remarks, TaskError};
@@ -31,7 +31,7 @@ struct Transition {
 /// What a task was before its transition.
 struct Before {
     status: Status,
-    epoch: i64,
+    epoch: Epoch,
     attempt: i32,
     ended: i32,
     crashes: i32,
@@ -140,7 +140,7 @@ impl Transition {
     fn put_error(&mut self, failure: Option<&Failure>) {
         self.error = failure.map(TaskError::from);
         let error = self.error.clone();
-        self.row.error_class = error.as_ref().map(|error| error.class.name().to_owned());
+        self.row.error_class = error.as_ref().map(|error| error.class.clone());
         self.row.error_code = error.as_ref().map(|error| error.code.clone());
         self.row.error_message = error.map(|error| error.message);
     }
@@ -371,5 +371,5 @@ impl Change for Expire {
 
 /// A release in the history of attempts: no failure, but a reason.
 fn released(reason: &str) -> TaskError {
-    TaskError { class: Name::Other(String::new()), code: "RELEASED".to_owned(), message: reason.to_owned() }
+    TaskError { class: no_class(), code: "RELEASED".to_owned(), message: reason.to_owned() }
 }

@@ -8,7 +8,7 @@ use crate::store::convert::spec_of;
 use crate::store::rows::{Clock, EventRow, TaskRow};
 use crate::store::{StoreError, Tx, Writes};
 use audit::Did;
-use domain::{BootInstant, Group, Hold, LeaseKey, Named as _, NewEvent, Status, TaskId, Wall};
+use domain::{BootInstant, Group, Hold, LeaseKey, NewEvent, Status, TaskId, Wall};
 
 /// The work of one transaction. Dropped before its commit, nothing of it has happened.
 pub struct Unit<'t> {
@@ -98,7 +98,7 @@ impl<'t> Unit<'t> {
     /// The task, if this lease still holds it.
     pub async fn held(&mut self, key: LeaseKey) -> Result<Option<TaskRow>, StoreError> {
         let row = self.find(key.task).await?;
-        Ok(row.filter(|row| row.epoch == key.epoch && row.status == Status::Running.name()))
+        Ok(row.filter(|row| row.epoch == key.epoch && row.status == Status::Running.into()))
     }
 
     /// Inserts events, numbered behind `last`. Returns the new last.
@@ -107,7 +107,7 @@ impl<'t> Unit<'t> {
         let mut seq = last;
         for event in events {
             seq += 1;
-            let (kind, data) = (event.kind.name().to_owned(), event.data.clone());
+            let (kind, data) = (event.kind.into(), event.data.clone());
             self.tx.insert_event(&EventRow { task_id: task, seq, at: self.now.0, kind, data }).await?;
         }
         Ok(seq)

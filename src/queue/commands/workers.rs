@@ -6,7 +6,7 @@ use crate::queue::messages::{Beat, Draining, SetConcurrency, SetPaused, Unpark, 
 use crate::store::StoreError;
 use crate::store::rows::{CredentialRow, WorkerRow};
 use audit::Did;
-use domain::{Failure, Named as _};
+use domain::Failure;
 
 impl Change for Beat {
     type Answer = ();
@@ -53,7 +53,7 @@ pub async fn park(unit: &mut Unit<'_>, credential: &str, failure: &Failure) -> R
     let row = CredentialRow {
         id: credential.to_owned(),
         parked_until: until.0,
-        class: failure.class.name().to_owned(),
+        class: failure.class.into(),
         message: failure.message.clone(),
     };
     unit.tx.park(&row).await

@@ -47,7 +47,7 @@ impl Attempts for SqliteTx<'_> {
         let (cache_read, cache_write) = (tokens.cache_read, tokens.cache_write);
         let values = params![
             key.task.as_bytes(),
-            key.epoch,
+            key.epoch.number(),
             cost_usd.map(Usd::dollars),
             set_aside,
             input,
@@ -61,7 +61,7 @@ impl Attempts for SqliteTx<'_> {
 
     async fn mark_cost_set_aside(&mut self, key: LeaseKey) -> Result<(), StoreError> {
         let text = "UPDATE attempts SET cost_set_aside = TRUE WHERE task_id = ?1 AND epoch = ?2";
-        self.db()?.execute(text, params![key.task.as_bytes(), key.epoch])?;
+        self.db()?.execute(text, params![key.task.as_bytes(), key.epoch.number()])?;
         Ok(())
     }
 }
@@ -69,7 +69,7 @@ impl Attempts for SqliteTx<'_> {
 #[async_trait(?Send)]
 impl Events for SqliteTx<'_> {
     async fn insert_event(&mut self, row: &EventRow) -> Result<(), StoreError> {
-        self.db()?.execute(EVENT, params![row.task_id.as_bytes(), row.seq, row.at, row.kind, row.data])?;
+        self.db()?.execute(EVENT, params![row.task_id.as_bytes(), row.seq, row.at, row.kind.name(), row.data])?;
         Ok(())
     }
 }

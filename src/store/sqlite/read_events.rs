@@ -2,12 +2,12 @@
 
 use rusqlite::{Row, params};
 
-use super::query::Db;
+use super::query::{Db, name};
 use crate::store::StoreError;
 use crate::store::convert::event_of;
 use crate::store::rows::EventRow;
 use crate::store::views::{EventPage, LatestEvents, Numbered, ReadEvents};
-use domain::{Event, Named as _, Status, TaskId};
+use domain::{Event, EventKind, Named as _, Status, TaskId};
 
 /// Events of a task in order, at most so many, and no further than so many bytes reach; one in any case.
 const PAGE_OF_TASK: &str = "SELECT task_id, seq, at, kind, data FROM events WHERE task_id = ?1 AND seq > ?2 AND seq <=
@@ -31,7 +31,7 @@ const FEW: i64 = 32;
 /// An event of a row: one whose data can't be read costs nothing but itself.
 fn event_of_row(row: &Row<'_>) -> rusqlite::Result<Event> {
     let data = row.get(4).unwrap_or_else(|error| format!("the event can't be read: {error}"));
-    let kind = row.get(3).unwrap_or_default();
+    let kind = name(row, 3).unwrap_or(EventKind::Log.into());
     Ok(event_of(EventRow { task_id: row.get(0).map(TaskId::of)?, seq: row.get(1)?, at: row.get(2)?, kind, data }))
 }
 

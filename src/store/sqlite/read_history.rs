@@ -7,7 +7,7 @@ use crate::store::StoreError;
 use crate::store::convert::{entries_of, is_well};
 use crate::store::rows::{HistoryRow, Lenient, UnreadRow};
 use audit::{Entry, Standing};
-use domain::{Named as _, Status, TaskId, Usd};
+use domain::{Epoch, Named as _, Status, TaskId, Usd};
 
 /// Commits or tasks of one read.
 const PAGE: i64 = 1_000;
@@ -47,7 +47,7 @@ pub fn standings(db: Db<'_>, after: TaskId) -> Result<Vec<Lenient<Standing>>, St
     let costs = "SELECT epoch, cost_usd FROM attempts WHERE task_id = ?1 AND cost_usd IS NOT NULL";
     for standing in standings.iter_mut().flatten() {
         standing.attempt_costs = db.readable(costs, [standing.task.as_bytes()], "attempt", |row| {
-            Ok((row.get(0)?, row.get(1).map(Usd::of)?))
+            Ok((row.get(0).map(Epoch::of)?, row.get(1).map(Usd::of)?))
         })?;
     }
     Ok(standings)
@@ -63,7 +63,7 @@ fn standing_of(task: TaskId, row: &Row<'_>) -> rusqlite::Result<Lenient<Standing
     Ok(Ok(Standing {
         task,
         status,
-        epoch: row.get(2)?,
+        epoch: row.get(2).map(Epoch::of)?,
         ended: row.get(3)?,
         crashes: row.get(4)?,
         max_attempts: row.get(5)?,

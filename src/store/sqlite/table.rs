@@ -1,6 +1,6 @@
 //! Rows of the tables that commands read and write, column by column.
 
-use domain::{BootId, TaskId, WorkerInstanceId};
+use domain::{BootId, Epoch, Name, Named, TaskId, Usd, WorkerInstanceId};
 use rusqlite::types::{Null, ToSqlOutput};
 use rusqlite::{Row, ToSql};
 use uuid::Uuid;
@@ -78,6 +78,35 @@ macro_rules! ids {
 }
 
 ids!(TaskId, WorkerInstanceId, BootId);
+
+/// A type that is stored as another one.
+macro_rules! stored_as {
+    ($kind:ty, $stored:ty, $read:expr, $value:expr $(, $of:ident: $bound:path)?) => {
+        impl$(<$of: $bound>)? Column for $kind {
+            fn read(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
+                Ok($read(row.get::<_, $stored>(at)?))
+            }
+
+            fn value(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(ToSqlOutput::from($value(self)))
+            }
+        }
+
+        impl$(<$of: $bound>)? Column for Option<$kind> {
+            fn read(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
+                Ok(row.get::<_, Option<$stored>>(at)?.map($read))
+            }
+
+            fn value(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                self.as_ref().map_or_else(|| Null.to_sql(), Column::value)
+            }
+        }
+    };
+}
+
+stored_as!(Epoch, i64, Epoch::of, |epoch: &Epoch| epoch.number());
+stored_as!(Usd, f64, Usd::of, |amount: &Usd| amount.dollars());
+stored_as!(Name<T>, String, |name: String| Name::read(&name), Name::name, T: Named);
 
 macro_rules! a_value {
     ($column:ident) => {

@@ -10,7 +10,7 @@ use super::tx::SqliteTx;
 use crate::store::StoreError;
 use crate::store::rows::QuestionRow;
 use crate::store::tx::Talk;
-use domain::{TaskId, Wall};
+use domain::{Epoch, TaskId, Wall};
 
 static FIND: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {} FROM questions WHERE task_id = ?1 AND request_id = ?2", QuestionRow::COLUMNS));
@@ -62,17 +62,17 @@ impl Talk for SqliteTx<'_> {
         &mut self,
         task: TaskId,
         text: Option<&str>,
-        epoch: i64,
+        epoch: Epoch,
         at: Wall,
     ) -> Result<i64, StoreError> {
-        let (kind, epoch) = if text.is_some() { ("message", None) } else { ("interrupt", Some(epoch)) };
+        let (kind, epoch) = if text.is_some() { ("message", None) } else { ("interrupt", Some(epoch.number())) };
         self.db()?.execute(MESSAGE, params![task.as_bytes(), kind, text.unwrap_or_default(), at.0, epoch])?;
         self.last_inserted()
     }
 
-    async fn begin_message(&mut self, id: i64, epoch: i64) -> Result<Option<String>, StoreError> {
+    async fn begin_message(&mut self, id: i64, epoch: Epoch) -> Result<Option<String>, StoreError> {
         let text = "UPDATE messages SET epoch = ?2 WHERE id = ?1 AND epoch IS NOT ?2 RETURNING text";
-        self.db()?.one(text, [id, epoch], |row| row.get(0))
+        self.db()?.one(text, [id, epoch.number()], |row| row.get(0))
     }
 
     async fn end_message(&mut self, id: i64, at: Wall) -> Result<bool, StoreError> {

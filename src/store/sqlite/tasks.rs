@@ -17,7 +17,7 @@ use crate::store::rows::{
     Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, NextInLine, TaskRow, UnreadRow,
 };
 use crate::store::tx::{Tasks, Tx as _};
-use domain::{BootId, BootInstant, LeaseKey, SessionId, TaskId, Usd, Wall, WorkerInstanceId};
+use domain::{BootId, BootInstant, Epoch, LeaseKey, Name, SessionId, TaskId, Usd, Wall, WorkerInstanceId};
 use wire::TaskError;
 
 const TAG: &str = "INSERT INTO task_tags (tag, task_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
@@ -111,7 +111,9 @@ fn lenient(row: &Row<'_>) -> rusqlite::Result<Lenient<TaskRow>> {
 
 /// The leases of a worker.
 pub fn leases_of(db: Db<'_>, holder: WorkerInstanceId) -> Result<Vec<LeaseKey>, StoreError> {
-    db.all(LEASES, [holder.as_bytes()], |row| Ok(LeaseKey { task: TaskId::of(row.get(0)?), epoch: row.get(1)? }))
+    db.all(LEASES, [holder.as_bytes()], |row| {
+        Ok(LeaseKey { task: TaskId::of(row.get(0)?), epoch: row.get(1).map(Epoch::of)? })
+    })
 }
 
 fn next_in_line(row: &Row<'_>) -> rusqlite::Result<NextInLine> {
@@ -155,17 +157,17 @@ impl Tasks for SqliteTx<'_> {
         })
     }
 
-    async fn update_task(&mut self, row: &TaskRow, epoch: i64) -> Result<bool, StoreError> {
+    async fn update_task(&mut self, row: &TaskRow, epoch: Epoch) -> Result<bool, StoreError> {
         let values = params![
             row.id.as_bytes(),
-            epoch,
-            row.status,
+            epoch.number(),
+            row.status.name(),
             row.due_at,
             row.completed_at,
             row.attempt,
             row.ended,
             row.crashes,
-            row.epoch,
+            row.epoch.number(),
             row.holder.map(WorkerInstanceId::uuid),
             row.lease_ms,
             row.lease_boot.map(BootId::uuid),
@@ -175,10 +177,10 @@ impl Tasks for SqliteTx<'_> {
             row.waiting_for,
             row.result,
             row.structured_output,
-            row.error_class,
+            row.error_class.as_ref().map(Name::name),
             row.error_code,
             row.error_message,
-            row.cost_usd,
+            row.cost_usd.map(Usd::dollars),
             row.usage,
             row.num_turns,
             row.duration_ms,
@@ -267,7 +269,7 @@ impl Tasks for SqliteTx<'_> {
     async fn renew(&mut self, leases: &[LeaseKey], expires: BootInstant) -> Result<(), StoreError> {
         let db = self.db()?;
         for key in leases {
-            db.execute(RENEW, params![expires.ms, expires.boot.as_bytes(), key.task.as_bytes(), key.epoch])?;
+            db.execute(RENEW, params![expires.ms, expires.boot.as_bytes(), key.task.as_bytes(), key.epoch.number()])?;
         }
         Ok(())
     }

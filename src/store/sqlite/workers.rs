@@ -33,7 +33,7 @@ impl Workers for SqliteTx<'_> {
     }
 
     async fn park(&mut self, row: &CredentialRow) -> Result<(), StoreError> {
-        self.db()?.execute(PARK, params![row.id, row.parked_until, row.class, row.message])?;
+        self.db()?.execute(PARK, params![row.id, row.parked_until, row.class.name(), row.message])?;
         Ok(())
     }
 
