@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::queue::QueueError;
 use crate::service::{Kind, Refusal};
-use wire::InvalidSpec;
+use domain::Invalid;
 use wire::response::{ErrorBody, Failed};
 
 /// After so many seconds a client may try again.
@@ -93,8 +93,8 @@ impl From<Refusal> for ApiError {
     }
 }
 
-impl From<InvalidSpec> for ApiError {
-    fn from(invalid: InvalidSpec) -> Self {
+impl From<Invalid> for ApiError {
+    fn from(invalid: Invalid) -> Self {
         Refusal::from(invalid).into()
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use anyhow::anyhow;
+
 use crate::claude;
 use crate::config::{Config, Flags};
 use crate::store;
@@ -9,8 +11,8 @@ use crate::store;
 /// One thing that must be right.
 struct Finding {
     what: &'static str,
-    /// What was found, or what to do.
-    result: Result<String, String>,
+    /// What was found; what is missing says what to do.
+    result: anyhow::Result<String>,
 }
 
 /// Looks at everything and prints it. Returns 0 when nothing is missing.
@@ -26,7 +28,7 @@ pub fn run(flags: &Flags) -> anyhow::Result<u8> {
     for finding in &findings {
         match &finding.result {
             Ok(found) => println!("ok       {}: {found}", finding.what),
-            Err(mend) => println!("missing  {}: {mend}", finding.what),
+            Err(mend) => println!("missing  {}: {mend:#}", finding.what),
         }
     }
     Ok(u8::from(findings.iter().any(|finding| finding.result.is_err())))
@@ -37,13 +39,10 @@ async fn look(config: &Config) -> Vec<Finding> {
     let credential = if config.claude.has_credential {
         Ok("found".to_owned())
     } else {
-        Err(claude::Unavailable::NoCredential.to_string())
+        Err(claude::Unavailable::NoCredential.into())
     };
     vec![
-        Finding {
-            what: "Claude Code CLI",
-            result: claude::version(&config.claude).await.map_err(|error| error.to_string()),
-        },
+        Finding { what: "Claude Code CLI", result: claude::version(&config.claude).await.map_err(Into::into) },
         Finding { what: "credential", result: credential },
         Finding { what: "data folder", result: writable(data_dir) },
         Finding { what: "disk", result: disk(&config.store.db_path) },
@@ -51,35 +50,33 @@ async fn look(config: &Config) -> Vec<Finding> {
     ]
 }
 
-fn writable(folder: &Path) -> Result<String, String> {
+fn writable(folder: &Path) -> anyhow::Result<String> {
     let probe = folder.join(format!(".doctor-{}", std::process::id()));
     std::fs::create_dir_all(folder)
         .and_then(|()| std::fs::write(&probe, b""))
         .and_then(|()| std::fs::remove_file(&probe))
         .map(|()| folder.display().to_string())
         .map_err(|error| {
-            format!("{} can't be written ({error}): make it writable for this user, or set DB_PATH", folder.display())
+            anyhow!("{} can't be written ({error}): make it writable for this user, or set DB_PATH", folder.display())
         })
 }
 
-fn disk(database: &Path) -> Result<String, String> {
+fn disk(database: &Path) -> anyhow::Result<String> {
     match store::room(database) {
         Ok((free, true)) => Ok(format!("{} MB free", free / 1_000_000)),
-        Ok((free, false)) => Err(format!(
+        Ok((free, false)) => Err(anyhow!(
             "{} MB free beside {}, and new tasks are refused: free some space there, or set DB_PATH",
             free / 1_000_000,
             database.display()
         )),
-        Err(error) => Err(format!("can't look at the disk of {}: {error}", database.display())),
+        Err(error) => Err(anyhow!("can't look at the disk of {}: {error}", database.display())),
     }
 }
 
-async fn database(path: &Path) -> Result<String, String> {
+async fn database(path: &Path) -> anyhow::Result<String> {
     if !path.exists() {
         return Ok(format!("{} will be made at the first start", path.display()));
     }
-    match store::check(path).await {
-        Ok(()) => Ok(path.display().to_string()),
-        Err(error) => Err(crate::telemetry::chain(&error)),
-    }
+    store::check(path).await?;
+    Ok(path.display().to_string())
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use wire::{ContextFile, PermissionMode, TaskSpec, WebhookOptions, WorktreeOptions, can_be_named};
 
 use super::folders::{folder, resolve};
+use super::outbound::Unfit;
 use super::session::Conversation;
 use super::{Kind, Phase, Refusal, Service};
 use crate::claude;
@@ -121,12 +122,11 @@ async fn worktree(service: &Service, options: &WorktreeOptions, named: &str) -> 
 pub fn check_webhook(service: &Service, field: &str, webhook: &WebhookOptions) -> Result<(), Refusal> {
     match service.outbound.check(&webhook.url) {
         Ok(()) => Ok(()),
-        Err(Some(what)) => Err(Refusal::invalid(field, what)),
-        Err(None) => {
-            let message =
-                format!("{field}: the address is private; name its host in WEBHOOK_ALLOWED_HOSTS to allow it");
+        Err(private @ Unfit::Private) => {
+            let message = format!("{field}: {private}");
             Err(Refusal::forbidden("ADDRESS_NOT_ALLOWED", message).with(json!({ "field": field })))
         }
+        Err(unfit) => Err(Refusal::invalid(field, unfit.to_string())),
     }
 }
 

@@ -129,12 +129,12 @@ impl Deliverer {
             let Dispatch { url, id, secret, .. } = &to_send;
             outbound.send(&Outgoing { url, id, secret: secret.as_deref(), body: &sent })
         });
-        let answer = answer.await.unwrap_or_else(|error| Err(error.to_string()));
-        let (status, error) = match answer {
-            Ok(status @ 200..300) => (Some(status), None),
-            Ok(status @ 300..400) => (Some(status), Some(format!("answered {status}; redirects are not followed"))),
-            Ok(status) => (Some(status), Some(format!("answered {status}"))),
-            Err(error) => (None, Some(error)),
+        let (status, error) = match answer.await {
+            Ok(Ok(status @ 200..300)) => (Some(status), None),
+            Ok(Ok(status @ 300..400)) => (Some(status), Some(format!("answered {status}; redirects are not followed"))),
+            Ok(Ok(status)) => (Some(status), Some(format!("answered {status}"))),
+            Ok(Err(error)) => (None, Some(error.to_string())),
+            Err(failed) => (None, Some(failed.to_string())),
         };
         let Dispatch { id, attempt, .. } = dispatch;
         if let Some(error) = &error {

@@ -41,6 +41,23 @@ pub struct Outgoing<'a> {
     pub body: &'a str,
 }
 
+/// An address to which nothing is sent.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// It is no address.
+    #[error("is no address: {0}")]
+    NoAddress(#[from] ureq::http::uri::InvalidUri),
+    /// It names no host.
+    #[error("names no host")]
+    NoHost,
+    /// It has a user or a password, which would stand in logs.
+    #[error("must have no user or password")]
+    User,
+    /// It is of this machine or its network.
+    #[error("the address is private; name its host in WEBHOOK_ALLOWED_HOSTS to allow it")]
+    Private,
+}
+
 impl Outbound {
     /// Signs with this secret where there is no other. Hosts that are `allowed` may have any address.
     #[must_use]
@@ -65,23 +82,23 @@ impl Outbound {
     /// Checks what can be seen of an address without asking anybody for it.
     ///
     /// # Errors
-    /// What is wrong with it; `Err(None)`: it is one that we don't talk to.
-    pub fn check(&self, url: &str) -> Result<(), Option<String>> {
-        let uri: Uri = url.parse().map_err(|error| Some(format!("is no address: {error}")))?;
-        let authority = uri.authority().ok_or_else(|| Some("names no host".to_owned()))?;
+    /// The address is none, or nothing is sent to it.
+    pub fn check(&self, url: &str) -> Result<(), Unfit> {
+        let uri: Uri = url.parse()?;
+        let authority = uri.authority().ok_or(Unfit::NoHost)?;
         if authority.as_str().contains('@') {
-            return Err(Some("must have no user or password".to_owned()));
+            return Err(Unfit::User);
         }
         let host = bare(authority.host());
         let is_private = host.parse::<IpAddr>().is_ok_and(|address| !is_public(address));
-        if is_private && !self.allowed.contains(&host) { Err(None) } else { Ok(()) }
+        if is_private && !self.allowed.contains(&host) { Err(Unfit::Private) } else { Ok(()) }
     }
 
     /// Sends it, and waits for the answer. Blocks.
     ///
     /// # Errors
     /// Nothing answered.
-    pub fn send(&self, message: &Outgoing<'_>) -> Result<u16, String> {
+    pub fn send(&self, message: &Outgoing<'_>) -> Result<u16, ureq::Error> {
         let (id, at) = (message.id, wall_now().0 / 1_000);
         let signature = sign(message.secret.unwrap_or_else(|| self.secret.expose_secret()), id, at, message.body);
         let sent = self
@@ -92,7 +109,7 @@ impl Outbound {
             .header("webhook-timestamp", at.to_string())
             .header("webhook-signature", signature)
             .send(message.body);
-        sent.map(|answer| answer.status().as_u16()).map_err(|error| error.to_string())
+        sent.map(|answer| answer.status().as_u16())
     }
 }
 
@@ -234,13 +251,13 @@ mod tests {
         for fine in
             ["https://example.com/x", "http://127.0.0.1:9/x", "http://hooks.internal/", "http://[2606:4700::1111]/"]
         {
-            assert_eq!(outbound.check(fine), Ok(()), "{fine}");
+            assert!(outbound.check(fine).is_ok(), "{fine}");
         }
         for private in ["http://127.0.0.2/", "http://[::1]/", "http://169.254.169.254/latest"] {
-            assert_eq!(outbound.check(private), Err(None), "{private}");
+            assert!(matches!(outbound.check(private), Err(Unfit::Private)), "{private}");
         }
         for wrong in ["http://", "http://user:word@example.com/", "http://exa mple.com/"] {
-            assert!(matches!(outbound.check(wrong), Err(Some(_))), "{wrong}");
+            assert!(matches!(outbound.check(wrong), Err(Unfit::NoAddress(_) | Unfit::NoHost | Unfit::User)), "{wrong}");
         }
     }
 }

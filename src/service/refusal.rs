@@ -1,7 +1,7 @@
 //! Why something that was asked for is not done. Knows no HTTP: `api` gives each kind its status.
 
+use domain::Invalid;
 use serde_json::{Value, json};
-use wire::InvalidSpec;
 
 use crate::queue::QueueError;
 
@@ -101,9 +101,9 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-impl From<InvalidSpec> for Refusal {
-    fn from(invalid: InvalidSpec) -> Self {
-        Self::invalid(invalid.field, invalid.message)
+impl From<Invalid> for Refusal {
+    fn from(invalid: Invalid) -> Self {
+        Self::invalid(invalid.field, invalid.rule)
     }
 }
 

@@ -94,9 +94,9 @@ async fn fire(service: &Service, schedule: &Schedule) -> Result<bool, QueueError
     let mut fire = Fire { schedule: schedule.id, due: Some(due), next: None, firing: Firing::Missed, detail: None };
     let table = match Timetable::read(&schedule.cron, &schedule.time_zone) {
         Ok(table) => table,
-        Err((field, rule)) => {
+        Err(invalid) => {
             // It was right when it was stored: a zone that another version of the program knew.
-            let fire = Fire { firing: Firing::Refused, detail: Some(format!("{field}: {rule}")), ..fire };
+            let fire = Fire { firing: Firing::Refused, detail: Some(invalid.to_string()), ..fire };
             return service.queue.ask(fire).await.map(|_| true);
         }
     };

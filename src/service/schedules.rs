@@ -19,8 +19,7 @@ pub async fn put_schedule(service: &Service, schedule: Schedule, new: bool) -> R
     if schedule.name.as_ref().is_some_and(|name| name.is_empty() || name.len() > MAX_NAME) {
         return Err(Refusal::invalid("name", format!("must have 1 to {MAX_NAME} bytes")));
     }
-    let table = Timetable::read(&schedule.cron, &schedule.time_zone);
-    let next_at = table.map_err(|(field, rule)| Refusal::invalid(field, rule))?.next(wall_now());
+    let next_at = Timetable::read(&schedule.cron, &schedule.time_zone)?.next(wall_now());
     if next_at.is_none() {
         return Err(Refusal::invalid("cron", "names no time that comes"));
     }

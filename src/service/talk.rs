@@ -22,7 +22,7 @@ pub async fn questions(service: &Service, task: TaskId) -> Result<Vec<Question>,
 /// The answer breaks a rule or allows more than the server's ceiling, there is no such question, or it was answered in
 /// another way.
 pub async fn answer(service: &Service, task: TaskId, request_id: &str, decision: Decision) -> Result<(), Refusal> {
-    decision.validate().map_err(|(field, rule)| Refusal::invalid(field, rule))?;
+    decision.validate()?;
     if decision.scope == Scope::Session {
         let questions = questions(service, task).await?;
         check_ceiling(service, questions.iter().find(|question| question.request_id == request_id))?;

@@ -4,6 +4,8 @@
 use crate::Named as _;
 use serde::{Deserialize, Serialize};
 
+use crate::Invalid;
+
 /// The longest name of a group, in bytes.
 pub const MAX_NAME: usize = 128;
 /// The most starts of a [`Rate`].
@@ -109,17 +111,17 @@ impl Limit {
     /// Checks the ranges.
     ///
     /// # Errors
-    /// The field that breaks one, and its rule.
-    pub fn validate(&self) -> Result<(), (&'static str, String)> {
+    /// The first field that breaks one.
+    pub fn validate(&self) -> Result<(), Invalid> {
         if self.concurrency.is_some_and(|most| !(1..=100_000).contains(&most)) {
-            return Err(("concurrency", "must be from 1 to 100000; paused: true lets none start".to_owned()));
+            return Err(Invalid::new("concurrency", "must be from 1 to 100000; paused: true lets none start"));
         }
         let Some(Rate { starts, period_ms }) = self.rate else { return Ok(()) };
         if !(1..=MAX_STARTS).contains(&starts) {
-            return Err(("rate.starts", format!("must be from 1 to {MAX_STARTS}, got {starts}")));
+            return Err(Invalid::new("rate.starts", format!("must be from 1 to {MAX_STARTS}, got {starts}")));
         }
         if !(1..=MAX_PERIOD_MS).contains(&period_ms) {
-            return Err(("rate.periodMs", format!("must be from 1 to {MAX_PERIOD_MS}, got {period_ms}")));
+            return Err(Invalid::new("rate.periodMs", format!("must be from 1 to {MAX_PERIOD_MS}, got {period_ms}")));
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! once, the first time. One with `*` or a step in its minutes or hours follows the clock: nothing in the gap, and both times
 //! where an hour comes twice.
 
+use crate::Invalid;
 use std::cmp::Ordering;
 use std::str::FromStr as _;
 
@@ -82,14 +83,15 @@ impl Timetable {
     /// Reads a cron expression (five fields, or six with seconds in front; `@daily` and the like) and the name of a zone.
     ///
     /// # Errors
-    /// The field that is wrong, `cron` or `timeZone`, and its rule.
-    pub fn read(cron: &str, zone: &str) -> Result<Self, (&'static str, String)> {
+    /// `cron` or `timeZone` breaks a rule.
+    pub fn read(cron: &str, zone: &str) -> Result<Self, Invalid> {
         let parser = CronParser::builder().seconds(Seconds::Optional).build();
         let cron = parser.parse(cron).map_err(|error| {
-            ("cron", format!("must be a cron expression such as \"0 9 * * 1-5\", got \"{cron}\" ({error})"))
+            Invalid::new("cron", format!("must be a cron expression such as \"0 9 * * 1-5\", got \"{cron}\" ({error})"))
         })?;
         let zone = TimeZone::get(zone).map_err(|_| {
-            ("timeZone", format!("must be a zone of the IANA database such as Europe/Berlin, got \"{zone}\""))
+            let rule = format!("must be a zone of the IANA database such as Europe/Berlin, got \"{zone}\"");
+            Invalid::new("timeZone", rule)
         })?;
         Ok(Self { cron, zone })
     }
@@ -203,7 +205,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        let wrong = |cron, zone| Timetable::read(cron, zone).expect_err("a fault").0;
+        let wrong = |cron, zone| Timetable::read(cron, zone).expect_err("a fault").field;
         assert_eq!((wrong("61 * * * *", "UTC"), wrong("* *", "UTC"), wrong("", "UTC")), ("cron", "cron", "cron"));
         assert_eq!(wrong("* * * * *", "Europe/Atlantis"), "timeZone");
     }

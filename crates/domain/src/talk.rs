@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{Wall, json};
+use crate::{Invalid, Wall, json};
 
 /// The longest text that comes with an answer, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
@@ -80,20 +80,20 @@ impl Decision {
     /// Checks what needs nothing but the answer itself.
     ///
     /// # Errors
-    /// The field that breaks a rule, and the rule.
-    pub fn validate(&self) -> Result<(), (&'static str, String)> {
+    /// The first field that breaks a rule.
+    pub fn validate(&self) -> Result<(), Invalid> {
         if self.message.as_ref().is_some_and(|message| message.len() > MAX_ANSWER_BYTES) {
-            return Err(("message", format!("must have at most {MAX_ANSWER_BYTES} bytes")));
+            return Err(Invalid::new("message", format!("must have at most {MAX_ANSWER_BYTES} bytes")));
         }
         let denied = self.behavior == Behavior::Deny;
         match &self.updated_input {
-            Some(_) if denied => Err(("updatedInput", "goes with \"behavior\": \"allow\" only".to_owned())),
-            Some(input) if !input.is_object() => Err(("updatedInput", "must be an object".to_owned())),
+            Some(_) if denied => Err(Invalid::new("updatedInput", "goes with \"behavior\": \"allow\" only")),
+            Some(input) if !input.is_object() => Err(Invalid::new("updatedInput", "must be an object")),
             Some(input) if !json::is_shallow(input) => {
-                Err(("updatedInput", format!("must be nested at most {} levels deep", json::MAX_DEPTH)))
+                Err(Invalid::new("updatedInput", format!("must be nested at most {} levels deep", json::MAX_DEPTH)))
             }
             _ if denied && self.scope == Scope::Session => {
-                Err(("scope", "session goes with \"behavior\": \"allow\" only".to_owned()))
+                Err(Invalid::new("scope", "session goes with \"behavior\": \"allow\" only"))
             }
             _ => Ok(()),
         }
@@ -194,6 +194,6 @@ mod tests {
     fn a_no_brings_no_input() {
         let decision: Decision =
             serde_json::from_value(json!({ "behavior": "deny", "updatedInput": {} })).expect("a decision");
-        assert_eq!(decision.validate().map_err(|(field, _)| field), Err("updatedInput"));
+        assert_eq!(decision.validate().map_err(|invalid| invalid.field), Err("updatedInput"));
     }
 }

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::InvalidSpec;
+use domain::Invalid;
 
 /// So many files come with an instruction.
 const MAX_FILES: usize = 50;
@@ -67,8 +67,8 @@ pub fn can_be_named(path: &str) -> bool {
 }
 
 /// Checks everything that needs no file system.
-pub(super) fn validate(files: &[ContextFile]) -> Result<(), InvalidSpec> {
-    let invalid = |message: String| Err(InvalidSpec { field: FIELD, message });
+pub(super) fn validate(files: &[ContextFile]) -> Result<(), Invalid> {
+    let invalid = |message: String| Err(Invalid::new(FIELD, message));
     if files.len() > MAX_FILES {
         return invalid(format!("must have at most {MAX_FILES} entries, got {}", files.len()));
     }

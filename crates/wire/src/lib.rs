@@ -15,8 +15,7 @@ mod webhook;
 pub use files::{ContextFile, Upload, can_be_named};
 pub use sdk::{McpConfig, PermissionMode, SdkOptions};
 pub use spec::{
-    Background, Context, InvalidSpec, MAX_INSTRUCTION_BYTES, Options, PRIORITIES, Questions, TaskSpec, Timeout,
-    WorktreeOptions,
+    Background, Context, MAX_INSTRUCTION_BYTES, Options, PRIORITIES, Questions, TaskSpec, Timeout, WorktreeOptions,
 };
 pub use task::{Attempt, Attempted, Remarks, Task, TaskError, Truncated};
 pub use webhook::{DeliveryState, HookEvent, WebhookOptions};

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::spec::{InvalidSpec, MAX_OPTION_BYTES, invalid, text, texts, within};
-use domain::{Named as _, SessionId, TaskId, Usd, json};
+use crate::spec::{MAX_OPTION_BYTES, invalid, text, texts, within};
+use domain::{Invalid, Named as _, SessionId, TaskId, Usd, json};
 use strum::VariantArray as _;
 
 /// Options of the CLI, by the names of its own.
@@ -161,7 +161,7 @@ pub enum Effort {
 }
 
 /// A schema that no validator can read would fail only when the model has done its work.
-fn schema(schema: &Value) -> Result<(), InvalidSpec> {
+fn schema(schema: &Value) -> Result<(), Invalid> {
     const FIELD: &str = "options.sdk.outputSchema";
     if !schema.is_object() {
         return invalid(FIELD, "must be a JSON Schema, that is, an object");
@@ -180,7 +180,7 @@ fn schema(schema: &Value) -> Result<(), InvalidSpec> {
 
 impl SdkOptions {
     /// Checks every rule that needs nothing but the options themselves.
-    pub(super) fn validate(&self) -> Result<(), InvalidSpec> {
+    pub(super) fn validate(&self) -> Result<(), Invalid> {
         text("options.sdk.model", self.model.as_ref())?;
         text("options.sdk.fallbackModel", self.fallback_model.as_ref())?;
         within("options.sdk.maxTurns", self.max_turns, 1, 10_000)?;
@@ -194,7 +194,7 @@ impl SdkOptions {
         self.output_schema.as_ref().map_or(Ok(()), schema)
     }
 
-    fn validate_session(&self) -> Result<(), InvalidSpec> {
+    fn validate_session(&self) -> Result<(), Invalid> {
         let from = (self.resume_session, self.continue_from_task_id);
         if from.0.is_some() && from.1.is_some() {
             return invalid("options.sdk.resumeSession", "can't stand beside continueFromTaskId: name one of them");

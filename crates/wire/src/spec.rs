@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::WebhookOptions;
 use crate::files::{self, ContextFile};
 use crate::sdk::SdkOptions;
-use domain::{MAX_NAME, RetryPolicy, TaskId, Wall};
+use domain::{Invalid, MAX_NAME, RetryPolicy, TaskId, Wall};
 
 /// The longest instruction, in bytes. The prompt of a model holds less.
 pub const MAX_INSTRUCTION_BYTES: usize = 1 << 20;
@@ -214,18 +214,8 @@ pub struct RetryOptions {
     pub on_timeout: Option<bool>,
 }
 
-/// A field that breaks a rule.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {message}")]
-pub struct InvalidSpec {
-    /// The path of the field, such as `options.timeout`.
-    pub field: &'static str,
-    /// The rule, with the range.
-    pub message: String,
-}
-
-pub(super) fn invalid(field: &'static str, message: impl Into<String>) -> Result<(), InvalidSpec> {
-    Err(InvalidSpec { field, message: message.into() })
+pub(super) fn invalid(field: &'static str, message: impl Into<String>) -> Result<(), Invalid> {
+    Err(Invalid::new(field, message))
 }
 
 pub(super) fn within<T: PartialOrd + std::fmt::Display>(
@@ -233,7 +223,7 @@ pub(super) fn within<T: PartialOrd + std::fmt::Display>(
     value: Option<T>,
     low: T,
     high: T,
-) -> Result<(), InvalidSpec> {
+) -> Result<(), Invalid> {
     match value {
         Some(value) if value < low || value > high => {
             invalid(field, format!("must be from {low} to {high}, got {value}"))
@@ -242,7 +232,7 @@ pub(super) fn within<T: PartialOrd + std::fmt::Display>(
     }
 }
 
-pub(super) fn text(field: &'static str, value: Option<&String>) -> Result<(), InvalidSpec> {
+pub(super) fn text(field: &'static str, value: Option<&String>) -> Result<(), Invalid> {
     match value {
         Some(value) if value.is_empty() => invalid(field, "must not be empty"),
         Some(value) if value.len() > MAX_OPTION_BYTES => {
@@ -253,7 +243,7 @@ pub(super) fn text(field: &'static str, value: Option<&String>) -> Result<(), In
     }
 }
 
-pub(super) fn texts(field: &'static str, values: &[String], most: usize) -> Result<(), InvalidSpec> {
+pub(super) fn texts(field: &'static str, values: &[String], most: usize) -> Result<(), Invalid> {
     if values.len() > most {
         return invalid(field, format!("must have at most {most} entries, got {}", values.len()));
     }
@@ -265,7 +255,7 @@ impl TaskSpec {
     ///
     /// # Errors
     /// The first field that breaks one.
-    pub fn validate(&self) -> Result<(), InvalidSpec> {
+    pub fn validate(&self) -> Result<(), Invalid> {
         let size = self.instruction.len();
         if self.instruction.trim().is_empty() {
             invalid("instruction", format!("must have 1 to {MAX_INSTRUCTION_BYTES} bytes, and more than spaces"))?;
@@ -306,7 +296,7 @@ impl TaskSpec {
         }
     }
 
-    fn validate_worktree(&self) -> Result<(), InvalidSpec> {
+    fn validate_worktree(&self) -> Result<(), Invalid> {
         let sdk = &self.options.sdk;
         if self.context.working_directory.is_none() {
             return invalid("context.workingDirectory", "must name a folder of the repository that gets a worktree");
@@ -335,7 +325,7 @@ impl Options {
         }
     }
 
-    fn validate(&self) -> Result<(), InvalidSpec> {
+    fn validate(&self) -> Result<(), Invalid> {
         within("options.timeout", self.timeout.and_then(Timeout::total), 1, MAX_TIMEOUT_MS)?;
         within("options.timeout.idle", self.timeout.and_then(Timeout::idle), 1, MAX_TIMEOUT_MS)?;
         within("options.maxAttempts", self.max_attempts, 1, 20)?;

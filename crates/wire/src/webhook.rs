@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::spec::{InvalidSpec, invalid, text};
+use crate::spec::{invalid, text};
+use domain::Invalid;
 
 /// The longest address, in bytes.
 const MAX_URL: usize = 2_048;
@@ -92,7 +93,7 @@ impl WebhookOptions {
     ///
     /// # Errors
     /// The first field that breaks a rule.
-    pub fn validate(&self) -> Result<(), InvalidSpec> {
+    pub fn validate(&self) -> Result<(), Invalid> {
         const URL: &str = "options.webhook.url";
         if !(self.url.starts_with("https://") || self.url.starts_with("http://")) || self.url.len() > MAX_URL {
             invalid(URL, format!("must begin with https:// or http://, and have at most {MAX_URL} bytes"))?;

@@ -22,7 +22,7 @@ pub async fn list(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
 /// `PUT`: sets the limit of a group in place of the one before.
 pub async fn set(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let NewLimit { group, name, concurrency, rate, paused } = input::json(&request, &input::body(payload).await?)?;
-    Limit { concurrency, rate, paused }.validate().map_err(|(field, rule)| ApiError::invalid(field, rule))?;
+    Limit { concurrency, rate, paused }.validate()?;
     if paused && group == GroupKind::Queue {
         // One switch for one thing: what this holds back, that would not let go.
         return Err(ApiError::invalid("paused", "can't be set on the queue, which POST /api/queue/pause holds back"));

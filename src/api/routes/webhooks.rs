@@ -47,7 +47,7 @@ async fn add(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Re
     let webhook: WebhookOptions = input::json(&request, &input::body(payload).await?)?;
     webhook
         .validate()
-        .map_err(|wrong| ApiError::invalid(wrong.field.trim_start_matches("options.webhook."), wrong.message))?;
+        .map_err(|wrong| ApiError::invalid(wrong.field.trim_start_matches("options.webhook."), wrong.rule))?;
     check_webhook(&shared, "url", &webhook)?;
     Ok(HttpResponse::Created().json(view(shared.queue.ask(AddWebhook(webhook)).await?)))
 }
