@@ -7,26 +7,6 @@
 //! An accepted task is never lost, is executed at least once by at most one live process tree
 //! at a time, and its outcome is recorded exactly once.
 //!
-//! # The picture
-//!
-//! ```text
-//!     HTTP clients · command line
-//!               │
-//! ┌─────────────▼────────── API process ──────────────────────────┐
-//! │         ApiActor ──ask──▶ QueueActor ◀──ask── WorkerActor     │  inline
-//! │             │                 │ store           │ runs        │
-//! │             │ask              ▼                 ▼             │
-//! │      SupervisorActor      database         shim ▶ claude      │
-//! └─────────────│─────────────────▲───────────────────────────────┘
-//!               │ local socket    │ the same file
-//! ┌─────────────▼─ worker process ─│──────────────────────────────┐
-//! │         Link ─hints─▶ WorkerActor ──ask──▶ QueueActor         │  managed; standalone: without Link
-//! │                          │ runs                               │
-//! │                          ▼                                    │
-//! │                     shim ▶ claude                             │
-//! └───────────────────────────────────────────────────────────────┘
-//! ```
-//!
 //! # Three walks
 //!
 //! **A submit.** `api/routes/submit.rs` reads the request, `service/admission.rs` checks it, and `Submit` goes to
@@ -35,7 +15,7 @@
 //! `queue/commands/claim.rs` runs in the same transaction. After the commit the client has its 202, and the hub
 //! hints others that there is work: they look, and claim what they find. `worker/actor.rs` starts a
 //! `worker/agent_run.rs`; that prepares the folder (`set_up.rs`), starts the CLI behind its shim
-//! (`spare.rs`, `claude/run.rs`, `claude/shim.rs`), stores its frames as events (`event_log.rs`), and, when
+//! (`spare.rs`, `claude/run.rs`, `claude/shim.rs`), stores its frames as events (`outbox.rs`), and, when
 //! the process tree is gone, reports what `claude/outcome.rs` makes of it. `crates/domain/src/machine.rs`
 //! decides what that means; `queue/commands/transitions.rs` writes it.
 //!
@@ -45,11 +25,11 @@
 //!
 //! **A worker's crash.** Its shims see the end of their control sockets and end their trees. The
 //! supervisor sees the end of the process, sweeps what carries the worker's cookie, and tells
-//! the queue (`HolderDied`): its tasks are pending again, each one crash poorer. Without a
+//! the queue (`HolderDied`): its tasks are pending again, each with one crash counted. Without a
 //! supervisor, `queue/reaper.rs` of any other process does the same, at once on the same
 //! machine, else when the lease has ended.
 //!
-//! Imports go down: `app` → `api`, `client`, `admin` → `service`, `worker`, `supervisor` → `queue`, `claude`, `git` → `store` →
+//! ARCHITECTURE.md has the picture. Imports go down: `app` → `api`, `client`, `admin` → `service`, `worker`, `supervisor` → `queue`, `claude`, `git` → `store` →
 //! `process`, `supervise`, `ipc` → `config`, `telemetry` → the crates `wire`, `audit` → `domain`.
 
 pub mod admin;

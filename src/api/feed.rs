@@ -5,16 +5,12 @@ use std::sync::Arc;
 use strum::VariantArray as _;
 
 use actix_web::web::Bytes;
-use futures_util::Stream;
-use futures_util::stream::unfold;
-use tokio::sync::watch;
 
 use super::error::ApiError;
+use super::follow::{Source, written};
 use super::input::{Params, task_id};
 use super::shared::Shared;
-use super::stream::{self, HEARTBEAT, HERE};
 use crate::queue::{Find, Follower, Numbered, Queue, QueueError};
-use crate::service::Phase;
 use domain::{EventKind, Named as _, TaskId};
 use wire::Task;
 
@@ -86,66 +82,38 @@ impl Wanted {
     }
 }
 
-/// Events as server-sent events, until the server stops or the client leaves.
-pub fn events(
-    shared: &Shared,
-    wanted: Wanted,
-    follower: Follower,
-) -> impl Stream<Item = Result<Bytes, actix_web::Error>> + use<> {
-    let (queue, phase) = (shared.queue.clone(), shared.phase.clone());
-    // At once, so that the client knows that it is heard.
-    let feed = Feed { wanted, follower, queue, phase, events: VecDeque::new(), piece: HERE };
-    unfold(feed, |mut feed| async move {
-        let next = feed.next().await?;
-        Some((Ok(next), feed))
-    })
-}
-
-struct Feed {
+/// The events of all tasks that are wanted.
+pub struct Feed {
     wanted: Wanted,
     follower: Follower,
     queue: Queue,
-    phase: watch::Receiver<Phase>,
-    /// What is not rendered yet; shared with all who follow.
+    /// What was not looked at yet; shared with all who follow.
     events: VecDeque<Arc<Numbered>>,
-    /// What is rendered and not handed over.
-    piece: Bytes,
 }
 
 impl Feed {
-    async fn next(&mut self) -> Option<Bytes> {
-        let heartbeat = tokio::time::Instant::now() + HEARTBEAT;
-        loop {
-            if !self.piece.is_empty() {
-                return Some(self.piece.split_to(stream::PIECE.min(self.piece.len())));
-            }
-            if *self.phase.borrow() == Phase::Stopping {
-                return None;
-            }
-            if let Some(event) = self.events.pop_front() {
-                match self.wanted.has(&event, &self.queue).await {
-                    Ok(true) => {
-                        self.piece = stream::written(event.n, &event.event).map(Bytes::from).unwrap_or_default();
-                    }
-                    Ok(false) => {}
-                    Err(error) => return broke_off(&error),
-                }
-                continue;
-            }
-            tokio::select! {
-                events = self.follower.next() => match events {
-                    Ok(events) => self.events = events.into(),
-                    Err(error) => return broke_off(&error),
-                },
-                _ = self.phase.changed() => {}
-                () = tokio::time::sleep_until(heartbeat) => return Some(HERE),
-            }
-        }
+    /// The events of a follower.
+    pub fn of(shared: &Shared, wanted: Wanted, follower: Follower) -> Self {
+        Self { wanted, follower, queue: shared.queue.clone(), events: VecDeque::new() }
     }
 }
 
-/// The client reconnects with the last number that it saw.
-fn broke_off(error: &QueueError) -> Option<Bytes> {
-    tracing::warn!(error = crate::telemetry::chain(error), "A stream broke off");
-    None
+impl Source for Feed {
+    async fn ready(&mut self) -> Result<Option<Bytes>, QueueError> {
+        while let Some(event) = self.events.pop_front() {
+            if self.wanted.has(&event, &self.queue).await? {
+                return Ok(Some(written(event.n, &event.event)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn has_ended(&self) -> bool {
+        false
+    }
+
+    async fn changed(&mut self) -> Result<Option<Bytes>, QueueError> {
+        self.events = self.follower.next().await?.into();
+        Ok(None)
+    }
 }

@@ -11,6 +11,7 @@ mod auth;
 mod connections;
 mod error;
 mod feed;
+mod follow;
 mod guard;
 mod input;
 mod memory;

@@ -58,9 +58,10 @@ pub fn move_transcript(claude: &Claude, session: SessionId, directory: &Path) ->
         return Ok(());
     }
     std::fs::create_dir_all(&folder)?;
-    let fresh = folder.join(format!("{session}.new-{}", std::process::id()));
-    std::fs::copy(&from, &fresh)?;
-    std::fs::rename(fresh, to)
+    let mut fresh = tempfile::NamedTempFile::new_in(&folder)?;
+    io::copy(&mut File::open(&from)?, &mut fresh)?;
+    fresh.persist(to)?;
+    Ok(())
 }
 
 /// What was written of this session. `None` where there is no file, on this machine. Blocks.

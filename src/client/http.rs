@@ -3,6 +3,7 @@
 use std::io::BufReader;
 
 use anyhow::Context;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -110,8 +111,7 @@ impl Reply {
     }
 }
 
-/// A value of a query: everything but letters, digits and a few marks as `%XX`.
+/// A value of a query.
 pub fn encode(value: &str) -> String {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-    value.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    utf8_percent_encode(value, NON_ALPHANUMERIC).to_string()
 }

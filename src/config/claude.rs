@@ -143,7 +143,7 @@ fn fingerprint(environment: &[(String, String)], login: Option<&Path>) -> String
         digest.update(format!("{name}={value}\n"));
     }
     digest.update(login.map(|login| login.as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default());
-    digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&digest.finalize()[..8])
 }
 
 fn mcp_servers(from: &mut Source) -> BTreeMap<String, Value> {

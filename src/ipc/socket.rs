@@ -31,7 +31,7 @@ pub fn socket_path(data_dir: &Path) -> PathBuf {
         return inside;
     }
     let digest = Sha256::digest(data_dir.as_os_str().as_encoded_bytes());
-    let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let name = hex::encode(&digest[..8]);
     PathBuf::from(format!("/tmp/cc-anywhere-{}-{name}", crate::process::effective_uid())).join("link.sock")
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::stat;
 use domain::BootId;
 
 /// A process that can be told from every other one, on this machine and others.
@@ -54,24 +55,16 @@ fn namespace() -> String {
 
 /// The start time of a process that lives; a zombie doesn't.
 fn start_of(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the command in parentheses and may hold anything.
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X") {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
+    let stat = stat::of(pid)?;
+    (!matches!(stat.state, 'Z' | 'X')).then_some(stat.starttime)
 }
 
 /// Whether a process is on its way out: it has let go of its memory, and so of its environment, but maybe not
 /// of its files yet.
 pub(super) fn is_exiting(pid: u32) -> bool {
-    /// `PF_EXITING` in the ninth field, include/linux/sched.h.
-    const EXITING: u64 = 0x4;
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let flags = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(6)?.parse::<u64>().ok());
-    flags.is_some_and(|flags| flags & EXITING != 0)
+    /// `PF_EXITING`, include/linux/sched.h.
+    const EXITING: u32 = 0x4;
+    stat::of(pid).is_some_and(|stat| stat.flags & EXITING != 0)
 }
 
 #[cfg(test)]

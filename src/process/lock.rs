@@ -7,6 +7,8 @@
 use std::os::linux::fs::MetadataExt;
 use std::path::Path;
 
+use super::stat;
+
 /// Ends a process that holds this byte of the file for writing, if it runs our program and is
 /// stopped (by SIGSTOP, or in a shell by Ctrl-Z). Returns whether it did.
 pub fn end_stopped_holder(file: &Path, byte: u64) -> bool {
@@ -33,8 +35,7 @@ fn holder(file: &Path, byte: u64) -> Option<u32> {
 }
 
 fn is_stopped(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+    stat::of(pid).is_some_and(|stat| stat.state == 'T')
 }
 
 fn is_ours(pid: u32) -> bool {

@@ -14,9 +14,11 @@ mod lock;
 mod path;
 mod sock;
 mod spawn;
+mod stat;
 mod sweep;
 mod tree;
 mod tree_log;
+mod whole;
 
 pub use back_off::BackOff;
 pub use blocking::blocking;
@@ -31,6 +33,7 @@ pub use spawn::{Launch, Streams, captured, exit_of, output, spawn_cli, spawn_shi
 pub use sweep::{Cookie, TreeMark, end_all};
 pub use tree::{Tree, reap};
 pub use tree_log::{note_tree, read_trees, tree_log};
+pub use whole::write_whole;
 
 use rustix::process::{Pid, Signal};
 
@@ -66,7 +69,7 @@ pub fn chance() -> f64 {
 pub fn secret() -> std::io::Result<String> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex::encode(bytes))
 }
 
 /// Sends a signal to one process; that it is gone already is no error.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::process::WaitOptions;
 
 use super::sweep::{kill_until_none, pause};
-use super::{Cookie, Isolation};
+use super::{Cookie, Isolation, stat};
 
 /// How the name of a shim's cgroup begins; its pid follows.
 const GROUP: &str = "cc-anywhere-";
@@ -108,8 +108,7 @@ fn descends(pid: u32, ancestor: u32) -> bool {
 }
 
 fn parent_of(pid: u32) -> Option<u32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+    u32::try_from(stat::of(pid)?.ppid).ok()
 }
 
 /// A cgroup (version 2) of our own below the one we are in, where the system lets us.

@@ -1,15 +1,15 @@
 //! What a supervisor leaves for the next one: a file for each worker, 0600.
 
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::ipc::exposed;
-use crate::process::Identity;
+use crate::process::{self, Identity};
 use domain::{Wall, WorkerInstanceId};
 
 /// A worker as the next supervisor must know it.
@@ -56,11 +56,7 @@ impl Records {
     /// # Errors
     /// The system's.
     pub fn save(&self, record: &Record) -> io::Result<()> {
-        let path = self.path(&record.name);
-        let fresh = path.with_extension("new");
-        let mut file = fs::File::options().create(true).write(true).truncate(true).mode(0o600).open(&fresh)?;
-        file.write_all(&serde_json::to_vec(record)?)?;
-        fs::rename(fresh, path)
+        process::write_whole(&self.path(&record.name), &serde_json::to_vec(record)?)
     }
 
     /// Removes the file of a worker that is to be no more.

@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use super::News;
 use super::agent_run::{self, AgentRun, RunCommand};
 use super::messages::{Drain, Hint, RunEnded, Status, StopNow, WorkerStatus};
+use super::poll::{Do, Poll};
 use super::running::RunningTasks;
 use super::set_up::Tools;
 use super::worktree;
@@ -26,8 +27,6 @@ use domain::{BootInstant, LeaseKey, LeaseTimes, ReleaseReason, Spent, Status as 
 pub const MAILBOX: usize = 256;
 /// It looks for work at least so often, should every hint be lost.
 const LOOK: Duration = Duration::from_secs(1);
-/// A worker whose slots are all taken looks no more often than this: for what was cancelled, lost or said.
-const BUSY_LOOK: Duration = Duration::from_millis(50);
 /// How often it says in the store that it lives.
 const BEAT: Duration = Duration::from_secs(5);
 /// How often it says in the log how it is.
@@ -49,15 +48,8 @@ pub struct WorkerActor {
     concurrency: u32,
     /// What runs.
     running: RunningTasks,
-    /// Whether a look at the store is under way; only one at a time, so that what it claims
-    /// is known before the next look.
-    looking: bool,
-    /// Whether there was a hint meanwhile.
-    look_again: bool,
-    /// When it last looked.
-    looked_at: Instant,
-    /// Whether it will look soon.
-    will_look: bool,
+    /// When it looks at the store.
+    poll: Poll,
     /// When it last said that it can't run tasks.
     complained: Option<Instant>,
     /// Whether it claims no more.
@@ -77,28 +69,36 @@ impl WorkerActor {
             default_concurrency: concurrency,
             concurrency,
             running: RunningTasks::default(),
-            looking: false,
-            look_again: false,
-            looked_at: Instant::now(),
-            will_look: false,
+            poll: Poll::new(Instant::now()),
             complained: None,
             draining: false,
             drained: Vec::new(),
         }
     }
 
-    /// Looks at the store: what was lost, what was said, what there is to do. Claims what fits.
-    fn look(&mut self, ctx: &mut Context<Self>) {
-        if self.looking {
-            self.look_again = true;
-            // Full: it has enough to do, and answers soon.
-            drop(self.queue.0.try_send(Nudge));
-            return;
+    /// A look at the store is wanted.
+    fn want_look(&mut self, ctx: &mut Context<Self>) {
+        let what = self.poll.wanted(Instant::now());
+        self.poll(what, ctx);
+    }
+
+    fn poll(&mut self, what: Do, ctx: &mut Context<Self>) {
+        match what {
+            Do::Nothing => {}
+            Do::Look => self.look(ctx),
+            // Full: the queue has enough to do, and answers soon.
+            Do::Nudge => drop(self.queue.0.try_send(Nudge)),
+            Do::Wait(time) => {
+                ctx.run_later(time, |this, ctx| {
+                    let what = this.poll.timer(Instant::now());
+                    this.poll(what, ctx);
+                });
+            }
         }
-        self.looking = true;
-        self.look_again = false;
-        self.will_look = false;
-        self.looked_at = Instant::now();
+    }
+
+    /// Looks at the store: what was lost, what was said, what there is to do. Claims what fits.
+    fn look(&self, ctx: &mut Context<Self>) {
         let (asked_at, able) = (boot_now(), claude::check(&self.tools.claude));
         let look = Look {
             holder: self.tools.holder,
@@ -118,11 +118,12 @@ impl WorkerActor {
                     false
                 }
             };
-            this.looking = false;
-            this.tell_if_drained();
-            if this.look_again || more {
-                this.look(ctx);
+            if this.draining && this.running.is_empty() {
+                // A look that begins now claims nothing.
+                this.tell_drained();
             }
+            let what = this.poll.answered(Instant::now(), more);
+            this.poll(what, ctx);
         }));
     }
 
@@ -299,10 +300,14 @@ impl WorkerActor {
 
     /// Tells whoever waits for it, when nothing runs and no claim is under way.
     fn tell_if_drained(&mut self) {
-        if self.draining && self.running.is_empty() && !self.looking {
-            for waiting in self.drained.drain(..) {
-                waiting.send(()).unwrap_or_default();
-            }
+        if self.draining && self.running.is_empty() && !self.poll.is_in_flight() {
+            self.tell_drained();
+        }
+    }
+
+    fn tell_drained(&mut self) {
+        for waiting in self.drained.drain(..) {
+            waiting.send(()).unwrap_or_default();
         }
     }
 }
@@ -317,7 +322,7 @@ impl Actor for WorkerActor {
         let beaten = async move {
             queue.insist(&beat, "the first sign of life").await;
         };
-        ctx.wait(beaten.into_actor(self).map(|(), this, ctx| this.look(ctx)));
+        ctx.wait(beaten.into_actor(self).map(|(), this, ctx| this.want_look(ctx)));
         self.tools.spare.refill();
         let mut commits = self.news.hub.commits();
         let me = ctx.address();
@@ -328,7 +333,7 @@ impl Actor for WorkerActor {
             }
         };
         ctx.spawn(hints.into_actor(self));
-        ctx.run_interval(LOOK, Self::look);
+        ctx.run_interval(LOOK, Self::want_look);
         ctx.run_interval(self.times().renew_every(), Self::renew);
         ctx.run_interval(self.times().renew_every(), |this, ctx| this.keep_ready(ctx));
         ctx.run_interval(BEAT, |this, ctx| this.beat(ctx));
@@ -340,9 +345,7 @@ impl Actor for WorkerActor {
 
 impl Supervised for WorkerActor {
     fn restarting(&mut self, _: &mut Context<Self>) {
-        self.looking = false;
-        self.look_again = false;
-        self.will_look = false;
+        self.poll = Poll::new(Instant::now());
         self.running.retain_living();
     }
 }
@@ -350,17 +353,10 @@ impl Supervised for WorkerActor {
 impl Handler<Hint> for WorkerActor {
     type Result = ();
 
-    /// One that could take nothing looks less often: with many workers, each would look at every commit of
-    /// all others.
     fn handle(&mut self, _: Hint, ctx: &mut Context<Self>) {
         fail_point!("worker-hint");
-        let since = self.looked_at.elapsed();
-        if self.free() > 0 || since >= BUSY_LOOK {
-            self.look(ctx);
-        } else if !self.will_look {
-            self.will_look = true;
-            ctx.run_later(BUSY_LOOK - since, |this, ctx| this.look(ctx));
-        }
+        let what = self.poll.hinted(Instant::now(), self.free() > 0);
+        self.poll(what, ctx);
     }
 }
 
@@ -378,7 +374,7 @@ impl Handler<RunEnded> for WorkerActor {
     fn handle(&mut self, ended: RunEnded, ctx: &mut Context<Self>) {
         self.running.remove(ended.0);
         self.tell_if_drained();
-        self.look(ctx);
+        self.want_look(ctx);
         self.tools.spare.refill();
     }
 }

@@ -10,16 +10,16 @@ use fail::fail_point;
 use tokio::sync::mpsc;
 
 use super::News;
-use super::attempt::{Attempt, Why};
+use super::attempt::{Attempt, Config, Ended, Why};
 use super::set_up::{NotReady, Ready, Tools, set_up};
 use super::standby::{Recipe, Warm};
 use super::worktree;
-use crate::claude::{Ending, Exit, Observed, Run, Start};
+use crate::claude::{Ending, Run, Start};
 use crate::process::{self, Cookie, boot_now};
 use crate::queue::{Append, Assignment, Find, Finish, Next, Queue, QueueError, Release, Stale};
 use crate::telemetry::chain;
 use domain::{
-    BootInstant, ChangeSet, Failure, FailureClass, LeaseKey, NewEvent, Outcome, ReleaseReason, Report, Said, SessionId,
+    BootInstant, ChangeSet, Failure, FailureClass, LeaseKey, Outcome, ReleaseReason, Report, Said, SessionId,
     Spent, Status,
 };
 use wire::Task;
@@ -90,25 +90,18 @@ impl AgentRun {
         process::barrier("run-started");
         let began = Instant::now();
         let (key, task) = (self.assignment.key, &self.assignment.task);
-        let mut attempt = Attempt::new(run, &self.queue, key, session_id, task, &self.tools);
-        attempt.instruct(ready.instruction, ready.files);
-        if let Some(message) = ready.message {
-            attempt.begin_with(message).await;
-        }
-        let (why, exit) = attempt.drive(&mut self.commands, &mut self.deadline, &self.news).await;
+        let config = Config::of(key, task, &self.tools);
+        let mut attempt = Attempt::new(run, &self.queue, key, session_id, config, &self.news);
+        attempt.begin(ready.instruction, ready.files, ready.message).await;
+        let exit = attempt.drive(&mut self.commands, &mut self.deadline).await;
         process::barrier("run-ended");
         if !exit.gone {
             sweep(key.task, Some(session_id)).await;
         }
         fail_point!("agent-run");
-        let stderr = attempt.run.stderr();
-        if !stderr.is_empty() {
-            attempt.events.add(NewEvent::log(&format!("standard error: {stderr}"))).await;
-        }
         let duration_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
-        attempt.events.close().await;
-        attempt.desk.close().await;
-        self.conclude(why, &exit, attempt.observed, &stderr, duration_ms, session_id).await;
+        let ended = attempt.close(exit).await;
+        self.conclude(ended, duration_ms, session_id).await;
         if let Some(recipe) = ready.recipe {
             // The next task of this kind may come at any time; this one has nothing to do with it.
             let tools = Arc::clone(&self.tools);
@@ -137,15 +130,8 @@ impl AgentRun {
     }
 
     /// Reports the attempt, or gives the task back.
-    async fn conclude(
-        &self,
-        why: Why,
-        exit: &Exit,
-        observed: Observed,
-        stderr: &str,
-        duration_ms: i64,
-        session_id: SessionId,
-    ) {
+    async fn conclude(&self, ended: Ended, duration_ms: i64, session_id: SessionId) {
+        let Ended { why, exit, observed, stderr } = ended;
         let (done, late) = (observed.is_done(), self.deadline.is_past(boot_now()));
         let spent = observed.spent();
         let back = |reason, detail: Option<&str>| Release {
@@ -171,7 +157,7 @@ impl AgentRun {
             }
             why => {
                 let ending = if let Why::ItsOwn(ending) = why { ending } else { Ending::ItsOwn };
-                let mut report = observed.into_report(ending, exit, stderr, duration_ms);
+                let mut report = observed.into_report(ending, &exit, &stderr, duration_ms);
                 // Of a lost task the report comes too late, and says what was spent: somebody else may
                 // work in its folder by now.
                 if why != Why::Lost && !late {

@@ -47,6 +47,12 @@ impl Gate {
         )
     }
 
+    /// One that needs these servers.
+    #[cfg(test)]
+    pub fn needing(names: &[&str]) -> Self {
+        Self(names.iter().map(|name| ((*name).to_owned(), true)).collect())
+    }
+
     /// True if there is nothing to wait for.
     pub const fn is_open(&self) -> bool {
         self.0.is_empty()

@@ -13,13 +13,13 @@
 mod actor;
 mod agent_run;
 mod attempt;
-mod desk;
-mod event_log;
 mod files;
 mod limits;
 mod link;
 mod mcp;
 mod messages;
+mod outbox;
+mod poll;
 mod running;
 mod set_up;
 mod spare;

@@ -1,7 +1,7 @@
 //! What an attempt needs before its process starts.
 
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -326,15 +326,11 @@ fn mcp_config(tools: &Tools, task: &Task) -> Result<Option<PathBuf>, NotReady> {
     };
     let mcp_servers = named.mcp_servers.keys().map(find).collect::<Result<_, NotReady>>()?;
     let text = serde_json::to_string(&McpConfig { mcp_servers }).unwrap_or_default();
-    let digest: String = Sha256::digest(&text).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex::encode(&Sha256::digest(&text)[..16]);
     let file = tools.mcp_dir.join(format!("{digest}.json"));
     let write = || -> io::Result<()> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&tools.mcp_dir)?;
-        let fresh = tools.mcp_dir.join(format!("{digest}.{}", task.id));
-        let mut options = std::fs::File::options();
-        let mut fresh_file = options.create(true).write(true).truncate(true).mode(0o600).open(&fresh)?;
-        io::Write::write_all(&mut fresh_file, text.as_bytes())?;
-        std::fs::rename(fresh, &file)
+        process::write_whole(&file, text.as_bytes())
     };
     write()
         .map_err(|error| NotReady::Release(format!("can't write {}: {error}", file.display()), UNAVAILABLE_DELAY))?;

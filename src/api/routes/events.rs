@@ -4,10 +4,10 @@ use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::super::error::ApiError;
-use super::super::feed::{self, Wanted};
+use super::super::feed::{Feed, Wanted};
+use super::super::follow;
 use super::super::input::{self, Params};
 use super::super::shared::Shared;
-use super::super::stream;
 use super::resource;
 use wire::response::{EventView, FeedPage};
 
@@ -33,7 +33,7 @@ async fn events(request: HttpRequest, shared: Data<Shared>) -> Result<HttpRespon
     }
     let (_, wanted, after) = query(&request)?;
     let follower = shared.tail.follow(after).await?;
-    Ok(stream::answer(feed::events(&shared, wanted, follower)))
+    Ok(follow::answer(Feed::of(&shared, wanted, follower), shared.phase.clone()))
 }
 
 /// The events behind `after`: at most `limit` are looked at, of which those that are wanted are shown.

@@ -101,7 +101,7 @@ fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<(String, Str
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
         return Err(ApiError::invalid("Idempotency-Key", format!("must have 1 to {MAX_KEY_BYTES} ASCII characters")));
     }
-    let fingerprint: String = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
+    let fingerprint = hex::encode(Sha256::digest(body));
     // Each client has its own; what the first key is called would change the names that are stored.
     let owner = caller(request);
     let key = if owner == DEFAULT_KEY { key.to_owned() } else { format!("{owner}/{key}") };

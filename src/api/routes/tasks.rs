@@ -7,9 +7,10 @@ use serde_json::json;
 
 use super::super::answer;
 use super::super::error::ApiError;
+use super::super::follow;
 use super::super::input::{self, Params, task_id};
 use super::super::shared::Shared;
-use super::super::stream;
+use super::super::stream::TaskEvents;
 use super::{conversation, explain, resource, submit, talk};
 use crate::queue::{self, Amend, Amended, Cancel, Cancelled, Filter, Find, ListTasks, ReadEvents, ReadPatch};
 use domain::{Named as _, Status, TaskId};
@@ -179,7 +180,7 @@ async fn events(id: Path<String>, request: HttpRequest, shared: Data<Shared>) ->
     let params = Params::read(&request, &["after", "limit"])?;
     let after = input::after(&request, &params)?.unwrap_or(0);
     read_events(&shared, &id, after, 1).await?;
-    Ok(stream::answer(stream::events(&shared, task_id(&id)?, after)))
+    Ok(follow::answer(TaskEvents::follow(&shared, task_id(&id)?, after), shared.phase.clone()))
 }
 
 /// `GET …/events/page`

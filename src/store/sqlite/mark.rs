@@ -32,5 +32,5 @@ pub fn write(database: &Path, number: i64) -> std::io::Result<()> {
 }
 
 fn checksum(text: &str) -> String {
-    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&Sha256::digest(text)[..8])
 }

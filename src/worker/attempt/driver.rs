@@ -1,0 +1,133 @@
+//! The shell of the machine: waits for what happens, and does what the machine wants done.
+
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use super::effect::{Effect, Event, Now, ToCli, Why};
+use super::machine::{Config, Machine};
+use crate::claude::{Exit, Item, Observed, Run};
+use crate::process::wall_now;
+use crate::queue::Queue;
+use crate::worker::News;
+use crate::worker::agent_run::RunCommand;
+use crate::worker::outbox::Outbox;
+use domain::{BootInstant, LeaseKey, NewEvent, SessionId};
+
+/// A running process, and what was seen of it.
+pub struct Attempt {
+    key: LeaseKey,
+    run: Run,
+    outbox: Outbox,
+    machine: Machine,
+    news: News,
+}
+
+/// What is left of an attempt.
+pub struct Ended {
+    /// Why it ended.
+    pub why: Why,
+    /// How its process ended.
+    pub exit: Exit,
+    /// What was seen.
+    pub observed: Observed,
+    /// The end of what the CLI said on standard error.
+    pub stderr: String,
+}
+
+impl Attempt {
+    /// An attempt whose process was just started.
+    pub fn new(run: Run, queue: &Queue, key: LeaseKey, session: SessionId, config: Config, news: &News) -> Self {
+        let outbox = Outbox::open(queue.clone(), key, session);
+        Self { key, run, outbox, machine: Machine::new(config, now()), news: news.clone() }
+    }
+
+    /// Hands the instruction over; with a message, the first turn is that of the message.
+    pub async fn begin(&mut self, instruction: String, files: Vec<String>, message: Option<i64>) {
+        self.step(Event::Began { instruction, files, message }).await;
+    }
+
+    /// Follows the process to its end, and brings that about where it must be.
+    pub async fn drive(&mut self, commands: &mut mpsc::Receiver<RunCommand>, deadline: &mut BootInstant) -> Exit {
+        let mut worker_lives = true;
+        loop {
+            let alarm = self.machine.alarm();
+            tokio::select! {
+                item = self.run.next() => match item {
+                    Item::Frame(frame) => self.step(Event::Frame(frame)).await,
+                    Item::TooLong(bytes) => self.step(Event::TooLong(bytes)).await,
+                    Item::Ended(exit) => {
+                        self.step(Event::Ended).await;
+                        return exit;
+                    }
+                },
+                command = commands.recv(), if worker_lives => match command {
+                    Some(RunCommand::Extend(until)) => {
+                        *deadline = until;
+                        self.run.extend(until);
+                    }
+                    Some(RunCommand::Hear(said)) => {
+                        for one in said {
+                            self.step(Event::Said(one)).await;
+                        }
+                    }
+                    Some(RunCommand::Lost) => self.step(Event::Lost).await,
+                    Some(RunCommand::Shutdown) => self.step(Event::Shutdown).await,
+                    Some(RunCommand::Draining) => self.step(Event::Draining).await,
+                    None => {
+                        worker_lives = false;
+                        self.step(Event::Shutdown).await;
+                    }
+                },
+                filed = self.outbox.next(), if self.machine.why() != Why::Lost => match filed {
+                    Some(filed) => self.step(Event::Stored(filed)).await,
+                    None => self.step(Event::Lost).await,
+                },
+                () = tokio::time::sleep_until(alarm.into()) => self.step(Event::Alarm).await,
+            }
+        }
+    }
+
+    /// Waits until all is stored.
+    pub async fn close(self, exit: Exit) -> Ended {
+        let stderr = self.run.stderr();
+        if !stderr.is_empty() {
+            self.outbox.add(NewEvent::log(&format!("standard error: {stderr}"))).await;
+        }
+        self.outbox.close().await;
+        let (why, observed) = self.machine.into_parts();
+        Ended { why, exit, observed, stderr }
+    }
+
+    async fn step(&mut self, event: Event) {
+        for effect in self.machine.step(event, now()) {
+            match effect {
+                Effect::Tell(what) => self.tell(what),
+                Effect::FinishInput => self.run.finish_input(),
+                Effect::EndTree(grace) => self.run.end(grace),
+                Effect::Add(event) => self.outbox.add(event).await,
+                Effect::Ask(ask) => self.outbox.ask(*ask).await,
+                Effect::Note(step) => self.outbox.note(step).await,
+                Effect::Partial(text) => self.news.partial(self.key.task, &text),
+                Effect::Warn(what, detail) => tracing::warn!(taskId = %self.key.task, detail, "{what}"),
+            }
+        }
+    }
+
+    fn tell(&mut self, what: ToCli) {
+        match what {
+            ToCli::Initialize => self.run.initialize(),
+            ToCli::McpStatus => self.run.ask_mcp_status(),
+            ToCli::Instruct { text, files } => self.run.instruct(&text, &files),
+            ToCli::Answer { cli_id, decision, input, exact_input, rules } => {
+                self.run.answer(&cli_id, &decision, &input, exact_input.as_deref(), &rules);
+            }
+            ToCli::Refuse(request_id) => self.run.refuse(&request_id),
+            ToCli::Interrupt => self.run.interrupt(),
+        }
+    }
+}
+
+fn now() -> Now {
+    Now { instant: Instant::now(), wall: wall_now() }
+}

@@ -1,0 +1,119 @@
+//! What the machine of an attempt is told, and what it wants done.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::claude::{Ending, Frame};
+use crate::queue::{Ask, Step};
+use crate::worker::outbox::Filed;
+use domain::{Decision, NewEvent, Said, Wall};
+
+/// The time of an event.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For limits.
+    pub instant: Instant,
+    /// For people, and for deadlines of the store.
+    pub wall: Wall,
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// The CLI runs, and can be told what to do.
+    Began {
+        /// What it is asked to do.
+        instruction: String,
+        /// Files that come with it.
+        files: Vec<String>,
+        /// The message whose turn this is, where it is not the task's own.
+        message: Option<i64>,
+    },
+    /// The CLI printed a frame.
+    Frame(Frame),
+    /// The CLI printed a line of this many bytes, too long to read.
+    TooLong(usize),
+    /// A question is stored.
+    Stored(Filed),
+    /// Somebody said something to the task.
+    Said(Said),
+    /// The task is somebody else's.
+    Lost,
+    /// The worker stops.
+    Shutdown,
+    /// The worker takes no more work: nobody waits for an answer in a slot.
+    Draining,
+    /// The time of [`Machine::alarm`](super::machine::Machine::alarm) has come.
+    Alarm,
+    /// The process tree is gone.
+    Ended,
+}
+
+/// Something to be done, in order.
+#[derive(Debug)]
+pub enum Effect {
+    /// The CLI is told something.
+    Tell(ToCli),
+    /// The CLI's input is closed: it ends after the turn.
+    FinishInput,
+    /// The process tree is ended: TERM now, KILL after this time.
+    EndTree(Duration),
+    /// An event is stored.
+    Add(NewEvent),
+    /// A question is stored.
+    Ask(Box<Ask>),
+    /// What became of something is stored.
+    Note(Step),
+    /// Text while it is written goes to whom follows.
+    Partial(String),
+    /// A line of the log.
+    Warn(&'static str, String),
+}
+
+/// What the CLI is told.
+#[derive(Debug)]
+pub enum ToCli {
+    /// Do what it does before the first turn.
+    Initialize,
+    /// Say how the MCP servers stand.
+    McpStatus,
+    /// A turn.
+    Instruct {
+        /// Word for word.
+        text: String,
+        /// Files that come with it.
+        files: Vec<String>,
+    },
+    /// The answer to a question.
+    Answer {
+        /// The CLI's name for it.
+        cli_id: String,
+        /// The answer.
+        decision: Decision,
+        /// Input of the tool.
+        input: Value,
+        /// The same to the letter, where that had to be mended.
+        exact_input: Option<Box<RawValue>>,
+        /// What a yes for the session allows.
+        rules: Vec<String>,
+    },
+    /// A request that is not known is refused.
+    Refuse(String),
+    /// Stop the turn.
+    Interrupt,
+}
+
+/// Why the attempt is being ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It ended by itself, or over a limit of its own.
+    ItsOwn(Ending),
+    /// The task is somebody else's.
+    Lost,
+    /// The worker stops.
+    Shutdown,
+    /// It waits for an answer, and others need the slot.
+    Waiting,
+}

@@ -1,0 +1,312 @@
+//! What an attempt does next. Pure: events come in with their time, effects go out in order.
+//!
+//! *Promises*, in any order of events (`machine_test.rs` holds it): one end, which only the end of the process tree brings,
+//! and no effect after it; nothing is told to a CLI that was asked to end; turns run one at a time, and each message begins
+//! once; a question is answered at most once; with nobody saying anything more, the tree is ended within the limits.
+
+mod frames;
+mod talk;
+
+use std::collections::{HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::effect::{Effect, Event, Now, ToCli, Why};
+use super::questions::Questions;
+use crate::claude::{Ending, Observed};
+use crate::queue::Step;
+use crate::worker::limits::Limits;
+use crate::worker::mcp::{self, Gate};
+use crate::worker::set_up::Tools;
+use domain::{LeaseKey, NewEvent};
+use wire::{Background, PermissionMode, Task};
+
+/// After its result the CLI writes its session down and ends by itself within so long.
+const AFTER_RESULT: Duration = Duration::from_secs(2);
+/// An interrupted turn ends within so long; then comes TERM.
+const AFTER_INTERRUPT: Duration = Duration::from_millis(1_000);
+/// Between TERM and KILL.
+const AFTER_TERM: Duration = Duration::from_millis(1_500);
+/// After an interrupt somebody may say how to go on, within so long.
+const FOR_A_MESSAGE: Duration = Duration::from_secs(60);
+/// When the last background task has ended, the CLI tells the model within so long.
+const AFTER_BACKGROUND: Duration = Duration::from_secs(5);
+/// Answers of the API that can't change by waiting: the first may be a login that is being renewed.
+const HOPELESS: u32 = 2;
+
+/// Where the process stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// MCP servers are connected to; they are asked for again at `ask_at`.
+    Connecting { since: Instant, ask_at: Instant },
+    /// A turn runs; the clocks run, unless a question is open.
+    Turn,
+    /// The turn is over, and what it started in the background runs on; `empty` since nothing does any more.
+    Background { empty: Option<Instant> },
+    /// The turn was interrupted; somebody may say how to go on, until then.
+    Interrupted { until: Instant },
+    /// Asked to end; the next, harder step comes at this time.
+    Ending { next: Harder, at: Instant },
+    /// The process tree is gone.
+    Over,
+}
+
+/// The next step of an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Harder {
+    Term,
+    Kill,
+}
+
+/// What an attempt is to keep to.
+pub struct Config {
+    /// The lease under which it runs.
+    pub key: LeaseKey,
+    /// Its time limits.
+    pub limits: Limits,
+    /// True if the CLI asks before it uses a tool: in [`PermissionMode::Default`] only.
+    pub asks_for_tools: bool,
+    /// What becomes of background work that outlives its turn.
+    pub background: Background,
+    /// The MCP servers that the task named.
+    pub gate: Gate,
+}
+
+impl Config {
+    /// What the task sets, else the worker.
+    pub fn of(key: LeaseKey, task: &Task, tools: &Tools) -> Self {
+        Self {
+            key,
+            limits: Limits::of(task, tools),
+            asks_for_tools: tools.mode_of(task) == PermissionMode::Default,
+            background: task.spec.options.background.unwrap_or_default(),
+            gate: Gate::of(task, tools),
+        }
+    }
+}
+
+/// See the [module](self).
+pub struct Machine {
+    config: Config,
+    now: Now,
+    effects: Vec<Effect>,
+    observed: Observed,
+    began: Instant,
+    heard: Instant,
+    phase: Phase,
+    why: Why,
+    /// The message whose turn runs.
+    turn: Option<i64>,
+    /// Messages for later turns. One at a time: the CLI takes frames of one turn together.
+    next_turns: VecDeque<(i64, String)>,
+    /// Numbers of messages and interrupts that were taken.
+    taken: HashSet<i64>,
+    /// True if somebody stopped this turn.
+    interrupted: bool,
+    questions: Questions,
+    /// True if the worker takes no more work: then nobody waits for an answer in a slot.
+    draining: bool,
+    /// What to say first, when the MCP servers are connected.
+    first: Option<(String, Vec<String>)>,
+    /// Answers of the API that can't change by waiting, so far.
+    hopeless: u32,
+}
+
+impl Machine {
+    /// An attempt whose process was just started.
+    pub fn new(config: Config, now: Now) -> Self {
+        Self {
+            config,
+            now,
+            effects: Vec::new(),
+            observed: Observed::default(),
+            began: now.instant,
+            heard: now.instant,
+            phase: Phase::Turn,
+            why: Why::ItsOwn(Ending::ItsOwn),
+            turn: None,
+            next_turns: VecDeque::new(),
+            taken: HashSet::new(),
+            interrupted: false,
+            questions: Questions::default(),
+            draining: false,
+            first: None,
+            hopeless: 0,
+        }
+    }
+
+    /// Why the attempt ends, as far as is known.
+    pub const fn why(&self) -> Why {
+        self.why
+    }
+
+    /// True if the CLI asks before it uses a tool.
+    #[cfg(test)]
+    pub const fn asks_for_tools(&self) -> bool {
+        self.config.asks_for_tools
+    }
+
+    /// Why it has ended, and what was seen of it.
+    pub fn into_parts(self) -> (Why, Observed) {
+        (self.why, self.observed)
+    }
+
+    /// Takes an event, and returns what is to be done, in order.
+    pub fn step(&mut self, event: Event, now: Now) -> Vec<Effect> {
+        if self.phase == Phase::Over {
+            return Vec::new();
+        }
+        self.now = now;
+        match event {
+            Event::Began { instruction, files, message } => self.begin(instruction, files, message),
+            Event::Frame(frame) => self.take(frame),
+            Event::TooLong(bytes) => self.log(&format!("a line of {bytes} bytes was dropped")),
+            Event::Stored(filed) => self.stored(filed),
+            Event::Said(said) => self.hear(said),
+            Event::Lost => self.end(Why::Lost),
+            Event::Shutdown => self.end(Why::Shutdown),
+            Event::Draining => self.draining = true,
+            Event::Alarm if self.alarm() <= now.instant => self.on_timer(),
+            Event::Alarm => {}
+            Event::Ended => {
+                self.note_background();
+                self.phase = Phase::Over;
+            }
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// When to act, should nothing happen before.
+    pub fn alarm(&self) -> Instant {
+        let (end, limits) = (self.began + self.config.limits.total, &self.config.limits);
+        let park = if self.draining { Duration::ZERO } else { limits.park };
+        match (self.phase, self.questions.alarm(park)) {
+            (Phase::Ending { at, .. }, _) => at,
+            (Phase::Connecting { ask_at, .. }, _) => ask_at.min(end),
+            (Phase::Interrupted { .. }, _) if self.draining => self.now.instant,
+            (Phase::Interrupted { until }, _) => until,
+            (Phase::Turn | Phase::Background { .. }, Some(patience)) => patience,
+            (Phase::Background { empty: Some(since) }, None) => (since + AFTER_BACKGROUND).min(end),
+            (Phase::Background { empty: None } | Phase::Over, None) => end,
+            (Phase::Over, Some(_)) => end,
+            (Phase::Turn, None) => match limits.idle.filter(|_| !self.observed.has_open_tool_call()) {
+                Some(idle) => end.min(self.heard + idle),
+                None => end,
+            },
+        }
+    }
+
+    fn emit(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    /// Tells the CLI something, unless it was asked to end.
+    fn tell(&mut self, what: ToCli) {
+        if !matches!(self.phase, Phase::Ending { .. }) {
+            self.emit(Effect::Tell(what));
+        }
+    }
+
+    fn note(&mut self, step: Step) {
+        self.emit(Effect::Note(step));
+    }
+
+    fn log(&mut self, message: &str) {
+        self.emit(Effect::Add(NewEvent::log(message)));
+    }
+
+    /// Hands the instruction over: at once, or when the MCP servers that the task named are connected.
+    fn begin(&mut self, instruction: String, files: Vec<String>, message: Option<i64>) {
+        if self.config.gate.is_open() {
+            self.tell(ToCli::Instruct { text: instruction, files });
+        } else {
+            self.first = Some((instruction, files));
+            self.tell(ToCli::Initialize);
+            self.tell(ToCli::McpStatus);
+            let since = self.now.instant;
+            self.phase = Phase::Connecting { since, ask_at: since + mcp::ASK_AGAIN };
+        }
+        if let Some(message) = message {
+            self.taken.insert(message);
+            self.turn = Some(message);
+            self.note(Step::Begun(message));
+        }
+    }
+
+    fn on_timer(&mut self) {
+        let (total, idle) = (self.config.limits.total, self.config.limits.idle.unwrap_or_default());
+        let is_over = self.now.instant.saturating_duration_since(self.began) >= total;
+        match self.phase {
+            Phase::Turn | Phase::Background { .. } if self.questions.are_open() => self.lose_patience(),
+            Phase::Turn | Phase::Background { .. } | Phase::Connecting { .. } if is_over => {
+                self.end(Why::ItsOwn(Ending::Timeout(millis(total))));
+            }
+            Phase::Connecting { since, .. } => self.ask_again(since),
+            Phase::Background { .. } => self.finish(self.why),
+            Phase::Turn => self.end(Why::ItsOwn(Ending::Idle(millis(idle)))),
+            Phase::Interrupted { .. } => self.finish(Why::ItsOwn(Ending::Interrupted)),
+            Phase::Ending { next: Harder::Term, .. } => {
+                // At a TERM the CLI ends what runs in the background and asks the model what to make of it.
+                let grace = if self.observed.has_background() { Duration::ZERO } else { AFTER_TERM };
+                // The shim does the rest; the next alarm only repeats the order.
+                self.end_tree(grace, 2 * AFTER_TERM);
+            }
+            Phase::Ending { next: Harder::Kill, .. } => self.end_tree(Duration::ZERO, AFTER_TERM),
+            Phase::Over => {}
+        }
+    }
+
+    fn end_tree(&mut self, grace: Duration, again: Duration) {
+        self.emit(Effect::EndTree(grace));
+        self.phase = Phase::Ending { next: Harder::Kill, at: self.now.instant + again };
+    }
+
+    /// Handles a question that outlived its deadline or its slot.
+    fn lose_patience(&mut self) {
+        match self.questions.too_late(self.now.instant) {
+            // The store decides, and tells us with the next look.
+            Some(request_id) => self.note(Step::TooLate(request_id)),
+            None => self.end(Why::Waiting),
+        }
+    }
+
+    /// Brings the end about; TERM and KILL follow by the alarm. The first reason counts, but a
+    /// lost task stays lost.
+    fn end(&mut self, why: Why) {
+        let ending = matches!(self.phase, Phase::Ending { .. });
+        if why == Why::Lost || !ending {
+            self.why = why;
+        }
+        if ending {
+            return;
+        }
+        if matches!(self.phase, Phase::Interrupted { .. }) && why == Why::Shutdown {
+            // There is nothing to go on with elsewhere.
+            return self.finish(Why::ItsOwn(Ending::Interrupted));
+        }
+        if self.questions.are_open() {
+            // An interrupt would answer the question with a no, and so would the end of the input.
+            if why == Why::Shutdown {
+                self.why = Why::Waiting;
+            }
+            self.end_tree(AFTER_TERM, 2 * AFTER_TERM);
+        } else {
+            self.tell(ToCli::Interrupt);
+            self.finish_input(AFTER_INTERRUPT);
+        }
+    }
+
+    /// Nothing more is to come: the CLI ends by itself.
+    fn finish(&mut self, why: Why) {
+        self.why = why;
+        self.finish_input(AFTER_RESULT);
+    }
+
+    fn finish_input(&mut self, patience: Duration) {
+        self.emit(Effect::FinishInput);
+        self.phase = Phase::Ending { next: Harder::Term, at: self.now.instant + patience };
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

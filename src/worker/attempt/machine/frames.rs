@@ -1,0 +1,131 @@
+//! What the CLI prints, and what follows from it.
+
+use serde_json::{Value, json};
+
+use super::super::effect::{Effect, ToCli, Why};
+use super::{HOPELESS, Machine, Phase};
+use crate::claude::{self, ASK_USER, Ending, Frame, FrameKind, McpServer};
+use crate::queue::Ask;
+use crate::worker::mcp;
+use domain::{EventKind, NewEvent, session_rules};
+use wire::Background;
+
+impl Machine {
+    /// Takes a frame.
+    pub(super) fn take(&mut self, frame: Frame) {
+        self.heard = self.now.instant;
+        self.observed.note(&frame);
+        match &frame.kind {
+            FrameKind::Partial { text } if text.is_empty() => return,
+            FrameKind::Partial { text } => return self.emit(Effect::Partial(text.clone())),
+            FrameKind::AsksOther { request_id } => self.tell(ToCli::Refuse(request_id.clone())),
+            FrameKind::TakesBack { request_id } => self.take_back(request_id),
+            _ => {}
+        }
+        if let Some(kind) = frame.event_kind() {
+            self.emit(Effect::Add(NewEvent { kind, data: frame.event_data() }));
+        }
+        let is_ending = matches!(self.phase, Phase::Ending { .. });
+        match frame.kind {
+            FrameKind::Result(_) => {
+                self.note_result();
+                if matches!(self.phase, Phase::Turn | Phase::Background { .. } | Phase::Connecting { .. }) {
+                    self.turn_is_over();
+                }
+            }
+            FrameKind::Asks { request_id, tool, input, exact_input, suggestions } if !is_ending => {
+                if tool != ASK_USER && !self.config.asks_for_tools {
+                    let decision = claude::not_allowed(&tool);
+                    let rules = Vec::new();
+                    let (cli_id, input, exact_input) = (request_id, Value::Null, None);
+                    return self.tell(ToCli::Answer { cli_id, decision, input, exact_input, rules });
+                }
+                let (key, limit) = (self.config.key, self.config.limits.answer);
+                let rules = session_rules(&tool, &suggestions);
+                self.questions.ask(request_id.clone(), input.clone(), exact_input, rules, self.now.instant);
+                self.emit(Effect::Ask(Box::new(Ask { key, request_id, tool, input, suggestions, limit })));
+            }
+            FrameKind::ApiRetry(retry) if claude::is_hopeless(retry.status, &retry.error) => {
+                self.hopeless += 1;
+                if self.hopeless == HOPELESS {
+                    self.observed.judge_by_status(retry.status, &retry.error);
+                    self.end(Why::ItsOwn(Ending::Judged));
+                }
+            }
+            FrameKind::McpStatus(servers) => self.connected(&servers),
+            // The CLI tells the model what has ended in the background.
+            FrameKind::Init { .. } if matches!(self.phase, Phase::Background { .. }) => self.phase = Phase::Turn,
+            FrameKind::BackgroundEnded { .. } if !self.observed.has_background() => {
+                if let Phase::Background { empty } = &mut self.phase {
+                    empty.get_or_insert(self.now.instant);
+                }
+            }
+            FrameKind::BackgroundStarted { .. } => {
+                if let Phase::Background { empty } = &mut self.phase {
+                    *empty = None;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Says what of a result could not be understood.
+    fn note_result(&mut self) {
+        let unread = self.observed.unread().join(", ");
+        if !unread.is_empty() {
+            self.log(&format!("fields of the result that can't be read: {unread}"));
+            self.emit(Effect::Warn("Fields of the result can't be read", unread));
+        }
+        if self.observed.spent().set_aside {
+            let what = "the CLI reported a cost that can't be one; it is set aside";
+            self.log(what);
+            self.emit(Effect::Warn("A cost can't be read", what.to_owned()));
+        }
+    }
+
+    /// Says what ran in the background and was ended. Where the task goes on elsewhere, it was not done.
+    pub(super) fn note_background(&mut self) {
+        if !self.observed.has_background() {
+            return;
+        }
+        let goes_on = matches!(self.why, Why::Shutdown | Why::Waiting | Why::Lost)
+            && self.config.background == Background::Wait;
+        let ended = if goes_on { Vec::new() } else { self.observed.end_background() };
+        let what = if ended.is_empty() { "it goes on with the task".to_owned() } else { ended.join("; ") };
+        let data = json!({ "message": format!("ended in the background: {what}"), "backgroundEnded": ended });
+        self.emit(Effect::Add(NewEvent::new(EventKind::Log, &data)));
+        self.emit(Effect::Warn("What ran in the background was ended", what));
+    }
+
+    /// Asks again how the MCP servers stand, for a while.
+    pub(super) fn ask_again(&mut self, since: Instant) {
+        if self.now.instant.saturating_duration_since(since) >= mcp::LIMIT {
+            self.observed.judge("MCP_UNAVAILABLE", self.config.gate.too_late());
+            return self.end(Why::ItsOwn(Ending::Judged));
+        }
+        self.tell(ToCli::McpStatus);
+        self.phase = Phase::Connecting { since, ask_at: self.now.instant + mcp::ASK_AGAIN };
+    }
+
+    /// The CLI says how the MCP servers stand.
+    fn connected(&mut self, servers: &[McpServer]) {
+        let Phase::Connecting { since, .. } = self.phase else { return };
+        match self.config.gate.judge(servers, self.now.instant.saturating_duration_since(since)) {
+            mcp::Verdict::Wait => {}
+            mcp::Verdict::Unavailable(why) => {
+                self.observed.judge("MCP_UNAVAILABLE", why);
+                self.end(Why::ItsOwn(Ending::Judged));
+            }
+            mcp::Verdict::Go(missing) => {
+                for server in missing {
+                    self.log(&format!("warning: the task runs without {server}"));
+                    self.emit(Effect::Warn("A task runs without an MCP server", server));
+                }
+                self.phase = Phase::Turn;
+                if let Some((text, files)) = self.first.take() {
+                    self.tell(ToCli::Instruct { text, files });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The way of an attempt to the store: events, many at a time, what is asked, and what became of it. One writer keeps the
+//! order in which the attempt has said it, and insists until each is stored; the attempt goes on reading meanwhile.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::process::BackOff;
+use crate::queue::{Append, Ask, Asked, Progress, Queue, QueueError, Stale, Step, StoreError};
+use crate::telemetry::chain;
+use domain::{LeaseKey, NewEvent, SessionId, json};
+
+/// Most items that wait for the store before the CLI has to wait: its output then stays in its
+/// pipe, and nothing is lost.
+const AHEAD: usize = 256;
+/// Most bytes of events, in KiB.
+const KIB_AHEAD: u32 = 4 << 10;
+/// Items of one write.
+const BATCH: usize = 100;
+/// Longest text of an event that is stored while the disk is full, in bytes: the task comes to its end all the same.
+const MAX_TEXT_WHEN_FULL: usize = 200;
+
+/// Something to be stored.
+enum Item {
+    /// An event, with the room that it takes.
+    Event(NewEvent, OwnedSemaphorePermit),
+    /// A question.
+    Ask(Box<Ask>),
+    /// What became of something.
+    Step(Step),
+}
+
+/// A question that is stored.
+#[derive(Debug)]
+pub struct Filed {
+    /// The CLI's name for it.
+    pub cli_id: String,
+    /// As the store has it.
+    pub asked: Asked,
+}
+
+/// See the [module](self).
+pub struct Outbox {
+    items: mpsc::Sender<Item>,
+    room: Arc<Semaphore>,
+    filed: mpsc::UnboundedReceiver<Filed>,
+    writer: JoinHandle<()>,
+    /// Answered when the store says that the task is somebody else's.
+    lost: oneshot::Receiver<()>,
+}
+
+impl Outbox {
+    /// Begins with the session, so that it is known from the first event on.
+    pub fn open(queue: Queue, key: LeaseKey, session: SessionId) -> Self {
+        let (items, receiver) = mpsc::channel(AHEAD);
+        // Without a bound: the writer must not wait for the attempt, which may wait for the writer.
+        let (sender, filed) = mpsc::unbounded_channel();
+        let (lost_sender, lost) = oneshot::channel();
+        let writer = Writer { queue, key, session: Some(session), sent: 0, filed: sender };
+        let writer = tokio::spawn(async move {
+            if writer.run(receiver).await.is_err() {
+                lost_sender.send(()).unwrap_or_default();
+            }
+        });
+        Self { items, room: Arc::new(Semaphore::new(KIB_AHEAD as usize)), filed, writer, lost }
+    }
+
+    /// Stores an event; waits while too many are on their way.
+    pub async fn add(&self, event: NewEvent) {
+        let kib = u32::try_from(event.data.len() >> 10).unwrap_or(KIB_AHEAD).min(KIB_AHEAD);
+        let Ok(place) = Arc::clone(&self.room).acquire_many_owned(kib).await else { return };
+        self.put(Item::Event(event, place)).await;
+    }
+
+    /// Stores a question; [`next`](Self::next) tells when it is stored.
+    pub async fn ask(&self, ask: Ask) {
+        self.put(Item::Ask(Box::new(ask))).await;
+    }
+
+    /// Stores what became of something.
+    pub async fn note(&self, step: Step) {
+        self.put(Item::Step(step)).await;
+    }
+
+    async fn put(&self, item: Item) {
+        // Closed means that the task is lost, which `next` tells.
+        self.items.send(item).await.unwrap_or_default();
+    }
+
+    /// The next question that was stored; `None` when the task is somebody else's. May be dropped
+    /// and called again.
+    pub async fn next(&mut self) -> Option<Filed> {
+        tokio::select! {
+            Some(filed) = self.filed.recv() => Some(filed),
+            Ok(()) = &mut self.lost => None,
+            else => std::future::pending().await,
+        }
+    }
+
+    /// Waits until all is stored.
+    pub async fn close(self) {
+        drop(self.items);
+        if let Err(error) = self.writer.await {
+            tracing::error!(error = chain(&error), "the writer of an attempt failed");
+        }
+    }
+}
+
+struct Writer {
+    queue: Queue,
+    key: LeaseKey,
+    session: Option<SessionId>,
+    /// Number of events that were stored.
+    sent: i64,
+    filed: mpsc::UnboundedSender<Filed>,
+}
+
+impl Writer {
+    async fn run(mut self, mut items: mpsc::Receiver<Item>) -> Result<(), Stale> {
+        let mut batch = Vec::new();
+        while items.recv_many(&mut batch, BATCH).await > 0 {
+            let (mut events, mut places) = (Vec::new(), Vec::new());
+            for item in batch.drain(..) {
+                match item {
+                    Item::Event(event, place) => {
+                        events.push(event);
+                        places.push(place);
+                    }
+                    other => {
+                        self.append(std::mem::take(&mut events)).await?;
+                        self.write(other).await?;
+                    }
+                }
+            }
+            self.append(events).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, item: Item) -> Result<(), Stale> {
+        match item {
+            Item::Event(..) => Ok(()),
+            Item::Ask(ask) => {
+                let asked = self.queue.insist(&*ask, "a question").await?;
+                // Nobody listens where the process has ended meanwhile.
+                self.filed.send(Filed { cli_id: ask.request_id, asked }).unwrap_or_default();
+                Ok(())
+            }
+            Item::Step(step) => self.queue.insist(&Progress { key: self.key, step }, "what was said").await,
+        }
+    }
+
+    /// Stores events, without their texts where the disk is full.
+    async fn append(&mut self, events: Vec<NewEvent>) -> Result<(), Stale> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let count = i64::try_from(events.len()).unwrap_or(0);
+        let session_id = self.session.take();
+        let mut append = Append { key: self.key, from: self.sent, events, session_id, essential: false };
+        self.sent += count;
+        let mut back_off = BackOff::default();
+        loop {
+            match self.queue.ask(append.clone()).await {
+                Ok(stored) => return stored,
+                Err(QueueError::Store(StoreError::Full)) if !append.essential => {
+                    tracing::warn!(taskId = %self.key.task, "The disk is full: events are stored without their texts");
+                    append.essential = true;
+                    append.events.iter_mut().for_each(shorten);
+                }
+                Err(error) => {
+                    tracing::warn!(taskId = %self.key.task, error = chain(&error), "events wait for the store");
+                    back_off.pause().await;
+                }
+            }
+        }
+    }
+}
+
+/// What is left of an event on a full disk: that it happened, and its figures.
+fn shorten(event: &mut NewEvent) {
+    if event.data.len() <= MAX_TEXT_WHEN_FULL {
+        return;
+    }
+    let whole = serde_json::from_str(&event.data).ok().map(|mut data| {
+        json::shorten(&mut data, MAX_TEXT_WHEN_FULL);
+        data.to_string()
+    });
+    event.data = match whole.filter(|short| short.len() <= 20 * MAX_TEXT_WHEN_FULL) {
+        Some(short) => short,
+        None => NewEvent::log("left out: the disk is full").data,
+    };
+}
