@@ -19,8 +19,8 @@ use crate::process::{self, Cookie, boot_now};
 use crate::queue::{Append, Assignment, Find, Finish, Next, Queue, QueueError, Release, Stale};
 use crate::telemetry::chain;
 use domain::{
-    BootInstant, ChangeSet, Failure, FailureClass, LeaseKey, Outcome, ReleaseReason, Report, Said, SessionId,
-    Spent, Status,
+    BootInstant, ChangeSet, Failure, FailureClass, LeaseKey, Outcome, ReleaseReason, Report, Said, SessionId, Spent,
+    Status,
 };
 use wire::Task;
 

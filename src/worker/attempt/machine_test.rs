@@ -34,21 +34,38 @@ enum Act {
     Text,
     ToolCall,
     ToolResult,
-    Result { is_error: bool },
-    Asks { cli_id: u8, by_model: bool },
-    TakesBack { cli_id: u8 },
+    Result {
+        is_error: bool,
+    },
+    Asks {
+        cli_id: u8,
+        by_model: bool,
+    },
+    TakesBack {
+        cli_id: u8,
+    },
     AsksOther,
     Hopeless,
-    McpStatus { status: &'static str },
+    McpStatus {
+        status: &'static str,
+    },
     BackgroundStarted,
     BackgroundEnded,
     Partial,
     TooLong,
     /// The oldest question that is on its way is stored; perhaps with an answer from before.
-    Store { answered: bool },
-    Answer { request: u8 },
-    Message { id: i64 },
-    Interrupt { id: i64 },
+    Store {
+        answered: bool,
+    },
+    Answer {
+        request: u8,
+    },
+    Message {
+        id: i64,
+    },
+    Interrupt {
+        id: i64,
+    },
     Draining,
     Shutdown,
     Lost,
@@ -240,8 +257,12 @@ impl Witness {
             Act::Wait(ms) => self.wait(Duration::from_millis(ms)),
             Act::Init => self.frame(json!({ "type": "system", "subtype": "init" })),
             Act::Text => self.frame(json!({ "type": "assistant", "message": { "content": [{ "type": "text" }] } })),
-            Act::ToolCall => self.frame(json!({ "type": "assistant", "message": { "content": [{ "type": "tool_use" }] } })),
-            Act::ToolResult => self.frame(json!({ "type": "user", "message": { "content": [{ "type": "tool_result" }] } })),
+            Act::ToolCall => {
+                self.frame(json!({ "type": "assistant", "message": { "content": [{ "type": "tool_use" }] } }))
+            }
+            Act::ToolResult => {
+                self.frame(json!({ "type": "user", "message": { "content": [{ "type": "tool_result" }] } }))
+            }
             Act::Result { is_error } => {
                 self.turn_runs = false;
                 self.frame(json!({ "type": "result", "subtype": "success", "is_error": is_error, "result": "x" }))
@@ -272,8 +293,12 @@ impl Witness {
                 let servers = json!([{ "name": "docs", "status": status }]);
                 self.frame(json!({ "type": "control_response", "response": { "response": { "mcpServers": servers } } }))
             }
-            Act::BackgroundStarted => self.frame(json!({ "type": "system", "subtype": "task_started", "task_id": "b" })),
-            Act::BackgroundEnded => self.frame(json!({ "type": "system", "subtype": "task_notification", "task_id": "b" })),
+            Act::BackgroundStarted => {
+                self.frame(json!({ "type": "system", "subtype": "task_started", "task_id": "b" }))
+            }
+            Act::BackgroundEnded => {
+                self.frame(json!({ "type": "system", "subtype": "task_notification", "task_id": "b" }))
+            }
             Act::Partial => self.frame(json!({ "type": "stream_event", "event": { "delta": { "text": "x" } } })),
             Act::TooLong => self.step(Event::TooLong(9)),
             Act::Store { answered } => {
@@ -319,7 +344,7 @@ fn live(life: Life) -> Check {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3_000))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
     fn no_order_of_events_breaks_a_promise(life in life()) {
@@ -357,7 +382,8 @@ fn time_that_people_take_is_not_the_task_s() {
 #[test]
 fn a_question_that_nobody_answers_gives_the_slot_back_and_is_not_answered_by_the_end() {
     let asks = Act::Asks { cli_id: 0, by_model: true };
-    let witness = effects(&PLAIN, [asks, Act::Store { answered: false }, Act::Wait(51_000), Act::Answer { request: 0 }]);
+    let witness =
+        effects(&PLAIN, [asks, Act::Store { answered: false }, Act::Wait(51_000), Act::Answer { request: 0 }]);
     assert_eq!((witness.machine.why(), witness.waiting["q0"]), (Why::Waiting, 1));
 }
 

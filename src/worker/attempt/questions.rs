@@ -42,7 +42,14 @@ impl Questions {
     }
 
     /// The CLI asks.
-    pub fn ask(&mut self, cli_id: String, input: Value, exact_input: Option<Box<RawValue>>, rules: Vec<String>, now: Instant) {
+    pub fn ask(
+        &mut self,
+        cli_id: String,
+        input: Value,
+        exact_input: Option<Box<RawValue>>,
+        rules: Vec<String>,
+        now: Instant,
+    ) {
         self.since.get_or_insert(now);
         self.open.push(Open { cli_id, input, exact_input, rules, stored: None });
     }

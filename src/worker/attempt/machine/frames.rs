@@ -1,5 +1,7 @@
 //! What the CLI prints, and what follows from it.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use super::super::effect::{Effect, ToCli, Why};
@@ -88,8 +90,8 @@ impl Machine {
         if !self.observed.has_background() {
             return;
         }
-        let goes_on = matches!(self.why, Why::Shutdown | Why::Waiting | Why::Lost)
-            && self.config.background == Background::Wait;
+        let goes_on =
+            matches!(self.why, Why::Shutdown | Why::Waiting | Why::Lost) && self.config.background == Background::Wait;
         let ended = if goes_on { Vec::new() } else { self.observed.end_background() };
         let what = if ended.is_empty() { "it goes on with the task".to_owned() } else { ended.join("; ") };
         let data = json!({ "message": format!("ended in the background: {what}"), "backgroundEnded": ended });
