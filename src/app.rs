@@ -28,13 +28,13 @@ use crate::claude;
 use crate::config::{Config, DEFAULT_KEY, Mode};
 use crate::ipc;
 use crate::process;
-use crate::queue::{self, Hub, Queue, QueueActor, Tail};
+use crate::queue::{self, ChangeNotifier, Queue, QueueActor, EventFeed};
 use crate::service::{self, Outbound, Phase, Service};
 use crate::store::{self, Store};
 use crate::supervise::{RestartPolicy, start_guarded};
 use crate::supervisor::{self, Records, SupervisorActor, SupervisorSettings};
 use crate::telemetry::Vitals;
-use crate::worker::{self, Link, LinkEnd, LinkSettings, News, Tools, WorkerActor};
+use crate::worker::{self, Link, LinkEnd, LinkSettings, News, WorkerContext, WorkerActor};
 use domain::{Named as _, WorkerInstanceId};
 
 /// An actor that panics is back within milliseconds; one that does nothing but panic ends the
@@ -269,7 +269,7 @@ where
 fn service(
     config: &Config,
     queue: Queue,
-    hub: Hub,
+    hub: ChangeNotifier,
     vitals: Vitals,
     has_local_workers: bool,
     stands_in_after: Duration,
@@ -301,7 +301,7 @@ fn service(
 }
 
 /// What the handlers of this process work with.
-fn shared(config: &Config, service: Service, tail: Tail, workers: Workers) -> anyhow::Result<Shared> {
+fn shared(config: &Config, service: Service, tail: EventFeed, workers: Workers) -> anyhow::Result<Shared> {
     let key_file = config.store.data_dir.join("api-key");
     let mut keys = Vec::new();
     if config.server.auth {
@@ -389,9 +389,9 @@ impl Parts {
     }
 
     /// The queue has a thread of its own: nothing else's work delays a commit.
-    async fn start_queue(&mut self, config: &Config) -> anyhow::Result<(Queue, Hub)> {
+    async fn start_queue(&mut self, config: &Config) -> anyhow::Result<(Queue, ChangeNotifier)> {
         let store = store::open(&config.store.db_path, config.store.accept_loss).await?;
-        let hub = Hub::default();
+        let hub = ChangeNotifier::default();
         let actor = QueueActor::new(Arc::clone(&store), hub.clone(), self.vitals.clone());
         let (sender, started) = oneshot::channel();
         let arbiter = Arbiter::new();
@@ -414,9 +414,9 @@ impl Parts {
     }
 
     /// The events of all tasks, for those who follow them.
-    fn start_tail(&mut self, hub: &Hub) -> anyhow::Result<Tail> {
+    fn start_tail(&mut self, hub: &ChangeNotifier) -> anyhow::Result<EventFeed> {
         let reader = self.store.as_ref().context("no store")?.reader();
-        let tail = Tail::new(reader, self.vitals.clone());
+        let tail = EventFeed::new(reader, self.vitals.clone());
         self.beside(tail.clone().run(hub.clone()));
         Ok(tail)
     }
@@ -436,10 +436,10 @@ impl Parts {
             home: environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| home.clone()),
             namespaces: config.claude.namespaces,
         };
-        let tools = Tools {
+        let tools = WorkerContext {
             name,
             holder,
-            spare: Arc::new(worker::Spare::new(shim)),
+            spare: Arc::new(worker::ShimPool::new(shim)),
             claude: config.claude.clone(),
             work_dir: work_dir(config)?,
             warm: config.worker.warm,
@@ -458,7 +458,7 @@ impl Parts {
         Ok(self.guard("worker", actor, worker::MAILBOX))
     }
 
-    fn start_supervisor(&self, config: &Config, queue: &Queue, hub: &Hub) -> anyhow::Result<Addr<SupervisorActor>> {
+    fn start_supervisor(&self, config: &Config, queue: &Queue, hub: &ChangeNotifier) -> anyhow::Result<Addr<SupervisorActor>> {
         let socket = ipc::socket_path(&config.store.data_dir);
         let listening = ipc::listen(&socket).with_context(|| format!("can't listen on {}", socket.display()))?;
         let settings = SupervisorSettings {

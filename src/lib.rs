@@ -15,7 +15,7 @@
 //! `queue/commands/claim.rs` runs in the same transaction. After the commit the client has its 202, and the hub
 //! hints others that there is work: they look, and claim what they find. `worker/actor.rs` starts a
 //! `worker/agent_run.rs`; that prepares the folder (`set_up.rs`), starts the CLI behind its shim
-//! (`spare.rs`, `claude/run.rs`, `claude/shim.rs`), stores its frames as events (`outbox.rs`), and, when
+//! (`shim_pool.rs`, `claude/run.rs`, `claude/shim.rs`), stores its frames as events (`outbox.rs`), and, when
 //! the process tree is gone, reports what `claude/outcome.rs` makes of it. `crates/domain/src/machine.rs`
 //! decides what that means; `queue/commands/transitions.rs` writes it.
 //!

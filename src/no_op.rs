@@ -12,7 +12,7 @@ use crate::claude::{Item, Run, Shim, ShimLaunch, Start};
 use crate::config::Environment;
 use crate::process::boot_now;
 use crate::queue::{
-    Beat, Claim, Directory, Finish, Hub, MAILBOX, NewTask, Queue, QueueActor, ReadStats, ReadWorkers, SetPaused, Submit,
+    Beat, Claim, Directory, Finish, ChangeNotifier, MAILBOX, NewTask, Queue, QueueActor, ReadStats, ReadWorkers, SetPaused, Submit,
 };
 use crate::store;
 use domain::{BootInstant, Budgets, Outcome, Report, SessionId, Status, WorkerInstanceId};
@@ -30,7 +30,7 @@ const LEASE: Duration = Duration::from_secs(600);
 /// A queue with an executor in this process.
 pub struct NoOp {
     queue: Queue,
-    hub: Hub,
+    hub: ChangeNotifier,
     holder: WorkerInstanceId,
 }
 
@@ -38,7 +38,7 @@ impl NoOp {
     /// Opens this database.
     pub async fn open(db: &Path) -> Self {
         let store = store::open(db, false).await.expect("a database");
-        let hub = Hub::default();
+        let hub = ChangeNotifier::default();
         let actor = QueueActor::new(store, hub.clone(), crate::telemetry::Vitals::default());
         let (sender, started) = tokio::sync::oneshot::channel();
         Arbiter::new().spawn_fn(move || {

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::process;
 use crate::store::rows::UnreadRow;
 use crate::store::{self, Reads};
-use audit::{Audit, Beside, Did, Standing};
+use audit::{Audit, AuditContext, HistoryEvent, TaskSnapshot};
 use domain::TaskId;
 
 /// What is known beside the database.
@@ -41,7 +41,7 @@ pub async fn run(config: &Config, args: &Args) -> anyhow::Result<u8> {
     let (count, attempts) = fold(&*reader, &mut audit).await?;
     let (standing, unread) = standings(&*reader).await?;
     let tasks = standing.len() + unread.len();
-    let broken = audit.finish(&Beside { standing, unread, accepted, trees, excused, settled: args.settled });
+    let broken = audit.finish(&AuditContext { standing, unread, accepted, trees, excused, settled: args.settled });
     broken.iter().for_each(|broken| println!("{broken}"));
     println!("{count} changes, {tasks} tasks, {attempts} attempts, broken promises: {}", broken.len());
     Ok(u8::from(!broken.is_empty()))
@@ -55,14 +55,14 @@ async fn fold(reader: &dyn Reads, audit: &mut Audit) -> anyhow::Result<(i64, i64
         last = newest.commit;
         for entry in &page {
             count += 1;
-            attempts += i64::from(matches!(entry.did, Did::Claim { .. }));
+            attempts += i64::from(matches!(entry.did, HistoryEvent::Claim { .. }));
             audit.take(entry);
         }
     }
 }
 
 /// The tasks as they stand, and those that can't be read.
-async fn standings(reader: &dyn Reads) -> anyhow::Result<(Vec<Standing>, Vec<(TaskId, String)>)> {
+async fn standings(reader: &dyn Reads) -> anyhow::Result<(Vec<TaskSnapshot>, Vec<(TaskId, String)>)> {
     let (mut all, mut unread, mut last) = (Vec::new(), Vec::new(), TaskId::from_u128(0));
     loop {
         let page = reader.standings(last).await?;

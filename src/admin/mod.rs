@@ -56,7 +56,7 @@ pub enum Command {
 /// # Errors
 /// The database can't be used, or the file can't be written.
 pub fn run(command: Command) -> anyhow::Result<u8> {
-    crate::process::end_with_closed_pipes();
+    crate::process::reset_sigpipe();
     let (Command::Backup { flags, .. } | Command::Prune { flags, .. } | Command::CheckHistory { flags, .. }) = &command;
     let config = match Config::load(flags) {
         Ok(config) => config,
@@ -101,7 +101,7 @@ async fn backup(config: &Config, file: &Path) -> anyhow::Result<u8> {
 
 async fn prune(config: &Config, days: u32) -> anyhow::Result<u8> {
     let store = store::open(&config.store.db_path, config.store.accept_loss).await?;
-    let actor = queue::QueueActor::new(Arc::clone(&store), queue::Hub::default(), Vitals::default());
+    let actor = queue::QueueActor::new(Arc::clone(&store), queue::ChangeNotifier::default(), Vitals::default());
     let queue = queue::Queue(start_guarded("queue", actor, queue::MAILBOX, ONCE, || {}));
     let retention = Duration::from_secs(u64::from(days) * 24 * 3_600);
     let removed = queue::prune(&queue, retention, &config.store.data_dir.join("work")).await;

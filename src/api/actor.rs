@@ -71,7 +71,7 @@ impl ApiActor {
                 .app_data(data.clone())
                 .wrap(from_fn(guard::guard))
                 .configure(routes::all)
-                .default_service(web::to(routes::nothing))
+                .default_service(web::to(routes::not_found))
         })
         .on_connect(move |connection: &dyn Any, kept: &mut Extensions| {
             kept.insert(open.add());

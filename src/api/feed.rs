@@ -10,7 +10,7 @@ use super::error::ApiError;
 use super::follow::{Source, written};
 use super::input::{Params, task_id};
 use super::shared::Shared;
-use crate::queue::{Find, Follower, Numbered, Queue, QueueError};
+use crate::queue::{Find, FeedFollower, SequencedEvent, Queue, QueueError};
 use domain::{EventKind, Named as _, TaskId};
 use wire::Task;
 
@@ -58,7 +58,7 @@ impl Wanted {
     ///
     /// # Errors
     /// The queue's.
-    pub async fn has(&mut self, event: &Numbered, queue: &Queue) -> Result<bool, QueueError> {
+    pub async fn has(&mut self, event: &SequencedEvent, queue: &Queue) -> Result<bool, QueueError> {
         let event = &event.event;
         let is_right = (self.tasks.is_empty() || self.tasks.contains(&event.task))
             && (self.kinds.is_empty() || self.kinds.contains(&event.kind));
@@ -85,15 +85,15 @@ impl Wanted {
 /// The events of all tasks that are wanted.
 pub struct Feed {
     wanted: Wanted,
-    follower: Follower,
+    follower: FeedFollower,
     queue: Queue,
     /// What was not looked at yet; shared with all who follow.
-    events: VecDeque<Arc<Numbered>>,
+    events: VecDeque<Arc<SequencedEvent>>,
 }
 
 impl Feed {
     /// The events of a follower.
-    pub fn of(shared: &Shared, wanted: Wanted, follower: Follower) -> Self {
+    pub fn of(shared: &Shared, wanted: Wanted, follower: FeedFollower) -> Self {
         Self { wanted, follower, queue: shared.queue.clone(), events: VecDeque::new() }
     }
 }

@@ -22,7 +22,7 @@ const PIECE: usize = 64 << 10;
 /// longest that a lost hint may cost.
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
 /// What is sent where there is nothing to tell.
-const HERE: Bytes = Bytes::from_static(b": here\n\n");
+const KEEP_ALIVE: Bytes = Bytes::from_static(b": here\n\n");
 
 /// Where events come from.
 pub trait Source: 'static {
@@ -39,7 +39,7 @@ pub trait Source: 'static {
 /// An answer of server-sent events.
 pub fn answer(source: impl Source, phase: watch::Receiver<Phase>) -> HttpResponse {
     // A comment at once, so that the client knows that it is heard.
-    let follow = Follow { source, phase, piece: HERE, sent: Instant::now() };
+    let follow = Follow { source, phase, piece: KEEP_ALIVE, sent: Instant::now() };
     let stream = unfold(follow, |mut follow| async move {
         let piece = follow.next().await?;
         Some((Ok::<_, actix_web::Error>(piece), follow))
@@ -97,7 +97,7 @@ impl<S: Source> Follow<S> {
             tokio::select! {
                 piece = self.source.changed() => self.piece = piece?.unwrap_or_default(),
                 _ = self.phase.changed() => {}
-                () = tokio::time::sleep_until(self.sent + HEARTBEAT) => self.piece = HERE,
+                () = tokio::time::sleep_until(self.sent + HEARTBEAT) => self.piece = KEEP_ALIVE,
             }
         }
     }

@@ -9,7 +9,7 @@ use super::auth::{Hosts, Keys};
 use super::connections::Connections;
 use super::memory::Memory;
 use crate::config::{Mode, Server};
-use crate::queue::{Stats, Tail};
+use crate::queue::{Stats, EventFeed};
 use crate::service::Service;
 use crate::supervisor::SupervisorActor;
 
@@ -48,7 +48,7 @@ pub struct Shared {
     /// What the service works with.
     pub service: Service,
     /// The events of all tasks.
-    pub tail: Tail,
+    pub tail: EventFeed,
     /// Who does the work.
     pub workers: Workers,
     /// The counts as they were last read: `/health` waits for no disk.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::follow::{HEARTBEAT, Source, written};
 use super::memory::{Memory, Room};
 use super::shared::Shared;
-use crate::queue::{Find, Followed, HasEnded, Live, Queue, QueueError, ReadEvents};
+use crate::queue::{Find, TaskFollower, HasEnded, TaskSignal, Queue, QueueError, ReadEvents};
 use domain::{Event, EventKind, Named as _, TaskId};
 use wire::Task;
 use wire::response::Partial;
@@ -36,7 +36,7 @@ pub async fn wait_for_end(shared: &Shared, id: TaskId, limit: Duration) -> Resul
 pub struct TaskEvents {
     task: TaskId,
     after: i64,
-    news: Followed,
+    news: TaskFollower,
     queue: Queue,
     memory: Memory,
     /// True if there was more to read the last time: then a whole page may come.
@@ -104,8 +104,8 @@ impl Source for TaskEvents {
 
     async fn changed(&mut self) -> Result<Option<Bytes>, QueueError> {
         Ok(match self.news.next().await {
-            Live::Changed => None,
-            Live::Partial(text) => Some(partial(self.task, &text)),
+            TaskSignal::Changed => None,
+            TaskSignal::Partial(text) => Some(partial(self.task, &text)),
         })
     }
 }

@@ -329,7 +329,7 @@ mod tests {
                 UsageLimit => "after the reset, and counts as nothing",
                 Crashed if row.code != "POISONED" => "yes, three crashes in a row at most",
                 Timeout => "where `retry.onTimeout` says so",
-                class if class.may_pass() => "yes, up to `maxAttempts`",
+                class if class.is_transient() => "yes, up to `maxAttempts`",
                 _ => "no",
             };
             let parks = match row.class {

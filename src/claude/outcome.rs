@@ -10,7 +10,7 @@ use super::ending;
 use super::frame::{Frame, FrameKind};
 use super::result::ResultFrame;
 use super::run::Exit;
-use domain::{Failure, FailureClass, Outcome, Report, SessionId, Spent, Usd, Wall};
+use domain::{Failure, FailureClass, Outcome, Report, SessionId, Spent, Usd, Timestamp};
 
 /// What was seen of an attempt while it ran.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub struct Observed {
     model_answered: bool,
     open_tools: usize,
     session_id: Option<SessionId>,
-    limit_resets_at: Option<Wall>,
+    limit_resets_at: Option<Timestamp>,
     result: Option<ResultFrame>,
     /// By the results so far.
     spent: Spent,
@@ -60,7 +60,7 @@ impl Observed {
                 self.open_tools = self.open_tools.saturating_sub(*tool_results);
             }
             FrameKind::RateLimit { resets_at } => {
-                self.limit_resets_at = resets_at.map(|seconds| Wall(seconds.saturating_mul(1_000)));
+                self.limit_resets_at = resets_at.map(|seconds| Timestamp(seconds.saturating_mul(1_000)));
             }
             FrameKind::BackgroundStarted { id, what } => {
                 self.background.insert(id.clone(), what.clone());
@@ -232,7 +232,7 @@ mod tests {
         for line in lines {
             observed.note(&Frame::parse((*line).to_owned()));
         }
-        let exit = Exit { code, signal: code.is_none().then_some(9), gone: true, start_error: None, may_pass: false };
+        let exit = Exit { code, signal: code.is_none().then_some(9), gone: true, start_error: None, is_transient: false };
         match observed.into_report(Ending::ItsOwn, &exit, "", 1).outcome {
             Outcome::Completed => Ok(()),
             Outcome::Failed(failure) => Err(failure.class),
@@ -270,7 +270,7 @@ mod tests {
             assert!(ending::is_hopeless(status, error));
             let mut observed = Observed::default();
             observed.judge_by_status(status, error);
-            let exit = Exit { code: Some(1), signal: None, gone: true, start_error: None, may_pass: false };
+            let exit = Exit { code: Some(1), signal: None, gone: true, start_error: None, is_transient: false };
             let Outcome::Failed(failure) = observed.into_report(Ending::Judged, &exit, "", 1).outcome else {
                 panic!("a failure")
             };
@@ -288,11 +288,11 @@ mod tests {
         for line in [event, refused] {
             observed.note(&Frame::parse(line.to_owned()));
         }
-        let exit = Exit { code: Some(1), signal: None, gone: true, start_error: None, may_pass: false };
+        let exit = Exit { code: Some(1), signal: None, gone: true, start_error: None, is_transient: false };
         let Outcome::Failed(failure) = observed.into_report(Ending::ItsOwn, &exit, "", 1).outcome else {
             panic!("a limit")
         };
-        assert_eq!((failure.class, failure.until), (FailureClass::UsageLimit, Some(Wall(1_795_469_080_000))));
+        assert_eq!((failure.class, failure.until), (FailureClass::UsageLimit, Some(Timestamp(1_795_469_080_000))));
     }
 
     #[test]

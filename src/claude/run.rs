@@ -42,12 +42,12 @@ pub struct Exit {
     /// Why it could not be started.
     pub start_error: Option<String>,
     /// True if a start may succeed later: the system has no process or memory to give right now.
-    pub may_pass: bool,
+    pub is_transient: bool,
 }
 
 impl Exit {
     /// Of a CLI of which nothing more is known.
-    const LOST: Self = Self { code: None, signal: None, gone: false, start_error: None, may_pass: false };
+    const LOST: Self = Self { code: None, signal: None, gone: false, start_error: None, is_transient: false };
 }
 
 /// What happens in a run.
@@ -300,8 +300,8 @@ async fn wait_for_exit(mut shim: Child, control: OwnedReadHalf, to: oneshot::Sen
     while let Ok(Some(line)) = lines.next_line().await {
         match serde_json::from_str(&line) {
             Ok(FromShim::Started { isolation }) => tracing::debug!(?isolation, "the CLI runs"),
-            Ok(FromShim::StartFailed { message, may_pass }) => {
-                exit = Exit { start_error: Some(message), gone: true, may_pass, ..Exit::LOST };
+            Ok(FromShim::StartFailed { message, is_transient }) => {
+                exit = Exit { start_error: Some(message), gone: true, is_transient, ..Exit::LOST };
             }
             Ok(FromShim::Exited { code, signal, gone }) => exit = Exit { code, signal, gone, ..Exit::LOST },
             Err(error) => {
@@ -312,7 +312,7 @@ async fn wait_for_exit(mut shim: Child, control: OwnedReadHalf, to: oneshot::Sen
     match shim.wait().await {
         Ok(status) if exit == Exit::LOST && status.code() == Some(process::NO_PROCESS) => {
             let message = "no process could be made".to_owned();
-            exit = Exit { start_error: Some(message), gone: true, may_pass: true, ..Exit::LOST };
+            exit = Exit { start_error: Some(message), gone: true, is_transient: true, ..Exit::LOST };
         }
         Ok(_) => {}
         Err(error) => tracing::warn!(error = crate::telemetry::chain(&error), "could not collect the shim"),

@@ -77,7 +77,7 @@ pub(super) enum FromShim {
         message: String,
         /// True if it may succeed later.
         #[serde(default)]
-        may_pass: bool,
+        is_transient: bool,
     },
     /// The CLI has ended, and so has everything that came of it, unless `gone` is false.
     Exited { code: Option<i32>, signal: Option<i32>, gone: bool },
@@ -108,12 +108,12 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
     let Some(begin) = first_order(&mut orders) else { return 0 };
     let cookie = Cookie::tree(begin.mark);
     // From here on whoever sweeps for the task finds us too, frozen or not.
-    cookie.wear();
+    cookie.set_process_name();
     let tree = Tree::new(isolation, cookie);
     let Begin { lease, deadline_ms, tree_log, .. } = begin;
     let mut shim = Shim { control, orders, tree, deadline_ms, end: End::Unasked, lease, tree_log };
     if process::boot_now().ms >= shim.deadline_ms {
-        shim.say(&FromShim::StartFailed { message: "its time had passed".to_owned(), may_pass: true });
+        shim.say(&FromShim::StartFailed { message: "its time had passed".to_owned(), is_transient: true });
         return 66;
     }
     let args = begin.args.into_iter().map(Into::into).collect();
@@ -121,8 +121,8 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
     let cli = match process::spawn_cli(&launch, isolation == Isolation::Subreaper) {
         Ok(cli) => cli.id(),
         Err(error) => {
-            let may_pass = process::is_out_of_resources(&error);
-            shim.say(&FromShim::StartFailed { message: error.to_string(), may_pass });
+            let is_transient = process::is_out_of_resources(&error);
+            shim.say(&FromShim::StartFailed { message: error.to_string(), is_transient });
             return 65;
         }
     };

@@ -12,7 +12,7 @@ mod submit;
 mod watch;
 
 use clap::Subcommand;
-use domain::Wall;
+use domain::Timestamp;
 use serde_json::{Value, json};
 use wire::request::{Members, Message, TaskChanges};
 use wire::response::BatchReceipt;
@@ -76,7 +76,7 @@ pub enum Ask {
         priority: Option<i64>,
         /// Not before this time, such as 2026-01-31T08:15:00Z, or "now"
         #[arg(long, value_parser = time_or_now)]
-        run_at: Option<Option<Wall>>,
+        run_at: Option<Option<Timestamp>>,
     },
     /// Answer a question of a task
     Approve(approve::Approve),
@@ -146,7 +146,7 @@ pub struct SomeTasks {
 /// # Errors
 /// The server can't be reached.
 pub fn run(command: Command) -> anyhow::Result<u8> {
-    crate::process::end_with_closed_pipes();
+    crate::process::reset_sigpipe();
     match command {
         Command::Ask(command) => ask(&Server::find()?, *command),
         Command::Doctor(flags) => doctor::run(&flags),
@@ -204,7 +204,7 @@ fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, serde_json::Err
     serde_json::from_value(text.into())
 }
 
-fn time_or_now(text: &str) -> Result<Option<Wall>, serde_json::Error> {
+fn time_or_now(text: &str) -> Result<Option<Timestamp>, serde_json::Error> {
     if text == "now" { Ok(None) } else { word(text).map(Some) }
 }
 

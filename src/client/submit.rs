@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
-use domain::{TaskId, Usd, Wall};
+use domain::{TaskId, Usd, Timestamp};
 use wire::response::Receipt;
 use wire::{ContextFile, PermissionMode, TaskSpec};
 
@@ -42,8 +42,8 @@ pub struct Submit {
     #[arg(long)]
     priority: Option<i64>,
     /// Not before this time, such as 2026-01-31T08:15:00Z
-    #[arg(long, value_parser = super::word::<Wall>)]
-    run_at: Option<Wall>,
+    #[arg(long, value_parser = super::word::<Timestamp>)]
+    run_at: Option<Timestamp>,
     /// A label to find it by
     #[arg(long = "tag")]
     tags: Vec<String>,

@@ -58,7 +58,7 @@ pub enum GitError {
 impl GitError {
     /// Whether it may go better in a moment: somebody else works with the repository.
     #[must_use]
-    pub fn may_pass(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Refused { said, .. } => said.contains(".lock"),
             Self::Run(_) => true,

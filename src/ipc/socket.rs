@@ -101,15 +101,15 @@ pub async fn connect<In: DeserializeOwned, Out: Serialize>(path: &Path) -> io::R
 fn framed<In, Out>(stream: LocalSocketStream) -> (Incoming<In>, Outgoing<Out>) {
     let codec = || LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME_BYTES).new_codec();
     let stream = Arc::new(stream);
-    let incoming = FramedRead::new(Half(Arc::clone(&stream)), codec());
-    let outgoing = FramedWrite::new(Half(stream), codec());
+    let incoming = FramedRead::new(SharedStream(Arc::clone(&stream)), codec());
+    let outgoing = FramedWrite::new(SharedStream(stream), codec());
     (Incoming { frames: incoming, kind: PhantomData }, Outgoing { frames: outgoing, kind: PhantomData })
 }
 
 /// One direction of a stream: `&Stream` reads and writes.
-struct Half(Arc<LocalSocketStream>);
+struct SharedStream(Arc<LocalSocketStream>);
 
-impl tokio::io::AsyncRead for Half {
+impl tokio::io::AsyncRead for SharedStream {
     fn poll_read(
         self: std::pin::Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
@@ -119,7 +119,7 @@ impl tokio::io::AsyncRead for Half {
     }
 }
 
-impl tokio::io::AsyncWrite for Half {
+impl tokio::io::AsyncWrite for SharedStream {
     fn poll_write(
         self: std::pin::Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
@@ -142,7 +142,7 @@ impl tokio::io::AsyncWrite for Half {
 
 /// Frames that come.
 pub struct Incoming<In> {
-    frames: FramedRead<Half, LengthDelimitedCodec>,
+    frames: FramedRead<SharedStream, LengthDelimitedCodec>,
     kind: PhantomData<In>,
 }
 
@@ -156,7 +156,7 @@ impl<In: DeserializeOwned> Incoming<In> {
 
 /// Frames that go.
 pub struct Outgoing<Out> {
-    frames: FramedWrite<Half, LengthDelimitedCodec>,
+    frames: FramedWrite<SharedStream, LengthDelimitedCodec>,
     kind: PhantomData<Out>,
 }
 

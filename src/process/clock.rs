@@ -5,16 +5,16 @@ use std::sync::OnceLock;
 use fail::fail_point;
 use rustix::time::{ClockId, clock_gettime};
 
-use domain::{BootId, BootInstant, Wall};
+use domain::{BootId, BootInstant, Timestamp};
 
 /// The wall clock, now.
 #[must_use]
-pub fn wall_now() -> Wall {
+pub fn wall_now() -> Timestamp {
     fail_point!("wall-clock", |jump| {
         let jump = jump.and_then(|jump| jump.parse().ok()).unwrap_or(0);
-        Wall(millis(ClockId::Realtime)).plus_ms(jump)
+        Timestamp(millis(ClockId::Realtime)).plus_ms(jump)
     });
-    Wall(millis(ClockId::Realtime))
+    Timestamp(millis(ClockId::Realtime))
 }
 
 /// The clock that never jumps and runs on while the machine sleeps, now.

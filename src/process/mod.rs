@@ -112,7 +112,7 @@ pub fn give_memory_back() {
 
 /// Lets this process end in silence when nobody reads what it prints any more, as a program in a pipe
 /// does; a server keeps the signal off.
-pub fn end_with_closed_pipes() {
+pub fn reset_sigpipe() {
     #[expect(unsafe_code, reason = "sets a signal to its default, while there is one thread")]
     unsafe {
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);

@@ -86,7 +86,7 @@ impl Cookie {
 
     /// Names the calling process after the task. A shim is started before its task, and the environment of a process
     /// is what it was started with.
-    pub fn wear(&self) {
+    pub fn set_process_name(&self) {
         let name = self.0.iter().find(|(name, _)| *name == TASK).and_then(|(_, id)| CString::new(short(id)).ok());
         if let Some(Err(error)) = name.map(|name| rustix::thread::set_name(&name)) {
             tracing::debug!(%error, "the shim keeps its name");

@@ -17,10 +17,10 @@ use super::commit::{Committed, commit};
 use super::hooks::{
     AddWebhook, Attempted, ClaimDeliveries, EnableWebhook, ReadDeliveries, ReadWebhooks, RemoveWebhook, RetryDelivery,
 };
-use super::hub::Hub;
+use super::change_notifier::ChangeNotifier;
 use super::messages::{
-    Amend, Append, Beat, Cancel, Claim, Draining, Expire, FindExpired, FindHolders, Finish, HolderDied, Look, Looked,
-    Nudge, Probe, Prune, QueueError, ReadLimits, Release, Renew, SetConcurrency, SetLimit, SetPaused, Submit,
+    Amend, Append, Beat, Cancel, Claim, Draining, Expire, FindExpired, FindHolders, Finish, HolderDied, PollQueue, PollReply,
+    FlushPoll, Probe, Prune, QueueError, ReadLimits, Release, Renew, SetConcurrency, SetLimit, SetPaused, Submit,
     SubmitAll, Unpark, WorkerGone,
 };
 use super::reads::{Explain, Find, HasEnded, ReadPatch, ReadStats, ReadWorkers};
@@ -48,11 +48,11 @@ const FEW: usize = 32;
 /// few microseconds.
 const ELSEWHERE: Duration = Duration::from_millis(20);
 
-/// A [`Look`] whose answer waits.
-struct Standing {
+/// A [`PollQueue`] whose answer waits.
+struct ParkedPoll {
     claim: Claim,
-    looked: Looked,
-    answer: oneshot::Sender<Looked>,
+    looked: PollReply,
+    answer: oneshot::Sender<PollReply>,
 }
 
 /// See the [module](self).
@@ -62,13 +62,13 @@ pub struct QueueActor {
     /// The connections that read.
     reader: Reader,
     /// Told after every commit.
-    hub: Hub,
+    hub: ChangeNotifier,
     /// Commands that came while a commit was under way, in order.
     waiting: Vec<Box<dyn Waiting>>,
     /// Whether a commit is under way.
     committing: bool,
     /// The look of this process's worker, while it has nothing to do.
-    standing: Option<Standing>,
+    standing: Option<ParkedPoll>,
     /// How its commits and reads go.
     vitals: Vitals,
     /// How many seem to be asking: those of the last commit, and those who came meanwhile; up to a [`FEW`].
@@ -80,7 +80,7 @@ pub struct QueueActor {
 impl QueueActor {
     /// The owner of this store.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, hub: Hub, vitals: Vitals) -> Self {
+    pub fn new(store: Arc<dyn Store>, hub: ChangeNotifier, vitals: Vitals) -> Self {
         Self {
             reader: store.reader(),
             store,
@@ -149,13 +149,13 @@ impl QueueActor {
     /// The claim of the worker that waits for work: it gets in one commit, with one write to the disk,
     /// what is submitted and claimed.
     fn claim_along(&mut self, ctx: &mut Context<Self>) -> Option<Box<dyn Waiting>> {
-        let Standing { claim, looked, answer } =
+        let ParkedPoll { claim, looked, answer } =
             self.standing.take().filter(|standing| !standing.answer.is_closed())?;
         let (waiting, claimed) = asked(claim);
         let tell = async move {
             let claimed = claimed.await.unwrap_or(Err(QueueError::Restarting));
             // Nobody there any more: its next look finds what it was given.
-            drop(answer.send(Looked { claimed, ..looked }));
+            drop(answer.send(PollReply { claimed, ..looked }));
         };
         ctx.spawn(tell.into_actor(self));
         Some(waiting)
@@ -177,18 +177,18 @@ impl QueueActor {
 
     fn answer_look(
         &mut self,
-        polled: Result<(Looked, Option<Claim>), StoreError>,
+        polled: Result<(PollReply, Option<Claim>), StoreError>,
         ctx: &mut Context<Self>,
-    ) -> ResponseFuture<<Look as Message>::Result> {
+    ) -> ResponseFuture<<PollQueue as Message>::Result> {
         match polled {
             Err(error) => Box::pin(ready(Err(error.into()))),
             Ok((looked, Some(claim))) if looked.work => {
                 let claimed = self.change(claim, ctx);
-                Box::pin(async move { Ok(Looked { claimed: claimed.await, ..looked }) })
+                Box::pin(async move { Ok(PollReply { claimed: claimed.await, ..looked }) })
             }
             Ok((looked, Some(claim))) if looked.is_quiet() => {
                 let (answer, found) = oneshot::channel();
-                self.standing = Some(Standing { claim, looked, answer });
+                self.standing = Some(ParkedPoll { claim, looked, answer });
                 Box::pin(async { found.await.map_err(|_| QueueError::Restarting) })
             }
             Ok((looked, _)) => Box::pin(ready(Ok(looked))),
@@ -283,26 +283,26 @@ changes!(
     EnableWebhook,
 );
 
-impl Handler<Look> for QueueActor {
-    type Result = ResponseActFuture<Self, <Look as Message>::Result>;
+impl Handler<PollQueue> for QueueActor {
+    type Result = ResponseActFuture<Self, <PollQueue as Message>::Result>;
 
     /// What a look finds is claimed at once, in one go with what others want.
-    fn handle(&mut self, look: Look, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, look: PollQueue, _: &mut Context<Self>) -> Self::Result {
         let store = Arc::clone(&self.store);
         let polled = async move {
             let poll = Poll { holder: look.holder, credential: &look.credential, heard: &look.heard };
             let polled = store.poll(&poll).await?;
-            Ok((Looked::of(&look.leases, polled), look.claim))
+            Ok((PollReply::of(&look.leases, polled), look.claim))
         };
         Box::pin(polled.into_actor(self).then(|polled, this, ctx| this.answer_look(polled, ctx).into_actor(this)))
     }
 }
 
-impl Handler<Nudge> for QueueActor {
+impl Handler<FlushPoll> for QueueActor {
     type Result = ();
 
-    fn handle(&mut self, _: Nudge, _: &mut Context<Self>) {
-        if let Some(Standing { looked, answer, .. }) = self.standing.take() {
+    fn handle(&mut self, _: FlushPoll, _: &mut Context<Self>) {
+        if let Some(ParkedPoll { looked, answer, .. }) = self.standing.take() {
             drop(answer.send(looked));
         }
     }

@@ -7,7 +7,7 @@ use crate::store::StoreError;
 use crate::store::views::{LimitUse, Polled};
 use domain::{
     Budgets, Group, LeaseKey, Limit, LimitChange, NewEvent, ReleaseReason, Report, Said, SessionId, Spent, Status,
-    TaskId, Usd, Wall, WorkerInstanceId,
+    TaskId, Usd, Timestamp, WorkerInstanceId,
 };
 use wire::{Task, TaskSpec};
 
@@ -56,7 +56,7 @@ answers! {
     SetConcurrency => ();
     SetLimit => Limit;
     ReadLimits => Vec<LimitUse>;
-    Look => Looked;
+    PollQueue => PollReply;
 }
 
 /// Stores a task. Answered when it is on disk.
@@ -85,7 +85,7 @@ pub struct Amend {
     /// Higher starts first.
     pub priority: Option<i64>,
     /// Not before this time; `Some(None)`: at once.
-    pub run_at: Option<Option<Wall>>,
+    pub run_at: Option<Option<Timestamp>>,
 }
 
 /// The answer to an [`Amend`].
@@ -237,7 +237,7 @@ pub enum Next {
     /// The task has ended.
     Ended(Status),
     /// Another attempt, not before this time.
-    Again(Option<Wall>),
+    Again(Option<Timestamp>),
 }
 
 /// Gives a task back; counts as nothing.
@@ -321,7 +321,7 @@ pub struct Draining(pub WorkerInstanceId);
 #[derive(Clone, Copy, Debug)]
 pub struct Prune {
     /// The time.
-    pub before: Wall,
+    pub before: Timestamp,
 }
 
 /// A worker has left, with nothing in hand.
@@ -355,7 +355,7 @@ pub struct ReadLimits;
 
 /// A worker looks what there is, when it was hinted or from time to time, and claims what it can run.
 #[derive(Clone, Debug)]
-pub struct Look {
+pub struct PollQueue {
     /// Its life.
     pub holder: WorkerInstanceId,
     /// The credential of its CLI.
@@ -366,23 +366,23 @@ pub struct Look {
     pub heard: Vec<i64>,
     /// What it claims, should there be something. Where there is nothing, and nothing else to tell, the
     /// answer waits for the next submit of this process, and what that brings is claimed in its very
-    /// transaction; or for a [`Nudge`].
+    /// transaction; or for a [`FlushPoll`].
     pub claim: Option<Claim>,
 }
 
-/// Whoever waits for the answer to a [`Look`] wants it now.
+/// Whoever waits for the answer to a [`PollQueue`] wants it now.
 #[derive(Clone, Copy, Debug, actix::Message)]
 #[rtype(result = "()")]
-pub struct Nudge;
+pub struct FlushPoll;
 
 /// Asks the queue to find out whether it could store something now, and to say so in its vitals.
 #[derive(Clone, Copy, Debug, actix::Message)]
 #[rtype(result = "()")]
 pub struct Probe;
 
-/// The answer to a [`Look`].
+/// The answer to a [`PollQueue`].
 #[derive(Clone, Debug)]
-pub struct Looked {
+pub struct PollReply {
     /// Not its own any more.
     pub lost: Vec<LeaseKey>,
     /// Its own, but it doesn't know of them: the answer to a claim was lost.
@@ -397,7 +397,7 @@ pub struct Looked {
     pub claimed: Result<Vec<Assignment>, QueueError>,
 }
 
-impl Looked {
+impl PollReply {
     /// What a worker that believes to hold these leases should know.
     pub(super) fn of(leases: &[LeaseKey], polled: Polled) -> Self {
         let Polled { leases: held, work, concurrency, said } = polled;

@@ -1,7 +1,7 @@
 //! The queue: every change of a task's state.
 //!
 //! *Owns* the [store](crate::store) of this process: nothing else writes to it. *Talks to* the store, and to nobody
-//! above; what changed is told through the [`Hub`], after the commit. *Promises* that an answer to a command means "on disk", that commands
+//! above; what changed is told through the [`ChangeNotifier`], after the commit. *Promises* that an answer to a command means "on disk", that commands
 //! which wait are committed together, and that a command about a running task with an old
 //! epoch changes nothing. When [`QueueActor`] dies, its transaction is rolled back, senders
 //! whose command was not committed are told so, and it starts again on the same database.
@@ -14,18 +14,18 @@ mod ask;
 mod commands;
 mod commit;
 mod hooks;
-mod hub;
+mod change_notifier;
 mod keeper;
 mod messages;
 mod reads;
 mod reaper;
 mod schedules;
-mod tail;
+mod event_feed;
 mod talk;
 
 pub use crate::store::StoreError;
 pub use crate::store::views::{
-    Delivery, Dispatch, EventPage, Explained, Filter, LastTask, LimitUse, ListTasks, Numbered, Parked, ReadEvents,
+    Delivery, Dispatch, EventPage, Explained, Filter, LastTask, LimitUse, ListTasks, SequencedEvent, Parked, ReadEvents,
     ReadRuns, ReadUsage, Run, Schedule, Stats, Talk, Usage, UsageDay, Webhook, WorkerInfo,
 };
 pub use actor::{MAILBOX, QueueActor};
@@ -33,11 +33,11 @@ pub use ask::Queue;
 pub use hooks::{
     AddWebhook, Attempted, ClaimDeliveries, EnableWebhook, ReadDeliveries, ReadWebhooks, RemoveWebhook, RetryDelivery,
 };
-pub use hub::{Followed, Hub, Live};
+pub use change_notifier::{TaskFollower, ChangeNotifier, TaskSignal};
 pub use keeper::{keep, prune, prune_forever};
 pub use messages::{
-    Amend, Amended, Append, Assignment, Beat, Cancel, Cancelled, Claim, Directory, Draining, Finish, HolderDied, Look,
-    Looked, NewTask, Next, Nudge, QueueError, ReadLimits, Release, Renew, Renewed, Resumes, SetConcurrency, SetLimit,
+    Amend, Amended, Append, Assignment, Beat, Cancel, Cancelled, Claim, Directory, Draining, Finish, HolderDied, PollQueue,
+    PollReply, NewTask, Next, FlushPoll, QueueError, ReadLimits, Release, Renew, Renewed, Resumes, SetConcurrency, SetLimit,
     SetPaused, Stale, Submit, SubmitAll, Submitted, Unpark, WorkerGone,
 };
 pub use reads::{Explain, Find, HasEnded, ReadPatch, ReadStats, ReadWorkers};
@@ -45,5 +45,5 @@ pub use reaper::{reap_at_start, reap_forever};
 pub use schedules::{
     DueSchedules, FindSchedule, Fire, Fired, Firing, NextFiring, PutSchedule, ReadSchedules, RemoveSchedule, Replan,
 };
-pub use tail::{Follower, Tail};
+pub use event_feed::{FeedFollower, EventFeed};
 pub use talk::{Answer, Answered, Ask, Asked, Progress, ReadQuestions, ReadTalk, SaidTo, Say, Step};

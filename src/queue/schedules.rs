@@ -2,7 +2,7 @@
 
 use super::messages::{Submit, Submitted, answers};
 use crate::store::views::{LastTask, ReadRuns, Run, Schedule};
-use domain::{ScheduleId, Status, TaskId, Wall};
+use domain::{ScheduleId, Status, TaskId, Timestamp};
 use wire::Task;
 
 answers! {
@@ -10,7 +10,7 @@ answers! {
     RemoveSchedule => bool;
     Fire => Fired;
     Replan => bool;
-    NextFiring => Option<Wall>;
+    NextFiring => Option<Timestamp>;
     DueSchedules => Vec<Schedule>;
     ReadSchedules => Vec<Schedule>;
     FindSchedule => Option<Schedule>;
@@ -39,9 +39,9 @@ pub struct Replan {
     /// The schedule.
     pub schedule: ScheduleId,
     /// The firing that was to come.
-    pub was: Wall,
+    pub was: Timestamp,
     /// The one that is.
-    pub next: Wall,
+    pub next: Timestamp,
 }
 
 /// A schedule fires: its task is stored, its history written and its next firing set, all in one.
@@ -50,9 +50,9 @@ pub struct Fire {
     /// Which.
     pub schedule: ScheduleId,
     /// The firing; whoever comes second with it changes nothing. `None`: somebody asked for it.
-    pub due: Option<Wall>,
+    pub due: Option<Timestamp>,
     /// The firing after it.
-    pub next: Option<Wall>,
+    pub next: Option<Timestamp>,
     /// What is done.
     pub firing: Firing,
     /// In words, for the history.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::messages::{Stale, answers};
 use crate::store::views::Talk;
-use domain::{Decision, LeaseKey, Question, Status, TaskId, Wall};
+use domain::{Decision, LeaseKey, Question, Status, TaskId, Timestamp};
 
 answers! {
     Ask => Result<Asked, Stale>;
@@ -41,7 +41,7 @@ pub struct Asked {
     /// Its name, by which it is answered.
     pub request_id: String,
     /// Nobody's answer by then is a no.
-    pub deadline: Wall,
+    pub deadline: Timestamp,
     /// What was decided, where it was.
     pub decision: Option<Decision>,
 }
@@ -67,7 +67,7 @@ pub enum Step {
     /// The turn of this message is over, or the interrupt was passed on.
     Done(i64),
     /// The turn was interrupted; the task waits for a message until then.
-    Interrupted(Wall),
+    Interrupted(Timestamp),
 }
 
 /// Somebody answers a question.

@@ -1,6 +1,6 @@
 //! Which rule holds a task back, and until when.
 
-use domain::{FailureClass, Group, GroupKind, Limit, Named as _, Rate, Status, TaskId, Wall};
+use domain::{FailureClass, Group, GroupKind, Limit, Named as _, Rate, Status, TaskId, Timestamp};
 use serde_json::Value;
 use wire::Task;
 use wire::response::{Explanation, LimitState, Reason};
@@ -34,7 +34,7 @@ pub async fn explain(service: &Service, id: TaskId, workers: usize) -> Result<Op
 }
 
 /// The CLI waits to ask the API again: what it was answered, and when it asks.
-fn asks_again(at: Wall, event: &str) -> Reason {
+fn asks_again(at: Timestamp, event: &str) -> Reason {
     let event: Value = serde_json::from_str(event).unwrap_or_default();
     let frame = &event["frame"];
     let status = frame["error_status"].as_i64().map(|status| format!(" {status}")).unwrap_or_default();

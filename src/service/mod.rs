@@ -34,7 +34,7 @@ pub use self::schedules::put_schedule;
 pub use self::talk::{answer, interrupt, questions, send};
 pub use self::usage::usage;
 use crate::config::Claude;
-use crate::queue::{Hub, Queue};
+use crate::queue::{ChangeNotifier, Queue};
 use crate::telemetry::Vitals;
 
 /// Where the process stands.
@@ -54,7 +54,7 @@ pub struct Service {
     /// The queue of this process.
     pub queue: Queue,
     /// Hints.
-    pub hub: Hub,
+    pub hub: ChangeNotifier,
     /// How the duties of this process stand.
     pub vitals: Vitals,
     /// The settings of the CLI.

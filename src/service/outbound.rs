@@ -71,7 +71,7 @@ impl Outbound {
             .timeout_global(Some(LIMIT))
             .user_agent(concat!("cc-anywhere/", env!("CARGO_PKG_VERSION")))
             .build();
-        let resolver = Careful { default: DefaultResolver::default(), allowed: allowed.clone() };
+        let resolver = PublicOnlyResolver { default: DefaultResolver::default(), allowed: allowed.clone() };
         Self {
             agent: ureq::Agent::with_parts(config, DefaultConnector::default(), resolver),
             secret: secret.clone(),
@@ -129,12 +129,12 @@ fn bare(host: &str) -> String {
 
 /// Resolves a name, and lets through what is public: checked on the very addresses that are connected to.
 #[derive(Debug)]
-struct Careful {
+struct PublicOnlyResolver {
     default: DefaultResolver,
     allowed: Arc<[String]>,
 }
 
-impl Resolver for Careful {
+impl Resolver for PublicOnlyResolver {
     fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let found = self.default.resolve(uri, config, timeout)?;
         if self.allowed.contains(&bare(uri.host().unwrap_or_default())) {

@@ -13,7 +13,7 @@ use super::views::{Filter, ListTasks, Poll, ReadEvents, ReadUsage};
 use super::{Store, StoreError, Tx};
 use domain::{
     Epoch, EventKind, Group, GroupKind, LeaseKey, Limit, Rate, SUSPECT, ScheduleId, SessionId, Spent, Status, TaskId,
-    Tokens, Usd, Wall, WorkerInstanceId,
+    Tokens, Usd, Timestamp, WorkerInstanceId,
 };
 
 /// Opens one database, again and again: each store is a process of its own.
@@ -172,7 +172,7 @@ async fn tasks_are_claimed_by_priority_then_age(store: &dyn Store) {
     let mut tx = begin(store).await;
     let row = tx.task(TaskId::from_u128(2)).await.expect("a read").expect("it").row;
     assert_eq!((row.status.name(), row.epoch, row.attempt, row.last_event), ("running", Epoch::of(1), 1, 1));
-    assert_eq!(tx.promote_due(Wall(i64::MAX)).await.expect("promoted"), [TaskId::from_u128(3)]);
+    assert_eq!(tx.promote_due(Timestamp(i64::MAX)).await.expect("promoted"), [TaskId::from_u128(3)]);
     tx.commit().await.expect("committed");
     assert_eq!(claim(store, HOLDER, 9, 0).await, [3]);
     let polled = store.poll(&Poll { holder: HOLDER, credential: "c", heard: &[] }).await.expect("polled");
@@ -223,7 +223,7 @@ async fn what_is_held_back_is_let_go_in_order(store: &dyn Store) {
     insert(store, &[task(1), TaskRow { priority: 1, ..task(2) }, task(3), task(4)]).await;
     let mut tx = begin(store).await;
     for id in [1, 2, 3] {
-        tx.hold(TaskId::from_u128(id), "directory:/w", Wall(i64::MAX)).await.expect("held");
+        tx.hold(TaskId::from_u128(id), "directory:/w", Timestamp(i64::MAX)).await.expect("held");
     }
     assert!(tx.task(TaskId::from_u128(4)).await.expect("a read").expect("it").any_held);
     let next = tx.next_in_line(9, true).await.expect("a read");
@@ -283,11 +283,11 @@ async fn limits_are_kept(store: &dyn Store) {
     tx.put_limit(&group, Some(&Limit { paused: true, ..limit })).await.expect("put again");
     assert_eq!(tx.limits().await.expect("a read"), [(group.clone(), Limit { paused: true, ..limit })]);
     for at in [10, 30, 20] {
-        tx.insert_start(&group, Wall(at)).await.expect("inserted");
+        tx.insert_start(&group, Timestamp(at)).await.expect("inserted");
     }
-    assert_eq!(tx.starts(&group, Wall(0), 2).await.expect("a read"), [Wall(20), Wall(30)], "the newest");
-    tx.remove_starts(&group, Some(Wall(20))).await.expect("removed");
-    assert_eq!(tx.starts(&group, Wall(0), 9).await.expect("a read"), [Wall(30)]);
+    assert_eq!(tx.starts(&group, Timestamp(0), 2).await.expect("a read"), [Timestamp(20), Timestamp(30)], "the newest");
+    tx.remove_starts(&group, Some(Timestamp(20))).await.expect("removed");
+    assert_eq!(tx.starts(&group, Timestamp(0), 9).await.expect("a read"), [Timestamp(30)]);
     tx.put_limit(&group, None).await.expect("removed");
     assert_eq!(tx.limit(&group).await.expect("a read"), None);
 }
@@ -300,7 +300,7 @@ async fn deliveries_are_claimed_by_host(store: &dyn Store) {
         url: url.to_owned(),
         secret: None,
         events: ",task.completed,task.failed,".to_owned(),
-        created_at: Wall(1),
+        created_at: Timestamp(1),
         failing_since: None,
         disabled_at: None,
         disabled_reason: None,
@@ -310,13 +310,13 @@ async fn deliveries_are_claimed_by_host(store: &dyn Store) {
         tx.insert_webhook(&hook(id, url)).await.expect("inserted");
     }
     tx.insert_webhook(&hook("d", "http://off.test")).await.expect("inserted");
-    let off = WebhookRow { disabled_at: Some(Wall(2)), ..hook("d", "http://off.test") };
+    let off = WebhookRow { disabled_at: Some(Timestamp(2)), ..hook("d", "http://off.test") };
     tx.update_webhook(&off).await.expect("disabled");
-    tx.queue_deliveries(TaskId::from_u128(1), "task.completed", Wall(5)).await.expect("queued");
-    tx.queue_deliveries(TaskId::from_u128(1), "task.started", Wall(5)).await.expect("nothing queued");
+    tx.queue_deliveries(TaskId::from_u128(1), "task.completed", Timestamp(5)).await.expect("queued");
+    tx.queue_deliveries(TaskId::from_u128(1), "task.started", Timestamp(5)).await.expect("nothing queued");
     let busy = ["two.test".to_owned()];
     let claim =
-        |busy| ClaimDeliveriesRow { due_by: Wall(10), made_by: Wall(10), until: Wall(99), limit: 9, per_host: 1, busy };
+        |busy| ClaimDeliveriesRow { due_by: Timestamp(10), made_by: Timestamp(10), until: Timestamp(99), limit: 9, per_host: 1, busy };
     let first = tx.claim_deliveries(&claim(&busy)).await.expect("claimed");
     assert_eq!(first.iter().map(|one| (&*one.host, one.attempt)).collect::<Vec<_>>(), [("one.test", 1)]);
     assert_eq!(tx.claim_deliveries(&claim(&[])).await.expect("claimed").len(), 2, "the other one, and the other host");
@@ -328,8 +328,8 @@ async fn deliveries_are_claimed_by_host(store: &dyn Store) {
         status: Some(200),
         error: None,
         state: DeliveryState::Delivered,
-        next_at: Wall(11),
-        ended_at: Some(Wall(11)),
+        next_at: Timestamp(11),
+        ended_at: Some(Timestamp(11)),
     };
     tx.end_delivery(&end).await.expect("nothing: it is another attempt's");
     tx.end_delivery(&DeliveryEnd { attempt: 1, ..end }).await.expect("ended");
@@ -353,22 +353,22 @@ async fn a_firing_stays_with_its_timetable(store: &dyn Store) {
         overlap: "allow".to_owned(),
         continue_session: false,
         enabled: true,
-        next_at: Some(Wall(next)),
-        created_at: Wall(0),
+        next_at: Some(Timestamp(next)),
+        created_at: Timestamp(0),
     };
     let mut tx = begin(store).await;
     let mut firings = Vec::new();
     for (cron, next) in [("0 * * * *", 1), ("0 * * * *", 2), ("5 * * * *", 3)] {
         tx.put_schedule(&row(cron, next)).await.expect("put");
         for at in 1..=3 {
-            if tx.is_next_firing(id, Some(Wall(at))).await.expect("a read") {
+            if tx.is_next_firing(id, Some(Timestamp(at))).await.expect("a read") {
                 firings.push(at);
             }
         }
     }
     assert_eq!(firings, [1, 1, 3]);
-    assert!(!tx.set_next_firing(id, Some(Wall(1)), Some(Wall(4))).await.expect("a statement"));
-    assert!(tx.set_next_firing(id, Some(Wall(3)), Some(Wall(4))).await.expect("a statement"));
+    assert!(!tx.set_next_firing(id, Some(Timestamp(1)), Some(Timestamp(4))).await.expect("a statement"));
+    assert!(tx.set_next_firing(id, Some(Timestamp(3)), Some(Timestamp(4))).await.expect("a statement"));
     assert!(tx.remove_schedule(id).await.expect("removed") && !tx.has_schedule(id).await.expect("a read"));
 }
 
@@ -424,7 +424,7 @@ async fn old_tasks_go_with_all_they_had(store: &dyn Store) {
         let (task_id, kind) = (TaskId::from_u128(id), EventKind::Log.into());
         tx.insert_event(&EventRow { task_id, seq: 1, at: 1, kind, data: "{}".to_owned() }).await.expect("inserted");
     }
-    let old = tx.old_tasks(Wall(1_000), 9).await.expect("a read");
+    let old = tx.old_tasks(Timestamp(1_000), 9).await.expect("a read");
     assert_eq!(old, [TaskId::from_u128(1)], "another task goes on with the second");
     tx.remove_task(old[0]).await.expect("removed");
     assert!(tx.task(old[0]).await.expect("a read").is_none());

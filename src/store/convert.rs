@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::error::StoreError;
 use super::rows::{AttemptRow, EventRow, HistoryRow, QuestionRow, ScheduleRow, TaskRow, WebhookRow, WorkerRow};
 use super::views::{Schedule, Webhook, WorkerInfo};
-use audit::{Did, Entry};
+use audit::{HistoryEvent, Entry};
 use domain::{
     BootInstant, Event, EventKind, Failure, FailureClass, Lease, Missed, Name, Overlap, Question, Record, SessionId,
-    Spent, State, Status, Tokens, Wall, json,
+    Spent, State, Status, Tokens, Timestamp, json,
 };
 use wire::stored::{self, StoredSpec};
 use wire::{Attempt, Attempted, Remarks, Task, TaskError, TaskSpec, Truncated};
@@ -72,7 +72,7 @@ pub fn lost_task(id: domain::TaskId, why: &str) -> Task {
         id,
         spec: TaskSpec::of(String::new()),
         status: Status::Failed,
-        created_at: Wall(0),
+        created_at: Timestamp(0),
         due_at: None,
         started_at: None,
         completed_at: None,
@@ -108,10 +108,10 @@ pub fn task_with(row: TaskRow, read: StoredSpec) -> Task {
         // The table's own check lets no other in.
         status: status_of(&row).unwrap_or(Status::Failed),
         id: row.id,
-        created_at: Wall(row.created_at),
-        due_at: row.due_at.map(Wall),
-        started_at: row.started_at.map(Wall),
-        completed_at: row.completed_at.map(Wall),
+        created_at: Timestamp(row.created_at),
+        due_at: row.due_at.map(Timestamp),
+        started_at: row.started_at.map(Timestamp),
+        completed_at: row.completed_at.map(Timestamp),
         attempt: row.attempt,
         crashes: row.crashes,
         max_attempts: row.max_attempts,
@@ -150,7 +150,7 @@ pub fn task_with(row: TaskRow, read: StoredSpec) -> Task {
 /// What decides the task's transitions.
 pub fn record_of(row: &TaskRow) -> Result<Record, StoreError> {
     let state = match status_of(row)? {
-        Status::Pending => State::Pending { due: row.due_at.map(Wall) },
+        Status::Pending => State::Pending { due: row.due_at.map(Timestamp) },
         Status::Running => match (row.holder, row.lease_ms, row.lease_boot) {
             (Some(holder), Some(ms), Some(boot)) => State::Running(Lease { holder, expires: BootInstant { boot, ms } }),
             _ => return Err(bad(row, "it runs without a lease")),
@@ -199,7 +199,7 @@ pub fn event_of(row: EventRow) -> Event {
         Some(Cow::Owned(data)) if data.starts_with('{') => data,
         _ => serde_json::json!({ "message": row.data }).to_string(),
     };
-    Event { task: row.task_id, seq: row.seq, at: Wall(row.at), kind: row.kind.known().unwrap_or(EventKind::Log), data }
+    Event { task: row.task_id, seq: row.seq, at: Timestamp(row.at), kind: row.kind.known().unwrap_or(EventKind::Log), data }
 }
 
 /// The question, as it is read.
@@ -209,8 +209,8 @@ pub fn question_of(row: QuestionRow) -> Question {
         tool: row.tool,
         input: json(&row.input),
         suggestions: json(&row.suggestions),
-        asked_at: Wall(row.asked_at),
-        deadline: Wall(row.deadline),
+        asked_at: Timestamp(row.asked_at),
+        deadline: Timestamp(row.deadline),
         answer: row.answer.and_then(|answer| serde_json::from_str(&answer).ok()),
         request_id: row.request_id,
     }
@@ -231,8 +231,8 @@ pub fn attempt_of(row: AttemptRow) -> Attempt {
     Attempt {
         number: row.number,
         worker: row.worker,
-        started_at: Wall(row.started_at),
-        ended_at: row.ended_at.map(Wall),
+        started_at: Timestamp(row.started_at),
+        ended_at: row.ended_at.map(Timestamp),
         outcome: row.outcome,
         error: row.error_message.map(|message| TaskError {
             class: row.error_class.unwrap_or_else(no_class),
@@ -260,8 +260,8 @@ pub fn worker_of(row: WorkerRow) -> Option<WorkerInfo> {
         name: row.name,
         host: row.host,
         process: serde_json::from_str(&row.process).ok()?,
-        started_at: Wall(row.started_at),
-        beat_at: Wall(row.beat_at),
+        started_at: Timestamp(row.started_at),
+        beat_at: Timestamp(row.beat_at),
         running: row.running,
         concurrency: row.concurrency,
     })
@@ -282,8 +282,8 @@ pub fn is_well(event: &str, answered: bool) -> bool {
 
 /// What a commit did. A line that can't be read costs nothing but itself.
 pub fn entries_of(row: HistoryRow) -> Vec<Entry> {
-    let unread = |error: &serde_json::Error| Did::Unread { why: error.to_string() };
-    let done: Vec<Did> = match serde_json::from_str::<Vec<Value>>(&row.done) {
+    let unread = |error: &serde_json::Error| HistoryEvent::Unread { why: error.to_string() };
+    let done: Vec<HistoryEvent> = match serde_json::from_str::<Vec<Value>>(&row.done) {
         Ok(lines) => {
             lines.into_iter().map(|line| serde_json::from_value(line).unwrap_or_else(|error| unread(&error))).collect()
         }

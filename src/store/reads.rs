@@ -11,8 +11,8 @@ use super::views::{
     Delivery, EventPage, Explained, LastTask, LatestEvents, LimitUse, ListTasks, Page, ReadEvents, ReadRuns, ReadUsage,
     Run, Schedule, Stats, Talk, Usage, Webhook, WorkerInfo,
 };
-use audit::{Entry, Standing};
-use domain::{Question, ScheduleId, SessionId, TaskId, Wall, WorkerInstanceId};
+use audit::{Entry, TaskSnapshot};
+use domain::{Question, ScheduleId, SessionId, TaskId, Timestamp, WorkerInstanceId};
 use wire::Task;
 
 /// The connections that read. One row that can't be read costs no more than itself.
@@ -81,7 +81,7 @@ pub trait Reads: Send + Sync {
     async fn due_schedules(&self) -> Result<Vec<Schedule>, StoreError>;
 
     /// Returns when the next schedule fires.
-    async fn next_firing(&self) -> Result<Option<Wall>, StoreError>;
+    async fn next_firing(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// Returns what a schedule has done, newest first.
     async fn runs(&self, read: ReadRuns) -> Result<Vec<Run>, StoreError>;
@@ -93,7 +93,7 @@ pub trait Reads: Send + Sync {
     async fn history(&self, after: i64) -> Result<Vec<Entry>, StoreError>;
 
     /// Returns what the rows say of some tasks behind this one, in order; of one that can't be read, why.
-    async fn standings(&self, after: TaskId) -> Result<Vec<Lenient<Standing>>, StoreError>;
+    async fn standings(&self, after: TaskId) -> Result<Vec<Lenient<TaskSnapshot>>, StoreError>;
 
     /// Writes a copy of the database as it is now. It has not reached the disk yet.
     async fn copy_to(&self, file: &Path) -> Result<(), StoreError>;

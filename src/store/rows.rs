@@ -4,7 +4,7 @@
 //! knows.
 
 use domain::{
-    AttemptOutcome, BootInstant, Group, RunOutcome, ScheduleId, SessionId, TaskId, Usd, Wall, WorkerInstanceId,
+    AttemptOutcome, BootInstant, Group, RunOutcome, ScheduleId, SessionId, TaskId, Usd, Timestamp, WorkerInstanceId,
 };
 use wire::{DeliveryState, TaskError};
 
@@ -17,7 +17,7 @@ pub use super::tables::{
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     /// Wall time.
-    pub wall: Wall,
+    pub wall: Timestamp,
     /// The clock that leases end by.
     pub lease: BootInstant,
 }
@@ -72,7 +72,7 @@ pub struct ClaimRow<'a> {
     /// End of the leases.
     pub expires: BootInstant,
     /// When the tasks start.
-    pub now: Wall,
+    pub now: Timestamp,
     /// Maximum number of tasks.
     pub limit: u32,
     /// Number of crashes that makes a task a suspect.
@@ -104,7 +104,7 @@ pub struct NextInLine {
 #[derive(Clone, Debug)]
 pub struct AttemptEnd {
     /// When.
-    pub at: Wall,
+    pub at: Timestamp,
     /// How.
     pub outcome: AttemptOutcome,
     /// The failure, or the reason of the release.
@@ -127,11 +127,11 @@ pub struct WebhookRow {
     /// Names of events, each between commas.
     pub events: String,
     /// When it was made.
-    pub created_at: Wall,
+    pub created_at: Timestamp,
     /// Since when each message to it has failed.
-    pub failing_since: Option<Wall>,
+    pub failing_since: Option<Timestamp>,
     /// Since when it is disabled.
-    pub disabled_at: Option<Wall>,
+    pub disabled_at: Option<Timestamp>,
     /// Why it is disabled.
     pub disabled_reason: Option<String>,
 }
@@ -140,11 +140,11 @@ pub struct WebhookRow {
 #[derive(Clone, Copy, Debug)]
 pub struct ClaimDeliveriesRow<'a> {
     /// The time by which they were due.
-    pub due_by: Wall,
+    pub due_by: Timestamp,
     /// The time by which they were made.
-    pub made_by: Wall,
+    pub made_by: Timestamp,
     /// When a claimed delivery is due again, should its sender say nothing.
-    pub until: Wall,
+    pub until: Timestamp,
     /// Maximum number of deliveries.
     pub limit: u32,
     /// Maximum number of each host.
@@ -169,9 +169,9 @@ pub struct DeliveryEnd<'a> {
     /// Where it stands then.
     pub state: DeliveryState,
     /// When it is due again.
-    pub next_at: Wall,
+    pub next_at: Timestamp,
     /// When it ended.
-    pub ended_at: Option<Wall>,
+    pub ended_at: Option<Timestamp>,
 }
 
 /// A schedule.
@@ -198,9 +198,9 @@ pub struct ScheduleRow {
     /// True if it fires.
     pub enabled: bool,
     /// The next firing.
-    pub next_at: Option<Wall>,
+    pub next_at: Option<Timestamp>,
     /// When it was made.
-    pub created_at: Wall,
+    pub created_at: Timestamp,
 }
 
 /// What a schedule has done.
@@ -209,9 +209,9 @@ pub struct ScheduleRunRow<'a> {
     /// The schedule.
     pub schedule: ScheduleId,
     /// The firing.
-    pub due_at: Option<Wall>,
+    pub due_at: Option<Timestamp>,
     /// When it was done.
-    pub fired_at: Wall,
+    pub fired_at: Timestamp,
     /// What was done.
     pub outcome: RunOutcome,
     /// The task.

@@ -21,7 +21,7 @@ use super::rows::{
 };
 use super::views::Dispatch;
 use domain::{
-    BootInstant, Epoch, Group, LeaseKey, Limit, ScheduleId, SessionId, Spent, TaskId, Tokens, Usd, Wall,
+    BootInstant, Epoch, Group, LeaseKey, Limit, ScheduleId, SessionId, Spent, TaskId, Tokens, Usd, Timestamp,
     WorkerInstanceId,
 };
 use wire::TaskError;
@@ -88,14 +88,14 @@ pub trait Tasks {
     async fn insert_idempotency_key(&mut self, row: &IdempotencyKeyRow) -> Result<(), StoreError>;
 
     /// Makes tasks ready whose time has come. Returns them.
-    async fn promote_due(&mut self, now: Wall) -> Result<Vec<TaskId>, StoreError>;
+    async fn promote_due(&mut self, now: Timestamp) -> Result<Vec<TaskId>, StoreError>;
 
     /// Returns what decides how many tasks a worker may claim.
     async fn allowance(
         &mut self,
         holder: WorkerInstanceId,
         credential: &str,
-        now: Wall,
+        now: Timestamp,
     ) -> Result<Option<Allowance>, StoreError>;
 
     /// Makes the next ready tasks running, by priority, then age, each with one epoch, attempt and event more.
@@ -118,7 +118,7 @@ pub trait Tasks {
     async fn busy_directories(&mut self) -> Result<Vec<(String, bool)>, StoreError>;
 
     /// Holds a pending task back until `due`, under this name.
-    async fn hold(&mut self, id: TaskId, hold: &str, due: Wall) -> Result<(), StoreError>;
+    async fn hold(&mut self, id: TaskId, hold: &str, due: Timestamp) -> Result<(), StoreError>;
 
     /// Makes tasks ready that are held back under this name, by priority, then age; at most `limit`. Returns them.
     async fn release_holds(&mut self, hold: &str, limit: Option<i64>) -> Result<Vec<TaskId>, StoreError>;
@@ -175,7 +175,7 @@ pub trait Talk {
         task: TaskId,
         request_id: &str,
         answer: &str,
-        at: Wall,
+        at: Timestamp,
     ) -> Result<(), StoreError>;
 
     /// Closes one question of a task, or all of them.
@@ -187,14 +187,14 @@ pub trait Talk {
         task: TaskId,
         text: Option<&str>,
         epoch: Epoch,
-        at: Wall,
+        at: Timestamp,
     ) -> Result<i64, StoreError>;
 
     /// Notes that the attempt of this epoch works on a message. Returns the text, unless that was noted before.
     async fn begin_message(&mut self, id: i64, epoch: Epoch) -> Result<Option<String>, StoreError>;
 
     /// Notes that a message was worked on. Returns false where that was noted before.
-    async fn end_message(&mut self, id: i64, at: Wall) -> Result<bool, StoreError>;
+    async fn end_message(&mut self, id: i64, at: Timestamp) -> Result<bool, StoreError>;
 
     /// Writes with the task how many messages wait for it.
     async fn count_messages(&mut self, task: TaskId) -> Result<(), StoreError>;
@@ -216,13 +216,13 @@ pub trait Limits {
     async fn running_groups(&mut self, tags: bool) -> Result<Vec<Vec<Group>>, StoreError>;
 
     /// Returns the newest starts of a group behind `since`, oldest first; at most `limit`.
-    async fn starts(&mut self, group: &Group, since: Wall, limit: u32) -> Result<Vec<Wall>, StoreError>;
+    async fn starts(&mut self, group: &Group, since: Timestamp, limit: u32) -> Result<Vec<Timestamp>, StoreError>;
 
     /// Stores a start of a group.
-    async fn insert_start(&mut self, group: &Group, at: Wall) -> Result<(), StoreError>;
+    async fn insert_start(&mut self, group: &Group, at: Timestamp) -> Result<(), StoreError>;
 
     /// Removes the starts of a group up to this time, or all of them.
-    async fn remove_starts(&mut self, group: &Group, until: Option<Wall>) -> Result<(), StoreError>;
+    async fn remove_starts(&mut self, group: &Group, until: Option<Timestamp>) -> Result<(), StoreError>;
 }
 
 /// Webhooks and their deliveries.
@@ -244,7 +244,7 @@ pub trait Hooks {
     async fn update_webhook(&mut self, row: &WebhookRow) -> Result<(), StoreError>;
 
     /// Inserts a delivery of this event for each enabled webhook that is told of it.
-    async fn queue_deliveries(&mut self, task: TaskId, event: &str, now: Wall) -> Result<(), StoreError>;
+    async fn queue_deliveries(&mut self, task: TaskId, event: &str, now: Timestamp) -> Result<(), StoreError>;
 
     /// Takes deliveries that are due, some of each host.
     async fn claim_deliveries(&mut self, claim: &ClaimDeliveriesRow<'_>) -> Result<Vec<Dispatch>, StoreError>;
@@ -253,10 +253,10 @@ pub trait Hooks {
     async fn end_delivery(&mut self, end: &DeliveryEnd<'_>) -> Result<(), StoreError>;
 
     /// Fails all deliveries that wait for a webhook.
-    async fn fail_deliveries(&mut self, webhook: &str, error: &str, now: Wall) -> Result<(), StoreError>;
+    async fn fail_deliveries(&mut self, webhook: &str, error: &str, now: Timestamp) -> Result<(), StoreError>;
 
     /// Makes a delivery of a task due again. Returns whether there is one.
-    async fn retry_delivery(&mut self, task: TaskId, id: &str, now: Wall) -> Result<bool, StoreError>;
+    async fn retry_delivery(&mut self, task: TaskId, id: &str, now: Timestamp) -> Result<bool, StoreError>;
 }
 
 /// Schedules.
@@ -266,7 +266,7 @@ pub trait Schedules {
     async fn has_schedule(&mut self, id: ScheduleId) -> Result<bool, StoreError>;
 
     /// True if this firing is the next one of an enabled schedule; `None` asks whether the schedule is there.
-    async fn is_next_firing(&mut self, id: ScheduleId, due: Option<Wall>) -> Result<bool, StoreError>;
+    async fn is_next_firing(&mut self, id: ScheduleId, due: Option<Timestamp>) -> Result<bool, StoreError>;
 
     /// Stores a schedule. The next firing of one that was there stays, unless its timetable was changed.
     async fn put_schedule(&mut self, row: &ScheduleRow) -> Result<(), StoreError>;
@@ -281,8 +281,8 @@ pub trait Schedules {
     async fn set_next_firing(
         &mut self,
         id: ScheduleId,
-        was: Option<Wall>,
-        next: Option<Wall>,
+        was: Option<Timestamp>,
+        next: Option<Timestamp>,
     ) -> Result<bool, StoreError>;
 }
 
@@ -312,7 +312,7 @@ pub trait Workers {
     async fn park(&mut self, row: &CredentialRow) -> Result<(), StoreError>;
 
     /// Lets a credential be used again. Returns whether it was parked.
-    async fn unpark(&mut self, credential: &str, now: Wall) -> Result<bool, StoreError>;
+    async fn unpark(&mut self, credential: &str, now: Timestamp) -> Result<bool, StoreError>;
 
     /// Holds claims back, or lets them go on.
     async fn set_paused(&mut self, paused: bool) -> Result<(), StoreError>;
@@ -332,7 +332,7 @@ pub trait History {
 #[async_trait(?Send)]
 pub trait Retention {
     /// Returns some tasks that ended before this time and that no other one needs, oldest first; at most `limit`.
-    async fn old_tasks(&mut self, before: Wall, limit: i64) -> Result<Vec<TaskId>, StoreError>;
+    async fn old_tasks(&mut self, before: Timestamp, limit: i64) -> Result<Vec<TaskId>, StoreError>;
 
     /// Removes a task with all that belongs to it.
     async fn remove_task(&mut self, id: TaskId) -> Result<(), StoreError>;

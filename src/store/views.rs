@@ -5,7 +5,7 @@ use strum::VariantArray as _;
 use crate::process::Identity;
 use domain::{
     Event, FailureClass, Group, LeaseKey, Limit, Missed, Name, Overlap, RunOutcome, Said, ScheduleId, Status, TaskId,
-    Tokens, Usd, Wall, WorkerInstanceId,
+    Tokens, Usd, Timestamp, WorkerInstanceId,
 };
 use wire::{DeliveryState, HookEvent, Task, TaskSpec};
 
@@ -17,7 +17,7 @@ pub struct Explained {
     /// Ready tasks that start before it, by priority and age; where it is held back, those that wait for the same.
     pub ahead: i64,
     /// What the CLI last said of the API, where it waits to ask it again: when, and its frame.
-    pub retry: Option<(Wall, String)>,
+    pub retry: Option<(Timestamp, String)>,
 }
 
 /// Reads tasks, newest first.
@@ -90,7 +90,7 @@ pub struct Stats {
     /// Tasks at a time in each worker, where it was changed while running.
     pub concurrency: Option<u32>,
     /// When the oldest pending task was stored.
-    pub oldest_pending: Option<Wall>,
+    pub oldest_pending: Option<Timestamp>,
     /// Credentials that wait.
     pub parked: Vec<Parked>,
 }
@@ -110,7 +110,7 @@ pub struct Parked {
     /// A name that tells it from others and doesn't give it away.
     pub credential: String,
     /// When it may be used again.
-    pub until: Wall,
+    pub until: Timestamp,
     /// `usage_limit` or `auth`.
     pub class: Name<FailureClass>,
     /// What the CLI said.
@@ -168,9 +168,9 @@ pub struct WorkerInfo {
     /// The process.
     pub process: Identity,
     /// When it began.
-    pub started_at: Wall,
+    pub started_at: Timestamp,
     /// When it last said that it lives.
-    pub beat_at: Wall,
+    pub beat_at: Timestamp,
     /// Tasks that it runs.
     pub running: i64,
     /// Tasks that it may run at a time.
@@ -179,7 +179,7 @@ pub struct WorkerInfo {
 
 /// An event with its place among all events.
 #[derive(Clone, Debug)]
-pub struct Numbered {
+pub struct SequencedEvent {
     /// Grows from event to event, with gaps.
     pub n: i64,
     /// The event.
@@ -189,7 +189,7 @@ pub struct Numbered {
 /// Some events of all tasks.
 pub struct LatestEvents {
     /// In order.
-    pub events: Vec<Numbered>,
+    pub events: Vec<SequencedEvent>,
     /// True if there may be more behind them.
     pub more: bool,
 }
@@ -228,11 +228,11 @@ pub struct Webhook {
     /// Events that are told.
     pub events: Vec<Name<HookEvent>>,
     /// When it was made.
-    pub created_at: Wall,
+    pub created_at: Timestamp,
     /// Since when each message to it has failed.
-    pub failing_since: Option<Wall>,
+    pub failing_since: Option<Timestamp>,
     /// Since when it is disabled, and why.
-    pub disabled: Option<(Wall, String)>,
+    pub disabled: Option<(Timestamp, String)>,
 }
 
 /// A delivery to be sent.
@@ -251,7 +251,7 @@ pub struct Dispatch {
     /// What is told.
     pub event: Name<HookEvent>,
     /// When it happened.
-    pub created_at: Wall,
+    pub created_at: Timestamp,
     /// The number of this attempt.
     pub attempt: i32,
     /// What was sent before.
@@ -272,15 +272,15 @@ pub struct Delivery {
     /// How often it was tried.
     pub attempts: i32,
     /// When it is tried next, or taken from a sender that is not heard of.
-    pub next_at: Wall,
+    pub next_at: Timestamp,
     /// The status of the last answer.
     pub last_status: Option<i32>,
     /// Why the last attempt was no success.
     pub last_error: Option<String>,
     /// When it happened.
-    pub created_at: Wall,
+    pub created_at: Timestamp,
     /// When it was delivered, or given up.
-    pub ended_at: Option<Wall>,
+    pub ended_at: Option<Timestamp>,
 }
 
 /// A task that is submitted by the clock.
@@ -309,9 +309,9 @@ pub struct Schedule {
     /// Whether it fires.
     pub enabled: bool,
     /// The firing to come.
-    pub next_at: Option<Wall>,
+    pub next_at: Option<Timestamp>,
     /// When it was made.
-    pub created_at: Wall,
+    pub created_at: Timestamp,
 }
 
 /// Reads what a schedule has done, newest first.
@@ -327,9 +327,9 @@ pub struct ReadRuns {
 #[derive(Clone, Debug)]
 pub struct Run {
     /// The firing; `None` where somebody asked for it.
-    pub due_at: Option<Wall>,
+    pub due_at: Option<Timestamp>,
     /// When it was done.
-    pub fired_at: Wall,
+    pub fired_at: Timestamp,
     /// What was done.
     pub outcome: Name<RunOutcome>,
     /// The task, and where it stands; `None` when it was removed.

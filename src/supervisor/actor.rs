@@ -16,11 +16,11 @@ use super::messages::{
     Ended, Heard, LinkDown, LinkUp, List, Shutdown, ShutdownNow, StartFailed, StartWorker, StopWorker, WakeAll,
 };
 use super::record::{Record, Records};
-use super::worker_process::{Life, WorkerProcess};
+use super::worker_process::{ProcessState, WorkerProcess};
 use crate::config::Environment;
 use crate::ipc::{PROTOCOL_VERSION, ToSupervisor, ToWorker};
 use crate::process::{self, BackOff, Cookie, Identity, Launch, wall_now};
-use crate::queue::{HolderDied, Hub, Queue};
+use crate::queue::{HolderDied, ChangeNotifier, Queue};
 use crate::supervise::{Decision, RestartPolicy};
 use domain::WorkerInstanceId;
 use wire::response::Worker;
@@ -66,7 +66,7 @@ pub struct SupervisorActor {
     /// Told of deaths.
     queue: Queue,
     /// Gets what the workers say of their tasks.
-    hub: Hub,
+    hub: ChangeNotifier,
     /// Whether everything is coming to its end: nothing is started any more.
     shutting_down: bool,
     /// When it began, for the policies.
@@ -78,7 +78,7 @@ pub struct SupervisorActor {
 impl SupervisorActor {
     /// A supervisor that takes over what an earlier one left.
     #[must_use]
-    pub fn new(settings: SupervisorSettings, records: Records, queue: Queue, hub: Hub) -> Self {
+    pub fn new(settings: SupervisorSettings, records: Records, queue: Queue, hub: ChangeNotifier) -> Self {
         let workers = BTreeMap::new();
         let now = Instant::now();
         Self { settings, workers, records, queue, hub, shutting_down: false, began: now, looked_at: now }
@@ -131,7 +131,7 @@ impl SupervisorActor {
         match self.workers.get_mut(&name) {
             Some(worker) => {
                 worker.record = record;
-                worker.life = Life::Alive { heard: Instant::now(), greeted: false, link: None };
+                worker.life = ProcessState::Alive { heard: Instant::now(), greeted: false, link: None };
             }
             None => drop(self.workers.insert(name, WorkerProcess::alive(record))),
         }
@@ -167,7 +167,7 @@ impl SupervisorActor {
                 None if !identity.is_known_dead() => process::ended(identity.pid).await,
                 None => {}
             }
-            bury(&queue, &name, holder).await;
+            reclaim_tasks(&queue, &name, holder).await;
             me.send(Ended { name, holder }).await.unwrap_or_default();
         });
     }
@@ -198,7 +198,7 @@ impl SupervisorActor {
     /// Begins the end of a worker; `gone` is told when it is over.
     fn leave(&mut self, name: &str, limit: Duration, gone: oneshot::Sender<()>, ctx: &mut Context<Self>) {
         let Some(worker) = self.workers.get_mut(name) else { return };
-        if matches!(worker.life, Life::Dead { .. }) {
+        if matches!(worker.life, ProcessState::Dead { .. }) {
             self.workers.remove(name);
             self.records.remove(name);
             gone.send(()).unwrap_or_default();
@@ -226,7 +226,7 @@ impl SupervisorActor {
             Decision::Restart(wait) => (wait, false),
             Decision::TooOften(wait) => (wait, true),
         };
-        worker.life = Life::Dead { crash_looping };
+        worker.life = ProcessState::Dead { crash_looping };
         worker.running = 0;
         worker.failing = None;
         let count = worker.record.restart_count + 1;
@@ -240,7 +240,7 @@ impl SupervisorActor {
     }
 
     fn restart(&mut self, name: String, count: u32, ctx: &mut Context<Self>) {
-        let dead = self.workers.get(&name).is_some_and(|worker| matches!(worker.life, Life::Dead { .. }));
+        let dead = self.workers.get(&name).is_some_and(|worker| matches!(worker.life, ProcessState::Dead { .. }));
         if !dead || self.shutting_down {
             return;
         }
@@ -253,7 +253,7 @@ impl SupervisorActor {
 
 /// Ends what is left of a dead worker's tree, then gives its tasks back. Insists: until that
 /// is done its tasks would wait for the end of their leases.
-async fn bury(queue: &Queue, name: &str, holder: WorkerInstanceId) {
+async fn reclaim_tasks(queue: &Queue, name: &str, holder: WorkerInstanceId) {
     let mut back_off = BackOff::default();
     loop {
         if process::end_all(vec![Cookie::holder(holder)]).await {
@@ -287,7 +287,7 @@ impl Actor for SupervisorActor {
         let dead: Vec<String> = self
             .workers
             .iter()
-            .filter(|(_, worker)| matches!(worker.life, Life::Dead { .. }))
+            .filter(|(_, worker)| matches!(worker.life, ProcessState::Dead { .. }))
             .map(|(name, _)| name.clone())
             .collect();
         for name in dead {
@@ -385,7 +385,7 @@ impl Handler<LinkUp> for SupervisorActor {
         if !bool::from(worker.record.token.expose_secret().as_bytes().ct_eq(up.token.expose_secret().as_bytes())) {
             return false;
         }
-        worker.life = Life::Alive { heard: Instant::now(), greeted: true, link: Some(up.link) };
+        worker.life = ProcessState::Alive { heard: Instant::now(), greeted: true, link: Some(up.link) };
         if worker.leaving.is_some() || up.version != PROTOCOL_VERSION {
             worker.drain(self.settings.drain_limit);
         }
@@ -399,7 +399,7 @@ impl Handler<LinkDown> for SupervisorActor {
 
     fn handle(&mut self, down: LinkDown, _: &mut Context<Self>) {
         if let Some(worker) = self.workers.get_mut(&down.name).filter(|worker| worker.record.holder == down.holder)
-            && let Life::Alive { link, .. } = &mut worker.life
+            && let ProcessState::Alive { link, .. } = &mut worker.life
             && link.as_ref().is_some_and(mpsc::Sender::is_closed)
         {
             *link = None;
@@ -414,7 +414,7 @@ impl Handler<Heard> for SupervisorActor {
         let Some(worker) = self.workers.get_mut(&said.name).filter(|worker| worker.record.holder == said.holder) else {
             return;
         };
-        if let Life::Alive { heard, .. } = &mut worker.life {
+        if let ProcessState::Alive { heard, .. } = &mut worker.life {
             *heard = Instant::now();
         }
         match said.frame {

@@ -9,7 +9,7 @@ use super::actor::SupervisorActor;
 use super::messages::{Heard, LinkDown, LinkUp, WakeAll};
 use crate::ipc::{Incoming, Listening, Outgoing, PROTOCOL_VERSION, ToSupervisor, ToWorker};
 use crate::process::BackOff;
-use crate::queue::Hub;
+use crate::queue::ChangeNotifier;
 
 /// A worker says hello with its first breath.
 const HELLO_LIMIT: Duration = Duration::from_secs(5);
@@ -67,7 +67,7 @@ async fn talk(
 }
 
 /// Tells the linked workers at once what they would find out within milliseconds.
-pub async fn pass_hints_on(hub: Hub, supervisor: Addr<SupervisorActor>) {
+pub async fn pass_hints_on(hub: ChangeNotifier, supervisor: Addr<SupervisorActor>) {
     let mut commits = hub.own_commits();
     while commits.changed().await.is_ok() {
         // A restart of the supervisor loses a hint at most.

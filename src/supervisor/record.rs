@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ipc::exposed;
 use crate::process::{self, Identity};
-use domain::{Wall, WorkerInstanceId};
+use domain::{Timestamp, WorkerInstanceId};
 
 /// A worker as the next supervisor must know it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub struct Record {
     /// Its process.
     pub process: Identity,
     /// When it was started.
-    pub started_at: Wall,
+    pub started_at: Timestamp,
     /// How often it was restarted.
     pub restart_count: u32,
 }

@@ -12,7 +12,7 @@ use wire::response::{Worker, WorkerState};
 use super::record::Record;
 
 /// The process, or what comes next.
-pub(super) enum Life {
+pub(super) enum ProcessState {
     /// It runs.
     Alive {
         /// When we heard of it last, or began to wait for its hello.
@@ -34,7 +34,7 @@ pub(super) struct WorkerProcess {
     /// What the next supervisor must know; always as on disk.
     pub record: Record,
     /// Whether it runs.
-    pub life: Life,
+    pub life: ProcessState,
     /// Its ends, for the policy.
     pub restarts: Restarts,
     /// Told when it is gone for good; `Some` from the moment it is to end.
@@ -52,7 +52,7 @@ impl WorkerProcess {
     pub fn alive(record: Record) -> Self {
         Self {
             record,
-            life: Life::Alive { heard: Instant::now(), greeted: false, link: None },
+            life: ProcessState::Alive { heard: Instant::now(), greeted: false, link: None },
             restarts: Restarts::default(),
             leaving: None,
             running: 0,
@@ -63,7 +63,7 @@ impl WorkerProcess {
 
     /// As the outside sees it.
     pub fn view(&self) -> Worker {
-        let alive = matches!(self.life, Life::Alive { .. });
+        let alive = matches!(self.life, ProcessState::Alive { .. });
         let state = self.state();
         Worker {
             worker_id: self.record.name.clone(),
@@ -71,7 +71,7 @@ impl WorkerProcess {
             start_time: self.record.started_at,
             uptime: if alive { wall_now().since_ms(self.record.started_at) } else { 0 },
             restart_count: self.record.restart_count,
-            connected: matches!(self.life, Life::Alive { link: Some(_), .. }),
+            connected: matches!(self.life, ProcessState::Alive { link: Some(_), .. }),
             state: Some(state),
             crash_looping: Some(state == WorkerState::CrashLooping),
             host: None,
@@ -84,12 +84,12 @@ impl WorkerProcess {
 
     fn state(&self) -> WorkerState {
         match &self.life {
-            Life::Alive { .. } if self.leaving.is_some() => WorkerState::Draining,
-            Life::Alive { link: Some(_), .. } => WorkerState::Running,
-            Life::Alive { greeted: false, .. } => WorkerState::Starting,
-            Life::Alive { .. } => WorkerState::Unlinked,
-            Life::Dead { crash_looping: true } => WorkerState::CrashLooping,
-            Life::Dead { crash_looping: false } => WorkerState::Restarting,
+            ProcessState::Alive { .. } if self.leaving.is_some() => WorkerState::Draining,
+            ProcessState::Alive { link: Some(_), .. } => WorkerState::Running,
+            ProcessState::Alive { greeted: false, .. } => WorkerState::Starting,
+            ProcessState::Alive { .. } => WorkerState::Unlinked,
+            ProcessState::Dead { crash_looping: true } => WorkerState::CrashLooping,
+            ProcessState::Dead { crash_looping: false } => WorkerState::Restarting,
         }
     }
 
@@ -97,16 +97,16 @@ impl WorkerProcess {
     /// least `start_limit` for its hello.
     pub fn is_silent(&self, limit: Duration, start_limit: Duration) -> bool {
         match &self.life {
-            Life::Alive { heard, greeted, .. } => {
+            ProcessState::Alive { heard, greeted, .. } => {
                 heard.elapsed() > if *greeted { limit } else { limit.max(start_limit) }
             }
-            Life::Dead { .. } => false,
+            ProcessState::Dead { .. } => false,
         }
     }
 
     /// Begins to listen anew: its silence so far says nothing about it.
     pub fn listen_anew(&mut self) {
-        if let Life::Alive { heard, .. } = &mut self.life {
+        if let ProcessState::Alive { heard, .. } = &mut self.life {
             *heard = Instant::now();
         }
     }
@@ -114,7 +114,7 @@ impl WorkerProcess {
     /// Sends a hint, if there is a way.
     pub fn tell(&self, frame: ToWorker) -> bool {
         match &self.life {
-            Life::Alive { link: Some(link), .. } => link.try_send(frame).is_ok(),
+            ProcessState::Alive { link: Some(link), .. } => link.try_send(frame).is_ok(),
             _ => false,
         }
     }
@@ -122,7 +122,7 @@ impl WorkerProcess {
     /// Asks it to end after what it runs.
     pub fn drain(&self, limit: Duration) {
         let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        if !self.tell(ToWorker::Drain { limit_ms }) && matches!(self.life, Life::Alive { .. }) {
+        if !self.tell(ToWorker::Drain { limit_ms }) && matches!(self.life, ProcessState::Alive { .. }) {
             // No link: the signal means the same, with the worker's own limit.
             process::terminate(self.record.process.pid);
         }

@@ -13,12 +13,12 @@ use super::agent_run::{self, AgentRun, RunCommand};
 use super::messages::{Drain, Hint, RunEnded, Status, StopNow, WorkerStatus};
 use super::poll::{Do, Poll};
 use super::running::RunningTasks;
-use super::set_up::Tools;
+use super::set_up::WorkerContext;
 use super::worktree;
 use crate::claude::{self, Unavailable};
 use crate::process::boot_now;
 use crate::queue::{
-    Assignment, Beat, Claim, Draining, Look, Looked, Nudge, Queue, ReadStats, Release, Renew, Renewed, WorkerGone,
+    Assignment, Beat, Claim, Draining, PollQueue, PollReply, FlushPoll, Queue, ReadStats, Release, Renew, Renewed, WorkerGone,
 };
 use crate::telemetry::{Duty, chain};
 use domain::{BootInstant, LeaseKey, LeaseTimes, ReleaseReason, Spent, Status as TaskStatus};
@@ -37,7 +37,7 @@ const CLEAN_UP: Duration = Duration::from_secs(600);
 /// See the [module](self).
 pub struct WorkerActor {
     /// What every attempt shares.
-    tools: Arc<Tools>,
+    tools: Arc<WorkerContext>,
     /// The queue of this process.
     queue: Queue,
     /// Where hints go.
@@ -61,7 +61,7 @@ pub struct WorkerActor {
 impl WorkerActor {
     /// A worker with `concurrency` slots.
     #[must_use]
-    pub fn new(tools: Tools, concurrency: u32, queue: Queue, news: News) -> Self {
+    pub fn new(tools: WorkerContext, concurrency: u32, queue: Queue, news: News) -> Self {
         Self {
             tools: Arc::new(tools),
             queue,
@@ -87,7 +87,7 @@ impl WorkerActor {
             Do::Nothing => {}
             Do::Look => self.look(ctx),
             // Full: the queue has enough to do, and answers soon.
-            Do::Nudge => drop(self.queue.0.try_send(Nudge)),
+            Do::Nudge => drop(self.queue.0.try_send(FlushPoll)),
             Do::Wait(time) => {
                 ctx.run_later(time, |this, ctx| {
                     let what = this.poll.timer(Instant::now());
@@ -100,7 +100,7 @@ impl WorkerActor {
     /// Looks at the store: what was lost, what was said, what there is to do. Claims what fits.
     fn look(&self, ctx: &mut Context<Self>) {
         let (asked_at, able) = (boot_now(), claude::check(&self.tools.claude));
-        let look = Look {
+        let look = PollQueue {
             holder: self.tools.holder,
             credential: self.tools.claude.credential.clone(),
             leases: self.running.leases(),
@@ -148,7 +148,7 @@ impl WorkerActor {
     /// Does what a look has found to be done. Returns whether there may be more to claim.
     fn looked(
         &mut self,
-        looked: Looked,
+        looked: PollReply,
         unable: Option<Unavailable>,
         asked_at: BootInstant,
         ctx: &mut Context<Self>,
@@ -385,7 +385,7 @@ impl Handler<Drain> for WorkerActor {
     fn handle(&mut self, drain: Drain, ctx: &mut Context<Self>) -> ResponseFuture<()> {
         tracing::info!(running = self.running.len(), limit_ms = drain.limit.as_millis() as u64, "Draining");
         self.draining = true;
-        drop(self.queue.0.try_send(Nudge));
+        drop(self.queue.0.try_send(FlushPoll));
         self.running.tell(&RunCommand::Draining);
         ctx.run_later(drain.limit, |this, _| this.running.tell(&RunCommand::Shutdown));
         let (sender, drained) = tokio::sync::oneshot::channel();
@@ -410,7 +410,7 @@ impl Handler<StopNow> for WorkerActor {
 
     fn handle(&mut self, _: StopNow, _: &mut Context<Self>) {
         self.draining = true;
-        drop(self.queue.0.try_send(Nudge));
+        drop(self.queue.0.try_send(FlushPoll));
         self.running.tell(&RunCommand::Shutdown);
         self.tell_if_drained();
     }

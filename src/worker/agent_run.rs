@@ -10,9 +10,9 @@ use fail::fail_point;
 use tokio::sync::mpsc;
 
 use super::News;
-use super::attempt::{Attempt, Config, Ended, Why};
-use super::set_up::{NotReady, Ready, Tools, set_up};
-use super::standby::{Recipe, Warm};
+use super::attempt::{Attempt, Config, Ended, StopReason};
+use super::set_up::{NotReady, Ready, WorkerContext, set_up};
+use super::warm_pool::{LaunchSpec, WarmProcess};
 use super::worktree;
 use crate::claude::{Ending, Run, Start};
 use crate::process::{self, Cookie, boot_now};
@@ -45,7 +45,7 @@ pub enum RunCommand {
 /// See the [module](self).
 pub struct AgentRun {
     /// What all attempts of the worker share.
-    pub tools: Arc<Tools>,
+    pub tools: Arc<WorkerContext>,
     /// Where it reports.
     pub queue: Queue,
     /// Where hints go.
@@ -115,7 +115,7 @@ impl AgentRun {
 
     /// The process that waits for a task like this one. Its session is stored before it is used: by it
     /// its processes are found, should we die.
-    async fn warm(&self, recipe: Option<&Recipe>) -> Option<Warm> {
+    async fn warm(&self, recipe: Option<&LaunchSpec>) -> Option<WarmProcess> {
         let (key, tools) = (self.assignment.key, &self.tools);
         let warm = tools.standby.take(tools, recipe?).await?;
         let session_id = Some(warm.session);
@@ -142,25 +142,25 @@ impl AgentRun {
         };
         match why {
             // Nothing of the task has run: the system had no process to give.
-            Why::ItsOwn(_) if exit.may_pass && exit.start_error.is_some() => {
+            StopReason::ItsOwn(_) if exit.is_transient && exit.start_error.is_some() => {
                 let why = format!("can't start the CLI: {}", exit.start_error.as_deref().unwrap_or_default());
                 self.give_up(why, NO_PROCESS_DELAY).await;
             }
-            Why::Lost if spent.cost_usd.is_none() => {
+            StopReason::Lost if spent.cost_usd.is_none() => {
                 tracing::info!(taskId = %self.assignment.key.task, "Task is not ours any more");
             }
-            Why::Shutdown if !done => self.release(back(ReleaseReason::Shutdown, None)).await,
-            Why::Waiting if !done => self.release(back(ReleaseReason::Waiting, None)).await,
+            StopReason::Shutdown if !done => self.release(back(ReleaseReason::Shutdown, None)).await,
+            StopReason::Waiting if !done => self.release(back(ReleaseReason::Waiting, None)).await,
             // The shim ended it because the lease could not be renewed: no fault of the task.
-            Why::ItsOwn(_) if !done && late => {
+            StopReason::ItsOwn(_) if !done && late => {
                 self.release(back(ReleaseReason::Shutdown, Some("the lease could not be renewed"))).await;
             }
             why => {
-                let ending = if let Why::ItsOwn(ending) = why { ending } else { Ending::ItsOwn };
+                let ending = if let StopReason::ItsOwn(ending) = why { ending } else { Ending::ItsOwn };
                 let mut report = observed.into_report(ending, &exit, &stderr, duration_ms);
                 // Of a lost task the report comes too late, and says what was spent: somebody else may
                 // work in its folder by now.
-                if why != Why::Lost && !late {
+                if why != StopReason::Lost && !late {
                     report.changes = self.changes(&report.outcome).await;
                 }
                 self.report(report).await;

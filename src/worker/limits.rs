@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::set_up::Tools;
+use super::set_up::WorkerContext;
 use wire::{Task, Timeout};
 
 /// The limits of an attempt.
@@ -19,7 +19,7 @@ pub struct Limits {
 
 impl Limits {
     /// What the task sets, else the worker.
-    pub fn of(task: &Task, tools: &Tools) -> Self {
+    pub fn of(task: &Task, tools: &WorkerContext) -> Self {
         let ms = |ms: i64| Duration::from_millis(ms.unsigned_abs());
         let timeout = task.spec.options.timeout;
         Self {

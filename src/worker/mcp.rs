@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::set_up::Tools;
+use super::set_up::WorkerContext;
 use crate::claude::McpServer;
 use wire::Task;
 
@@ -34,7 +34,7 @@ pub enum Verdict {
 
 impl Gate {
     /// Of a task: each server that it names is needed, unless the task or the operator says otherwise.
-    pub fn of(task: &Task, tools: &Tools) -> Self {
+    pub fn of(task: &Task, tools: &WorkerContext) -> Self {
         let named = task.spec.options.sdk.mcp_config.iter().flat_map(|config| &config.mcp_servers);
         Self(
             named

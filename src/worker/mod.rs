@@ -13,7 +13,7 @@
 mod actor;
 mod agent_run;
 mod attempt;
-mod files;
+mod context_files;
 mod limits;
 mod link;
 mod mcp;
@@ -22,18 +22,18 @@ mod outbox;
 mod poll;
 mod running;
 mod set_up;
-mod spare;
-mod standby;
+mod shim_pool;
+mod warm_pool;
 mod worktree;
 
 pub use actor::{MAILBOX, WorkerActor};
 pub use link::{Link, LinkEnd, LinkSettings};
 pub use messages::{Drain, StopNow};
-pub use set_up::Tools;
-pub use spare::Spare;
+pub use set_up::WorkerContext;
+pub use shim_pool::ShimPool;
 
 use crate::ipc::ToSupervisor;
-use crate::queue::Hub;
+use crate::queue::ChangeNotifier;
 use domain::TaskId;
 
 /// Where news of attempts goes: to followers in this process, and up the link where there is
@@ -41,7 +41,7 @@ use domain::TaskId;
 #[derive(Clone)]
 pub struct News {
     /// Followers in this process.
-    pub hub: Hub,
+    pub hub: ChangeNotifier,
     /// The way up.
     pub link: Option<tokio::sync::mpsc::Sender<ToSupervisor>>,
 }

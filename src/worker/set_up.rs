@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::files::{self, Files};
-use super::spare::Spare;
-use super::standby::{Recipe, Standby};
+use super::context_files::{self, Files};
+use super::shim_pool::ShimPool;
+use super::warm_pool::{LaunchSpec, WarmPool};
 use super::worktree;
 use crate::claude::{self, Session, Start, Unavailable};
 use crate::config::Claude;
@@ -31,13 +31,13 @@ const DISK_LIMIT: Duration = Duration::from_secs(20);
 
 /// What every attempt of a worker shares.
 #[derive(Clone)]
-pub struct Tools {
+pub struct WorkerContext {
     /// The worker's name.
     pub name: String,
     /// Its life.
     pub holder: WorkerInstanceId,
     /// The shim of the next attempt.
-    pub spare: Arc<Spare>,
+    pub spare: Arc<ShimPool>,
     /// The settings of the CLI.
     pub claude: Claude,
     /// The folder below which tasks without one get a folder of their own.
@@ -55,7 +55,7 @@ pub struct Tools {
     /// So many processes are kept ready.
     pub warm: usize,
     /// Those that are.
-    pub standby: Arc<Standby>,
+    pub standby: Arc<WarmPool>,
     /// The limits of money.
     pub budgets: Budgets,
     /// How long people have time to answer a question.
@@ -66,7 +66,7 @@ pub struct Tools {
     pub vitals: Vitals,
 }
 
-impl Tools {
+impl WorkerContext {
     /// The permission mode of a task.
     pub fn mode_of(&self, task: &Task) -> PermissionMode {
         let default = PermissionMode::AcceptEdits.min(self.claude.max_permission_mode);
@@ -95,7 +95,7 @@ pub struct Ready {
     /// Its conversation.
     pub session: Session,
     /// What a process could have been started from before there was a task.
-    pub recipe: Option<Recipe>,
+    pub recipe: Option<LaunchSpec>,
 }
 
 /// Said to a session that was interrupted: the instruction stands above it.
@@ -104,7 +104,7 @@ const CONTINUE: &str = "The work on the task above was interrupted. Continue whe
 /// Makes the folder, sees to it that no process of an earlier attempt is left, and decides on
 /// the conversation.
 pub async fn set_up(
-    tools: &Arc<Tools>,
+    tools: &Arc<WorkerContext>,
     queue: &Queue,
     assignment: &Assignment,
     deadline: BootInstant,
@@ -136,7 +136,7 @@ pub async fn set_up(
     };
     let recipe = recipe(tools, task, &settings, session, &directory);
     let (args, env) = claude::command(&settings, &task.spec.options.sdk, session);
-    let (instruction, message) = first_words(task, session, talk);
+    let (instruction, message) = initial_prompt(task, session, talk);
     // A session that goes on has read them.
     let named = if message.is_none() && instruction != CONTINUE { files.named } else { Vec::new() };
     let start = Start {
@@ -162,12 +162,12 @@ struct OnDisk {
 }
 
 /// Reads and writes it beside the runtime: a folder may be on a network that does not answer.
-async fn on_disk(tools: &Arc<Tools>, task: &Task, directory: &Path, trusted: bool) -> Result<OnDisk, NotReady> {
+async fn on_disk(tools: &Arc<WorkerContext>, task: &Task, directory: &Path, trusted: bool) -> Result<OnDisk, NotReady> {
     let (tools, task, directory) = (Arc::clone(tools), task.clone(), directory.to_owned());
     let work = move || {
         move_session(&tools, &task, &directory)?;
         Ok(OnDisk {
-            files: files::prepare(&tools, &task, &directory)?,
+            files: context_files::prepare(&tools, &task, &directory)?,
             session: session(&tools.claude, &task),
             claude_md: if trusted { None } else { claude_md(&directory) },
             mcp_config: mcp_config(&tools, &task)?,
@@ -182,7 +182,7 @@ fn no_answer(error: &io::Error) -> NotReady {
 }
 
 /// Copies the conversation to where the CLI looks for it from this folder, where the client asked for that.
-fn move_session(tools: &Tools, task: &Task, directory: &Path) -> Result<(), NotReady> {
+fn move_session(tools: &WorkerContext, task: &Task, directory: &Path) -> Result<(), NotReady> {
     let wanted = task.spec.options.sdk.move_session == Some(true) && task.attempt == 1;
     let Some(session) = task.resumes.filter(|_| wanted) else {
         return Ok(());
@@ -196,19 +196,19 @@ fn move_session(tools: &Tools, task: &Task, directory: &Path) -> Result<(), NotR
 /// What a process for this task could be started from before there is such a task: nothing in it may be
 /// this task's own.
 fn recipe(
-    tools: &Tools,
+    tools: &WorkerContext,
     task: &Task,
     settings: &claude::Settings,
     session: Session,
     directory: &Path,
-) -> Option<Recipe> {
+) -> Option<LaunchSpec> {
     let own = directory.starts_with(&tools.work_dir) || directory.starts_with(&tools.worktrees);
     let fresh = task.attempt == 1 && matches!(session, Session::New(_)) && settings.add_dir.is_none();
     if tools.warm == 0 || own || !fresh {
         return None;
     }
     let (args, env) = claude::command(settings, &task.spec.options.sdk, Session::New(SessionId::from_u128(0)));
-    Some(Recipe {
+    Some(LaunchSpec {
         program: settings.program.clone(),
         args,
         env,
@@ -228,7 +228,7 @@ async fn talk(queue: &Queue, task: &Task) -> Result<Talk, NotReady> {
 }
 
 /// What to say first, and the message that this is.
-fn first_words(task: &Task, session: Session, talk: Talk) -> (String, Option<i64>) {
+fn initial_prompt(task: &Task, session: Session, talk: Talk) -> (String, Option<i64>) {
     let begins_anew = task.attempt == 1 || !matches!(session, Session::Resume(_));
     match (talk.current, talk.next) {
         // Messages follow in turns of their own.
@@ -247,7 +247,7 @@ fn unavailable(error: &Unavailable) -> NotReady {
 
 /// The folder of the task, as it really is now, and the one that it stands for: the one that was
 /// checked at the submit may have been replaced by a link since.
-async fn directory(tools: &Tools, task: &Task) -> Result<(PathBuf, PathBuf), NotReady> {
+async fn directory(tools: &WorkerContext, task: &Task) -> Result<(PathBuf, PathBuf), NotReady> {
     let gone = |message: String| NotReady::Fail(Failure::new(FailureClass::Invalid, "WORKING_DIRECTORY", message));
     let worktree = task.spec.options.worktree();
     let named = match (&worktree, &task.spec.context.working_directory) {
@@ -313,7 +313,7 @@ fn session(claude: &Claude, task: &Task) -> Session {
 
 /// A file with the servers that the task names, as the operator has them, for nobody else to read.
 /// Its name says what is in it, so that any number of attempts share it.
-fn mcp_config(tools: &Tools, task: &Task) -> Result<Option<PathBuf>, NotReady> {
+fn mcp_config(tools: &WorkerContext, task: &Task) -> Result<Option<PathBuf>, NotReady> {
     let Some(named) = &task.spec.options.sdk.mcp_config else { return Ok(None) };
     let find = |name: &String| {
         let missing = || NotReady::Release(format!("this worker's MCP_CONFIG has no {name}"), UNAVAILABLE_DELAY);

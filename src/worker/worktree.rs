@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::set_up::{NotReady, Tools};
+use super::set_up::{NotReady, WorkerContext};
 use crate::git::{Cleaned, Git, GitError, Repository, Worktree};
 use crate::process::{self, wall_now};
 use crate::queue::{Filter, Find, ListTasks, Queue};
@@ -18,13 +18,13 @@ const LIST_LIMIT: Duration = Duration::from_secs(30);
 const QUIET_MS: i64 = 60_000;
 
 /// Where the worktree of a task is.
-fn path(tools: &Tools, task: TaskId) -> PathBuf {
+fn path(tools: &WorkerContext, task: TaskId) -> PathBuf {
     tools.worktrees.join(task.to_string())
 }
 
 /// Makes the worktree, or finds the one of an earlier attempt. Returns the folder in it that the task
 /// works in.
-pub async fn prepare(tools: &Tools, task: &Task, options: &WorktreeOptions, named: &Path) -> Result<PathBuf, NotReady> {
+pub async fn prepare(tools: &WorkerContext, task: &Task, options: &WorktreeOptions, named: &Path) -> Result<PathBuf, NotReady> {
     let made = async {
         let git = Git::find(&tools.claude.environment)?;
         let repository = Repository::of(&git, named).await?;
@@ -36,7 +36,7 @@ pub async fn prepare(tools: &Tools, task: &Task, options: &WorktreeOptions, name
     };
     let folder = made.await.map_err(|error| {
         let why = crate::telemetry::chain(&error).to_string();
-        if error.may_pass() {
+        if error.is_transient() {
             NotReady::Release(why, BUSY)
         } else {
             NotReady::Fail(Failure::new(FailureClass::Invalid, "WORKTREE", why))
@@ -56,7 +56,7 @@ pub async fn prepare(tools: &Tools, task: &Task, options: &WorktreeOptions, name
 /// # Errors
 /// Why it can't be said.
 pub async fn conclude(
-    tools: &Tools,
+    tools: &WorkerContext,
     task: &Task,
     options: &WorktreeOptions,
     completed: bool,
@@ -84,7 +84,7 @@ fn message(task: &Task, options: &WorktreeOptions) -> String {
 }
 
 /// Removes the worktree of a task that has ended, where nothing would be lost.
-pub async fn clean(tools: &Tools, queue: &Queue, task: &Task) {
+pub async fn clean(tools: &WorkerContext, queue: &Queue, task: &Task) {
     if is_in_use(queue, task).await {
         return;
     }
@@ -103,7 +103,7 @@ async fn is_in_use(queue: &Queue, task: &Task) -> bool {
     false
 }
 
-async fn remove(tools: &Tools, task: TaskId) {
+async fn remove(tools: &WorkerContext, task: TaskId) {
     let cleaned = async {
         let git = Git::find(&tools.claude.environment)?;
         match Worktree::open(&path(tools, task))? {
@@ -121,7 +121,7 @@ async fn remove(tools: &Tools, task: TaskId) {
 }
 
 /// Cleans up what attempts left that came to no end of their own: of tasks that have ended or are gone.
-pub async fn clean_up(tools: &Tools, queue: &Queue) {
+pub async fn clean_up(tools: &WorkerContext, queue: &Queue) {
     let folder = tools.worktrees.clone();
     let noted = process::blocking(LIST_LIMIT, move || {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use crate::groups::Groups;
-use crate::history::{Counts, Did, Entry, Standing, TreeLine};
+use crate::history::{Counts, HistoryEvent, Entry, TaskSnapshot, TreeLine};
 use crate::schedules::Schedules;
 use crate::trees;
 use domain::{
@@ -76,9 +76,9 @@ pub struct Audit {
 
 /// What is known beside the history.
 #[derive(Default)]
-pub struct Beside {
+pub struct AuditContext {
     /// Every task of the tables.
-    pub standing: Vec<Standing>,
+    pub standing: Vec<TaskSnapshot>,
     /// Tasks whose rows can't be read, and why.
     pub unread: Vec<(TaskId, String)>,
     /// Tasks whose submit was answered with success, and the client's key for each.
@@ -110,9 +110,9 @@ impl Audit {
             self.groups.whole = entry.commit <= 1;
         }
         match &entry.did {
-            Did::Unread { why } => self.broken(2, None, format!("commit {} can't be read: {why}", entry.commit)),
+            HistoryEvent::Unread { why } => self.broken(2, None, format!("commit {} can't be read: {why}", entry.commit)),
             did if did.task().is_some_and(|task| is_older(task, self.since)) => {}
-            Did::Submit { task, priority, due, max_attempts, concurrency_key, key } => {
+            HistoryEvent::Submit { task, priority, due, max_attempts, concurrency_key, key } => {
                 self.groups.submit(*task, concurrency_key.as_ref());
                 let picture =
                     Picture { priority: *priority, due: *due, max_attempts: *max_attempts, ..Default::default() };
@@ -124,7 +124,7 @@ impl Audit {
                     self.keyed(key, fingerprint, *task);
                 }
             }
-            Did::Amend { task, priority, due } => {
+            HistoryEvent::Amend { task, priority, due } => {
                 if let Some(picture) = self.tasks.get_mut(task)
                     && self.pending.remove(&(-picture.priority, *task))
                 {
@@ -132,40 +132,40 @@ impl Audit {
                     self.pending.insert((-priority, *task));
                 }
             }
-            Did::Due { tasks } => tasks.iter().for_each(|task| self.is_due(entry, *task)),
-            Did::Hold { tasks, due, .. } => {
+            HistoryEvent::Due { tasks } => tasks.iter().for_each(|task| self.is_due(entry, *task)),
+            HistoryEvent::Hold { tasks, due, .. } => {
                 for task in tasks {
                     if let Some(picture) = self.tasks.get_mut(task) {
                         picture.due = Some(*due);
                     }
                 }
             }
-            Did::Wake { tasks } => {
+            HistoryEvent::Wake { tasks } => {
                 for task in tasks {
                     if let Some(picture) = self.tasks.get_mut(task) {
                         picture.due = None;
                     }
                 }
             }
-            Did::Claim { lease, holder, credential, attempt, expires } => {
+            HistoryEvent::Claim { lease, holder, credential, attempt, expires } => {
                 if self.parked.get(credential).is_some_and(|until| *until > entry.at) {
                     self.broken(11, lease.task, format!("was claimed while its credential {credential} was parked"));
                 }
                 self.claim(entry, *lease, *holder, *attempt, *expires);
             }
-            Did::Unpark { credential } => drop(self.parked.remove(credential)),
-            Did::PutSchedule { schedule, new } => {
+            HistoryEvent::Unpark { credential } => drop(self.parked.remove(credential)),
+            HistoryEvent::PutSchedule { schedule, new } => {
                 let problem = self.schedules.put(*schedule, *new);
                 self.schedule(problem);
             }
-            Did::Replan { schedule, next } => self.schedules.replan(*schedule, *next),
-            Did::RemoveSchedule { schedule } => self.schedules.remove(*schedule),
-            Did::Fire { schedule, due, .. } => {
+            HistoryEvent::Replan { schedule, next } => self.schedules.replan(*schedule, *next),
+            HistoryEvent::RemoveSchedule { schedule } => self.schedules.remove(*schedule),
+            HistoryEvent::Fire { schedule, due, .. } => {
                 let problem = self.schedules.fire(*schedule, *due);
                 self.schedule(problem);
             }
-            Did::Park { credential, until } => drop(self.parked.insert(credential.clone(), *until)),
-            Did::Renew { leases, expires } => {
+            HistoryEvent::Park { credential, until } => drop(self.parked.insert(credential.clone(), *until)),
+            HistoryEvent::Renew { leases, expires } => {
                 let since = self.since;
                 for lease in leases.iter().filter(|lease| !is_older(lease.task, since)) {
                     if self.newest(5, *lease, "was renewed")
@@ -175,21 +175,21 @@ impl Audit {
                     }
                 }
             }
-            Did::Finish { lease, outcome, counts, cost, to, due } => {
+            HistoryEvent::Finish { lease, outcome, counts, cost, to, due } => {
                 if self.newest(6, *lease, "was reported") {
                     self.count(*lease, *counts, *outcome, *to);
                     self.cost(*lease, *cost);
                     self.moves(*lease, *to, *due);
                 }
             }
-            Did::LateCost { lease, cost } => self.cost(*lease, Some(*cost)),
-            Did::Release { lease, due, cost, .. } => {
+            HistoryEvent::LateCost { lease, cost } => self.cost(*lease, Some(*cost)),
+            HistoryEvent::Release { lease, due, cost, .. } => {
                 if self.newest(6, *lease, "was given back") {
                     self.cost(*lease, *cost);
                     self.moves(*lease, Status::Pending, *due);
                 }
             }
-            Did::TakeBack { lease, died, to, due } => {
+            HistoryEvent::TakeBack { lease, died, to, due } => {
                 let ends = self.tasks.get(&lease.task).and_then(|task| task.lease).map(|(_, ends)| ends);
                 if let Some(ends) = ends.filter(|ends| !died && entry.boot_ms <= ends + TREE_END_MS) {
                     let early = ends + TREE_END_MS - entry.boot_ms;
@@ -200,12 +200,12 @@ impl Audit {
                     self.moves(*lease, *to, *due);
                 }
             }
-            Did::Cancel { lease } => self.cancel(entry, *lease),
-            Did::Pause { paused } => self.paused = *paused,
-            Did::Limit { concurrency } => self.limit = Some(*concurrency),
-            Did::SetLimit { group, limit } => self.groups.set(group, *limit),
-            Did::Prune { tasks } => tasks.iter().for_each(|task| self.prune(*task)),
-            Did::Drain { holder } => drop(self.drained.insert(*holder)),
+            HistoryEvent::Cancel { lease } => self.cancel(entry, *lease),
+            HistoryEvent::Pause { paused } => self.paused = *paused,
+            HistoryEvent::Limit { concurrency } => self.limit = Some(*concurrency),
+            HistoryEvent::SetLimit { group, limit } => self.groups.set(group, *limit),
+            HistoryEvent::Prune { tasks } => tasks.iter().for_each(|task| self.prune(*task)),
+            HistoryEvent::Drain { holder } => drop(self.drained.insert(*holder)),
         }
     }
 
@@ -385,8 +385,8 @@ impl Audit {
 
     /// Holds what is known beside the history against it. Returns everything that was broken.
     #[must_use]
-    pub fn finish(mut self, beside: &Beside) -> Vec<Broken> {
-        let there: HashMap<TaskId, &Standing> = beside.standing.iter().map(|task| (task.task, task)).collect();
+    pub fn finish(mut self, beside: &AuditContext) -> Vec<Broken> {
+        let there: HashMap<TaskId, &TaskSnapshot> = beside.standing.iter().map(|task| (task.task, task)).collect();
         for (task, why) in &beside.unread {
             self.broken(2, *task, format!("can't be read: {why}"));
         }
@@ -415,7 +415,7 @@ impl Audit {
         self.broken
     }
 
-    fn stands(&mut self, standing: &Standing, settled: bool) {
+    fn stands(&mut self, standing: &TaskSnapshot, settled: bool) {
         let task = standing.task;
         let Some(picture) = self.tasks.get(&task) else {
             return self.broken(2, task, "is there, and the history doesn't know it");

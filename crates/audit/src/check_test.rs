@@ -12,7 +12,7 @@ struct Forgery {
     task: TaskId,
     holder: WorkerInstanceId,
     lines: Vec<Entry>,
-    beside: Beside,
+    beside: AuditContext,
 }
 
 fn id(number: u8) -> TaskId {
@@ -24,17 +24,17 @@ fn lease(task: TaskId, epoch: i64) -> LeaseKey {
     LeaseKey { task, epoch: Epoch::of(epoch) }
 }
 
-fn submit(task: TaskId, priority: i64) -> Did {
-    Did::Submit { task, priority, due: None, max_attempts: 3, concurrency_key: None, key: None }
+fn submit(task: TaskId, priority: i64) -> HistoryEvent {
+    HistoryEvent::Submit { task, priority, due: None, max_attempts: 3, concurrency_key: None, key: None }
 }
 
-fn finish(task: TaskId, epoch: i64, outcome: AttemptOutcome, to: Status) -> Did {
+fn finish(task: TaskId, epoch: i64, outcome: AttemptOutcome, to: Status) -> HistoryEvent {
     let counts = if outcome == AttemptOutcome::Crashed { Counts::Crash } else { Counts::Ended };
-    Did::Finish { lease: lease(task, epoch), outcome, counts, cost: None, to, due: None }
+    HistoryEvent::Finish { lease: lease(task, epoch), outcome, counts, cost: None, to, due: None }
 }
 
-fn standing(task: TaskId, status: Status, epoch: i64, ended: i32) -> Standing {
-    Standing {
+fn standing(task: TaskId, status: Status, epoch: i64, ended: i32) -> TaskSnapshot {
+    TaskSnapshot {
         task,
         status,
         epoch: Epoch::of(epoch),
@@ -52,7 +52,7 @@ impl Forgery {
     fn new() -> Self {
         let task = id(1);
         let mut forgery =
-            Self { task, holder: WorkerInstanceId::from_u128(9), lines: Vec::new(), beside: Beside::default() };
+            Self { task, holder: WorkerInstanceId::from_u128(9), lines: Vec::new(), beside: AuditContext::default() };
         forgery.add(submit(task, 0));
         forgery
     }
@@ -66,7 +66,7 @@ impl Forgery {
         forgery
     }
 
-    fn add(&mut self, did: Did) {
+    fn add(&mut self, did: HistoryEvent) {
         let seq = self.lines.len() as i64 + 1;
         self.lines.push(Entry { commit: seq, at: 1_000_000 + seq * 1_000, boot_ms: seq * 1_000, did });
     }
@@ -74,7 +74,7 @@ impl Forgery {
     fn claim(&mut self, epoch: i64) {
         let expires = (self.lines.len() as i64 + 1) * 1_000 + LEASE_MS;
         let attempt = i32::try_from(epoch).expect("small");
-        self.add(Did::Claim {
+        self.add(HistoryEvent::Claim {
             lease: lease(self.task, epoch),
             holder: self.holder,
             credential: "c".to_owned(),
@@ -96,7 +96,7 @@ impl Forgery {
     fn found(&self) -> Vec<Broken> {
         let mut audit = Audit::default();
         // The first line is older than the first task.
-        audit.take(&Entry { commit: 0, at: 1, boot_ms: 0, did: Did::Pause { paused: false } });
+        audit.take(&Entry { commit: 0, at: 1, boot_ms: 0, did: HistoryEvent::Pause { paused: false } });
         self.lines.iter().for_each(|line| audit.take(line));
         audit.finish(&self.beside)
     }
@@ -136,10 +136,10 @@ fn promise_1_an_accepted_task_that_is_gone() {
 fn promise_1_a_task_that_is_removed_before_its_end() {
     let mut forgery = Forgery::sound();
     forgery.beside.standing.clear();
-    forgery.add(Did::Prune { tasks: vec![forgery.task] });
+    forgery.add(HistoryEvent::Prune { tasks: vec![forgery.task] });
     assert_eq!(forgery.found(), []);
     let mut forgery = Forgery::new();
-    forgery.add(Did::Prune { tasks: vec![forgery.task] });
+    forgery.add(HistoryEvent::Prune { tasks: vec![forgery.task] });
     forgery.breaks(1);
 }
 
@@ -173,7 +173,7 @@ fn promise_4_an_epoch_that_is_left_out_or_used_twice() {
     let mut forgery = Forgery::new();
     forgery.claim(1);
     // A cancel of a running task takes the next epoch.
-    forgery.add(Did::Cancel { lease: lease(forgery.task, 1) });
+    forgery.add(HistoryEvent::Cancel { lease: lease(forgery.task, 1) });
     forgery.stands(Status::Cancelled, 1, 0);
     forgery.breaks(4);
 }
@@ -192,7 +192,7 @@ fn promise_5_two_leases_at_a_time() {
 fn promise_5_a_lease_that_is_taken_back_too_early() {
     let mut forgery = Forgery::new();
     forgery.claim(1);
-    forgery.add(Did::TakeBack { lease: lease(forgery.task, 1), died: false, to: Status::Pending, due: None });
+    forgery.add(HistoryEvent::TakeBack { lease: lease(forgery.task, 1), died: false, to: Status::Pending, due: None });
     forgery.claim(2);
     forgery.add(finish(forgery.task, 2, AttemptOutcome::Completed, Status::Completed));
     forgery.stands(Status::Completed, 2, 1);
@@ -203,7 +203,7 @@ fn promise_5_a_lease_that_is_taken_back_too_early() {
 fn promise_6_a_result_of_an_old_epoch() {
     let mut forgery = Forgery::new();
     forgery.claim(1);
-    forgery.add(Did::Release { lease: lease(forgery.task, 1), reason: "shutdown".to_owned(), cost: None, due: None });
+    forgery.add(HistoryEvent::Release { lease: lease(forgery.task, 1), reason: "shutdown".to_owned(), cost: None, due: None });
     forgery.claim(2);
     forgery.add(finish(forgery.task, 1, AttemptOutcome::Completed, Status::Completed));
     forgery.stands(Status::Running, 2, 0);
@@ -215,7 +215,7 @@ fn promise_6_a_result_of_an_old_epoch() {
 fn promise_7_two_trees_at_a_time() {
     let mut forgery = Forgery::new();
     forgery.claim(1);
-    forgery.add(Did::TakeBack { lease: lease(forgery.task, 1), died: true, to: Status::Pending, due: None });
+    forgery.add(HistoryEvent::TakeBack { lease: lease(forgery.task, 1), died: true, to: Status::Pending, due: None });
     forgery.claim(2);
     forgery.add(finish(forgery.task, 2, AttemptOutcome::Completed, Status::Completed));
     forgery.stands(Status::Completed, 2, 1);
@@ -237,7 +237,7 @@ fn promise_9_two_tasks_of_one_key() {
     let mut forgery = Forgery::sound();
     for number in [2, 3] {
         let key = Some(("key".to_owned(), "fingerprint".to_owned()));
-        forgery.add(Did::Submit {
+        forgery.add(HistoryEvent::Submit {
             task: id(number),
             priority: 0,
             due: None,
@@ -245,13 +245,13 @@ fn promise_9_two_tasks_of_one_key() {
             concurrency_key: None,
             key,
         });
-        forgery.add(Did::Cancel { lease: lease(id(number), 0) });
+        forgery.add(HistoryEvent::Cancel { lease: lease(id(number), 0) });
         forgery.beside.standing.push(standing(id(number), Status::Cancelled, 0, 0));
     }
     forgery.breaks(9);
     let mut forgery = Forgery::sound();
     forgery.add(submit(id(2), 0));
-    forgery.add(Did::Cancel { lease: lease(id(2), 0) });
+    forgery.add(HistoryEvent::Cancel { lease: lease(id(2), 0) });
     forgery.beside.standing.push(standing(id(2), Status::Cancelled, 0, 0));
     forgery.beside.accepted = [id(1), id(2)].map(|task| (task, Some("key".to_owned()))).to_vec();
     forgery.breaks(9);
@@ -271,7 +271,7 @@ fn promise_10_more_ends_or_crashes_than_are_allowed() {
     for epoch in 1..=4 {
         forgery.claim(epoch);
         let to = if epoch == 4 { Status::Failed } else { Status::Pending };
-        forgery.add(Did::TakeBack { lease: lease(forgery.task, epoch), died: true, to, due: None });
+        forgery.add(HistoryEvent::TakeBack { lease: lease(forgery.task, epoch), died: true, to, due: None });
     }
     forgery.stands(Status::Failed, 4, 0);
     forgery.beside.standing[0].crashes = 4;
@@ -284,12 +284,12 @@ fn promise_10_a_suspect_that_does_not_run_alone() {
     for epoch in 1..=2 {
         forgery.claim(epoch);
         let lease = lease(forgery.task, epoch);
-        forgery.add(Did::TakeBack { lease, died: true, to: Status::Pending, due: None });
+        forgery.add(HistoryEvent::TakeBack { lease, died: true, to: Status::Pending, due: None });
     }
     forgery.claim(3);
     forgery.add(submit(id(2), 0));
     let (lease, holder) = (lease(id(2), 1), forgery.holder);
-    forgery.add(Did::Claim { lease, holder, credential: String::new(), attempt: 1, expires: 90_000 });
+    forgery.add(HistoryEvent::Claim { lease, holder, credential: String::new(), attempt: 1, expires: 90_000 });
     forgery.beside.standing = vec![standing(id(1), Status::Running, 3, 0), standing(id(2), Status::Running, 1, 0)];
     forgery.beside.standing[0].crashes = 2;
     forgery.breaks(10);
@@ -299,7 +299,7 @@ fn promise_10_a_suspect_that_does_not_run_alone() {
 fn promise_10_what_counts_as_nothing_was_counted() {
     let mut forgery = Forgery::new();
     forgery.claim(1);
-    forgery.add(Did::Release { lease: lease(forgery.task, 1), reason: "shutdown".to_owned(), cost: None, due: None });
+    forgery.add(HistoryEvent::Release { lease: lease(forgery.task, 1), reason: "shutdown".to_owned(), cost: None, due: None });
     forgery.claim(2);
     forgery.add(finish(forgery.task, 2, AttemptOutcome::Completed, Status::Completed));
     forgery.stands(Status::Completed, 2, 2);
@@ -309,10 +309,10 @@ fn promise_10_what_counts_as_nothing_was_counted() {
 #[test]
 fn promise_11_claims_of_a_queue_that_is_paused_or_a_worker_that_drains_or_is_full() {
     for before in [
-        Did::Pause { paused: true },
-        Did::Drain { holder: WorkerInstanceId::from_u128(9) },
-        Did::Limit { concurrency: 0 },
-        Did::Park { credential: "c".to_owned(), until: 9_000_000 },
+        HistoryEvent::Pause { paused: true },
+        HistoryEvent::Drain { holder: WorkerInstanceId::from_u128(9) },
+        HistoryEvent::Limit { concurrency: 0 },
+        HistoryEvent::Park { credential: "c".to_owned(), until: 9_000_000 },
     ] {
         let mut forgery = Forgery::new();
         forgery.add(before);
@@ -330,14 +330,14 @@ fn promise_11_more_of_a_concurrency_key_than_may_run() {
         for number in [2, 3] {
             let concurrency_key = Some("repo".to_owned());
             let task = id(number);
-            forgery.add(Did::Submit { task, priority: 5, due: None, max_attempts: 3, concurrency_key, key: None });
+            forgery.add(HistoryEvent::Submit { task, priority: 5, due: None, max_attempts: 3, concurrency_key, key: None });
         }
         forgery
     };
     let run = |mut forgery: Forgery| {
         for number in [2, 3] {
             let (lease, holder) = (lease(id(number), 1), WorkerInstanceId::from_u128(number.into()));
-            forgery.add(Did::Claim { lease, holder, credential: String::new(), attempt: 1, expires: 90_000 });
+            forgery.add(HistoryEvent::Claim { lease, holder, credential: String::new(), attempt: 1, expires: 90_000 });
             forgery.beside.standing.push(standing(id(number), Status::Running, 1, 0));
         }
         forgery.beside.standing.push(standing(id(1), Status::Pending, 0, 0));
@@ -347,7 +347,7 @@ fn promise_11_more_of_a_concurrency_key_than_may_run() {
     let group = Group::new(GroupKind::ConcurrencyKey, "repo");
     let set = |concurrency, paused| {
         let mut forgery = two();
-        forgery.add(Did::SetLimit { group: group.clone(), limit: Limit { concurrency, paused, rate: None } });
+        forgery.add(HistoryEvent::SetLimit { group: group.clone(), limit: Limit { concurrency, paused, rate: None } });
         forgery
     };
     run(two()).breaks(11);
@@ -368,14 +368,14 @@ fn promise_12_tasks_that_start_out_of_turn_or_too_early() {
     let mut forgery = Forgery::new();
     let due = Some(2_000_000);
     forgery.lines[0].did =
-        Did::Submit { task: forgery.task, priority: 0, due, max_attempts: 3, concurrency_key: None, key: None };
+        HistoryEvent::Submit { task: forgery.task, priority: 0, due, max_attempts: 3, concurrency_key: None, key: None };
     forgery.claim(1);
     forgery.add(finish(forgery.task, 1, AttemptOutcome::Completed, Status::Completed));
     forgery.stands(Status::Completed, 1, 1);
     forgery.breaks(12);
     forgery
         .lines
-        .insert(1, Entry { commit: 0, at: 1_900_000, boot_ms: 1, did: Did::Due { tasks: vec![forgery.task] } });
+        .insert(1, Entry { commit: 0, at: 1_900_000, boot_ms: 1, did: HistoryEvent::Due { tasks: vec![forgery.task] } });
     forgery.breaks(12);
     forgery.lines[1].at = 2_000_000;
     assert_eq!(forgery.found(), []);
@@ -385,7 +385,7 @@ fn promise_12_tasks_that_start_out_of_turn_or_too_early() {
 fn promise_13_processes_that_outlive_a_cancel() {
     let mut forgery = Forgery::new();
     forgery.claim(1);
-    forgery.add(Did::Cancel { lease: lease(forgery.task, 2) });
+    forgery.add(HistoryEvent::Cancel { lease: lease(forgery.task, 2) });
     forgery.stands(Status::Cancelled, 2, 0);
     forgery.tree(1, 2_500, true);
     forgery.tree(1, 9_000, false);
@@ -401,7 +401,7 @@ fn promise_14_costs_that_are_lost_or_counted_twice() {
         let mut forgery = Forgery::new();
         forgery.claim(1);
         let mut did = finish(forgery.task, 1, AttemptOutcome::Completed, Status::Completed);
-        if let Did::Finish { cost, .. } = &mut did {
+        if let HistoryEvent::Finish { cost, .. } = &mut did {
             *cost = Some(Usd::of(0.5));
         }
         forgery.add(did);
@@ -429,27 +429,27 @@ fn promise_15_completed_without_a_result() {
 #[test]
 fn promise_16_a_schedule_fires_each_time_once_and_stays_removed() {
     let schedule = domain::ScheduleId::from_u128(16);
-    let fire = |due| Did::Fire { schedule, due: Some(due), made: None };
+    let fire = |due| HistoryEvent::Fire { schedule, due: Some(due), made: None };
     let made = || {
         let mut forgery = Forgery::sound();
-        forgery.add(Did::PutSchedule { schedule, new: true });
+        forgery.add(HistoryEvent::PutSchedule { schedule, new: true });
         forgery.add(fire(1_000));
         forgery
     };
     let mut well = made();
-    well.add(Did::PutSchedule { schedule, new: false });
+    well.add(HistoryEvent::PutSchedule { schedule, new: false });
     well.add(fire(2_000));
     // After a clock that was set back its times come again.
-    well.add(Did::Replan { schedule, next: 1_500 });
+    well.add(HistoryEvent::Replan { schedule, next: 1_500 });
     well.add(fire(2_000));
-    well.add(Did::RemoveSchedule { schedule });
+    well.add(HistoryEvent::RemoveSchedule { schedule });
     assert_eq!(well.found(), []);
     let mut twice = made();
     twice.add(fire(1_000));
     twice.breaks(16);
-    for after in [fire(3_000), Did::PutSchedule { schedule, new: false }] {
+    for after in [fire(3_000), HistoryEvent::PutSchedule { schedule, new: false }] {
         let mut removed = made();
-        removed.add(Did::RemoveSchedule { schedule });
+        removed.add(HistoryEvent::RemoveSchedule { schedule });
         removed.add(after);
         removed.breaks(16);
     }
@@ -458,7 +458,7 @@ fn promise_16_a_schedule_fires_each_time_once_and_stays_removed() {
 #[test]
 fn a_line_that_can_not_be_read_is_named_and_ends_nothing() {
     let mut forgery = Forgery::sound();
-    forgery.add(Did::Unread { why: "of another version".to_owned() });
+    forgery.add(HistoryEvent::Unread { why: "of another version".to_owned() });
     forgery.breaks(2);
     let mut forgery = Forgery::sound();
     forgery.beside.unread.push((id(9), "status unheard".to_owned()));
@@ -470,7 +470,7 @@ fn what_is_older_than_the_history_is_not_judged() {
     let mut forgery = Forgery::sound();
     // Long before the first line.
     let old = TaskId::from_u128(7 << 76 | 2 << 62);
-    forgery.add(Did::Cancel { lease: lease(old, 4) });
+    forgery.add(HistoryEvent::Cancel { lease: lease(old, 4) });
     forgery.beside.standing.push(standing(old, Status::Cancelled, 4, 0));
     assert_eq!(forgery.found(), []);
 }

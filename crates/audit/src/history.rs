@@ -17,13 +17,13 @@ pub struct Entry {
     /// `CLOCK_BOOTTIME` of whoever wrote it, in milliseconds.
     pub boot_ms: i64,
     /// What was done.
-    pub did: Did,
+    pub did: HistoryEvent,
 }
 
 /// Something that was done.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "did", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum Did {
+pub enum HistoryEvent {
     /// What a line says, as far as it can be read.
     #[serde(skip)]
     Unread {
@@ -231,7 +231,7 @@ pub enum Did {
     },
 }
 
-impl Did {
+impl HistoryEvent {
     /// The task that it is about, where it is about one.
     #[must_use]
     pub const fn task(&self) -> Option<TaskId> {
@@ -292,7 +292,7 @@ pub struct TreeLine {
 
 /// What the tables say of a task, to be held against its history.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Standing {
+pub struct TaskSnapshot {
     /// The task.
     pub task: TaskId,
     /// Its status.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Named as _, TaskId, Wall};
+use crate::{Named as _, TaskId, Timestamp};
 
 /// What an event tells.
 #[derive(
@@ -77,7 +77,7 @@ pub struct Event {
     /// Its number: 1, 2, 3 … without gap.
     pub seq: i64,
     /// When it was stored.
-    pub at: Wall,
+    pub at: Timestamp,
     /// What it tells.
     pub kind: EventKind,
     /// A JSON object, as text.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::limit::{Group, Limit};
 use crate::money::Usd;
-use crate::time::Wall;
+use crate::time::Timestamp;
 
 /// A day's limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,7 +93,7 @@ pub struct GroupRoom {
     /// Tasks of the group that run.
     pub running: u32,
     /// When tasks of the group started, in the time that counts, and when those that wait will; oldest first.
-    pub starts: Vec<Wall>,
+    pub starts: Vec<Timestamp>,
 }
 
 /// What is left for tasks to start with.
@@ -108,7 +108,7 @@ pub struct Room {
     /// The groups that have a limit.
     pub groups: HashMap<Group, GroupRoom>,
     /// The time.
-    pub now: Wall,
+    pub now: Timestamp,
 }
 
 impl Room {
@@ -116,7 +116,7 @@ impl Room {
     ///
     /// # Errors
     /// What it must wait for, and until when, where that is known.
-    pub fn admit(&mut self, task: &Candidate) -> Result<(), (Hold, Option<Wall>)> {
+    pub fn admit(&mut self, task: &Candidate) -> Result<(), (Hold, Option<Timestamp>)> {
         self.has_room(task)?;
         self.within_limits(task)?;
         *self.busy.entry(task.directory.clone()).or_default() |= task.exclusive;
@@ -133,7 +133,7 @@ impl Room {
     }
 
     /// Its folder and its money.
-    fn has_room(&self, task: &Candidate) -> Result<(), (Hold, Option<Wall>)> {
+    fn has_room(&self, task: &Candidate) -> Result<(), (Hold, Option<Timestamp>)> {
         if self.busy.get(&task.directory).is_some_and(|alone| *alone || task.exclusive) {
             return Err((Hold::Directory(task.directory.clone()), None));
         }
@@ -150,7 +150,7 @@ impl Room {
     }
 
     /// Its groups.
-    fn within_limits(&mut self, task: &Candidate) -> Result<(), (Hold, Option<Wall>)> {
+    fn within_limits(&mut self, task: &Candidate) -> Result<(), (Hold, Option<Timestamp>)> {
         for group in &task.groups {
             let Some(room) = self.groups.get(group) else { continue };
             if room.limit.paused {
@@ -226,9 +226,9 @@ mod tests {
             for (later, key) in comes {
                 now += later;
                 waiting.push((now, candidate(1, false, key, 0)));
-                let room = GroupRoom { limit, running: 0, starts: started.iter().map(|at| Wall(*at)).collect() };
+                let room = GroupRoom { limit, running: 0, starts: started.iter().map(|at| Timestamp(*at)).collect() };
                 let groups = [(group.clone(), room)].into();
-                let mut room = Room { groups, now: Wall(now), ..Room::default() };
+                let mut room = Room { groups, now: Timestamp(now), ..Room::default() };
                 for (due, task) in std::mem::take(&mut waiting) {
                     match room.admit(&task) {
                         _ if due > now => waiting.push((due, task)),
@@ -258,8 +258,8 @@ mod tests {
     fn a_group_runs_as_many_as_it_may_and_its_turns_come_one_after_the_other() {
         let group = Group::new(GroupKind::Key, "key-0");
         let with = |limit| {
-            let room = GroupRoom { limit, running: 1, starts: vec![Wall(90)] };
-            Room { groups: [(group.clone(), room)].into(), now: Wall(100), ..Room::default() }
+            let room = GroupRoom { limit, running: 1, starts: vec![Timestamp(90)] };
+            Room { groups: [(group.clone(), room)].into(), now: Timestamp(100), ..Room::default() }
         };
         let task = candidate(1, false, 0, 0);
         let mut two = with(Limit { concurrency: Some(2), ..Limit::default() });
@@ -271,6 +271,6 @@ mod tests {
         let mut rate = with(Limit { rate: Some(Rate { starts: 2, period_ms: 50 }), ..Limit::default() });
         assert_eq!(rate.admit(&task), Ok(()));
         let turns: Vec<_> = (0..3).map(|_| rate.admit(&task).expect_err("a turn").1).collect();
-        assert_eq!(turns, [Some(Wall(140)), Some(Wall(150)), Some(Wall(190))]);
+        assert_eq!(turns, [Some(Timestamp(140)), Some(Timestamp(150)), Some(Timestamp(190))]);
     }
 }

@@ -47,4 +47,4 @@ pub use retry::RetryPolicy;
 pub use schedule::{Missed, Overlap, RunOutcome, Timetable};
 pub use status::Status;
 pub use talk::{Behavior, Decision, Question, Said, Scope, session_rules};
-pub use time::{BootInstant, Wall};
+pub use time::{BootInstant, Timestamp};

@@ -1,7 +1,7 @@
 //! A task's life: the states, the commands that move it, and nothing else.
 
 use crate::{
-    BootInstant, Epoch, Failure, FailureClass, Lease, LeaseTimes, Outcome, RetryPolicy, Status, Wall, WorkerInstanceId,
+    BootInstant, Epoch, Failure, FailureClass, Lease, LeaseTimes, Outcome, RetryPolicy, Status, Timestamp, WorkerInstanceId,
 };
 
 /// Deaths of the CLI or of its worker in a row, without an attempt that ended by itself
@@ -19,7 +19,7 @@ pub enum State {
     /// Waiting; not before `due`, where that is set.
     Pending {
         /// The earliest start.
-        due: Option<Wall>,
+        due: Option<Timestamp>,
     },
     /// Held under a lease.
     Running(Lease),
@@ -135,7 +135,7 @@ impl Record {
     ///
     /// # Errors
     /// The reason why nothing changed.
-    pub fn apply(&mut self, command: Command, now: Wall, chance: f64) -> Result<(), Refusal> {
+    pub fn apply(&mut self, command: Command, now: Timestamp, chance: f64) -> Result<(), Refusal> {
         match (command, &self.state) {
             (Command::Claim(lease), State::Pending { due }) => {
                 if due.is_some_and(|due| due > now) {
@@ -178,7 +178,7 @@ impl Record {
     }
 
     /// The state after an attempt that ended by itself, or whose CLI died.
-    fn after(&mut self, outcome: Outcome, now: Wall, chance: f64) -> State {
+    fn after(&mut self, outcome: Outcome, now: Timestamp, chance: f64) -> State {
         let failure = match outcome {
             Outcome::Completed => {
                 self.ended += 1;
@@ -196,7 +196,7 @@ impl Record {
         };
         self.ended += 1;
         self.crashes = 0;
-        let again = failure.class.may_pass() || (failure.class == FailureClass::Timeout && self.retry_timeouts);
+        let again = failure.class.is_transient() || (failure.class == FailureClass::Timeout && self.retry_timeouts);
         if again && self.ended < self.max_attempts {
             State::Pending { due: Some(now.plus_ms(self.retry.delay_ms(self.ended, chance))) }
         } else {
@@ -205,7 +205,7 @@ impl Record {
     }
 
     /// The state after a death without a result.
-    fn after_crash(&mut self, why: &str, now: Wall, chance: f64) -> State {
+    fn after_crash(&mut self, why: &str, now: Timestamp, chance: f64) -> State {
         self.crashes += 1;
         if self.crashes >= CRASH_LIMIT {
             let message = format!("{} crashes in a row, the last: {why}", self.crashes);

@@ -67,7 +67,7 @@ fn any_life() -> impl Strategy<Value = (Record, Vec<(Command, i64)>)> {
 }
 
 fn live(fault: Fault, (mut record, commands): (Record, Vec<(Command, i64)>)) -> Result<(), TestCaseError> {
-    let mut now = Wall(0);
+    let mut now = Timestamp(0);
     for (command, later) in commands {
         now = now.plus_ms(later);
         fault.apply(&mut record, command, now).map_err(TestCaseError::fail)?;
@@ -97,13 +97,13 @@ fn each_fault_that_is_planted_into_the_rules_is_found() {
 
 fn claim(record: &mut Record) {
     let lease = Lease { holder: WorkerInstanceId::from_u128(1), expires: at(100) };
-    record.apply(Command::Claim(lease), Wall(i64::MAX / 2), 0.0).expect("due");
+    record.apply(Command::Claim(lease), Timestamp(i64::MAX / 2), 0.0).expect("due");
 }
 
 fn fail(record: &mut Record, class: FailureClass) {
     let outcome = Outcome::Failed(Failure::new(class, "CODE", "message"));
     let epoch = record.epoch;
-    record.apply(Command::Finish { epoch, outcome }, Wall(0), 0.0).expect("the newest epoch");
+    record.apply(Command::Finish { epoch, outcome }, Timestamp(0), 0.0).expect("the newest epoch");
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_task_is_given_up_when_its_attempts_are_spent() {
     let mut record = fresh(2, false);
     claim(&mut record);
     fail(&mut record, FailureClass::Overloaded);
-    assert!(matches!(record.state, State::Pending { due: Some(Wall(500)) }));
+    assert!(matches!(record.state, State::Pending { due: Some(Timestamp(500)) }));
     claim(&mut record);
     fail(&mut record, FailureClass::Network);
     assert!(matches!(&record.state, State::Failed(failure) if failure.class == FailureClass::Network));
@@ -129,7 +129,7 @@ fn three_crashes_in_a_row_are_poison_and_an_end_between_them_is_not() {
     assert_eq!((record.crashes, record.ended), (0, 1));
     for _ in 0..3 {
         claim(&mut record);
-        record.apply(Command::HolderDied(WorkerInstanceId::from_u128(1)), Wall(0), 0.0).expect("its holder");
+        record.apply(Command::HolderDied(WorkerInstanceId::from_u128(1)), Timestamp(0), 0.0).expect("its holder");
     }
     assert!(matches!(&record.state, State::Failed(failure) if failure.code == "POISONED"));
 }
@@ -154,13 +154,13 @@ fn a_usage_limit_counts_as_nothing_and_a_timeout_is_the_tasks_choice() {
 #[test]
 fn a_lease_expires_only_after_its_end_and_nothing_is_claimed_before_it_is_due() {
     let mut record = fresh(3, false);
-    record.state = State::Pending { due: Some(Wall(10)) };
+    record.state = State::Pending { due: Some(Timestamp(10)) };
     let lease = Lease { holder: WorkerInstanceId::from_u128(1), expires: at(100) };
-    assert_eq!(record.apply(Command::Claim(lease), Wall(9), 0.0), Err(Refusal::NotDue));
-    record.apply(Command::Claim(lease), Wall(10), 0.0).expect("due");
-    assert_eq!(record.apply(Command::Expire { now: at(100 + TREE_END_MS) }, Wall(0), 0.0), Err(Refusal::StillHeld));
-    assert_eq!(record.apply(Command::Claim(lease), Wall(10), 0.0), Err(Refusal::StillHeld));
+    assert_eq!(record.apply(Command::Claim(lease), Timestamp(9), 0.0), Err(Refusal::NotDue));
+    record.apply(Command::Claim(lease), Timestamp(10), 0.0).expect("due");
+    assert_eq!(record.apply(Command::Expire { now: at(100 + TREE_END_MS) }, Timestamp(0), 0.0), Err(Refusal::StillHeld));
+    assert_eq!(record.apply(Command::Claim(lease), Timestamp(10), 0.0), Err(Refusal::StillHeld));
     let stranger = Command::HolderDied(WorkerInstanceId::from_u128(2));
-    assert_eq!(record.apply(stranger, Wall(0), 0.0), Err(Refusal::StillHeld));
-    record.apply(Command::Expire { now: at(101 + TREE_END_MS) }, Wall(0), 0.0).expect("past");
+    assert_eq!(record.apply(stranger, Timestamp(0), 0.0), Err(Refusal::StillHeld));
+    record.apply(Command::Expire { now: at(101 + TREE_END_MS) }, Timestamp(0), 0.0).expect("past");
 }

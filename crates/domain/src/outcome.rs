@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{SessionId, Usd, Wall};
+use crate::{SessionId, Usd, Timestamp};
 
 /// Why an attempt failed. The class decides on a retry; exit codes never do.
 #[derive(
@@ -46,7 +46,7 @@ impl FailureClass {
     /// Whether another attempt could end better. Timeouts are the task's own choice and are
     /// asked for elsewhere; crashes are counted apart.
     #[must_use]
-    pub const fn may_pass(self) -> bool {
+    pub const fn is_transient(self) -> bool {
         matches!(self, Self::Overloaded | Self::Network | Self::Execution)
     }
 }
@@ -62,7 +62,7 @@ pub struct Failure {
     pub message: String,
     /// Of a usage limit: when it ends, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Wall>,
+    pub until: Option<Timestamp>,
 }
 
 impl Failure {
@@ -79,7 +79,7 @@ impl Failure {
     /// Until when nothing should be tried with the credential that it came of; `None` where it
     /// says nothing about the credential.
     #[must_use]
-    pub fn parks_until(&self, now: Wall) -> Option<Wall> {
+    pub fn parks_until(&self, now: Timestamp) -> Option<Timestamp> {
         match self.class {
             FailureClass::UsageLimit => Some(self.until.unwrap_or(now.plus_ms(LIMIT_PAUSE_MS))),
             FailureClass::Auth => Some(now.plus_ms(AUTH_PAUSE_MS)),

@@ -39,7 +39,7 @@ impl Fault {
     ///
     /// # Errors
     /// The rule that this step broke.
-    pub fn apply(self, record: &mut Record, command: Command, now: Wall) -> Result<Option<()>, String> {
+    pub fn apply(self, record: &mut Record, command: Command, now: Timestamp) -> Result<Option<()>, String> {
         let before = record.clone();
         let faulty = self.bend(record, command.clone());
         if record.apply(faulty, now, 0.5).is_err() {
@@ -100,7 +100,7 @@ impl Fault {
                 after.ended += 1;
             }
             (Self::OneAttemptMore, Command::Finish { .. })
-                if after.ended == after.max_attempts && failed.is_some_and(FailureClass::may_pass) =>
+                if after.ended == after.max_attempts && failed.is_some_and(FailureClass::is_transient) =>
             {
                 after.state = free;
             }
@@ -114,7 +114,7 @@ fn expect(held: bool, rule: &str) -> Result<(), String> {
 }
 
 /// What one step may do, whatever came before it.
-fn check(before: &Record, after: &Record, command: &Command, now: Wall) -> Result<(), String> {
+fn check(before: &Record, after: &Record, command: &Command, now: Timestamp) -> Result<(), String> {
     let (was, is) = (before.state.status(), after.state.status());
     let renewed = matches!(command, Command::Renew { .. });
     expect(!was.is_terminal(), "a terminal state never changes")?;
@@ -134,7 +134,7 @@ fn check(before: &Record, after: &Record, command: &Command, now: Wall) -> Resul
 }
 
 /// Who may do it.
-fn check_right(before: &Record, command: &Command, now: Wall) -> Result<(), String> {
+fn check_right(before: &Record, command: &Command, now: Timestamp) -> Result<(), String> {
     match (command, &before.state) {
         (Command::Claim(_), State::Pending { due }) => {
             expect(due.is_none_or(|due| due <= now), "nothing is claimed before its time")

@@ -189,7 +189,7 @@ impl World {
     /// Sends a command to the store. Returns whether it did anything.
     fn apply(&mut self, command: Command) -> bool {
         let rules = if let Fault::Rules(fault) = self.fault { fault } else { planted::Fault::None };
-        let applied = rules.apply(&mut self.record, command, Wall(at(self.now + self.jumped).ms));
+        let applied = rules.apply(&mut self.record, command, Timestamp(at(self.now + self.jumped).ms));
         self.broken = self.broken.take().or(applied.clone().err());
         let done = applied.is_err() || applied.is_ok_and(|done| done.is_some());
         if done && !matches!(self.record.state, State::Running(_)) {

@@ -14,10 +14,10 @@ use croner::parser::{CronParser, Seconds};
 use croner::{CivilDate, CivilDateTime, CivilTime, Cron, CronDateTime, Resolution, Weekday};
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
-use jiff::{SignedDuration, Timestamp, ZonedDateTime};
+use jiff::{SignedDuration, ZonedDateTime};
 use serde::{Deserialize, Serialize};
 
-use crate::time::Wall;
+use crate::time::Timestamp;
 
 /// Missed firings are counted up to so many.
 const COUNTED: usize = 1_000;
@@ -98,15 +98,15 @@ impl Timetable {
 
     /// The first firing after this moment; `None` where there is none any more.
     #[must_use]
-    pub fn next(&self, after: Wall) -> Option<Wall> {
-        let after = Timestamp::from_millisecond(after.0).ok()?.to_zoned_datetime(self.zone.clone());
+    pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
+        let after = jiff::Timestamp::from_millisecond(after.0).ok()?.to_zoned_datetime(self.zone.clone());
         let next = self.cron.find_next_occurrence(&Local(after), false).ok()?;
-        Some(Wall(next.0.timestamp().as_millisecond()))
+        Some(Timestamp(next.0.timestamp().as_millisecond()))
     }
 
     /// How many firings there are from this one to `now`, itself included.
     #[must_use]
-    pub fn count(&self, first: Wall, now: Wall) -> usize {
+    pub fn count(&self, first: Timestamp, now: Timestamp) -> usize {
         let later = std::iter::successors(Some(first), |at| self.next(*at));
         later.take_while(|at| *at <= now).take(COUNTED).count()
     }
@@ -159,8 +159,8 @@ impl CronDateTime for Local {
 mod tests {
     use super::*;
 
-    fn at(text: &str) -> Wall {
-        Wall(text.parse::<Timestamp>().expect("a time").as_millisecond())
+    fn at(text: &str) -> Timestamp {
+        Timestamp(text.parse::<jiff::Timestamp>().expect("a time").as_millisecond())
     }
 
     fn firings(cron: &str, zone: &str, after: &str, n: usize) -> Vec<String> {

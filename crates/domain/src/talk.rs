@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{Invalid, Wall, json};
+use crate::{Invalid, Timestamp, json};
 
 /// The longest text that comes with an answer, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
@@ -21,9 +21,9 @@ pub struct Question {
     /// What the CLI suggests to allow from now on, in its own shape.
     pub suggestions: Value,
     /// When it was first asked.
-    pub asked_at: Wall,
+    pub asked_at: Timestamp,
     /// Nobody's answer by then is a no.
-    pub deadline: Wall,
+    pub deadline: Timestamp,
     /// What was decided.
     pub answer: Option<Decision>,
 }
@@ -181,8 +181,8 @@ mod tests {
                 { "type": "addRules", "behavior": "allow", "rules": [{ "toolName": "Bash", "ruleContent": "touch a" }] },
                 { "type": "setMode", "mode": "acceptEdits" },
             ]),
-            asked_at: Wall(0),
-            deadline: Wall(1),
+            asked_at: Timestamp(0),
+            deadline: Timestamp(1),
             answer: None,
         };
         assert_eq!(question.session_rules(), ["Bash(touch a)"]);

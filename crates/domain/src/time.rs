@@ -7,9 +7,9 @@ use crate::BootId;
 /// A point on the wall clock: milliseconds since the Unix epoch, UTC. For people and for due
 /// times; it may jump, so no lease depends on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Wall(pub i64);
+pub struct Timestamp(pub i64);
 
-impl Wall {
+impl Timestamp {
     /// Milliseconds of a day.
     pub const DAY_MS: i64 = 86_400_000;
 
@@ -50,7 +50,7 @@ impl Wall {
     }
 }
 
-impl std::fmt::Display for Wall {
+impl std::fmt::Display for Timestamp {
     /// RFC 3339 in UTC with milliseconds: `2026-01-31T08:15:00.000Z`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let at = jiff::Timestamp::from_millisecond(self.0).unwrap_or_default();
@@ -59,7 +59,7 @@ impl std::fmt::Display for Wall {
 }
 
 #[cfg(feature = "schema")]
-impl utoipa::PartialSchema for Wall {
+impl utoipa::PartialSchema for Timestamp {
     fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
         use utoipa::openapi::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
         ObjectBuilder::new()
@@ -71,15 +71,15 @@ impl utoipa::PartialSchema for Wall {
 }
 
 #[cfg(feature = "schema")]
-impl utoipa::ToSchema for Wall {}
+impl utoipa::ToSchema for Timestamp {}
 
-impl Serialize for Wall {
+impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Wall {
+impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(from)?;
         match text.parse::<jiff::Timestamp>() {
@@ -134,12 +134,12 @@ mod tests {
 
     #[test]
     fn wall_is_rfc3339_with_milliseconds_both_ways() {
-        let at: Wall = serde_json::from_str("\"2026-01-31T08:15:00+01:00\"").expect("a time");
+        let at: Timestamp = serde_json::from_str("\"2026-01-31T08:15:00+01:00\"").expect("a time");
         assert_eq!(serde_json::to_string(&at).expect("json"), "\"2026-01-31T07:15:00.000Z\"");
-        let wrong = |text: &str| serde_json::from_str::<Wall>(text).expect_err("wrong").to_string();
+        let wrong = |text: &str| serde_json::from_str::<Timestamp>(text).expect_err("wrong").to_string();
         assert!(wrong("\"tomorrow\"").contains("RFC 3339"));
         assert!(wrong("\"9999-12-31T23:59:59Z\"").contains("9999-12-30T22:00:00Z"));
-        assert!(serde_json::from_str::<Wall>("\"9999-12-30T22:00:00Z\"").is_ok());
+        assert!(serde_json::from_str::<Timestamp>("\"9999-12-30T22:00:00Z\"").is_ok());
     }
 
     #[test]

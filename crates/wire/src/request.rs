@@ -1,6 +1,6 @@
 //! What clients send besides a task. Read strictly: a field that is not known is refused, never ignored.
 
-use domain::{GroupKind, Missed, Overlap, Rate, Wall};
+use domain::{GroupKind, Missed, Overlap, Rate, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -26,11 +26,11 @@ pub struct TaskChanges {
     /// Not before this time; `null`: at once.
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
-    pub run_at: Option<Option<Wall>>,
+    pub run_at: Option<Option<Timestamp>>,
 }
 
 /// A field that is there, `null` or not.
-fn present<'de, D: serde::Deserializer<'de>>(field: D) -> Result<Option<Option<Wall>>, D::Error> {
+fn present<'de, D: serde::Deserializer<'de>>(field: D) -> Result<Option<Option<Timestamp>>, D::Error> {
     Option::deserialize(field).map(Some)
 }
 

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::WebhookOptions;
 use crate::files::{self, ContextFile};
 use crate::sdk::SdkOptions;
-use domain::{Invalid, MAX_NAME, RetryPolicy, TaskId, Wall};
+use domain::{Invalid, MAX_NAME, RetryPolicy, TaskId, Timestamp};
 
 /// The longest instruction, in bytes. The prompt of a model holds less.
 pub const MAX_INSTRUCTION_BYTES: usize = 1 << 20;
@@ -39,7 +39,7 @@ pub struct TaskSpec {
     pub priority: i64,
     /// Not before this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub run_at: Option<Wall>,
+    pub run_at: Option<Timestamp>,
     /// Labels to find it by.
     #[schema(max_items = 20)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

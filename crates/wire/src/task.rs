@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::TaskSpec;
-use domain::{AttemptOutcome, Failure, FailureClass, Group, Name, SessionId, Spent, Status, TaskId, Usd, Wall};
+use domain::{AttemptOutcome, Failure, FailureClass, Group, Name, SessionId, Spent, Status, TaskId, Usd, Timestamp};
 
 /// A task as the store has it.
 #[derive(Clone, Debug)]
@@ -16,13 +16,13 @@ pub struct Task {
     /// Where it stands.
     pub status: Status,
     /// When it was stored.
-    pub created_at: Wall,
+    pub created_at: Timestamp,
     /// Not before this time, while pending.
-    pub due_at: Option<Wall>,
+    pub due_at: Option<Timestamp>,
     /// When its first attempt was claimed.
-    pub started_at: Option<Wall>,
+    pub started_at: Option<Timestamp>,
     /// When it reached its end.
-    pub completed_at: Option<Wall>,
+    pub completed_at: Option<Timestamp>,
     /// Starts so far.
     pub attempt: i32,
     /// Deaths in a row.
@@ -115,9 +115,9 @@ pub struct Attempt {
     /// The worker's name.
     pub worker: Option<String>,
     /// When it was claimed.
-    pub started_at: Wall,
+    pub started_at: Timestamp,
     /// When it was over.
-    pub ended_at: Option<Wall>,
+    pub ended_at: Option<Timestamp>,
     /// See [`AttemptOutcome`]; `None` while it runs.
     pub outcome: Option<Name<AttemptOutcome>>,
     /// Why it failed or was given back.

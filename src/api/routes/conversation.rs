@@ -25,17 +25,17 @@ const MAX_CHAIN: usize = 100;
 pub async fn show(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let task = find(&shared, &id).await?;
     let whole = Conversation { task_id: task.id, sdk_session_id: task.attempted.session_id, messages: Vec::new() };
-    let mut chain = vec![Told::of(&task)];
+    let mut chain = vec![Link::of(&task)];
     let mut before = task.continued_from;
     while let Some(id) = before.filter(|_| chain.len() < MAX_CHAIN) {
         let Some(task) = shared.queue.ask(Find(id)).await? else { break };
-        chain.push(Told::of(&task));
+        chain.push(Link::of(&task));
         before = task.continued_from;
     }
     // The messages come piece by piece.
     let head = text(&whole).trim_end_matches("]}").to_owned();
     let telling =
-        Telling { queue: shared.queue.clone(), memory: shared.memory.clone(), chain, at: None, head: Some(head) };
+        ConversationStream { queue: shared.queue.clone(), memory: shared.memory.clone(), chain, at: None, head: Some(head) };
     let body = unfold(Some(telling), |telling| async move {
         let mut telling = telling?;
         match telling.next().await {
@@ -49,12 +49,12 @@ pub async fn show(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse
 }
 
 /// A task of a conversation, and what it began with.
-struct Told {
+struct Link {
     id: TaskId,
     first: String,
 }
 
-impl Told {
+impl Link {
     fn of(task: &Task) -> Self {
         let content = json!([{ "type": "text", "text": task.spec.instruction }]);
         let (task_id, at) = (task.id, task.created_at);
@@ -64,16 +64,16 @@ impl Told {
 }
 
 /// A conversation that is being told: the tasks that are left, the oldest last.
-struct Telling {
+struct ConversationStream {
     queue: Queue,
     memory: Memory,
-    chain: Vec<Told>,
+    chain: Vec<Link>,
     /// The task that is told, and its last event that was.
     at: Option<(TaskId, i64)>,
     head: Option<String>,
 }
 
-impl Telling {
+impl ConversationStream {
     /// The next piece; `None` at the end.
     async fn next(&mut self) -> Result<Option<String>, QueueError> {
         if let Some(head) = self.head.take() {

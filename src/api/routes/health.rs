@@ -36,12 +36,12 @@ async fn live() -> HttpResponse {
 
 /// The server takes tasks.
 async fn ready(shared: Data<Shared>) -> HttpResponse {
-    let Seen { status, reason, checks, .. } = Seen::of(&shared).await;
+    let Snapshot { status, reason, checks, .. } = Snapshot::of(&shared).await;
     answer(status).json(Readiness { status, checks, reason })
 }
 
 async fn health(shared: Data<Shared>) -> HttpResponse {
-    let Seen { status, reason, checks, stats, workers } = Seen::of(&shared).await;
+    let Snapshot { status, reason, checks, stats, workers } = Snapshot::of(&shared).await;
     let count = |status| stats.as_ref().map(|stats| stats.count(status));
     let (pending, running) = (count(Status::Pending), count(Status::Running));
     let queue = QueueCounts {
@@ -79,17 +79,17 @@ fn answer(status: HealthStatus) -> HttpResponseBuilder {
 }
 
 /// How the server is.
-struct Seen {
+struct Snapshot {
     status: HealthStatus,
     /// Why it is not healthy.
     reason: Option<String>,
     /// Each duty, and whether it is done.
     checks: BTreeMap<String, Check>,
     stats: Option<Stats>,
-    workers: Option<workers::Seen>,
+    workers: Option<workers::Snapshot>,
 }
 
-impl Seen {
+impl Snapshot {
     /// In standalone mode the workers are somebody else's: the server is well without them.
     async fn of(shared: &Shared) -> Self {
         // A queue that waits for the disk answers late; that is an answer too.

@@ -38,7 +38,7 @@ pub fn all(config: &mut web::ServiceConfig) {
 }
 
 /// What no route answers.
-pub async fn nothing(request: HttpRequest) -> Result<&'static str, ApiError> {
+pub async fn not_found(request: HttpRequest) -> Result<&'static str, ApiError> {
     let message = format!("nothing answers {} {}; see docs/api.md", request.method(), request.path());
     Err(ApiError::new(StatusCode::NOT_FOUND, "NOT_FOUND", message))
 }

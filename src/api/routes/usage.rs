@@ -12,7 +12,7 @@ use super::resource;
 use crate::process::wall_now;
 use crate::queue::ReadUsage;
 use crate::service;
-use domain::Wall;
+use domain::Timestamp;
 
 /// Days that are shown where nothing else is asked for.
 const DAYS: i64 = 30;
@@ -25,7 +25,7 @@ async fn usage(request: HttpRequest, shared: Data<Shared>) -> Result<HttpRespons
     let params = Params::read(&request, &["from", "to", "key"])?;
     let now = wall_now();
     let read = ReadUsage {
-        from: day(&params, "from", now.plus_ms(-(DAYS - 1) * Wall::DAY_MS))?,
+        from: day(&params, "from", now.plus_ms(-(DAYS - 1) * Timestamp::DAY_MS))?,
         to: day(&params, "to", now)?,
         key: params.text("key").map(str::to_owned),
     };
@@ -33,9 +33,9 @@ async fn usage(request: HttpRequest, shared: Data<Shared>) -> Result<HttpRespons
 }
 
 /// A day in UTC, such as `2026-01-31`.
-fn day(params: &Params, name: &str, default: Wall) -> Result<String, ApiError> {
+fn day(params: &Params, name: &str, default: Timestamp) -> Result<String, ApiError> {
     let text = params.text(name).map_or_else(|| default.day(), str::to_owned);
-    match serde_json::from_value::<Wall>(json!(format!("{text}T00:00:00Z"))) {
+    match serde_json::from_value::<Timestamp>(json!(format!("{text}T00:00:00Z"))) {
         Ok(_) if text.len() == 10 => Ok(text),
         _ => Err(ApiError::invalid(name, format!("must be a day such as 2026-01-31, got \"{text}\""))),
     }

@@ -24,7 +24,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
 }
 
 /// The workers, and whether they are well.
-pub struct Seen {
+pub struct WorkerOverview {
     pub healthy: bool,
     pub count: usize,
     /// Why they are not well.
@@ -33,20 +33,20 @@ pub struct Seen {
 }
 
 /// Looks at the workers of this mode.
-pub async fn look(shared: &Shared) -> Result<Seen, ApiError> {
+pub async fn overview(shared: &Shared) -> Result<WorkerOverview, ApiError> {
     match &shared.workers {
-        Workers::Inline => Ok(Seen { healthy: true, count: 1, complaint: None, workers: Vec::new() }),
+        Workers::Inline => Ok(WorkerOverview { healthy: true, count: 1, complaint: None, workers: Vec::new() }),
         Workers::Managed(supervisor) => {
             let workers = supervisor.send(List).await.map_err(|_| ApiError::from(QueueError::Restarting))?;
             let runs = |worker: &Worker| worker.connected && worker.state == Some(WorkerState::Running);
             let complaint = complaint(&workers, workers.iter().any(runs));
-            Ok(Seen { healthy: complaint.is_none(), count: workers.len(), complaint, workers })
+            Ok(WorkerOverview { healthy: complaint.is_none(), count: workers.len(), complaint, workers })
         }
         Workers::Standalone => {
             let workers = shared.queue.ask(ReadWorkers).await?;
             let workers: Vec<_> = workers.into_iter().filter_map(standalone_view).collect();
             let complaint = workers.is_empty().then(|| "no worker is there".to_owned());
-            Ok(Seen { healthy: !workers.is_empty(), count: workers.len(), complaint, workers })
+            Ok(WorkerOverview { healthy: !workers.is_empty(), count: workers.len(), complaint, workers })
         }
     }
 }
@@ -109,14 +109,14 @@ fn no_worker(name: &str) -> ApiError {
 
 async fn list(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     not_inline(&shared)?;
-    let seen = look(&shared).await?;
-    let Seen { healthy, count, workers, .. } = seen;
+    let seen = overview(&shared).await?;
+    let WorkerOverview { healthy, count, workers, .. } = seen;
     Ok(HttpResponse::Ok().json(wire::response::Workers { healthy, worker_count: count, workers }))
 }
 
 async fn show(name: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     not_inline(&shared)?;
-    let seen = look(&shared).await?;
+    let seen = overview(&shared).await?;
     let worker = seen.workers.into_iter().find(|worker| worker.worker_id == **name);
     worker.map(|worker| HttpResponse::Ok().json(worker)).ok_or_else(|| no_worker(&name))
 }

@@ -20,7 +20,7 @@ use super::super::guard;
 use super::super::shared::Shared;
 use super::resource;
 use crate::process::wall_now;
-use crate::queue::{Find, Follower, Numbered};
+use crate::queue::{Find, FeedFollower, SequencedEvent};
 use crate::service::Phase;
 use domain::{EventKind, Named as _, TaskId};
 use wire::Task;
@@ -86,7 +86,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(mut self, mut messages: AggregatedMessageStream, mut follower: Follower) {
+    async fn run(mut self, mut messages: AggregatedMessageStream, mut follower: FeedFollower) {
         let (begun, mut heard) = (Instant::now(), Instant::now());
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         let mut phase = self.shared.phase.clone();
@@ -204,8 +204,8 @@ impl Connection {
         self.send("task-complete", json!(TaskView::of(task))).await
     }
 
-    async fn tell_all(&mut self, events: &[std::sync::Arc<Numbered>]) -> Result<(), Closed> {
-        for Numbered { event, .. } in events.iter().map(AsRef::as_ref) {
+    async fn tell_all(&mut self, events: &[std::sync::Arc<SequencedEvent>]) -> Result<(), Closed> {
+        for SequencedEvent { event, .. } in events.iter().map(AsRef::as_ref) {
             if !self.known || !(self.all || self.tasks.contains(&event.task)) {
                 continue;
             }

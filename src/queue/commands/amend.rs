@@ -4,7 +4,7 @@ use super::{Change, Unit};
 use crate::queue::messages::{Amend, Amended};
 use crate::store::StoreError;
 use crate::store::convert::{spec_of, task_with};
-use audit::Did;
+use audit::HistoryEvent;
 use domain::{NewEvent, Status};
 use wire::stored;
 
@@ -38,7 +38,7 @@ impl Change for Amend {
                 stored::to_text(&read.spec).map_err(|error| StoreError::unwritable("task", row.id.uuid(), &error))?;
         }
         unit.tx.reschedule_task(&row).await?;
-        unit.record(&Did::Amend { task: row.id, priority: row.priority, due: row.due_at });
+        unit.record(&HistoryEvent::Amend { task: row.id, priority: row.priority, due: row.due_at });
         Ok(Amended::Done(Box::new(task_with(row, read))))
     }
 }

@@ -8,7 +8,7 @@ use crate::queue::messages::{Assignment, Claim, Renew, Renewed};
 use crate::store::StoreError;
 use crate::store::convert::{spec_of, task_with};
 use crate::store::rows::{Allowance, ClaimRow, TaskRow};
-use audit::Did;
+use audit::HistoryEvent;
 use domain::{EventKind, LeaseKey, LeaseTimes, NewEvent, SUSPECT, Status};
 use wire::HookEvent;
 use wire::stored::StoredSpec;
@@ -75,7 +75,7 @@ async fn assign(
     }
     let key = LeaseKey { task: row.id, epoch: row.epoch };
     let (holder, credential) = (claim.holder, claim.credential.clone());
-    unit.record(&Did::Claim { lease: key, holder, credential, attempt: row.attempt, expires });
+    unit.record(&HistoryEvent::Claim { lease: key, holder, credential, attempt: row.attempt, expires });
     let budget_usd = gate::reserves(claim, row.max_budget_usd, row.cost_usd);
     Ok(Assignment { key, task: task_with(row, read), budget_usd })
 }
@@ -98,7 +98,7 @@ struct ClaimAllowance {
 async fn allowance(unit: &mut Unit<'_>, claim: &Claim) -> Result<ClaimAllowance, StoreError> {
     let tasks = unit.tx.promote_due(unit.now).await?;
     if !tasks.is_empty() {
-        unit.record(&Did::Due { tasks });
+        unit.record(&HistoryEvent::Due { tasks });
     }
     let found = unit.tx.allowance(claim.holder, &claim.credential, unit.now).await?;
     let Some(Allowance { held_back, concurrency, running, own_crashes, next_crashes, gated, limited }) = found else {
@@ -123,7 +123,7 @@ impl Change for Renew {
         let expires = LeaseTimes::new(self.lease).expiry(unit.lease_now);
         if !kept.is_empty() {
             unit.tx.renew(&kept, expires).await?;
-            unit.record(&Did::Renew { leases: kept, expires: expires.ms });
+            unit.record(&HistoryEvent::Renew { leases: kept, expires: expires.ms });
         }
         Ok(Renewed { lost })
     }

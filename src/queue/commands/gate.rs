@@ -6,8 +6,8 @@ use super::Unit;
 use super::limits::LimitsInForce;
 use crate::queue::messages::Claim;
 use crate::store::StoreError;
-use audit::Did;
-use domain::{Candidate, Group, Hold, Room, TaskId, Usd, Wall};
+use audit::HistoryEvent;
+use domain::{Candidate, Group, Hold, Room, TaskId, Usd, Timestamp};
 
 /// Number of the next tasks in line that are looked at together.
 const WINDOW: u32 = 64;
@@ -76,8 +76,8 @@ async fn room(unit: &mut Unit<'_>, claim: &Claim, limits: &LimitsInForce) -> Res
     })
 }
 
-async fn hold_back(unit: &mut Unit<'_>, held: Vec<(TaskId, Hold, Option<Wall>)>) -> Result<(), StoreError> {
-    let mut by_hold: HashMap<(Hold, Wall), Vec<TaskId>> = HashMap::new();
+async fn hold_back(unit: &mut Unit<'_>, held: Vec<(TaskId, Hold, Option<Timestamp>)>) -> Result<(), StoreError> {
+    let mut by_hold: HashMap<(Hold, Timestamp), Vec<TaskId>> = HashMap::new();
     for (task, hold, until) in held {
         let due = until.unwrap_or_else(|| match hold {
             // Who lets it go on will say so.
@@ -93,7 +93,7 @@ async fn hold_back(unit: &mut Unit<'_>, held: Vec<(TaskId, Hold, Option<Wall>)>)
         for task in &tasks {
             unit.tx.hold(*task, &hold.name(), due).await?;
         }
-        unit.record(&Did::Hold { tasks, why: hold.name(), due: due.0 });
+        unit.record(&HistoryEvent::Hold { tasks, why: hold.name(), due: due.0 });
     }
     Ok(())
 }
@@ -117,7 +117,7 @@ pub async fn let_all_go(unit: &mut Unit<'_>, group: &Group) -> Result<(), StoreE
 async fn wake(unit: &mut Unit<'_>, hold: &Hold, limit: Option<i64>) -> Result<(), StoreError> {
     let tasks = unit.tx.release_holds(&hold.name(), limit).await?;
     if !tasks.is_empty() {
-        unit.record(&Did::Wake { tasks });
+        unit.record(&HistoryEvent::Wake { tasks });
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::store::StoreError;
 use crate::store::convert::webhook_of;
 use crate::store::rows::{ClaimDeliveriesRow, DeliveryEnd, WebhookRow};
 use crate::store::views::{Dispatch, Webhook};
-use domain::{Named as _, TaskId, Wall};
+use domain::{Named as _, TaskId, Timestamp};
 use wire::{DeliveryState, HookEvent, WebhookOptions};
 
 /// Adds a webhook, of a task or of all.
@@ -72,7 +72,7 @@ impl Change for ClaimDeliveries {
         let until = unit.now.plus(self.patience);
         let due_by = unit.now.minus(self.overdue);
         // A new message is due whatever the clock of the machine that stored it says.
-        let made_by = if self.overdue.is_zero() { Wall(i64::MAX) } else { due_by };
+        let made_by = if self.overdue.is_zero() { Timestamp(i64::MAX) } else { due_by };
         let (limit, per_host) = (self.limit, self.per_host);
         let claim = ClaimDeliveriesRow { due_by, made_by, until, limit, per_host, busy: &self.busy };
         unit.tx.claim_deliveries(&claim).await

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{Change, Unit, gate};
 use crate::queue::messages::SetLimit;
 use crate::store::StoreError;
-use audit::Did;
+use audit::HistoryEvent;
 use domain::{Group, GroupKind, GroupRoom, Limit};
 
 /// Every limit that is set.
@@ -71,7 +71,7 @@ impl Change for SetLimit {
         if limit.rate.is_none() {
             unit.tx.remove_starts(&self.group, None).await?;
         }
-        unit.record(&Did::SetLimit { group: self.group.clone(), limit });
+        unit.record(&HistoryEvent::SetLimit { group: self.group.clone(), limit });
         // What waits finds out anew what holds.
         gate::let_all_go(unit, &self.group).await?;
         Ok(limit)

@@ -12,7 +12,7 @@ use super::{Change, Unit, asked};
 use crate::process::boot_now;
 use crate::queue::commit::commit;
 use crate::queue::messages::{
-    Append, Beat, Cancel, Claim, Directory, Expire, Finish, HolderDied, Looked, NewTask, Release, Renew, SetLimit,
+    Append, Beat, Cancel, Claim, Directory, Expire, Finish, HolderDied, PollReply, NewTask, Release, Renew, SetLimit,
     Submit, Submitted,
 };
 use crate::queue::schedules::PutSchedule;
@@ -23,7 +23,7 @@ use crate::store::{self, Store};
 use domain::{
     AttemptOutcome, Command, Epoch, EventKind, Failure, FailureClass, Group, GroupKind, Lease, LeaseKey, LimitChange,
     Missed, Name, NewEvent, Outcome, Overlap, Record, ReleaseReason, Report, ScheduleId, Spent, State, Status, TaskId,
-    Usd, Wall, WorkerInstanceId,
+    Usd, Timestamp, WorkerInstanceId,
 };
 use wire::TaskSpec;
 
@@ -78,9 +78,9 @@ impl Scratch {
         unit.commit().await.expect("committed");
     }
 
-    async fn poll(&self, holder: WorkerInstanceId, leases: &[LeaseKey]) -> Looked {
+    async fn poll(&self, holder: WorkerInstanceId, leases: &[LeaseKey]) -> PollReply {
         let poll = Poll { holder, credential: "", heard: &[] };
-        Looked::of(leases, self.store.poll(&poll).await.expect("polled"))
+        PollReply::of(leases, self.store.poll(&poll).await.expect("polled"))
     }
 }
 
@@ -189,7 +189,7 @@ async fn compare(commands: Vec<Command>) -> Result<(), TestCaseError> {
     let mut model = record_of(&scratch.row(task).await).expect("a record");
     for command in commands {
         let changed = send(&scratch, task, &model, &command).await;
-        let applied = model.apply(command.clone(), Wall(i64::MAX / 2), 0.5);
+        let applied = model.apply(command.clone(), Timestamp(i64::MAX / 2), 0.5);
         prop_assert_eq!(changed, applied.is_ok(), "{:?}", command);
         let row = scratch.row(task).await;
         let stored = record_of(&row).expect("a record");
@@ -367,8 +367,8 @@ async fn a_schedule_that_is_changed_keeps_its_next_firing_unless_its_timetable_c
         overlap: Overlap::Allow,
         continue_session: false,
         enabled: true,
-        next_at: Some(Wall(next)),
-        created_at: Wall(0),
+        next_at: Some(Timestamp(next)),
+        created_at: Timestamp(0),
     };
     let mut next = Vec::new();
     for (cron, at) in [("0 * * * *", 1), ("0 * * * *", 2), ("5 * * * *", 3)] {
@@ -377,5 +377,5 @@ async fn a_schedule_that_is_changed_keeps_its_next_firing_unless_its_timetable_c
         next.push(stored.next_at);
     }
     // What was read before a firing doesn't bring the firing back.
-    assert_eq!(next, [Some(Wall(1)), Some(Wall(1)), Some(Wall(3))]);
+    assert_eq!(next, [Some(Timestamp(1)), Some(Timestamp(1)), Some(Timestamp(3))]);
 }

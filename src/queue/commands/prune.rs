@@ -3,7 +3,7 @@
 use super::{Change, Unit};
 use crate::queue::messages::Prune;
 use crate::store::StoreError;
-use audit::Did;
+use audit::HistoryEvent;
 use domain::TaskId;
 
 /// Tasks of one transaction: others wait for its end.
@@ -19,7 +19,7 @@ impl Change for Prune {
         }
         if !tasks.is_empty() {
             unit.tx.trim_history().await?;
-            unit.record(&Did::Prune { tasks: tasks.clone() });
+            unit.record(&HistoryEvent::Prune { tasks: tasks.clone() });
         }
         Ok(tasks)
     }

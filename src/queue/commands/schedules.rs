@@ -7,7 +7,7 @@ use crate::queue::schedules::{Fire, Fired, Firing, PutSchedule, RemoveSchedule, 
 use crate::store::StoreError;
 use crate::store::convert::{missed_name, overlap_name};
 use crate::store::rows::{ScheduleRow, ScheduleRunRow};
-use audit::Did;
+use audit::HistoryEvent;
 use domain::RunOutcome;
 use wire::stored;
 
@@ -40,7 +40,7 @@ impl Change for PutSchedule {
             created_at: one.created_at,
         };
         unit.tx.put_schedule(&row).await?;
-        unit.record(&Did::PutSchedule { schedule: one.id, new: self.new });
+        unit.record(&HistoryEvent::PutSchedule { schedule: one.id, new: self.new });
         Ok(true)
     }
 }
@@ -51,7 +51,7 @@ impl Change for RemoveSchedule {
     async fn run(&self, unit: &mut Unit<'_>) -> Result<bool, StoreError> {
         let removed = unit.tx.remove_schedule(self.0).await?;
         if removed {
-            unit.record(&Did::RemoveSchedule { schedule: self.0 });
+            unit.record(&HistoryEvent::RemoveSchedule { schedule: self.0 });
         }
         Ok(removed)
     }
@@ -83,7 +83,7 @@ impl Change for Fire {
             Firing::Skipped => (Fired::Noted, RunOutcome::Skipped, None),
             Firing::Refused => (Fired::Noted, RunOutcome::Refused, None),
         };
-        unit.record(&Did::Fire { schedule, due: self.due.map(|due| due.0), made: task });
+        unit.record(&HistoryEvent::Fire { schedule, due: self.due.map(|due| due.0), made: task });
         let (due_at, fired_at, detail) = (self.due, unit.now, self.detail.as_deref());
         let run = ScheduleRunRow { schedule, due_at, fired_at, outcome, task, detail };
         unit.tx.insert_schedule_run(&run).await?;
@@ -100,7 +100,7 @@ impl Change for Replan {
     async fn run(&self, unit: &mut Unit<'_>) -> Result<bool, StoreError> {
         let moved = unit.tx.set_next_firing(self.schedule, Some(self.was), Some(self.next)).await?;
         if moved {
-            unit.record(&Did::Replan { schedule: self.schedule, next: self.next.0 });
+            unit.record(&HistoryEvent::Replan { schedule: self.schedule, next: self.next.0 });
         }
         Ok(moved)
     }

@@ -7,7 +7,7 @@ use crate::queue::messages::{AllSubmitted, Directory, Submit, SubmitAll, Submitt
 use crate::store::StoreError;
 use crate::store::convert::{task_of, task_with};
 use crate::store::rows::{IdempotencyKeyRow, TaskRow};
-use audit::Did;
+use audit::HistoryEvent;
 use domain::{Epoch, EventKind, NewEvent, Status, TaskId};
 use wire::stored::{self, StoredSpec};
 
@@ -30,7 +30,7 @@ impl Change for Submit {
             let row = IdempotencyKeyRow { key, fingerprint, task_id: row.id, created_at };
             unit.tx.insert_idempotency_key(&row).await?;
         }
-        unit.record(&Did::Submit {
+        unit.record(&HistoryEvent::Submit {
             task: row.id,
             priority: row.priority,
             due: row.due_at,

@@ -8,8 +8,8 @@ use crate::queue::talk::{Answer, Answered, Ask, Asked, Progress, SaidTo, Say, St
 use crate::store::StoreError;
 use crate::store::convert::{question_of, status_of};
 use crate::store::rows::{QuestionRow, TaskRow};
-use audit::Did;
-use domain::{Decision, EventKind, NewEvent, Question, Status, TaskId, Wall};
+use audit::HistoryEvent;
+use domain::{Decision, EventKind, NewEvent, Question, Status, TaskId, Timestamp};
 use wire::HookEvent;
 
 /// Longest name of a question, in bytes.
@@ -70,7 +70,7 @@ fn first_open(questions: &[Question]) -> Option<Value> {
 }
 
 /// When a task that waits for an answer goes on without one; `None`: it has one already.
-pub async fn patience(unit: &mut Unit<'_>, task: TaskId) -> Result<Option<Wall>, StoreError> {
+pub async fn patience(unit: &mut Unit<'_>, task: TaskId) -> Result<Option<Timestamp>, StoreError> {
     let open = questions(unit, task).await?;
     if open.iter().any(|question| question.answer.is_some()) {
         return Ok(None);
@@ -138,7 +138,7 @@ async fn decide(
     tell(unit, row, permission("answered", &question), first_open(&open)).await?;
     if row.status == Status::Pending.into() && row.due_at.is_some() && row.waiting_for.is_some() {
         unit.tx.wake(row.id).await?;
-        unit.record(&Did::Wake { tasks: vec![row.id] });
+        unit.record(&HistoryEvent::Wake { tasks: vec![row.id] });
     }
     Ok(question)
 }

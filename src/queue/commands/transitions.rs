@@ -11,7 +11,7 @@ use crate::queue::messages::{Append, Cancel, Cancelled, Expire, Finish, HolderDi
 use crate::store::StoreError;
 use crate::store::convert::{no_class, put_record, record_of, status_of, task_of, unreadable};
 use crate::store::rows::{AttemptEnd, ChangesRow, TaskRow};
-use audit::{Counts, Did};
+use audit::{Counts, HistoryEvent};
 use domain::{
     AttemptOutcome, ChangeSet, Command, Epoch, EventKind, Failure, FailureClass, LeaseKey, Named as _, NewEvent,
     Outcome, Record, ReleaseReason, Report, State, Status, TaskId,
@@ -68,7 +68,7 @@ impl Transition {
         let failure = Failure::new(FailureClass::Crashed, "WORKER_DIED", why);
         self.end_attempt(unit, AttemptOutcome::Crashed, Some(TaskError::from(&failure)), None).await?;
         let (to, due) = self.goes();
-        unit.record(&Did::TakeBack { lease: self.lease(), died, to, due });
+        unit.record(&HistoryEvent::TakeBack { lease: self.lease(), died, to, due });
         self.write(unit, Vec::new(), Some(why.to_owned())).await
     }
 
@@ -242,7 +242,7 @@ impl Change for Finish {
         };
         let Ok(mut moved) = Transition::of(row, command, unit, self.chance)? else {
             if let Some(cost) = self.report.spent.cost_usd {
-                unit.record(&Did::LateCost { lease: self.key, cost });
+                unit.record(&HistoryEvent::LateCost { lease: self.key, cost });
                 money::settle(unit, self.key, self.report.spent).await?;
             }
             return Ok(Err(Stale));
@@ -263,7 +263,7 @@ impl Change for Finish {
             keep_changes(unit, self.key.task, changes).await?;
         }
         let ((to, due), counts, cost) = (moved.goes(), moved.counts(), self.report.spent.cost_usd);
-        unit.record(&Did::Finish { lease: self.key, outcome, counts, cost, to, due });
+        unit.record(&HistoryEvent::Finish { lease: self.key, outcome, counts, cost, to, due });
         money::spend(unit, &mut moved.row, self.key, self.report.spent).await?;
         let state = moved.write(unit, self.events.clone(), None).await?;
         Ok(Ok(match state {
@@ -298,7 +298,7 @@ impl Change for Release {
         };
         moved.end_attempt(unit, AttemptOutcome::Released, Some(released(&reason)), None).await?;
         let (cost, due) = (self.spent.cost_usd, moved.goes().1);
-        unit.record(&Did::Release { lease: self.key, reason: reason.clone(), cost, due });
+        unit.record(&HistoryEvent::Release { lease: self.key, reason: reason.clone(), cost, due });
         moved.write(unit, self.events.clone(), Some(reason)).await?;
         // Behind the row, whose cost it changes.
         money::settle(unit, self.key, self.spent).await?;
@@ -321,7 +321,7 @@ impl Change for Cancel {
             Err(row) => return Ok(Cancelled::Ended(Box::new(task_of(*row)))),
         };
         moved.end_attempt(unit, AttemptOutcome::Cancelled, None, None).await?;
-        unit.record(&Did::Cancel { lease: LeaseKey { task: self.0, epoch: moved.record.epoch } });
+        unit.record(&HistoryEvent::Cancel { lease: LeaseKey { task: self.0, epoch: moved.record.epoch } });
         moved.write(unit, Vec::new(), None).await?;
         let row = unit.find(self.0).await?;
         Ok(row.map_or(Cancelled::Unknown, |row| Cancelled::Done(Box::new(task_of(row)))))

@@ -7,15 +7,15 @@ use crate::process::barrier;
 use crate::store::convert::spec_of;
 use crate::store::rows::{Clock, EventRow, TaskRow};
 use crate::store::{StoreError, Tx, Writes};
-use audit::Did;
-use domain::{BootInstant, Group, Hold, LeaseKey, NewEvent, Status, TaskId, Wall};
+use audit::HistoryEvent;
+use domain::{BootInstant, Group, Hold, LeaseKey, NewEvent, Status, TaskId, Timestamp};
 
 /// The work of one transaction. Dropped before its commit, nothing of it has happened.
 pub struct Unit<'t> {
     /// The transaction.
     pub tx: Box<dyn Tx + 't>,
     /// The wall time of all that it writes.
-    pub now: Wall,
+    pub now: Timestamp,
     /// The lease time of all that it writes.
     pub lease_now: BootInstant,
     /// What was done, each as JSON: one row of the history, however many commands it tells of.
@@ -114,7 +114,7 @@ impl<'t> Unit<'t> {
     }
 
     /// Writes it into the history with the commit, which fails where that can't be done.
-    pub fn record(&mut self, did: &Did) {
+    pub fn record(&mut self, did: &HistoryEvent) {
         match serde_json::to_string(did) {
             Ok(line) => self.history.push(line),
             Err(error) => self.unwritten = Some(StoreError::statement(error)),

@@ -5,7 +5,7 @@ use crate::process::{Identity, host_name};
 use crate::queue::messages::{Beat, Draining, SetConcurrency, SetPaused, Unpark, WorkerGone};
 use crate::store::StoreError;
 use crate::store::rows::{CredentialRow, WorkerRow};
-use audit::Did;
+use audit::HistoryEvent;
 use domain::Failure;
 
 impl Change for Beat {
@@ -33,7 +33,7 @@ impl Change for Draining {
     type Answer = ();
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<(), StoreError> {
-        unit.record(&Did::Drain { holder: self.0 });
+        unit.record(&HistoryEvent::Drain { holder: self.0 });
         Ok(())
     }
 }
@@ -49,7 +49,7 @@ impl Change for WorkerGone {
 /// Starts nothing more with this credential for a time, where the failure came of it.
 pub async fn park(unit: &mut Unit<'_>, credential: &str, failure: &Failure) -> Result<(), StoreError> {
     let Some(until) = failure.parks_until(unit.now) else { return Ok(()) };
-    unit.record(&Did::Park { credential: credential.to_owned(), until: until.0 });
+    unit.record(&HistoryEvent::Park { credential: credential.to_owned(), until: until.0 });
     let row = CredentialRow {
         id: credential.to_owned(),
         parked_until: until.0,
@@ -63,7 +63,7 @@ impl Change for SetPaused {
     type Answer = ();
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<(), StoreError> {
-        unit.record(&Did::Pause { paused: self.0 });
+        unit.record(&HistoryEvent::Pause { paused: self.0 });
         unit.tx.set_paused(self.0).await
     }
 }
@@ -74,7 +74,7 @@ impl Change for Unpark {
     const MAKES_WORK: bool = true;
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<bool, StoreError> {
-        unit.record(&Did::Unpark { credential: self.0.clone() });
+        unit.record(&HistoryEvent::Unpark { credential: self.0.clone() });
         unit.tx.unpark(&self.0, unit.now).await
     }
 }
@@ -83,7 +83,7 @@ impl Change for SetConcurrency {
     type Answer = ();
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<(), StoreError> {
-        unit.record(&Did::Limit { concurrency: self.0 });
+        unit.record(&HistoryEvent::Limit { concurrency: self.0 });
         unit.tx.set_concurrency(self.0).await
     }
 }

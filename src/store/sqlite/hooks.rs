@@ -13,7 +13,7 @@ use crate::store::convert::webhook_of;
 use crate::store::rows::{ClaimDeliveriesRow, DeliveryEnd, WebhookRow};
 use crate::store::tx::Hooks;
 use crate::store::views::{Delivery, Dispatch, Webhook};
-use domain::{Named as _, TaskId, Wall};
+use domain::{Named as _, TaskId, Timestamp};
 
 const ADD: &str = "INSERT INTO webhooks (id, task_id, url, secret, events, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 
@@ -148,7 +148,7 @@ impl Hooks for SqliteTx<'_> {
         Ok(())
     }
 
-    async fn queue_deliveries(&mut self, task: TaskId, event: &str, now: Wall) -> Result<(), StoreError> {
+    async fn queue_deliveries(&mut self, task: TaskId, event: &str, now: Timestamp) -> Result<(), StoreError> {
         self.db()?.execute(TELL, params![task.as_bytes(), event, now.0])?;
         Ok(())
     }
@@ -171,12 +171,12 @@ impl Hooks for SqliteTx<'_> {
         Ok(())
     }
 
-    async fn fail_deliveries(&mut self, webhook: &str, error: &str, now: Wall) -> Result<(), StoreError> {
+    async fn fail_deliveries(&mut self, webhook: &str, error: &str, now: Timestamp) -> Result<(), StoreError> {
         self.db()?.execute(GIVE_UP, params![webhook, now.0, error])?;
         Ok(())
     }
 
-    async fn retry_delivery(&mut self, task: TaskId, id: &str, now: Wall) -> Result<bool, StoreError> {
+    async fn retry_delivery(&mut self, task: TaskId, id: &str, now: Timestamp) -> Result<bool, StoreError> {
         Ok(self.db()?.execute(AGAIN, params![id, task.as_bytes(), now.0])? > 0)
     }
 }

@@ -8,7 +8,7 @@ use super::tx::SqliteTx;
 use crate::store::StoreError;
 use crate::store::tx::Limits;
 use crate::store::views::LimitUse;
-use domain::{Group, GroupKind, Limit, Named as _, Rate, Wall};
+use domain::{Group, GroupKind, Limit, Named as _, Rate, Timestamp};
 
 const ALL: &str = "SELECT kind, name, concurrency, rate_starts, rate_ms, paused FROM limits";
 
@@ -89,18 +89,18 @@ impl Limits for SqliteTx<'_> {
         self.db()?.all(RUNNING, [tags], |row| groups_of(row, 0))
     }
 
-    async fn starts(&mut self, group: &Group, since: Wall, limit: u32) -> Result<Vec<Wall>, StoreError> {
+    async fn starts(&mut self, group: &Group, since: Timestamp, limit: u32) -> Result<Vec<Timestamp>, StoreError> {
         let values = params![group.kind.name(), group.name, since.0, limit];
-        self.db()?.all(STARTS, values, |row| row.get(0).map(Wall))
+        self.db()?.all(STARTS, values, |row| row.get(0).map(Timestamp))
     }
 
-    async fn insert_start(&mut self, group: &Group, at: Wall) -> Result<(), StoreError> {
+    async fn insert_start(&mut self, group: &Group, at: Timestamp) -> Result<(), StoreError> {
         let text = "INSERT INTO starts (kind, name, at) VALUES (?1, ?2, ?3)";
         self.db()?.execute(text, params![group.kind.name(), group.name, at.0])?;
         Ok(())
     }
 
-    async fn remove_starts(&mut self, group: &Group, until: Option<Wall>) -> Result<(), StoreError> {
+    async fn remove_starts(&mut self, group: &Group, until: Option<Timestamp>) -> Result<(), StoreError> {
         let text = "DELETE FROM starts WHERE kind = ?1 AND name = ?2 AND at <= ?3";
         let until = until.map_or(i64::MAX, |until| until.0);
         self.db()?.execute(text, params![group.kind.name(), group.name, until])?;

@@ -17,7 +17,7 @@ mod attempts;
 mod connection;
 mod hooks;
 mod limits;
-mod mark;
+mod high_water_mark;
 mod money;
 mod preflight;
 mod query;
@@ -143,7 +143,7 @@ impl SqliteStore {
             return Ok(());
         }
         let path = self.path.clone();
-        let written = process::blocking(DISK_LIMIT, move || mark::write(&path, newest)).await;
+        let written = process::blocking(DISK_LIMIT, move || high_water_mark::write(&path, newest)).await;
         match written.and_then(|written| written) {
             Ok(()) => self.mark.store(newest, Ordering::Relaxed),
             Err(error) => {

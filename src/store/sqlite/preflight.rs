@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use super::query::Db;
-use super::{connection, mark, read_history, schema};
+use super::{connection, high_water_mark, read_history, schema};
 use crate::store::StoreError;
 
 /// How every SQLite database begins.
@@ -37,7 +37,7 @@ const FUSE: i64 = 0x6573_5546;
 /// It must not be used, and why. The file is as it was.
 pub fn check(path: &Path, accept_loss: bool) -> Result<(), StoreError> {
     refuse_networks(path)?;
-    let mark = mark::read(path).filter(|_| !accept_loss);
+    let mark = high_water_mark::read(path).filter(|_| !accept_loss);
     if !is_there(path)? {
         return match mark {
             Some(mark) => Err(behind(path, mark, 0)),

@@ -125,15 +125,15 @@ impl rusqlite::ToSql for Bound {
 pub mod time {
     use rusqlite::Row;
 
-    use domain::Wall;
+    use domain::Timestamp;
 
     /// A time in a column.
-    pub fn at(row: &Row<'_>, column: usize) -> rusqlite::Result<Wall> {
-        row.get(column).map(Wall)
+    pub fn at(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+        row.get(column).map(Timestamp)
     }
 
     /// A time in a column that may be empty.
-    pub fn maybe(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Wall>> {
-        Ok(row.get::<_, Option<i64>>(column)?.map(Wall))
+    pub fn maybe(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+        Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp))
     }
 }

@@ -6,7 +6,7 @@ use super::query::{Db, name};
 use crate::store::StoreError;
 use crate::store::convert::event_of;
 use crate::store::rows::EventRow;
-use crate::store::views::{EventPage, LatestEvents, Numbered, ReadEvents};
+use crate::store::views::{EventPage, LatestEvents, SequencedEvent, ReadEvents};
 use domain::{Event, EventKind, Named as _, Status, TaskId};
 
 /// Events of a task in order, at most so many, and no further than so many bytes reach; one in any case.
@@ -73,7 +73,7 @@ pub fn few(db: Db<'_>, read: &ReadEvents) -> Result<Option<EventPage>, StoreErro
 /// The events of all tasks behind this one, in order.
 pub fn latest(db: Db<'_>, after: i64, limit: u64, bytes: u64) -> Result<LatestEvents, StoreError> {
     let values = params![after, stored(limit), stored(bytes)];
-    let events = db.all(PAGE_OF_ALL, values, |row| Ok(Numbered { n: row.get(5)?, event: event_of_row(row)? }))?;
+    let events = db.all(PAGE_OF_ALL, values, |row| Ok(SequencedEvent { n: row.get(5)?, event: event_of_row(row)? }))?;
     let size: u64 = events.iter().map(|event| event.event.data.len() as u64).sum();
     Ok(LatestEvents { more: events.len() as u64 == limit || size >= bytes, events })
 }

@@ -6,7 +6,7 @@ use super::query::Db;
 use crate::store::StoreError;
 use crate::store::convert::{entries_of, is_well};
 use crate::store::rows::{HistoryRow, Lenient, UnreadRow};
-use audit::{Entry, Standing};
+use audit::{Entry, TaskSnapshot};
 use domain::{Epoch, Named as _, Status, TaskId, Usd};
 
 /// Commits or tasks of one read.
@@ -39,7 +39,7 @@ pub fn newest_commit(db: Db<'_>) -> Result<i64, StoreError> {
 }
 
 /// Tasks behind this one, in order; of one that can't be read, why.
-pub fn standings(db: Db<'_>, after: TaskId) -> Result<Vec<Lenient<Standing>>, StoreError> {
+pub fn standings(db: Db<'_>, after: TaskId) -> Result<Vec<Lenient<TaskSnapshot>>, StoreError> {
     let mut standings = db.all(STANDING, params![after.as_bytes(), PAGE], |row| {
         let id = TaskId::of(row.get(0)?);
         Ok(standing_of(id, row).unwrap_or_else(|error| Err(UnreadRow { id, why: error.to_string() })))
@@ -53,14 +53,14 @@ pub fn standings(db: Db<'_>, after: TaskId) -> Result<Vec<Lenient<Standing>>, St
     Ok(standings)
 }
 
-fn standing_of(task: TaskId, row: &Row<'_>) -> rusqlite::Result<Lenient<Standing>> {
+fn standing_of(task: TaskId, row: &Row<'_>) -> rusqlite::Result<Lenient<TaskSnapshot>> {
     let status: String = row.get(1)?;
     let Some(status) = Status::from_name(&status) else {
         return Ok(Err(UnreadRow { id: task, why: format!("status {status}") }));
     };
     let (last, numbered, all): (i64, i64, i64) = (row.get(6)?, row.get(8)?, row.get(9)?);
     let (result, answered): (Option<String>, bool) = (row.get(10)?, row.get(11)?);
-    Ok(Ok(Standing {
+    Ok(Ok(TaskSnapshot {
         task,
         status,
         epoch: row.get(2).map(Epoch::of)?,

@@ -17,7 +17,7 @@ use crate::store::convert::{attempt_of, lost_task, question_of, task_of};
 use crate::store::rows::{AttemptRow, MessageRow, QuestionRow, TaskRow};
 use crate::store::summary::{self, MAX_JSON, MAX_TEXT};
 use crate::store::views::{Explained, Filter, ListTasks, Page, Talk};
-use domain::{AttemptOutcome, EventKind, Named as _, Question, Scope, Status, TaskId, Wall};
+use domain::{AttemptOutcome, EventKind, Named as _, Question, Scope, Status, TaskId, Timestamp};
 use wire::{Attempt, Task};
 
 static FIND: LazyLock<String> = LazyLock::new(|| format!("SELECT {} FROM tasks WHERE id = ?1", TaskRow::COLUMNS));
@@ -102,7 +102,7 @@ pub fn explain(db: Db<'_>, id: TaskId) -> Result<Option<Explained>, StoreError> 
 }
 
 /// What the CLI last said of the API, unless it has heard from it since.
-fn retry(db: Db<'_>, id: TaskId) -> Result<Option<(Wall, String)>, StoreError> {
+fn retry(db: Db<'_>, id: TaskId) -> Result<Option<(Timestamp, String)>, StoreError> {
     let latest = db.readable(LATEST, [id.as_bytes()], "event", |row| {
         Ok((EventKind::from_name(&row.get::<_, String>(0)?), time::at(row, 1)?, row.get::<_, String>(2)?))
     })?;

@@ -19,8 +19,8 @@ use crate::store::views::{
     Run, Schedule, Stats, Talk, Usage, Webhook, WorkerInfo,
 };
 use crate::store::{Reads, StoreError};
-use audit::{Entry, Standing};
-use domain::{Question, ScheduleId, SessionId, Status, TaskId, Wall, WorkerInstanceId};
+use audit::{Entry, TaskSnapshot};
+use domain::{Question, ScheduleId, SessionId, Status, TaskId, Timestamp, WorkerInstanceId};
 use wire::Task;
 
 /// A read, as a thread runs it.
@@ -175,7 +175,7 @@ impl Reads for Readers {
         self.run(|db| schedules::due(db, wall_now())).await
     }
 
-    async fn next_firing(&self) -> Result<Option<Wall>, StoreError> {
+    async fn next_firing(&self) -> Result<Option<Timestamp>, StoreError> {
         self.run(schedules::next_firing).await
     }
 
@@ -191,7 +191,7 @@ impl Reads for Readers {
         self.run(move |db| read_history::history(db, after)).await
     }
 
-    async fn standings(&self, after: TaskId) -> Result<Vec<Lenient<Standing>>, StoreError> {
+    async fn standings(&self, after: TaskId) -> Result<Vec<Lenient<TaskSnapshot>>, StoreError> {
         self.run(move |db| read_history::standings(db, after)).await
     }
 

@@ -6,7 +6,7 @@ use rusqlite::params;
 use super::tx::SqliteTx;
 use crate::store::StoreError;
 use crate::store::tx::Retention;
-use domain::{TaskId, Wall};
+use domain::{TaskId, Timestamp};
 
 /// Ids begin with the time of their making, so no older task stands behind this one. One that
 /// another goes on with stays as long as that: they share a folder. So does the one of the newest event, so that
@@ -39,7 +39,7 @@ const HISTORY: &str = "DELETE FROM history WHERE seq < COALESCE(
 
 #[async_trait(?Send)]
 impl Retention for SqliteTx<'_> {
-    async fn old_tasks(&mut self, before: Wall, limit: i64) -> Result<Vec<TaskId>, StoreError> {
+    async fn old_tasks(&mut self, before: Timestamp, limit: i64) -> Result<Vec<TaskId>, StoreError> {
         let bound = TaskId::from_u128(u128::from(before.0.max(0).unsigned_abs()) << 80);
         self.db()?.all(OLD, params![bound.as_bytes(), before.0, limit], |row| row.get(0).map(TaskId::of))
     }

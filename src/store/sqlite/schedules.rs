@@ -13,7 +13,7 @@ use crate::store::convert::schedule_of;
 use crate::store::rows::{ScheduleRow, ScheduleRunRow};
 use crate::store::tx::Schedules;
 use crate::store::views::{LastTask, ReadRuns, Run, Schedule};
-use domain::{Named as _, ScheduleId, Status, TaskId, Wall};
+use domain::{Named as _, ScheduleId, Status, TaskId, Timestamp};
 
 /// The columns of [`schedule`].
 const COLUMNS: &str =
@@ -86,12 +86,12 @@ pub fn find(db: Db<'_>, id: ScheduleId) -> Result<Option<Schedule>, StoreError> 
 }
 
 /// The schedules that fire by now.
-pub fn due(db: Db<'_>, now: Wall) -> Result<Vec<Schedule>, StoreError> {
+pub fn due(db: Db<'_>, now: Timestamp) -> Result<Vec<Schedule>, StoreError> {
     some(db, &DUE, [now.0])
 }
 
 /// When the next schedule fires.
-pub fn next_firing(db: Db<'_>) -> Result<Option<Wall>, StoreError> {
+pub fn next_firing(db: Db<'_>) -> Result<Option<Timestamp>, StoreError> {
     db.one(NEXT_FIRING, [], |row| time::at(row, 0))
 }
 
@@ -129,7 +129,7 @@ impl Schedules for SqliteTx<'_> {
         self.db()?.any("SELECT 1 FROM schedules WHERE id = ?1", [id.as_bytes()])
     }
 
-    async fn is_next_firing(&mut self, id: ScheduleId, due: Option<Wall>) -> Result<bool, StoreError> {
+    async fn is_next_firing(&mut self, id: ScheduleId, due: Option<Timestamp>) -> Result<bool, StoreError> {
         self.db()?.any(IS_NEXT, params![id.as_bytes(), due.map(|due| due.0)])
     }
 
@@ -179,8 +179,8 @@ impl Schedules for SqliteTx<'_> {
     async fn set_next_firing(
         &mut self,
         id: ScheduleId,
-        was: Option<Wall>,
-        next: Option<Wall>,
+        was: Option<Timestamp>,
+        next: Option<Timestamp>,
     ) -> Result<bool, StoreError> {
         let (was, next) = (was.map(|was| was.0), next.map(|next| next.0));
         Ok(self.db()?.execute(SET_NEXT, params![id.as_bytes(), was, next])? > 0)

@@ -10,7 +10,7 @@ use super::tx::SqliteTx;
 use crate::store::StoreError;
 use crate::store::rows::QuestionRow;
 use crate::store::tx::Talk;
-use domain::{Epoch, TaskId, Wall};
+use domain::{Epoch, TaskId, Timestamp};
 
 static FIND: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {} FROM questions WHERE task_id = ?1 AND request_id = ?2", QuestionRow::COLUMNS));
@@ -47,7 +47,7 @@ impl Talk for SqliteTx<'_> {
         task: TaskId,
         request_id: &str,
         answer: &str,
-        at: Wall,
+        at: Timestamp,
     ) -> Result<(), StoreError> {
         self.db()?.execute(ANSWER, params![task.as_bytes(), request_id, answer, at.0])?;
         Ok(())
@@ -63,7 +63,7 @@ impl Talk for SqliteTx<'_> {
         task: TaskId,
         text: Option<&str>,
         epoch: Epoch,
-        at: Wall,
+        at: Timestamp,
     ) -> Result<i64, StoreError> {
         let (kind, epoch) = if text.is_some() { ("message", None) } else { ("interrupt", Some(epoch.number())) };
         self.db()?.execute(MESSAGE, params![task.as_bytes(), kind, text.unwrap_or_default(), at.0, epoch])?;
@@ -75,7 +75,7 @@ impl Talk for SqliteTx<'_> {
         self.db()?.one(text, [id, epoch.number()], |row| row.get(0))
     }
 
-    async fn end_message(&mut self, id: i64, at: Wall) -> Result<bool, StoreError> {
+    async fn end_message(&mut self, id: i64, at: Timestamp) -> Result<bool, StoreError> {
         let text = "UPDATE messages SET done_at = ?1 WHERE id = ?2 AND done_at IS NULL";
         Ok(self.db()?.execute(text, [at.0, id])? == 1)
     }

@@ -17,7 +17,7 @@ use crate::store::rows::{
     Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, NextInLine, TaskRow, UnreadRow,
 };
 use crate::store::tx::{Tasks, Tx as _};
-use domain::{BootId, BootInstant, Epoch, LeaseKey, Name, SessionId, TaskId, Usd, Wall, WorkerInstanceId};
+use domain::{BootId, BootInstant, Epoch, LeaseKey, Name, SessionId, TaskId, Usd, Timestamp, WorkerInstanceId};
 use wire::TaskError;
 
 const TAG: &str = "INSERT INTO task_tags (tag, task_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
@@ -246,7 +246,7 @@ impl Tasks for SqliteTx<'_> {
         self.db()?.insert(row)
     }
 
-    async fn promote_due(&mut self, now: Wall) -> Result<Vec<TaskId>, StoreError> {
+    async fn promote_due(&mut self, now: Timestamp) -> Result<Vec<TaskId>, StoreError> {
         self.db()?.all(DUE, [now.0], |row| row.get(0).map(TaskId::of))
     }
 
@@ -254,7 +254,7 @@ impl Tasks for SqliteTx<'_> {
         &mut self,
         holder: WorkerInstanceId,
         credential: &str,
-        now: Wall,
+        now: Timestamp,
     ) -> Result<Option<Allowance>, StoreError> {
         self.db()?.one(ALLOWANCE, params![holder.as_bytes(), credential, now.0], allowance)
     }
@@ -290,7 +290,7 @@ impl Tasks for SqliteTx<'_> {
         self.db()?.all(BUSY, [], |row| Ok((row.get::<_, Option<String>>(0)?.unwrap_or_default(), row.get(1)?)))
     }
 
-    async fn hold(&mut self, id: TaskId, hold: &str, due: Wall) -> Result<(), StoreError> {
+    async fn hold(&mut self, id: TaskId, hold: &str, due: Timestamp) -> Result<(), StoreError> {
         self.db()?
             .execute("UPDATE tasks SET held = ?1, due_at = ?2 WHERE id = ?3", params![hold, due.0, id.as_bytes()])?;
         Ok(())

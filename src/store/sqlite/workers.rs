@@ -7,7 +7,7 @@ use super::tx::SqliteTx;
 use crate::store::StoreError;
 use crate::store::rows::{CredentialRow, WorkerRow};
 use crate::store::tx::Workers;
-use domain::{Wall, WorkerInstanceId};
+use domain::{Timestamp, WorkerInstanceId};
 
 const PUT: &str = "INSERT INTO workers (holder, name, host, process, started_at, beat_at, running, concurrency)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
@@ -37,7 +37,7 @@ impl Workers for SqliteTx<'_> {
         Ok(())
     }
 
-    async fn unpark(&mut self, credential: &str, now: Wall) -> Result<bool, StoreError> {
+    async fn unpark(&mut self, credential: &str, now: Timestamp) -> Result<bool, StoreError> {
         let text = "UPDATE credentials SET parked_until = ?2 WHERE id = ?1 AND parked_until > ?2";
         Ok(self.db()?.execute(text, params![credential, now.0])? > 0)
     }

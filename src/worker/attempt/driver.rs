@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use super::effect::{Effect, Event, Now, ToCli, Why};
+use super::effect::{Effect, Event, Now, ToCli, StopReason};
 use super::machine::{Config, Machine};
 use crate::claude::{Exit, Item, Observed, Run};
 use crate::process::wall_now;
@@ -26,7 +26,7 @@ pub struct Attempt {
 /// What is left of an attempt.
 pub struct Ended {
     /// Why it ended.
-    pub why: Why,
+    pub why: StopReason,
     /// How its process ended.
     pub exit: Exit,
     /// What was seen.
@@ -79,7 +79,7 @@ impl Attempt {
                         self.step(Event::Shutdown).await;
                     }
                 },
-                filed = self.outbox.next(), if self.machine.why() != Why::Lost => match filed {
+                filed = self.outbox.next(), if self.machine.why() != StopReason::Lost => match filed {
                     Some(filed) => self.step(Event::Stored(filed)).await,
                     None => self.step(Event::Lost).await,
                 },

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use crate::claude::{Ending, Frame};
 use crate::queue::{Ask, Step};
 use crate::worker::outbox::Filed;
-use domain::{Decision, NewEvent, Said, Wall};
+use domain::{Decision, NewEvent, Said, Timestamp};
 
 /// The time of an event.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +16,7 @@ pub struct Now {
     /// For limits.
     pub instant: Instant,
     /// For people, and for deadlines of the store.
-    pub wall: Wall,
+    pub wall: Timestamp,
 }
 
 /// Something that happened.
@@ -107,7 +107,7 @@ pub enum ToCli {
 
 /// Why the attempt is being ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum StopReason {
     /// It ended by itself, or over a limit of its own.
     ItsOwn(Ending),
     /// The task is somebody else's.

@@ -10,13 +10,13 @@ mod talk;
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::effect::{Effect, Event, Now, ToCli, Why};
+use super::effect::{Effect, Event, Now, ToCli, StopReason};
 use super::questions::Questions;
 use crate::claude::{Ending, Observed};
 use crate::queue::Step;
 use crate::worker::limits::Limits;
 use crate::worker::mcp::{self, Gate};
-use crate::worker::set_up::Tools;
+use crate::worker::set_up::WorkerContext;
 use domain::{LeaseKey, NewEvent};
 use wire::{Background, PermissionMode, Task};
 
@@ -45,14 +45,14 @@ enum Phase {
     /// The turn was interrupted; somebody may say how to go on, until then.
     Interrupted { until: Instant },
     /// Asked to end; the next, harder step comes at this time.
-    Ending { next: Harder, at: Instant },
+    Ending { next: KillStep, at: Instant },
     /// The process tree is gone.
     Over,
 }
 
 /// The next step of an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Harder {
+enum KillStep {
     Term,
     Kill,
 }
@@ -73,7 +73,7 @@ pub struct Config {
 
 impl Config {
     /// What the task sets, else the worker.
-    pub fn of(key: LeaseKey, task: &Task, tools: &Tools) -> Self {
+    pub fn of(key: LeaseKey, task: &Task, tools: &WorkerContext) -> Self {
         Self {
             key,
             limits: Limits::of(task, tools),
@@ -93,7 +93,7 @@ pub struct Machine {
     began: Instant,
     heard: Instant,
     phase: Phase,
-    why: Why,
+    why: StopReason,
     /// The message whose turn runs.
     turn: Option<i64>,
     /// Messages for later turns. One at a time: the CLI takes frames of one turn together.
@@ -122,7 +122,7 @@ impl Machine {
             began: now.instant,
             heard: now.instant,
             phase: Phase::Turn,
-            why: Why::ItsOwn(Ending::ItsOwn),
+            why: StopReason::ItsOwn(Ending::ItsOwn),
             turn: None,
             next_turns: VecDeque::new(),
             taken: HashSet::new(),
@@ -135,7 +135,7 @@ impl Machine {
     }
 
     /// Why the attempt ends, as far as is known.
-    pub const fn why(&self) -> Why {
+    pub const fn why(&self) -> StopReason {
         self.why
     }
 
@@ -146,7 +146,7 @@ impl Machine {
     }
 
     /// Why it has ended, and what was seen of it.
-    pub fn into_parts(self) -> (Why, Observed) {
+    pub fn into_parts(self) -> (StopReason, Observed) {
         (self.why, self.observed)
     }
 
@@ -162,8 +162,8 @@ impl Machine {
             Event::TooLong(bytes) => self.log(&format!("a line of {bytes} bytes was dropped")),
             Event::Stored(filed) => self.stored(filed),
             Event::Said(said) => self.hear(said),
-            Event::Lost => self.end(Why::Lost),
-            Event::Shutdown => self.end(Why::Shutdown),
+            Event::Lost => self.end(StopReason::Lost),
+            Event::Shutdown => self.end(StopReason::Shutdown),
             Event::Draining => self.draining = true,
             Event::Alarm if self.alarm() <= now.instant => self.on_timer(),
             Event::Alarm => {}
@@ -238,26 +238,26 @@ impl Machine {
         match self.phase {
             Phase::Turn | Phase::Background { .. } if self.questions.are_open() => self.lose_patience(),
             Phase::Turn | Phase::Background { .. } | Phase::Connecting { .. } if is_over => {
-                self.end(Why::ItsOwn(Ending::Timeout(millis(total))));
+                self.end(StopReason::ItsOwn(Ending::Timeout(millis(total))));
             }
             Phase::Connecting { since, .. } => self.ask_again(since),
             Phase::Background { .. } => self.finish(self.why),
-            Phase::Turn => self.end(Why::ItsOwn(Ending::Idle(millis(idle)))),
-            Phase::Interrupted { .. } => self.finish(Why::ItsOwn(Ending::Interrupted)),
-            Phase::Ending { next: Harder::Term, .. } => {
+            Phase::Turn => self.end(StopReason::ItsOwn(Ending::Idle(millis(idle)))),
+            Phase::Interrupted { .. } => self.finish(StopReason::ItsOwn(Ending::Interrupted)),
+            Phase::Ending { next: KillStep::Term, .. } => {
                 // At a TERM the CLI ends what runs in the background and asks the model what to make of it.
                 let grace = if self.observed.has_background() { Duration::ZERO } else { AFTER_TERM };
                 // The shim does the rest; the next alarm only repeats the order.
                 self.end_tree(grace, 2 * AFTER_TERM);
             }
-            Phase::Ending { next: Harder::Kill, .. } => self.end_tree(Duration::ZERO, AFTER_TERM),
+            Phase::Ending { next: KillStep::Kill, .. } => self.end_tree(Duration::ZERO, AFTER_TERM),
             Phase::Over => {}
         }
     }
 
     fn end_tree(&mut self, grace: Duration, again: Duration) {
         self.emit(Effect::EndTree(grace));
-        self.phase = Phase::Ending { next: Harder::Kill, at: self.now.instant + again };
+        self.phase = Phase::Ending { next: KillStep::Kill, at: self.now.instant + again };
     }
 
     /// Handles a question that outlived its deadline or its slot.
@@ -265,28 +265,28 @@ impl Machine {
         match self.questions.too_late(self.now.instant) {
             // The store decides, and tells us with the next look.
             Some(request_id) => self.note(Step::TooLate(request_id)),
-            None => self.end(Why::Waiting),
+            None => self.end(StopReason::Waiting),
         }
     }
 
     /// Brings the end about; TERM and KILL follow by the alarm. The first reason counts, but a
     /// lost task stays lost.
-    fn end(&mut self, why: Why) {
+    fn end(&mut self, why: StopReason) {
         let ending = matches!(self.phase, Phase::Ending { .. });
-        if why == Why::Lost || !ending {
+        if why == StopReason::Lost || !ending {
             self.why = why;
         }
         if ending {
             return;
         }
-        if matches!(self.phase, Phase::Interrupted { .. }) && why == Why::Shutdown {
+        if matches!(self.phase, Phase::Interrupted { .. }) && why == StopReason::Shutdown {
             // There is nothing to go on with elsewhere.
-            return self.finish(Why::ItsOwn(Ending::Interrupted));
+            return self.finish(StopReason::ItsOwn(Ending::Interrupted));
         }
         if self.questions.are_open() {
             // An interrupt would answer the question with a no, and so would the end of the input.
-            if why == Why::Shutdown {
-                self.why = Why::Waiting;
+            if why == StopReason::Shutdown {
+                self.why = StopReason::Waiting;
             }
             self.end_tree(AFTER_TERM, 2 * AFTER_TERM);
         } else {
@@ -296,14 +296,14 @@ impl Machine {
     }
 
     /// Nothing more is to come: the CLI ends by itself.
-    fn finish(&mut self, why: Why) {
+    fn finish(&mut self, why: StopReason) {
         self.why = why;
         self.finish_input(AFTER_RESULT);
     }
 
     fn finish_input(&mut self, patience: Duration) {
         self.emit(Effect::FinishInput);
-        self.phase = Phase::Ending { next: Harder::Term, at: self.now.instant + patience };
+        self.phase = Phase::Ending { next: KillStep::Term, at: self.now.instant + patience };
     }
 }
 

@@ -4,12 +4,12 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use domain::{Behavior, Decision, Epoch, LeaseKey, Said, Scope, TaskId, Wall};
+use domain::{Behavior, Decision, Epoch, LeaseKey, Said, Scope, TaskId, Timestamp};
 use proptest::prelude::*;
 use serde_json::json;
 use wire::Background;
 
-use super::effect::{Effect, Event, Now, ToCli, Why};
+use super::effect::{Effect, Event, Now, ToCli, StopReason};
 use super::machine::{Config, Machine};
 use crate::claude::{ASK_USER, Ending, Frame};
 use crate::queue::{Asked, Step};
@@ -153,7 +153,7 @@ impl Witness {
             background,
             gate: Gate::needing(if life.has_server { &["docs"] } else { &[] }),
         };
-        let now = Now { instant: Instant::now(), wall: Wall(1_000_000) };
+        let now = Now { instant: Instant::now(), wall: Timestamp(1_000_000) };
         Self {
             machine: Machine::new(config, now),
             now,
@@ -177,7 +177,7 @@ impl Witness {
             self.see(effect)?;
         }
         self.is_over |= ends;
-        prop_assert!(!self.is_lost || self.machine.why() == Why::Lost, "a lost task is {:?}", self.machine.why());
+        prop_assert!(!self.is_lost || self.machine.why() == StopReason::Lost, "a lost task is {:?}", self.machine.why());
         Ok(())
     }
 
@@ -384,7 +384,7 @@ fn a_question_that_nobody_answers_gives_the_slot_back_and_is_not_answered_by_the
     let asks = Act::Asks { cli_id: 0, by_model: true };
     let witness =
         effects(&PLAIN, [asks, Act::Store { answered: false }, Act::Wait(51_000), Act::Answer { request: 0 }]);
-    assert_eq!((witness.machine.why(), witness.waiting["q0"]), (Why::Waiting, 1));
+    assert_eq!((witness.machine.why(), witness.waiting["q0"]), (StopReason::Waiting, 1));
 }
 
 #[test]
@@ -394,5 +394,5 @@ fn a_message_during_a_turn_is_the_next_turn_and_the_last_result_ends_the_attempt
     assert_eq!((witness.current, witness.is_ending), (Some(1), false));
     let witness = effects(&PLAIN, [Act::Message { id: 1 }, done.clone(), done]);
     assert_eq!((witness.current, witness.is_ending), (None, true));
-    assert_eq!(witness.machine.why(), Why::ItsOwn(Ending::ItsOwn));
+    assert_eq!(witness.machine.why(), StopReason::ItsOwn(Ending::ItsOwn));
 }

@@ -14,5 +14,5 @@ mod machine_test;
 mod questions;
 
 pub use driver::{Attempt, Ended};
-pub use effect::Why;
+pub use effect::StopReason;
 pub use machine::Config;

@@ -1,6 +1,6 @@
 //! Events: a union by their kind.
 
-use domain::{Behavior, EventKind, Name, Named as _, Scope, Status, TaskId, Wall};
+use domain::{Behavior, EventKind, Name, Named as _, Scope, Status, TaskId, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,7 +20,7 @@ pub struct EventView<'a> {
     n: Option<i64>,
     task_id: TaskId,
     seq: i64,
-    at: Wall,
+    at: Timestamp,
     kind: &'static str,
     data: &'a RawValue,
 }
@@ -49,7 +49,7 @@ pub struct Event {
     /// Number of the event in its task: 1, 2, 3 … without gap.
     pub seq: i64,
     /// When it was stored.
-    pub at: Wall,
+    pub at: Timestamp,
     /// Kind of the event.
     pub kind: Name<EventKind>,
     #[serde(default)]
@@ -105,7 +105,7 @@ pub struct StatusData {
     pub worker_id: Option<String>,
     /// When a pending task goes on.
     #[schema(nullable = false)]
-    pub due_at: Option<Wall>,
+    pub due_at: Option<Timestamp>,
     /// Why the attempt failed.
     #[schema(nullable = false)]
     pub error: Option<ErrorView<'static>>,
@@ -150,7 +150,7 @@ pub struct PermissionData {
     pub suggestions: Option<Value>,
     /// When it is answered with no by itself.
     #[schema(nullable = false)]
-    pub deadline: Option<Wall>,
+    pub deadline: Option<Timestamp>,
     /// The answer.
     #[schema(nullable = false)]
     pub behavior: Option<Behavior>,
@@ -232,7 +232,7 @@ fn schema_of(kind: EventKind) -> Object {
     let n = number().description(Some("Place among the events of all tasks; in answers about all tasks only."));
     let seq = number().description(Some("Number of the event in its task: 1, 2, 3 … without gap."));
     let object = ObjectBuilder::new().property("n", n).property("taskId", TaskId::schema()).property("seq", seq);
-    let object = object.property("at", Wall::schema()).property("kind", name).property("data", data(kind));
+    let object = object.property("at", Timestamp::schema()).property("kind", name).property("data", data(kind));
     ["taskId", "seq", "at", "kind", "data"].into_iter().fold(object, ObjectBuilder::required).build()
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::{FailureClass, Name, Wall};
+use domain::{FailureClass, Name, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -38,7 +38,7 @@ pub struct Health {
     /// Whether it takes and does work.
     pub status: HealthStatus,
     /// When it was asked.
-    pub timestamp: Wall,
+    pub timestamp: Timestamp,
     /// Counts of tasks, as they were last read.
     pub queue: QueueCounts,
     /// `inline`, `standalone` or `managed`.
@@ -124,7 +124,7 @@ pub struct ParkedCredential {
     /// A name that tells it from others and doesn't give it away.
     pub credential: String,
     /// When it may be used again.
-    pub until: Wall,
+    pub until: Timestamp,
     /// `usage_limit` or `auth`.
     #[schema(value_type = String)]
     pub class: Name<FailureClass>,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use domain::{Missed, Overlap, RunOutcome, ScheduleId, Status, TaskId, Wall};
+use domain::{Missed, Overlap, RunOutcome, ScheduleId, Status, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -31,9 +31,9 @@ pub struct Schedule<'a> {
     /// True if it fires.
     pub enabled: bool,
     /// The firing to come; `null` while it is disabled.
-    pub next_run_at: Option<Wall>,
+    pub next_run_at: Option<Timestamp>,
     /// When it was made.
-    pub created_at: Wall,
+    pub created_at: Timestamp,
     /// Why this version of the program can't read it, and fires it no more.
     pub unreadable: Option<Cow<'a, str>>,
 }
@@ -60,9 +60,9 @@ pub struct Runs {
 #[serde(rename_all = "camelCase")]
 pub struct Run {
     /// When it was due; `null` where it was asked for by `…/run`.
-    pub due_at: Option<Wall>,
+    pub due_at: Option<Timestamp>,
     /// When it was done.
-    pub fired_at: Wall,
+    pub fired_at: Timestamp,
     /// `submitted`, `missed`, `skipped` or `refused`.
     #[schema(value_type = String)]
     pub outcome: domain::Name<RunOutcome>,

@@ -1,6 +1,6 @@
 //! Receipts of tasks that were stored.
 
-use domain::{Status, TaskId, Wall};
+use domain::{Status, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -15,7 +15,7 @@ pub struct Receipt {
     /// Status of the task.
     pub status: Status,
     /// When the task was stored.
-    pub created_at: Wall,
+    pub created_at: Timestamp,
     /// Priority, 0 to 100.
     pub priority: i64,
     /// Folder of the task; `null` where it gets an empty one.

@@ -1,6 +1,6 @@
 //! Questions of a task, and what was said in its conversation.
 
-use domain::{Decision, SessionId, TaskId, Wall};
+use domain::{Decision, SessionId, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -28,9 +28,9 @@ pub struct Permission {
     /// What `"scope": "session"` allows.
     pub session_rules: Vec<String>,
     /// When it was first asked.
-    pub asked_at: Wall,
+    pub asked_at: Timestamp,
     /// When it is answered with no by itself.
-    pub deadline: Wall,
+    pub deadline: Timestamp,
     /// The answer, where there is one.
     pub answer: Option<Decision>,
 }
@@ -88,7 +88,7 @@ pub struct ConversationMessage {
     /// Number of the event; `null` for an instruction.
     pub seq: Option<i64>,
     /// When.
-    pub at: Wall,
+    pub at: Timestamp,
     /// By whom.
     pub role: Role,
     /// What, as blocks of content.

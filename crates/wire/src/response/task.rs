@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use domain::{AttemptOutcome, FailureClass, Name, SessionId, Status, TaskId, Tokens, Usd, Wall};
+use domain::{AttemptOutcome, FailureClass, Name, SessionId, Status, TaskId, Tokens, Usd, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -33,15 +33,15 @@ pub struct TaskView<'a> {
     /// Folder of the task.
     pub working_directory: Option<Cow<'a, str>>,
     /// When it was stored.
-    pub created_at: Wall,
+    pub created_at: Timestamp,
     /// Not before this time, as it was asked for.
-    pub run_at: Option<Wall>,
+    pub run_at: Option<Timestamp>,
     /// While pending: when it goes on.
-    pub due_at: Option<Wall>,
+    pub due_at: Option<Timestamp>,
     /// When its first attempt began.
-    pub started_at: Option<Wall>,
+    pub started_at: Option<Timestamp>,
     /// When it ended.
-    pub completed_at: Option<Wall>,
+    pub completed_at: Option<Timestamp>,
     /// Number of starts.
     pub attempt: i32,
     /// How often it may end by itself.
@@ -134,9 +134,9 @@ pub struct AttemptView<'a> {
     /// The worker that ran it.
     pub worker_id: Option<Cow<'a, str>>,
     /// When it was claimed.
-    pub started_at: Wall,
+    pub started_at: Timestamp,
     /// When it was over.
-    pub ended_at: Option<Wall>,
+    pub ended_at: Option<Timestamp>,
     /// `completed`, `failed`, `crashed`, `released` or `cancelled`; `null` while it runs.
     #[schema(value_type = Option<String>)]
     pub outcome: Option<Name<AttemptOutcome>>,
@@ -284,7 +284,7 @@ pub struct Reason {
     /// Until when it holds, where that is known.
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Wall>,
+    pub until: Option<Timestamp>,
     /// The limit that holds the task back.
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,6 @@
 //! Webhooks and their deliveries.
 
-use domain::{Name, TaskId, Wall};
+use domain::{Name, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -18,13 +18,13 @@ pub struct Webhook {
     #[schema(value_type = Vec<String>)]
     pub events: Vec<Name<HookEvent>>,
     /// When it was made.
-    pub created_at: Wall,
+    pub created_at: Timestamp,
     /// True if messages are sent.
     pub enabled: bool,
     /// Since when each message to it has failed.
-    pub failing_since: Option<Wall>,
+    pub failing_since: Option<Timestamp>,
     /// Since when it is disabled.
-    pub disabled_at: Option<Wall>,
+    pub disabled_at: Option<Timestamp>,
     /// Why it is disabled.
     pub disabled_reason: Option<String>,
 }
@@ -62,15 +62,15 @@ pub struct Delivery {
     /// Number of attempts.
     pub attempts: i32,
     /// When it is sent next; `null` where it has ended.
-    pub next_attempt_at: Option<Wall>,
+    pub next_attempt_at: Option<Timestamp>,
     /// Status of the last answer.
     pub last_status: Option<i32>,
     /// Why the last attempt was no success.
     pub last_error: Option<String>,
     /// When it was stored.
-    pub created_at: Wall,
+    pub created_at: Timestamp,
     /// When it was delivered or given up.
-    pub ended_at: Option<Wall>,
+    pub ended_at: Option<Timestamp>,
 }
 
 /// A message that is sent again.

@@ -1,6 +1,6 @@
 //! Workers.
 
-use domain::Wall;
+use domain::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -31,7 +31,7 @@ pub struct Worker {
     /// Process id; of the process that ended last, where none runs.
     pub pid: u32,
     /// When that process was started.
-    pub start_time: Wall,
+    pub start_time: Timestamp,
     /// Milliseconds since then; 0 where none runs.
     pub uptime: i64,
     /// Number of restarts.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::super::effect::{Effect, ToCli, Why};
+use super::super::effect::{Effect, ToCli, StopReason};
 use super::{HOPELESS, Machine, Phase};
 use crate::claude::{self, ASK_USER, Ending, Frame, FrameKind, McpServer};
 use crate::queue::Ask;
@@ -51,7 +51,7 @@ impl Machine {
                 self.hopeless += 1;
                 if self.hopeless == HOPELESS {
                     self.observed.judge_by_status(retry.status, &retry.error);
-                    self.end(Why::ItsOwn(Ending::Judged));
+                    self.end(StopReason::ItsOwn(Ending::Judged));
                 }
             }
             FrameKind::McpStatus(servers) => self.connected(&servers),
@@ -91,7 +91,7 @@ impl Machine {
             return;
         }
         let goes_on =
-            matches!(self.why, Why::Shutdown | Why::Waiting | Why::Lost) && self.config.background == Background::Wait;
+            matches!(self.why, StopReason::Shutdown | StopReason::Waiting | StopReason::Lost) && self.config.background == Background::Wait;
         let ended = if goes_on { Vec::new() } else { self.observed.end_background() };
         let what = if ended.is_empty() { "it goes on with the task".to_owned() } else { ended.join("; ") };
         let data = json!({ "message": format!("ended in the background: {what}"), "backgroundEnded": ended });
@@ -103,7 +103,7 @@ impl Machine {
     pub(super) fn ask_again(&mut self, since: Instant) {
         if self.now.instant.saturating_duration_since(since) >= mcp::LIMIT {
             self.observed.judge("MCP_UNAVAILABLE", self.config.gate.too_late());
-            return self.end(Why::ItsOwn(Ending::Judged));
+            return self.end(StopReason::ItsOwn(Ending::Judged));
         }
         self.tell(ToCli::McpStatus);
         self.phase = Phase::Connecting { since, ask_at: self.now.instant + mcp::ASK_AGAIN };
@@ -116,7 +116,7 @@ impl Machine {
             mcp::Verdict::Wait => {}
             mcp::Verdict::Unavailable(why) => {
                 self.observed.judge("MCP_UNAVAILABLE", why);
-                self.end(Why::ItsOwn(Ending::Judged));
+                self.end(StopReason::ItsOwn(Ending::Judged));
             }
             mcp::Verdict::Go(missing) => {
                 for server in missing {

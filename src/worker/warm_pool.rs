@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::set_up::Tools;
+use super::set_up::WorkerContext;
 use crate::claude::{Item, Run, Start};
 use crate::config::Environment;
 use crate::git::Git;
@@ -33,7 +33,7 @@ const MAX_FILES: usize = 1_000;
 
 /// What a process is started from. Two tasks with the same recipe could have the same process.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Recipe {
+pub struct LaunchSpec {
     /// The CLI.
     pub program: PathBuf,
     /// Its arguments; the session stands in them as the nil UUID.
@@ -48,7 +48,7 @@ pub struct Recipe {
     pub key: String,
 }
 
-impl Recipe {
+impl LaunchSpec {
     /// The arguments for this session.
     fn args_for(&self, session: SessionId) -> Vec<String> {
         let nil = format!("--session-id={}", SessionId::from_u128(0));
@@ -59,7 +59,7 @@ impl Recipe {
 
 /// What the CLI has seen when it started: when it differs now, the process is stale.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Stamp {
+struct Fingerprint {
     /// Which quarter of an hour it is.
     quarter: i64,
     /// Where the repository stands.
@@ -68,8 +68,8 @@ struct Stamp {
     files: Vec<(PathBuf, Option<std::time::SystemTime>, u64)>,
 }
 
-impl Stamp {
-    async fn of(tools: &Tools, recipe: &Recipe) -> Self {
+impl Fingerprint {
+    async fn of(tools: &WorkerContext, recipe: &LaunchSpec) -> Self {
         let repository = match Git::find(&tools.claude.environment) {
             Ok(git) => git.snapshot(&recipe.directory).await.ok(),
             Err(_) => None,
@@ -119,8 +119,8 @@ fn look(path: &Path, found: &mut Vec<(PathBuf, Option<std::time::SystemTime>, u6
 
 /// A process that waits.
 struct Waiting {
-    recipe: Recipe,
-    stamp: Stamp,
+    recipe: LaunchSpec,
+    stamp: Fingerprint,
     run: Run,
     session: SessionId,
     /// When a task with this recipe was last here.
@@ -128,7 +128,7 @@ struct Waiting {
 }
 
 /// A process for a task.
-pub struct Warm {
+pub struct WarmProcess {
     /// The process, which has said nothing to the model yet.
     pub run: Run,
     /// Its session, by which its processes are known too.
@@ -137,7 +137,7 @@ pub struct Warm {
 
 /// See the [module](self).
 #[derive(Default)]
-pub struct Standby {
+pub struct WarmPool {
     pool: Mutex<Pool>,
 }
 
@@ -148,33 +148,33 @@ struct Pool {
     closed: bool,
 }
 
-impl Standby {
+impl WarmPool {
     fn pool(&self) -> std::sync::MutexGuard<'_, Pool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The process that waits for a task of this recipe, if there is one and nothing has changed.
-    pub async fn take(&self, tools: &Tools, recipe: &Recipe) -> Option<Warm> {
+    pub async fn take(&self, tools: &WorkerContext, recipe: &LaunchSpec) -> Option<WarmProcess> {
         if !self.pool().waiting.iter().any(|waiting| waiting.recipe == *recipe) {
             return None;
         }
-        let stamp = Stamp::of(tools, recipe).await;
+        let stamp = Fingerprint::of(tools, recipe).await;
         let mut pool = self.pool();
         let at = pool.waiting.iter().position(|waiting| waiting.recipe == *recipe)?;
         let found = pool.waiting.swap_remove(at);
         drop(pool);
         // Dropped, it is ended by its shim.
-        (found.stamp == stamp && !found.run.has_ended()).then_some(Warm { run: found.run, session: found.session })
+        (found.stamp == stamp && !found.run.has_ended()).then_some(WarmProcess { run: found.run, session: found.session })
     }
 
     /// Starts a process for the next task of this recipe, where there is none. The one that was wanted
     /// least recently makes room.
-    pub async fn refill(&self, tools: &Tools, recipe: Recipe) {
+    pub async fn refill(&self, tools: &WorkerContext, recipe: LaunchSpec) {
         let fits = |pool: &Pool| !pool.closed && !pool.waiting.iter().any(|waiting| waiting.recipe == recipe);
         if !fits(&self.pool()) {
             return;
         }
-        let stamp = Stamp::of(tools, &recipe).await;
+        let stamp = Fingerprint::of(tools, &recipe).await;
         let mut pool = self.pool();
         if !fits(&pool) {
             return;
@@ -209,7 +209,7 @@ impl Standby {
 
     /// Moves the deadlines on, and lets go of what has ended or is not wanted. Returns what should be
     /// started anew, since it is wanted and its quarter of an hour is over.
-    pub fn tick(&self, until: BootInstant) -> Vec<Recipe> {
+    pub fn tick(&self, until: BootInstant) -> Vec<LaunchSpec> {
         let quarter = wall_now().0.div_euclid(QUARTER_MS);
         let mut again = Vec::new();
         self.pool().waiting.retain_mut(|waiting| {
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn only_the_session_differs() {
         let args = ["-p", "--session-id=00000000-0000-0000-0000-000000000000", "--model=--session-id"];
-        let recipe = Recipe {
+        let recipe = LaunchSpec {
             program: "/bin/claude".into(),
             args: args.map(str::to_owned).into(),
             env: Environment::default(),

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::set_up::{NotReady, Tools};
+use super::set_up::{NotReady, WorkerContext};
 use domain::{Failure, FailureClass, TaskId};
 use wire::{ContextFile, Task, Upload, can_be_named};
 
@@ -21,12 +21,12 @@ pub struct Files {
 }
 
 /// Where the files of a request are.
-fn folder_of(tools: &Tools, task: TaskId) -> PathBuf {
+fn folder_of(tools: &WorkerContext, task: TaskId) -> PathBuf {
     tools.work_dir.join(format!("{task}.files"))
 }
 
 /// Makes them ready for an attempt that works in `directory`.
-pub fn prepare(tools: &Tools, task: &Task, directory: &Path) -> Result<Files, NotReady> {
+pub fn prepare(tools: &WorkerContext, task: &Task, directory: &Path) -> Result<Files, NotReady> {
     let mut files = Files { named: Vec::new(), folder: None };
     for file in &task.spec.context.files {
         match file {
@@ -45,7 +45,7 @@ pub fn prepare(tools: &Tools, task: &Task, directory: &Path) -> Result<Files, No
 
 /// The file as it really is now: the one that was checked at the submit may have been replaced by a
 /// link since.
-fn look(tools: &Tools, named: &str, directory: &Path) -> Result<String, NotReady> {
+fn look(tools: &WorkerContext, named: &str, directory: &Path) -> Result<String, NotReady> {
     let fail = |message: String| NotReady::Fail(Failure::new(FailureClass::Invalid, "CONTEXT_FILE", message));
     let found = directory.join(named).canonicalize();
     let found = found.map_err(|error| fail(format!("context.files: {named} can't be read: {error}")))?;

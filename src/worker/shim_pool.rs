@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::claude::{Shim, ShimLaunch};
 
 /// One shim that waits, or none.
-pub struct Spare {
+pub struct ShimPool {
     launch: ShimLaunch,
     place: Mutex<Place>,
 }
@@ -19,7 +19,7 @@ enum Place {
     Closed,
 }
 
-impl Spare {
+impl ShimPool {
     /// No shim yet.
     #[must_use]
     pub const fn new(launch: ShimLaunch) -> Self {

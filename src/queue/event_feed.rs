@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::hub::Hub;
+use super::change_notifier::ChangeNotifier;
 use super::messages::QueueError;
 use crate::process::BackOff;
-use crate::store::views::{LatestEvents, Numbered};
+use crate::store::views::{LatestEvents, SequencedEvent};
 use crate::store::{Reader, StoreError};
 use crate::telemetry::{Duty, Vitals, chain};
 
@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// See the [module](self). Clones share it.
 #[derive(Clone)]
-pub struct Tail(Arc<Inner>);
+pub struct EventFeed(Arc<Inner>);
 
 struct Inner {
     reader: Reader,
@@ -45,11 +45,11 @@ struct Inner {
 struct Kept {
     base: i64,
     bytes: usize,
-    events: VecDeque<Arc<Numbered>>,
+    events: VecDeque<Arc<SequencedEvent>>,
 }
 
 impl Kept {
-    fn push(&mut self, event: Numbered) {
+    fn push(&mut self, event: SequencedEvent) {
         self.bytes += event.event.data.len();
         self.events.push_back(Arc::new(event));
         while self.events.len() > MAX_EVENTS || self.bytes > MAX_BYTES {
@@ -60,7 +60,7 @@ impl Kept {
     }
 
     /// Those behind this number; `None` where not all of them are kept.
-    fn behind(&self, after: i64) -> Option<Vec<Arc<Numbered>>> {
+    fn behind(&self, after: i64) -> Option<Vec<Arc<SequencedEvent>>> {
         let from = self.events.partition_point(|event| event.n <= after);
         let mut bytes = 0;
         let portion = self.events.range(from..).take_while(|event| {
@@ -72,7 +72,7 @@ impl Kept {
     }
 }
 
-impl Tail {
+impl EventFeed {
     /// The tail of a store; somebody must [run](Self::run) it.
     #[must_use]
     pub fn new(reader: Reader, vitals: Vitals) -> Self {
@@ -84,13 +84,13 @@ impl Tail {
     ///
     /// # Errors
     /// The store's.
-    pub async fn follow(&self, after: Option<i64>) -> Result<Follower, QueueError> {
+    pub async fn follow(&self, after: Option<i64>) -> Result<FeedFollower, QueueError> {
         let after = match after {
             Some(after) => after,
             None => self.0.reader.newest_event().await?,
         };
         self.0.followers.send_modify(|followers| *followers += 1);
-        Ok(Follower { tail: self.clone(), after, grown: self.0.newest.subscribe() })
+        Ok(FeedFollower { tail: self.clone(), after, grown: self.0.newest.subscribe() })
     }
 
     /// Some events behind this number, at most so many, and so many bytes.
@@ -102,7 +102,7 @@ impl Tail {
     }
 
     /// Reads what is new, for as long as the process lives.
-    pub async fn run(self, hub: Hub) {
+    pub async fn run(self, hub: ChangeNotifier) {
         let (mut commits, mut followers) = (hub.commits(), self.0.followers.subscribe());
         let mut back_off = BackOff::default();
         loop {
@@ -157,18 +157,18 @@ impl Tail {
 }
 
 /// Somebody who follows all events.
-pub struct Follower {
-    tail: Tail,
+pub struct FeedFollower {
+    tail: EventFeed,
     after: i64,
     grown: watch::Receiver<i64>,
 }
 
-impl Follower {
+impl FeedFollower {
     /// The next events; waits until there are some. Each comes once, in order.
     ///
     /// # Errors
     /// The store's.
-    pub async fn next(&mut self) -> Result<Vec<Arc<Numbered>>, QueueError> {
+    pub async fn next(&mut self) -> Result<Vec<Arc<SequencedEvent>>, QueueError> {
         loop {
             self.grown.mark_unchanged();
             let kept = self.tail.kept().behind(self.after);
@@ -186,7 +186,7 @@ impl Follower {
     }
 
     /// What is not kept any more, or not yet.
-    async fn read(&mut self) -> Result<Vec<Arc<Numbered>>, StoreError> {
+    async fn read(&mut self) -> Result<Vec<Arc<SequencedEvent>>, StoreError> {
         let base = self.tail.kept().base;
         let page = self.tail.0.reader.latest_events(self.after, PAGE, PORTION as u64).await?.events;
         if page.is_empty() {
@@ -197,7 +197,7 @@ impl Follower {
     }
 }
 
-impl Drop for Follower {
+impl Drop for FeedFollower {
     fn drop(&mut self) {
         self.tail.0.followers.send_modify(|followers| *followers -= 1);
     }
@@ -206,11 +206,11 @@ impl Drop for Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::{Event, EventKind, TaskId, Wall};
+    use domain::{Event, EventKind, TaskId, Timestamp};
 
-    fn event(n: i64, bytes: usize) -> Numbered {
+    fn event(n: i64, bytes: usize) -> SequencedEvent {
         let data = "x".repeat(bytes);
-        Numbered { n, event: Event { task: TaskId::from_u128(0), seq: n, at: Wall(0), kind: EventKind::Log, data } }
+        SequencedEvent { n, event: Event { task: TaskId::from_u128(0), seq: n, at: Timestamp(0), kind: EventKind::Log, data } }
     }
 
     #[test]

@@ -16,7 +16,7 @@ const HINTS_AHEAD: usize = 64;
 
 /// News of one task.
 #[derive(Clone, Debug)]
-pub enum Live {
+pub enum TaskSignal {
     /// It has new events, or moved.
     Changed,
     /// Text of the model while it is written. Not stored.
@@ -25,7 +25,7 @@ pub enum Live {
 
 /// The place where hints are left and picked up. Clones share it.
 #[derive(Clone)]
-pub struct Hub(Arc<Inner>);
+pub struct ChangeNotifier(Arc<Inner>);
 
 struct Inner {
     /// Grows with every commit, ours or another process's.
@@ -33,17 +33,17 @@ struct Inner {
     /// Grows with our own commits only.
     own_commits: watch::Sender<u64>,
     /// Only tasks that somebody follows.
-    tasks: Mutex<HashMap<TaskId, broadcast::Sender<Live>>>,
+    tasks: Mutex<HashMap<TaskId, broadcast::Sender<TaskSignal>>>,
 }
 
-impl Default for Hub {
+impl Default for ChangeNotifier {
     fn default() -> Self {
         let counter = || watch::Sender::new(0);
         Self(Arc::new(Inner { commits: counter(), own_commits: counter(), tasks: Mutex::default() }))
     }
 }
 
-impl Hub {
+impl ChangeNotifier {
     /// Wakes at every commit, of this process or another.
     #[must_use]
     pub fn commits(&self) -> watch::Receiver<u64> {
@@ -58,16 +58,16 @@ impl Hub {
 
     /// News of one task, from now on.
     #[must_use]
-    pub fn follow(&self, task: TaskId) -> Followed {
+    pub fn follow(&self, task: TaskId) -> TaskFollower {
         let mut tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         let sender = tasks.entry(task).or_insert_with(|| broadcast::Sender::new(HINTS_AHEAD));
-        Followed { news: Some(sender.subscribe()), hub: self.clone(), task }
+        TaskFollower { news: Some(sender.subscribe()), hub: self.clone(), task }
     }
 
     /// After a commit of ours.
     pub fn changed(&self, tasks: &[TaskId]) {
         for task in tasks {
-            self.tell(*task, &Live::Changed);
+            self.tell(*task, &TaskSignal::Changed);
         }
         self.0.own_commits.send_modify(|commits| *commits += 1);
         self.0.commits.send_modify(|commits| *commits += 1);
@@ -78,7 +78,7 @@ impl Hub {
         let tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         for sender in tasks.values() {
             // An error means that the last follower just left.
-            drop(sender.send(Live::Changed));
+            drop(sender.send(TaskSignal::Changed));
         }
         drop(tasks);
         self.0.commits.send_modify(|commits| *commits += 1);
@@ -86,10 +86,10 @@ impl Hub {
 
     /// Text of the model while it is written.
     pub fn partial(&self, task: TaskId, text: &str) {
-        self.tell(task, &Live::Partial(text.into()));
+        self.tell(task, &TaskSignal::Partial(text.into()));
     }
 
-    fn tell(&self, task: TaskId, news: &Live) {
+    fn tell(&self, task: TaskId, news: &TaskSignal) {
         let tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = tasks.get(&task) {
             // An error means that the last follower just left.
@@ -99,23 +99,23 @@ impl Hub {
 }
 
 /// News of one task. Dropping it unregisters.
-pub struct Followed {
-    news: Option<broadcast::Receiver<Live>>,
-    hub: Hub,
+pub struct TaskFollower {
+    news: Option<broadcast::Receiver<TaskSignal>>,
+    hub: ChangeNotifier,
     task: TaskId,
 }
 
-impl Followed {
+impl TaskFollower {
     /// Waits for the next hint. What was missed reads as `Changed`.
-    pub async fn next(&mut self) -> Live {
+    pub async fn next(&mut self) -> TaskSignal {
         match &mut self.news {
-            Some(news) => news.recv().await.unwrap_or(Live::Changed),
+            Some(news) => news.recv().await.unwrap_or(TaskSignal::Changed),
             None => std::future::pending().await,
         }
     }
 }
 
-impl Drop for Followed {
+impl Drop for TaskFollower {
     fn drop(&mut self) {
         self.news = None;
         let mut tasks = self.hub.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
