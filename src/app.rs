@@ -28,13 +28,13 @@ use crate::claude;
 use crate::config::{Config, DEFAULT_KEY, Mode};
 use crate::ipc;
 use crate::process;
-use crate::queue::{self, ChangeNotifier, Queue, QueueActor, EventFeed};
+use crate::queue::{self, ChangeNotifier, EventFeed, Queue, QueueActor};
 use crate::service::{self, Outbound, Phase, Service};
 use crate::store::{self, Store};
 use crate::supervise::{RestartPolicy, start_guarded};
 use crate::supervisor::{self, Records, SupervisorActor, SupervisorSettings};
 use crate::telemetry::Vitals;
-use crate::worker::{self, Link, LinkEnd, LinkSettings, News, WorkerContext, WorkerActor};
+use crate::worker::{self, Link, LinkEnd, LinkSettings, News, WorkerActor, WorkerContext};
 use domain::{Named as _, WorkerInstanceId};
 
 /// An actor that panics is back within milliseconds; one that does nothing but panic ends the
@@ -458,7 +458,12 @@ impl Parts {
         Ok(self.guard("worker", actor, worker::MAILBOX))
     }
 
-    fn start_supervisor(&self, config: &Config, queue: &Queue, hub: &ChangeNotifier) -> anyhow::Result<Addr<SupervisorActor>> {
+    fn start_supervisor(
+        &self,
+        config: &Config,
+        queue: &Queue,
+        hub: &ChangeNotifier,
+    ) -> anyhow::Result<Addr<SupervisorActor>> {
         let socket = ipc::socket_path(&config.store.data_dir);
         let listening = ipc::listen(&socket).with_context(|| format!("can't listen on {}", socket.display()))?;
         let settings = SupervisorSettings {

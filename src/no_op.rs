@@ -12,7 +12,8 @@ use crate::claude::{Item, Run, Shim, ShimLaunch, Start};
 use crate::config::Environment;
 use crate::process::boot_now;
 use crate::queue::{
-    Beat, Claim, Directory, Finish, ChangeNotifier, MAILBOX, NewTask, Queue, QueueActor, ReadStats, ReadWorkers, SetPaused, Submit,
+    Beat, ChangeNotifier, Claim, Directory, Finish, MAILBOX, NewTask, Queue, QueueActor, ReadStats, ReadWorkers,
+    SetPaused, Submit,
 };
 use crate::store;
 use domain::{BootInstant, Budgets, Outcome, Report, SessionId, Status, WorkerInstanceId};

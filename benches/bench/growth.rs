@@ -55,7 +55,7 @@ async fn finished_rows(db: &Path, rows: u32) {
     let db = sea_orm::Database::connect(format!("sqlite:{}", db.display())).await.expect("the database");
     let insert = format!(
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
-        INSERT INTO tasks (id, status, spec, priority, created_at, completed_at, attempt, ended, crashes, max_attempts, epoch, last_event)
+        INSERT INTO tasks (id, status, spec, priority, created_at, completed_at, attempt, finished_attempts, crashes, max_attempts, epoch, last_event)
         SELECT randomblob(16), 'completed', '{{\"instruction\":\"x\"}}', 0, i, i, 1, 1, 0, 3, 1, 0 FROM n"
     );
     db.execute_unprepared(&insert).await.expect("inserted");

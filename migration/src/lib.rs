@@ -16,6 +16,7 @@ mod m0009_event_order;
 mod m0010_webhooks;
 mod m0011_schedules;
 mod m0012_remarks;
+mod m0013_words;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0010_webhooks::Migration),
             Box::new(m0011_schedules::Migration),
             Box::new(m0012_remarks::Migration),
+            Box::new(m0013_words::Migration),
         ]
     }
 }

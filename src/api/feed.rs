@@ -10,7 +10,7 @@ use super::error::ApiError;
 use super::follow::{Source, written};
 use super::input::{Params, task_id};
 use super::shared::Shared;
-use crate::queue::{Find, FeedFollower, SequencedEvent, Queue, QueueError};
+use crate::queue::{FeedFollower, Find, Queue, QueueError, SequencedEvent};
 use domain::{EventKind, Named as _, TaskId};
 use wire::Task;
 

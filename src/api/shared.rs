@@ -9,7 +9,7 @@ use super::auth::{Hosts, Keys};
 use super::connections::Connections;
 use super::memory::Memory;
 use crate::config::{Mode, Server};
-use crate::queue::{Stats, EventFeed};
+use crate::queue::{EventFeed, Stats};
 use crate::service::Service;
 use crate::supervisor::SupervisorActor;
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::follow::{HEARTBEAT, Source, written};
 use super::memory::{Memory, Room};
 use super::shared::Shared;
-use crate::queue::{Find, TaskFollower, HasEnded, TaskSignal, Queue, QueueError, ReadEvents};
+use crate::queue::{Find, HasEnded, Queue, QueueError, ReadEvents, TaskFollower, TaskSignal};
 use domain::{Event, EventKind, Named as _, TaskId};
 use wire::Task;
 use wire::response::Partial;

@@ -10,7 +10,7 @@ use super::ending;
 use super::frame::{Frame, FrameKind};
 use super::result::ResultFrame;
 use super::run::Exit;
-use domain::{Failure, FailureClass, Outcome, Report, SessionId, Spent, Usd, Timestamp};
+use domain::{Failure, FailureClass, Outcome, Report, SessionId, Spent, Timestamp, Usd};
 
 /// What was seen of an attempt while it ran.
 #[derive(Debug, Default)]
@@ -232,7 +232,8 @@ mod tests {
         for line in lines {
             observed.note(&Frame::parse((*line).to_owned()));
         }
-        let exit = Exit { code, signal: code.is_none().then_some(9), gone: true, start_error: None, is_transient: false };
+        let exit =
+            Exit { code, signal: code.is_none().then_some(9), gone: true, start_error: None, is_transient: false };
         match observed.into_report(Ending::ItsOwn, &exit, "", 1).outcome {
             Outcome::Completed => Ok(()),
             Outcome::Failed(failure) => Err(failure.class),

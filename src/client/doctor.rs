@@ -24,7 +24,7 @@ pub fn run(flags: &Flags) -> anyhow::Result<u8> {
             return Ok(2);
         }
     };
-    let findings = actix::System::new().block_on(look(&config));
+    let findings = actix::System::new().block_on(findings(&config));
     for finding in &findings {
         match &finding.result {
             Ok(found) => println!("ok       {}: {found}", finding.what),
@@ -34,7 +34,7 @@ pub fn run(flags: &Flags) -> anyhow::Result<u8> {
     Ok(u8::from(findings.iter().any(|finding| finding.result.is_err())))
 }
 
-async fn look(config: &Config) -> Vec<Finding> {
+async fn findings(config: &Config) -> Vec<Finding> {
     let data_dir = &config.store.data_dir;
     let credential = if config.claude.has_credential {
         Ok("found".to_owned())

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
-use domain::{TaskId, Usd, Timestamp};
+use domain::{TaskId, Timestamp, Usd};
 use wire::response::Receipt;
 use wire::{ContextFile, PermissionMode, TaskSpec};
 

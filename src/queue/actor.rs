@@ -12,16 +12,16 @@ use actix::prelude::*;
 use fail::fail_point;
 use tokio::sync::oneshot;
 
+use super::change_notifier::ChangeNotifier;
 use super::commands::{Change, Waiting, asked};
 use super::commit::{Committed, commit};
 use super::hooks::{
     AddWebhook, Attempted, ClaimDeliveries, EnableWebhook, ReadDeliveries, ReadWebhooks, RemoveWebhook, RetryDelivery,
 };
-use super::change_notifier::ChangeNotifier;
 use super::messages::{
-    Amend, Append, Beat, Cancel, Claim, Draining, Expire, FindExpired, FindHolders, Finish, HolderDied, PollQueue, PollReply,
-    FlushPoll, Probe, Prune, QueueError, ReadLimits, Release, Renew, SetConcurrency, SetLimit, SetPaused, Submit,
-    SubmitAll, Unpark, WorkerGone,
+    Amend, Append, Beat, Cancel, Claim, Draining, Expire, FindExpired, FindHolders, Finish, FlushPoll, HolderDied,
+    PollQueue, PollReply, Probe, Prune, QueueError, ReadLimits, Release, Renew, SetConcurrency, SetLimit, SetPaused,
+    Submit, SubmitAll, Unpark, WorkerGone,
 };
 use super::reads::{Explain, Find, HasEnded, ReadPatch, ReadStats, ReadWorkers};
 use super::schedules::{

@@ -210,7 +210,10 @@ mod tests {
 
     fn event(n: i64, bytes: usize) -> SequencedEvent {
         let data = "x".repeat(bytes);
-        SequencedEvent { n, event: Event { task: TaskId::from_u128(0), seq: n, at: Timestamp(0), kind: EventKind::Log, data } }
+        SequencedEvent {
+            n,
+            event: Event { task: TaskId::from_u128(0), seq: n, at: Timestamp(0), kind: EventKind::Log, data },
+        }
     }
 
     #[test]

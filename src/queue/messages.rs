@@ -7,7 +7,7 @@ use crate::store::StoreError;
 use crate::store::views::{LimitUse, Polled};
 use domain::{
     Budgets, Group, LeaseKey, Limit, LimitChange, NewEvent, ReleaseReason, Report, Said, SessionId, Spent, Status,
-    TaskId, Usd, Timestamp, WorkerInstanceId,
+    TaskId, Timestamp, Usd, WorkerInstanceId,
 };
 use wire::{Task, TaskSpec};
 

@@ -11,39 +11,39 @@
 
 mod actor;
 mod ask;
+mod change_notifier;
 mod commands;
 mod commit;
+mod event_feed;
 mod hooks;
-mod change_notifier;
 mod keeper;
 mod messages;
 mod reads;
 mod reaper;
 mod schedules;
-mod event_feed;
 mod talk;
 
 pub use crate::store::StoreError;
 pub use crate::store::views::{
-    Delivery, Dispatch, EventPage, Explained, Filter, LastTask, LimitUse, ListTasks, SequencedEvent, Parked, ReadEvents,
-    ReadRuns, ReadUsage, Run, Schedule, Stats, Talk, Usage, UsageDay, Webhook, WorkerInfo,
+    Delivery, Dispatch, EventPage, Explained, Filter, LastTask, LimitUse, ListTasks, Parked, ReadEvents, ReadRuns,
+    ReadUsage, Run, Schedule, SequencedEvent, Stats, Talk, Usage, UsageDay, Webhook, WorkerInfo,
 };
 pub use actor::{MAILBOX, QueueActor};
 pub use ask::Queue;
+pub use change_notifier::{ChangeNotifier, TaskFollower, TaskSignal};
+pub use event_feed::{EventFeed, FeedFollower};
 pub use hooks::{
     AddWebhook, Attempted, ClaimDeliveries, EnableWebhook, ReadDeliveries, ReadWebhooks, RemoveWebhook, RetryDelivery,
 };
-pub use change_notifier::{TaskFollower, ChangeNotifier, TaskSignal};
 pub use keeper::{keep, prune, prune_forever};
 pub use messages::{
-    Amend, Amended, Append, Assignment, Beat, Cancel, Cancelled, Claim, Directory, Draining, Finish, HolderDied, PollQueue,
-    PollReply, NewTask, Next, FlushPoll, QueueError, ReadLimits, Release, Renew, Renewed, Resumes, SetConcurrency, SetLimit,
-    SetPaused, Stale, Submit, SubmitAll, Submitted, Unpark, WorkerGone,
+    Amend, Amended, Append, Assignment, Beat, Cancel, Cancelled, Claim, Directory, Draining, Finish, FlushPoll,
+    HolderDied, NewTask, Next, PollQueue, PollReply, QueueError, ReadLimits, Release, Renew, Renewed, Resumes,
+    SetConcurrency, SetLimit, SetPaused, Stale, Submit, SubmitAll, Submitted, Unpark, WorkerGone,
 };
 pub use reads::{Explain, Find, HasEnded, ReadPatch, ReadStats, ReadWorkers};
 pub use reaper::{reap_at_start, reap_forever};
 pub use schedules::{
     DueSchedules, FindSchedule, Fire, Fired, Firing, NextFiring, PutSchedule, ReadSchedules, RemoveSchedule, Replan,
 };
-pub use event_feed::{FeedFollower, EventFeed};
 pub use talk::{Answer, Answered, Ask, Asked, Progress, ReadQuestions, ReadTalk, SaidTo, Say, Step};

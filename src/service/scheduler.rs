@@ -27,11 +27,11 @@ pub async fn fire_forever(service: Service) {
             && let Err(error) = replan(&service).await
         {
             clock = None;
-            tracing::warn!(error = crate::telemetry::chain(&error), "Schedules can't be looked at again");
+            tracing::warn!(error = crate::telemetry::chain(&error), "Schedules can't be fired at again");
         }
-        let looked = look(&service).await;
-        service.vitals.note(Duty::Schedules, &looked);
-        match looked {
+        let fired = fire_due(&service).await;
+        service.vitals.note(Duty::Schedules, &fired);
+        match fired {
             Ok(wait) => {
                 back_off.reset();
                 tokio::time::sleep(wait).await;
@@ -66,7 +66,7 @@ async fn replan(service: &Service) -> Result<(), QueueError> {
 }
 
 /// Fires what is due. Returns how long there is nothing to do.
-async fn look(service: &Service) -> Result<Duration, QueueError> {
+async fn fire_due(service: &Service) -> Result<Duration, QueueError> {
     let Some(next) = service.queue.ask(NextFiring).await? else { return Ok(LOOK) };
     let now = wall_now();
     let wait = Duration::from_millis(next.plus(service.stands_in_after).since_ms(now).unsigned_abs());

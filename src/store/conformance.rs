@@ -13,7 +13,7 @@ use super::views::{Filter, ListTasks, Poll, ReadEvents, ReadUsage};
 use super::{Store, StoreError, Tx};
 use domain::{
     Epoch, EventKind, Group, GroupKind, LeaseKey, Limit, Rate, SUSPECT, ScheduleId, SessionId, Spent, Status, TaskId,
-    Tokens, Usd, Timestamp, WorkerInstanceId,
+    Timestamp, Tokens, Usd, WorkerInstanceId,
 };
 
 /// Opens one database, again and again: each store is a process of its own.
@@ -55,7 +55,7 @@ fn task(id: u128) -> TaskRow {
         started_at: None,
         completed_at: None,
         attempt: 0,
-        ended: 0,
+        finished_attempts: 0,
         crashes: 0,
         max_attempts: 3,
         epoch: Epoch::FIRST,
@@ -68,7 +68,7 @@ fn task(id: u128) -> TaskRow {
         last_event: 0,
         attempt_events: 0,
         session_id: None,
-        resumes: None,
+        resume_session_id: None,
         continued_from: None,
         key_name: "default".to_owned(),
         max_budget_usd: None,
@@ -77,7 +77,7 @@ fn task(id: u128) -> TaskRow {
         concurrency_key: None,
         held: None,
         waiting_for: None,
-        said: 0,
+        pending_messages: 0,
         result: None,
         structured_output: None,
         error_class: None,
@@ -262,7 +262,7 @@ async fn events_and_commits_are_numbered_in_order(open: &impl Open) {
 async fn sessions_and_keys_are_known(store: &dyn Store) {
     let session = SessionId::from_u128(9);
     let resumes = Some(session.to_string());
-    insert(store, &[task(1), TaskRow { resumes: resumes.clone(), session_id: resumes, ..task(2) }]).await;
+    insert(store, &[task(1), TaskRow { resume_session_id: resumes.clone(), session_id: resumes, ..task(2) }]).await;
     let mut tx = begin(store).await;
     assert_eq!(tx.session_user(session).await.expect("a read"), Some(TaskId::from_u128(2)));
     assert_eq!(tx.session_user(TaskId::from_u128(1).own_session()).await.expect("a read"), Some(TaskId::from_u128(1)));
@@ -315,8 +315,14 @@ async fn deliveries_are_claimed_by_host(store: &dyn Store) {
     tx.queue_deliveries(TaskId::from_u128(1), "task.completed", Timestamp(5)).await.expect("queued");
     tx.queue_deliveries(TaskId::from_u128(1), "task.started", Timestamp(5)).await.expect("nothing queued");
     let busy = ["two.test".to_owned()];
-    let claim =
-        |busy| ClaimDeliveriesRow { due_by: Timestamp(10), made_by: Timestamp(10), until: Timestamp(99), limit: 9, per_host: 1, busy };
+    let claim = |busy| ClaimDeliveriesRow {
+        due_by: Timestamp(10),
+        made_by: Timestamp(10),
+        until: Timestamp(99),
+        limit: 9,
+        per_host: 1,
+        busy,
+    };
     let first = tx.claim_deliveries(&claim(&busy)).await.expect("claimed");
     assert_eq!(first.iter().map(|one| (&*one.host, one.attempt)).collect::<Vec<_>>(), [("one.test", 1)]);
     assert_eq!(tx.claim_deliveries(&claim(&[])).await.expect("claimed").len(), 2, "the other one, and the other host");

@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::error::StoreError;
 use super::rows::{AttemptRow, EventRow, HistoryRow, QuestionRow, ScheduleRow, TaskRow, WebhookRow, WorkerRow};
 use super::views::{Schedule, Webhook, WorkerInfo};
-use audit::{HistoryEvent, Entry};
+use audit::{Entry, HistoryEvent};
 use domain::{
     BootInstant, Event, EventKind, Failure, FailureClass, Lease, Missed, Name, Overlap, Question, Record, SessionId,
-    Spent, State, Status, Tokens, Timestamp, json,
+    Spent, State, Status, Timestamp, Tokens, json,
 };
 use wire::stored::{self, StoredSpec};
 use wire::{Attempt, Attempted, Remarks, Task, TaskError, TaskSpec, Truncated};
@@ -83,7 +83,7 @@ pub fn lost_task(id: domain::TaskId, why: &str) -> Task {
         key: String::new(),
         working_directory: None,
         retry_of: None,
-        resumes: None,
+        resume_session_id: None,
         continued_from: None,
         held: None,
         waiting_for: None,
@@ -119,7 +119,7 @@ pub fn task_with(row: TaskRow, read: StoredSpec) -> Task {
         key: row.key_name,
         working_directory: row.working_directory,
         retry_of: row.retry_of,
-        resumes: session_of(row.resumes.as_deref()),
+        resume_session_id: session_of(row.resume_session_id.as_deref()),
         continued_from: row.continued_from,
         waiting_for: json(&row.waiting_for),
         held: row.held,
@@ -165,7 +165,7 @@ pub fn record_of(row: &TaskRow) -> Result<Record, StoreError> {
         state,
         epoch: row.epoch,
         attempt: row.attempt,
-        ended: row.ended,
+        ended: row.finished_attempts,
         crashes: row.crashes,
         max_attempts: row.max_attempts,
         retry_timeouts: options.retries_timeouts(),
@@ -185,7 +185,7 @@ pub fn put_record(row: &mut TaskRow, record: &Record) {
     row.held = None;
     row.epoch = record.epoch;
     row.attempt = record.attempt;
-    row.ended = record.ended;
+    row.finished_attempts = record.ended;
     row.crashes = record.crashes;
     row.holder = lease.map(|lease| lease.holder);
     row.lease_ms = lease.map(|lease| lease.expires.ms);
@@ -199,7 +199,13 @@ pub fn event_of(row: EventRow) -> Event {
         Some(Cow::Owned(data)) if data.starts_with('{') => data,
         _ => serde_json::json!({ "message": row.data }).to_string(),
     };
-    Event { task: row.task_id, seq: row.seq, at: Timestamp(row.at), kind: row.kind.known().unwrap_or(EventKind::Log), data }
+    Event {
+        task: row.task_id,
+        seq: row.seq,
+        at: Timestamp(row.at),
+        kind: row.kind.known().unwrap_or(EventKind::Log),
+        data,
+    }
 }
 
 /// The question, as it is read.

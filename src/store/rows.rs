@@ -4,7 +4,7 @@
 //! knows.
 
 use domain::{
-    AttemptOutcome, BootInstant, Group, RunOutcome, ScheduleId, SessionId, TaskId, Usd, Timestamp, WorkerInstanceId,
+    AttemptOutcome, BootInstant, Group, RunOutcome, ScheduleId, SessionId, TaskId, Timestamp, Usd, WorkerInstanceId,
 };
 use wire::{DeliveryState, TaskError};
 

@@ -27,7 +27,7 @@ pub struct TaskRow {
     /// Starts so far.
     pub attempt: i32,
     /// Attempts that ended by themselves.
-    pub ended: i32,
+    pub finished_attempts: i32,
     /// Deaths in a row.
     pub crashes: i32,
     /// How often it may end by itself.
@@ -53,7 +53,7 @@ pub struct TaskRow {
     /// The Claude session.
     pub session_id: Option<String>,
     /// The session that it goes on with: its own id, or, where it forks, another.
-    pub resumes: Option<String>,
+    pub resume_session_id: Option<String>,
     /// The task whose conversation it goes on with.
     pub continued_from: Option<TaskId>,
     /// Whose task it is: the name of the client's key.
@@ -71,7 +71,7 @@ pub struct TaskRow {
     /// What it waits for, as JSON: an answer, or a message.
     pub waiting_for: Option<String>,
     /// Messages that were sent to it and are not done.
-    pub said: i32,
+    pub pending_messages: i32,
     /// The text of the result.
     pub result: Option<String>,
     /// The result as the schema wants it, as JSON.

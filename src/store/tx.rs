@@ -21,7 +21,7 @@ use super::rows::{
 };
 use super::views::Dispatch;
 use domain::{
-    BootInstant, Epoch, Group, LeaseKey, Limit, ScheduleId, SessionId, Spent, TaskId, Tokens, Usd, Timestamp,
+    BootInstant, Epoch, Group, LeaseKey, Limit, ScheduleId, SessionId, Spent, TaskId, Timestamp, Tokens, Usd,
     WorkerInstanceId,
 };
 use wire::TaskError;

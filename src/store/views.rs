@@ -5,7 +5,7 @@ use strum::VariantArray as _;
 use crate::process::Identity;
 use domain::{
     Event, FailureClass, Group, LeaseKey, Limit, Missed, Name, Overlap, RunOutcome, Said, ScheduleId, Status, TaskId,
-    Tokens, Usd, Timestamp, WorkerInstanceId,
+    Timestamp, Tokens, Usd, WorkerInstanceId,
 };
 use wire::{DeliveryState, HookEvent, Task, TaskSpec};
 

@@ -20,7 +20,7 @@ use super::worker_process::{ProcessState, WorkerProcess};
 use crate::config::Environment;
 use crate::ipc::{PROTOCOL_VERSION, ToSupervisor, ToWorker};
 use crate::process::{self, BackOff, Cookie, Identity, Launch, wall_now};
-use crate::queue::{HolderDied, ChangeNotifier, Queue};
+use crate::queue::{ChangeNotifier, HolderDied, Queue};
 use crate::supervise::{Decision, RestartPolicy};
 use domain::WorkerInstanceId;
 use wire::response::Worker;
@@ -172,7 +172,7 @@ impl SupervisorActor {
         });
     }
 
-    fn look(&mut self, _: &mut Context<Self>) {
+    fn check_workers(&mut self, _: &mut Context<Self>) {
         fail_point!("supervisor-look");
         let gap = self.looked_at.elapsed();
         self.looked_at = Instant::now();
@@ -293,7 +293,7 @@ impl Actor for SupervisorActor {
         for name in dead {
             self.restart_later(name, ctx);
         }
-        ctx.run_interval(LOOK, Self::look);
+        ctx.run_interval(LOOK, Self::check_workers);
     }
 }
 

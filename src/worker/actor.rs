@@ -18,7 +18,8 @@ use super::worktree;
 use crate::claude::{self, Unavailable};
 use crate::process::boot_now;
 use crate::queue::{
-    Assignment, Beat, Claim, Draining, PollQueue, PollReply, FlushPoll, Queue, ReadStats, Release, Renew, Renewed, WorkerGone,
+    Assignment, Beat, Claim, Draining, FlushPoll, PollQueue, PollReply, Queue, ReadStats, Release, Renew, Renewed,
+    WorkerGone,
 };
 use crate::telemetry::{Duty, chain};
 use domain::{BootInstant, LeaseKey, LeaseTimes, ReleaseReason, Spent, Status as TaskStatus};
@@ -85,7 +86,7 @@ impl WorkerActor {
     fn poll(&mut self, what: Do, ctx: &mut Context<Self>) {
         match what {
             Do::Nothing => {}
-            Do::Look => self.look(ctx),
+            Do::Look => self.poll_store(ctx),
             // Full: the queue has enough to do, and answers soon.
             Do::Nudge => drop(self.queue.0.try_send(FlushPoll)),
             Do::Wait(time) => {
@@ -98,7 +99,7 @@ impl WorkerActor {
     }
 
     /// Looks at the store: what was lost, what was said, what there is to do. Claims what fits.
-    fn look(&self, ctx: &mut Context<Self>) {
+    fn poll_store(&self, ctx: &mut Context<Self>) {
         let (asked_at, able) = (boot_now(), claude::check(&self.tools.claude));
         let look = PollQueue {
             holder: self.tools.holder,
@@ -108,10 +109,10 @@ impl WorkerActor {
             claim: able.as_ref().ok().and_then(|()| self.claim()),
         };
         let queue = self.queue.clone();
-        let looked = async move { queue.ask(look).await }.into_actor(self);
-        ctx.spawn(looked.map(move |looked, this, ctx| {
-            let more = match looked {
-                Ok(looked) => this.looked(looked, able.err(), asked_at, ctx),
+        let reply = async move { queue.ask(look).await }.into_actor(self);
+        ctx.spawn(reply.map(move |reply, this, ctx| {
+            let more = match reply {
+                Ok(reply) => this.polled(reply, able.err(), asked_at, ctx),
                 Err(error) => {
                     this.tools.vitals.failed(Duty::Claims, &error);
                     tracing::warn!(error = chain(&error), "Could not look for work");
@@ -146,24 +147,24 @@ impl WorkerActor {
     }
 
     /// Does what a look has found to be done. Returns whether there may be more to claim.
-    fn looked(
+    fn polled(
         &mut self,
-        looked: PollReply,
+        reply: PollReply,
         unable: Option<Unavailable>,
         asked_at: BootInstant,
         ctx: &mut Context<Self>,
     ) -> bool {
-        self.running.lose(&looked.lost);
-        self.running.pass_on(looked.said);
-        for key in looked.forgotten {
+        self.running.lose(&reply.lost);
+        self.running.pass_on(reply.said);
+        for key in reply.forgotten {
             self.give_back(key, ctx);
         }
-        self.concurrency = looked.concurrency.unwrap_or(self.default_concurrency);
-        if let Some(why) = unable.filter(|_| looked.work) {
+        self.concurrency = reply.concurrency.unwrap_or(self.default_concurrency);
+        if let Some(why) = unable.filter(|_| reply.work) {
             self.complain(&why);
         }
-        self.tools.vitals.note(Duty::Claims, &looked.claimed);
-        match looked.claimed {
+        self.tools.vitals.note(Duty::Claims, &reply.claimed);
+        match reply.claimed {
             Ok(claimed) => {
                 let some = !claimed.is_empty();
                 for assignment in claimed {

@@ -30,7 +30,7 @@ pub fn prepare(tools: &WorkerContext, task: &Task, directory: &Path) -> Result<F
     let mut files = Files { named: Vec::new(), folder: None };
     for file in &task.spec.context.files {
         match file {
-            ContextFile::Path(named) => files.named.push(look(tools, named, directory)?),
+            ContextFile::Path(named) => files.named.push(resolve_named(tools, named, directory)?),
             ContextFile::Upload(upload) => {
                 let folder = folder_of(tools, task.id);
                 let written = write(&folder, upload)
@@ -45,7 +45,7 @@ pub fn prepare(tools: &WorkerContext, task: &Task, directory: &Path) -> Result<F
 
 /// The file as it really is now: the one that was checked at the submit may have been replaced by a
 /// link since.
-fn look(tools: &WorkerContext, named: &str, directory: &Path) -> Result<String, NotReady> {
+fn resolve_named(tools: &WorkerContext, named: &str, directory: &Path) -> Result<String, NotReady> {
     let fail = |message: String| NotReady::Fail(Failure::new(FailureClass::Invalid, "CONTEXT_FILE", message));
     let found = directory.join(named).canonicalize();
     let found = found.map_err(|error| fail(format!("context.files: {named} can't be read: {error}")))?;

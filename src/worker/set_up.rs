@@ -184,7 +184,7 @@ fn no_answer(error: &io::Error) -> NotReady {
 /// Copies the conversation to where the CLI looks for it from this folder, where the client asked for that.
 fn move_session(tools: &WorkerContext, task: &Task, directory: &Path) -> Result<(), NotReady> {
     let wanted = task.spec.options.sdk.move_session == Some(true) && task.attempt == 1;
-    let Some(session) = task.resumes.filter(|_| wanted) else {
+    let Some(session) = task.resume_session_id.filter(|_| wanted) else {
         return Ok(());
     };
     claude::move_transcript(&tools.claude, session, directory).map_err(|error| {
@@ -236,7 +236,9 @@ fn initial_prompt(task: &Task, session: Session, talk: Talk) -> (String, Option<
         // Whether the session has heard of it is not known.
         (Some((id, text)), _) => (format!("{CONTINUE}\n\nThe task: {text}"), Some(id)),
         (None, Some((id, text))) if talk.idle => (text, Some(id)),
-        (None, _) if task.resumes.is_some() => (format!("{CONTINUE}\n\nThe task: {}", task.spec.instruction), None),
+        (None, _) if task.resume_session_id.is_some() => {
+            (format!("{CONTINUE}\n\nThe task: {}", task.spec.instruction), None)
+        }
         (None, _) => (CONTINUE.to_owned(), None),
     }
 }
@@ -300,7 +302,7 @@ async fn end_earlier_attempts(task: &Task, deadline: BootInstant) -> Result<(), 
 fn session(claude: &Claude, task: &Task) -> Session {
     let own = task.attempted.session_id.unwrap_or(task.id.own_session());
     let transcript = claude::transcript(claude, own);
-    match (transcript, task.resumes) {
+    match (transcript, task.resume_session_id) {
         (Some(written), _) if written.has_messages() => Session::Resume(own),
         (_, Some(from)) if from == own => Session::Resume(own),
         (None, Some(from)) => Session::Fork { from, id: own },

@@ -92,17 +92,17 @@ impl Fingerprint {
 fn settings_of(directory: &Path, config: Option<&Path>) -> Vec<(PathBuf, Option<std::time::SystemTime>, u64)> {
     let mut files = Vec::new();
     for folder in directory.ancestors() {
-        look(&folder.join("CLAUDE.md"), &mut files);
+        fingerprint_of(&folder.join("CLAUDE.md"), &mut files);
     }
-    look(&directory.join(".claude"), &mut files);
+    fingerprint_of(&directory.join(".claude"), &mut files);
     for name in ["settings.json", "CLAUDE.md", "agents", "skills", "commands"] {
-        config.iter().for_each(|config| look(&config.join(name), &mut files));
+        config.iter().for_each(|config| fingerprint_of(&config.join(name), &mut files));
     }
     files
 }
 
 /// Notes a file, or all files below a folder.
-fn look(path: &Path, found: &mut Vec<(PathBuf, Option<std::time::SystemTime>, u64)>) {
+fn fingerprint_of(path: &Path, found: &mut Vec<(PathBuf, Option<std::time::SystemTime>, u64)>) {
     let Ok(data) = path.symlink_metadata() else { return };
     if found.len() >= MAX_FILES {
         return;
@@ -111,7 +111,7 @@ fn look(path: &Path, found: &mut Vec<(PathBuf, Option<std::time::SystemTime>, u6
         let mut inside: Vec<_> =
             std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
         inside.sort_unstable();
-        inside.iter().for_each(|path| look(path, found));
+        inside.iter().for_each(|path| fingerprint_of(path, found));
     } else {
         found.push((path.to_owned(), data.modified().ok(), data.len()));
     }
@@ -164,7 +164,8 @@ impl WarmPool {
         let found = pool.waiting.swap_remove(at);
         drop(pool);
         // Dropped, it is ended by its shim.
-        (found.stamp == stamp && !found.run.has_ended()).then_some(WarmProcess { run: found.run, session: found.session })
+        (found.stamp == stamp && !found.run.has_ended())
+            .then_some(WarmProcess { run: found.run, session: found.session })
     }
 
     /// Starts a process for the next task of this recipe, where there is none. The one that was wanted

@@ -24,7 +24,12 @@ fn path(tools: &WorkerContext, task: TaskId) -> PathBuf {
 
 /// Makes the worktree, or finds the one of an earlier attempt. Returns the folder in it that the task
 /// works in.
-pub async fn prepare(tools: &WorkerContext, task: &Task, options: &WorktreeOptions, named: &Path) -> Result<PathBuf, NotReady> {
+pub async fn prepare(
+    tools: &WorkerContext,
+    task: &Task,
+    options: &WorktreeOptions,
+    named: &Path,
+) -> Result<PathBuf, NotReady> {
     let made = async {
         let git = Git::find(&tools.claude.environment)?;
         let repository = Repository::of(&git, named).await?;

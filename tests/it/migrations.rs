@@ -47,11 +47,20 @@ fn all(file: &Path) -> BTreeMap<String, Rows> {
     tables.iter().map(|table| (table.clone(), rows(table))).collect()
 }
 
+/// Columns that got another name, each with the one before.
+const RENAMED: [(&str, &str); 3] =
+    [("resume_session_id", "resumes"), ("pending_messages", "said"), ("finished_attempts", "ended")];
+
 /// The same rows, with the columns that the first have.
 fn as_before(after: &Rows, before: &Rows) -> Rows {
     let names: Vec<_> = before.iter().flat_map(BTreeMap::keys).collect();
+    let old = |name: &String| match RENAMED.iter().find(|(new, _)| new == name) {
+        Some((_, old)) if !names.contains(&name) => (*old).to_owned(),
+        _ => name.clone(),
+    };
     let row = |row: &BTreeMap<String, String>| {
-        row.iter().filter(|(name, _)| names.contains(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+        let row = row.iter().map(|(name, value)| (old(name), value.clone()));
+        row.filter(|(name, _)| names.contains(&name)).collect()
     };
     let mut rows: Rows = after.iter().map(row).collect();
     rows.sort();

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use crate::groups::Groups;
-use crate::history::{Counts, HistoryEvent, Entry, TaskSnapshot, TreeLine};
+use crate::history::{Counts, Entry, HistoryEvent, TaskSnapshot, TreeLine};
 use crate::schedules::Schedules;
 use crate::trees;
 use domain::{
@@ -110,7 +110,9 @@ impl Audit {
             self.groups.whole = entry.commit <= 1;
         }
         match &entry.did {
-            HistoryEvent::Unread { why } => self.broken(2, None, format!("commit {} can't be read: {why}", entry.commit)),
+            HistoryEvent::Unread { why } => {
+                self.broken(2, None, format!("commit {} can't be read: {why}", entry.commit))
+            }
             did if did.task().is_some_and(|task| is_older(task, self.since)) => {}
             HistoryEvent::Submit { task, priority, due, max_attempts, concurrency_key, key } => {
                 self.groups.submit(*task, concurrency_key.as_ref());

@@ -203,7 +203,12 @@ fn promise_5_a_lease_that_is_taken_back_too_early() {
 fn promise_6_a_result_of_an_old_epoch() {
     let mut forgery = Forgery::new();
     forgery.claim(1);
-    forgery.add(HistoryEvent::Release { lease: lease(forgery.task, 1), reason: "shutdown".to_owned(), cost: None, due: None });
+    forgery.add(HistoryEvent::Release {
+        lease: lease(forgery.task, 1),
+        reason: "shutdown".to_owned(),
+        cost: None,
+        due: None,
+    });
     forgery.claim(2);
     forgery.add(finish(forgery.task, 1, AttemptOutcome::Completed, Status::Completed));
     forgery.stands(Status::Running, 2, 0);
@@ -299,7 +304,12 @@ fn promise_10_a_suspect_that_does_not_run_alone() {
 fn promise_10_what_counts_as_nothing_was_counted() {
     let mut forgery = Forgery::new();
     forgery.claim(1);
-    forgery.add(HistoryEvent::Release { lease: lease(forgery.task, 1), reason: "shutdown".to_owned(), cost: None, due: None });
+    forgery.add(HistoryEvent::Release {
+        lease: lease(forgery.task, 1),
+        reason: "shutdown".to_owned(),
+        cost: None,
+        due: None,
+    });
     forgery.claim(2);
     forgery.add(finish(forgery.task, 2, AttemptOutcome::Completed, Status::Completed));
     forgery.stands(Status::Completed, 2, 2);
@@ -330,7 +340,14 @@ fn promise_11_more_of_a_concurrency_key_than_may_run() {
         for number in [2, 3] {
             let concurrency_key = Some("repo".to_owned());
             let task = id(number);
-            forgery.add(HistoryEvent::Submit { task, priority: 5, due: None, max_attempts: 3, concurrency_key, key: None });
+            forgery.add(HistoryEvent::Submit {
+                task,
+                priority: 5,
+                due: None,
+                max_attempts: 3,
+                concurrency_key,
+                key: None,
+            });
         }
         forgery
     };
@@ -367,15 +384,22 @@ fn promise_12_tasks_that_start_out_of_turn_or_too_early() {
     forgery.breaks(12);
     let mut forgery = Forgery::new();
     let due = Some(2_000_000);
-    forgery.lines[0].did =
-        HistoryEvent::Submit { task: forgery.task, priority: 0, due, max_attempts: 3, concurrency_key: None, key: None };
+    forgery.lines[0].did = HistoryEvent::Submit {
+        task: forgery.task,
+        priority: 0,
+        due,
+        max_attempts: 3,
+        concurrency_key: None,
+        key: None,
+    };
     forgery.claim(1);
     forgery.add(finish(forgery.task, 1, AttemptOutcome::Completed, Status::Completed));
     forgery.stands(Status::Completed, 1, 1);
     forgery.breaks(12);
-    forgery
-        .lines
-        .insert(1, Entry { commit: 0, at: 1_900_000, boot_ms: 1, did: HistoryEvent::Due { tasks: vec![forgery.task] } });
+    forgery.lines.insert(
+        1,
+        Entry { commit: 0, at: 1_900_000, boot_ms: 1, did: HistoryEvent::Due { tasks: vec![forgery.task] } },
+    );
     forgery.breaks(12);
     forgery.lines[1].at = 2_000_000;
     assert_eq!(forgery.found(), []);

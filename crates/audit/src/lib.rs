@@ -13,4 +13,4 @@ mod schedules;
 mod trees;
 
 pub use check::{Audit, AuditContext};
-pub use history::{Counts, HistoryEvent, Entry, TaskSnapshot, TreeLine};
+pub use history::{Counts, Entry, HistoryEvent, TaskSnapshot, TreeLine};

@@ -1,7 +1,8 @@
 //! A task's life: the states, the commands that move it, and nothing else.
 
 use crate::{
-    BootInstant, Epoch, Failure, FailureClass, Lease, LeaseTimes, Outcome, RetryPolicy, Status, Timestamp, WorkerInstanceId,
+    BootInstant, Epoch, Failure, FailureClass, Lease, LeaseTimes, Outcome, RetryPolicy, Status, Timestamp,
+    WorkerInstanceId,
 };
 
 /// Deaths of the CLI or of its worker in a row, without an attempt that ended by itself

@@ -158,7 +158,10 @@ fn a_lease_expires_only_after_its_end_and_nothing_is_claimed_before_it_is_due() 
     let lease = Lease { holder: WorkerInstanceId::from_u128(1), expires: at(100) };
     assert_eq!(record.apply(Command::Claim(lease), Timestamp(9), 0.0), Err(Refusal::NotDue));
     record.apply(Command::Claim(lease), Timestamp(10), 0.0).expect("due");
-    assert_eq!(record.apply(Command::Expire { now: at(100 + TREE_END_MS) }, Timestamp(0), 0.0), Err(Refusal::StillHeld));
+    assert_eq!(
+        record.apply(Command::Expire { now: at(100 + TREE_END_MS) }, Timestamp(0), 0.0),
+        Err(Refusal::StillHeld)
+    );
     assert_eq!(record.apply(Command::Claim(lease), Timestamp(10), 0.0), Err(Refusal::StillHeld));
     let stranger = Command::HolderDied(WorkerInstanceId::from_u128(2));
     assert_eq!(record.apply(stranger, Timestamp(0), 0.0), Err(Refusal::StillHeld));

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{SessionId, Usd, Timestamp};
+use crate::{SessionId, Timestamp, Usd};
 
 /// Why an attempt failed. The class decides on a retry; exit codes never do.
 #[derive(

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::TaskSpec;
-use domain::{AttemptOutcome, Failure, FailureClass, Group, Name, SessionId, Spent, Status, TaskId, Usd, Timestamp};
+use domain::{AttemptOutcome, Failure, FailureClass, Group, Name, SessionId, Spent, Status, TaskId, Timestamp, Usd};
 
 /// A task as the store has it.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub struct Task {
     /// The task that this one repeats.
     pub retry_of: Option<TaskId>,
     /// The session that it goes on with, where it doesn't begin one.
-    pub resumes: Option<SessionId>,
+    pub resume_session_id: Option<SessionId>,
     /// The task whose conversation it goes on with.
     pub continued_from: Option<TaskId>,
     /// What holds it back besides its time: see [`Hold`](domain::Hold).

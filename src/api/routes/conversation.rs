@@ -34,8 +34,13 @@ pub async fn show(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse
     }
     // The messages come piece by piece.
     let head = text(&whole).trim_end_matches("]}").to_owned();
-    let telling =
-        ConversationStream { queue: shared.queue.clone(), memory: shared.memory.clone(), chain, at: None, head: Some(head) };
+    let telling = ConversationStream {
+        queue: shared.queue.clone(),
+        memory: shared.memory.clone(),
+        chain,
+        at: None,
+        head: Some(head),
+    };
     let body = unfold(Some(telling), |telling| async move {
         let mut telling = telling?;
         match telling.next().await {

@@ -12,7 +12,7 @@ use crate::service;
 /// Every reason that holds now, the strongest first.
 pub async fn explain(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let task = task_id(&id)?;
-    let workers = workers::look(&shared).await?.count;
+    let workers = workers::overview(&shared).await?.count;
     let found = service::explain(&shared, task, workers).await?;
     found.map(|found| HttpResponse::Ok().json(found)).ok_or_else(|| ApiError::no_task(&id))
 }

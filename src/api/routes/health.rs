@@ -86,7 +86,7 @@ struct Snapshot {
     /// Each duty, and whether it is done.
     checks: BTreeMap<String, Check>,
     stats: Option<Stats>,
-    workers: Option<workers::Snapshot>,
+    workers: Option<workers::WorkerOverview>,
 }
 
 impl Snapshot {
@@ -95,7 +95,7 @@ impl Snapshot {
         // A queue that waits for the disk answers late; that is an answer too.
         let (stats, workers) = tokio::join!(
             tokio::time::timeout(ANSWER_LIMIT, shared.queue.ask(ReadStats)),
-            tokio::time::timeout(ANSWER_LIMIT, workers::look(shared)),
+            tokio::time::timeout(ANSWER_LIMIT, workers::overview(shared)),
         );
         let stats = keep_last(shared, stats.ok());
         let late = workers.is_err();

@@ -20,7 +20,7 @@ use super::super::guard;
 use super::super::shared::Shared;
 use super::resource;
 use crate::process::wall_now;
-use crate::queue::{Find, FeedFollower, SequencedEvent};
+use crate::queue::{FeedFollower, Find, SequencedEvent};
 use crate::service::Phase;
 use domain::{EventKind, Named as _, TaskId};
 use wire::Task;

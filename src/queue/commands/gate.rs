@@ -7,7 +7,7 @@ use super::limits::LimitsInForce;
 use crate::queue::messages::Claim;
 use crate::store::StoreError;
 use audit::HistoryEvent;
-use domain::{Candidate, Group, Hold, Room, TaskId, Usd, Timestamp};
+use domain::{Candidate, Group, Hold, Room, TaskId, Timestamp, Usd};
 
 /// Number of the next tasks in line that are looked at together.
 const WINDOW: u32 = 64;

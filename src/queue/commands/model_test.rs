@@ -12,7 +12,7 @@ use super::{Change, Unit, asked};
 use crate::process::boot_now;
 use crate::queue::commit::commit;
 use crate::queue::messages::{
-    Append, Beat, Cancel, Claim, Directory, Expire, Finish, HolderDied, PollReply, NewTask, Release, Renew, SetLimit,
+    Append, Beat, Cancel, Claim, Directory, Expire, Finish, HolderDied, NewTask, PollReply, Release, Renew, SetLimit,
     Submit, Submitted,
 };
 use crate::queue::schedules::PutSchedule;
@@ -23,7 +23,7 @@ use crate::store::{self, Store};
 use domain::{
     AttemptOutcome, Command, Epoch, EventKind, Failure, FailureClass, Group, GroupKind, Lease, LeaseKey, LimitChange,
     Missed, Name, NewEvent, Outcome, Overlap, Record, ReleaseReason, Report, ScheduleId, Spent, State, Status, TaskId,
-    Usd, Timestamp, WorkerInstanceId,
+    Timestamp, Usd, WorkerInstanceId,
 };
 use wire::TaskSpec;
 

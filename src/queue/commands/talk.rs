@@ -236,7 +236,7 @@ impl Change for Say {
         if !hears {
             return Ok(SaidTo::NotAccepting(status));
         }
-        if self.text.is_some() && row.said >= MAX_WAITING {
+        if self.text.is_some() && row.pending_messages >= MAX_WAITING {
             return Ok(SaidTo::TooMany(MAX_WAITING));
         }
         let id = unit.tx.insert_message(row.id, self.text.as_deref(), row.epoch, unit.now).await?;

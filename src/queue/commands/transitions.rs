@@ -47,7 +47,13 @@ impl Transition {
     ) -> Result<Result<Self, Box<TaskRow>>, StoreError> {
         let mut record = record_of(&row)?;
         let status = record.state.status();
-        let before = Before { status, epoch: row.epoch, attempt: row.attempt, ended: row.ended, crashes: row.crashes };
+        let before = Before {
+            status,
+            epoch: row.epoch,
+            attempt: row.attempt,
+            ended: row.finished_attempts,
+            crashes: row.crashes,
+        };
         if record.apply(command, unit.now, chance).is_err() {
             return Ok(Err(Box::new(row)));
         }
@@ -237,7 +243,7 @@ impl Change for Finish {
         let epoch = self.key.epoch;
         let command = match &self.report.outcome {
             // More was said meanwhile: the next attempt hears it.
-            Outcome::Completed if row.said > 0 => Command::Release { epoch, delay_ms: 0 },
+            Outcome::Completed if row.pending_messages > 0 => Command::Release { epoch, delay_ms: 0 },
             outcome => Command::Finish { epoch, outcome: outcome.clone() },
         };
         let Ok(mut moved) = Transition::of(row, command, unit, self.chance)? else {

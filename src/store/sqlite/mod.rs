@@ -15,9 +15,9 @@
 
 mod attempts;
 mod connection;
+mod high_water_mark;
 mod hooks;
 mod limits;
-mod high_water_mark;
 mod money;
 mod preflight;
 mod query;

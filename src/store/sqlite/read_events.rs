@@ -6,7 +6,7 @@ use super::query::{Db, name};
 use crate::store::StoreError;
 use crate::store::convert::event_of;
 use crate::store::rows::EventRow;
-use crate::store::views::{EventPage, LatestEvents, SequencedEvent, ReadEvents};
+use crate::store::views::{EventPage, LatestEvents, ReadEvents, SequencedEvent};
 use domain::{Event, EventKind, Named as _, Status, TaskId};
 
 /// Events of a task in order, at most so many, and no further than so many bytes reach; one in any case.

@@ -16,7 +16,7 @@ const HISTORY: &str = "SELECT seq, at, boot_ms, done FROM history WHERE seq > ?1
 
 /// What a task's rows say, in short. Events are counted from 1 to the last and in all: where the
 /// two differ, there is a gap or one too many.
-const STANDING: &str = "SELECT id, status, epoch, ended, crashes, max_attempts, last_event, cost_usd,
+const STANDING: &str = "SELECT id, status, epoch, finished_attempts, crashes, max_attempts, last_event, cost_usd,
         (SELECT COUNT(*) FROM events WHERE task_id = id AND seq BETWEEN 1 AND last_event),
         (SELECT COUNT(*) FROM events WHERE task_id = id),
         (SELECT data FROM events WHERE task_id = id AND kind = 'result' ORDER BY seq DESC LIMIT 1),

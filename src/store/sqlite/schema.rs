@@ -99,7 +99,7 @@ mod tests {
         let path = folder.join("cc.db");
         migrate(&path).await.expect("a database");
         let db = Connection::open(&path).expect("it");
-        let insert = "INSERT INTO tasks (id, status, spec, priority, created_at, attempt, ended, crashes, max_attempts, epoch, last_event)
+        let insert = "INSERT INTO tasks (id, status, spec, priority, created_at, attempt, finished_attempts, crashes, max_attempts, epoch, last_event)
             VALUES (x'0189000000007000800000000000000A', 'pending', '{}', 0, 1, 0, 0, 0, 3, 0, 0)";
         db.execute(insert, []).expect("a row");
         for status in Status::VARIANTS.iter().copied().map(Status::name).chain(["done", "", "PENDING"]) {

@@ -25,7 +25,7 @@ const CLOSE: &str = "UPDATE questions SET closed = TRUE WHERE task_id = ?1 AND (
 
 const MESSAGE: &str = "INSERT INTO messages (task_id, kind, text, at, epoch) VALUES (?1, ?2, ?3, ?4, ?5)";
 
-const COUNT: &str = "UPDATE tasks SET said = (SELECT COUNT(*) FROM messages
+const COUNT: &str = "UPDATE tasks SET pending_messages = (SELECT COUNT(*) FROM messages
     WHERE task_id = ?1 AND kind = 'message' AND done_at IS NULL) WHERE id = ?1";
 
 #[async_trait(?Send)]

@@ -17,7 +17,7 @@ use crate::store::rows::{
     Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, NextInLine, TaskRow, UnreadRow,
 };
 use crate::store::tx::{Tasks, Tx as _};
-use domain::{BootId, BootInstant, Epoch, LeaseKey, Name, SessionId, TaskId, Usd, Timestamp, WorkerInstanceId};
+use domain::{BootId, BootInstant, Epoch, LeaseKey, Name, SessionId, TaskId, Timestamp, Usd, WorkerInstanceId};
 use wire::TaskError;
 
 const TAG: &str = "INSERT INTO task_tags (tag, task_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
@@ -28,7 +28,8 @@ static FIND: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT {}, {any_held} FROM tasks WHERE id = ?1", TaskRow::COLUMNS)
 });
 
-const UPDATE: &str = "UPDATE tasks SET status = ?3, due_at = ?4, completed_at = ?5, attempt = ?6, ended = ?7,
+const UPDATE: &str =
+    "UPDATE tasks SET status = ?3, due_at = ?4, completed_at = ?5, attempt = ?6, finished_attempts = ?7,
         crashes = ?8, epoch = ?9, holder = ?10, lease_ms = ?11, lease_boot = ?12, held = ?13, last_event = ?14,
         session_id = ?15, waiting_for = ?16, result = ?17, structured_output = ?18, error_class = ?19,
         error_code = ?20, error_message = ?21, cost_usd = ?22, usage = ?23, num_turns = ?24, duration_ms = ?25,
@@ -43,7 +44,7 @@ const FAIL_UNREAD: &str =
         error_class = ?3, error_code = ?4, error_message = ?5 WHERE id = ?1";
 
 const SESSION_USER: &str = "SELECT id FROM tasks WHERE id = ?1 AND status IN ('pending', 'running')
-    UNION ALL SELECT id FROM tasks WHERE resumes = ?2 AND session_id = ?2 AND status IN ('pending', 'running') LIMIT 1";
+    UNION ALL SELECT id FROM tasks WHERE resume_session_id = ?2 AND session_id = ?2 AND status IN ('pending', 'running') LIMIT 1";
 
 const IDEMPOTENCY_KEY: &str = "SELECT key, fingerprint, task_id, created_at FROM idempotency_keys WHERE key = ?1";
 
@@ -165,7 +166,7 @@ impl Tasks for SqliteTx<'_> {
             row.due_at,
             row.completed_at,
             row.attempt,
-            row.ended,
+            row.finished_attempts,
             row.crashes,
             row.epoch.number(),
             row.holder.map(WorkerInstanceId::uuid),

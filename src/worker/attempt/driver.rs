@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use super::effect::{Effect, Event, Now, ToCli, StopReason};
+use super::effect::{Effect, Event, Now, StopReason, ToCli};
 use super::machine::{Config, Machine};
 use crate::claude::{Exit, Item, Observed, Run};
 use crate::process::wall_now;

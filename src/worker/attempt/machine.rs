@@ -10,7 +10,7 @@ mod talk;
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::effect::{Effect, Event, Now, ToCli, StopReason};
+use super::effect::{Effect, Event, Now, StopReason, ToCli};
 use super::questions::Questions;
 use crate::claude::{Ending, Observed};
 use crate::queue::Step;

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use wire::Background;
 
-use super::effect::{Effect, Event, Now, ToCli, StopReason};
+use super::effect::{Effect, Event, Now, StopReason, ToCli};
 use super::machine::{Config, Machine};
 use crate::claude::{ASK_USER, Ending, Frame};
 use crate::queue::{Asked, Step};
@@ -177,7 +177,11 @@ impl Witness {
             self.see(effect)?;
         }
         self.is_over |= ends;
-        prop_assert!(!self.is_lost || self.machine.why() == StopReason::Lost, "a lost task is {:?}", self.machine.why());
+        prop_assert!(
+            !self.is_lost || self.machine.why() == StopReason::Lost,
+            "a lost task is {:?}",
+            self.machine.why()
+        );
         Ok(())
     }
 

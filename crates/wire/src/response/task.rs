@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use domain::{AttemptOutcome, FailureClass, Name, SessionId, Status, TaskId, Tokens, Usd, Timestamp};
+use domain::{AttemptOutcome, FailureClass, Name, SessionId, Status, TaskId, Timestamp, Tokens, Usd};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;

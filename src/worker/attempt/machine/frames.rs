@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::super::effect::{Effect, ToCli, StopReason};
+use super::super::effect::{Effect, StopReason, ToCli};
 use super::{HOPELESS, Machine, Phase};
 use crate::claude::{self, ASK_USER, Ending, Frame, FrameKind, McpServer};
 use crate::queue::Ask;
@@ -90,8 +90,8 @@ impl Machine {
         if !self.observed.has_background() {
             return;
         }
-        let goes_on =
-            matches!(self.why, StopReason::Shutdown | StopReason::Waiting | StopReason::Lost) && self.config.background == Background::Wait;
+        let goes_on = matches!(self.why, StopReason::Shutdown | StopReason::Waiting | StopReason::Lost)
+            && self.config.background == Background::Wait;
         let ended = if goes_on { Vec::new() } else { self.observed.end_background() };
         let what = if ended.is_empty() { "it goes on with the task".to_owned() } else { ended.join("; ") };
         let data = json!({ "message": format!("ended in the background: {what}"), "backgroundEnded": ended });
