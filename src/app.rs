@@ -67,9 +67,9 @@ const FILES_OF_A_WORKER: u64 = 64;
 const FILES_OF_A_TASK: u64 = 10;
 /// Socket and pidfd of a worker process, while it is replaced as well.
 const FILES_OF_A_LINK: u64 = 4;
-/// A server that can't answer so many at a time is none.
+/// Smallest number of connections with which a server starts.
 const FEWEST_CONNECTIONS: u64 = 16;
-/// A worker that nobody supervises does what an API process has left undone for this time.
+/// A worker without a supervisor does what an API process has left undone for this time.
 const STANDS_IN_AFTER: Duration = Duration::from_secs(10);
 /// "Internal software error", as sysexits has it.
 const FAILED: u8 = 70;
@@ -172,7 +172,7 @@ pub fn worker(config: Config, role: WorkerRole) -> Exit {
         let (link_news, news_ahead) = mpsc::channel(NEWS_AHEAD);
         let (phase, phases) = watch::channel(Phase::Serving);
         if role.link.is_none() {
-            // Nobody supervises it: with the API down there are still schedules and webhooks.
+            // It has no supervisor: with the API down there are still schedules and webhooks.
             let service =
                 service(&config, queue.clone(), hub.clone(), parts.vitals.clone(), true, STANDS_IN_AFTER, phases)?;
             parts.start_duties(&config, &service);
@@ -239,7 +239,7 @@ fn descriptors(needed: u64) -> anyhow::Result<u64> {
     })
 }
 
-/// How many connections there may be, beside what the database, the workers and their tasks need.
+/// Maximum number of connections, beside what the database, the workers and their tasks need.
 fn connections(config: &Config) -> anyhow::Result<usize> {
     let tasks = match config.mode {
         Mode::Inline => FILES_OF_A_TASK * u64::from(config.worker.concurrency),

@@ -23,7 +23,7 @@ use wire::TaskSpec;
 const AHEAD: u32 = 500;
 /// Commands that are under way at once.
 const UNDER_WAY: usize = 800;
-/// Nothing to claim: it looks again after so long, should no hint come.
+/// Time between two looks while there is nothing to claim and no hint comes.
 const LOOK: Duration = Duration::from_millis(50);
 /// Longer than any run.
 const LEASE: Duration = Duration::from_secs(600);
@@ -52,7 +52,7 @@ impl NoOp {
         Self { queue: Queue(started.await.expect("a queue")), hub, holder: WorkerInstanceId::new() }
     }
 
-    /// Submits so many tasks.
+    /// Submits this many tasks.
     pub async fn submit(&self, count: usize) {
         let submit = || {
             let spec: TaskSpec = serde_json::from_value(serde_json::json!({ "instruction": "x" })).expect("a spec");
@@ -83,7 +83,7 @@ impl NoOp {
         }
     }
 
-    /// Claims, does nothing, and finishes, at a concurrency of ten, until so many tasks have ended or nothing
+    /// Claims, does nothing, and finishes, at a concurrency of ten, until this many tasks have ended or nothing
     /// came for `patience`. Returns how many.
     pub async fn drain(&self, count: usize, patience: Duration) -> usize {
         let (mut done, mut last) = (0, Instant::now());
@@ -140,7 +140,7 @@ impl NoOp {
         self.queue.ask(beat).await.expect("stored");
     }
 
-    /// Waits until so many are.
+    /// Waits until there are this many.
     pub async fn workers(&self, count: usize) {
         while self.queue.ask(ReadWorkers).await.expect("the workers").len() < count {
             tokio::time::sleep(LOOK).await;

@@ -22,11 +22,11 @@ pub fn scratch() -> PathBuf {
 
 /// A server in a folder of its own; ended with its workers when dropped.
 pub struct Server {
-    /// Its process.
+    /// Process.
     pub child: Child,
     /// Where it listens.
     pub port: u16,
-    /// Its folder.
+    /// Folder.
     pub dir: PathBuf,
     /// Keeps its connection.
     agent: ureq::Agent,
@@ -72,7 +72,7 @@ impl Server {
         self
     }
 
-    /// How many of so many tasks it ends a second, once all of them wait.
+    /// Number of tasks that are ended in a second, once all of them wait.
     pub fn rate_of_tasks(&self, count: usize) -> f64 {
         self.ask("POST", "/api/queue/pause", None);
         for _ in 0..count {

@@ -9,9 +9,9 @@ pub struct Model {
     /// Grows with every commit.
     #[sea_orm(primary_key)]
     pub seq: i64,
-    /// The wall time of whoever wrote it.
+    /// Wall time of the process that wrote it.
     pub at: i64,
-    /// Its time since the boot.
+    /// Time since the boot.
     pub boot_ms: i64,
     /// What was done, as a JSON array.
     pub done: String,

@@ -20,13 +20,13 @@ pub struct Model {
     pub suggestions: String,
     /// When it was first asked.
     pub asked_at: i64,
-    /// Nobody's answer by then is a no.
+    /// When the question is answered with no by itself.
     pub deadline: i64,
     /// What was decided, as JSON.
     pub answer: Option<String>,
     /// When.
     pub answered_at: Option<i64>,
-    /// Whether the task has heard the answer, or needs none any more.
+    /// True if the task has heard the answer, or needs none any more.
     pub closed: bool,
 }
 

@@ -9,7 +9,7 @@ pub struct Model {
     /// Always 1.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: i32,
-    /// Whether claims are held back.
+    /// True if claims are held back.
     pub paused: bool,
     /// Tasks at a time in each worker, where it was changed while running.
     pub concurrency: Option<i32>,

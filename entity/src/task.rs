@@ -33,7 +33,7 @@ pub struct Model {
     pub max_attempts: i32,
     /// Grows by one at every claim and at the cancel of a running task.
     pub epoch: i64,
-    /// The life of the worker that holds it; null when nobody does.
+    /// The life of the worker that holds it; null when none does.
     pub holder: Option<Uuid>,
     /// The end of the lease, on the clock that never jumps.
     pub lease_ms: Option<i64>,
@@ -59,9 +59,9 @@ pub struct Model {
     pub key_name: String,
     /// What all attempts together may cost, in US dollars.
     pub max_budget_usd: Option<f64>,
-    /// Whether its folder is its own, with its id in the name.
+    /// True if its folder is its own, with its id in the name.
     pub own_directory: bool,
-    /// Whether nobody else may work in its folder meanwhile.
+    /// True if no other task may work in its folder meanwhile.
     pub exclusive: bool,
     /// Tasks with the same one are a group with a limit.
     pub concurrency_key: Option<String>,

@@ -9,7 +9,7 @@ pub struct Model {
     /// The life.
     #[sea_orm(primary_key, auto_increment = false)]
     pub holder: Uuid,
-    /// Its name.
+    /// Name.
     pub name: String,
     /// The machine.
     pub host: String,

@@ -6,7 +6,7 @@ use sea_orm_migration::prelude::*;
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 
-/// `held` names what a pending task waits for besides its time, so that whoever makes room finds it.
+/// `held` names what a pending task waits for besides its time, so that a task that makes room finds it.
 /// What was spent stays in its own table: it outlives the tasks.
 const UP: &[&str] = &[
     "ALTER TABLE tasks ADD COLUMN key_name TEXT NOT NULL DEFAULT 'default'",

@@ -6,7 +6,7 @@ use sea_orm_migration::prelude::*;
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 
-/// `next_at` is the firing to come: whoever submits its task moves it ahead in the same transaction.
+/// `next_at` is the firing to come: the submit of its task moves it ahead in the same transaction.
 const UP: &[&str] = &[
     "CREATE TABLE schedules (
         id BLOB NOT NULL PRIMARY KEY,

@@ -32,7 +32,7 @@ pub enum Command {
     },
     /// Remove tasks that ended long ago, with their events and their own folders
     Prune {
-        /// Tasks that ended more than so many days ago
+        /// Tasks that ended more than this many days ago
         #[arg(long, value_name = "DAYS")]
         older_than: u32,
         /// Where the database is

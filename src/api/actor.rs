@@ -20,7 +20,7 @@ use crate::service::Phase;
 
 /// Two messages in its life.
 pub const MAILBOX: usize = 16;
-/// Requests under way get so long when the server stops.
+/// Time that requests under way get when the server stops.
 const STOP_LIMIT_SECONDS: u64 = 5;
 /// A client that sends its head slower than this is cut off.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
@@ -50,7 +50,7 @@ pub struct ApiActor {
 }
 
 impl ApiActor {
-    /// Starts the server on a socket that listens already, for at most so many connections. The sender tells handlers
+    /// Starts the server on a socket that listens already, for at most `connections`. The sender tells handlers
     /// and streams where the server stands.
     ///
     /// # Errors

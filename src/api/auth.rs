@@ -28,7 +28,7 @@ impl ApiKey {
         Self(Sha256::digest(text.as_bytes()).into())
     }
 
-    /// Whether this is the key.
+    /// True if this is the key.
     pub fn is(&self, shown: &str) -> bool {
         Self::of(shown).0.ct_eq(&self.0).into()
     }
@@ -39,13 +39,13 @@ impl ApiKey {
 pub struct Keys(Vec<(String, ApiKey)>);
 
 impl Keys {
-    /// These keys; none where nobody needs one.
+    /// These keys; none where none is needed.
     #[must_use]
     pub const fn new(keys: Vec<(String, ApiKey)>) -> Self {
         Self(keys)
     }
 
-    /// Whether nobody needs a key.
+    /// True if no key is needed.
     pub const fn are_off(&self) -> bool {
         self.0.is_empty()
     }
@@ -111,7 +111,7 @@ impl Hosts {
         Self { names, any_address: !server.host.is_loopback() }
     }
 
-    /// Whether a Host header names this server.
+    /// True if a Host header names this server.
     pub fn include(&self, host: &str) -> bool {
         let host = host.to_lowercase();
         // The port may be another one in front of us; the name decides.

@@ -15,7 +15,7 @@ pub struct Connections {
 pub struct Connection(Arc<AtomicUsize>);
 
 impl Connections {
-    /// None yet, and room for so many.
+    /// None yet, and room for this many.
     pub fn new(most: usize) -> Self {
         Self { open: Arc::default(), most }
     }

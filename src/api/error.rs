@@ -10,7 +10,7 @@ use crate::service::{Kind, Refusal};
 use domain::Invalid;
 use wire::response::{ErrorBody, Failed};
 
-/// After so many seconds a client may try again.
+/// Seconds after which a client may try again.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
 /// A failure as the client sees it: `{"error":{"code","message","details"}}`.

@@ -14,7 +14,7 @@ use crate::queue::{FeedFollower, Find, Queue, QueueError, SequencedEvent};
 use domain::{EventKind, Named as _, TaskId};
 use wire::Task;
 
-/// What is remembered of so many tasks; then it is looked up anew.
+/// Number of tasks that are remembered; then they are looked up anew.
 const REMEMBERED: usize = 10_000;
 
 /// Which events; all conditions together.
@@ -24,7 +24,7 @@ pub struct Wanted {
     kinds: HashSet<EventKind>,
     tag: Option<String>,
     key: Option<String>,
-    /// Whether a task has the tag and the key.
+    /// True if a task has the tag and the key.
     known: HashMap<TaskId, bool>,
 }
 
@@ -54,7 +54,7 @@ impl Wanted {
         })
     }
 
-    /// Whether this event is one of them.
+    /// True if this event is one of them.
     ///
     /// # Errors
     /// The queue's.

@@ -18,7 +18,7 @@ use wire::response::EventView;
 
 /// Bytes that are handed over at a time.
 const PIECE: usize = 64 << 10;
-/// A comment at least so often, so that proxies and clients know that we are there; also the
+/// Longest time between two comments, by which proxies and clients know that the stream lives; also the
 /// longest that a lost hint may cost.
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
 /// What is sent where there is nothing to tell.
@@ -51,7 +51,7 @@ pub fn answer(source: impl Source, phase: watch::Receiver<Phase>) -> HttpRespons
         .streaming(stream)
 }
 
-/// An event under this number; empty where its data is no JSON, which nobody writes.
+/// An event under this number; empty where its data is no JSON, which no part of the program writes.
 pub fn written(number: i64, event: &Event) -> Bytes {
     let data = EventView::of(event).and_then(|view| serde_json::to_string(&view).ok());
     let text = data.map(|data| format!("id: {number}\nevent: {}\ndata: {data}\n\n", event.kind.name()));

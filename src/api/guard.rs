@@ -88,7 +88,7 @@ fn check(request: &ServiceRequest, shared: &Shared) -> Result<Option<HeaderValue
     Ok(allowed)
 }
 
-/// Whether a key of ours was shown, or none is needed.
+/// True if a key of ours was shown, or none is needed.
 pub fn has_key(headers: &HeaderMap, shared: &Shared) -> bool {
     check_key(headers, shared).is_ok()
 }

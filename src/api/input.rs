@@ -135,7 +135,7 @@ pub fn after(request: &HttpRequest, params: &Params) -> Result<Option<i64>, ApiE
     }
 }
 
-/// Whether the client wants JSON, where there is a stream as well.
+/// True if the client wants JSON, where there is a stream as well.
 pub fn wants_json(request: &HttpRequest) -> bool {
     let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
     accept.is_some_and(|accept| accept.starts_with("application/json"))

@@ -27,7 +27,7 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// Room for so many bytes; waits until there is some.
+    /// Room for this many bytes; waits until there is some.
     pub async fn room(&self, bytes: u64) -> Room {
         let kib = u32::try_from(bytes >> 10).unwrap_or(KIB).clamp(1, KIB);
         Room { _taken: Arc::clone(&self.0).acquire_many_owned(kib).await.ok() }

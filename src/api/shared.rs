@@ -18,7 +18,7 @@ use crate::supervisor::SupervisorActor;
 pub enum Workers {
     /// This process.
     Inline,
-    /// Processes that somebody else started.
+    /// Processes that the operator started.
     Standalone,
     /// Processes of this supervisor.
     Managed(Addr<SupervisorActor>),
@@ -35,7 +35,7 @@ impl Workers {
         }
     }
 
-    /// Whether they run on this machine with our settings.
+    /// True if they run on this machine with our settings.
     #[must_use]
     pub const fn are_local(&self) -> bool {
         !matches!(self, Self::Standalone)

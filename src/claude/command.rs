@@ -18,13 +18,13 @@ pub struct Settings {
     pub program: PathBuf,
     /// The environment that it inherits: an allow-list.
     pub environment: Environment,
-    /// Whether the folder's own settings are read.
+    /// True if the folder's own settings are read.
     pub trusted: bool,
     /// The folder's CLAUDE.md, where it is not trusted and there is one.
     pub claude_md: Option<String>,
     /// What the task may do without being allowed to.
     pub mode: PermissionMode,
-    /// Whether the model may ask people.
+    /// True if the model may ask people.
     pub questions: Questions,
     /// Another folder that the task may read: of the files that came with it.
     pub add_dir: Option<PathBuf>,
@@ -53,7 +53,7 @@ pub enum Session {
 }
 
 impl Session {
-    /// Its id.
+    /// Id.
     #[must_use]
     pub const fn id(self) -> SessionId {
         match self {
@@ -125,7 +125,7 @@ fn asking(settings: &Settings) -> Vec<String> {
 /// The tool with which the model asks people.
 pub const ASK_USER: &str = "AskUserQuestion";
 
-/// The answer to a question for a tool in a mode that asks nobody.
+/// The answer to a question for a tool in a mode that asks no questions.
 #[must_use]
 pub fn not_allowed(tool: &str) -> Decision {
     Decision {

@@ -36,17 +36,17 @@ pub enum FrameKind {
     Assistant {
         /// Not worded by the CLI itself.
         by_model: bool,
-        /// How many tools it calls.
+        /// Number of tools that it calls.
         tool_calls: usize,
     },
     /// Results of tools.
     User {
-        /// How many results it brings.
+        /// Number of results that it brings.
         tool_results: usize,
     },
     /// A piece of the model's answer while it is written.
     Partial {
-        /// Its text; empty for what is none.
+        /// Text; empty for what is none.
         text: String,
     },
     /// The CLI asks the API again.
@@ -71,12 +71,12 @@ pub enum FrameKind {
     },
     /// The CLI needs no answer to this any more.
     TakesBack {
-        /// Its name for it.
+        /// Name for it.
         request_id: String,
     },
     /// The CLI asks for something that we don't know, and waits.
     AsksOther {
-        /// Its name for it.
+        /// Name for it.
         request_id: String,
     },
     /// A command, agent or monitor runs beside the turn.
@@ -115,7 +115,7 @@ pub struct ApiRetry {
 /// An MCP server, as the CLI sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct McpServer {
-    /// Its name.
+    /// Name.
     pub name: String,
     /// `connected`, `pending`, `failed`, or another word of the CLI's.
     pub status: String,

@@ -12,7 +12,7 @@ pub enum Line {
     Whole(String),
     /// A line of more bytes than are read.
     TooLong {
-        /// How many it had.
+        /// Number of bytes that it had.
         bytes: usize,
         /// How it began.
         head: String,

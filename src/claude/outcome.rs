@@ -40,7 +40,7 @@ pub enum Ending {
     Timeout(i64),
     /// It was silent for longer than this many milliseconds.
     Idle(i64),
-    /// Its turn was interrupted, and nobody said how to go on.
+    /// The turn was interrupted, and no message said how to go on.
     Interrupted,
     /// It could not come to a good end: [`Observed::judge`] was told why.
     Judged,

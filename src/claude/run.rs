@@ -33,11 +33,11 @@ const STDERR_KEPT_BYTES: usize = 4 << 10;
 /// How the CLI's process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exit {
-    /// Its exit code.
+    /// Exit code.
     pub code: Option<i32>,
     /// The signal that it died of.
     pub signal: Option<i32>,
-    /// Whether the shim saw to it that nothing of the process tree is left.
+    /// True if the shim saw to it that nothing of the process tree is left.
     pub gone: bool,
     /// Why it could not be started.
     pub start_error: Option<String>,
@@ -55,7 +55,7 @@ impl Exit {
 pub enum Item {
     /// The CLI printed a frame.
     Frame(Frame),
-    /// The CLI printed a line of so many bytes, too long to read.
+    /// The CLI printed a line of this many bytes, too long to read.
     TooLong(usize),
     /// It is over, and so is the process tree, unless [`Exit::gone`] says otherwise.
     Ended(Exit),
@@ -77,9 +77,9 @@ pub struct Run {
 pub struct Start {
     /// The CLI.
     pub program: PathBuf,
-    /// Its arguments.
+    /// Arguments.
     pub args: Vec<String>,
-    /// Its whole environment.
+    /// Whole environment.
     pub env: Environment,
     /// Where it works.
     pub directory: PathBuf,
@@ -159,7 +159,7 @@ impl Run {
         self.tell(&ToShim::Adopt { task: lease.task, epoch: lease.epoch });
     }
 
-    /// Whether it prints nothing any more.
+    /// True if it prints nothing any more.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.frames.is_closed() && self.frames.is_empty()

@@ -23,7 +23,7 @@ use crate::process::{self, Cookie, Isolation, Launch, Tree, TreeMark};
 use audit::TreeLine;
 use domain::{Epoch, LeaseKey, TREE_END_MS, TaskId};
 
-/// Between TERM and KILL where nobody says otherwise: the CLI needs some 100 ms to write its
+/// Between TERM and KILL where nothing else is ordered: the CLI needs some 100 ms to write its
 /// session down.
 const DEFAULT_GRACE: Duration = Duration::from_millis(1_000);
 /// Orphans are collected at least this often.
@@ -60,9 +60,9 @@ pub(super) struct Begin {
     pub directory: PathBuf,
     /// The CLI.
     pub program: PathBuf,
-    /// Its arguments.
+    /// Arguments.
     pub args: Vec<String>,
-    /// Its whole environment.
+    /// Whole environment.
     pub env: Environment,
 }
 
@@ -107,7 +107,7 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
     // Without a word the worker is gone, or wants it no more.
     let Some(begin) = first_order(&mut orders) else { return 0 };
     let cookie = Cookie::tree(begin.mark);
-    // From here on whoever sweeps for the task finds us too, frozen or not.
+    // From here on a sweep for the task finds this process too, frozen or not.
     cookie.set_process_name();
     let tree = Tree::new(isolation, cookie);
     let Begin { lease, deadline_ms, tree_log, .. } = begin;
@@ -177,7 +177,7 @@ enum Woken {
 }
 
 impl Shim {
-    /// For whoever checks, later, that no two trees of a task lived at a time. Nothing rests on it
+    /// For the check, later, that no two trees of a task lived at a time. Nothing rests on it
     /// while it happens.
     fn note(&self, lives: bool) {
         let (Some(lease), now) = (self.lease, process::boot_now()) else { return };
@@ -209,7 +209,7 @@ impl Shim {
             }
             let now = process::boot_now().ms;
             match self.end {
-                // Frozen while its time passed: somebody else may run the task any moment now.
+                // Frozen while its time passed: another worker may run the task any moment now.
                 End::Unasked if now >= self.deadline_ms + TREE_END_MS / 2 => return (None, None),
                 End::KillAt(at) if now >= at => return (None, None),
                 End::Unasked if now >= self.deadline_ms => self.begin_end(cli, DEFAULT_GRACE),

@@ -20,7 +20,7 @@ pub struct ShimLaunch {
     pub holder: WorkerInstanceId,
     /// The user's home, which all that is started for this user has in its environment.
     pub home: Option<String>,
-    /// Whether the tree may get a PID namespace of its own, where the system allows it.
+    /// True if the tree may get a PID namespace of its own, where the system allows it.
     pub namespaces: bool,
 }
 
@@ -50,7 +50,7 @@ impl Shim {
         Ok(Self { child, streams, control: ours })
     }
 
-    /// Whether it still waits.
+    /// True if it still waits.
     pub fn lives(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }

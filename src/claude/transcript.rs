@@ -27,7 +27,7 @@ impl Transcript {
         self.directory.as_ref()
     }
 
-    /// Whether there is anything to go on with. A file of preliminaries alone (the CLI was killed
+    /// True if there is anything to go on with. A file of preliminaries alone (the CLI was killed
     /// early) is to the CLI no conversation, and yet its id is in use.
     #[must_use]
     pub const fn has_messages(&self) -> bool {

@@ -51,7 +51,7 @@ pub enum Ask {
         /// Only with this tag
         #[arg(long)]
         tag: Option<String>,
-        /// At most so many, 1 to 100
+        /// Maximum number of tasks, 1 to 100
         #[arg(long, default_value_t = 20)]
         limit: u32,
         /// How the answer is printed
@@ -119,7 +119,7 @@ pub enum Ask {
 /// A task, and how the answer is printed.
 #[derive(Debug, clap::Args)]
 pub struct OfTask {
-    /// Its id
+    /// The task's id
     id: String,
     #[command(flatten)]
     output: Output,

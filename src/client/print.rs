@@ -20,7 +20,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// Whether it is for a program.
+    /// True if it is for a program.
     pub const fn is_json(self) -> bool {
         self.json
     }

@@ -1,4 +1,4 @@
-//! `cc-anywhere watch`: what a task does, as it does it; and its questions, answered where somebody sits.
+//! `cc-anywhere watch`: what a task does, as it does it; and its questions, answered at the terminal.
 //!
 //! What happens goes to standard error, the result to standard output. A stream that breaks off is taken up where it
 //! was.
@@ -16,7 +16,7 @@ use super::approve;
 use super::http::{Reply, Server};
 use super::print::{self, Output, Task, text};
 
-/// A server that can't be reached for so long is not waited for.
+/// Time after which a server that can't be reached is not waited for any more.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -193,7 +193,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Asks whoever sits at the terminal, and passes the answer on.
+    /// Asks the person at the terminal, and passes the answer on.
     fn question(&self, question: &PermissionData) -> anyhow::Result<()> {
         let PermissionData { tool_name: tool, request_id: request, .. } = question;
         let elsewhere = || self.line(&format!("? {tool} waits for an answer: cc-anywhere approve {}", self.id));
@@ -219,7 +219,7 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// A line from the terminal; `None` where nobody answers any more.
+/// A line from the terminal; `None` where the input has ended.
 fn prompt(question: &str) -> anyhow::Result<Option<String>> {
     print!("{question} ");
     std::io::stdout().flush()?;

@@ -81,7 +81,7 @@ pub struct Claude {
     pub path: Option<PathBuf>,
     /// The environment that it inherits, credential included.
     pub environment: Environment,
-    /// Whether a credential was found: in the environment, or from a login of the CLI's own.
+    /// True if a credential was found: in the environment, or from a login of the CLI's own.
     pub has_credential: bool,
     /// A name of the credential that tells it from others and doesn't give it away.
     pub credential: String,
@@ -91,7 +91,7 @@ pub struct Claude {
     pub trusted_roots: Vec<PathBuf>,
     /// The most that a task may ask for.
     pub max_permission_mode: PermissionMode,
-    /// Whether a task's processes may get a PID namespace of their own, where the system allows
+    /// True if a task's processes may get a PID namespace of their own, where the system allows
     /// it.
     pub namespaces: bool,
     /// The folder of sessions and logins.

@@ -1,6 +1,6 @@
 //! Every setting, in one small struct a part.
 //!
-//! *Owns* the reading of environment, file and flags: nobody else looks at them. *Promises*
+//! *Owns* the reading of environment, file and flags: no other part reads them. *Promises*
 //! that all faults are reported at once, each naming its setting, before anything starts.
 
 mod claude;
@@ -26,7 +26,7 @@ pub use source::{Faults, Flags};
 pub enum Mode {
     /// In the API process.
     Inline,
-    /// In processes that somebody else starts.
+    /// In processes that the operator starts.
     Standalone,
     /// In processes that the API process starts and watches.
     Managed,
@@ -76,17 +76,17 @@ pub struct Server {
     pub api_key: Option<SecretString>,
     /// More keys, by the names that their tasks are counted under.
     pub named_keys: Vec<(String, SecretString)>,
-    /// Whether a task has its folder for itself where it doesn't say.
+    /// True if a task has its folder for itself where it doesn't say.
     pub exclusive_directory: bool,
-    /// Whether a key is asked for.
+    /// True if a key is asked for.
     pub auth: bool,
     /// Names that the Host header may have beside the obvious ones.
     pub allowed_hosts: Vec<String>,
     /// Origins of browsers that may talk to us.
     pub cors_origins: Vec<String>,
-    /// Submits are refused while so many tasks are pending.
+    /// Number of pending tasks at which submits are refused.
     pub max_pending: i64,
-    /// A client that takes nothing of what waits for it for so long is cut off.
+    /// Longest time that a client may take nothing of what waits for it; then it is cut off.
     pub slow_client_limit: Duration,
     /// What webhooks are signed with where they have no secret of their own; made at the first start.
     pub webhook_secret: Option<SecretString>,
@@ -94,7 +94,7 @@ pub struct Server {
     pub webhook_hosts: Vec<String>,
     /// The wait after the first delivery that failed.
     pub webhook_retry_delay: Duration,
-    /// A webhook of all tasks that has failed for so long is disabled.
+    /// Time after which a webhook of all tasks that has failed throughout is disabled.
     pub webhook_disable_after: Duration,
     /// How long a submit with `async: false` waits.
     pub wait_limit: Duration,
@@ -107,7 +107,7 @@ pub struct Store {
     pub db_path: PathBuf,
     /// The folder of keys, sockets and working folders: where the database is.
     pub data_dir: PathBuf,
-    /// Whether to go on with a database that has lost something.
+    /// True if the server goes on with a database that has lost something.
     pub accept_loss: bool,
     /// How long tasks are kept after their end; for ever where it isn't set.
     pub retention: Option<Duration>,
@@ -116,7 +116,7 @@ pub struct Store {
 /// Each worker.
 #[derive(Clone, Debug)]
 pub struct Worker {
-    /// Its name; made up where it isn't set.
+    /// Name; made up where it isn't set.
     pub id: Option<String>,
     /// Tasks at a time.
     pub concurrency: u32,
@@ -124,7 +124,7 @@ pub struct Worker {
     pub lease: Duration,
     /// The time limit of an attempt whose task doesn't set one.
     pub task_timeout: Duration,
-    /// So many CLI processes are kept ready for tasks to come.
+    /// Number of CLI processes that are kept ready for tasks to come.
     pub warm: usize,
     /// How long people have time to answer a question.
     pub answer_limit: Duration,
@@ -137,7 +137,7 @@ pub struct Worker {
 pub struct Processes {
     /// How many.
     pub count: u32,
-    /// A worker that is silent for so long is replaced.
+    /// Longest silence of a worker; then it is replaced.
     pub heartbeat_limit: Duration,
 }
 

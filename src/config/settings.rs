@@ -7,7 +7,7 @@ pub struct Setting {
     /// The environment variable. The flag is the same in lower case with dashes, the key in
     /// the file the same in lower case.
     pub name: &'static str,
-    /// Its value where nobody sets it.
+    /// Value where it is not set.
     pub default: Option<&'static str>,
     /// What it means, with its range.
     pub help: &'static str,
@@ -23,7 +23,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("QUEUE_CONCURRENCY", Some("2"), "Tasks at a time in each worker, 1 to 1000"),
     setting("WORKER_COUNT", Some("1"), "Worker processes in managed mode, 0 to 200"),
     setting("DB_PATH", Some("./data/cc-anywhere.db"), "The database file; its folder is the data folder"),
-    setting("RETENTION_DAYS", Some("0"), "Tasks are removed so many days after their end, 0 to 36500; 0 keeps them"),
+    setting("RETENTION_DAYS", Some("0"), "Days after its end until a task is removed, 0 to 36500; 0 keeps all"),
     setting("ACCEPT_LOSS", Some("off"), "on starts with a database that has lost changes (its mark is ahead of it)"),
     setting("DATABASE_URL", None, "Reserved for PostgreSQL"),
     setting("HOST", Some("127.0.0.1"), "The address to listen on; other than loopback needs API_KEY"),
@@ -49,12 +49,12 @@ pub const SETTINGS: &[Setting] = &[
     setting("AUTH", Some("on"), "on, or off (on a loopback address only)"),
     setting("ALLOWED_HOSTS", None, "Host names that clients use for this server, separated by commas"),
     setting("CORS_ORIGIN", None, "Origins of browser pages that may call, separated by commas"),
-    setting("MAX_PENDING_TASKS", Some("100000"), "Submits are refused (429) while so many tasks wait"),
+    setting("MAX_PENDING_TASKS", Some("100000"), "Number of pending tasks at which submits are refused (429)"),
     setting("WAIT_TIMEOUT_MS", Some("300000"), "How long a submit with async:false waits, in milliseconds"),
     setting(
         "SLOW_CLIENT_TIMEOUT_MS",
         Some("30000"),
-        "A client that takes nothing of what waits for it for so long is cut off, in milliseconds",
+        "Milliseconds after which a client that takes nothing of what waits for it is cut off",
     ),
     setting(
         "WEBHOOK_SECRET",
@@ -70,7 +70,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "WEBHOOK_DISABLE_AFTER_MS",
         Some("259200000"),
-        "A webhook of all tasks to which each message has failed for so long is disabled, in milliseconds",
+        "Milliseconds after which a webhook of all tasks to which each message has failed is disabled",
     ),
     setting("LOG_LEVEL", Some("info"), "error, warn, info, debug, trace, or a filter such as info,sqlx=debug"),
     setting("LOG_FORMAT", Some("text"), "text or json"),
@@ -78,12 +78,12 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "PERMISSION_TIMEOUT_MS",
         Some("86400000"),
-        "A question that nobody answers for so long is answered with a no, in milliseconds",
+        "Milliseconds after which a question without an answer is answered with a no",
     ),
     setting(
         "PERMISSION_PARK_MS",
         Some("60000"),
-        "A task that waits for an answer for so long gives its slot back until then, in milliseconds",
+        "Milliseconds after which a task that waits for an answer gives its slot back until then",
     ),
     setting(
         "GRACEFUL_SHUTDOWN_TIMEOUT_MS",
@@ -94,7 +94,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "WORKER_HEARTBEAT_TIMEOUT_MS",
         Some("10000"),
-        "A managed worker that is silent for so long is replaced, in milliseconds",
+        "Milliseconds after which a silent managed worker is replaced",
     ),
     setting("WORKER_ID", None, "The name of this worker (cc-anywhere worker)"),
     setting("CLAUDE_PATH", None, "The Claude Code CLI; found on PATH where not set"),

@@ -56,7 +56,7 @@ pub enum GitError {
 }
 
 impl GitError {
-    /// Whether it may go better in a moment: somebody else works with the repository.
+    /// True if it may go better in a moment: another process has locked the repository.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {

@@ -11,7 +11,7 @@ use super::{Git, GitError};
 
 /// The largest patch that is kept, in bytes.
 const MAX_PATCH_BYTES: usize = 8 << 20;
-/// So many commits and files are listed.
+/// Maximum number of commits and files that are listed.
 const MAX_LISTED: usize = 1_000;
 /// Commits of ours where the repository names nobody.
 const AUTHOR: [(&str, &str); 4] = [
@@ -24,7 +24,6 @@ const AUTHOR: [(&str, &str); 4] = [
 /// A repository that worktrees can be made of.
 #[derive(Clone, Debug)]
 pub struct Repository {
-    /// Its top.
     pub top: PathBuf,
     /// Where its history is kept.
     pub git_dir: PathBuf,
@@ -110,7 +109,6 @@ struct Note {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Changes {
-    /// The branch.
     pub branch: String,
     /// Where it began.
     pub base_commit: String,
@@ -124,7 +122,7 @@ pub struct Changes {
     pub additions: i64,
     /// Lines.
     pub deletions: i64,
-    /// Whether all of it is committed.
+    /// True if all of it is committed.
     pub committed: bool,
     /// From base to now, with what is not committed; empty where it would be too large.
     #[serde(skip)]

@@ -29,10 +29,7 @@ pub enum ToWorker {
     /// There may be work.
     Wake,
     /// This task may have been cancelled.
-    Cancel {
-        /// The task.
-        task: TaskId,
-    },
+    Cancel { task: TaskId },
     /// Claim no more, finish what runs within the limit, give the rest back, then exit.
     Drain {
         /// Milliseconds.
@@ -53,11 +50,11 @@ pub enum ToSupervisor {
     Hello {
         /// The worker's.
         version: u32,
-        /// Its name.
+        /// Name.
         worker: String,
-        /// Its life.
+        /// Incarnation of the worker; new at each start.
         holder: WorkerInstanceId,
-        /// Its process.
+        /// Process.
         pid: u32,
         /// What it was started with.
         #[serde(serialize_with = "exposed")]
@@ -74,22 +71,11 @@ pub enum ToSupervisor {
         failing: Option<String>,
     },
     /// It began an attempt.
-    Started {
-        /// The task.
-        task: TaskId,
-    },
+    Started { task: TaskId },
     /// An attempt is over.
-    Ended {
-        /// The task.
-        task: TaskId,
-    },
+    Ended { task: TaskId },
     /// Text of the model while it is written.
-    Partial {
-        /// The task.
-        task: TaskId,
-        /// The text.
-        text: String,
-    },
+    Partial { task: TaskId, text: String },
     /// From a newer version.
     #[serde(other)]
     Unknown,

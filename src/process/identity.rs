@@ -9,7 +9,7 @@ use domain::BootId;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Identity {
-    /// Its number in its PID namespace.
+    /// Process id in its PID namespace.
     pub pid: u32,
     /// When it started, in clock ticks since boot (`/proc/PID/stat`, field 22).
     pub start: u64,
@@ -38,7 +38,7 @@ impl Identity {
         Some(Self { pid, start, boot: super::boot_now().boot, namespace: namespace() })
     }
 
-    /// Whether the process is known to be gone. Where it can't be seen from here (another
+    /// True if the process is known to be gone. Where it can't be seen from here (another
     /// machine, another PID namespace) it is not known.
     #[must_use]
     pub fn is_known_dead(&self) -> bool {
@@ -59,7 +59,7 @@ fn start_of(pid: u32) -> Option<u64> {
     (!matches!(stat.state, 'Z' | 'X')).then_some(stat.starttime)
 }
 
-/// Whether a process is on its way out: it has let go of its memory, and so of its environment, but maybe not
+/// True if a process is on its way out: it has let go of its memory, and so of its environment, but maybe not
 /// of its files yet.
 pub(super) fn is_exiting(pid: u32) -> bool {
     /// `PF_EXITING`, include/linux/sched.h.

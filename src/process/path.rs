@@ -1,6 +1,6 @@
 //! Paths, resolved without a wait where the kernel knows them already.
 //!
-//! A dead network mount answers nothing, and whoever asks for a path on it stands still. So the kernel is asked first
+//! A dead network mount answers nothing, and a thread that asks for a path on it stands still. So the kernel is asked first
 //! for what it has at hand (`RESOLVE_CACHED`), which takes a microsecond and never waits; what it hasn't is looked
 //! for in a thread of its own, with a limit.
 
@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags,
 
 use super::blocking;
 
-/// A path on a disk that works is found within so long.
+/// Time within which a path on a disk that works is found.
 const LIMIT: Duration = Duration::from_secs(3);
 
 /// A path without links in it.

@@ -27,7 +27,7 @@ pub fn control_from_fd(fd: RawFd) -> io::Result<UnixStream> {
     Ok(owned.into())
 }
 
-/// Lets the kernel end a TCP connection whose client takes nothing of what waits for it for so long, also one whose
+/// Lets the kernel end a TCP connection whose client takes nothing of what waits for it within this time, also one whose
 /// window is shut: `TCP_USER_TIMEOUT`, tcp(7).
 ///
 /// # Errors

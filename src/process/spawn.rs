@@ -18,9 +18,9 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 pub struct Launch {
     /// The program, as an absolute path.
     pub program: PathBuf,
-    /// Its arguments.
+    /// Arguments.
     pub args: Vec<OsString>,
-    /// Its whole environment.
+    /// Whole environment.
     pub env: Environment,
     /// Where it starts; ours where `None`.
     pub directory: Option<PathBuf>,

@@ -20,7 +20,7 @@ const SWEEP_LIMIT: Duration = Duration::from_secs(3);
 
 /// A sweep and its wait for what is on its way out, for each of some cookies.
 const LIMIT: Duration = Duration::from_secs(20);
-/// What is on its way out gets so long to arrive. Others' processes may be stuck there.
+/// Time that a process on its way out gets to arrive; those of others may be stuck there.
 const EXIT_LIMIT: Duration = Duration::from_secs(1);
 
 /// The variable that names the task.
@@ -98,7 +98,7 @@ impl Cookie {
         self.0.iter().map(|(name, value)| ((*name).to_owned(), value.clone()))
     }
 
-    /// Whether the process carries all of it.
+    /// True if the process carries all of it.
     pub(super) fn is_on(&self, pid: u32) -> bool {
         let Ok(environ) = std::fs::read(format!("/proc/{pid}/environ")) else { return false };
         let has = |wanted: &str| environ.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes());

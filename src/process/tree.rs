@@ -93,7 +93,7 @@ fn kill_namespace() -> bool {
     false
 }
 
-/// Whether `ancestor` is among the parents of `pid`.
+/// True if `ancestor` is among the parents of `pid`.
 fn descends(pid: u32, ancestor: u32) -> bool {
     let mut at = pid;
     // The chain is short; the bound is against a loop while processes end and numbers change.

@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 
-/// Writes a file that nobody else may read, in place of the one before; whoever reads it meanwhile sees either.
+/// Writes a file that only this user may read, in place of the one before; a reader sees one or the other.
 ///
 /// # Errors
 /// The folder is not there, or can't be written.

@@ -33,7 +33,7 @@ use crate::store::views::{LastTask, ListTasks, Poll, ReadEvents, ReadRuns, ReadU
 use crate::store::{Reader, Store, StoreError};
 use crate::telemetry::{Duty, Vitals, chain};
 
-/// So many messages wait before their senders do. More than all connections of the server
+/// Maximum number of messages that wait before their senders do: more than all connections of the server
 /// have under way at once, so that a burst becomes one commit.
 pub const MAILBOX: usize = 1_024;
 
@@ -65,13 +65,13 @@ pub struct QueueActor {
     hub: ChangeNotifier,
     /// Commands that came while a commit was under way, in order.
     waiting: Vec<Box<dyn Waiting>>,
-    /// Whether a commit is under way.
+    /// True if a commit is under way.
     committing: bool,
     /// The look of this process's worker, while it has nothing to do.
     standing: Option<ParkedPoll>,
     /// How its commits and reads go.
     vitals: Vitals,
-    /// How many seem to be asking: those of the last commit, and those who came meanwhile; up to a [`FEW`].
+    /// Number of callers that seem to be asking: those of the last commit, and those that came meanwhile; at most [`FEW`].
     together: usize,
     /// While the commits of other processes can't be seen.
     back_off: BackOff,

@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, watch};
 
 use domain::TaskId;
 
-/// So many hints wait for a slow follower; after that it is told that it missed some, and
+/// Maximum number of hints that wait for a slow follower; after that it is told that it missed some, and
 /// reads the store, which it would have done anyway.
 const HINTS_AHEAD: usize = 64;
 
@@ -32,7 +32,7 @@ struct Inner {
     commits: watch::Sender<u64>,
     /// Grows with our own commits only.
     own_commits: watch::Sender<u64>,
-    /// Only tasks that somebody follows.
+    /// Only tasks with followers.
     tasks: Mutex<HashMap<TaskId, broadcast::Sender<TaskSignal>>>,
 }
 
@@ -73,7 +73,7 @@ impl ChangeNotifier {
         self.0.commits.send_modify(|commits| *commits += 1);
     }
 
-    /// After a commit of another process: nobody knows of which task.
+    /// After a commit of another process: of which task is not known.
     pub fn changed_elsewhere(&self) {
         let tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         for sender in tasks.values() {

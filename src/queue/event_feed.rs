@@ -1,6 +1,6 @@
 //! The newest events of all tasks, in memory, for everybody who follows them.
 //!
-//! Read once after each commit, however many follow, and only while somebody does. Whoever falls behind what is
+//! Read once after each commit, however many follow, and only while there are followers. A follower that falls behind what is
 //! kept reads the store until it has caught up: a slow follower holds nobody up, and misses nothing.
 
 use std::collections::VecDeque;
@@ -73,7 +73,7 @@ impl Kept {
 }
 
 impl EventFeed {
-    /// The tail of a store; somebody must [run](Self::run) it.
+    /// The tail of a store; a task must [run](Self::run) it.
     #[must_use]
     pub fn new(reader: Reader, vitals: Vitals) -> Self {
         let (newest, followers) = (watch::Sender::new(0), watch::Sender::new(0));
@@ -93,7 +93,7 @@ impl EventFeed {
         Ok(FeedFollower { tail: self.clone(), after, grown: self.0.newest.subscribe() })
     }
 
-    /// Some events behind this number, at most so many, and so many bytes.
+    /// The events behind this number, up to a number of them and of bytes.
     ///
     /// # Errors
     /// The store's.
@@ -117,7 +117,7 @@ impl EventFeed {
         }
     }
 
-    /// Reads until nobody follows any more.
+    /// Reads until there is no follower any more.
     async fn read_on(
         &self,
         commits: &mut watch::Receiver<u64>,
@@ -156,7 +156,7 @@ impl EventFeed {
     }
 }
 
-/// Somebody who follows all events.
+/// A follower of all events.
 pub struct FeedFollower {
     tail: EventFeed,
     after: i64,

@@ -67,18 +67,17 @@ pub struct Attempted {
     pub status: Option<u16>,
     /// Why it was no success.
     pub error: Option<String>,
-    /// After a failure: try again after so long; `None`: never.
+    /// After a failure: delay of the next attempt; `None`: there is none.
     pub again: Option<Duration>,
     /// True if the receiver says that it is gone for good.
     pub gone: bool,
-    /// A webhook of all tasks that has failed for so long is disabled.
+    /// Time after which a webhook of all tasks that has failed throughout is disabled.
     pub disable_after: Duration,
 }
 
 /// Delivers again, at once. Answered with whether there is such a delivery of this task.
 #[derive(Clone, Debug)]
 pub struct RetryDelivery {
-    /// The task.
     pub task: TaskId,
     /// The delivery.
     pub id: String,

@@ -16,7 +16,7 @@ const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// Old tasks may stay so much longer.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 
-/// A queue that answers nothing for so long waits for a disk that hangs.
+/// Time after which a queue that answers nothing is taken to wait for a disk that hangs.
 const PROBE_LIMIT: Duration = Duration::from_secs(3);
 
 /// Keeps up what the store has beside its tables, and finds out whether commits would succeed, for as long as the
@@ -33,7 +33,7 @@ pub async fn keep(store: Arc<dyn Store>, queue: Queue, vitals: Vitals) {
     }
 }
 
-/// Removes tasks that ended so long ago, for as long as the process lives.
+/// Removes tasks whose retention is over, for as long as the process lives.
 pub async fn prune_forever(queue: Queue, retention: Duration, work_dir: PathBuf) {
     loop {
         match prune(&queue, retention, &work_dir).await {
@@ -45,7 +45,7 @@ pub async fn prune_forever(queue: Queue, retention: Duration, work_dir: PathBuf)
     }
 }
 
-/// Removes tasks that ended so long ago, with the folders that they had to themselves. Returns
+/// Removes tasks whose retention is over, with the folders that they had to themselves. Returns
 /// how many.
 ///
 /// # Errors

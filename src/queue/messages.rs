@@ -62,11 +62,10 @@ answers! {
 /// Stores a task. Answered when it is on disk.
 #[derive(Clone, Debug)]
 pub struct Submit {
-    /// The task.
     pub task: NewTask,
     /// The client's key for it and the fingerprint of its request.
     pub idempotency: Option<(String, String)>,
-    /// Refuse where so many are pending.
+    /// Number of pending tasks at which the submit is refused.
     pub max_pending: i64,
 }
 
@@ -112,7 +111,7 @@ pub struct NewTask {
     pub retry_of: Option<TaskId>,
     /// Whose it is: the name of the client's key.
     pub key: String,
-    /// Whether nobody else may work in its folder meanwhile.
+    /// True if no other task may work in its folder meanwhile.
     pub exclusive: bool,
     /// The conversation that it goes on with.
     pub resumes: Option<Resumes>,
@@ -121,7 +120,6 @@ pub struct NewTask {
 /// A conversation that a task goes on with.
 #[derive(Clone, Debug)]
 pub struct Resumes {
-    /// The session.
     pub session: SessionId,
     /// On a copy of it: then others may use it too.
     pub fork: bool,
@@ -160,11 +158,11 @@ pub enum Submitted {
 pub struct Claim {
     /// The life of the worker.
     pub holder: WorkerInstanceId,
-    /// Its name.
+    /// Name.
     pub worker: String,
     /// The credential of its CLI, see [`Parked`].
     pub credential: String,
-    /// At most so many.
+    /// Maximum number.
     pub limit: u32,
     /// The limits of money.
     pub budgets: Budgets,
@@ -206,7 +204,7 @@ pub struct Renewed {
 pub struct Append {
     /// The right to it.
     pub key: LeaseKey,
-    /// How many events of the attempt went before these.
+    /// Number of events of the attempt that went before these.
     pub from: i64,
     /// In order.
     pub events: Vec<NewEvent>,
@@ -285,7 +283,6 @@ pub struct HolderDied(pub WorkerInstanceId);
 /// Takes one task back, if its lease is over and its tree has had the time to end.
 #[derive(Clone, Copy, Debug)]
 pub struct Expire {
-    /// The task.
     pub task: TaskId,
     /// Who held it when its processes were ended.
     pub holder: WorkerInstanceId,
@@ -302,9 +299,8 @@ pub struct FindHolders;
 /// A worker lives.
 #[derive(Clone, Debug)]
 pub struct Beat {
-    /// Its life.
+    /// Incarnation of the worker; new at each start.
     pub holder: WorkerInstanceId,
-    /// Its name.
     pub name: String,
     /// Tasks that it runs.
     pub running: usize,
@@ -345,7 +341,7 @@ pub struct SetConcurrency(pub u32);
 pub struct SetLimit {
     /// Which.
     pub group: Group,
-    /// `None`: what holds where nobody has set one.
+    /// `None`: what holds where none is set.
     pub change: Option<LimitChange>,
 }
 
@@ -356,7 +352,7 @@ pub struct ReadLimits;
 /// A worker looks what there is, when it was hinted or from time to time, and claims what it can run.
 #[derive(Clone, Debug)]
 pub struct PollQueue {
-    /// Its life.
+    /// Incarnation of the worker; new at each start.
     pub holder: WorkerInstanceId,
     /// The credential of its CLI.
     pub credential: String,
@@ -370,7 +366,7 @@ pub struct PollQueue {
     pub claim: Option<Claim>,
 }
 
-/// Whoever waits for the answer to a [`PollQueue`] wants it now.
+/// Asks for the answer to a [`PollQueue`] that waits for work.
 #[derive(Clone, Copy, Debug, actix::Message)]
 #[rtype(result = "()")]
 pub struct FlushPoll;
@@ -385,9 +381,9 @@ pub struct Probe;
 pub struct PollReply {
     /// Not its own any more.
     pub lost: Vec<LeaseKey>,
-    /// Its own, but it doesn't know of them: the answer to a claim was lost.
+    /// Leases of the worker that it doesn't know of: the answer to a claim was lost.
     pub forgotten: Vec<LeaseKey>,
-    /// Whether there was something to claim.
+    /// True if there was something to claim.
     pub work: bool,
     /// Tasks at a time, where that was changed.
     pub concurrency: Option<u32>,
@@ -411,7 +407,7 @@ impl PollReply {
         }
     }
 
-    /// Whether there is nothing to tell.
+    /// True if there is nothing to tell.
     pub(super) fn is_quiet(&self) -> bool {
         !self.work && self.lost.is_empty() && self.forgotten.is_empty() && self.said.is_empty()
     }

@@ -1,6 +1,6 @@
 //! The queue: every change of a task's state.
 //!
-//! *Owns* the [store](crate::store) of this process: nothing else writes to it. *Talks to* the store, and to nobody
+//! *Owns* the [store](crate::store) of this process: nothing else writes to it. *Talks to* the store, and to no other part
 //! above; what changed is told through the [`ChangeNotifier`], after the commit. *Promises* that an answer to a command means "on disk", that commands
 //! which wait are committed together, and that a command about a running task with an old
 //! epoch changes nothing. When [`QueueActor`] dies, its transaction is rolled back, senders

@@ -22,7 +22,7 @@ answers! {
 #[derive(Clone, Copy, Debug)]
 pub struct Find(pub TaskId);
 
-/// Whether a task has ended, or is not there.
+/// True if a task has ended, or is not there.
 #[derive(Clone, Copy, Debug)]
 pub struct HasEnded(pub TaskId);
 

@@ -23,7 +23,6 @@ answers! {
 /// any more: who deletes it wins.
 #[derive(Clone, Debug)]
 pub struct PutSchedule {
-    /// The schedule.
     pub schedule: Box<Schedule>,
     /// True if it is a new one.
     pub new: bool,
@@ -36,7 +35,6 @@ pub struct RemoveSchedule(pub ScheduleId);
 /// Moves the firing to come of a schedule, after the clock was set back. Answered false where it is another one by now.
 #[derive(Clone, Copy, Debug)]
 pub struct Replan {
-    /// The schedule.
     pub schedule: ScheduleId,
     /// The firing that was to come.
     pub was: Timestamp,
@@ -49,7 +47,7 @@ pub struct Replan {
 pub struct Fire {
     /// Which.
     pub schedule: ScheduleId,
-    /// The firing; whoever comes second with it changes nothing. `None`: somebody asked for it.
+    /// The firing, which counts once; `None` where it was asked for by a request.
     pub due: Option<Timestamp>,
     /// The firing after it.
     pub next: Option<Timestamp>,
@@ -81,7 +79,7 @@ pub enum Fired {
     Noted,
     /// The queue has not taken the task, and the firing is still to come.
     NotTaken(Submitted),
-    /// Somebody else was first, or the schedule has changed.
+    /// Another process was first, or the schedule has changed.
     Stale,
 }
 

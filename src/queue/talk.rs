@@ -25,7 +25,6 @@ pub struct Ask {
     pub key: LeaseKey,
     /// The CLI's name for it.
     pub request_id: String,
-    /// The tool.
     pub tool: String,
     /// What it is to be called with.
     pub input: Value,
@@ -38,9 +37,9 @@ pub struct Ask {
 /// A question that is stored.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// Its name, by which it is answered.
+    /// Name, by which it is answered.
     pub request_id: String,
-    /// Nobody's answer by then is a no.
+    /// When the question is answered with no by itself.
     pub deadline: Timestamp,
     /// What was decided, where it was.
     pub decision: Option<Decision>,
@@ -70,10 +69,9 @@ pub enum Step {
     Interrupted(Timestamp),
 }
 
-/// Somebody answers a question.
+/// Answers a question.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The task.
     pub task: TaskId,
     /// The question.
     pub request_id: String,
@@ -88,16 +86,15 @@ pub enum Answered {
     Done,
     /// Another one was first.
     Before(Decision),
-    /// There is no such question, or nobody asks it any more.
+    /// There is no such question, or it is not asked any more.
     NoQuestion,
     /// There is no such task.
     NoTask,
 }
 
-/// Somebody says something to a task.
+/// Stores a message or an interrupt for a task.
 #[derive(Clone, Debug)]
 pub struct Say {
-    /// The task.
     pub task: TaskId,
     /// What: a further turn, word for word; `None` stops the turn.
     pub text: Option<String>,
@@ -110,7 +107,7 @@ pub enum SaidTo {
     Stored(i64),
     /// The task is in this status, in which it hears nothing of that kind.
     NotAccepting(Status),
-    /// So many messages wait already.
+    /// This many messages wait already.
     TooMany(i32),
     /// There is no such task.
     NoTask,

@@ -130,7 +130,7 @@ pub fn check_webhook(service: &Service, field: &str, webhook: &WebhookOptions) -
     }
 }
 
-/// Whether nobody else may work in its folder meanwhile. A folder of its own is always that.
+/// True if no other task may work in its folder meanwhile. A folder of its own is always that.
 fn exclusive(service: &Service, spec: &TaskSpec, directory: &Directory) -> bool {
     let wanted = spec.options.exclusive_directory.unwrap_or(service.exclusive_directory);
     wanted && matches!(directory, Directory::Named(_))

@@ -24,11 +24,11 @@ const TOGETHER: usize = 32;
 const PER_HOST: u32 = 4;
 /// Longer than any attempt takes.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A look at least so often: what waits for its time has no hint.
+/// Longest time between two looks: what waits for its time has no hint.
 const LOOK: Duration = Duration::from_secs(1);
 /// Between two looks: commits come by the hundred.
 const PAUSE: Duration = Duration::from_millis(25);
-/// After so many attempts a delivery has failed.
+/// Number of attempts after which a delivery has failed.
 const MOST: i32 = 16;
 /// The longest wait between two attempts, in milliseconds.
 const MAX_DELAY_MS: i64 = 3_600_000;
@@ -61,7 +61,7 @@ struct Deliverer {
     queue: Queue,
     outbound: Outbound,
     policy: RetryPolicy,
-    /// A webhook of all tasks that fails for so long is disabled.
+    /// Time after which a webhook of all tasks that has failed throughout is disabled.
     disable_after: Duration,
     /// How long a message must have waited before this process sends it.
     stands_in_after: Duration,

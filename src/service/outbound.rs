@@ -33,7 +33,7 @@ pub struct Outbound {
 pub struct Outgoing<'a> {
     /// Where to.
     pub url: &'a str,
-    /// Its name, the same at each attempt.
+    /// Name, the same at each attempt.
     pub id: &'a str,
     /// What it is signed with; the server's secret where it isn't set.
     pub secret: Option<&'a str>,
@@ -153,7 +153,7 @@ impl Resolver for PublicOnlyResolver {
     }
 }
 
-/// Whether an address is one of the internet at large: not of this machine, its network, or a special use
+/// True if an address is one of the internet at large: not of this machine, its network, or a special use
 /// (<https://www.iana.org/assignments/iana-ipv4-special-registry>, and the same for IPv6).
 fn is_public(address: IpAddr) -> bool {
     match address {

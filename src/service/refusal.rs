@@ -25,7 +25,6 @@ pub enum Kind {
 /// A refusal: a stable code for programs, a sentence for people that says what to do, and details.
 #[derive(Clone, Debug)]
 pub struct Refusal {
-    /// The kind.
     pub kind: Kind,
     /// A stable name for programs.
     pub code: &'static str,

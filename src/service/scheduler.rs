@@ -11,7 +11,7 @@ use crate::queue::{
 use crate::telemetry::Duty;
 use domain::{Missed, Overlap, Timetable};
 
-/// A look at least so often: another process may have stored a schedule.
+/// Longest time between two looks: another process may have stored a schedule.
 const LOOK: Duration = Duration::from_secs(1);
 /// A clock that loses more than this was set back, and not slowed.
 const SET_BACK_MS: i64 = 5_000;
@@ -101,7 +101,7 @@ async fn fire(service: &Service, schedule: &Schedule) -> Result<bool, QueueError
         }
     };
     if let Some(why) = &schedule.unreadable {
-        // Somebody may mend it, or start the version that wrote it, before its next time.
+        // It may be mended, or start the version that wrote it, before its next time.
         let detail = Some(format!("the stored task can't be read: {why}"));
         let fire = Fire { firing: Firing::Refused, next: table.next(now), detail, ..fire };
         return service.queue.ask(fire).await.map(|_| true);

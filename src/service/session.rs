@@ -23,7 +23,7 @@ pub struct Conversation {
     /// Where it is held; not known where its worker is on another machine.
     held_in: Option<String>,
     field: &'static str,
-    /// Whether it goes on in another folder.
+    /// True if it goes on in another folder.
     moves: bool,
 }
 

@@ -20,7 +20,7 @@ pub enum StoreError {
         #[source]
         source: Cause,
     },
-    /// Its folder can't be made.
+    /// The folder can't be made.
     #[error("can't make the folder of the database {path}")]
     Folder {
         /// The folder.
@@ -37,7 +37,7 @@ pub enum StoreError {
         /// The database file.
         path: PathBuf,
     },
-    /// Its schema is not that of this version.
+    /// The schema is not that of this version.
     #[error("the database {path} was made by another version of this program: start the server of this version once")]
     OtherVersion {
         /// The database file.
@@ -46,7 +46,7 @@ pub enum StoreError {
     /// The disk is full.
     #[error("the disk of the database is full: free some space there")]
     Full,
-    /// Its file is another one than was opened.
+    /// The file is another one than was opened.
     #[error("the database {path} was moved away or replaced while it was in use: put it back, or restart the server")]
     Replaced {
         /// Where it was.

@@ -86,7 +86,7 @@ pub struct ClaimRow<'a> {
 pub struct NextInLine {
     /// The task.
     pub id: TaskId,
-    /// Its folder.
+    /// Folder.
     pub working_directory: Option<String>,
     /// True if it needs the folder for itself.
     pub exclusive: bool,
@@ -206,7 +206,6 @@ pub struct ScheduleRow {
 /// What a schedule has done.
 #[derive(Clone, Copy, Debug)]
 pub struct ScheduleRunRow<'a> {
-    /// The schedule.
     pub schedule: ScheduleId,
     /// The firing.
     pub due_at: Option<Timestamp>,
@@ -214,7 +213,6 @@ pub struct ScheduleRunRow<'a> {
     pub fired_at: Timestamp,
     /// What was done.
     pub outcome: RunOutcome,
-    /// The task.
     pub task: Option<TaskId>,
     /// A remark for people.
     pub detail: Option<&'a str>,

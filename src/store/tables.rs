@@ -34,7 +34,7 @@ pub struct TaskRow {
     pub max_attempts: i32,
     /// Grows by one at every claim and at the cancel of a running task.
     pub epoch: Epoch,
-    /// The life of the worker that holds it; null when nobody does.
+    /// The life of the worker that holds it; null when none does.
     pub holder: Option<WorkerInstanceId>,
     /// The end of the lease, on the clock that never jumps.
     pub lease_ms: Option<i64>,
@@ -60,9 +60,9 @@ pub struct TaskRow {
     pub key_name: String,
     /// What all attempts together may cost, in US dollars.
     pub max_budget_usd: Option<Usd>,
-    /// Whether its folder is its own, with its id in the name.
+    /// True if its folder is its own, with its id in the name.
     pub own_directory: bool,
-    /// Whether nobody else may work in its folder meanwhile.
+    /// True if no other task may work in its folder meanwhile.
     pub exclusive: bool,
     /// Tasks with the same one are a group with a limit.
     pub concurrency_key: Option<String>,
@@ -146,7 +146,6 @@ pub struct QuestionRow {
     pub task_id: TaskId,
     /// The CLI's name for it, from when it was first asked.
     pub request_id: String,
-    /// The tool.
     pub tool: String,
     /// What the tool is to be called with, as JSON.
     pub input: String,
@@ -154,13 +153,13 @@ pub struct QuestionRow {
     pub suggestions: String,
     /// When it was first asked.
     pub asked_at: i64,
-    /// Nobody's answer by then is a no.
+    /// When the question is answered with no by itself.
     pub deadline: i64,
     /// What was decided, as JSON.
     pub answer: Option<String>,
     /// When.
     pub answered_at: Option<i64>,
-    /// Whether the task has heard the answer, or needs none any more.
+    /// True if the task has heard the answer, or needs none any more.
     pub closed: bool,
 }
 
@@ -188,7 +187,6 @@ pub struct MessageRow {
 pub struct WorkerRow {
     /// The life.
     pub holder: WorkerInstanceId,
-    /// Its name.
     pub name: String,
     /// The machine.
     pub host: String,
@@ -224,9 +222,9 @@ pub struct EventRow {
 pub struct HistoryRow {
     /// Grows with every commit.
     pub seq: i64,
-    /// The wall time of whoever wrote it.
+    /// Wall time of the process that wrote it.
     pub at: i64,
-    /// Its time since the boot.
+    /// Time since the boot.
     pub boot_ms: i64,
     /// What was done, as a JSON array.
     pub done: String,

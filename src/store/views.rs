@@ -12,7 +12,6 @@ use wire::{DeliveryState, HookEvent, Task, TaskSpec};
 /// A task, and what it waits for.
 #[derive(Clone, Debug)]
 pub struct Explained {
-    /// The task.
     pub task: Task,
     /// Ready tasks that start before it, by priority and age; where it is held back, those that wait for the same.
     pub ahead: i64,
@@ -51,14 +50,13 @@ pub struct Page {
     pub tasks: Vec<Task>,
     /// True if more follow than fit into one answer.
     pub more: bool,
-    /// How many the filter has in all.
+    /// Number of the filter has in all.
     pub total: i64,
 }
 
 /// Reads events of a task, in order.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadEvents {
-    /// The task.
     pub task: TaskId,
     /// Only with a greater number.
     pub after: i64,
@@ -85,7 +83,7 @@ pub struct EventPage {
 pub struct Stats {
     /// In each status, in the order of `Status::VARIANTS`.
     pub counts: [i64; 5],
-    /// Whether claims are held back.
+    /// True if claims are held back.
     pub paused: bool,
     /// Tasks at a time in each worker, where it was changed while running.
     pub concurrency: Option<u32>,
@@ -96,7 +94,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// How many tasks are in this status.
+    /// Number of tasks are in this status.
     #[must_use]
     pub fn count(&self, status: Status) -> i64 {
         Status::VARIANTS.iter().position(|each| *each == status).map_or(0, |at| self.counts[at])
@@ -152,7 +150,6 @@ pub struct UsageDay {
     pub cost_usd: Usd,
     /// Attempts that said what they cost.
     pub attempts: i64,
-    /// Tokens.
     pub tokens: Tokens,
 }
 
@@ -161,11 +158,9 @@ pub struct UsageDay {
 pub struct WorkerInfo {
     /// Incarnation of the worker; new at every start.
     pub holder: WorkerInstanceId,
-    /// Name.
     pub name: String,
     /// Name of the machine.
     pub host: String,
-    /// The process.
     pub process: Identity,
     /// When it began.
     pub started_at: Timestamp,
@@ -182,7 +177,6 @@ pub struct WorkerInfo {
 pub struct SequencedEvent {
     /// Grows from event to event, with gaps.
     pub n: i64,
-    /// The event.
     pub event: Event,
 }
 
@@ -201,7 +195,7 @@ pub struct Talk {
     pub current: Option<(i64, String)>,
     /// The first message that waits.
     pub next: Option<(i64, String)>,
-    /// Whether what came before the messages is done.
+    /// True if what came before the messages is done.
     pub idle: bool,
     /// Rules that were allowed for the whole session.
     pub allowed: Vec<String>,
@@ -210,7 +204,6 @@ pub struct Talk {
 /// A limit in use.
 #[derive(Clone, Debug)]
 pub struct LimitUse {
-    /// The group.
     pub group: Group,
     /// What is set.
     pub limit: Limit,
@@ -238,13 +231,13 @@ pub struct Webhook {
 /// A delivery to be sent.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
-    /// Its name, the same at each attempt.
+    /// Name, the same at each attempt.
     pub id: String,
     /// Of which task.
     pub task: TaskId,
     /// Address that is told.
     pub url: String,
-    /// Its host, as in [`ClaimDeliveries::busy`].
+    /// Host, as in [`ClaimDeliveries::busy`].
     pub host: String,
     /// What it is signed with, where it is not the server's secret.
     pub secret: Option<String>,
@@ -304,9 +297,9 @@ pub struct Schedule {
     pub missed: Missed,
     /// What becomes of a firing while the task of the one before has not ended.
     pub overlap: Overlap,
-    /// Whether each task goes on with the session of the last one that completed.
+    /// True if each task goes on with the session of the last one that completed.
     pub continue_session: bool,
-    /// Whether it fires.
+    /// True if it fires.
     pub enabled: bool,
     /// The firing to come.
     pub next_at: Option<Timestamp>,
@@ -317,7 +310,6 @@ pub struct Schedule {
 /// Reads what a schedule has done, newest first.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadRuns {
-    /// The schedule.
     pub schedule: ScheduleId,
     /// Maximum number of them.
     pub limit: u64,
@@ -326,7 +318,7 @@ pub struct ReadRuns {
 /// What a schedule has done.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// The firing; `None` where somebody asked for it.
+    /// The firing; `None` where a request asked for it.
     pub due_at: Option<Timestamp>,
     /// When it was done.
     pub fired_at: Timestamp,
@@ -341,7 +333,6 @@ pub struct Run {
 /// Reads the newest task of a schedule, or the newest that has completed.
 #[derive(Clone, Copy, Debug)]
 pub struct LastTask {
-    /// The schedule.
     pub schedule: ScheduleId,
     /// Only one that has completed.
     pub completed: bool,

@@ -40,7 +40,7 @@ where
 
 #[derive(PartialEq, Eq)]
 enum End {
-    /// Nobody can send to it any more.
+    /// It has no senders any more.
     Unreachable,
     TooOften,
 }
@@ -61,7 +61,7 @@ where
             }
             Decision::Restart(wait) => wait,
         };
-        // One that ended without a panic stopped itself, or nobody can send to it any more.
+        // One that ended without a panic stopped itself, or it has no senders any more.
         if turn.is_err() {
             tracing::error!(actor = name, wait_ms = wait.as_millis() as u64, "panicked, restarting");
             tokio::time::sleep(wait).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// How often something may restart, and how long to wait before it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestartPolicy {
-    /// So many restarts within `window` are borne; one more is too many.
+    /// Maximum number of restarts within `window`.
     pub limit: usize,
     /// The time that restarts are counted over.
     pub window: Duration,
@@ -21,7 +21,7 @@ pub struct RestartPolicy {
 pub enum Decision {
     /// Start again after this wait.
     Restart(Duration),
-    /// It ends too often. Whoever can't live without it gives up; whoever can tries again
+    /// It ends too often. An owner that needs it gives up; one that does not tries again
     /// after this wait and says so.
     TooOften(Duration),
 }

@@ -33,15 +33,15 @@ const LOOK: Duration = Duration::from_millis(200);
 const OWN_PAUSE: Duration = Duration::from_secs(2);
 /// A worker that was just started opens the database before it says hello.
 const START_LIMIT: Duration = Duration::from_secs(15);
-/// After a drain's limit a worker has so long to end its runs and go.
+/// Time that a worker has after the limit of a drain to end its runs and go.
 const AFTER_DRAIN: Duration = Duration::from_secs(10);
 
 /// What the supervisor is started with.
 #[derive(Clone, Debug)]
 pub struct SupervisorSettings {
-    /// How many workers there are to be.
+    /// Number of workers there are to be.
     pub count: u32,
-    /// A worker that is silent for so long is replaced.
+    /// Longest silence of a worker; then it is replaced.
     pub heartbeat_limit: Duration,
     /// How long a worker that is to go may finish what it runs.
     pub drain_limit: Duration,
@@ -67,7 +67,7 @@ pub struct SupervisorActor {
     queue: Queue,
     /// Gets what the workers say of their tasks.
     hub: ChangeNotifier,
-    /// Whether everything is coming to its end: nothing is started any more.
+    /// True if everything is coming to its end: nothing is started any more.
     shutting_down: bool,
     /// When it began, for the policies.
     began: Instant,
@@ -163,7 +163,7 @@ impl SupervisorActor {
                     let status = child.wait().await.map(process::exit_of);
                     tracing::info!(workerId = name, ?status, "Worker ended");
                 }
-                // Not our child. Its number may be somebody else's by now.
+                // Not our child. Its number may belong to another process by now.
                 None if !identity.is_known_dead() => process::ended(identity.pid).await,
                 None => {}
             }

@@ -1,4 +1,4 @@
-//! Workers that nobody manages any more: their server has died, and the next one runs in another mode.
+//! Workers without a supervisor: their server has died, and the next one runs in another mode.
 
 use std::path::Path;
 

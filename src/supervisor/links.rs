@@ -13,7 +13,7 @@ use crate::queue::ChangeNotifier;
 
 /// A worker says hello with its first breath.
 const HELLO_LIMIT: Duration = Duration::from_secs(5);
-/// So many hints wait for a worker that doesn't read; more are lost.
+/// Maximum number of hints that wait for a worker that doesn't read; more are lost.
 const HINTS_AHEAD: usize = 64;
 
 /// Accepts workers for as long as the socket is there.

@@ -34,7 +34,7 @@ pub struct List;
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<Worker, StartFailed>")]
 pub struct StartWorker {
-    /// Its name; the first free one where `None`.
+    /// Name; the first free one where `None`.
     pub name: Option<String>,
 }
 
@@ -43,7 +43,6 @@ pub struct StartWorker {
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "bool")]
 pub struct StopWorker {
-    /// Its name.
     pub name: String,
 }
 
@@ -64,9 +63,8 @@ pub struct ShutdownNow;
 #[derive(Debug, Message)]
 #[rtype(result = "bool")]
 pub struct LinkUp {
-    /// Its name.
     pub name: String,
-    /// Its life.
+    /// Incarnation of the worker; new at each start.
     pub holder: WorkerInstanceId,
     /// What it shows.
     pub token: SecretString,
@@ -80,9 +78,8 @@ pub struct LinkUp {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct LinkDown {
-    /// Its name.
     pub name: String,
-    /// Its life.
+    /// Incarnation of the worker; new at each start.
     pub holder: WorkerInstanceId,
 }
 
@@ -90,9 +87,8 @@ pub struct LinkDown {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Heard {
-    /// Its name.
     pub name: String,
-    /// Its life.
+    /// Incarnation of the worker; new at each start.
     pub holder: WorkerInstanceId,
     /// What it said.
     pub frame: ToSupervisor,
@@ -102,9 +98,8 @@ pub struct Heard {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Ended {
-    /// Its name.
     pub name: String,
-    /// Its life.
+    /// Incarnation of the worker; new at each start.
     pub holder: WorkerInstanceId,
 }
 

@@ -16,14 +16,12 @@ use domain::{Timestamp, WorkerInstanceId};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
-    /// Its name.
     pub name: String,
-    /// Its life.
+    /// Incarnation of the worker; new at each start.
     pub holder: WorkerInstanceId,
     /// What it shows us.
     #[serde(serialize_with = "exposed")]
     pub token: SecretString,
-    /// Its process.
     pub process: Identity,
     /// When it was started.
     pub started_at: Timestamp,

@@ -17,14 +17,14 @@ pub(super) enum ProcessState {
     Alive {
         /// When we heard of it last, or began to wait for its hello.
         heard: Instant,
-        /// Whether it has said hello to us.
+        /// True if it has said hello to us.
         greeted: bool,
         /// The way to it.
         link: Option<mpsc::Sender<ToWorker>>,
     },
     /// It has ended and is started again when the time has come.
     Dead {
-        /// Whether it ends too often.
+        /// True if it ends too often.
         crash_looping: bool,
     },
 }
@@ -33,9 +33,9 @@ pub(super) enum ProcessState {
 pub(super) struct WorkerProcess {
     /// What the next supervisor must know; always as on disk.
     pub record: Record,
-    /// Whether it runs.
+    /// True if it runs.
     pub life: ProcessState,
-    /// Its ends, for the policy.
+    /// Ends, for the policy.
     pub restarts: Restarts,
     /// Told when it is gone for good; `Some` from the moment it is to end.
     pub leaving: Option<Vec<oneshot::Sender<()>>>,
@@ -93,7 +93,7 @@ impl WorkerProcess {
         }
     }
 
-    /// Whether it has been silent for longer than it may. One that was just started gets at
+    /// True if it has been silent for longer than it may. One that was just started gets at
     /// least `start_limit` for its hello.
     pub fn is_silent(&self, limit: Duration, start_limit: Duration) -> bool {
         match &self.life {

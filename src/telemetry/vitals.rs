@@ -9,7 +9,7 @@ use strum::VariantArray as _;
 
 use super::chain;
 
-/// A duty that fails once may have met a busy moment; one that fails for so long is said to fail.
+/// Time after which a duty is said to fail: one that fails once may have met a busy moment.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Something that must go on succeeding.

@@ -26,13 +26,13 @@ use domain::{BootInstant, LeaseKey, LeaseTimes, ReleaseReason, Spent, Status as 
 
 /// Hints, ends of attempts and questions; all senders wait or may be turned away.
 pub const MAILBOX: usize = 256;
-/// It looks for work at least so often, should every hint be lost.
+/// Longest time between two looks for work, should every hint be lost.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often it says in the store that it lives.
 const BEAT: Duration = Duration::from_secs(5);
 /// How often it says in the log how it is.
 const HEALTH_LINE: Duration = Duration::from_secs(60);
-/// How often it looks for worktrees that nobody needs any more.
+/// How often it looks for worktrees that no task needs any more.
 const CLEAN_UP: Duration = Duration::from_secs(600);
 
 /// See the [module](self).
@@ -53,7 +53,7 @@ pub struct WorkerActor {
     poll: Poll,
     /// When it last said that it can't run tasks.
     complained: Option<Instant>,
-    /// Whether it claims no more.
+    /// True if it claims no more.
     draining: bool,
     /// Answered when nothing runs any more.
     drained: Vec<tokio::sync::oneshot::Sender<()>>,
@@ -204,7 +204,7 @@ impl WorkerActor {
                 tracing::error!(taskId = %key.task, "An attempt panicked");
                 let report = agent_run::report_panic(&queue, key, credential);
                 if AssertUnwindSafe(report).catch_unwind().await.is_err() {
-                    // The next look finds a task that nobody runs, and gives it back.
+                    // The next look finds a task that no worker runs, and gives it back.
                     tracing::error!(taskId = %key.task, "A panic could not be reported");
                 }
             }
@@ -299,7 +299,7 @@ impl WorkerActor {
         );
     }
 
-    /// Tells whoever waits for it, when nothing runs and no claim is under way.
+    /// Answers the drains that wait, when nothing runs and no claim is under way.
     fn tell_if_drained(&mut self) {
         if self.draining && self.running.is_empty() && !self.poll.is_in_flight() {
             self.tell_drained();

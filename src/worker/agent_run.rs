@@ -24,7 +24,7 @@ use domain::{
 };
 use wire::Task;
 
-/// A system without a process to give is left alone for so long.
+/// Delay of a task where the system has no process to give.
 const NO_PROCESS_DELAY: Duration = Duration::from_secs(2);
 
 /// What an attempt is told while it runs.
@@ -38,7 +38,7 @@ pub enum RunCommand {
     Shutdown,
     /// The worker takes no more work: what waits for people gives its slot back.
     Draining,
-    /// Somebody said something to the task.
+    /// A message, an interrupt or an answer has come for the task.
     Hear(Vec<Said>),
 }
 
@@ -76,7 +76,7 @@ impl AgentRun {
 
     async fn run_cli(&mut self, ready: Ready) {
         if self.deadline.is_past(boot_now()) {
-            // We slept through our lease: by now somebody else may run the task.
+            // We slept through our lease: by now another worker may run the task.
             return self.give_up("the lease could not be renewed".to_owned(), Duration::ZERO).await;
         }
         let warm = self.warm(ready.recipe.as_ref()).await;
@@ -241,7 +241,7 @@ pub async fn report_panic(queue: &Queue, key: LeaseKey, credential: String) {
     let report = Report::of(Outcome::Failed(failure));
     let finish = Finish { key, report, credential, events: Vec::new(), chance: process::chance() };
     if let Err(error) = queue.ask(finish).await {
-        // The next look finds a task that nobody runs, and gives it back.
+        // The next look finds a task that no worker runs, and gives it back.
         tracing::warn!(taskId = %key.task, error = chain(&error), "Could not report a panic");
     }
 }

@@ -1,7 +1,7 @@
 //! A worker process's end of the socket to its supervisor.
 //!
 //! Hints only. When the link is gone, the worker goes on with what it does and tries to come
-//! back; when nobody has answered for a while, it drains and ends, since nobody watches it.
+//! back; without an answer for a while, it drains and ends.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,11 +41,11 @@ pub struct LinkSettings {
 /// Why the link has ended for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkEnd {
-    /// The supervisor said so: drain, at most for so long.
+    /// The supervisor said so: drain, at most for this time.
     Drain(Duration),
     /// The supervisor said so: stop now.
     Stop,
-    /// Nobody has answered for long.
+    /// There was no answer for long.
     Alone,
 }
 
@@ -183,7 +183,7 @@ impl LinkEnd {
         }
     }
 
-    /// Whether it is to end at once.
+    /// True if it is to end at once.
     #[must_use]
     pub fn at_once(self) -> Option<StopNow> {
         (self == Self::Stop).then_some(StopNow)

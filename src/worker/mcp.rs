@@ -11,7 +11,7 @@ use wire::Task;
 pub const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// A server that the task needs and that is not connected by then is unavailable.
 pub const LIMIT: Duration = Duration::from_secs(30);
-/// A server that the task can do without is waited for so long.
+/// Time for which a server that the task can do without is waited for.
 const OPTIONAL_LIMIT: Duration = Duration::from_secs(5);
 /// The CLI's words for a server that works, and for one that may still come.
 const CONNECTED: &str = "connected";

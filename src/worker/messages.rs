@@ -34,7 +34,7 @@ pub struct Drain {
     pub limit: Duration,
 }
 
-/// Gives everything back now. Whoever asked for a drain is answered when that is done.
+/// Gives everything back now. Senders of [`Drain`] are answered when that is done.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct StopNow;

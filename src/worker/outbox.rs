@@ -46,7 +46,7 @@ pub struct Outbox {
     room: Arc<Semaphore>,
     filed: mpsc::UnboundedReceiver<Filed>,
     writer: JoinHandle<()>,
-    /// Answered when the store says that the task is somebody else's.
+    /// Answered when the store says that the task belongs to another worker.
     lost: oneshot::Receiver<()>,
 }
 
@@ -88,7 +88,7 @@ impl Outbox {
         self.items.send(item).await.unwrap_or_default();
     }
 
-    /// The next question that was stored; `None` when the task is somebody else's. May be dropped
+    /// The next question that was stored; `None` when the task belongs to another worker. May be dropped
     /// and called again.
     pub async fn next(&mut self) -> Option<Filed> {
         tokio::select! {
@@ -143,7 +143,7 @@ impl Writer {
             Item::Event(..) => Ok(()),
             Item::Ask(ask) => {
                 let asked = self.queue.insist(&*ask, "a question").await?;
-                // Nobody listens where the process has ended meanwhile.
+                // There is no listener where the process has ended meanwhile.
                 self.filed.send(Filed { cli_id: ask.request_id, asked }).unwrap_or_default();
                 Ok(())
             }

@@ -48,7 +48,7 @@ impl RunningTasks {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// True if there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -67,7 +67,7 @@ impl RunningTasks {
         self.0.get(&key.task).filter(|running| running.key == key)
     }
 
-    /// They are somebody else's.
+    /// They belong to another worker.
     pub fn lose(&self, lost: &[LeaseKey]) {
         for running in lost.iter().filter_map(|key| self.find(*key)) {
             running.tell(RunCommand::Lost);
@@ -106,7 +106,7 @@ impl RunningTasks {
 }
 
 impl Running {
-    /// Whether it was told.
+    /// True if it was told.
     fn tell(&self, command: RunCommand) -> bool {
         // Closed: it has ended. Full: it waits for the store, and its shim's deadline decides.
         let told = self.commands.try_send(command);

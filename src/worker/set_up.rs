@@ -23,10 +23,10 @@ use wire::{McpConfig, PermissionMode, Task};
 /// As much of a folder's CLAUDE.md as is passed on: with the task's own text it must fit into
 /// one argument (128 KiB).
 const MAX_CLAUDE_MD_BYTES: u64 = 32 << 10;
-/// A worker without a CLI leaves a task alone for so long, so that another one may take it.
+/// Time for which a worker without a CLI leaves a task alone, so that another one may take it.
 const UNAVAILABLE_DELAY: Duration = Duration::from_secs(10);
 
-/// A disk that works has read and written what an attempt needs within so long.
+/// Time within which a disk that works has read and written what an attempt needs.
 const DISK_LIMIT: Duration = Duration::from_secs(20);
 
 /// What every attempt of a worker shares.
@@ -34,7 +34,7 @@ const DISK_LIMIT: Duration = Duration::from_secs(20);
 pub struct WorkerContext {
     /// The worker's name.
     pub name: String,
-    /// Its life.
+    /// Incarnation of the worker; new at each start.
     pub holder: WorkerInstanceId,
     /// The shim of the next attempt.
     pub spare: Arc<ShimPool>,
@@ -52,7 +52,7 @@ pub struct WorkerContext {
     pub lease: Duration,
     /// The time limit of an attempt whose task sets none.
     pub task_timeout: Duration,
-    /// So many processes are kept ready.
+    /// Number of processes that are kept ready.
     pub warm: usize,
     /// Those that are.
     pub standby: Arc<WarmPool>,
@@ -92,7 +92,7 @@ pub struct Ready {
     pub files: Vec<String>,
     /// The message that this is, where it is one.
     pub message: Option<i64>,
-    /// Its conversation.
+    /// Conversation.
     pub session: Session,
     /// What a process could have been started from before there was a task.
     pub recipe: Option<LaunchSpec>,
@@ -313,8 +313,8 @@ fn session(claude: &Claude, task: &Task) -> Session {
     }
 }
 
-/// A file with the servers that the task names, as the operator has them, for nobody else to read.
-/// Its name says what is in it, so that any number of attempts share it.
+/// A file with the servers that the task names, as the operator has them, readable for this user only.
+/// Name says what is in it, so that any number of attempts share it.
 fn mcp_config(tools: &WorkerContext, task: &Task) -> Result<Option<PathBuf>, NotReady> {
     let Some(named) = &task.spec.options.sdk.mcp_config else { return Ok(None) };
     let find = |name: &String| {

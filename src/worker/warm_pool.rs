@@ -20,13 +20,13 @@ use crate::git::Git;
 use crate::process::{self, wall_now};
 use domain::{BootInstant, LeaseTimes, SessionId};
 
-/// What nobody has asked for for so long is not kept ready.
+/// Time after which a process that no task has asked for is not kept ready any more.
 const IDLE: Duration = Duration::from_secs(600);
 /// The CLI tells the model what day it is. Midnights fall on quarters of an hour, wherever one is.
 const QUARTER_MS: i64 = 900_000;
 /// An end that takes longer is the shim's business.
 const END_LIMIT: Duration = Duration::from_secs(5);
-/// Files of settings are looked at within so long.
+/// Time within which files of settings are read.
 const LOOK_LIMIT: Duration = Duration::from_secs(3);
 /// Files of settings that are looked at in one folder.
 const MAX_FILES: usize = 1_000;
@@ -36,13 +36,13 @@ const MAX_FILES: usize = 1_000;
 pub struct LaunchSpec {
     /// The CLI.
     pub program: PathBuf,
-    /// Its arguments; the session stands in them as the nil UUID.
+    /// Arguments; the session stands in them as the nil UUID.
     pub args: Vec<String>,
-    /// Its whole environment.
+    /// Whole environment.
     pub env: Environment,
     /// Where it works.
     pub directory: PathBuf,
-    /// Whether it reads the folder's own settings.
+    /// True if it reads the folder's own settings.
     pub trusted: bool,
     /// Whose task it is for.
     pub key: String,
@@ -131,7 +131,7 @@ struct Waiting {
 pub struct WarmProcess {
     /// The process, which has said nothing to the model yet.
     pub run: Run,
-    /// Its session, by which its processes are known too.
+    /// Session, by which its processes are known too.
     pub session: SessionId,
 }
 

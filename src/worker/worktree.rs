@@ -10,11 +10,11 @@ use crate::queue::{Filter, Find, ListTasks, Queue};
 use domain::{ChangeSet, Failure, FailureClass, Status, TaskId};
 use wire::{Task, WorktreeOptions};
 
-/// A repository that somebody else works with is tried again after so long.
+/// Delay of a task whose repository is locked by another process.
 const BUSY: Duration = Duration::from_secs(1);
-/// The folder of worktrees is listed within so long.
+/// Time within which the folder of worktrees is listed.
 const LIST_LIMIT: Duration = Duration::from_secs(30);
-/// A task that ended has surely no process any more after so long, in milliseconds.
+/// Time after its end when a task surely has no process any more, in milliseconds.
 const QUIET_MS: i64 = 60_000;
 
 /// Where the worktree of a task is.
@@ -96,7 +96,7 @@ pub async fn clean(tools: &WorkerContext, queue: &Queue, task: &Task) {
     remove(tools, task.id).await;
 }
 
-/// Whether another task goes on there, with the session of this one.
+/// True if another task goes on there, with the session of this one.
 async fn is_in_use(queue: &Queue, task: &Task) -> bool {
     for status in [Status::Pending, Status::Running] {
         let filter = Filter { status: Some(status), working_directory: task.working_directory.clone(), tag: None };

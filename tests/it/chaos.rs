@@ -36,7 +36,7 @@ const POINTS: &str = "store-commit=1%return;queue-answer=1%return";
 pub struct Service {
     pub world: World,
     pub mode: &'static str,
-    /// Whether the database is on a disk that nobody else uses.
+    /// True if the database is on a disk that nobody else uses.
     pub has_own_disk: bool,
     port: u16,
     api: Option<Process>,

@@ -39,7 +39,7 @@ fn sessions(page: &str) -> Vec<Typed> {
     typed
 }
 
-/// Whether this is what was shown; `…` stands for anything.
+/// True if this is what was shown; `…` stands for anything.
 fn is_shown(shown: &str, printed: &str) -> bool {
     let parts: Vec<&str> = shown.split('…').map(str::trim).collect();
     let Some(rest) = printed.trim().strip_prefix(parts[0]) else { return false };

@@ -162,7 +162,7 @@ fn a_client_that_does_not_read_is_cut_off_and_holds_nobody_up() {
     assert_eq!(server.wait_end(&id)["status"], "completed");
 }
 
-/// Whether the server has an open connection from this port.
+/// True if the server has an open connection from this port.
 fn is_connected(server: u16, client: u16) -> bool {
     let table = std::fs::read_to_string("/proc/net/tcp").expect("the connections");
     let (local, remote) = (format!(":{server:04X}"), format!(":{client:04X}"));

@@ -97,7 +97,7 @@ impl Model {
         self.calls.lock().expect("calls").clone()
     }
 
-    /// How many conversations began with an instruction that contains `text`.
+    /// Number of conversations began with an instruction that contains `text`.
     pub fn begun(&self, text: &str) -> usize {
         self.calls().iter().filter(|call| call.step == 0 && call.instruction.contains(text)).count()
     }

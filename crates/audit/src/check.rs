@@ -16,7 +16,7 @@ use domain::{
 /// A promise that was not kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Broken {
-    /// Its number, as in ARCHITECTURE.md.
+    /// Number, as in ARCHITECTURE.md.
     pub promise: u8,
     /// The task, where it is one's.
     pub task: Option<TaskId>,
@@ -86,13 +86,13 @@ pub struct AuditContext {
     /// What the shims saw.
     pub trees: Vec<TreeLine>,
     /// Times (boot clock, from and to) in which processes were stopped or clocks moved from
-    /// outside: nobody can end a process of a machine that stands still.
+    /// outside: no process can be ended on a machine that stands still.
     pub excused: Vec<(i64, i64)>,
-    /// Whether every task must have ended by now.
+    /// True if every task must have ended by now.
     pub settled: bool,
 }
 
-/// Whether the task was made before this wall time.
+/// True if the task was made before this wall time.
 fn is_older(task: TaskId, since: i64) -> bool {
     let made = task.uuid().get_timestamp().map(|made| made.to_unix());
     made.is_some_and(|(seconds, nanos)| (seconds as i64) * 1_000 + i64::from(nanos / 1_000_000) < since)
@@ -289,7 +289,7 @@ impl Audit {
         }
     }
 
-    /// Whether this is the newest epoch of a task that runs.
+    /// True if this is the newest epoch of a task that runs.
     fn newest(&mut self, promise: u8, lease: LeaseKey, what: &str) -> bool {
         let LeaseKey { task, epoch } = lease;
         let Some(picture) = self.tasks.get(&task) else {
@@ -322,7 +322,7 @@ impl Audit {
             self.broken(10, lease.task, format!("crashed {crashes} times in a row"));
         }
         let fits = match outcome {
-            // Somebody said more meanwhile: the task goes on.
+            // A message came meanwhile: the task goes on.
             AttemptOutcome::Completed if to == Status::Pending => counts == Counts::Nothing,
             AttemptOutcome::Completed => counts == Counts::Ended,
             AttemptOutcome::Crashed => counts == Counts::Crash,

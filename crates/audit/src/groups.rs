@@ -7,7 +7,7 @@ use domain::{Group, GroupKind, Limit, TaskId};
 /// What is known of the concurrency keys.
 #[derive(Default)]
 pub struct Groups {
-    /// Whether the history begins with the database: then a key without a limit has the one that holds by itself.
+    /// True if the history begins with the database: then a key without a limit has the one that holds by itself.
     pub whole: bool,
     limits: HashMap<String, Limit>,
     keys: HashMap<TaskId, String>,

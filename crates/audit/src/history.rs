@@ -12,9 +12,9 @@ use domain::{
 pub struct Entry {
     /// The number of the commit that it was part of, whichever process made that.
     pub commit: i64,
-    /// Wall clock of whoever wrote it, in milliseconds.
+    /// Wall clock of the process that wrote it, in milliseconds.
     pub at: i64,
-    /// `CLOCK_BOOTTIME` of whoever wrote it, in milliseconds.
+    /// `CLOCK_BOOTTIME` of the process that wrote it, in milliseconds.
     pub boot_ms: i64,
     /// What was done.
     pub did: HistoryEvent,
@@ -58,7 +58,7 @@ pub enum HistoryEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         due: Option<i64>,
     },
-    /// The time of pending tasks had come, by the clock of whoever wrote it.
+    /// The time of pending tasks had come, by the clock of the process that wrote it.
     Due {
         /// Which.
         tasks: Vec<TaskId>,
@@ -106,7 +106,7 @@ pub enum HistoryEvent {
         lease: LeaseKey,
         /// How the attempt ended.
         outcome: AttemptOutcome,
-        /// Whether it counted as an end by itself, as a crash, or as nothing.
+        /// True if it counted as an end by itself, as a crash, or as nothing.
         counts: Counts,
         /// US dollars.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -144,7 +144,7 @@ pub enum HistoryEvent {
         /// Under which epoch it ran.
         #[serde(flatten)]
         lease: LeaseKey,
-        /// Whether the worker was known to be dead.
+        /// True if the worker was known to be dead.
         died: bool,
         /// Where the task went.
         to: Status,
@@ -165,7 +165,7 @@ pub enum HistoryEvent {
     },
     /// The number of tasks at a time was changed for every worker.
     Limit {
-        /// To so many.
+        /// Tasks of each worker at a time.
         concurrency: u32,
     },
     /// A limit was set on a group, or taken off.
@@ -191,28 +191,28 @@ pub enum HistoryEvent {
     },
     /// A schedule was made, or changed.
     PutSchedule {
-        /// Its id.
+        /// Id.
         schedule: ScheduleId,
         /// True if it is a new one.
         new: bool,
     },
     /// A schedule was removed.
     RemoveSchedule {
-        /// Its id.
+        /// Id.
         schedule: ScheduleId,
     },
     /// The firing to come of a schedule was moved, after the clock was set back.
     Replan {
-        /// Its id.
+        /// Id.
         schedule: ScheduleId,
         /// The firing to come.
         next: i64,
     },
     /// A schedule has fired.
     Fire {
-        /// Its id.
+        /// Id.
         schedule: ScheduleId,
-        /// The time that it was due at; `None` where somebody asked for it.
+        /// The time that it was due at; `None` where a request asked for it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         due: Option<i64>,
         /// The task that was stored, if one was.
@@ -221,12 +221,12 @@ pub enum HistoryEvent {
     },
     /// A credential that nothing was started with may be used again.
     Unpark {
-        /// Its id.
+        /// Id.
         credential: String,
     },
     /// A worker claims no more.
     Drain {
-        /// Its life.
+        /// Incarnation of the worker; new at each start.
         holder: WorkerInstanceId,
     },
 }
@@ -286,7 +286,7 @@ pub struct TreeLine {
     pub boot: BootId,
     /// `CLOCK_BOOTTIME`, in milliseconds.
     pub at: i64,
-    /// Whether its CLI starts now, or all of it has ended.
+    /// True if its CLI starts now, or all of it has ended.
     pub lives: bool,
 }
 
@@ -295,9 +295,9 @@ pub struct TreeLine {
 pub struct TaskSnapshot {
     /// The task.
     pub task: TaskId,
-    /// Its status.
+    /// Status.
     pub status: Status,
-    /// Its epoch.
+    /// Epoch.
     pub epoch: Epoch,
     /// Attempts that ended by themselves.
     pub ended: i32,

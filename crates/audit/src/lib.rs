@@ -1,6 +1,6 @@
 //! The history of what was done, and the checker that reads it.
 //!
-//! *Owns* what a line of the history says ([`HistoryEvent`]) and the rules by which it is judged ([`Audit`]). *Talks to* nobody:
+//! *Owns* what a line of the history says ([`HistoryEvent`]) and the rules by which it is judged ([`Audit`]). *Talks to* no other part:
 //! entries come in one by one. *Promises* to name every promise of ARCHITECTURE.md that was broken; it shares no code
 //! with what it judges beyond the names of things.
 

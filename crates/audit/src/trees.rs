@@ -6,7 +6,7 @@ use crate::TreeLine;
 use crate::check::Broken;
 use domain::{BootId, Epoch, LeaseKey, TaskId};
 
-/// A cancelled task has no live process so many milliseconds later.
+/// Milliseconds after a cancel within which no process of the task lives any more.
 const CANCEL_LIMIT_MS: i64 = 5_000;
 
 /// One process tree.
@@ -18,7 +18,7 @@ struct Life {
 }
 
 /// Two trees of a task never lived at a time, and none outlived a cancel for long. `cancelled` knows when a task was
-/// called off, and the epoch that ran then. In `excused` times nobody could end a process.
+/// called off, and the epoch that ran then. In `excused` times no process could be ended.
 pub fn judge(
     lines: &[TreeLine],
     excused: &[(i64, i64)],

@@ -36,7 +36,7 @@ pub enum EventKind {
     Partial,
     /// The task asked for a permission, or was answered.
     Permission,
-    /// Somebody said something to the task.
+    /// A message, an interrupt or an answer has come for the task.
     Message,
     /// The CLI asks the API again.
     Retry,
@@ -74,7 +74,7 @@ impl NewEvent {
 pub struct Event {
     /// The task that it is of.
     pub task: TaskId,
-    /// Its number: 1, 2, 3 … without gap.
+    /// Number: 1, 2, 3 … without gap.
     pub seq: i64,
     /// When it was stored.
     pub at: Timestamp,

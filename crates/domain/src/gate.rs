@@ -19,7 +19,7 @@ pub struct Budgets {
 }
 
 impl Budgets {
-    /// Whether there is a limit at all.
+    /// True if there is a limit at all.
     #[must_use]
     pub const fn are_set(&self) -> bool {
         self.server.is_some() || self.key.is_some()
@@ -46,7 +46,7 @@ impl Budgets {
 pub struct Candidate {
     /// Where it works.
     pub directory: String,
-    /// Whether nobody else may work there meanwhile.
+    /// True if no other task may work there meanwhile.
     pub exclusive: bool,
     /// Whose task it is.
     pub key: String,
@@ -72,7 +72,7 @@ pub enum Hold {
 }
 
 impl Hold {
-    /// Its name in the database.
+    /// Name in the database.
     #[must_use]
     pub fn name(&self) -> String {
         match self {
@@ -132,7 +132,7 @@ impl Room {
         Ok(())
     }
 
-    /// Its folder and its money.
+    /// Folder and its money.
     fn has_room(&self, task: &Candidate) -> Result<(), (Hold, Option<Timestamp>)> {
         if self.busy.get(&task.directory).is_some_and(|alone| *alone || task.exclusive) {
             return Err((Hold::Directory(task.directory.clone()), None));
@@ -149,7 +149,7 @@ impl Room {
         Ok(())
     }
 
-    /// Its groups.
+    /// Groups.
     fn within_limits(&mut self, task: &Candidate) -> Result<(), (Hold, Option<Timestamp>)> {
         for group in &task.groups {
             let Some(room) = self.groups.get(group) else { continue };

@@ -24,7 +24,7 @@ pub struct LeaseKey {
     pub epoch: Epoch,
 }
 
-/// The times of a lease, all from its length. What makes them safe: a tree that nobody renews
+/// The times of a lease, all from its length. What makes them safe: a tree whose lease is not renewed
 /// has ended [`TREE_END_MS`] after [`LeaseTimes::tree_deadline`], which lies before the moment
 /// from which on [`LeaseTimes::is_over`], whatever happened to the messages in between
 /// (`protocol_test.rs` tries every order of them).
@@ -62,7 +62,7 @@ impl LeaseTimes {
         std::time::Duration::from_millis((self.lease_ms / 3) as u64)
     }
 
-    /// Whether a lease that ended at `expiry` is so long over that its tree has ended too.
+    /// True if a lease that ended at `expiry` has been over for long enough that its tree has ended too.
     #[must_use]
     pub fn is_over(expiry: BootInstant, now: BootInstant) -> bool {
         expiry.plus_ms(TREE_END_MS).is_past(now)

@@ -1,7 +1,7 @@
 //! The domain, pure: which states a task can be in, what may move it, and what things are called.
 //!
 //! *Owns* the rules: [`Record::apply`] is the only place that decides a transition, and every
-//! store runs it inside its own transaction. *Talks to* nobody: no I/O, no clock, no actor;
+//! store runs it inside its own transaction. *Talks to* no other part: no I/O, no clock, no actor;
 //! times and chance come in as values. *Promises* that no sequence of commands reaches a state
 //! outside the table in ARCHITECTURE.md (a property test holds it).
 //!

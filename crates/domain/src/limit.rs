@@ -69,7 +69,7 @@ impl Group {
         own.into_iter().chain(concurrency_key).chain(tags).collect()
     }
 
-    /// What holds where nobody has set a limit: tasks with one `concurrencyKey` run one at a time.
+    /// What holds where no limit is set: tasks with one `concurrencyKey` run one at a time.
     #[must_use]
     pub fn default_limit(&self) -> Limit {
         Limit { concurrency: (self.kind == GroupKind::ConcurrencyKey).then_some(1), ..Limit::default() }
@@ -82,7 +82,7 @@ impl std::fmt::Display for Group {
     }
 }
 
-/// So many starts in a time.
+/// Maximum number of starts in a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -99,7 +99,7 @@ pub struct Rate {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Limit {
-    /// At most so many at a time, in all workers together.
+    /// Maximum number at a time, in all workers together.
     pub concurrency: Option<u32>,
     /// How often one may start.
     pub rate: Option<Rate>,
@@ -130,11 +130,11 @@ impl Limit {
 /// A change of a limit: what is `None` stays.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LimitChange {
-    /// At most so many at a time; `Some(None)`: as many as like.
+    /// Maximum number at a time; `Some(None)`: no limit.
     pub concurrency: Option<Option<u32>>,
-    /// How often one may start; `Some(None)`: as often as one likes.
+    /// Maximum number of starts in a time; `Some(None)`: no limit.
     pub rate: Option<Option<Rate>>,
-    /// Whether none starts.
+    /// True if none starts.
     pub paused: Option<bool>,
 }
 

@@ -10,7 +10,7 @@ use crate::{
 /// worker from one that was near when something else did.
 pub const CRASH_LIMIT: i32 = 3;
 
-/// A task that crashed so often in a row runs alone in its worker: should that die again, it was
+/// Crashes in a row after which a task runs alone in its worker: should that die again, it was
 /// this task, and the others pay nothing for it.
 pub const SUSPECT: i32 = CRASH_LIMIT - 1;
 
@@ -63,30 +63,30 @@ pub enum ReleaseReason {
 pub enum Command {
     /// A worker takes it. An engine claims many tasks with one statement; a test compares it with this.
     Claim(Lease),
-    /// Its worker asks for more time. An engine renews many leases with one statement; a test compares it with this.
+    /// The worker asks for more time. An engine renews many leases with one statement; a test compares it with this.
     Renew {
         /// Epoch of the worker's lease.
         epoch: Epoch,
         /// New end of the lease.
         expires: BootInstant,
     },
-    /// Its worker reports the end of the attempt.
+    /// The worker reports the end of the attempt.
     Finish {
         /// Epoch of the worker's lease.
         epoch: Epoch,
         /// How the attempt ended.
         outcome: Outcome,
     },
-    /// Its worker gives it back.
+    /// The worker gives it back.
     Release {
         /// Epoch of the worker's lease.
         epoch: Epoch,
         /// Milliseconds until it is due again.
         delay_ms: i64,
     },
-    /// Its worker is known to be dead, with all of its processes.
+    /// The worker is known to be dead, with all of its processes.
     HolderDied(WorkerInstanceId),
-    /// Its lease ran out long enough ago that the shim has ended the processes.
+    /// The lease ran out long enough ago that the shim has ended the processes.
     Expire {
         /// The lease time.
         now: BootInstant,
@@ -98,12 +98,12 @@ pub enum Command {
 /// Why a command changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The command is not for the task's newest epoch, or it runs no more: whoever sent it
+    /// The command is not for the task's newest epoch, or it runs no more: its sender
     /// has lost the task.
     Stale,
     /// The task is pending but not due.
     NotDue,
-    /// The lease still holds, or is somebody else's.
+    /// The lease still holds, or belongs to another worker.
     StillHeld,
     /// The task has ended; this is how.
     Ended(Status),
@@ -124,7 +124,7 @@ pub struct Record {
     pub crashes: i32,
     /// How often it may end by itself.
     pub max_attempts: i32,
-    /// Whether a passed time limit is followed by another attempt.
+    /// True if a passed time limit is followed by another attempt.
     pub retry_timeouts: bool,
     /// The waits between attempts.
     pub retry: RetryPolicy,

@@ -43,7 +43,7 @@ pub enum FailureClass {
 }
 
 impl FailureClass {
-    /// Whether another attempt could end better. Timeouts are the task's own choice and are
+    /// True if another attempt could end better. Timeouts are the task's own choice and are
     /// asked for elsewhere; crashes are counted apart.
     #[must_use]
     pub const fn is_transient(self) -> bool {
@@ -90,7 +90,7 @@ impl Failure {
 
 /// Longest message: an error of the API may bring its whole request along.
 const MAX_MESSAGE_BYTES: usize = 4 << 10;
-/// A limit whose end is not known is tried again after so long.
+/// Time after which a limit whose end is not known is tried again, in milliseconds.
 const LIMIT_PAUSE_MS: i64 = 60_000;
 /// A credential that was refused is not refused by accident; each try costs a task.
 const AUTH_PAUSE_MS: i64 = 300_000;

@@ -62,11 +62,11 @@ struct Bounds {
     horizon: Seconds,
     /// Claims that a worker asks for; two are enough for two trees.
     claims: Epoch,
-    /// Whether workers crash.
+    /// True if workers crash.
     crashes: bool,
-    /// Whether questions are asked and answers come twice.
+    /// True if questions are asked and answers come twice.
     repeats: bool,
-    /// Whether the clock on the wall jumps.
+    /// True if the clock on the wall jumps.
     jumps: bool,
 }
 
@@ -332,7 +332,7 @@ impl World {
         self.apply(Command::HolderDied(self.holder(index, 0)))
     }
 
-    /// Whether nothing can happen any more.
+    /// True if nothing can happen any more.
     fn is_over(&self) -> bool {
         let idle = |worker: &Worker| worker.call.is_none() && worker.tree.is_none() && worker.echo.is_none();
         self.record.state.status().is_terminal() && self.workers.iter().all(idle)

@@ -19,10 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
-/// Missed firings are counted up to so many.
+/// Number up to which missed firings are counted.
 const COUNTED: usize = 1_000;
 
-/// What becomes of firings whose time has passed while nobody was there.
+/// What becomes of firings whose time has passed while no server ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
@@ -104,7 +104,7 @@ impl Timetable {
         Some(Timestamp(next.0.timestamp().as_millisecond()))
     }
 
-    /// How many firings there are from this one to `now`, itself included.
+    /// Number of firings from this one to `now`, itself included.
     #[must_use]
     pub fn count(&self, first: Timestamp, now: Timestamp) -> usize {
         let later = std::iter::successors(Some(first), |at| self.next(*at));

@@ -34,13 +34,13 @@ pub enum Status {
 }
 
 impl Status {
-    /// Whether a task stays in this status for ever.
+    /// True if a task stays in this status for ever.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
 
-    /// Whether the table in ARCHITECTURE.md has a transition between the two.
+    /// True if the table in ARCHITECTURE.md has a transition between the two.
     #[must_use]
     pub const fn may_become(self, next: Self) -> bool {
         matches!(

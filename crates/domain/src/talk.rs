@@ -12,7 +12,7 @@ const MAX_ANSWER_BYTES: usize = 64 << 10;
 /// May this tool be used, and in this way?
 #[derive(Clone, Debug, PartialEq)]
 pub struct Question {
-    /// Its name within the task: the CLI's, from when it was first asked.
+    /// Name within the task: the CLI's, from when it was first asked.
     pub request_id: String,
     /// The tool; `AskUserQuestion` where the model itself asks.
     pub tool: String,
@@ -22,7 +22,7 @@ pub struct Question {
     pub suggestions: Value,
     /// When it was first asked.
     pub asked_at: Timestamp,
-    /// Nobody's answer by then is a no.
+    /// When the question is answered with no by itself.
     pub deadline: Timestamp,
     /// What was decided.
     pub answer: Option<Decision>,
@@ -70,7 +70,7 @@ pub enum Scope {
 }
 
 impl Decision {
-    /// The answer of nobody.
+    /// The answer of a question whose time has passed.
     #[must_use]
     pub fn too_late() -> Self {
         let message = Some("Nobody answered in time.".to_owned());
@@ -132,7 +132,7 @@ pub fn session_rules(tool: &str, suggestions: &Value) -> Vec<String> {
     if rules.is_empty() { vec![tool.to_owned()] } else { rules }
 }
 
-/// What somebody said to a running task and it has not heard.
+/// What was said to a running task and it has not heard.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Said {
     /// The answer to a question.
@@ -144,20 +144,20 @@ pub enum Said {
     },
     /// A further turn.
     Message {
-        /// Its number, in the order of their coming.
+        /// Number, in the order of their coming.
         id: i64,
         /// Word for word.
         text: String,
     },
     /// Stop the turn.
     Interrupt {
-        /// Its number.
+        /// Number.
         id: i64,
     },
 }
 
 impl Said {
-    /// Its number, where it has one.
+    /// Number, where it has one.
     #[must_use]
     pub const fn number(&self) -> Option<i64> {
         match self {

@@ -120,7 +120,7 @@ impl BootInstant {
         Self { ms: self.ms.saturating_add(ms), ..self }
     }
 
-    /// Whether this point lies before `now`. A point of an earlier boot always does: whatever
+    /// True if this point lies before `now`. A point of an earlier boot always does: whatever
     /// was to live until then died with that boot.
     #[must_use]
     pub fn is_past(self, now: Self) -> bool {

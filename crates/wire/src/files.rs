@@ -7,9 +7,9 @@ use utoipa::ToSchema;
 
 use domain::Invalid;
 
-/// So many files come with an instruction.
+/// Maximum number of files that come with an instruction.
 const MAX_FILES: usize = 50;
-/// So much may stand in the request itself, in bytes.
+/// Maximum size of the files that stand in the request itself, in bytes.
 const MAX_UPLOAD_BYTES: usize = 1 << 20;
 /// The longest name of a file.
 const MAX_NAME_BYTES: usize = 255;
@@ -29,7 +29,7 @@ pub enum ContextFile {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Upload {
-    /// Its name, without folders.
+    /// Name, without folders.
     pub name: String,
     /// What is in it.
     pub content: String,
@@ -60,7 +60,7 @@ impl Upload {
     }
 }
 
-/// Whether the CLI can be told of a file of this name: it is quoted, and `#` would begin a line number.
+/// True if the CLI can be told of a file of this name: it is quoted, and `#` would begin a line number.
 #[must_use]
 pub fn can_be_named(path: &str) -> bool {
     !path.chars().any(|c| c.is_control() || c == '"' || c == '#')

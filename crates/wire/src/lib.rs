@@ -1,7 +1,7 @@
 //! What clients send and get, and what is stored of it.
 //!
 //! *Owns* the request of a task, which is read strictly where it is a wish ([`TaskSpec`]) and leniently where it is data
-//! ([`stored`]), and the task as it is read. *Talks to* nobody.
+//! ([`stored`]), and the task as it is read. *Talks to* no other part.
 
 mod files;
 pub mod request;

@@ -82,13 +82,13 @@ pub struct Options {
     /// The waits between attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryOptions>,
-    /// Whether it works in a git worktree of its own, on a branch of its own.
+    /// True if it works in a git worktree of its own, on a branch of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub use_worktree: Option<bool>,
     /// How that is made, and what becomes of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worktree: Option<WorktreeOptions>,
-    /// Whether nobody else may work in its folder meanwhile; the server decides where it isn't set.
+    /// True if no other task may work in its folder meanwhile; the server decides where it isn't set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exclusive_directory: Option<bool>,
     /// Who is told of it.
@@ -97,7 +97,7 @@ pub struct Options {
     /// What becomes of commands and agents in the background that outlive the last turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub background: Option<Background>,
-    /// Whether the model may ask people.
+    /// True if the model may ask people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub questions: Option<Questions>,
     /// What the CLI is told.
@@ -116,7 +116,7 @@ pub enum Background {
     End,
 }
 
-/// Whether the model may ask people.
+/// True if the model may ask people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Questions {
@@ -137,10 +137,10 @@ pub struct WorktreeOptions {
     /// What it begins at; where the repository stands, where it isn't set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_branch: Option<String>,
-    /// Whether it stays when the task has ended. What is nowhere else stays anyway.
+    /// True if it stays when the task has ended. What is nowhere else stays anyway.
     #[serde(default)]
     pub keep: bool,
-    /// Whether everything is committed when the task completes.
+    /// True if everything is committed when the task completes.
     #[serde(default)]
     pub auto_commit: bool,
     /// The message of that commit; the beginning of the instruction where it isn't set.
@@ -209,7 +209,7 @@ pub struct RetryOptions {
     #[schema(minimum = 1, maximum = 100)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff_multiplier: Option<f64>,
-    /// Whether a passed time limit is followed by another attempt.
+    /// True if a passed time limit is followed by another attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_timeout: Option<bool>,
 }
@@ -340,7 +340,7 @@ impl Options {
         self.sdk.validate()
     }
 
-    /// The same without what nobody is shown.
+    /// The same without what is never shown.
     #[must_use]
     pub fn shown(&self) -> Cow<'_, Self> {
         let mut shown = Cow::Borrowed(self);
@@ -370,7 +370,7 @@ impl Options {
         }
     }
 
-    /// Whether a passed time limit is followed by another attempt.
+    /// True if a passed time limit is followed by another attempt.
     #[must_use]
     pub fn retries_timeouts(&self) -> bool {
         self.retry.as_ref().and_then(|retry| retry.on_timeout).unwrap_or(false)

@@ -9,7 +9,7 @@ use domain::{AttemptOutcome, Failure, FailureClass, Group, Name, SessionId, Spen
 /// A task as the store has it.
 #[derive(Clone, Debug)]
 pub struct Task {
-    /// Its name.
+    /// Name.
     pub id: TaskId,
     /// What the client asked for.
     pub spec: TaskSpec,

@@ -28,7 +28,7 @@ const MAX_URL: usize = 2_048;
 pub enum HookEvent {
     /// The first attempt began.
     Started,
-    /// The task asks somebody.
+    /// The task asks a question.
     Waiting,
     /// It has ended well.
     Completed,

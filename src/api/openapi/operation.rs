@@ -9,7 +9,6 @@ pub type Schemas = Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::Schema>)
 
 /// An operation.
 pub struct Operation {
-    /// Method.
     pub method: &'static str,
     /// Path, as its route has it.
     pub path: &'static str,
@@ -19,7 +18,6 @@ pub struct Operation {
     pub summary: &'static str,
     /// Parameters of the query.
     pub query: &'static [(&'static str, Parameter)],
-    /// Headers.
     pub headers: &'static [(&'static str, Parameter)],
     /// Body of the request.
     pub body: Option<Body>,
@@ -68,7 +66,7 @@ pub const fn of<T: ToSchema>() -> Type {
 
 /// Body of a request.
 pub struct Body {
-    /// Its type.
+    /// Type.
     pub kind: Type,
     /// True if there must be one.
     pub required: bool,
@@ -78,9 +76,7 @@ pub struct Body {
 
 /// An answer of success.
 pub struct Answer {
-    /// Status.
     pub status: u16,
-    /// Content.
     pub content: Content,
 }
 

@@ -1,4 +1,4 @@
-//! The contract as a page: one file, without scripts, that asks nobody for anything.
+//! The contract as a page: one file, without scripts, that makes no request of its own.
 
 use std::sync::LazyLock;
 

@@ -46,7 +46,7 @@ pub async fn show(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse
         match telling.next().await {
             Ok(Some(piece)) => Some((Ok(Bytes::from(piece)), Some(telling))),
             Ok(None) => Some((Ok(Bytes::from_static(b"]}")), None)),
-            // What is cut off is no JSON: nobody takes it for the whole.
+            // What is cut off is no JSON: no reader takes it for the whole.
             Err(error) => Some((Err(actix_web::Error::from(ApiError::from(error))), None)),
         }
     });

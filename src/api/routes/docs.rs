@@ -6,7 +6,7 @@ use actix_web::web;
 use super::super::openapi::{DOCUMENT, HTML};
 use super::resource;
 
-/// The page has its style, and asks nobody for anything.
+/// The page has its style, and makes no request of its own.
 const POLICY: (&str, &str) = ("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'");
 
 pub fn routes(config: &mut web::ServiceConfig) {

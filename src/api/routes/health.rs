@@ -90,7 +90,7 @@ struct Snapshot {
 }
 
 impl Snapshot {
-    /// In standalone mode the workers are somebody else's: the server is well without them.
+    /// In standalone mode the workers are the operator's: the server is well without them.
     async fn of(shared: &Shared) -> Self {
         // A queue that waits for the disk answers late; that is an answer too.
         let (stats, workers) = tokio::join!(

@@ -28,9 +28,9 @@ use wire::response::TaskView;
 
 /// Who hasn't shown a key by then is cut off.
 const AUTH_LIMIT: Duration = Duration::from_secs(10);
-/// A ping at least so often.
+/// Time between two pings.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// Who has not been heard for so long, not even with a pong, is gone.
+/// Longest silence of a client, which answers pings; then it is gone.
 const SILENCE: Duration = Duration::from_secs(60);
 /// The longest message of a client, in bytes.
 const MAX_MESSAGE: usize = 64 << 10;
@@ -76,9 +76,9 @@ enum Said {
 struct Connection {
     shared: Data<Shared>,
     session: Session,
-    /// Whether it has shown the key.
+    /// True if it has shown the key.
     known: bool,
-    /// Whether it wants all tasks.
+    /// True if it wants all tasks.
     all: bool,
     tasks: HashSet<TaskId>,
     /// Tasks of whose end it was told when it subscribed.

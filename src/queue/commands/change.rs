@@ -14,7 +14,7 @@ pub trait Change: Send + 'static {
     /// What its sender is told after the commit.
     type Answer: Send + 'static;
 
-    /// Whether there may be something to claim behind it.
+    /// True if there may be something to claim behind it.
     const MAKES_WORK: bool = false;
 
     /// True if it brings a task nearer to its end: it is stored even when the disk is full, as long as the store's
@@ -32,9 +32,9 @@ pub trait Change: Send + 'static {
 
 /// A command with its sender: of any kind, so that they can wait in one list.
 pub trait Waiting: Send {
-    /// Whether it is stored when the disk is full.
+    /// True if it is stored when the disk is full.
     fn is_essential(&self) -> bool;
-    /// Whether there may be something to claim behind it.
+    /// True if there may be something to claim behind it.
     fn makes_work(&self) -> bool;
     /// Does it and keeps the answer.
     fn run<'a>(&'a mut self, unit: &'a mut Unit<'_>) -> LocalBoxFuture<'a, Result<(), StoreError>>;

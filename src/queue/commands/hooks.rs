@@ -28,7 +28,7 @@ pub async fn add(unit: &mut Unit<'_>, task: Option<TaskId>, options: &WebhookOpt
     Ok(webhook_of(row))
 }
 
-/// Tells of an event whoever wants to hear it.
+/// Queues a message about an event for each webhook that wants it.
 pub async fn tell(unit: &mut Unit<'_>, task: TaskId, event: HookEvent) -> Result<(), StoreError> {
     unit.tx.queue_deliveries(task, event.name(), unit.now).await
 }

@@ -38,7 +38,7 @@ pub fn open_error(path: &Path, source: rusqlite::Error) -> StoreError {
     }
 }
 
-/// The connection that writes, to a database that is there or will be made. It waits for no other process: whoever
+/// The connection that writes, to a database that is there or will be made. It waits for no other process: who
 /// uses it does.
 pub fn writing(path: &Path) -> Result<Connection, StoreError> {
     let open = || {

@@ -52,7 +52,7 @@ const CLAIM: &str = "UPDATE deliveries SET attempts = attempts + 1, next_at = ?2
         WHERE place <= ?5 LIMIT ?3)
     RETURNING id, task_id, url, host, secret, event, created_at, attempts, body";
 
-/// Whether anything may be due: what most looks find is nothing.
+/// True if anything may be due: what most looks find is nothing.
 const IS_DUE: &str =
     "SELECT 1 FROM deliveries INDEXED BY deliveries_due WHERE state = 'pending' AND next_at <= ?1 LIMIT 1";
 

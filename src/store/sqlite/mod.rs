@@ -1,6 +1,6 @@
 //! SQLite: the engine for one machine.
 //!
-//! One connection writes, in immediate transactions, in the thread of whoever commits; others read beside it, each in
+//! One connection writes, in immediate transactions, in the thread of its owner; others read beside it, each in
 //! a thread of its own. All of them are rusqlite's. A hop to another thread and back costs more than a statement, and
 //! a command is several: so the connection that writes has no thread of its own, and its commit is the only thing
 //! that waits for the disk. sea-orm describes the tables, makes the schema, and builds the one query whose
@@ -59,7 +59,7 @@ use domain::TaskId;
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_millis(8);
-/// The byte that whoever writes has locked, <https://sqlite.org/walformat.html#locks>.
+/// The byte that a writer has locked, <https://sqlite.org/walformat.html#locks>.
 const WRITE_LOCK: u64 = 120;
 /// Readers beside the writer: as many as requests are answered at a time on a small machine.
 const READERS: usize = 4;

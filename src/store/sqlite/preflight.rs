@@ -73,7 +73,7 @@ fn behind(path: &Path, mark: i64, newest: i64) -> StoreError {
     StoreError::Behind { path: path.to_owned(), mark, newest }
 }
 
-/// Whether there is something in it; an empty file is as good as none.
+/// True if there is something in it; an empty file is as good as none.
 fn is_there(path: &Path) -> Result<bool, StoreError> {
     let refused = |what: String| StoreError::Damaged { path: path.to_owned(), what };
     let mut begins = Vec::new();

@@ -9,7 +9,7 @@ use crate::store::rows::EventRow;
 use crate::store::views::{EventPage, LatestEvents, ReadEvents, SequencedEvent};
 use domain::{Event, EventKind, Named as _, Status, TaskId};
 
-/// Events of a task in order, at most so many, and no further than so many bytes reach; one in any case.
+/// Events of a task in order, up to a number of them and of bytes; one in any case.
 const PAGE_OF_TASK: &str = "SELECT task_id, seq, at, kind, data FROM events WHERE task_id = ?1 AND seq > ?2 AND seq <=
         (SELECT MAX(seq) FROM (SELECT seq, SUM(size) OVER (ORDER BY seq) - size AS before FROM
             (SELECT seq, octet_length(data) AS size FROM events WHERE task_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3))

@@ -30,7 +30,7 @@ const HOLDERS: &str = "SELECT DISTINCT holder FROM tasks WHERE status = 'running
 const EXPIRED: &str = "SELECT id, holder, session_id FROM tasks
     WHERE status = 'running' AND holder IS NOT NULL AND (lease_boot <> ?1 OR lease_ms < ?2)";
 
-/// Whether there is something to claim, now or due by now, and how many tasks a worker may run.
+/// True if there is something to claim, now or due by now, and how many tasks a worker may run.
 const WORK: &str = "SELECT concurrency,
         NOT paused
         AND (EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_ready WHERE status = 'pending' AND due_at IS NULL)

@@ -154,7 +154,7 @@ fn summary_of(db: Db<'_>, row: &Row<'_>) -> Result<Task, StoreError> {
     Ok(summary::of(task_of(task), result_bytes, is_long))
 }
 
-/// How many tasks the filter has; without one, or with a status alone, nothing is counted.
+/// Number of tasks the filter has; without one, or with a status alone, nothing is counted.
 fn total(db: Db<'_>, filter: &Filter) -> Result<i64, StoreError> {
     if filter.tag.is_none() && filter.working_directory.is_none() {
         let counts = read_state::counts(db)?;

@@ -36,7 +36,7 @@ impl Reserve {
         reserve
     }
 
-    /// How many bytes the disk of a database has left, and whether new tasks would be accepted there.
+    /// Number of bytes the disk of a database has left, and whether new tasks would be accepted there.
     ///
     /// # Errors
     /// The system's.
@@ -46,7 +46,7 @@ impl Reserve {
         Ok((free, file_of(database).exists() || free >= needed))
     }
 
-    /// Whether the disk is full: only what brings tasks to their end is stored.
+    /// True if the disk is full: only what brings tasks to their end is stored.
     #[must_use]
     pub fn is_spent(&self) -> bool {
         self.spent.load(Ordering::Relaxed)

@@ -11,7 +11,7 @@ use crate::store::rows::{AttemptRow, IdempotencyKeyRow, MessageRow, QuestionRow,
 pub trait Table: Sized {
     /// All columns, as they stand in a statement.
     const COLUMNS: &'static str;
-    /// How many they are.
+    /// Number of they are.
     const WIDTH: usize;
     /// The statement that inserts a row.
     const INSERT: &'static str;

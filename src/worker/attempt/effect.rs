@@ -37,13 +37,13 @@ pub enum Event {
     TooLong(usize),
     /// A question is stored.
     Stored(Filed),
-    /// Somebody said something to the task.
+    /// A message, an interrupt or an answer has come for the task.
     Said(Said),
-    /// The task is somebody else's.
+    /// The task belongs to another worker.
     Lost,
     /// The worker stops.
     Shutdown,
-    /// The worker takes no more work: nobody waits for an answer in a slot.
+    /// The worker takes no more work: no question waits for its answer in a slot.
     Draining,
     /// The time of [`Machine::alarm`](super::machine::Machine::alarm) has come.
     Alarm,
@@ -110,7 +110,7 @@ pub enum ToCli {
 pub enum StopReason {
     /// It ended by itself, or over a limit of its own.
     ItsOwn(Ending),
-    /// The task is somebody else's.
+    /// The task belongs to another worker.
     Lost,
     /// The worker stops.
     Shutdown,

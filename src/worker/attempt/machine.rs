@@ -2,7 +2,7 @@
 //!
 //! *Promises*, in any order of events (`machine_test.rs` holds it): one end, which only the end of the process tree brings,
 //! and no effect after it; nothing is told to a CLI that was asked to end; turns run one at a time, and each message begins
-//! once; a question is answered at most once; with nobody saying anything more, the tree is ended within the limits.
+//! once; a question is answered at most once; with no further event, the tree is ended within the limits.
 
 mod frames;
 mod talk;
@@ -20,15 +20,15 @@ use crate::worker::set_up::WorkerContext;
 use domain::{LeaseKey, NewEvent};
 use wire::{Background, PermissionMode, Task};
 
-/// After its result the CLI writes its session down and ends by itself within so long.
+/// Time within which the CLI writes its session down after its result, and ends by itself.
 const AFTER_RESULT: Duration = Duration::from_secs(2);
-/// An interrupted turn ends within so long; then comes TERM.
+/// Time within which an interrupted turn ends; then comes TERM.
 const AFTER_INTERRUPT: Duration = Duration::from_millis(1_000);
 /// Between TERM and KILL.
 const AFTER_TERM: Duration = Duration::from_millis(1_500);
-/// After an interrupt somebody may say how to go on, within so long.
+/// Time within which a message may say how to go on after an interrupt.
 const FOR_A_MESSAGE: Duration = Duration::from_secs(60);
-/// When the last background task has ended, the CLI tells the model within so long.
+/// Time within which the CLI tells the model that the last background task has ended.
 const AFTER_BACKGROUND: Duration = Duration::from_secs(5);
 /// Answers of the API that can't change by waiting: the first may be a login that is being renewed.
 const HOPELESS: u32 = 2;
@@ -42,7 +42,7 @@ enum Phase {
     Turn,
     /// The turn is over, and what it started in the background runs on; `empty` since nothing does any more.
     Background { empty: Option<Instant> },
-    /// The turn was interrupted; somebody may say how to go on, until then.
+    /// The turn was interrupted; a message may say how to go on, until then.
     Interrupted { until: Instant },
     /// Asked to end; the next, harder step comes at this time.
     Ending { next: KillStep, at: Instant },
@@ -61,7 +61,7 @@ enum KillStep {
 pub struct Config {
     /// The lease under which it runs.
     pub key: LeaseKey,
-    /// Its time limits.
+    /// Time limits.
     pub limits: Limits,
     /// True if the CLI asks before it uses a tool: in [`PermissionMode::Default`] only.
     pub asks_for_tools: bool,
@@ -100,10 +100,10 @@ pub struct Machine {
     next_turns: VecDeque<(i64, String)>,
     /// Numbers of messages and interrupts that were taken.
     taken: HashSet<i64>,
-    /// True if somebody stopped this turn.
+    /// True if this turn was interrupted.
     interrupted: bool,
     questions: Questions,
-    /// True if the worker takes no more work: then nobody waits for an answer in a slot.
+    /// True if the worker takes no more work: then no question waits for its answer in a slot.
     draining: bool,
     /// What to say first, when the MCP servers are connected.
     first: Option<(String, Vec<String>)>,

@@ -26,7 +26,7 @@ pub struct EventView<'a> {
 }
 
 impl<'a> EventView<'a> {
-    /// The view of an event; `None` where its data is no JSON, which nobody writes.
+    /// The view of an event; `None` where its data is no JSON, which no part of the program writes.
     #[must_use]
     pub fn of(event: &'a domain::Event) -> Option<Self> {
         let data = serde_json::from_str(&event.data).ok()?;

@@ -6,7 +6,7 @@ use domain::{FailureClass, Name, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Whether the server takes and does work.
+/// True if the server takes and does work.
 #[derive(
     Clone,
     Copy,
@@ -35,7 +35,7 @@ pub enum HealthStatus {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
-    /// Whether it takes and does work.
+    /// True if it takes and does work.
     pub status: HealthStatus,
     /// When it was asked.
     pub timestamp: Timestamp,
@@ -105,10 +105,10 @@ pub struct Alive {
     pub status: String,
 }
 
-/// Whether the server takes tasks.
+/// True if the server takes tasks.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Readiness {
-    /// Whether it takes and does work.
+    /// True if it takes and does work.
     pub status: HealthStatus,
     /// Each duty, and whether it is done.
     pub checks: BTreeMap<String, Check>,

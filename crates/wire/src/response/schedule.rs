@@ -51,7 +51,7 @@ pub struct Schedules<'a> {
 pub struct Runs {
     /// The schedule.
     pub schedule_id: ScheduleId,
-    /// Its firings, newest first.
+    /// Firings, newest first.
     pub runs: Vec<Run>,
 }
 

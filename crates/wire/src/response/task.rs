@@ -259,7 +259,7 @@ pub struct Explanation {
     pub task_id: TaskId,
     /// Status of the task.
     pub status: Status,
-    /// Its place in line, from 1 on; `null` where it has none.
+    /// Place in line, from 1 on; `null` where it has none.
     pub position: Option<i64>,
     /// Every reason that holds now, the strongest first.
     pub reasons: Vec<Reason>,

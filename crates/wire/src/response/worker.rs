@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum WorkerState {
-    /// Its process has begun and has not said hello yet.
+    /// The process has begun and has not said hello yet.
     Starting,
     /// It runs and is linked.
     Running,
