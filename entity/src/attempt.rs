@@ -32,7 +32,7 @@ pub struct Model {
     pub session_id: Option<String>,
     /// US dollars, as the CLI reported them; also where the report came too late to count.
     pub cost_usd: Option<f64>,
-    /// Whose task it is: the name of the client's key.
+    /// Name of the client's key.
     pub key_name: String,
     /// The most that it may cost, in US dollars, where there is a limit.
     pub reserved_usd: Option<f64>,

@@ -13,7 +13,7 @@ pub struct Model {
     pub fingerprint: String,
     /// The task that it made.
     pub task_id: Uuid,
-    /// When.
+    /// When it was first used.
     pub created_at: i64,
 }
 

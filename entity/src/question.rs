@@ -24,7 +24,7 @@ pub struct Model {
     pub deadline: i64,
     /// What was decided, as JSON.
     pub answer: Option<String>,
-    /// When.
+    /// When it was answered.
     pub answered_at: Option<i64>,
     /// True if the task has heard the answer, or needs none any more.
     pub closed: bool,

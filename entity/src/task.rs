@@ -55,7 +55,7 @@ pub struct Model {
     pub resume_session_id: Option<String>,
     /// The task whose conversation it goes on with.
     pub continued_from: Option<Uuid>,
-    /// Whose task it is: the name of the client's key.
+    /// Name of the client's key.
     pub key_name: String,
     /// What all attempts together may cost, in US dollars.
     pub max_budget_usd: Option<f64>,

@@ -62,7 +62,7 @@ impl Keys {
     }
 }
 
-/// Whose request it is: the name of the key that it showed.
+/// Name of the key that the request showed.
 #[derive(Clone)]
 pub struct Caller(pub String);
 

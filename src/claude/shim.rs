@@ -163,7 +163,7 @@ struct Shim {
     tree: Tree,
     deadline_ms: i64,
     end: End,
-    /// Whose attempt it is, once it is anybody's.
+    /// The attempt that it runs, once there is one.
     lease: Option<LeaseKey>,
     tree_log: PathBuf,
 }

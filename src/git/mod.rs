@@ -49,7 +49,7 @@ pub enum GitError {
     Note {
         /// It.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },

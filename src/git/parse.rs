@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct Commit {
     /// Name.
     pub commit: String,
-    /// Who.
+    /// Author of the commit.
     pub author: String,
     /// When, in RFC 3339.
     pub at: String,

@@ -79,7 +79,7 @@ pub type AllSubmitted = Result<Vec<(Box<Task>, bool)>, (usize, Submitted)>;
 /// Changes when a pending task starts.
 #[derive(Clone, Copy, Debug)]
 pub struct Amend {
-    /// Which.
+    /// The task.
     pub task: TaskId,
     /// Higher starts first.
     pub priority: Option<i64>,
@@ -109,7 +109,7 @@ pub struct NewTask {
     pub directory: Directory,
     /// The task that it repeats.
     pub retry_of: Option<TaskId>,
-    /// Whose it is: the name of the client's key.
+    /// Name of the client's key.
     pub key: String,
     /// True if no other task may work in its folder meanwhile.
     pub exclusive: bool,
@@ -243,7 +243,7 @@ pub enum Next {
 pub struct Release {
     /// The right to it.
     pub key: LeaseKey,
-    /// Why.
+    /// Reason of the release.
     pub reason: ReleaseReason,
     /// In words, for the log of the task.
     pub detail: Option<String>,
@@ -339,7 +339,7 @@ pub struct SetConcurrency(pub u32);
 /// Sets a limit on a group of tasks, or takes it off. Answered with what holds then.
 #[derive(Clone, Debug)]
 pub struct SetLimit {
-    /// Which.
+    /// The group.
     pub group: Group,
     /// `None`: what holds where none is set.
     pub change: Option<LimitChange>,

@@ -45,7 +45,7 @@ pub struct Replan {
 /// A schedule fires: its task is stored, its history written and its next firing set, all in one.
 #[derive(Clone, Debug)]
 pub struct Fire {
-    /// Which.
+    /// The schedule.
     pub schedule: ScheduleId,
     /// The firing, which counts once; `None` where it was asked for by a request.
     pub due: Option<Timestamp>,

@@ -18,7 +18,7 @@ const TRANSCRIPT_LIMIT: Duration = Duration::from_secs(5);
 
 /// A conversation that a new task goes on with.
 pub struct Conversation {
-    /// Which.
+    /// The session, and whether it is forked.
     pub resumes: Resumes,
     /// Where it is held; not known where its worker is on another machine.
     held_in: Option<String>,

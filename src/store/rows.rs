@@ -103,9 +103,9 @@ pub struct NextInLine {
 /// How an attempt ended.
 #[derive(Clone, Debug)]
 pub struct AttemptEnd {
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
-    /// How.
+    /// How it ended.
     pub outcome: AttemptOutcome,
     /// The failure, or the reason of the release.
     pub error: Option<TaskError>,

@@ -56,7 +56,7 @@ pub struct TaskRow {
     pub resume_session_id: Option<String>,
     /// The task whose conversation it goes on with.
     pub continued_from: Option<TaskId>,
-    /// Whose task it is: the name of the client's key.
+    /// Name of the client's key.
     pub key_name: String,
     /// What all attempts together may cost, in US dollars.
     pub max_budget_usd: Option<Usd>,
@@ -123,7 +123,7 @@ pub struct AttemptRow {
     pub session_id: Option<String>,
     /// US dollars, as the CLI reported them; also where the report came too late to count.
     pub cost_usd: Option<Usd>,
-    /// Whose task it is: the name of the client's key.
+    /// Name of the client's key.
     pub key_name: String,
     /// The most that it may cost, in US dollars, where there is a limit.
     pub reserved_usd: Option<Usd>,
@@ -157,7 +157,7 @@ pub struct QuestionRow {
     pub deadline: i64,
     /// What was decided, as JSON.
     pub answer: Option<String>,
-    /// When.
+    /// When it was answered.
     pub answered_at: Option<i64>,
     /// True if the task has heard the answer, or needs none any more.
     pub closed: bool,
@@ -239,7 +239,7 @@ pub struct IdempotencyKeyRow {
     pub fingerprint: String,
     /// The task that it made.
     pub task_id: TaskId,
-    /// When.
+    /// When it was first used.
     pub created_at: i64,
 }
 

@@ -44,7 +44,7 @@ pub struct LaunchSpec {
     pub directory: PathBuf,
     /// True if it reads the folder's own settings.
     pub trusted: bool,
-    /// Whose task it is for.
+    /// Name of the client's key.
     pub key: String,
 }
 

@@ -50,7 +50,7 @@ pub enum HistoryEvent {
     },
     /// A pending task is to start sooner, or later.
     Amend {
-        /// Which.
+        /// The task.
         task: TaskId,
         /// Higher starts first.
         priority: i64,
@@ -60,17 +60,17 @@ pub enum HistoryEvent {
     },
     /// The time of pending tasks had come, by the clock of the process that wrote it.
     Due {
-        /// Which.
+        /// The tasks.
         tasks: Vec<TaskId>,
     },
     /// What pending tasks waited for has come, before their time.
     Wake {
-        /// Which.
+        /// The tasks.
         tasks: Vec<TaskId>,
     },
     /// Pending tasks that were due may not start yet.
     Hold {
-        /// Which.
+        /// The tasks.
         tasks: Vec<TaskId>,
         /// What they wait for.
         why: String,
@@ -82,7 +82,7 @@ pub enum HistoryEvent {
         /// It, and the new epoch.
         #[serde(flatten)]
         lease: LeaseKey,
-        /// Who.
+        /// The worker.
         holder: WorkerInstanceId,
         /// With which credential.
         #[serde(default)]
@@ -94,7 +94,7 @@ pub enum HistoryEvent {
     },
     /// Leases were moved ahead.
     Renew {
-        /// Which.
+        /// The leases.
         leases: Vec<LeaseKey>,
         /// Their end, on the clock of the boot.
         expires: i64,
@@ -130,7 +130,7 @@ pub enum HistoryEvent {
         /// Under which epoch.
         #[serde(flatten)]
         lease: LeaseKey,
-        /// Why.
+        /// Reason of the release.
         reason: String,
         /// US dollars.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -170,7 +170,7 @@ pub enum HistoryEvent {
     },
     /// A limit was set on a group, or taken off.
     SetLimit {
-        /// Which.
+        /// The group.
         #[serde(flatten)]
         group: Group,
         /// What holds now.
@@ -179,12 +179,12 @@ pub enum HistoryEvent {
     },
     /// Tasks that ended long ago were removed.
     Prune {
-        /// Which.
+        /// The tasks.
         tasks: Vec<TaskId>,
     },
     /// Nothing is started with a credential for a time.
     Park {
-        /// Which.
+        /// The credential.
         credential: String,
         /// Until then, by the wall clock.
         until: i64,

@@ -48,7 +48,7 @@ pub struct Candidate {
     pub directory: String,
     /// True if no other task may work there meanwhile.
     pub exclusive: bool,
-    /// Whose task it is.
+    /// Name of the client's key.
     pub key: String,
     /// The most that its next attempt may cost.
     pub reserves: Usd,

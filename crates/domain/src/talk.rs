@@ -137,7 +137,7 @@ pub fn session_rules(tool: &str, suggestions: &Value) -> Vec<String> {
 pub enum Said {
     /// The answer to a question.
     Answer {
-        /// Which.
+        /// The question.
         request_id: String,
         /// What was decided.
         decision: Decision,

@@ -30,7 +30,7 @@ pub struct TaskSpec {
     /// What Claude is asked to do, word for word.
     #[schema(min_length = 1)]
     pub instruction: String,
-    /// Where.
+    /// Surroundings of the task.
     #[serde(default)]
     pub context: Context,
     /// 0 to 100; higher starts first.
@@ -48,7 +48,7 @@ pub struct TaskSpec {
     #[schema(min_length = 1, max_length = 128)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency_key: Option<String>,
-    /// How.
+    /// How it is run and tried again.
     #[serde(default)]
     pub options: Options,
 }

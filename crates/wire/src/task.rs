@@ -31,7 +31,7 @@ pub struct Task {
     pub max_attempts: i32,
     /// The worker that has it, or had it last.
     pub worker: Option<String>,
-    /// Whose it is: the name of the client's key.
+    /// Name of the client's key.
     pub key: String,
     /// Where it works.
     pub working_directory: Option<String>,

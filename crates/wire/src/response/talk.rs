@@ -87,10 +87,10 @@ pub struct ConversationMessage {
     pub task_id: TaskId,
     /// Number of the event; `null` for an instruction.
     pub seq: Option<i64>,
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
-    /// By whom.
+    /// Who said it.
     pub role: Role,
-    /// What, as blocks of content.
+    /// Blocks of content.
     pub content: Value,
 }
