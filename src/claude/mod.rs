@@ -1,7 +1,7 @@
 //! The Claude Code CLI as a library: what to start, what it says, how it ended.
 //!
 //! *Owns* the command line, the environment, the frames and the shim between us and the CLI.
-//! *Talks to* processes, through [`crate::process`]. *Promises* that a [`Run`] which is dropped
+//! *Talks to* processes, through `crate::process`. *Promises* that a [`Run`] which is dropped
 //! leaves no process behind: its shim sees the end of the control socket and ends the tree.
 //! Knows nothing of queues, leases or databases; a deadline is just a time.
 //!

@@ -305,7 +305,7 @@ async fn wait_for_exit(mut shim: Child, control: OwnedReadHalf, to: oneshot::Sen
             }
             Ok(FromShim::Exited { code, signal, gone }) => exit = Exit { code, signal, gone, ..Exit::LOST },
             Err(error) => {
-                tracing::warn!(error = crate::telemetry::chain(&error), "the shim said something that can't be read")
+                tracing::warn!(error = crate::telemetry::chain(&error), "the shim said something that can't be read");
             }
         }
     }

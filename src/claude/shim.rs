@@ -103,7 +103,7 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
     let Ok(reader) = control.try_clone() else { return 64 };
     let mut orders = BufReader::new(reader);
     // Read once, while there is time.
-    let _ = process::boot_now();
+    let _read_once = process::boot_now();
     // Without a word the worker is gone, or wants it no more.
     let Some(begin) = first_order(&mut orders) else { return 0 };
     let cookie = Cookie::tree(begin.mark);

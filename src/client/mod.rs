@@ -173,7 +173,7 @@ fn ask(server: &Server, command: Ask) -> anyhow::Result<u8> {
         }
         Ask::Show(task) => task.output.answer(&server.ask("GET", &task.path(""))?, print::task),
         Ask::Explain(task) => task.output.answer(&server.ask("GET", &task.path("/explain"))?, print::reasons),
-        Ask::Watch(task) => watch::run(server, &task.id, &task.output),
+        Ask::Watch(task) => watch::run(server, &task.id, task.output),
         Ask::Cancel(task) => task.output.answer(&server.ask("DELETE", &task.path(""))?, print::line),
         Ask::Amend { task, priority, run_at } => {
             let reply = server.send_json("PATCH", &task.path(""), &TaskChanges { priority, run_at })?;

@@ -121,7 +121,7 @@ pub fn run(server: &Server, submit: &Submit) -> anyhow::Result<u8> {
     let headers: Vec<_> = submit.idempotency_key.iter().map(|key| ("idempotency-key", key.as_str())).collect();
     let reply = server.send_with("POST", "/api/tasks", &submit.spec()?, &headers)?;
     match (reply.ok, submit.wait) {
-        (true, true) => watch::run(server, &reply.content::<Receipt>()?.task_id.to_string(), &submit.output),
+        (true, true) => watch::run(server, &reply.content::<Receipt>()?.task_id.to_string(), submit.output),
         _ => submit.output.answer(&reply, print_id),
     }
 }

@@ -27,8 +27,8 @@ const TICK: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// The server can't be reached.
-pub fn run(server: &Server, id: &str, output: &Output) -> anyhow::Result<u8> {
-    let mut watch = Watch::new(server, id, *output);
+pub fn run(server: &Server, id: &str, output: Output) -> anyhow::Result<u8> {
+    let mut watch = Watch::new(server, id, output);
     let mut lost: Option<Instant> = None;
     loop {
         match watch.follow() {

@@ -160,7 +160,7 @@ pub struct Claim {
     pub holder: WorkerInstanceId,
     /// Name.
     pub worker: String,
-    /// The credential of its CLI, see [`Parked`].
+    /// The credential of its CLI, see [`Parked`](crate::store::views::Parked).
     pub credential: String,
     /// Maximum number.
     pub limit: u32,

@@ -23,7 +23,7 @@ pub async fn reap_at_start(queue: &Queue, me: WorkerInstanceId) {
     match tokio::time::timeout(AT_START, reap(queue, me)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::warn!(error = crate::telemetry::chain(&error), "could not look for tasks of dead workers")
+            tracing::warn!(error = crate::telemetry::chain(&error), "could not look for tasks of dead workers");
         }
         Err(_) => tracing::debug!("tasks of dead workers are taken back while others start"),
     }

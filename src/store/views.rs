@@ -237,7 +237,7 @@ pub struct Dispatch {
     pub task: TaskId,
     /// Address that is told.
     pub url: String,
-    /// Host, as in [`ClaimDeliveries::busy`].
+    /// Host, as in [`ClaimDeliveries::busy`](crate::queue::ClaimDeliveries::busy).
     pub host: String,
     /// What it is signed with, where it is not the server's secret.
     pub secret: Option<String>,

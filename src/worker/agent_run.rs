@@ -176,7 +176,7 @@ impl AgentRun {
         match worktree::conclude(&self.tools, task, &options, completed).await {
             Ok(changes) => changes,
             Err(error) => {
-                tracing::warn!(taskId = %task.id, error, "Can't say what the task has changed");
+                tracing::warn!(taskId = %task.id, error = chain(&error), "Can't say what the task has changed");
                 None
             }
         }

@@ -203,7 +203,7 @@ impl WarmPool {
                 pool.waiting.push(Waiting { recipe, stamp, run, session, wanted: Instant::now() });
             }
             Err(error) => {
-                tracing::warn!(error = crate::telemetry::chain(&error), "Could not start a process ahead of its task")
+                tracing::warn!(error = crate::telemetry::chain(&error), "Could not start a process ahead of its task");
             }
         }
     }

@@ -40,7 +40,7 @@ pub async fn prepare(
         Ok::<_, GitError>(path.join(repository.below))
     };
     let folder = made.await.map_err(|error| {
-        let why = crate::telemetry::chain(&error).to_string();
+        let why = crate::telemetry::chain(&error);
         if error.is_transient() {
             NotReady::Release(why, BUSY)
         } else {
@@ -65,20 +65,15 @@ pub async fn conclude(
     task: &Task,
     options: &WorktreeOptions,
     completed: bool,
-) -> Result<Option<ChangeSet>, String> {
-    let look = async {
-        let git = Git::find(&tools.claude.environment)?;
-        let Some(worktree) = Worktree::open(&path(tools, task.id))? else { return Ok(None) };
-        if completed && options.auto_commit {
-            worktree.commit_all(&git, &message(task, options)).await?;
-        }
-        worktree.changes(&git).await.map(Some)
-    };
-    let changes = look.await.map_err(|error: GitError| crate::telemetry::chain(&error).to_string())?;
-    Ok(changes.map(|mut changes| {
-        let patch = std::mem::take(&mut changes.patch);
-        ChangeSet { summary: serde_json::to_value(changes).unwrap_or_default(), patch }
-    }))
+) -> Result<Option<ChangeSet>, GitError> {
+    let git = Git::find(&tools.claude.environment)?;
+    let Some(worktree) = Worktree::open(&path(tools, task.id))? else { return Ok(None) };
+    if completed && options.auto_commit {
+        worktree.commit_all(&git, &message(task, options)).await?;
+    }
+    let mut changes = worktree.changes(&git).await?;
+    let patch = std::mem::take(&mut changes.patch);
+    Ok(Some(ChangeSet { summary: serde_json::to_value(changes).unwrap_or_default(), patch }))
 }
 
 fn message(task: &Task, options: &WorktreeOptions) -> String {

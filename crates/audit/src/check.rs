@@ -111,7 +111,7 @@ impl Audit {
         }
         match &entry.did {
             HistoryEvent::Unread { why } => {
-                self.broken(2, None, format!("commit {} can't be read: {why}", entry.commit))
+                self.broken(2, None, format!("commit {} can't be read: {why}", entry.commit));
             }
             did if did.task().is_some_and(|task| is_older(task, self.since)) => {}
             HistoryEvent::Submit { task, priority, due, max_attempts, concurrency_key, key } => {

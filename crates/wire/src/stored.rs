@@ -56,7 +56,7 @@ pub fn from_text(text: &str) -> StoredSpec {
 fn leniently(text: &str) -> Option<StoredSpec> {
     let mut value: Value = serde_json::from_str(&json::clean(text)?).ok()?;
     let version = value.as_object_mut()?.remove("version");
-    let mut unreadable = match version.as_ref().map(|version| version.as_u64()) {
+    let mut unreadable = match version.as_ref().map(serde_json::Value::as_u64) {
         None | Some(Some(0..=VERSION)) => None,
         _ => Some(format!("the request was stored by a newer version of this program (form {})", version?)),
     };

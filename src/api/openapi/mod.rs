@@ -1,7 +1,7 @@
 //! The contract as OpenAPI 3.1, and a page to read it.
 //!
 //! Schemas are derived from the very types that the server reads and writes (utoipa), wherever one of the
-//! [operations](self::operations) names them.
+//! [operations] names them.
 
 mod operation;
 mod operations;

@@ -1,7 +1,7 @@
 //! One attempt while its process runs.
 //!
 //! *Owns* a process that was started, what was seen of it, and what waits for people. *Talks to* the CLI ([`Run`]) and the
-//! store ([`Outbox`](super::outbox::Outbox)) through its [driver](driver::drive); the [machine](machine::Machine) that
+//! store ([`Outbox`](super::outbox::Outbox)) through its [driver]; the [machine](machine::Machine) that
 //! decides is pure: events in, effects out.
 //!
 //! [`Run`]: crate::claude::Run
