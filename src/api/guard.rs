@@ -10,11 +10,14 @@ use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, ResponseError, web};
 use futures_util::FutureExt as _;
+use tracing::{Instrument as _, Span};
 
 use super::auth::Caller;
 use super::error::ApiError;
 use super::shared::Shared;
 use crate::config::DEFAULT_KEY;
+use crate::telemetry::task_span;
+use domain::TaskId;
 
 /// Every request goes through here first.
 pub async fn guard(
@@ -39,12 +42,13 @@ pub async fn guard(
     let mut response = if origin.is_some() && request.method() == Method::OPTIONS {
         request.into_response(HttpResponse::NoContent().finish())
     } else {
+        let span = task_of(request.path()).map_or_else(Span::none, |task| task_span(task, None));
         // A panic costs this request.
         let answer = async {
             fail::fail_point!("api-request");
             next.call(request).await
         };
-        match AssertUnwindSafe(answer).catch_unwind().await {
+        match AssertUnwindSafe(answer.instrument(span)).catch_unwind().await {
             Ok(answered) => answered?.map_into_boxed_body(),
             Err(_) => return Err(ApiError::panicked().into()),
         }
@@ -53,6 +57,11 @@ pub async fn guard(
         allow_origin(response.headers_mut(), origin);
     }
     Ok(response)
+}
+
+/// The task that a path is about.
+fn task_of(path: &str) -> Option<TaskId> {
+    path.strip_prefix("/api/tasks/")?.split('/').next()?.parse().ok()
 }
 
 /// The origin of another site's page that may read the answer, where there is one.

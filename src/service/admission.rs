@@ -101,8 +101,7 @@ async fn check_files(service: &Service, spec: &TaskSpec, directory: Option<&str>
 
 /// Checks that the repository can give a task a worktree.
 async fn worktree(service: &Service, options: &WorktreeOptions, named: &str) -> Result<Directory, Refusal> {
-    let unfit =
-        |field: &'static str| move |error: GitError| Refusal::invalid(field, crate::telemetry::chain(&error));
+    let unfit = |field: &'static str| move |error: GitError| Refusal::invalid(field, crate::telemetry::chain(&error));
     let git = Git::find(&service.claude.environment).map_err(unfit("options.useWorktree"))?;
     let repository = Repository::of(&git, Path::new(named)).await.map_err(unfit("options.useWorktree"))?;
     for whole in [&repository.top, &repository.git_dir] {

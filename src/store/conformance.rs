@@ -45,50 +45,11 @@ pub async fn exercise<O: Open>(fresh: impl Fn() -> O) {
 }
 
 fn task(id: u128) -> TaskRow {
+    let spec = r#"{"version":1,"instruction":"x","tags":["a"]}"#.to_owned();
     TaskRow {
-        id: TaskId::from_u128(id),
-        status: Status::Pending.into(),
-        spec: r#"{"version":1,"instruction":"x","tags":["a"]}"#.to_owned(),
-        priority: 0,
-        created_at: 1,
-        due_at: None,
-        started_at: None,
-        completed_at: None,
-        attempt: 0,
-        finished_attempts: 0,
-        crashes: 0,
         max_attempts: 3,
-        epoch: Epoch::FIRST,
-        holder: None,
-        lease_ms: None,
-        lease_boot: None,
-        worker: None,
         working_directory: Some("/w".to_owned()),
-        retry_of: None,
-        last_event: 0,
-        attempt_events: 0,
-        session_id: None,
-        resume_session_id: None,
-        continued_from: None,
-        key_name: "default".to_owned(),
-        max_budget_usd: None,
-        own_directory: false,
-        exclusive: false,
-        concurrency_key: None,
-        held: None,
-        waiting_for: None,
-        pending_messages: 0,
-        result: None,
-        structured_output: None,
-        error_class: None,
-        error_code: None,
-        error_message: None,
-        cost_usd: None,
-        usage: None,
-        num_turns: None,
-        duration_ms: None,
-        permission_denials: None,
-        remarks: None,
+        ..TaskRow::pending(TaskId::from_u128(id), spec, "default".to_owned(), Timestamp(1))
     }
 }
 

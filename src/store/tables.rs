@@ -3,7 +3,9 @@
 //! The `entity` crate describes the same tables for the builder of queries. A test compares those that an engine reads and
 //! writes whole; of the others it names the columns.
 
-use domain::{AttemptOutcome, BootId, Epoch, EventKind, FailureClass, Name, Status, TaskId, Usd, WorkerInstanceId};
+use domain::{
+    AttemptOutcome, BootId, Epoch, EventKind, FailureClass, Name, Status, TaskId, Timestamp, Usd, WorkerInstanceId,
+};
 
 /// One row a task.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,6 +96,58 @@ pub struct TaskRow {
     pub permission_denials: Option<String>,
     /// What the task must say of itself beside its result, as JSON.
     pub remarks: Option<String>,
+}
+
+impl TaskRow {
+    /// A task that was just submitted, of which nothing else is known.
+    #[must_use]
+    pub fn pending(id: TaskId, spec: String, key_name: String, now: Timestamp) -> Self {
+        Self {
+            id,
+            status: Status::Pending.into(),
+            spec,
+            priority: 0,
+            created_at: now.0,
+            due_at: None,
+            started_at: None,
+            completed_at: None,
+            attempt: 0,
+            finished_attempts: 0,
+            crashes: 0,
+            max_attempts: 1,
+            epoch: Epoch::FIRST,
+            holder: None,
+            lease_ms: None,
+            lease_boot: None,
+            worker: None,
+            working_directory: None,
+            retry_of: None,
+            last_event: 0,
+            attempt_events: 0,
+            session_id: None,
+            resume_session_id: None,
+            continued_from: None,
+            key_name,
+            max_budget_usd: None,
+            own_directory: false,
+            exclusive: false,
+            concurrency_key: None,
+            held: None,
+            waiting_for: None,
+            pending_messages: 0,
+            result: None,
+            structured_output: None,
+            error_class: None,
+            error_code: None,
+            error_message: None,
+            cost_usd: None,
+            usage: None,
+            num_turns: None,
+            duration_ms: None,
+            permission_denials: None,
+            remarks: None,
+        }
+    }
 }
 
 /// One row a start.

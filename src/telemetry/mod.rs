@@ -7,15 +7,17 @@ mod vitals;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tracing::{Event, Subscriber};
-use tracing_subscriber::fmt::format::{Format, Json, JsonFields, Writer};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Span, Subscriber};
+use tracing_subscriber::fmt::format::{DefaultFields, Format, Json, JsonFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Scope, SpanRef};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::config::Log;
+use domain::TaskId;
 use throttle::Throttle;
 pub use vitals::{Duty, Failing, Vitals};
 
@@ -29,10 +31,15 @@ pub fn start(log: &Log) -> Result<(), tracing_subscriber::filter::ParseError> {
     let layer = tracing_subscriber::fmt::layer().log_internal_errors(false).with_ansi(false);
     let layer = match log.json {
         true => {
-            let format = tracing_subscriber::fmt::format().json().flatten_event(true);
-            layer.fmt_fields(JsonFields::new()).event_format(Counted(format)).with_filter(Throttle::default()).boxed()
+            let format = tracing_subscriber::fmt::format()
+                .json()
+                .flatten_event(true)
+                .with_current_span(false)
+                .with_span_list(false);
+            let layer = layer.fmt_fields(JsonFields::new()).event_format(Counted(format));
+            layer.with_filter(Throttle::<JsonFields>::default()).boxed()
         }
-        false => layer.event_format(Text).with_filter(Throttle::default()).boxed(),
+        false => layer.event_format(Text).with_filter(Throttle::<DefaultFields>::default()).boxed(),
     };
     tracing_subscriber::registry().with(filter).with(layer).init();
     // A panic is caught where it costs one request or one restart; here it is said like anything else.
@@ -55,7 +62,23 @@ pub fn panics() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }
 
-/// JSON, with how often the line was left out before.
+/// The span of a task: every line of the log within it names the task, and the attempt where there is one.
+#[must_use]
+pub fn task_span(task: TaskId, attempt: Option<i32>) -> Span {
+    tracing::info_span!("task", taskId = %task, attempt)
+}
+
+/// The fields of the spans around an event, as they are written; the outermost first.
+fn fields_of_spans<S, N>(ctx: &FmtContext<'_, S, N>) -> Vec<String>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    let fields = |span: SpanRef<'_, S>| Some(span.extensions().get::<FormattedFields<N>>()?.fields.clone());
+    ctx.event_scope().into_iter().flat_map(Scope::from_root).filter_map(fields).collect()
+}
+
+/// JSON, with the fields of the spans, and how often the line was left out before.
 struct Counted(Format<Json>);
 
 impl<S, N> FormatEvent<S, N> for Counted
@@ -64,16 +87,21 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let left_out = throttle::left_out();
-        if left_out == 0 {
+        let (left_out, spans) = (throttle::left_out(), fields_of_spans(ctx));
+        if left_out == 0 && spans.is_empty() {
             return self.0.format_event(ctx, to, event);
         }
         let mut line = String::new();
         self.0.format_event(ctx, Writer::new(&mut line), event)?;
-        match line.trim_end().strip_suffix('}') {
-            Some(line) => writeln!(to, "{line},\"repeated\":{left_out}}}"),
-            None => to.write_str(&line),
+        let Some(line) = line.trim_end().strip_suffix('}') else { return to.write_str(&line) };
+        to.write_str(line)?;
+        for span in spans.iter().filter_map(|span| span.strip_prefix('{')?.strip_suffix('}')) {
+            write!(to, ",{span}")?;
         }
+        if left_out > 0 {
+            write!(to, ",\"repeated\":{left_out}")?;
+        }
+        writeln!(to, "}}")
     }
 }
 
@@ -93,13 +121,40 @@ where
     fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let meta = event.metadata();
         write!(to, "[{}] ", speaker(meta.target()))?;
-        ctx.field_format().format_fields(to.by_ref(), event)?;
+        // What happened, to which task, and how: `Task completed taskId=… duration=1234 attempt=1`.
+        let mut message = Message::default();
+        event.record(&mut message);
+        let mut fields = String::new();
+        ctx.field_format().format_fields(Writer::new(&mut fields), event)?;
+        let rest = fields.strip_prefix(&message.0).unwrap_or(&fields);
+        to.write_str(&fields[..fields.len() - rest.len()])?;
+        let spans = fields_of_spans(ctx);
+        let spans: Vec<_> = spans.iter().map(|span| span.split_once(' ').unwrap_or((span, ""))).collect();
+        for (id, _) in &spans {
+            write!(to, " {id}")?;
+        }
+        to.write_str(rest)?;
+        for (_, more) in spans.iter().filter(|(_, more)| !more.is_empty()) {
+            write!(to, " {more}")?;
+        }
         let left_out = throttle::left_out();
         if left_out > 0 {
             write!(to, " repeated={left_out}")?;
         }
         let level = meta.level().as_str().to_lowercase();
         writeln!(to, " level={level} time={}", crate::process::wall_now())
+    }
+}
+
+/// The message of an event.
+#[derive(Default)]
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}");
+        }
     }
 }
 

@@ -8,12 +8,15 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::fmt::FormattedFields;
 use tracing_subscriber::layer::{Context, Filter};
+use tracing_subscriber::registry::LookupSpan;
 
 /// Between two of the same.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -31,10 +34,17 @@ pub(super) fn left_out() -> u64 {
 }
 
 /// See the [module](self).
-#[derive(Default)]
-pub(super) struct Throttle(Mutex<HashMap<u64, (Instant, u64)>>);
+///
+/// `N` is how the layer formats fields: by it the fields of spans are found.
+pub(super) struct Throttle<N>(Mutex<HashMap<u64, (Instant, u64)>>, PhantomData<fn() -> N>);
 
-impl Throttle {
+impl<N> Default for Throttle<N> {
+    fn default() -> Self {
+        Self(Mutex::default(), PhantomData)
+    }
+}
+
+impl<N> Throttle<N> {
     /// True if it is to be written now.
     fn lets_through(&self, key: u64, now: Instant) -> bool {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,12 +73,12 @@ impl Throttle {
     }
 }
 
-impl<S: Subscriber> Filter<S> for Throttle {
+impl<N: 'static, S: Subscriber + for<'a> LookupSpan<'a>> Filter<S> for Throttle<N> {
     fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
         true
     }
 
-    fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
+    fn event_enabled(&self, event: &Event<'_>, ctx: &Context<'_, S>) -> bool {
         if *event.metadata().level() > Level::WARN {
             LEFT_OUT.set(0);
             return true;
@@ -76,6 +86,9 @@ impl<S: Subscriber> Filter<S> for Throttle {
         let mut said = Said(DefaultHasher::new());
         event.metadata().callsite().hash(&mut said.0);
         event.record(&mut said);
+        for span in ctx.event_scope(event).into_iter().flatten() {
+            span.extensions().get::<FormattedFields<N>>().map(|fields| &fields.fields).hash(&mut said.0);
+        }
         self.lets_through(said.0.finish(), Instant::now())
     }
 }
@@ -104,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_same_comes_once_in_a_while_with_a_count() {
-        let (throttle, now) = (Throttle::default(), Instant::now());
+        let (throttle, now) = (Throttle::<()>::default(), Instant::now());
         assert!(throttle.lets_through(1, now));
         assert!((0..100).all(|_| !throttle.lets_through(1, now)));
         assert!(throttle.lets_through(2, now), "another one is not held up");
@@ -115,7 +128,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let (throttle, now) = (Throttle::default(), Instant::now());
+        let (throttle, now) = (Throttle::<()>::default(), Instant::now());
         assert!((0..5_000).all(|key| throttle.lets_through(key, now)));
         assert!(throttle.0.lock().expect("a lock").len() <= REMEMBERED);
         assert!(throttle.lets_through(9_999, now + PAUSE));

@@ -1,5 +1,7 @@
 //! The one who claims: keeps its slots filled, its leases fresh, and knows what it runs.
 
+mod handlers;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,6 +9,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use fail::fail_point;
 use futures_util::FutureExt;
+use tracing::Instrument as _;
 
 use super::News;
 use super::agent_run::{self, AgentRun, RunCommand};
@@ -21,7 +24,7 @@ use crate::queue::{
     Assignment, Beat, Claim, Draining, FlushPoll, PollQueue, PollReply, Queue, ReadStats, Release, Renew, Renewed,
     WorkerGone,
 };
-use crate::telemetry::{Duty, chain};
+use crate::telemetry::{Duty, chain, task_span};
 use domain::{BootInstant, LeaseKey, LeaseTimes, ReleaseReason, Spent, Status as TaskStatus};
 
 /// Hints, ends of attempts and questions; all senders wait or may be turned away.
@@ -199,18 +202,20 @@ impl WorkerActor {
             deadline: self.times().tree_deadline(asked_at),
         };
         let (me, queue, credential) = (ctx.address(), self.queue.clone(), self.tools.claude.credential.clone());
-        actix::spawn(async move {
+        let span = task_span(key.task, Some(run.assignment.task.attempt));
+        let attempt = async move {
             if AssertUnwindSafe(run.run()).catch_unwind().await.is_err() {
-                tracing::error!(taskId = %key.task, "An attempt panicked");
+                tracing::error!("An attempt panicked");
                 let report = agent_run::report_panic(&queue, key, credential);
                 if AssertUnwindSafe(report).catch_unwind().await.is_err() {
                     // The next look finds a task that no worker runs, and gives it back.
-                    tracing::error!(taskId = %key.task, "A panic could not be reported");
+                    tracing::error!("A panic could not be reported");
                 }
             }
             // Closed while the actor restarts: its next look finds the truth.
             me.send(RunEnded(key)).await.unwrap_or_default();
-        });
+        };
+        actix::spawn(attempt.instrument(span));
     }
 
     fn times(&self) -> LeaseTimes {
@@ -348,71 +353,5 @@ impl Supervised for WorkerActor {
     fn restarting(&mut self, _: &mut Context<Self>) {
         self.poll = Poll::new(Instant::now());
         self.running.retain_living();
-    }
-}
-
-impl Handler<Hint> for WorkerActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Hint, ctx: &mut Context<Self>) {
-        fail_point!("worker-hint");
-        let what = self.poll.hinted(Instant::now(), self.free() > 0);
-        self.poll(what, ctx);
-    }
-}
-
-impl Handler<Status> for WorkerActor {
-    type Result = WorkerStatus;
-
-    fn handle(&mut self, _: Status, _: &mut Context<Self>) -> WorkerStatus {
-        WorkerStatus { running: self.running.len(), concurrency: self.concurrency }
-    }
-}
-
-impl Handler<RunEnded> for WorkerActor {
-    type Result = ();
-
-    fn handle(&mut self, ended: RunEnded, ctx: &mut Context<Self>) {
-        self.running.remove(ended.0);
-        self.tell_if_drained();
-        self.want_look(ctx);
-        self.tools.spare.refill();
-    }
-}
-
-impl Handler<Drain> for WorkerActor {
-    type Result = ResponseFuture<()>;
-
-    fn handle(&mut self, drain: Drain, ctx: &mut Context<Self>) -> ResponseFuture<()> {
-        tracing::info!(running = self.running.len(), limit_ms = drain.limit.as_millis() as u64, "Draining");
-        self.draining = true;
-        drop(self.queue.0.try_send(FlushPoll));
-        self.running.tell(&RunCommand::Draining);
-        ctx.run_later(drain.limit, |this, _| this.running.tell(&RunCommand::Shutdown));
-        let (sender, drained) = tokio::sync::oneshot::channel();
-        self.drained.push(sender);
-        self.tell_if_drained();
-        let (queue, tools) = (self.queue.clone(), Arc::clone(&self.tools));
-        let holder = tools.holder;
-        // For the history only: not to claim is our own doing.
-        drop(queue.0.try_send(Draining(holder)));
-        Box::pin(async move {
-            // An error means that the actor restarted meanwhile; nothing runs that it knows.
-            drained.await.unwrap_or_default();
-            tools.standby.close().await;
-            tools.spare.close().await;
-            drop(queue.ask(WorkerGone(holder)).await);
-        })
-    }
-}
-
-impl Handler<StopNow> for WorkerActor {
-    type Result = ();
-
-    fn handle(&mut self, _: StopNow, _: &mut Context<Self>) {
-        self.draining = true;
-        drop(self.queue.0.try_send(FlushPoll));
-        self.running.tell(&RunCommand::Shutdown);
-        self.tell_if_drained();
     }
 }

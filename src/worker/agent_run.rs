@@ -125,7 +125,7 @@ impl AgentRun {
         }
         warm.run.adopt(key);
         warm.run.extend(self.deadline);
-        tracing::debug!(taskId = %key.task, "Warm start");
+        tracing::debug!("Warm start");
         Some(warm)
     }
 
@@ -147,7 +147,7 @@ impl AgentRun {
                 self.give_up(why, NO_PROCESS_DELAY).await;
             }
             StopReason::Lost if spent.cost_usd.is_none() => {
-                tracing::info!(taskId = %self.assignment.key.task, "Task is not ours any more");
+                tracing::info!("Task is not ours any more");
             }
             StopReason::Shutdown if !done => self.release(back(ReleaseReason::Shutdown, None)).await,
             StopReason::Waiting if !done => self.release(back(ReleaseReason::Waiting, None)).await,
@@ -176,7 +176,7 @@ impl AgentRun {
         match worktree::conclude(&self.tools, task, &options, completed).await {
             Ok(changes) => changes,
             Err(error) => {
-                tracing::warn!(taskId = %task.id, error = chain(&error), "Can't say what the task has changed");
+                tracing::warn!(error = chain(&error), "Can't say what the task has changed");
                 None
             }
         }
@@ -209,7 +209,7 @@ impl AgentRun {
 
     /// Gives the task back: its attempt could not be set up.
     async fn give_up(&self, why: String, delay: Duration) {
-        tracing::warn!(taskId = %self.assignment.key.task, why, "Task given back");
+        tracing::warn!(why, "Task given back");
         self.release(Release { detail: Some(why), delay, ..self.giving_back(ReleaseReason::SetUpFailed) }).await;
     }
 
@@ -226,7 +226,7 @@ impl AgentRun {
     {
         let answer = self.queue.insist(message, what).await;
         if answer.is_err() {
-            tracing::info!(taskId = %self.assignment.key.task, "Report came too late: the task is not ours any more");
+            tracing::info!("Report came too late: the task is not ours any more");
         }
         answer.ok()
     }
@@ -242,14 +242,14 @@ pub async fn report_panic(queue: &Queue, key: LeaseKey, credential: String) {
     let finish = Finish { key, report, credential, events: Vec::new(), chance: process::chance() };
     if let Err(error) = queue.ask(finish).await {
         // The next look finds a task that no worker runs, and gives it back.
-        tracing::warn!(taskId = %key.task, error = chain(&error), "Could not report a panic");
+        tracing::warn!(error = chain(&error), "Could not report a panic");
     }
 }
 
 /// The shim could not say that all is gone (it was killed itself, say): look for ourselves.
 async fn sweep(task: domain::TaskId, session: Option<SessionId>) {
     if !process::end_all(Cookie::of_task(task, session)).await {
-        tracing::error!(taskId = %task, "processes of the task could not be ended");
+        tracing::error!("processes of the task could not be ended");
     }
 }
 
@@ -259,18 +259,18 @@ fn log_end(task: &Task, report: &Report, next: &Next) {
     match (&report.outcome, next) {
         (Outcome::Failed(failure), Next::Again(due)) => {
             let due = due.map(|due| due.to_string()).unwrap_or_default();
-            tracing::warn!(taskId = %task.id, error = error(failure), due, "Task will be tried again");
+            tracing::warn!(error = error(failure), due, "Task will be tried again");
         }
         (Outcome::Failed(failure), Next::Ended(_)) if failure.class == FailureClass::Auth => {
             let error = error(failure);
-            tracing::error!(taskId = %task.id, error, "The credential was refused; no task starts with it for a while");
+            tracing::error!(error, "The credential was refused; no task starts with it for a while");
         }
         (Outcome::Failed(failure), Next::Ended(_)) => {
-            tracing::warn!(taskId = %task.id, error = error(failure), "Task failed");
+            tracing::warn!(error = error(failure), "Task failed");
         }
         (Outcome::Completed, Next::Ended(Status::Completed)) => {
-            tracing::info!(taskId = %task.id, instruction, duration = report.duration_ms, "Task completed");
+            tracing::info!(instruction, duration = report.duration_ms, "Task completed");
         }
-        (Outcome::Completed, next) => tracing::error!(taskId = %task.id, ?next, "a completed task went on"),
+        (Outcome::Completed, next) => tracing::error!(?next, "a completed task went on"),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use crate::process::BackOff;
 use crate::queue::{Append, Ask, Asked, Progress, Queue, QueueError, Stale, Step, StoreError};
@@ -58,11 +59,12 @@ impl Outbox {
         let (sender, filed) = mpsc::unbounded_channel();
         let (lost_sender, lost) = oneshot::channel();
         let writer = Writer { queue, key, session: Some(session), sent: 0, filed: sender };
-        let writer = tokio::spawn(async move {
+        let write = async move {
             if writer.run(receiver).await.is_err() {
                 lost_sender.send(()).unwrap_or_default();
             }
-        });
+        };
+        let writer = tokio::spawn(write.in_current_span());
         Self { items, room: Arc::new(Semaphore::new(KIB_AHEAD as usize)), filed, writer, lost }
     }
 
@@ -165,12 +167,12 @@ impl Writer {
             match self.queue.ask(append.clone()).await {
                 Ok(stored) => return stored,
                 Err(QueueError::Store(StoreError::Full)) if !append.essential => {
-                    tracing::warn!(taskId = %self.key.task, "The disk is full: events are stored without their texts");
+                    tracing::warn!("The disk is full: events are stored without their texts");
                     append.essential = true;
                     append.events.iter_mut().for_each(shorten);
                 }
                 Err(error) => {
-                    tracing::warn!(taskId = %self.key.task, error = chain(&error), "events wait for the store");
+                    tracing::warn!(error = chain(&error), "events wait for the store");
                     back_off.pause().await;
                 }
             }

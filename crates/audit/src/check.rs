@@ -2,6 +2,9 @@
 //! the tasks that knows only the rules, and what does not fit is a broken promise with its
 //! evidence. It shares no code with what it judges.
 
+mod lease;
+mod standing;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
@@ -149,12 +152,14 @@ impl Audit {
                     }
                 }
             }
-            HistoryEvent::Claim { lease, holder, credential, attempt, expires } => {
-                if self.parked.get(credential).is_some_and(|until| *until > entry.at) {
-                    self.broken(11, lease.task, format!("was claimed while its credential {credential} was parked"));
-                }
-                self.claim(entry, *lease, *holder, *attempt, *expires);
-            }
+            HistoryEvent::Prune { tasks } => tasks.iter().for_each(|task| self.prune(*task)),
+            did => self.take_lease(entry, did),
+        }
+    }
+
+    /// What happens to the queue, its credentials and its schedules.
+    fn take_queue(&mut self, did: &HistoryEvent) {
+        match did {
             HistoryEvent::Unpark { credential } => drop(self.parked.remove(credential)),
             HistoryEvent::PutSchedule { schedule, new } => {
                 let problem = self.schedules.put(*schedule, *new);
@@ -167,47 +172,11 @@ impl Audit {
                 self.schedule(problem);
             }
             HistoryEvent::Park { credential, until } => drop(self.parked.insert(credential.clone(), *until)),
-            HistoryEvent::Renew { leases, expires } => {
-                let since = self.since;
-                for lease in leases.iter().filter(|lease| !is_older(lease.task, since)) {
-                    if self.newest(5, *lease, "was renewed")
-                        && let Some(Picture { lease: Some((_, ends)), .. }) = self.tasks.get_mut(&lease.task)
-                    {
-                        *ends = *expires;
-                    }
-                }
-            }
-            HistoryEvent::Finish { lease, outcome, counts, cost, to, due } => {
-                if self.newest(6, *lease, "was reported") {
-                    self.count(*lease, *counts, *outcome, *to);
-                    self.cost(*lease, *cost);
-                    self.moves(*lease, *to, *due);
-                }
-            }
-            HistoryEvent::LateCost { lease, cost } => self.cost(*lease, Some(*cost)),
-            HistoryEvent::Release { lease, due, cost, .. } => {
-                if self.newest(6, *lease, "was given back") {
-                    self.cost(*lease, *cost);
-                    self.moves(*lease, Status::Pending, *due);
-                }
-            }
-            HistoryEvent::TakeBack { lease, died, to, due } => {
-                let ends = self.tasks.get(&lease.task).and_then(|task| task.lease).map(|(_, ends)| ends);
-                if let Some(ends) = ends.filter(|ends| !died && entry.boot_ms <= ends + TREE_END_MS) {
-                    let early = ends + TREE_END_MS - entry.boot_ms;
-                    self.broken(5, lease.task, format!("was taken back {early} ms before its lease was surely over"));
-                }
-                if self.newest(6, *lease, "was taken back") {
-                    self.count(*lease, Counts::Crash, AttemptOutcome::Crashed, *to);
-                    self.moves(*lease, *to, *due);
-                }
-            }
-            HistoryEvent::Cancel { lease } => self.cancel(entry, *lease),
             HistoryEvent::Pause { paused } => self.paused = *paused,
             HistoryEvent::Limit { concurrency } => self.limit = Some(*concurrency),
             HistoryEvent::SetLimit { group, limit } => self.groups.set(group, *limit),
-            HistoryEvent::Prune { tasks } => tasks.iter().for_each(|task| self.prune(*task)),
             HistoryEvent::Drain { holder } => drop(self.drained.insert(*holder)),
+            _ => {}
         }
     }
 
@@ -221,54 +190,6 @@ impl Audit {
         let first = self.keys.entry(key.to_owned()).or_insert_with(|| (fingerprint.to_owned(), task)).1;
         if first != task {
             self.broken(9, task, format!("and task {first} were made for one idempotency key"));
-        }
-    }
-
-    fn claim(&mut self, entry: &Entry, lease: LeaseKey, holder: WorkerInstanceId, attempt: i32, expires: i64) {
-        let LeaseKey { task, epoch } = lease;
-        let Some(picture) = self.tasks.get(&task) else {
-            return self.broken(1, task, "was claimed, but never stored");
-        };
-        let (was, live, terminal) = (picture.epoch, picture.lease, picture.terminal);
-        let (priority, due) = (picture.priority, picture.due);
-        if epoch != was.next() {
-            self.broken(4, task, format!("was claimed with epoch {epoch} after {was}"));
-        }
-        if let Some((other, ends)) = live {
-            self.broken(5, task, format!("was claimed by {holder} under the live lease of {other} (ends {ends})"));
-        }
-        if let Some(status) = terminal {
-            self.broken(3, task, format!("was claimed after it had ended as {status}"));
-        }
-        if self.paused {
-            self.broken(11, task, "was claimed while the queue was paused");
-        }
-        if self.drained.contains(&holder) {
-            self.broken(11, task, format!("was claimed by {holder}, which drains"));
-        }
-        if let Some(due) = due {
-            self.broken(12, task, format!("was claimed {} ms before it was due", due - entry.at));
-        }
-        self.first_in_line(task, priority);
-        if let Some(evidence) = self.groups.claim(task) {
-            self.broken(11, task, evidence);
-        }
-        let running = self.running.entry(holder).or_default();
-        running.insert(task);
-        let (running, others) = (running.len(), running.clone());
-        let is_suspect = |task| self.tasks.get(task).is_some_and(|task| task.crashes >= SUSPECT);
-        if let Some(suspect) = others.iter().find(|task| is_suspect(task)).filter(|_| running > 1) {
-            self.broken(10, *suspect, format!("has crashed often and did not run alone in {holder}"));
-        }
-        if let Some(limit) = self.limit.filter(|limit| running > *limit as usize) {
-            self.broken(11, task, format!("is number {running} of {holder}, above the limit of {limit}"));
-        }
-        self.pending.remove(&(-priority, task));
-        if let Some(picture) = self.tasks.get_mut(&task) {
-            (picture.epoch, picture.lease) = (epoch, Some((holder, expires)));
-        }
-        if i64::from(attempt) > epoch.number() {
-            self.broken(10, task, format!("has attempt {attempt} under epoch {epoch}"));
         }
     }
 
@@ -289,57 +210,6 @@ impl Audit {
         }
     }
 
-    /// True if this is the newest epoch of a task that runs.
-    fn newest(&mut self, promise: u8, lease: LeaseKey, what: &str) -> bool {
-        let LeaseKey { task, epoch } = lease;
-        let Some(picture) = self.tasks.get(&task) else {
-            self.broken(1, task, format!("{what}, but never stored"));
-            return false;
-        };
-        let (newest, runs, terminal) = (picture.epoch, picture.lease.is_some(), picture.terminal);
-        if let Some(status) = terminal {
-            self.broken(3, task, format!("{what} after it had ended as {status}"));
-        } else if epoch != newest {
-            self.broken(promise, task, format!("{what} under epoch {epoch}, its newest is {newest}"));
-        } else if !runs {
-            self.broken(promise, task, format!("{what}, but did not run"));
-        }
-        terminal.is_none() && epoch == newest && runs
-    }
-
-    fn count(&mut self, lease: LeaseKey, counts: Counts, outcome: AttemptOutcome, to: Status) {
-        let Some(picture) = self.tasks.get_mut(&lease.task) else { return };
-        match counts {
-            Counts::Ended => (picture.ended, picture.crashes) = (picture.ended + 1, 0),
-            Counts::Crash => picture.crashes += 1,
-            Counts::Nothing => {}
-        }
-        let (ended, most, crashes) = (picture.ended, picture.max_attempts, picture.crashes);
-        if ended > most {
-            self.broken(10, lease.task, format!("ended {ended} times, and may {most} times"));
-        }
-        if crashes > CRASH_LIMIT {
-            self.broken(10, lease.task, format!("crashed {crashes} times in a row"));
-        }
-        let fits = match outcome {
-            // A message came meanwhile: the task goes on.
-            AttemptOutcome::Completed if to == Status::Pending => counts == Counts::Nothing,
-            AttemptOutcome::Completed => counts == Counts::Ended,
-            AttemptOutcome::Crashed => counts == Counts::Crash,
-            AttemptOutcome::Failed => counts != Counts::Crash,
-            AttemptOutcome::Released | AttemptOutcome::Cancelled => counts == Counts::Nothing,
-        };
-        if !fits {
-            self.broken(10, lease.task, format!("an attempt that is {outcome:?} counted as {counts:?}"));
-        }
-    }
-
-    fn cost(&mut self, lease: LeaseKey, cost: Option<Usd>) {
-        if let (Some(picture), Some(cost)) = (self.tasks.get_mut(&lease.task), cost) {
-            picture.costs.entry(lease.epoch).or_insert(cost);
-        }
-    }
-
     /// The lease is over, and the task goes on from here.
     fn moves(&mut self, lease: LeaseKey, to: Status, due: Option<i64>) {
         let Some(picture) = self.tasks.get_mut(&lease.task) else { return };
@@ -354,27 +224,6 @@ impl Audit {
             self.pending.insert((-picture.priority, lease.task));
         } else {
             picture.terminal = Some(to);
-        }
-    }
-
-    fn cancel(&mut self, entry: &Entry, lease: LeaseKey) {
-        let LeaseKey { task, epoch } = lease;
-        let Some(picture) = self.tasks.get_mut(&task) else {
-            return self.broken(1, task, "was cancelled, but never stored");
-        };
-        let (was, ran, terminal) = (picture.epoch, picture.lease.is_some(), picture.terminal);
-        if ran {
-            picture.cancelled = Some((entry.boot_ms, was));
-        }
-        picture.epoch = epoch;
-        let priority = picture.priority;
-        self.moves(lease, Status::Cancelled, None);
-        self.pending.remove(&(-priority, task));
-        if let Some(status) = terminal {
-            self.broken(3, task, format!("was cancelled after it had ended as {status}"));
-        }
-        if epoch != if ran { was.next() } else { was } {
-            self.broken(4, task, format!("was cancelled with epoch {epoch} after {was}"));
         }
     }
 
@@ -415,64 +264,5 @@ impl Audit {
         let cancelled = |task| self.tasks.get(&task).and_then(|picture| picture.cancelled);
         self.broken.extend(trees::judge(&beside.trees, &beside.excused, cancelled));
         self.broken
-    }
-
-    fn stands(&mut self, standing: &TaskSnapshot, settled: bool) {
-        let task = standing.task;
-        let Some(picture) = self.tasks.get(&task) else {
-            return self.broken(2, task, "is there, and the history doesn't know it");
-        };
-        let status = match (picture.terminal, picture.lease) {
-            (Some(status), _) => status,
-            (None, Some(_)) => Status::Running,
-            (None, None) => Status::Pending,
-        };
-        let same =
-            picture.terminal == Some(standing.status) || (picture.terminal.is_none() && status == standing.status);
-        let (epoch, counts) = (picture.epoch, (picture.ended, picture.crashes));
-        let missing: Vec<String> = picture
-            .costs
-            .iter()
-            .filter(|(epoch, cost)| !standing.attempt_costs.contains(&(**epoch, **cost)))
-            .map(|(epoch, cost)| format!("{cost} of epoch {epoch}"))
-            .collect();
-        let reported = picture.costs.len();
-        if !same {
-            let promise = if status.is_terminal() { 3 } else { 2 };
-            self.broken(promise, task, format!("is {}, and its history ends as {status}", standing.status));
-        }
-        if settled && !standing.status.is_terminal() {
-            self.broken(2, task, format!("is still {}", standing.status));
-        }
-        if epoch != standing.epoch {
-            self.broken(4, task, format!("has epoch {}, and its history {epoch}", standing.epoch));
-        }
-        if counts != (standing.ended, standing.crashes) {
-            let evidence =
-                format!("has {:?} ends and crashes, and its history {counts:?}", (standing.ended, standing.crashes));
-            self.broken(10, task, evidence);
-        }
-        if standing.ended > standing.max_attempts {
-            self.broken(10, task, format!("ended {} times, and may {} times", standing.ended, standing.max_attempts));
-        }
-        if standing.events.0 != standing.events.1 {
-            let (last, count) = standing.events;
-            self.broken(8, task, format!("has {count} events numbered from 1 on, and the last is {last}"));
-        }
-        let sum: Usd = standing.attempt_costs.iter().map(|(_, cost)| *cost).sum();
-        // Sums that were stored before amounts were rounded may differ by what was rounded off.
-        let rounded = standing.attempt_costs.len() as u64;
-        if !missing.is_empty() || reported != standing.attempt_costs.len() {
-            let evidence = format!(
-                "{} costs are kept of {reported} reported; not kept: {missing:?}",
-                standing.attempt_costs.len()
-            );
-            self.broken(14, task, evidence);
-        } else if standing.cost.unwrap_or_default().distance(sum) > rounded {
-            self.broken(14, task, format!("costs {:?}, its attempts {sum}", standing.cost));
-        }
-        if standing.status == Status::Completed && !standing.well_completed {
-            self.broken(15, task, "is completed without a result of the model");
-        }
     }
 }

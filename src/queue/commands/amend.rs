@@ -5,13 +5,17 @@ use crate::queue::messages::{Amend, Amended};
 use crate::store::StoreError;
 use crate::store::convert::{spec_of, task_with};
 use audit::HistoryEvent;
-use domain::{NewEvent, Status};
+use domain::{NewEvent, Status, TaskId};
 use wire::stored;
 
 impl Change for Amend {
     type Answer = Amended;
 
     const MAKES_WORK: bool = true;
+
+    fn task(&self) -> Option<TaskId> {
+        Some(self.task)
+    }
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Amended, StoreError> {
         let Some(mut row) = unit.find(self.task).await? else { return Ok(Amended::Unknown) };

@@ -3,10 +3,13 @@
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::oneshot;
+use tracing::{Instrument as _, Span};
 
 use super::Unit;
 use crate::queue::QueueError;
 use crate::store::StoreError;
+use crate::telemetry;
+use domain::TaskId;
 
 /// A command as the store runs it. It may be run twice, when the transaction that it was in
 /// had to be given up for another's fault.
@@ -21,6 +24,11 @@ pub trait Change: Send + 'static {
     /// reserve lasts.
     fn is_essential(&self) -> bool {
         true
+    }
+
+    /// The task that it is about, for the log.
+    fn task(&self) -> Option<TaskId> {
+        None
     }
 
     /// Does it, inside the transaction.
@@ -58,10 +66,12 @@ impl<C: Change> Waiting for Asked<C> {
     }
 
     fn run<'a>(&'a mut self, unit: &'a mut Unit<'_>) -> LocalBoxFuture<'a, Result<(), StoreError>> {
+        let span = self.change.task().map_or_else(Span::none, |task| telemetry::task_span(task, None));
         async {
             self.answer = Some(self.change.run(unit).await?);
             Ok(())
         }
+        .instrument(span)
         .boxed_local()
     }
 

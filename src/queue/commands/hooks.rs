@@ -133,6 +133,10 @@ impl Attempted {
 impl Change for RetryDelivery {
     type Answer = bool;
 
+    fn task(&self) -> Option<TaskId> {
+        Some(self.task)
+    }
+
     async fn run(&self, unit: &mut Unit<'_>) -> Result<bool, StoreError> {
         unit.tx.retry_delivery(self.task, &self.id, unit.now).await
     }

@@ -8,7 +8,7 @@ use crate::store::StoreError;
 use crate::store::convert::{task_of, task_with};
 use crate::store::rows::{IdempotencyKeyRow, TaskRow};
 use audit::HistoryEvent;
-use domain::{Epoch, EventKind, NewEvent, Status, TaskId};
+use domain::{EventKind, NewEvent, Status, TaskId};
 use wire::stored::{self, StoredSpec};
 
 impl Change for Submit {
@@ -112,24 +112,12 @@ impl Submit {
             .as_ref()
             .filter(|resumes| !resumes.fork)
             .map_or(id.own_session(), |resumes| resumes.session);
+        let resumes = self.task.resumes.as_ref();
+        let text = stored::to_text(spec).map_err(|error| StoreError::unwritable("task", id.uuid(), &error))?;
         Ok(TaskRow {
-            id,
-            status: Status::Pending.into(),
-            spec: stored::to_text(spec).map_err(|error| StoreError::unwritable("task", id.uuid(), &error))?,
             priority: spec.priority,
-            created_at: unit.now.0,
             due_at: due.map(|due| due.0),
-            started_at: None,
-            completed_at: None,
-            attempt: 0,
-            finished_attempts: 0,
-            crashes: 0,
             max_attempts: spec.options.attempts(),
-            epoch: Epoch::FIRST,
-            holder: None,
-            lease_ms: None,
-            lease_boot: None,
-            worker: None,
             working_directory: Some(match &self.task.directory {
                 Directory::Named(folder) => folder.clone(),
                 Directory::OwnBelow(folder) => format!("{folder}/{id}"),
@@ -138,29 +126,14 @@ impl Submit {
             }),
             retry_of: self.task.retry_of,
             last_event: unit.add_events(id, 0, &[event]).await?,
-            attempt_events: 0,
             session_id: Some(session.to_string()),
-            resume_session_id: self.task.resumes.as_ref().map(|resumes| resumes.session.to_string()),
-            continued_from: self.task.resumes.as_ref().and_then(|resumes| resumes.task),
-            key_name: self.task.key.clone(),
+            resume_session_id: resumes.map(|resumes| resumes.session.to_string()),
+            continued_from: resumes.and_then(|resumes| resumes.task),
             max_budget_usd: spec.options.sdk.max_budget_usd,
             own_directory: matches!(self.task.directory, Directory::OwnBelow(_)),
             exclusive: self.task.exclusive,
             concurrency_key: spec.concurrency_key.clone(),
-            held: None,
-            waiting_for: None,
-            pending_messages: 0,
-            result: None,
-            structured_output: None,
-            error_class: None,
-            error_code: None,
-            error_message: None,
-            cost_usd: None,
-            usage: None,
-            num_turns: None,
-            duration_ms: None,
-            permission_denials: None,
-            remarks: None,
+            ..TaskRow::pending(id, text, self.task.key.clone(), unit.now)
         })
     }
 }

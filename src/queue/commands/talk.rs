@@ -81,6 +81,10 @@ pub async fn patience(unit: &mut Unit<'_>, task: TaskId) -> Result<Option<Timest
 impl Change for Ask {
     type Answer = Result<Asked, Stale>;
 
+    fn task(&self) -> Option<TaskId> {
+        Some(self.key.task)
+    }
+
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Self::Answer, StoreError> {
         let Some(row) = unit.held(self.key).await? else { return Ok(Err(Stale)) };
         let mut open = questions(unit, row.id).await?;
@@ -146,6 +150,10 @@ async fn decide(
 impl Change for Answer {
     type Answer = Answered;
 
+    fn task(&self) -> Option<TaskId> {
+        Some(self.task)
+    }
+
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Answered, StoreError> {
         let Some(row) = unit.find(self.task).await? else { return Ok(Answered::NoTask) };
         let Some(question) = unit.tx.question(self.task, &self.request_id).await? else {
@@ -166,6 +174,10 @@ impl Change for Answer {
 
 impl Change for Progress {
     type Answer = Result<(), Stale>;
+
+    fn task(&self) -> Option<TaskId> {
+        Some(self.key.task)
+    }
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Self::Answer, StoreError> {
         let Some(row) = unit.held(self.key).await? else { return Ok(Err(Stale)) };
@@ -224,6 +236,10 @@ impl Change for Say {
 
     fn is_essential(&self) -> bool {
         false
+    }
+
+    fn task(&self) -> Option<TaskId> {
+        Some(self.task)
     }
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<SaidTo, StoreError> {

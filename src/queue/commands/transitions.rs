@@ -221,6 +221,10 @@ impl Change for Append {
         self.essential
     }
 
+    fn task(&self) -> Option<TaskId> {
+        Some(self.key.task)
+    }
+
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Self::Answer, StoreError> {
         let Some(row) = unit.held(self.key).await? else { return Ok(Err(Stale)) };
         // Sent again because the answer was lost: what is stored is not stored again.
@@ -237,6 +241,10 @@ impl Change for Append {
 
 impl Change for Finish {
     type Answer = Result<Next, Stale>;
+
+    fn task(&self) -> Option<TaskId> {
+        Some(self.key.task)
+    }
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Self::Answer, StoreError> {
         let Some(row) = unit.find(self.key.task).await? else { return Ok(Err(Stale)) };
@@ -287,6 +295,10 @@ async fn keep_changes(unit: &mut Unit<'_>, task: TaskId, changes: &ChangeSet) ->
 impl Change for Release {
     type Answer = Result<(), Stale>;
 
+    fn task(&self) -> Option<TaskId> {
+        Some(self.key.task)
+    }
+
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Self::Answer, StoreError> {
         let Some(row) = unit.find(self.key.task).await? else { return Ok(Err(Stale)) };
         let delay_ms = match self.reason {
@@ -314,6 +326,10 @@ impl Change for Release {
 
 impl Change for Cancel {
     type Answer = Cancelled;
+
+    fn task(&self) -> Option<TaskId> {
+        Some(self.0)
+    }
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Cancelled, StoreError> {
         let Some(row) = unit.find(self.0).await? else { return Ok(Cancelled::Unknown) };
@@ -364,6 +380,10 @@ impl Change for HolderDied {
 
 impl Change for Expire {
     type Answer = bool;
+
+    fn task(&self) -> Option<TaskId> {
+        Some(self.task)
+    }
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<bool, StoreError> {
         let row = unit.find(self.task).await?;

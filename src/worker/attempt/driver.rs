@@ -109,7 +109,7 @@ impl Attempt {
                 Effect::Ask(ask) => self.outbox.ask(*ask).await,
                 Effect::Note(step) => self.outbox.note(step).await,
                 Effect::Partial(text) => self.news.partial(self.key.task, &text),
-                Effect::Warn(what, detail) => tracing::warn!(taskId = %self.key.task, detail, "{what}"),
+                Effect::Warn(what, detail) => tracing::warn!(detail, "{what}"),
             }
         }
     }

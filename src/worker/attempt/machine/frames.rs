@@ -35,18 +35,7 @@ impl Machine {
                     self.turn_is_over();
                 }
             }
-            FrameKind::Asks { request_id, tool, input, exact_input, suggestions } if !is_ending => {
-                if tool != ASK_USER && !self.config.asks_for_tools {
-                    let decision = claude::not_allowed(&tool);
-                    let rules = Vec::new();
-                    let (cli_id, input, exact_input) = (request_id, Value::Null, None);
-                    return self.tell(ToCli::Answer { cli_id, decision, input, exact_input, rules });
-                }
-                let (key, limit) = (self.config.key, self.config.limits.answer);
-                let rules = session_rules(&tool, &suggestions);
-                self.questions.ask(request_id.clone(), input.clone(), exact_input, rules, self.now.instant);
-                self.emit(Effect::Ask(Box::new(Ask { key, request_id, tool, input, suggestions, limit })));
-            }
+            asks @ FrameKind::Asks { .. } if !is_ending => self.asks(asks),
             FrameKind::ApiRetry(retry) if claude::is_hopeless(retry.status, &retry.error) => {
                 self.hopeless += 1;
                 if self.hopeless == HOPELESS {
@@ -69,6 +58,20 @@ impl Machine {
             }
             _ => {}
         }
+    }
+
+    /// The CLI asks whether a tool may be used: people are asked, or it is refused at once.
+    fn asks(&mut self, asks: FrameKind) {
+        let FrameKind::Asks { request_id, tool, input, exact_input, suggestions } = asks else { return };
+        if tool != ASK_USER && !self.config.asks_for_tools {
+            let decision = claude::not_allowed(&tool);
+            let (cli_id, input, exact_input, rules) = (request_id, Value::Null, None, Vec::new());
+            return self.tell(ToCli::Answer { cli_id, decision, input, exact_input, rules });
+        }
+        let (key, limit) = (self.config.key, self.config.limits.answer);
+        let rules = session_rules(&tool, &suggestions);
+        self.questions.ask(request_id.clone(), input.clone(), exact_input, rules, self.now.instant);
+        self.emit(Effect::Ask(Box::new(Ask { key, request_id, tool, input, suggestions, limit })));
     }
 
     /// Says what of a result could not be understood.

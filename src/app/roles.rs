@@ -1,0 +1,94 @@
+//! What the service and the handlers of a process work with, as the settings have it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use secrecy::SecretString;
+use tokio::sync::watch;
+
+use crate::api::{self, ApiKey, Connections, Hosts, Keys, Memory, Shared, Workers};
+use crate::config::{Config, DEFAULT_KEY};
+use crate::queue::{ChangeNotifier, EventFeed, Queue};
+use crate::service::{Outbound, Phase, Service};
+use crate::telemetry::Vitals;
+
+/// What the service of this process works with.
+pub fn service(
+    config: &Config,
+    queue: Queue,
+    hub: ChangeNotifier,
+    vitals: Vitals,
+    has_local_workers: bool,
+    stands_in_after: Duration,
+    phase: watch::Receiver<Phase>,
+) -> anyhow::Result<Service> {
+    let secret_file = config.store.data_dir.join("webhook-secret");
+    let secret = match &config.server.webhook_secret {
+        Some(secret) => secret.clone(),
+        None => api::load_or_make_key(&secret_file)
+            .map(SecretString::from)
+            .with_context(|| format!("can't keep a secret in {}", secret_file.display()))?,
+    };
+    Ok(Service {
+        queue,
+        hub,
+        vitals,
+        claude: config.claude.clone(),
+        has_local_workers,
+        data_dir: std::fs::canonicalize(&config.store.data_dir)?,
+        worktrees: worktrees(config)?,
+        work_dir: work_dir(config)?,
+        outbound: Outbound::new(&secret, &config.server.webhook_hosts),
+        budgets: config.budgets,
+        max_pending: config.server.max_pending,
+        exclusive_directory: config.server.exclusive_directory,
+        stands_in_after,
+        phase,
+    })
+}
+
+/// What the handlers of this process work with.
+pub fn shared(config: &Config, service: Service, tail: EventFeed, workers: Workers) -> anyhow::Result<Shared> {
+    let key_file = config.store.data_dir.join("api-key");
+    let mut keys = Vec::new();
+    if config.server.auth {
+        let key = match &config.server.api_key {
+            Some(key) => key.clone(),
+            None => api::load_or_make_key(&key_file)
+                .map(SecretString::from)
+                .with_context(|| format!("can't keep a key in {}", key_file.display()))?,
+        };
+        keys.push((DEFAULT_KEY.to_owned(), ApiKey::new(&key)));
+        keys.extend(config.server.named_keys.iter().map(|(name, key)| (name.clone(), ApiKey::new(key))));
+    }
+    Ok(Shared {
+        service,
+        tail,
+        workers,
+        last_stats: Arc::default(),
+        connections: Connections::default(),
+        memory: Memory::default(),
+        concurrency: config.worker.concurrency,
+        keys: Keys::new(keys),
+        hosts: Hosts::new(&config.server),
+        server: config.server.clone(),
+    })
+}
+
+/// The folder below which tasks get folders of their own; resolved, as the CLI sees it.
+pub fn work_dir(config: &Config) -> anyhow::Result<PathBuf> {
+    folder(config, "work")
+}
+
+/// The folder below which tasks get worktrees of their own; resolved, as the CLI sees it.
+pub fn worktrees(config: &Config) -> anyhow::Result<PathBuf> {
+    folder(config, "worktrees")
+}
+
+fn folder(config: &Config, name: &str) -> anyhow::Result<PathBuf> {
+    let folder = config.store.data_dir.join(name);
+    std::fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
+    Ok(std::fs::canonicalize(folder)?)
+}

@@ -1,0 +1,118 @@
+//! The API process, in any mode: its actors, and their end in reverse.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix::Addr;
+use anyhow::Context as _;
+use tokio::sync::watch;
+
+use super::parts::{FILES_OF_A_TASK, Parts, descriptors};
+use super::roles::{self, work_dir};
+use super::stop::{AFTER_DRAIN, CLOSE_LIMIT, Signals, tell, within};
+use super::{Exit, run};
+use crate::api::{self, ApiActor, Workers};
+use crate::config::{Config, Mode};
+use crate::queue::{self, ChangeNotifier, Queue};
+use crate::service::Phase;
+use crate::supervisor;
+use crate::worker::{self, News, WorkerActor};
+use domain::{Named as _, WorkerInstanceId};
+
+/// Open files of an API process that serves nobody: database, sockets, event loops; measured, and half again.
+const FILES_OF_A_SERVER: u64 = 72;
+/// Socket and pidfd of a worker process, while it is replaced as well.
+const FILES_OF_A_LINK: u64 = 4;
+/// Smallest number of connections with which a server starts.
+const FEWEST_CONNECTIONS: u64 = 16;
+
+/// The API process, in any mode.
+///
+/// # Errors
+/// Something that it can't live without could not be started.
+pub fn serve(config: Config) -> Exit {
+    run(async move {
+        let mut parts = Parts::new();
+        let connections = connections(&config)?;
+        let listener = api::bind(SocketAddr::new(config.server.host, config.server.port))
+            .with_context(|| format!("can't listen on {} port {}", config.server.host, config.server.port))?;
+        let address = listener.local_addr()?;
+        let (queue, hub) = parts.start_queue(&config).await?;
+        let holder = WorkerInstanceId::new();
+        queue::reap_at_start(&queue, holder).await;
+        parts.beside(queue::reap_forever(queue.clone(), holder));
+        if let Some(retention) = config.store.retention {
+            parts.beside(queue::prune_forever(queue.clone(), retention, work_dir(&config)?));
+        }
+        if config.mode != Mode::Managed {
+            supervisor::end_left_behind(&config.store.data_dir);
+        }
+        let (workers, inline) = start_workers(&parts, &config, holder, &queue, &hub)?;
+        let (phase, phases) = watch::channel(Phase::Serving);
+        let tail = parts.start_tail(&hub)?;
+        let service =
+            roles::service(&config, queue, hub, parts.vitals.clone(), workers.are_local(), Duration::ZERO, phases)?;
+        parts.start_duties(&config, &service);
+        let shared = roles::shared(&config, service, tail, workers.clone())?;
+        let actor = ApiActor::start_server(listener, shared, phase, connections)?;
+        let api = parts.guard("api", actor, api::MAILBOX);
+        tracing::info!(target: "cc_anywhere::api", url = %format!("http://{address}"), mode = config.mode.name(), "Listening");
+
+        let mut signals = Signals::new()?;
+        let failed = parts.until_end(&mut signals).await;
+        let limit = config.shutdown_limit;
+        tracing::info!(target: "cc_anywhere::api", limit_ms = limit.as_millis() as u64, "Stopping");
+        tell(&api, api::Drain).await;
+        drain(workers, inline, limit, &mut signals).await;
+        within(CLOSE_LIMIT + AFTER_DRAIN, tell(&api, api::Stop)).await;
+        parts.end().await;
+        Ok(failed)
+    })
+}
+
+/// Starts the workers of this mode. Returns the one of this process as well, where there is one.
+fn start_workers(
+    parts: &Parts,
+    config: &Config,
+    holder: WorkerInstanceId,
+    queue: &Queue,
+    hub: &ChangeNotifier,
+) -> anyhow::Result<(Workers, Option<Addr<WorkerActor>>)> {
+    Ok(match config.mode {
+        Mode::Standalone => (Workers::Standalone, None),
+        Mode::Inline => {
+            let news = News { hub: hub.clone(), link: None };
+            (Workers::Inline, Some(parts.start_worker(config, "inline".to_owned(), holder, queue, news)?))
+        }
+        Mode::Managed => (Workers::Managed(parts.start_supervisor(config, queue, hub)?), None),
+    })
+}
+
+/// Lets the workers of this mode end what they run, within the limit; a further signal ends it at once.
+async fn drain(workers: Workers, inline: Option<Addr<WorkerActor>>, limit: Duration, signals: &mut Signals) {
+    match workers {
+        Workers::Inline => {
+            if let Some(worker) = inline {
+                let drained = within(limit + AFTER_DRAIN, tell(&worker, worker::Drain { limit }));
+                signals.hurry(drained, || worker.try_send(worker::StopNow).unwrap_or_default()).await;
+            }
+        }
+        Workers::Managed(supervisor) => {
+            // The supervisor itself ends what does not go in time.
+            let gone = within(limit + 2 * AFTER_DRAIN, tell(&supervisor, supervisor::Shutdown { limit }));
+            signals.hurry(gone, || supervisor.try_send(supervisor::ShutdownNow).unwrap_or_default()).await;
+        }
+        Workers::Standalone => {}
+    }
+}
+
+/// Maximum number of connections, beside what the database, the workers and their tasks need.
+fn connections(config: &Config) -> anyhow::Result<usize> {
+    let tasks = match config.mode {
+        Mode::Inline => FILES_OF_A_TASK * u64::from(config.worker.concurrency),
+        Mode::Managed => FILES_OF_A_LINK * u64::from(config.processes.count),
+        Mode::Standalone => 0,
+    };
+    let left = descriptors(FILES_OF_A_SERVER + tasks + FEWEST_CONNECTIONS)? + FEWEST_CONNECTIONS;
+    Ok(usize::try_from(left).unwrap_or(usize::MAX))
+}

@@ -1,0 +1,160 @@
+//! The messages of [`SupervisorActor`], and what it does at each.
+
+use super::*;
+
+impl Handler<List> for SupervisorActor {
+    type Result = MessageResult<List>;
+
+    fn handle(&mut self, _: List, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.workers.values().map(WorkerProcess::view).collect())
+    }
+}
+
+impl Handler<StartWorker> for SupervisorActor {
+    type Result = Result<Worker, StartFailed>;
+
+    fn handle(&mut self, start: StartWorker, ctx: &mut Context<Self>) -> Self::Result {
+        if self.shutting_down {
+            return Err(StartFailed::ShuttingDown);
+        }
+        let name = start.name.unwrap_or_else(|| self.free_name());
+        if self.workers.contains_key(&name) {
+            return Err(StartFailed::NameTaken);
+        }
+        self.start(name.clone(), 0, ctx)?;
+        self.workers.get(&name).map(WorkerProcess::view).ok_or(StartFailed::ShuttingDown)
+    }
+}
+
+impl Handler<StopWorker> for SupervisorActor {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, stop: StopWorker, ctx: &mut Context<Self>) -> ResponseFuture<bool> {
+        if !self.workers.contains_key(&stop.name) {
+            return Box::pin(std::future::ready(false));
+        }
+        let (gone, wait) = oneshot::channel();
+        self.leave(&stop.name, self.settings.drain_limit, gone, ctx);
+        Box::pin(async { wait.await.is_ok() })
+    }
+}
+
+impl Handler<Shutdown> for SupervisorActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, shutdown: Shutdown, ctx: &mut Context<Self>) -> ResponseFuture<()> {
+        self.shutting_down = true;
+        let names: Vec<String> = self.workers.keys().cloned().collect();
+        let waits: Vec<_> = names
+            .iter()
+            .map(|name| {
+                let (gone, wait) = oneshot::channel();
+                self.leave(name, shutdown.limit, gone, ctx);
+                wait
+            })
+            .collect();
+        Box::pin(async {
+            for wait in waits {
+                wait.await.unwrap_or_default();
+            }
+        })
+    }
+}
+
+impl Handler<ShutdownNow> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, _: ShutdownNow, ctx: &mut Context<Self>) {
+        for worker in self.workers.values().filter(|worker| !worker.tell(ToWorker::Stop)) {
+            worker.drain(Duration::ZERO);
+        }
+        ctx.run_later(AFTER_DRAIN, |this, _| {
+            this.workers.values().for_each(|worker| process::kill(worker.record.process.pid));
+        });
+    }
+}
+
+impl Handler<LinkUp> for SupervisorActor {
+    type Result = bool;
+
+    fn handle(&mut self, up: LinkUp, _: &mut Context<Self>) -> bool {
+        let Some(worker) = self.workers.get_mut(&up.name).filter(|worker| worker.record.holder == up.holder) else {
+            return false;
+        };
+        if !bool::from(worker.record.token.expose_secret().as_bytes().ct_eq(up.token.expose_secret().as_bytes())) {
+            return false;
+        }
+        worker.life = ProcessState::Alive { heard: Instant::now(), greeted: true, link: Some(up.link) };
+        if worker.leaving.is_some() || up.version != PROTOCOL_VERSION {
+            worker.drain(self.settings.drain_limit);
+        }
+        tracing::info!(workerId = up.name, "Worker linked");
+        true
+    }
+}
+
+impl Handler<LinkDown> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, down: LinkDown, _: &mut Context<Self>) {
+        if let Some(worker) = self.workers.get_mut(&down.name).filter(|worker| worker.record.holder == down.holder)
+            && let ProcessState::Alive { link, .. } = &mut worker.life
+            && link.as_ref().is_some_and(mpsc::Sender::is_closed)
+        {
+            *link = None;
+        }
+    }
+}
+
+impl Handler<Heard> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, said: Heard, _: &mut Context<Self>) {
+        let Some(worker) = self.workers.get_mut(&said.name).filter(|worker| worker.record.holder == said.holder) else {
+            return;
+        };
+        if let ProcessState::Alive { heard, .. } = &mut worker.life {
+            *heard = Instant::now();
+        }
+        match said.frame {
+            ToSupervisor::Beat { running, concurrency, failing } => {
+                worker.failing = failing;
+                worker.running = running;
+                worker.concurrency = concurrency;
+            }
+            ToSupervisor::Started { task } | ToSupervisor::Ended { task } => self.hub.changed(&[task]),
+            ToSupervisor::Partial { task, text } => self.hub.partial(task, &text),
+            ToSupervisor::Hello { .. } | ToSupervisor::Unknown => {}
+        }
+    }
+}
+
+impl Handler<Ended> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, ended: Ended, ctx: &mut Context<Self>) {
+        let Some(worker) = self.workers.get_mut(&ended.name).filter(|worker| worker.record.holder == ended.holder)
+        else {
+            return;
+        };
+        match worker.leaving.take() {
+            Some(waiting) => {
+                self.workers.remove(&ended.name);
+                self.records.remove(&ended.name);
+                waiting.into_iter().for_each(|gone| gone.send(()).unwrap_or_default());
+            }
+            None if self.shutting_down => {}
+            None => self.restart_later(ended.name, ctx),
+        }
+    }
+}
+
+impl Handler<WakeAll> for SupervisorActor {
+    type Result = ();
+
+    fn handle(&mut self, _: WakeAll, _: &mut Context<Self>) {
+        for worker in self.workers.values() {
+            worker.tell(ToWorker::Wake);
+        }
+    }
+}
