@@ -5,7 +5,8 @@ use std::time::Duration;
 use domain::RetryPolicy;
 
 /// From a quarter of a second to two: what waits for a full disk goes on within three seconds of space.
-const POLICY: RetryPolicy = RetryPolicy { initial_delay_ms: 250, max_delay_ms: 2_000, multiplier: 2.0 };
+const POLICY: RetryPolicy =
+    RetryPolicy { initial_delay: Duration::from_millis(250), max_delay: Duration::from_secs(2), multiplier: 2.0 };
 
 /// How often something has failed in a row.
 #[derive(Debug, Default)]
@@ -31,7 +32,7 @@ impl BackOff {
 
     fn after(&mut self, chance: f64) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        Duration::from_millis(POLICY.delay_ms(self.failures, chance).unsigned_abs())
+        POLICY.delay(self.failures, chance)
     }
 }
 

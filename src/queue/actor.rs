@@ -19,10 +19,10 @@ use super::hooks::{
     AddWebhook, Attempted, ClaimDeliveries, EnableWebhook, ReadDeliveries, ReadWebhooks, RemoveWebhook, RetryDelivery,
 };
 use super::messages::{
-    Amend, Append, Beat, Cancel, Claim, Draining, Expire, FindExpired, FindHolders, Finish, FlushPoll, HolderDied,
-    PollQueue, PollReply, Probe, Prune, QueueError, ReadLimits, Release, Renew, SetConcurrency, SetLimit, SetPaused,
-    Submit, SubmitAll, Unpark, WorkerGone,
+    Amend, Append, Beat, Cancel, Claim, Draining, Expire, FindExpired, FindHolders, Finish, HolderDied, Probe, Prune,
+    QueueError, ReadLimits, Release, Renew, SetConcurrency, SetLimit, SetPaused, Submit, SubmitAll, Unpark, WorkerGone,
 };
+use super::poll::{FlushPoll, PollQueue, PollReply};
 use super::reads::{Explain, Find, HasEnded, ReadPatch, ReadStats, ReadWorkers};
 use super::schedules::{
     DueSchedules, FindSchedule, Fire, NextFiring, PutSchedule, ReadSchedules, RemoveSchedule, Replan,

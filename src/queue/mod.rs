@@ -18,6 +18,7 @@ mod event_feed;
 mod hooks;
 mod keeper;
 mod messages;
+mod poll;
 mod reads;
 mod reaper;
 mod schedules;
@@ -37,10 +38,11 @@ pub use hooks::{
 };
 pub use keeper::{keep, prune, prune_forever};
 pub use messages::{
-    Amend, Amended, Append, Assignment, Beat, Cancel, Cancelled, Claim, Directory, Draining, Finish, FlushPoll,
-    HolderDied, NewTask, Next, PollQueue, PollReply, QueueError, ReadLimits, Release, Renew, Renewed, Resumes,
-    SetConcurrency, SetLimit, SetPaused, Stale, Submit, SubmitAll, Submitted, Unpark, WorkerGone,
+    Amend, Amended, Append, Assignment, Beat, Cancel, Cancelled, Claim, Directory, Draining, Finish, HolderDied,
+    NewTask, Next, QueueError, ReadLimits, Release, Renew, Renewed, Resumes, SetConcurrency, SetLimit, SetPaused,
+    Stale, Submit, SubmitAll, Submitted, Unpark, WorkerGone,
 };
+pub use poll::{FlushPoll, PollQueue, PollReply};
 pub use reads::{Explain, Find, HasEnded, ReadPatch, ReadStats, ReadWorkers};
 pub use reaper::{reap_at_start, reap_forever};
 pub use schedules::{

@@ -31,13 +31,12 @@ const PAUSE: Duration = Duration::from_millis(25);
 /// Number of attempts after which a delivery has failed.
 const MOST: i32 = 16;
 /// The longest wait between two attempts, in milliseconds.
-const MAX_DELAY_MS: i64 = 3_600_000;
+const MAX_DELAY: Duration = Duration::from_secs(3_600);
 
 /// Delivers for as long as the process lives. The first wait after a failure is `initial_delay`.
 pub async fn deliver_forever(service: Service, initial_delay: Duration, disable_after: Duration) {
     let Service { queue, hub, outbound, vitals, stands_in_after, .. } = service;
-    let initial_delay_ms = i64::try_from(initial_delay.as_millis()).unwrap_or(i64::MAX);
-    let policy = RetryPolicy { initial_delay_ms, max_delay_ms: MAX_DELAY_MS, multiplier: 3.0 };
+    let policy = RetryPolicy { initial_delay, max_delay: MAX_DELAY, multiplier: 3.0 };
     let deliverer = Deliverer { queue, outbound, policy, disable_after, under_way: Arc::default(), stands_in_after };
     let mut commits = hub.commits();
     let slots = Arc::new(Semaphore::new(TOGETHER));
@@ -140,10 +139,10 @@ impl Deliverer {
         if let Some(error) = &error {
             tracing::info!(delivery = id, taskId = %dispatch.task, attempt, error, "A webhook did not take its message");
         }
-        let delay = self.policy.delay_ms(attempt, chance());
+        let delay = self.policy.delay(attempt, chance());
         // Who is gone asks for nothing more (Standard Webhooks).
         let gone = status == Some(410);
-        let again = (attempt < MOST && !gone).then(|| Duration::from_millis(delay.unsigned_abs()));
+        let again = (attempt < MOST && !gone).then_some(delay);
         let disable_after = self.disable_after;
         let attempted = Attempted { id, attempt, body, status, error, again, gone, disable_after };
         if let Err(error) = self.queue.ask(attempted).await {

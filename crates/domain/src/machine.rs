@@ -1,5 +1,7 @@
 //! A task's life: the states, the commands that move it, and nothing else.
 
+use std::time::Duration;
+
 use crate::{
     BootInstant, Epoch, Failure, FailureClass, Lease, LeaseTimes, Outcome, RetryPolicy, Status, Timestamp,
     WorkerInstanceId,
@@ -82,7 +84,7 @@ pub enum Command {
         /// Epoch of the worker's lease.
         epoch: Epoch,
         /// Milliseconds until it is due again.
-        delay_ms: i64,
+        delay: Duration,
     },
     /// The worker is known to be dead, with all of its processes.
     HolderDied(WorkerInstanceId),
@@ -152,8 +154,8 @@ impl Record {
             (Command::Finish { epoch, outcome }, State::Running(_)) if epoch == self.epoch => {
                 self.state = self.after(outcome, now, chance);
             }
-            (Command::Release { epoch, delay_ms }, State::Running(_)) if epoch == self.epoch => {
-                let due = (delay_ms > 0).then(|| now.plus_ms(delay_ms));
+            (Command::Release { epoch, delay }, State::Running(_)) if epoch == self.epoch => {
+                let due = (!delay.is_zero()).then(|| now.plus(delay));
                 self.state = State::Pending { due };
             }
             (Command::HolderDied(holder), State::Running(lease)) if lease.holder == holder => {
@@ -199,7 +201,7 @@ impl Record {
         self.crashes = 0;
         let again = failure.class.is_transient() || (failure.class == FailureClass::Timeout && self.retry_timeouts);
         if again && self.ended < self.max_attempts {
-            State::Pending { due: Some(now.plus_ms(self.retry.delay_ms(self.ended, chance))) }
+            State::Pending { due: Some(now.plus(self.retry.delay(self.ended, chance))) }
         } else {
             State::Failed(failure)
         }
@@ -214,7 +216,7 @@ impl Record {
         }
         // The first crash is most often the machine's fault, not the task's: no wait.
         let wait = self.crashes > 1;
-        let due = wait.then(|| now.plus_ms(self.retry.delay_ms(self.crashes - 1, chance)));
+        let due = wait.then(|| now.plus(self.retry.delay(self.crashes - 1, chance)));
         State::Pending { due }
     }
 }

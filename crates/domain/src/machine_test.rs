@@ -3,6 +3,7 @@
 use crate::Epoch;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+use std::time::Duration;
 use strum::VariantArray as _;
 
 use super::*;
@@ -51,7 +52,7 @@ fn command() -> impl Strategy<Value = Command> {
         4 => (holder(), 0_i64..200).prop_map(|(holder, ms)| Command::Claim(Lease { holder, expires: at(ms) })),
         2 => (epoch.clone(), 0_i64..200).prop_map(|(epoch, ms)| Command::Renew { epoch, expires: at(ms) }),
         3 => (epoch.clone(), outcome()).prop_map(|(epoch, outcome)| Command::Finish { epoch, outcome }),
-        2 => (epoch, 0_i64..100).prop_map(|(epoch, delay_ms)| Command::Release { epoch, delay_ms }),
+        2 => (epoch, 0_u64..100).prop_map(|(epoch, ms)| Command::Release { epoch, delay: Duration::from_millis(ms) }),
         2 => holder().prop_map(Command::HolderDied),
         1 => (0_i64..2 * TREE_END_MS).prop_map(|ms| Command::Expire { now: at(ms) }),
         // About when a lease is surely over.

@@ -1,5 +1,7 @@
 //! How an attempt ended, and what that means for the task.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -81,8 +83,8 @@ impl Failure {
     #[must_use]
     pub fn parks_until(&self, now: Timestamp) -> Option<Timestamp> {
         match self.class {
-            FailureClass::UsageLimit => Some(self.until.unwrap_or(now.plus_ms(LIMIT_PAUSE_MS))),
-            FailureClass::Auth => Some(now.plus_ms(AUTH_PAUSE_MS)),
+            FailureClass::UsageLimit => Some(self.until.unwrap_or(now.plus(LIMIT_PAUSE))),
+            FailureClass::Auth => Some(now.plus(AUTH_PAUSE)),
             _ => None,
         }
     }
@@ -90,10 +92,10 @@ impl Failure {
 
 /// Longest message: an error of the API may bring its whole request along.
 const MAX_MESSAGE_BYTES: usize = 4 << 10;
-/// Time after which a limit whose end is not known is tried again, in milliseconds.
-const LIMIT_PAUSE_MS: i64 = 60_000;
+/// Time after which a limit whose end is not known is tried again.
+const LIMIT_PAUSE: Duration = Duration::from_secs(60);
 /// A credential that was refused is not refused by accident; each try costs a task.
-const AUTH_PAUSE_MS: i64 = 300_000;
+const AUTH_PAUSE: Duration = Duration::from_secs(300);
 
 /// The end of an attempt that its worker saw.
 #[derive(Clone, Debug, PartialEq)]

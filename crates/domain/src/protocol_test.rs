@@ -134,7 +134,11 @@ impl World {
             crashes: 0,
             max_attempts: 3,
             retry_timeouts: false,
-            retry: RetryPolicy { initial_delay_ms: 2_000, max_delay_ms: 2_000, multiplier: 1.0 },
+            retry: RetryPolicy {
+                initial_delay: Duration::from_secs(2),
+                max_delay: Duration::from_secs(2),
+                multiplier: 1.0,
+            },
         };
         let workers = Default::default();
         Self { fault, bounds, now: 0, jumped: 0, record, cancelled: None, workers, broken: None }
@@ -263,7 +267,9 @@ impl World {
                 *answer = Some(self.apply(Command::Finish { epoch: crate::Epoch::of((*epoch).into()), outcome }));
             }
             Call::Release { epoch, answer } => {
-                *answer = Some(self.apply(Command::Release { epoch: crate::Epoch::of((*epoch).into()), delay_ms: 0 }));
+                *answer = Some(
+                    self.apply(Command::Release { epoch: crate::Epoch::of((*epoch).into()), delay: Duration::ZERO }),
+                );
             }
         }
         self.workers[index].call = Some(call);

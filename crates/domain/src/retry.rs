@@ -1,31 +1,40 @@
 //! How long to wait before the next attempt.
 
-/// Exponential back-off with jitter. Times in milliseconds.
+use std::time::Duration;
+
+/// Exponential back-off with jitter.
+///
+/// ```
+/// use std::time::Duration;
+/// let policy = domain::RetryPolicy { initial_delay: Duration::from_secs(1), max_delay: Duration::from_secs(3), multiplier: 2.0 };
+/// let longest: Vec<u64> = (1..=3).map(|failures| policy.delay(failures, 1.0).as_secs()).collect();
+/// assert_eq!(longest, [1, 2, 3]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RetryPolicy {
-    /// Wait before the second attempt.
-    pub initial_delay_ms: i64,
-    /// No wait is longer.
-    pub max_delay_ms: i64,
-    /// Each wait is this many times the one before.
+    /// Longest wait before the second attempt.
+    pub initial_delay: Duration,
+    /// Longest wait of all.
+    pub max_delay: Duration,
+    /// Factor from one wait to the next.
     pub multiplier: f64,
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { initial_delay_ms: 1_000, max_delay_ms: 60_000, multiplier: 2.0 }
+        Self { initial_delay: Duration::from_secs(1), max_delay: Duration::from_secs(60), multiplier: 2.0 }
     }
 }
 
 impl RetryPolicy {
-    /// The wait after the `failures`-th failure (1, 2, …). `chance` in `0.0..1.0` spreads it
+    /// The wait after the `failures`-th failure (1, 2, …), in whole milliseconds. `chance` in `0.0..1.0` spreads it
     /// over its upper half, so that tasks which failed together don't come back together.
     #[must_use]
-    pub fn delay_ms(&self, failures: i32, chance: f64) -> i64 {
+    pub fn delay(&self, failures: i32, chance: f64) -> Duration {
         let steps = failures.clamp(1, 64) - 1;
-        let full = self.initial_delay_ms as f64 * self.multiplier.powi(steps);
-        let full = full.min(self.max_delay_ms as f64);
-        (full * (0.5 + 0.5 * chance.clamp(0.0, 1.0))) as i64
+        let full = self.initial_delay.as_millis() as f64 * self.multiplier.powi(steps);
+        let full = full.min(self.max_delay.as_millis() as f64);
+        Duration::from_millis((full * (0.5 + 0.5 * chance.clamp(0.0, 1.0))) as u64)
     }
 }
 
@@ -35,10 +44,11 @@ mod tests {
 
     #[test]
     fn delays_double_up_to_the_limit_and_spread_over_the_upper_half() {
-        let policy = RetryPolicy { initial_delay_ms: 100, max_delay_ms: 350, multiplier: 2.0 };
-        let full: Vec<_> = (1..=4).map(|n| policy.delay_ms(n, 1.0)).collect();
-        assert_eq!(full, [100, 200, 350, 350]);
-        assert_eq!(policy.delay_ms(2, 0.0), 100);
-        assert_eq!(policy.delay_ms(i32::MAX, 1.0), 350);
+        let ms = Duration::from_millis;
+        let policy = RetryPolicy { initial_delay: ms(100), max_delay: ms(350), multiplier: 2.0 };
+        let full: Vec<_> = (1..=4).map(|n| policy.delay(n, 1.0)).collect();
+        assert_eq!(full, [ms(100), ms(200), ms(350), ms(350)]);
+        assert_eq!(policy.delay(2, 0.0), ms(100));
+        assert_eq!(policy.delay(i32::MAX, 1.0), ms(350));
     }
 }

@@ -4,6 +4,7 @@
 //! never ignored; [`stored`](super::stored) reads the same shape from a database leniently.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -363,9 +364,10 @@ impl Options {
     pub fn retry_policy(&self) -> RetryPolicy {
         let default = RetryPolicy::default();
         let Some(retry) = &self.retry else { return default };
+        let ms = |ms: i64| Duration::from_millis(ms.unsigned_abs());
         RetryPolicy {
-            initial_delay_ms: retry.initial_delay.unwrap_or(default.initial_delay_ms),
-            max_delay_ms: retry.max_delay.unwrap_or(default.max_delay_ms),
+            initial_delay: retry.initial_delay.map_or(default.initial_delay, ms),
+            max_delay: retry.max_delay.map_or(default.max_delay, ms),
             multiplier: retry.backoff_multiplier.unwrap_or(default.multiplier),
         }
     }

@@ -1,6 +1,7 @@
 //! Before a claim: what is due and may not start is held back, by name, until there is room.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::Unit;
 use super::limits::LimitsInForce;
@@ -14,9 +15,9 @@ const WINDOW: u32 = 64;
 /// Number of windows that a claim looks at; the next one goes on.
 const WINDOWS: usize = 20;
 /// How long what waits for others is left alone, should nothing make room meanwhile.
-const AGAIN_MS: i64 = 60_000;
+const AGAIN: Duration = Duration::from_secs(60);
 /// Due date of tasks in a paused group: far enough never to come.
-const LONG_MS: i64 = 100 * 365 * 86_400_000;
+const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// Number of tasks that are let go for each that leaves. Those that find no room are held again.
 const LET_GO: i64 = 4;
 
@@ -81,8 +82,8 @@ async fn hold_back(unit: &mut Unit<'_>, held: Vec<(TaskId, Hold, Option<Timestam
     for (task, hold, until) in held {
         let due = until.unwrap_or_else(|| match hold {
             // Who lets it go on will say so.
-            Hold::Paused(_) => unit.now.plus_ms(LONG_MS),
-            _ => unit.now.plus_ms(AGAIN_MS),
+            Hold::Paused(_) => unit.now.plus(NEVER),
+            _ => unit.now.plus(AGAIN),
         });
         by_hold.entry((hold, due)).or_default().push(task);
     }

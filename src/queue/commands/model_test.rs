@@ -1,5 +1,6 @@
 //! The statements do what the domain says: the same commands on both, compared after each.
 
+use crate::queue::PollReply;
 use std::time::Duration;
 use strum::VariantArray as _;
 
@@ -12,8 +13,8 @@ use super::{Change, Unit, asked};
 use crate::process::boot_now;
 use crate::queue::commit::commit;
 use crate::queue::messages::{
-    Append, Beat, Cancel, Claim, Directory, Expire, Finish, HolderDied, NewTask, PollReply, Release, Renew, SetLimit,
-    Submit, Submitted,
+    Append, Beat, Cancel, Claim, Directory, Expire, Finish, HolderDied, NewTask, Release, Renew, SetLimit, Submit,
+    Submitted,
 };
 use crate::queue::schedules::PutSchedule;
 use crate::store::convert::record_of;
@@ -107,7 +108,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         5 => any_holder().prop_map(move |holder| Command::Claim(Lease { holder, expires })),
         2 => epoch.clone().prop_map(move |epoch| Command::Renew { epoch, expires }),
         3 => (epoch.clone(), outcome).prop_map(|(epoch, outcome)| Command::Finish { epoch, outcome }),
-        2 => epoch.prop_map(|epoch| Command::Release { epoch, delay_ms: 0 }),
+        2 => epoch.prop_map(|epoch| Command::Release { epoch, delay: Duration::ZERO }),
         1 => any_holder().prop_map(Command::HolderDied),
         1 => prop::bool::ANY.prop_map(move |late| {
             // A day later every lease has ended; now, none has.

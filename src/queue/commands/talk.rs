@@ -104,7 +104,7 @@ impl Change for Ask {
             input: self.input.clone(),
             suggestions: self.suggestions.clone(),
             asked_at: unit.now,
-            deadline: unit.now.plus_ms(i64::try_from(self.limit.as_millis()).unwrap_or(i64::MAX)),
+            deadline: unit.now.plus(self.limit),
             answer: None,
         };
         let stored = QuestionRow {

@@ -3,6 +3,8 @@
 //! The row is held by the transaction, so nothing else writes between the two; the statement repeats
 //! the epoch all the same.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{Change, Unit, hooks, money, talk, workers};
@@ -251,7 +253,7 @@ impl Change for Finish {
         let epoch = self.key.epoch;
         let command = match &self.report.outcome {
             // More was said meanwhile: the next attempt hears it.
-            Outcome::Completed if row.pending_messages > 0 => Command::Release { epoch, delay_ms: 0 },
+            Outcome::Completed if row.pending_messages > 0 => Command::Release { epoch, delay: Duration::ZERO },
             outcome => Command::Finish { epoch, outcome: outcome.clone() },
         };
         let Ok(mut moved) = Transition::of(row, command, unit, self.chance)? else {
@@ -301,11 +303,14 @@ impl Change for Release {
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Self::Answer, StoreError> {
         let Some(row) = unit.find(self.key.task).await? else { return Ok(Err(Stale)) };
-        let delay_ms = match self.reason {
-            ReleaseReason::Waiting => talk::patience(unit, row.id).await?.map_or(0, |until| until.since_ms(unit.now)),
-            _ => i64::try_from(self.delay.as_millis()).unwrap_or(i64::MAX),
+        let delay = match self.reason {
+            ReleaseReason::Waiting => {
+                let until = talk::patience(unit, row.id).await?;
+                until.map_or(Duration::ZERO, |until| Duration::from_millis(until.since_ms(unit.now).unsigned_abs()))
+            }
+            _ => self.delay,
         };
-        let command = Command::Release { epoch: self.key.epoch, delay_ms };
+        let command = Command::Release { epoch: self.key.epoch, delay };
         let Ok(mut moved) = Transition::of(row, command, unit, 0.0)? else { return Ok(Err(Stale)) };
         if let Some(session) = self.session_id {
             moved.row.session_id = Some(session.to_string());
