@@ -1,7 +1,7 @@
 # Everything on a fresh machine needs a Rust toolchain, npm and a C compiler (for the tests also Python 3), and one of these:
 #   make run     fetch the CLI where there is none, build, serve on http://127.0.0.1:5000
 #   make test    everything that CI checks
-#   make check   format and lints alone
+#   make check   format, lints, documentation, dependencies and spelling alone
 #   make chaos   a long storm of faults (CHAOS_SECONDS, CHAOS_SEED)
 #   make bench   figures beside those of others (PARTS)
 #   make tools   what the tests need: the CLI, a fuzzer, makers of clients
@@ -19,6 +19,11 @@ PYTHON_CLIENT_VERSION := 0.29.1
 TYPESCRIPT_CLIENT := openapi-typescript@7.13.0 openapi-fetch@0.17.0 typescript@5.9.3 @types/node@20.19.25
 FUZZER := $(TOOLS)/schemathesis-$(SCHEMATHESIS_VERSION)
 GENERATORS := $(TOOLS)/generators-$(PYTHON_CLIENT_VERSION)
+# What checks dependencies and spelling.
+CARGO_DENY_VERSION := 0.20.2
+CARGO_MACHETE_VERSION := 0.9.1
+TYPOS_VERSION := 1.52.0
+CHECKERS := $(TOOLS)/checkers-$(CARGO_DENY_VERSION)-$(CARGO_MACHETE_VERSION)-$(TYPOS_VERSION)
 # What people would use instead, for the benchmark.
 PEERS := $(TOOLS)/peers
 
@@ -30,9 +35,13 @@ run:
 test: check tools
 	cargo test --locked --workspace --features failpoints
 
-check:
+check: $(CHECKERS)
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --features failpoints,bench -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --features failpoints,bench
+	cargo deny --locked check licenses bans sources
+	cargo machete
+	$(TOOLS)/venv/bin/typos
 
 # A long storm of faults; make test has a short one. The same seed gives the same faults.
 CHAOS_SECONDS ?= 180
@@ -51,7 +60,7 @@ $(PEERS)/node_modules: benches/peers/package.json benches/peers/peers.mjs
 	cd $(PEERS) && npm install --no-audit --no-fund --loglevel=error
 	touch $@
 
-tools: $(STAMP) $(FUZZER) $(GENERATORS)
+tools: $(STAMP) $(FUZZER) $(GENERATORS) $(CHECKERS)
 
 $(STAMP):
 	mkdir -p $(TOOLS)
@@ -69,6 +78,13 @@ $(FUZZER):
 $(GENERATORS): | $(STAMP) $(FUZZER)
 	cd $(TOOLS) && npm install --no-audit --no-fund --loglevel=error $(TYPESCRIPT_CLIENT)
 	$(TOOLS)/venv/bin/pip install --quiet --disable-pip-version-check openapi-python-client==$(PYTHON_CLIENT_VERSION)
+	touch $@
+
+# Two programs of cargo's, which stay for the next time, and one of Python's.
+$(CHECKERS): | $(FUZZER)
+	command -v cargo-deny >/dev/null || cargo install --quiet --locked cargo-deny@$(CARGO_DENY_VERSION)
+	command -v cargo-machete >/dev/null || cargo install --quiet --locked cargo-machete@$(CARGO_MACHETE_VERSION)
+	$(TOOLS)/venv/bin/pip install --quiet --disable-pip-version-check typos==$(TYPOS_VERSION)
 	touch $@
 
 help:
