@@ -34,7 +34,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("interprocess", &["src/ipc/"]),
     ("Command::new", &["src/process/"]),
     ("env::var", &["src/config/"]),
-    ("anyhow", &["src/main.rs", "src/app.rs", "src/client/", "src/admin/"]),
+    ("anyhow", &["src/main.rs", "src/app/", "src/client/", "src/admin/"]),
 ];
 
 fn sources(folder: &Path) -> Vec<(String, String)> {

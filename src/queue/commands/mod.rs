@@ -17,6 +17,7 @@ mod money;
 mod prune;
 mod schedules;
 mod submit;
+mod take_back;
 mod talk;
 mod transitions;
 mod unit;

@@ -8,8 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Change, Unit, hooks, money, talk, workers};
-use crate::process::chance;
-use crate::queue::messages::{Append, Cancel, Cancelled, Expire, Finish, HolderDied, Next, Release, Stale};
+use crate::queue::messages::{Append, Cancel, Cancelled, Finish, Next, Release, Stale};
 use crate::store::StoreError;
 use crate::store::convert::{no_class, put_record, record_of, status_of, task_of, unreadable};
 use crate::store::rows::{AttemptEnd, ChangesRow, TaskRow};
@@ -21,7 +20,7 @@ use domain::{
 use wire::{HookEvent, Remarks, TaskError};
 
 /// A task that a command has moved, before it is written back.
-struct Transition {
+pub(super) struct Transition {
     /// As it is to be written.
     row: TaskRow,
     record: Record,
@@ -41,7 +40,7 @@ struct Before {
 
 impl Transition {
     /// Applies the command. `Ok(Err(_))` means that the domain refused: the row is as it was.
-    fn of(
+    pub(super) fn of(
         mut row: TaskRow,
         command: Command,
         unit: &Unit<'_>,
@@ -72,7 +71,7 @@ impl Transition {
     }
 
     /// Writes it as ended by a death that another process saw.
-    async fn crash(self, unit: &mut Unit<'_>, died: bool, why: &str) -> Result<State, StoreError> {
+    pub(super) async fn crash(self, unit: &mut Unit<'_>, died: bool, why: &str) -> Result<State, StoreError> {
         let failure = Failure::new(FailureClass::Crashed, "WORKER_DIED", why);
         self.end_attempt(unit, AttemptOutcome::Crashed, Some(TaskError::from(&failure)), None).await?;
         let (to, due) = self.goes();
@@ -352,51 +351,6 @@ impl Change for Cancel {
         moved.write(unit, Vec::new(), None).await?;
         let row = unit.find(self.0).await?;
         Ok(row.map_or(Cancelled::Unknown, |row| Cancelled::Done(Box::new(task_of(row)))))
-    }
-}
-
-impl Change for HolderDied {
-    type Answer = usize;
-
-    async fn run(&self, unit: &mut Unit<'_>) -> Result<usize, StoreError> {
-        let rows = unit.tx.tasks_of(self.0).await?;
-        // Not asked with the rows, since it happens seldom: what waits for what they leave is looked for.
-        if !rows.is_empty() {
-            unit.expect_held();
-        }
-        let mut freed = 0;
-        for row in rows {
-            let row = match row {
-                Ok(row) => row,
-                Err(unread) => {
-                    set_apart_unread(unit, unread.id, &unread.why).await?;
-                    continue;
-                }
-            };
-            if let Ok(moved) = Transition::of(row, Command::HolderDied(self.0), unit, chance())? {
-                moved.crash(unit, true, "the worker died").await?;
-                freed += 1;
-            }
-        }
-        unit.tx.remove_worker(self.0).await?;
-        Ok(freed)
-    }
-}
-
-impl Change for Expire {
-    type Answer = bool;
-
-    fn task(&self) -> Option<TaskId> {
-        Some(self.task)
-    }
-
-    async fn run(&self, unit: &mut Unit<'_>) -> Result<bool, StoreError> {
-        let row = unit.find(self.task).await?;
-        let Some(row) = row.filter(|row| row.holder == Some(self.holder)) else { return Ok(false) };
-        let command = Command::Expire { now: unit.lease_now };
-        let Ok(moved) = Transition::of(row, command, unit, chance())? else { return Ok(false) };
-        moved.crash(unit, false, "the worker's lease ran out").await?;
-        Ok(true)
     }
 }
 

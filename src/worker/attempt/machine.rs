@@ -186,8 +186,7 @@ impl Machine {
             (Phase::Interrupted { until }, _) => until,
             (Phase::Turn | Phase::Background { .. }, Some(patience)) => patience,
             (Phase::Background { empty: Some(since) }, None) => (since + AFTER_BACKGROUND).min(end),
-            (Phase::Background { empty: None } | Phase::Over, None) => end,
-            (Phase::Over, Some(_)) => end,
+            (Phase::Background { empty: None }, None) | (Phase::Over, _) => end,
             (Phase::Turn, None) => match limits.idle.filter(|_| !self.observed.has_open_tool_call()) {
                 Some(idle) => end.min(self.heard + idle),
                 None => end,
