@@ -35,8 +35,19 @@ pub fn applied(db: Db<'_>) -> Result<Option<Vec<String>>, StoreError> {
 /// may start at once: the lock of the database makes one of them first, and the others find nothing to do.
 pub async fn migrate(path: &Path) -> Result<(), StoreError> {
     let open = |source: DbErr| StoreError::Open { path: path.to_owned(), source: Arc::new(source) };
-    let db = connect(path).await.map_err(open)?;
     let mut tries = 0;
+    // To enter WAL mode needs a moment without other connections, and SQLite does not wait for it.
+    let db = loop {
+        match connect(path).await {
+            Ok(db) => break db,
+            Err(error) if tries < TRIES && error.to_string().contains("database is locked") => {
+                tracing::debug!(%error, "the database is being opened by another process");
+                tries += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) => return Err(open(error)),
+        }
+    };
     loop {
         let is_whole = || -> Result<bool, StoreError> {
             let reading = connection::reading(path, false)?;
