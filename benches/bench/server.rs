@@ -22,11 +22,11 @@ pub fn scratch() -> PathBuf {
 
 /// A server in a folder of its own; ended with its workers when dropped.
 pub struct Server {
-    /// Process.
+    /// Process of the server.
     pub child: Child,
     /// Where it listens.
     pub port: u16,
-    /// Folder.
+    /// Folder that holds its data.
     pub dir: PathBuf,
     /// Keeps its connection.
     agent: ureq::Agent,

@@ -19,7 +19,7 @@ use domain::WorkerInstanceId;
 
 /// News on their way to the supervisor; more are lost.
 const NEWS_AHEAD: usize = 256;
-/// Those of a worker process without a task.
+/// Open files of a worker process without a task.
 const FILES_OF_A_WORKER: u64 = 64;
 /// A worker without a supervisor does what an API process has left undone for this time.
 const STANDS_IN_AFTER: Duration = Duration::from_secs(10);
@@ -27,7 +27,7 @@ const STANDS_IN_AFTER: Duration = Duration::from_secs(10);
 /// What the supervisor of a worker process says on its command line.
 #[derive(Debug, clap::Args)]
 pub struct WorkerRole {
-    /// The life of this worker; a new one where a person starts it
+    /// The incarnation of this worker; a new one where a person starts it
     #[arg(long, hide = true)]
     holder: Option<WorkerInstanceId>,
     /// The socket of the supervisor

@@ -77,7 +77,7 @@ pub struct Run {
 pub struct Start {
     /// The CLI.
     pub program: PathBuf,
-    /// Arguments.
+    /// Arguments of the CLI, without its name.
     pub args: Vec<String>,
     /// Whole environment.
     pub env: Environment,

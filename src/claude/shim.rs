@@ -60,7 +60,7 @@ pub(super) struct Begin {
     pub directory: PathBuf,
     /// The CLI.
     pub program: PathBuf,
-    /// Arguments.
+    /// Arguments of the program, without its name.
     pub args: Vec<String>,
     /// Whole environment.
     pub env: Environment,

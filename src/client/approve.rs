@@ -48,7 +48,7 @@ pub fn run(server: &Server, approve: &Approve) -> anyhow::Result<u8> {
     let Some(question) = open.permissions.iter().find(wanted) else { bail!("task {id} asks nothing that is open") };
     let path = format!("/api/tasks/{id}/permissions/{}", question.request_id);
     let reply = server.send_json("POST", &path, &decision(approve, question)?)?;
-    Ok(approve.output.done(&reply, if approve.deny { "refused" } else { "allowed" }))
+    approve.output.done(&reply, if approve.deny { "refused" } else { "allowed" })
 }
 
 /// A yes for this call or for the session.

@@ -182,9 +182,9 @@ fn ask(server: &Server, command: Ask) -> anyhow::Result<u8> {
         Ask::Approve(approve) => approve::run(server, &approve),
         Ask::Say { task, text } => {
             let text = if text == "-" { submit::read("-")? } else { text };
-            Ok(task.output.done(&server.send_json("POST", &task.path("/messages"), &Message { text })?, "said"))
+            task.output.done(&server.send_json("POST", &task.path("/messages"), &Message { text })?, "said")
         }
-        Ask::Interrupt(task) => Ok(task.output.done(&server.ask("POST", &task.path("/interrupt"))?, "interrupted")),
+        Ask::Interrupt(task) => task.output.done(&server.ask("POST", &task.path("/interrupt"))?, "interrupted"),
         Ask::Retry(task) => task.output.answer(&server.ask("POST", &task.path("/retry"))?, submit::print_id),
         Ask::Pause(tasks) => set_paused(server, "pause", "is paused", tasks),
         Ask::Start(tasks) => set_paused(server, "start", "goes on", tasks),
@@ -212,5 +212,5 @@ fn set_paused(server: &Server, verb: &str, done: &str, tasks: SomeTasks) -> anyh
     let SomeTasks { tag, output } = tasks;
     let of = tag.as_ref().map_or_else(|| "the queue".to_owned(), |tag| format!("tag {tag}"));
     let reply = server.send_json("POST", &format!("/api/queue/{verb}"), &Members { tag, ..Members::default() })?;
-    Ok(output.done(&reply, &format!("{of} {done}")))
+    output.done(&reply, &format!("{of} {done}"))
 }

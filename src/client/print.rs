@@ -30,22 +30,24 @@ impl Output {
     /// # Errors
     /// The answer can't be read.
     pub fn answer<T: DeserializeOwned>(self, reply: &Reply, people: impl FnOnce(&T)) -> anyhow::Result<u8> {
-        match (reply.ok, self.json) {
-            (_, true) => println!("{}", reply.body),
-            (true, false) => people(&reply.content()?),
-            (false, false) => eprintln!("{}", refusal(reply)),
-        }
-        Ok(u8::from(!reply.ok))
+        self.print(reply, || reply.content().map(|content| people(&content)))
     }
 
     /// Prints an answer of which people need only know that it is a success.
-    pub fn done(self, reply: &Reply, people: &str) -> u8 {
+    pub fn done(self, reply: &Reply, people: &str) -> anyhow::Result<u8> {
+        self.print(reply, || {
+            println!("{people}");
+            Ok(())
+        })
+    }
+
+    fn print(self, reply: &Reply, people: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<u8> {
         match (reply.ok, self.json) {
             (_, true) => println!("{}", reply.body),
-            (true, false) => println!("{people}"),
+            (true, false) => people()?,
             (false, false) => eprintln!("{}", refusal(reply)),
         }
-        u8::from(!reply.ok)
+        Ok(u8::from(!reply.ok))
     }
 }
 

@@ -92,7 +92,7 @@ pub fn run(server: &Server, schedules: &Schedules) -> anyhow::Result<u8> {
         }
         Command::Enable { id } => enable(server, &path(id, ""), true, output),
         Command::Disable { id } => enable(server, &path(id, ""), false, output),
-        Command::Remove { id } => Ok(output.done(&server.ask("DELETE", &path(id, ""))?, "removed")),
+        Command::Remove { id } => output.done(&server.ask("DELETE", &path(id, ""))?, "removed"),
     }
 }
 

@@ -54,7 +54,7 @@ pub enum ToSupervisor {
         worker: String,
         /// Incarnation of the worker; new at each start.
         holder: WorkerInstanceId,
-        /// Process.
+        /// Id of its process.
         pid: u32,
         /// What it was started with.
         #[serde(serialize_with = "exposed")]

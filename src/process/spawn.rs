@@ -18,7 +18,7 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 pub struct Launch {
     /// The program, as an absolute path.
     pub program: PathBuf,
-    /// Arguments.
+    /// Arguments of the program, without its name.
     pub args: Vec<OsString>,
     /// Whole environment.
     pub env: Environment,

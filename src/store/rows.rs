@@ -86,7 +86,7 @@ pub struct ClaimRow<'a> {
 pub struct NextInLine {
     /// The task.
     pub id: TaskId,
-    /// Folder.
+    /// Folder that the task works in.
     pub working_directory: Option<String>,
     /// True if it needs the folder for itself.
     pub exclusive: bool,

@@ -10,22 +10,17 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use fail::fail_point;
 use secrecy::{ExposeSecret as _, SecretString};
-use subtle::ConstantTimeEq;
 use tokio::process::Child;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use super::messages::{
-    Ended, Heard, LinkDown, LinkUp, List, Shutdown, ShutdownNow, StartFailed, StartWorker, StopWorker, WakeAll,
-};
+use super::messages::Ended;
 use super::record::{Record, Records};
 use super::worker_process::{ProcessState, WorkerProcess};
 use crate::config::Environment;
-use crate::ipc::{PROTOCOL_VERSION, ToSupervisor, ToWorker};
 use crate::process::{self, BackOff, Cookie, Identity, Launch, wall_now};
 use crate::queue::{ChangeNotifier, HolderDied, Queue};
 use crate::supervise::{Decision, RestartPolicy};
 use domain::WorkerInstanceId;
-use wire::response::Worker;
 
 /// Beats of many workers come at once; their senders may wait.
 pub const MAILBOX: usize = 256;

@@ -12,8 +12,8 @@ use futures_util::FutureExt;
 use tracing::Instrument as _;
 
 use super::News;
-use super::agent_run::{self, AgentRun, RunCommand};
-use super::messages::{Drain, Hint, RunEnded, Status, StopNow, WorkerStatus};
+use super::agent_run::{self, AgentRun};
+use super::messages::{Hint, RunEnded};
 use super::poll::{Do, Poll};
 use super::running::RunningTasks;
 use super::set_up::WorkerContext;
@@ -21,8 +21,7 @@ use super::worktree;
 use crate::claude::{self, Unavailable};
 use crate::process::boot_now;
 use crate::queue::{
-    Assignment, Beat, Claim, Draining, FlushPoll, PollQueue, PollReply, Queue, ReadStats, Release, Renew, Renewed,
-    WorkerGone,
+    Assignment, Beat, Claim, FlushPoll, PollQueue, PollReply, Queue, ReadStats, Release, Renew, Renewed,
 };
 use crate::telemetry::{Duty, chain, task_span};
 use domain::{BootInstant, LeaseKey, LeaseTimes, ReleaseReason, Spent, Status as TaskStatus};
@@ -91,7 +90,7 @@ impl WorkerActor {
             Do::Nothing => {}
             Do::Look => self.poll_store(ctx),
             // Full: the queue has enough to do, and answers soon.
-            Do::Nudge => drop(self.queue.0.try_send(FlushPoll)),
+            Do::Flush => drop(self.queue.0.try_send(FlushPoll)),
             Do::Wait(time) => {
                 ctx.run_later(time, |this, ctx| {
                     let what = this.poll.timer(Instant::now());

@@ -129,9 +129,13 @@ impl Writer {
                         events.push(event);
                         places.push(place);
                     }
-                    other => {
+                    Item::Ask(ask) => {
                         self.append(std::mem::take(&mut events)).await?;
-                        self.write(other).await?;
+                        self.ask(*ask).await?;
+                    }
+                    Item::Step(step) => {
+                        self.append(std::mem::take(&mut events)).await?;
+                        self.queue.insist(&Progress { key: self.key, step }, "what was said").await?;
                     }
                 }
             }
@@ -140,20 +144,14 @@ impl Writer {
         Ok(())
     }
 
-    async fn write(&self, item: Item) -> Result<(), Stale> {
-        match item {
-            Item::Event(..) => Ok(()),
-            Item::Ask(ask) => {
-                let asked = self.queue.insist(&*ask, "a question").await?;
-                // There is no listener where the process has ended meanwhile.
-                self.filed.send(Filed { cli_id: ask.request_id, asked }).unwrap_or_default();
-                Ok(())
-            }
-            Item::Step(step) => self.queue.insist(&Progress { key: self.key, step }, "what was said").await,
-        }
+    async fn ask(&self, ask: Ask) -> Result<(), Stale> {
+        let asked = self.queue.insist(&ask, "a question").await?;
+        // There is no listener where the process has ended meanwhile.
+        self.filed.send(Filed { cli_id: ask.request_id, asked }).unwrap_or_default();
+        Ok(())
     }
 
-    /// Stores events, without their texts where the disk is full.
+    /// Stores events, without their texts where the disk is full: there, [`Queue::insist`] would never end.
     async fn append(&mut self, events: Vec<NewEvent>) -> Result<(), Stale> {
         if events.is_empty() {
             return Ok(());

@@ -43,7 +43,7 @@ pub enum Do {
     /// Look, and tell [`Poll::answered`].
     Look,
     /// The look that is under way may wait for work: ask for its answer.
-    Nudge,
+    Flush,
     /// Tell [`Poll::timer`] after this time.
     Wait(Duration),
 }
@@ -68,7 +68,7 @@ impl Poll {
             }
             State::InFlight(_) => {
                 self.state = State::InFlight(Next::Now);
-                Do::Nudge
+                Do::Flush
             }
         }
     }
@@ -159,7 +159,7 @@ mod tests {
                     prop_assert!(!is_throttled || since.is_none_or(|since| since >= BUSY_LOOK), "too soon: {since:?}");
                     (self.in_flight, self.owed, self.last_look) = (true, false, Some(self.now));
                 }
-                Do::Nudge => prop_assert!(self.in_flight),
+                Do::Flush => prop_assert!(self.in_flight),
                 Do::Wait(time) => self.timers.push(self.now + time),
                 Do::Nothing => {}
             }

@@ -171,10 +171,15 @@ fn fuzz(world: &World, server: &Server, config: &Path, seed: usize) {
     assert!(said.contains(" generated, "), "{said}");
 }
 
-/// Runs a program of the tools to its end, and returns what it wrote; it must succeed.
+/// Runs a program of the tools as [`run`] does.
 fn tool(world: &World, dir: &Path, program: &str, args: &[&str]) -> String {
     let program = root().join(".tools").join(program);
     assert!(program.exists(), "make tools installs {}", program.display());
+    run(world, dir, &program, args)
+}
+
+/// Runs a program to its end, with an environment of its own, and returns what it wrote; it must succeed.
+fn run(world: &World, dir: &Path, program: &Path, args: &[&str]) -> String {
     let mut command = Command::new(program);
     command.env_clear().env("HOME", world.dir.join("home")).env("PATH", std::env::var_os("PATH").expect("a PATH"));
     let ran = command.args(args).current_dir(dir).output().expect("it");
@@ -205,12 +210,8 @@ fn a_generated_typescript_client_makes_ten_calls() {
     let bin = |name: &str| format!("node_modules/.bin/{name}");
     tool(&world, &dir, &bin("openapi-typescript"), &["openapi.json", "-o", "schema.d.ts"]);
     tool(&world, &dir, &bin("tsc"), &["-p", "tsconfig.json"]);
-    let ran = Command::new("node")
-        .args(["calls.js", &server.http.url, server.http.key()])
-        .current_dir(&dir)
-        .output()
-        .expect("node");
-    assert_eq!(String::from_utf8_lossy(&ran.stdout), "ok\n", "{}", String::from_utf8_lossy(&ran.stderr));
+    let called = run(&world, &dir, Path::new("node"), &["calls.js", &server.http.url, server.http.key()]);
+    assert_eq!(called, "ok\n");
 }
 
 #[test]

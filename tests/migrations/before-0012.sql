@@ -270,7 +270,7 @@ CREATE TABLE workers (
         running BIGINT NOT NULL,
         concurrency BIGINT NOT NULL
     );
-INSERT INTO "workers" VALUES(X'B3248F7F65694E38B7E30F887AFA1D41','inline','vm','{"pid":18627,"start":540360,"boot":"9c9613f8-e5eb-4d0e-9b50-183031cca6e7","namespace":"pid:[4026531836]"}',1795747115507,1795747115507,0,3);
+INSERT INTO "workers" VALUES(X'B3248F7F65694E38B7E30F887AFA1D41','inline','localhost','{"pid":18627,"start":540360,"boot":"9c9613f8-e5eb-4d0e-9b50-183031cca6e7","namespace":"pid:[4026531836]"}',1795747115507,1795747115507,0,3);
 CREATE INDEX tasks_ready ON tasks (priority DESC, id) WHERE status = 'pending' AND due_at IS NULL;
 CREATE INDEX tasks_due ON tasks (due_at) WHERE status = 'pending' AND due_at IS NOT NULL;
 CREATE INDEX tasks_running ON tasks (holder) WHERE status = 'running';

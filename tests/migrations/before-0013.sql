@@ -308,5 +308,5 @@ CREATE TRIGGER tasks_count_update AFTER UPDATE OF status ON tasks WHEN OLD.statu
     END;
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('messages',1);
-INSERT INTO "workers" VALUES(X'B3248F7F65694E38B7E30F887AFA1D41','inline','vm','{"pid":18627,"start":540360,"boot":"9c9613f8-e5eb-4d0e-9b50-183031cca6e7","namespace":"pid:[4026531836]"}',1795747115507,1795747115507,0,3);
+INSERT INTO "workers" VALUES(X'B3248F7F65694E38B7E30F887AFA1D41','inline','localhost','{"pid":18627,"start":540360,"boot":"9c9613f8-e5eb-4d0e-9b50-183031cca6e7","namespace":"pid:[4026531836]"}',1795747115507,1795747115507,0,3);
 COMMIT;

@@ -9,12 +9,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use crate::groups::Groups;
-use crate::history::{Counts, Entry, HistoryEvent, TaskSnapshot, TreeLine};
+use crate::history::{Entry, HistoryEvent, TaskSnapshot, TreeLine};
 use crate::schedules::Schedules;
 use crate::trees;
-use domain::{
-    AttemptOutcome, CRASH_LIMIT, Epoch, LeaseKey, SUSPECT, Status, TREE_END_MS, TaskId, Usd, WorkerInstanceId,
-};
+use domain::{Epoch, LeaseKey, Status, TaskId, Usd, WorkerInstanceId};
 
 /// A promise that was not kept.
 #[derive(Clone, Debug, PartialEq)]

@@ -191,26 +191,26 @@ pub enum HistoryEvent {
     },
     /// A schedule was made, or changed.
     PutSchedule {
-        /// Id.
+        /// Id of the schedule.
         schedule: ScheduleId,
         /// True if it is a new one.
         new: bool,
     },
     /// A schedule was removed.
     RemoveSchedule {
-        /// Id.
+        /// Id of the schedule.
         schedule: ScheduleId,
     },
     /// The firing to come of a schedule was moved, after the clock was set back.
     Replan {
-        /// Id.
+        /// Id of the schedule.
         schedule: ScheduleId,
         /// The firing to come.
         next: i64,
     },
     /// A schedule has fired.
     Fire {
-        /// Id.
+        /// Id of the schedule.
         schedule: ScheduleId,
         /// The time that it was due at; `None` where a request asked for it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -221,7 +221,7 @@ pub enum HistoryEvent {
     },
     /// A credential that nothing was started with may be used again.
     Unpark {
-        /// Id.
+        /// Id of the credential.
         credential: String,
     },
     /// A worker claims no more.

@@ -66,7 +66,7 @@ pub const fn of<T: ToSchema>() -> Type {
 
 /// Body of a request.
 pub struct Body {
-    /// Type.
+    /// Type of its content.
     pub kind: Type,
     /// True if there must be one.
     pub required: bool,

@@ -109,15 +109,14 @@ fn no_worker(name: &str) -> ApiError {
 
 async fn list(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     not_inline(&shared)?;
-    let seen = overview(&shared).await?;
-    let WorkerOverview { healthy, count, workers, .. } = seen;
+    let WorkerOverview { healthy, count, workers, .. } = overview(&shared).await?;
     Ok(HttpResponse::Ok().json(wire::response::Workers { healthy, worker_count: count, workers }))
 }
 
 async fn show(name: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     not_inline(&shared)?;
-    let seen = overview(&shared).await?;
-    let worker = seen.workers.into_iter().find(|worker| worker.worker_id == **name);
+    let workers = overview(&shared).await?.workers;
+    let worker = workers.into_iter().find(|worker| worker.worker_id == **name);
     worker.map(|worker| HttpResponse::Ok().json(worker)).ok_or_else(|| no_worker(&name))
 }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use migration::{Migrator, MigratorTrait};
+use rusqlite::ffi::SQLITE_BUSY;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr};
+use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr};
 
 use super::connection;
 use super::query::Db;
@@ -14,8 +15,9 @@ use crate::store::StoreError;
 
 /// How long a step waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// The pause between two tries while another process makes the schema, and the number of them.
+/// Time between two tries while another process opens the database or makes its schema.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Maximum number of tries after the first.
 const TRIES: u32 = 20;
 
 /// Returns the names of all steps that this version knows, in order.
@@ -35,39 +37,48 @@ pub fn applied(db: Db<'_>) -> Result<Option<Vec<String>>, StoreError> {
 /// may start at once: the lock of the database makes one of them first, and the others find nothing to do.
 pub async fn migrate(path: &Path) -> Result<(), StoreError> {
     let open = |source: DbErr| StoreError::Open { path: path.to_owned(), source: Arc::new(source) };
-    let mut tries = 0;
-    // To enter WAL mode needs a moment without other connections, and SQLite does not wait for it.
+    let is_whole = || -> Result<bool, StoreError> {
+        let reading = connection::reading(path, false)?;
+        Ok(applied(Db(&reading))?.is_some_and(|applied| applied.len() == steps().len()))
+    };
+    let mut tries = Tries(TRIES);
+    // WAL mode can't be entered while another connection writes, and SQLite does not wait for its end.
     let db = loop {
         match connect(path).await {
             Ok(db) => break db,
-            Err(error) if tries < TRIES && error.to_string().contains("database is locked") => {
-                tracing::debug!(%error, "the database is being opened by another process");
-                tries += 1;
-                tokio::time::sleep(PAUSE).await;
-            }
+            Err(error) if is_busy(&error) => tries.wait(error).await.map_err(open)?,
             Err(error) => return Err(open(error)),
         }
     };
-    loop {
-        let is_whole = || -> Result<bool, StoreError> {
-            let reading = connection::reading(path, false)?;
-            Ok(applied(Db(&reading))?.is_some_and(|applied| applied.len() == steps().len()))
-        };
-        if is_whole()? {
-            break;
-        }
+    while !is_whole()? {
         match Migrator::up(&db, None).await {
             Ok(()) => break,
             // Another process was quicker, or holds the lock.
-            Err(error) if tries < TRIES => {
-                tracing::debug!(%error, "the schema is being made by another process");
-                tries += 1;
-                tokio::time::sleep(PAUSE).await;
-            }
-            Err(error) => return Err(open(error)),
+            Err(error) => tries.wait(error).await.map_err(open)?,
         }
     }
     db.close().await.map_err(open)
+}
+
+/// Number of tries that are left.
+struct Tries(u32);
+
+impl Tries {
+    /// Waits for the other process that this error comes from. With no try left, the error is returned.
+    async fn wait(&mut self, error: DbErr) -> Result<(), DbErr> {
+        let Some(left) = self.0.checked_sub(1) else { return Err(error) };
+        tracing::debug!(%error, "another process opens the database or makes its schema");
+        self.0 = left;
+        tokio::time::sleep(PAUSE).await;
+        Ok(())
+    }
+}
+
+/// True if the error is SQLite's `SQLITE_BUSY`, whatever it adds to the code: another connection holds the lock.
+fn is_busy(error: &DbErr) -> bool {
+    let DbErr::Conn(RuntimeErr::SqlxError(error)) = error else { return false };
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok());
+    code.is_some_and(|code| code & 0xff == SQLITE_BUSY)
 }
 
 async fn connect(path: &Path) -> Result<DatabaseConnection, DbErr> {
@@ -118,6 +129,23 @@ mod tests {
             let written = db.execute("UPDATE tasks SET status = ?1, holder = ?2", params![status, holder]);
             assert_eq!(written.is_ok(), status.parse::<Status>().is_ok(), "{status}");
         }
+        std::fs::remove_dir_all(folder).ok();
+    }
+
+    #[actix::test]
+    async fn a_database_that_another_connection_writes_to_is_migrated_once_it_is_free() {
+        let folder = folder();
+        let path = folder.join("cc.db");
+        let other = Connection::open(&path).expect("it");
+        other.execute_batch("BEGIN IMMEDIATE").expect("a writer");
+        let refused = connect(&path).await.expect_err("no WAL beside a writer");
+        assert!(is_busy(&refused), "{refused}");
+        let free = async {
+            tokio::time::sleep(PAUSE / 2).await;
+            drop(other);
+        };
+        let (migrated, ()) = tokio::join!(migrate(&path), free);
+        migrated.expect("the schema");
         std::fs::remove_dir_all(folder).ok();
     }
 

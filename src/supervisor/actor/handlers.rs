@@ -1,6 +1,20 @@
 //! The messages of [`SupervisorActor`], and what it does at each.
 
-use super::*;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use secrecy::ExposeSecret as _;
+use subtle::ConstantTimeEq as _;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{AFTER_DRAIN, SupervisorActor};
+use crate::ipc::{PROTOCOL_VERSION, ToSupervisor, ToWorker};
+use crate::process;
+use crate::supervisor::messages::{
+    Ended, Heard, LinkDown, LinkUp, List, Shutdown, ShutdownNow, StartFailed, StartWorker, StopWorker, WakeAll,
+};
+use crate::supervisor::worker_process::{ProcessState, WorkerProcess};
+use wire::response::Worker;
 
 impl Handler<List> for SupervisorActor {
     type Result = MessageResult<List>;

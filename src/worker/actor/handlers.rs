@@ -1,6 +1,15 @@
 //! The messages of [`WorkerActor`], and what it does at each.
 
-use super::*;
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix::prelude::*;
+use fail::fail_point;
+
+use super::WorkerActor;
+use crate::queue::{Draining, FlushPoll, WorkerGone};
+use crate::worker::agent_run::RunCommand;
+use crate::worker::messages::{Drain, Hint, RunEnded, Status, StopNow, WorkerStatus};
 
 impl Handler<Hint> for WorkerActor {
     type Result = ();

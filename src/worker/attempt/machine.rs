@@ -194,13 +194,18 @@ impl Machine {
         }
     }
 
+    /// True if the CLI was asked to end.
+    const fn is_ending(&self) -> bool {
+        matches!(self.phase, Phase::Ending { .. })
+    }
+
     fn emit(&mut self, effect: Effect) {
         self.effects.push(effect);
     }
 
     /// Tells the CLI something, unless it was asked to end.
     fn tell(&mut self, what: ToCli) {
-        if !matches!(self.phase, Phase::Ending { .. }) {
+        if !self.is_ending() {
             self.emit(Effect::Tell(what));
         }
     }
@@ -271,11 +276,10 @@ impl Machine {
     /// Brings the end about; TERM and KILL follow by the alarm. The first reason counts, but a
     /// lost task stays lost.
     fn end(&mut self, why: StopReason) {
-        let ending = matches!(self.phase, Phase::Ending { .. });
-        if why == StopReason::Lost || !ending {
+        if why == StopReason::Lost || !self.is_ending() {
             self.why = why;
         }
-        if ending {
+        if self.is_ending() {
             return;
         }
         if matches!(self.phase, Phase::Interrupted { .. }) && why == StopReason::Shutdown {

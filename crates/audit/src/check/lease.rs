@@ -1,6 +1,8 @@
 //! The part of the [checker](super::Audit) that follows leases: claims, renewals, and what takes them back.
 
-use super::*;
+use super::{Audit, Picture, is_older};
+use crate::history::{Counts, Entry, HistoryEvent};
+use domain::{AttemptOutcome, CRASH_LIMIT, LeaseKey, SUSPECT, Status, TREE_END_MS, Usd, WorkerInstanceId};
 
 impl Audit {
     /// What happens to a lease.

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::super::effect::{Effect, StopReason, ToCli};
@@ -27,7 +28,6 @@ impl Machine {
         if let Some(kind) = frame.event_kind() {
             self.emit(Effect::Add(NewEvent { kind, data: frame.event_data() }));
         }
-        let is_ending = matches!(self.phase, Phase::Ending { .. });
         match frame.kind {
             FrameKind::Result(_) => {
                 self.note_result();
@@ -35,7 +35,9 @@ impl Machine {
                     self.turn_is_over();
                 }
             }
-            asks @ FrameKind::Asks { .. } if !is_ending => self.asks(asks),
+            FrameKind::Asks { request_id, tool, input, exact_input, suggestions } if !self.is_ending() => {
+                self.asks(request_id, tool, input, exact_input, suggestions);
+            }
             FrameKind::ApiRetry(retry) if claude::is_hopeless(retry.status, &retry.error) => {
                 self.hopeless += 1;
                 if self.hopeless == HOPELESS {
@@ -61,8 +63,14 @@ impl Machine {
     }
 
     /// The CLI asks whether a tool may be used: people are asked, or it is refused at once.
-    fn asks(&mut self, asks: FrameKind) {
-        let FrameKind::Asks { request_id, tool, input, exact_input, suggestions } = asks else { return };
+    fn asks(
+        &mut self,
+        request_id: String,
+        tool: String,
+        input: Value,
+        exact_input: Option<Box<RawValue>>,
+        suggestions: Value,
+    ) {
         if tool != ASK_USER && !self.config.asks_for_tools {
             let decision = claude::not_allowed(&tool);
             let (cli_id, input, exact_input, rules) = (request_id, Value::Null, None, Vec::new());

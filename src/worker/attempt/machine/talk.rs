@@ -52,7 +52,7 @@ impl Machine {
 
     /// Passes an answer on. An attempt that was asked to end leaves it to the next, which asks again.
     fn answer(&mut self, request_id: String, decision: &Decision) {
-        if matches!(self.phase, Phase::Ending { .. }) {
+        if self.is_ending() {
             return;
         }
         let answered = self.questions.answered(&request_id);
