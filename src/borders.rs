@@ -1,5 +1,5 @@
-//! What reads bytes that others wrote, as fuzzers and tests call it: each takes anything, and checks what it
-//! promises of its answer.
+//! Readers of foreign bytes, as fuzzers and tests call them: each takes anything, and checks the promises of its
+//! answer.
 
 use serde_json::Value;
 

@@ -24,7 +24,7 @@
 //! second), interrupts the CLI, and has the shim end the tree.
 //!
 //! **A worker's crash.** Its shims see the end of their control sockets and end their trees. The
-//! supervisor sees the end of the process, sweeps what carries the worker's cookie, and tells
+//! supervisor sees the end of the process, sweeps what carries the worker's mark, and tells
 //! the queue (`HolderDied`): its tasks are pending again, each with one crash counted. Without a
 //! supervisor, `queue/reaper.rs` of any other process does the same, at once on the same
 //! machine, else when the lease has ended.

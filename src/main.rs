@@ -30,9 +30,9 @@ enum Role {
         shell: clap_complete::Shell,
     },
     #[command(flatten)]
-    Client(Box<client::Command>),
+    Client(Box<client::ClientCommand>),
     #[command(flatten)]
-    Admin(admin::Command),
+    Admin(admin::AdminCommand),
 }
 
 /// Guards one run of the CLI. Started by workers, for every attempt: it doesn't wait until the flags of

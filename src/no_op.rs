@@ -116,7 +116,7 @@ impl NoOp {
         done
     }
 
-    /// How long it takes to claim one task, each claim with a commit of its own.
+    /// Returns the durations of single claims, each with a commit of its own.
     pub async fn claim_times(&self, count: usize) -> Vec<Duration> {
         let mut times = Vec::new();
         for _ in 0..count {

@@ -1,4 +1,4 @@
-//! What was tried for a task, and what it cost.
+//! Attempts and their cost.
 
 use sea_orm::entity::prelude::*;
 
@@ -16,9 +16,9 @@ pub struct Model {
     pub epoch: i64,
     /// The worker's name.
     pub worker: Option<String>,
-    /// When it was claimed.
+    /// Time of the claim.
     pub started_at: i64,
-    /// When it was over; null while it runs.
+    /// Time of its end; null while it runs.
     pub ended_at: Option<i64>,
     /// `completed`, `failed`, `crashed`, `released` or `cancelled`; null while it runs.
     pub outcome: Option<String>,
@@ -48,7 +48,7 @@ pub struct Model {
     pub cost_set_aside: bool,
 }
 
-/// None that the queries need.
+/// No relation is needed by the queries.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

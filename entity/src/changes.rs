@@ -1,4 +1,4 @@
-//! What a task has changed in its worktree.
+//! Changes of a task in its worktree.
 
 use sea_orm::entity::prelude::*;
 
@@ -15,7 +15,7 @@ pub struct Model {
     pub patch: Vec<u8>,
 }
 
-/// None that the queries need.
+/// No relation is needed by the queries.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

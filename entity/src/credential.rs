@@ -9,7 +9,7 @@ pub struct Model {
     /// A fingerprint.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: String,
-    /// Nothing is started before this wall time.
+    /// Wall time before which nothing is started.
     pub parked_until: i64,
     /// The class of the failure.
     pub class: String,
@@ -17,7 +17,7 @@ pub struct Model {
     pub message: String,
 }
 
-/// None that the queries need.
+/// No relation is needed by the queries.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

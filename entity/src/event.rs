@@ -1,4 +1,4 @@
-//! What happened to a task, numbered without gap.
+//! Events of tasks, numbered without gap.
 
 use sea_orm::entity::prelude::*;
 
@@ -12,15 +12,15 @@ pub struct Model {
     /// 1, 2, 3 …
     #[sea_orm(primary_key, auto_increment = false)]
     pub seq: i64,
-    /// When it was stored.
+    /// Time at which it was stored.
     pub at: i64,
-    /// What it tells.
+    /// Kind.
     pub kind: String,
     /// A JSON object.
     pub data: String,
 }
 
-/// None that the queries need.
+/// No relation is needed by the queries.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -1,4 +1,4 @@
-//! What was done, in the order of the commits.
+//! Changes, in the order of the commits.
 
 use sea_orm::entity::prelude::*;
 
@@ -13,11 +13,11 @@ pub struct Model {
     pub at: i64,
     /// Time since the boot.
     pub boot_ms: i64,
-    /// What was done, as a JSON array.
+    /// Changes of the commit, as a JSON array.
     pub done: String,
 }
 
-/// None that the queries need.
+/// No relation is needed by the queries.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

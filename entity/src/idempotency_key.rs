@@ -1,4 +1,4 @@
-//! Which task a client's key stands for.
+//! Idempotency keys and their tasks.
 
 use sea_orm::entity::prelude::*;
 
@@ -6,18 +6,18 @@ use sea_orm::entity::prelude::*;
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "idempotency_keys")]
 pub struct Model {
-    /// What the client sent as `Idempotency-Key`.
+    /// The client's `Idempotency-Key`.
     #[sea_orm(primary_key, auto_increment = false)]
     pub key: String,
     /// SHA-256 of the request, in hexadecimal.
     pub fingerprint: String,
     /// The task that it made.
     pub task_id: Uuid,
-    /// When it was first used.
+    /// Time of its first use.
     pub created_at: i64,
 }
 
-/// None that the queries need.
+/// No relation is needed by the queries.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -1,4 +1,4 @@
-//! What people said to a task.
+//! Messages of people to a task.
 
 use sea_orm::entity::prelude::*;
 
@@ -15,15 +15,15 @@ pub struct Model {
     pub kind: String,
     /// The message, word for word.
     pub text: String,
-    /// When it was stored.
+    /// Time at which it was stored.
     pub at: i64,
     /// Of a message: the attempt that was given it; of an interrupt: the attempt that is meant.
     pub epoch: Option<i64>,
-    /// When its turn was over.
+    /// End of its turn.
     pub done_at: Option<i64>,
 }
 
-/// None that the queries need.
+/// No relation is needed by the queries.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -1,4 +1,4 @@
-//! What a running task asked, and what it was answered.
+//! Questions of running tasks, with their answers.
 
 use sea_orm::entity::prelude::*;
 
@@ -14,23 +14,23 @@ pub struct Model {
     pub request_id: String,
     /// The tool.
     pub tool: String,
-    /// What the tool is to be called with, as JSON.
+    /// Input of the tool, as JSON.
     pub input: String,
-    /// What the CLI suggests to allow, as JSON.
+    /// Rules that the CLI suggests to allow, as JSON.
     pub suggestions: String,
-    /// When it was first asked.
+    /// Time at which it was first asked.
     pub asked_at: i64,
-    /// When the question is answered with no by itself.
+    /// Time at which it is denied automatically.
     pub deadline: i64,
-    /// What was decided, as JSON.
+    /// Answer, as JSON.
     pub answer: Option<String>,
-    /// When it was answered.
+    /// Time of the answer.
     pub answered_at: Option<i64>,
     /// True if the task has heard the answer, or needs none any more.
     pub closed: bool,
 }
 
-/// None that the queries need.
+/// No relation is needed by the queries.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

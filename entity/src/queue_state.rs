@@ -1,4 +1,4 @@
-//! What an operator has said about the whole queue.
+//! State of the whole queue, as operators have set it.
 
 use sea_orm::entity::prelude::*;
 
@@ -15,7 +15,7 @@ pub struct Model {
     pub concurrency: Option<i32>,
 }
 
-/// None that the queries need.
+/// No relation is needed by the queries.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

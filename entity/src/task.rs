@@ -15,21 +15,21 @@ pub struct Model {
     pub spec: String,
     /// Higher starts first.
     pub priority: i64,
-    /// When it was stored.
+    /// Time at which it was stored.
     pub created_at: i64,
     /// Pending and not before this time; null when it may start at once.
     pub due_at: Option<i64>,
-    /// When its first attempt was claimed.
+    /// Time of its first claim.
     pub started_at: Option<i64>,
-    /// When it reached its end.
+    /// Time of its end.
     pub completed_at: Option<i64>,
     /// Starts so far.
     pub attempt: i32,
     /// Attempts that ended by themselves.
     pub finished_attempts: i32,
-    /// Deaths in a row.
+    /// Crashes in a row.
     pub crashes: i32,
-    /// How often it may end by itself.
+    /// Maximum number of attempts that end by themselves.
     pub max_attempts: i32,
     /// Grows by one at every claim and at the cancel of a running task.
     pub epoch: i64,
@@ -41,7 +41,7 @@ pub struct Model {
     pub lease_boot: Option<Uuid>,
     /// The name of the worker that has it, or had it last.
     pub worker: Option<String>,
-    /// Where it works.
+    /// Folder in which it works.
     pub working_directory: Option<String>,
     /// The task that this one repeats.
     pub retry_of: Option<Uuid>,
@@ -57,7 +57,7 @@ pub struct Model {
     pub continued_from: Option<Uuid>,
     /// Name of the client's key.
     pub key_name: String,
-    /// What all attempts together may cost, in US dollars.
+    /// Budget of all attempts together, in US dollars.
     pub max_budget_usd: Option<f64>,
     /// True if its folder is its own, with its id in the name.
     pub own_directory: bool,
@@ -65,9 +65,9 @@ pub struct Model {
     pub exclusive: bool,
     /// Tasks with the same one are a group with a limit.
     pub concurrency_key: Option<String>,
-    /// What it waits for besides its time, while pending.
+    /// Reason besides its time for which it is kept back, while pending.
     pub held: Option<String>,
-    /// What it waits for, as JSON: an answer, or a message.
+    /// The answer or message that it waits for, as JSON.
     pub waiting_for: Option<String>,
     /// Messages that were sent to it and are not done.
     pub pending_messages: i32,
@@ -91,11 +91,11 @@ pub struct Model {
     pub duration_ms: Option<i64>,
     /// Refused tool calls, as JSON.
     pub permission_denials: Option<String>,
-    /// What the task must say of itself beside its result, as JSON.
+    /// Remarks beside its result, as JSON.
     pub remarks: Option<String>,
 }
 
-/// None that the queries need.
+/// No relation is needed by the queries.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -15,9 +15,9 @@ pub struct Model {
     pub host: String,
     /// The process, as JSON: number, start time, boot, PID namespace.
     pub process: String,
-    /// When it began.
+    /// Start of the process.
     pub started_at: i64,
-    /// When it last said that it lives.
+    /// Time of the last heartbeat.
     pub beat_at: i64,
     /// Tasks that it runs.
     pub running: i64,
@@ -25,7 +25,7 @@ pub struct Model {
     pub concurrency: i64,
 }
 
-/// None that the queries need.
+/// No relation is needed by the queries.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

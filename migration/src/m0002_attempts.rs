@@ -6,7 +6,7 @@ use sea_orm_migration::prelude::*;
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 
-/// Of tasks that ran before this step only the newest attempt is known.
+/// Adds the attempts. Of tasks that ran before this step only the newest attempt is known.
 const UP: &[&str] = &[
     "CREATE TABLE attempts (
         task_id BLOB NOT NULL,

@@ -7,7 +7,7 @@ use sea_orm_migration::prelude::*;
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 
-/// What was done before this step is not known.
+/// Adds the history. Changes before this step are not known.
 const UP: &[&str] = &[
     "CREATE TABLE history (
         seq INTEGER NOT NULL PRIMARY KEY,

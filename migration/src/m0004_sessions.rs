@@ -1,4 +1,4 @@
-//! Which conversation a task goes on with.
+//! Sessions: the conversation that a task goes on with.
 
 use sea_orm_migration::prelude::*;
 
@@ -6,7 +6,7 @@ use sea_orm_migration::prelude::*;
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 
-/// Few tasks go on with another's conversation: the indexes have only those.
+/// Adds the columns. Few tasks go on with another's conversation: the indexes have only those.
 const UP: &[&str] = &[
     "ALTER TABLE tasks ADD COLUMN resumes TEXT",
     "ALTER TABLE tasks ADD COLUMN continued_from BLOB",

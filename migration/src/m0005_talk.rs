@@ -1,4 +1,4 @@
-//! What is said between a running task and people, and the tokens of each attempt.
+//! Questions and messages of running tasks, and the tokens of each attempt.
 
 use sea_orm_migration::prelude::*;
 

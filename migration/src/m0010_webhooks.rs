@@ -1,4 +1,4 @@
-//! Who is told over HTTP, and what is on its way.
+//! Webhooks and their deliveries.
 
 use sea_orm_migration::prelude::*;
 

@@ -1,4 +1,4 @@
-//! What a task must say of itself beside its result, costs that were set aside, and webhooks that fail.
+//! Remarks of a task beside its result, costs that were set aside, and webhooks that fail.
 
 use sea_orm_migration::prelude::*;
 

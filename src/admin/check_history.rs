@@ -11,7 +11,7 @@ use crate::store::{self, Reads};
 use audit::{Audit, AuditContext, HistoryEvent, TaskSnapshot};
 use domain::TaskId;
 
-/// What is known beside the database.
+/// Facts beside the database.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A file with the task ids that clients were answered, one a line, each with the

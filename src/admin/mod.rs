@@ -1,5 +1,5 @@
-//! What an operator does with the database itself, beside a server or without one: a copy, the
-//! end of what is old, and whether every promise was kept.
+//! Operations on the database itself, beside a server or without one: a copy, the removal of what is old, and the check
+//! of the recorded history.
 //!
 //! *Owns* nothing. *Talks to* the database as one more process of the service would: readers
 //! never disturb it, and removals are commands to a queue like any other.
@@ -21,12 +21,12 @@ use crate::telemetry::Vitals;
 
 /// A command for the database in DB_PATH.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum AdminCommand {
     /// Copy the database to a file, while the service runs
     Backup {
         /// The file to make
         file: PathBuf,
-        /// Where the database is
+        /// Address of the database
         #[command(flatten)]
         flags: Flags,
     },
@@ -35,16 +35,16 @@ pub enum Command {
         /// Tasks that ended more than this many days ago
         #[arg(long, value_name = "DAYS")]
         older_than: u32,
-        /// Where the database is
+        /// Address of the database
         #[command(flatten)]
         flags: Flags,
     },
     /// Hold everything that was done against the promises of the service
     CheckHistory {
-        /// What is known beside it
+        /// Facts beside it
         #[command(flatten)]
         args: check_history::Args,
-        /// Where the database is
+        /// Address of the database
         #[command(flatten)]
         flags: Flags,
     },
@@ -55,9 +55,11 @@ pub enum Command {
 ///
 /// # Errors
 /// The database can't be used, or the file can't be written.
-pub fn run(command: Command) -> anyhow::Result<u8> {
+pub fn run(command: AdminCommand) -> anyhow::Result<u8> {
     crate::process::reset_sigpipe();
-    let (Command::Backup { flags, .. } | Command::Prune { flags, .. } | Command::CheckHistory { flags, .. }) = &command;
+    let (AdminCommand::Backup { flags, .. }
+    | AdminCommand::Prune { flags, .. }
+    | AdminCommand::CheckHistory { flags, .. }) = &command;
     let config = match Config::load(flags) {
         Ok(config) => config,
         Err(faults) => {
@@ -67,9 +69,9 @@ pub fn run(command: Command) -> anyhow::Result<u8> {
     };
     actix::System::new().block_on(async {
         match command {
-            Command::Backup { file, .. } => backup(&config, &file).await,
-            Command::Prune { older_than, .. } => prune(&config, older_than).await,
-            Command::CheckHistory { args, .. } => check_history::run(&config, &args).await,
+            AdminCommand::Backup { file, .. } => backup(&config, &file).await,
+            AdminCommand::Prune { older_than, .. } => prune(&config, older_than).await,
+            AdminCommand::CheckHistory { args, .. } => check_history::run(&config, &args).await,
         }
     })
 }

@@ -24,7 +24,7 @@ pub const MAILBOX: usize = 16;
 const STOP_LIMIT_SECONDS: u64 = 5;
 /// A client that sends its head slower than this is cut off.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
-/// Most connections, where there are descriptors for them.
+/// Maximum number of connections, where there are descriptors for them.
 const MAX_CONNECTIONS: usize = 4_096;
 /// Connections of those that are kept for `/health`: others are turned away before.
 const FOR_HEALTH: usize = 8;
@@ -45,7 +45,7 @@ pub struct Stop;
 pub struct ApiActor {
     /// The running server; kept over a restart of the actor.
     server: ServerHandle,
-    /// Told to every handler and stream.
+    /// Phase of the server, for every handler and stream.
     phase: watch::Sender<Phase>,
 }
 

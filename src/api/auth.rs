@@ -39,7 +39,7 @@ impl ApiKey {
 pub struct Keys(Vec<(String, ApiKey)>);
 
 impl Keys {
-    /// These keys; none where none is needed.
+    /// Accepts these keys; any request where there are none.
     #[must_use]
     pub const fn new(keys: Vec<(String, ApiKey)>) -> Self {
         Self(keys)
@@ -97,7 +97,7 @@ pub fn load_or_make_key(path: &Path) -> io::Result<String> {
 #[derive(Clone)]
 pub struct Hosts {
     names: Vec<String>,
-    /// On an address that others reach, any address in figures is ours: rebinding needs a name.
+    /// True if any address in figures is ours, because others reach this one: rebinding needs a name.
     any_address: bool,
 }
 

@@ -1,5 +1,5 @@
-//! How many clients are connected. Beyond a number they are turned away, but for those that ask how the server is:
-//! a flood is no reason not to answer that.
+//! Count of connected clients. Beyond a number they are turned away, but for those that ask for the health: a flood is
+//! no reason not to answer that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ pub struct Connections {
 pub struct Connection(Arc<AtomicUsize>);
 
 impl Connections {
-    /// None yet, and room for this many.
+    /// Starts without connections, and room for this many.
     pub fn new(most: usize) -> Self {
         Self { open: Arc::default(), most }
     }

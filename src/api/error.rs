@@ -51,7 +51,7 @@ impl ApiError {
         self
     }
 
-    /// There is no such task.
+    /// Answer where there is no such task.
     pub fn no_task(id: &str) -> Self {
         Refusal::no_task(id).into()
     }
@@ -67,7 +67,7 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", message)
     }
 
-    /// What the server forbids.
+    /// Answer where the server forbids a request.
     pub fn forbidden(code: &'static str, message: impl Into<String>) -> Self {
         Refusal::forbidden(code, message).into()
     }

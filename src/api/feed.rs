@@ -17,7 +17,7 @@ use wire::Task;
 /// Number of tasks that are remembered; then they are looked up anew.
 const REMEMBERED: usize = 10_000;
 
-/// Which events; all conditions together.
+/// Filter of events; all conditions together.
 #[derive(Default)]
 pub struct Wanted {
     tasks: HashSet<TaskId>,
@@ -87,7 +87,7 @@ pub struct Feed {
     wanted: Wanted,
     follower: FeedFollower,
     queue: Queue,
-    /// What was not looked at yet; shared with all who follow.
+    /// Events that were not looked at yet; shared with all followers.
     events: VecDeque<Arc<SequencedEvent>>,
 }
 

@@ -21,10 +21,10 @@ const PIECE: usize = 64 << 10;
 /// Longest time between two comments, by which proxies and clients know that the stream lives; also the
 /// longest that a lost hint may cost.
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
-/// What is sent where there is nothing to tell.
+/// Comment that is sent where there is no event.
 const KEEP_ALIVE: Bytes = Bytes::from_static(b": here\n\n");
 
-/// Where events come from.
+/// Source of events.
 pub trait Source: 'static {
     /// The next of what is there, as it is sent; `None` where there is nothing now.
     async fn ready(&mut self) -> Result<Option<Bytes>, QueueError>;
@@ -61,9 +61,9 @@ pub fn written(number: i64, event: &Event) -> Bytes {
 struct Follow<S> {
     source: S,
     phase: watch::Receiver<Phase>,
-    /// What is rendered and not handed over.
+    /// Rendered text that is not handed over yet.
     piece: Bytes,
-    /// When something was sent last. Changes that are none of this source's come all the time.
+    /// Time of the last piece. Changes that are none of this source's come all the time.
     sent: Instant,
 }
 

@@ -1,5 +1,4 @@
-//! Who may talk to us: every request shows a name of this server, comes from no foreign page,
-//! and has the key.
+//! Checks of every request: it shows a name of this server, comes from no foreign page, and has the key.
 
 use std::panic::AssertUnwindSafe;
 

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What all readers together may keep, in KiB.
+/// Memory of all readers together, in KiB.
 const KIB: u32 = 16 << 10;
 
 /// The room of all readers. Clones share it.
 #[derive(Clone)]
 pub struct Memory(Arc<Semaphore>);
 
-/// Room that is taken; dropped, it is free.
+/// Room that is taken until it is dropped.
 pub struct Room {
     _taken: Option<OwnedSemaphorePermit>,
 }
@@ -27,7 +27,7 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// Room for this many bytes; waits until there is some.
+    /// Takes room for this many bytes; waits until there is some.
     pub async fn room(&self, bytes: u64) -> Room {
         let kib = u32::try_from(bytes >> 10).unwrap_or(KIB).clamp(1, KIB);
         Room { _taken: Arc::clone(&self.0).acquire_many_owned(kib).await.ok() }

@@ -1,4 +1,4 @@
-//! What every handler may use.
+//! State that is shared by all handlers.
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex};
@@ -13,10 +13,10 @@ use crate::queue::{EventFeed, Stats};
 use crate::service::Service;
 use crate::supervisor::SupervisorActor;
 
-/// Who does the work.
+/// Place of the work.
 #[derive(Clone)]
 pub enum Workers {
-    /// This process.
+    /// This process does it.
     Inline,
     /// Processes that the operator started.
     Standalone,
@@ -42,20 +42,20 @@ impl Workers {
     }
 }
 
-/// What every handler may use.
+/// State that is shared by all handlers.
 #[derive(Clone)]
 pub struct Shared {
-    /// What the service works with.
+    /// Service layer.
     pub service: Service,
     /// The events of all tasks.
     pub tail: EventFeed,
-    /// Who does the work.
+    /// Workers.
     pub workers: Workers,
     /// The counts as they were last read: `/health` waits for no disk.
     pub last_stats: Arc<Mutex<Option<Stats>>>,
     /// The clients that are connected.
     pub connections: Connections,
-    /// What readers may keep in memory.
+    /// Memory of readers.
     pub memory: Memory,
     /// The settings of the server.
     pub server: Server,

@@ -41,7 +41,7 @@ pub struct TaskEvents {
     memory: Memory,
     /// True if there was more to read the last time: then a whole page may come.
     behind: bool,
-    /// What was read and is not handed over.
+    /// Events that were read and are not handed over yet.
     events: VecDeque<Event>,
     /// The room that they take.
     room: Option<Room>,

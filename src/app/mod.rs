@@ -20,7 +20,7 @@ mod worker;
 pub use serve::serve;
 pub use worker::{WorkerRole, worker};
 
-/// How the process ends.
+/// Exit code of the process.
 type Exit = anyhow::Result<u8>;
 
 /// Runs a role. What hangs in a thread of its own (a dead disk, a receiver that never answers) is not waited for: the

@@ -57,12 +57,12 @@ pub struct Parts {
     ended: mpsc::Receiver<&'static str>,
     beside: Vec<JoinHandle<()>>,
     store: Option<Arc<dyn Store>>,
-    /// How the duties of this process stand.
+    /// State of this process's duties.
     pub vitals: Vitals,
 }
 
 impl Parts {
-    /// None yet.
+    /// Starts without parts.
     pub fn new() -> Self {
         let (ends, ended) = mpsc::channel(16);
         Self { ends, ended, beside: Vec::new(), store: None, vitals: Vitals::default() }

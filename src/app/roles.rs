@@ -1,4 +1,4 @@
-//! What the service and the handlers of a process work with, as the settings have it.
+//! The service and the handlers of a process, made from its settings.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::queue::{ChangeNotifier, EventFeed, Queue};
 use crate::service::{Outbound, Phase, Service};
 use crate::telemetry::Vitals;
 
-/// What the service of this process works with.
+/// Makes the service of this process.
 pub fn service(
     config: &Config,
     queue: Queue,
@@ -49,7 +49,7 @@ pub fn service(
     })
 }
 
-/// What the handlers of this process work with.
+/// Makes the shared state of this process's handlers.
 pub fn shared(config: &Config, service: Service, tail: EventFeed, workers: Workers) -> anyhow::Result<Shared> {
     let key_file = config.store.data_dir.join("api-key");
     let mut keys = Vec::new();

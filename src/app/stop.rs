@@ -5,10 +5,9 @@ use std::time::Duration;
 use actix::{Actor, Addr, Context};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What was asked before the end is answered in milliseconds, unless another process holds the
-/// database.
+/// Longest time for open answers at the end. They need milliseconds, unless another process holds the database.
 pub const CLOSE_LIMIT: Duration = Duration::from_secs(5);
-/// After a drain's limit trees are ended, and what is known of them is stored.
+/// Longest time after a drain's limit, in which trees are ended and reports are stored.
 pub const AFTER_DRAIN: Duration = Duration::from_secs(15);
 
 /// Waits for the end of something, but not for ever: SIGTERM always leads to an end.

@@ -17,14 +17,14 @@ use crate::service::Phase;
 use crate::worker::{self, Link, LinkEnd, LinkSettings, News, WorkerActor};
 use domain::WorkerInstanceId;
 
-/// News on their way to the supervisor; more are lost.
+/// Maximum number of news on their way to the supervisor; more are dropped.
 const NEWS_AHEAD: usize = 256;
 /// Open files of a worker process without a task.
 const FILES_OF_A_WORKER: u64 = 64;
 /// A worker without a supervisor does what an API process has left undone for this time.
 const STANDS_IN_AFTER: Duration = Duration::from_secs(10);
 
-/// What the supervisor of a worker process says on its command line.
+/// Arguments that a supervisor passes to its worker process.
 #[derive(Debug, clap::Args)]
 pub struct WorkerRole {
     /// The incarnation of this worker; a new one where a person starts it

@@ -1,4 +1,4 @@
-//! What to start: the CLI's arguments and environment, from a task's options. Pure.
+//! Command line and environment of the CLI, from a task's options. Pure.
 //!
 //! Every value that comes from a client is one token with its option (`--model=VALUE`): the
 //! CLI reads a separate token that begins with a dash as another option.
@@ -11,7 +11,7 @@ use crate::config::Environment;
 use domain::{Behavior, Decision, Named as _, Scope, SessionId, Usd};
 use wire::{PermissionMode, Questions, SdkOptions};
 
-/// What the server decides about an attempt.
+/// Settings of an attempt that the server decides.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The CLI.
@@ -22,13 +22,13 @@ pub struct Settings {
     pub trusted: bool,
     /// The folder's CLAUDE.md, where it is not trusted and there is one.
     pub claude_md: Option<String>,
-    /// What the task may do without being allowed to.
+    /// Permission mode.
     pub mode: PermissionMode,
     /// True if the model may ask people.
     pub questions: Questions,
-    /// Another folder that the task may read: of the files that came with it.
+    /// Further folder that the task may read: of the files that came with it.
     pub add_dir: Option<PathBuf>,
-    /// What this attempt may cost, in US dollars.
+    /// Budget of this attempt, in US dollars.
     pub max_budget_usd: Option<Usd>,
     /// Rules that were allowed while it ran.
     pub allowed: Vec<String>,
@@ -163,8 +163,8 @@ fn client_options(sdk: &SdkOptions) -> Vec<String> {
     args
 }
 
-/// What the CLI sees: the allow-list, and what we set. Git runs code from `.git/config`, so
-/// fsmonitor and hooks are turned off for every git below the CLI.
+/// Environment of the CLI: the allow-list, and what we set. Git runs code from `.git/config`, so fsmonitor and hooks
+/// are turned off for every git below the CLI.
 fn environment(settings: &Settings) -> Environment {
     const OURS: &[(&str, &str)] = &[
         ("DISABLE_AUTOUPDATER", "1"),

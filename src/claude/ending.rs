@@ -9,7 +9,7 @@ use FailureClass::{Auth, Crashed, Execution, Invalid, Network, Overloaded, Refus
 use super::result::ResultFrame;
 use domain::{Failure, FailureClass};
 
-/// What must be there for a row to fit.
+/// Condition of a row.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Sign {
     /// The `subtype` of the result.
@@ -24,7 +24,7 @@ pub(super) enum Sign {
     StatusSays(i64, &'static str),
     /// A part of what is said, in lower case.
     Says(&'static str),
-    /// Both: a subtype, and a part of what is said.
+    /// A subtype, and a part of the text.
     SubtypeSays(&'static str, &'static str),
     /// Seen by us and not said in a result.
     Seen,
@@ -33,15 +33,15 @@ pub(super) enum Sign {
 /// A row: what is said, and what it means.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
-    /// What was said.
+    /// Condition.
     pub sign: Sign,
     /// Decides on what follows.
     pub class: FailureClass,
     /// A stable name for programs.
     pub code: &'static str,
-    /// When it comes, for the documentation.
+    /// Occasion, for the documentation.
     pub when: &'static str,
-    /// What helps; empty where nothing is to be done.
+    /// Remedy; empty where there is none.
     pub help: &'static str,
 }
 
@@ -49,7 +49,7 @@ const fn row(sign: Sign, class: FailureClass, code: &'static str, when: &'static
     Row { sign, class, code, when, help }
 }
 
-/// How to go on after mending a credential.
+/// Remedy after mending a credential.
 const GO_ON: &str =
     "set another credential and restart, or mend the account and POST /api/queue/start {\"credential\": ID}";
 
@@ -197,7 +197,7 @@ impl Sign {
     }
 }
 
-/// What a result came to; `None` for a success.
+/// Returns the failure of a result; `None` for a success.
 pub(super) fn of_result(result: &ResultFrame) -> Option<Failure> {
     let errors: Vec<_> = result.errors.iter().filter_map(super::lenient::text).collect();
     let said = result.result.clone().filter(|text| !text.is_empty()).unwrap_or_else(|| errors.join("; "));

@@ -1,4 +1,4 @@
-//! What the CLI prints: one JSON object a line. Read leniently, kept as it came.
+//! Frames of the CLI: one JSON object a line. Read leniently, kept as they came.
 //!
 //! Any field may be missing, null, or of another type. What can be understood is taken; a line that can't be read
 //! at all is text for the log.
@@ -12,13 +12,13 @@ use domain::{EventKind, SessionId, json};
 
 /// Longest event that is stored with its whole frame, in bytes.
 const MAX_EVENT_BYTES: usize = 1 << 20;
-/// What texts of a longer one are shortened to, in bytes: the first of these with which it fits.
+/// Lengths to which the texts of a longer one are cut, in bytes: the first with which it fits.
 const SHORTENED: [usize; 3] = [16 << 10, 1 << 10, 100];
 
 /// One line of the CLI.
 #[derive(Debug)]
 pub struct Frame {
-    /// What it is, as far as we act on it.
+    /// Kind, as far as we act on it.
     pub kind: FrameKind,
     /// The line itself, as [`json::clean`] leaves it.
     pub raw: String,
@@ -34,7 +34,7 @@ pub enum FrameKind {
     },
     /// A message of the model, and the tools that it calls.
     Assistant {
-        /// Not worded by the CLI itself.
+        /// True if the text was not written by the CLI itself.
         by_model: bool,
         /// Number of tools that it calls.
         tool_calls: usize,
@@ -51,9 +51,9 @@ pub enum FrameKind {
     },
     /// The CLI asks the API again.
     ApiRetry(ApiRetry),
-    /// How the account stands.
+    /// State of the account.
     RateLimit {
-        /// When its limit ends, in seconds since the Unix epoch, where it is reached.
+        /// End of the limit, in seconds since the Unix epoch, where it is reached.
         resets_at: Option<i64>,
     },
     /// The CLI asks whether a tool may be used, and waits.
@@ -62,11 +62,11 @@ pub enum FrameKind {
         request_id: String,
         /// The tool.
         tool: String,
-        /// What it is to be called with.
+        /// Input of the tool.
         input: Value,
         /// The same to the letter, where `input` had to be mended.
         exact_input: Option<Box<RawValue>>,
-        /// What the CLI suggests to allow from now on.
+        /// Rules that the CLI suggests to allow from now on.
         suggestions: Value,
     },
     /// The CLI needs no answer to this any more.
@@ -83,15 +83,15 @@ pub enum FrameKind {
     BackgroundStarted {
         /// The CLI's name for it.
         id: String,
-        /// What it is, for people.
+        /// Description for people.
         what: String,
     },
-    /// It has ended.
+    /// Background work has ended.
     BackgroundEnded {
         /// The CLI's name for it.
         id: String,
     },
-    /// How the MCP servers stand.
+    /// State of the MCP servers.
     McpStatus(Vec<McpServer>),
     /// The end of a turn.
     Result(Box<ResultFrame>),
@@ -99,11 +99,11 @@ pub enum FrameKind {
     Progress,
     /// An answer to one of our control requests.
     ControlResponse,
-    /// Anything else.
+    /// Any other frame.
     Other,
 }
 
-/// Why and when the CLI asks the API again.
+/// Reason and time of the next request to the API.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApiRetry {
     /// The HTTP status, where one was answered.
@@ -119,7 +119,7 @@ pub struct McpServer {
     pub name: String,
     /// `connected`, `pending`, `failed`, or another word of the CLI's.
     pub status: String,
-    /// Why it is not connected, where that is known.
+    /// Error, where that is known.
     pub error: Option<String>,
 }
 
@@ -137,7 +137,7 @@ impl Frame {
         Self { kind, raw: mended.unwrap_or(raw) }
     }
 
-    /// What can be known of a line that was too long to read, or that was cut, from its beginning and its end:
+    /// Reads what can be known of a line that was too long to read, or that was cut, from its beginning and its end:
     /// the end of a turn, where it is one.
     #[must_use]
     pub fn salvage(bytes: usize, head: &str, tail: &str) -> Option<Self> {

@@ -1,5 +1,5 @@
-//! What we say to the CLI. Only a JSON serialiser builds these lines: standard input is a
-//! privileged channel, and a raw newline in a pasted text would begin a second frame.
+//! Input of the CLI. Only a JSON serialiser builds these lines: standard input is a privileged channel, and a raw
+//! newline in a pasted text would begin a second frame.
 
 use serde::Serialize;
 use serde_json::value::RawValue;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// A whole number: `3`, `3.0` or `"3"`.
 pub fn int(value: &Value) -> Option<i64> {
-    /// Whole numbers beyond this are not exact in a float.
+    /// Largest whole number up to which floats are exact.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     value.as_i64().or_else(|| float(value).filter(|n| n.fract() == 0.0 && n.abs() <= EXACT).map(|n| n as i64))
 }
@@ -23,7 +23,7 @@ pub fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// Yes or no: `true`, `"true"` or `1`.
+/// Reads a flag: `true`, `"true"` or `1`.
 pub fn flag(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(flag) => Some(*flag),

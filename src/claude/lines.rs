@@ -14,9 +14,9 @@ pub enum Line {
     TooLong {
         /// Number of bytes that it had.
         bytes: usize,
-        /// How it began.
+        /// Beginning of the line.
         head: String,
-        /// How it ended.
+        /// End of the line.
         tail: String,
     },
 }
@@ -32,7 +32,7 @@ impl Line {
     }
 }
 
-/// What is kept of the beginning and of the end of a line that is too long, in bytes.
+/// Length that is kept of the beginning and of the end of a line that is too long, in bytes.
 const ENDS: usize = 64 << 10;
 
 /// Reads the next line, of at most `limit` bytes; `None` at the end of the stream. Memory

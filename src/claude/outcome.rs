@@ -1,4 +1,4 @@
-//! How an attempt ended, from what the CLI said and how its process went. Pure.
+//! Outcome of an attempt, from the CLI's frames and its process. Pure.
 //!
 //! The CLI says `subtype: "success"` and `is_error: true` together when the API refused, and
 //! exits with 1 for all kinds of reasons. So: success is `is_error == false` and at least one
@@ -12,7 +12,7 @@ use super::result::ResultFrame;
 use super::run::Exit;
 use domain::{Failure, FailureClass, Outcome, Report, SessionId, Spent, Timestamp, Usd};
 
-/// What was seen of an attempt while it ran.
+/// Observations of an attempt while it ran.
 #[derive(Debug, Default)]
 pub struct Observed {
     frames: usize,
@@ -21,28 +21,28 @@ pub struct Observed {
     session_id: Option<SessionId>,
     limit_resets_at: Option<Timestamp>,
     result: Option<ResultFrame>,
-    /// By the results so far.
+    /// Cost by the results so far.
     spent: Spent,
-    /// What runs in the background, by the CLI's name for it.
+    /// Running background work, by the CLI's name for it.
     background: BTreeMap<String, String>,
-    /// What of that had to be ended.
+    /// Background work that had to be ended.
     background_ended: Vec<String>,
-    /// Why it was ended by us, see [`Ending::Judged`].
+    /// Reason for which we ended it, see [`Ending::Judged`].
     verdict: Option<Failure>,
 }
 
-/// Why we ended it, where we did.
+/// Reason for which an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// It ended by itself.
+    /// The process ended by itself.
     ItsOwn,
-    /// It took longer than this many milliseconds.
+    /// The attempt took longer than this many milliseconds.
     Timeout(i64),
-    /// It was silent for longer than this many milliseconds.
+    /// The CLI was silent for longer than this many milliseconds.
     Idle(i64),
     /// The turn was interrupted, and no message said how to go on.
     Interrupted,
-    /// It could not come to a good end: [`Observed::judge`] was told why.
+    /// The attempt could not succeed: [`Observed::judge`] was told the reason.
     Judged,
 }
 
@@ -98,7 +98,7 @@ impl Observed {
         self.result.as_ref().is_some_and(|result| result.is_error)
     }
 
-    /// What it has cost so far.
+    /// Returns the cost so far.
     #[must_use]
     pub const fn spent(&self) -> Spent {
         self.spent
@@ -116,14 +116,14 @@ impl Observed {
         !self.background.is_empty()
     }
 
-    /// What runs in the background is ended with the attempt. Returns it in words.
+    /// Marks running background work as ended with the attempt. Returns it in words.
     pub fn end_background(&mut self) -> Vec<String> {
         let ended: Vec<_> = std::mem::take(&mut self.background).into_values().collect();
         self.background_ended.extend(ended.iter().cloned());
         ended
     }
 
-    /// It can't come to a good end, for this reason.
+    /// Notes that the attempt can't succeed, with the reason.
     pub fn judge(&mut self, code: &'static str, why: impl Into<String>) {
         self.verdict = Some(ending::seen(code, why));
     }
@@ -151,7 +151,7 @@ impl Observed {
         self.result.as_ref().is_some_and(|result| !result.is_error) && self.background.is_empty()
     }
 
-    /// What the attempt leaves behind. `stderr` is the end of what the CLI said there.
+    /// Returns the report of the attempt. `stderr` is the end of the CLI's standard error.
     #[must_use]
     pub fn into_report(self, ending: Ending, exit: &Exit, stderr: &str, duration_ms: i64) -> Report {
         let outcome = self.outcome(ending, exit, stderr);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::lenient;
 use domain::{SessionId, Spent, Tokens, json, sane_cost};
 
-/// More tokens than any process can use; a larger figure is set aside.
+/// Highest number of tokens of a process; a larger figure is set aside.
 const MAX_TOKENS: i64 = 1_000_000_000_000;
 
 /// The fields of `result` that we act on.
@@ -125,7 +125,7 @@ fn before_end(text: &str) -> &str {
     if end.is_none() && escaped { &whole[..whole.len() - 1] } else { whole }
 }
 
-/// What the process has cost so far, with all of its turns. An absurd figure is set aside.
+/// Reads the cost of the process so far, with all of its turns. An absurd figure is set aside.
 fn spent(cost: Option<f64>, models: &Value) -> Spent {
     let sum = |key: &str| {
         let used = models.as_object().into_iter().flat_map(|models| models.values());

@@ -18,19 +18,19 @@ use super::lines::{Line, next_line};
 use super::shim::{Begin, FromShim, ToShim};
 use super::spawn::Shim;
 use crate::config::Environment;
-use crate::process::{self, Cookie, TreeMark};
+use crate::process::{self, EnvMarks, TreeMark};
 use domain::{BootInstant, Decision, LeaseKey, WorkerInstanceId};
 
 /// Longest line that is read whole. A result of 15 MB has twice as many bytes where much of it is escaped.
 const MAX_LINE_BYTES: usize = 64 << 20;
-/// Most lines that wait for us before the CLI has to: it then blocks on its own output.
+/// Maximum number of unread lines before the CLI has to wait: it then blocks on its own output.
 const FRAMES_AHEAD: usize = 64;
-/// Most bytes of them, in KiB. One longer line waits alone.
+/// Maximum size of unread lines, in KiB. One longer line waits alone.
 const KIB_AHEAD: u32 = 4 << 10;
-/// What we keep of standard error: its end, where the reason stands.
+/// Length that is kept of standard error, in bytes: its end, where the reason stands.
 const STDERR_KEPT_BYTES: usize = 4 << 10;
 
-/// How the CLI's process ended.
+/// Exit of the CLI's process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exit {
     /// Exit code.
@@ -39,25 +39,25 @@ pub struct Exit {
     pub signal: Option<i32>,
     /// True if the shim saw to it that nothing of the process tree is left.
     pub gone: bool,
-    /// Why it could not be started.
+    /// Error of the start.
     pub start_error: Option<String>,
     /// True if a start may succeed later: the system has no process or memory to give right now.
     pub is_transient: bool,
 }
 
 impl Exit {
-    /// Of a CLI of which nothing more is known.
+    /// Exit of a CLI of which nothing more is known.
     const LOST: Self = Self { code: None, signal: None, gone: false, start_error: None, is_transient: false };
 }
 
-/// What happens in a run.
+/// Item of a run.
 #[derive(Debug)]
 pub enum Item {
     /// The CLI printed a frame.
     Frame(Frame),
     /// The CLI printed a line of this many bytes, too long to read.
     TooLong(usize),
-    /// It is over, and so is the process tree, unless [`Exit::gone`] says otherwise.
+    /// The run has ended, and so has the process tree, unless [`Exit::gone`] says otherwise.
     Ended(Exit),
 }
 
@@ -65,7 +65,7 @@ pub enum Item {
 pub struct Run {
     frames: mpsc::Receiver<(Line, OwnedSemaphorePermit)>,
     exit: oneshot::Receiver<Exit>,
-    /// What the shim is told, in order.
+    /// Orders for the shim, in sequence.
     orders: mpsc::UnboundedSender<String>,
     /// The same socket, to be closed.
     control: UnixStream,
@@ -73,7 +73,7 @@ pub struct Run {
     stderr: Arc<Mutex<Vec<u8>>>,
 }
 
-/// What a run is started from.
+/// Everything that a run is started from.
 pub struct Start {
     /// The CLI.
     pub program: PathBuf,
@@ -81,17 +81,17 @@ pub struct Start {
     pub args: Vec<String>,
     /// Whole environment.
     pub env: Environment,
-    /// Where it works.
+    /// Folder in which it works.
     pub directory: PathBuf,
-    /// What its processes are known by: the task, or, before there is one, the session.
+    /// Mark of its processes: the task, or, before there is one, the session.
     pub mark: TreeMark,
     /// The attempt, where there is one yet.
     pub lease: Option<LeaseKey>,
-    /// Where the shim writes down when the tree began and ended.
+    /// File in which the shim notes the beginning and end of the tree.
     pub tree_log: PathBuf,
-    /// The worker's life, for the cookie.
+    /// The worker's life, for the marks.
     pub holder: WorkerInstanceId,
-    /// When the shim ends it, unless told otherwise.
+    /// Time at which the shim ends the tree, unless told otherwise.
     pub deadline: BootInstant,
 }
 
@@ -102,7 +102,7 @@ impl Run {
     /// The system's, or a path that is no text.
     pub fn start(shim: Shim, start: Start) -> io::Result<Self> {
         let mut env = start.env;
-        env.extend(Cookie::attempt(start.mark, start.holder).variables());
+        env.extend(EnvMarks::attempt(start.mark, start.holder).variables());
         let begin = Begin {
             mark: start.mark,
             lease: start.lease,
@@ -129,8 +129,7 @@ impl Run {
         Ok(Self { frames, exit, orders, control, input: Some(input_sender), stderr })
     }
 
-    /// What happens next. May be dropped and called again; after `Ended` it is not to be
-    /// called any more.
+    /// Returns the next item. May be dropped and called again; after `Ended` it is not to be called any more.
     pub async fn next(&mut self) -> Item {
         match self.frames.recv().await {
             Some((Line::Whole(line), _)) => match Frame::parse(line) {

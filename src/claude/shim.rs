@@ -19,7 +19,7 @@ use rustix::process::{Pid, PidfdFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Environment;
-use crate::process::{self, Cookie, Isolation, Launch, Tree, TreeMark};
+use crate::process::{self, EnvMarks, Isolation, Launch, Tree, TreeMark};
 use audit::TreeLine;
 use domain::{Epoch, LeaseKey, TREE_END_MS, TaskId};
 
@@ -29,7 +29,7 @@ const DEFAULT_GRACE: Duration = Duration::from_millis(1_000);
 /// Orphans are collected at least this often.
 const TICK: Duration = Duration::from_millis(1_000);
 
-/// What a worker tells its shim.
+/// Message of a worker to its shim.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(super) enum ToShim {
@@ -43,20 +43,20 @@ pub(super) enum ToShim {
     Adopt { task: TaskId, epoch: Epoch },
 }
 
-/// What a shim guards.
+/// Description of the process that a shim guards.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Begin {
-    /// What its processes are known by: the task, or, before there is one, the session.
+    /// Mark of its processes: the task, or, before there is one, the session.
     #[serde(rename = "cookie")]
     pub mark: TreeMark,
     /// The attempt, for the log of trees.
     pub lease: Option<LeaseKey>,
-    /// When to end, in milliseconds of `CLOCK_BOOTTIME`, unless told otherwise.
+    /// Deadline in milliseconds of `CLOCK_BOOTTIME`, unless told otherwise.
     pub deadline_ms: i64,
-    /// Where to write down when the tree began and ended.
+    /// File in which the beginning and end of the tree are noted.
     pub tree_log: PathBuf,
-    /// Where the CLI works.
+    /// Folder in which the CLI works.
     pub directory: PathBuf,
     /// The CLI.
     pub program: PathBuf,
@@ -66,7 +66,7 @@ pub(super) struct Begin {
     pub env: Environment,
 }
 
-/// What a shim tells its worker.
+/// Message of a shim to its worker.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(super) enum FromShim {
@@ -106,10 +106,10 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
     let _read_once = process::boot_now();
     // Without a word the worker is gone, or wants it no more.
     let Some(begin) = first_order(&mut orders) else { return 0 };
-    let cookie = Cookie::tree(begin.mark);
+    let marks = EnvMarks::tree(begin.mark);
     // From here on a sweep for the task finds this process too, frozen or not.
-    cookie.set_process_name();
-    let tree = Tree::new(isolation, cookie);
+    marks.set_process_name();
+    let tree = Tree::new(isolation, marks);
     let Begin { lease, deadline_ms, tree_log, .. } = begin;
     let mut shim = Shim { control, orders, tree, deadline_ms, end: End::Unasked, lease, tree_log };
     if process::boot_now().ms >= shim.deadline_ms {
@@ -149,7 +149,7 @@ fn first_order(orders: &mut BufReader<UnixStream>) -> Option<Begin> {
     }
 }
 
-/// Where the end of the CLI stands.
+/// Step of the CLI's end.
 enum End {
     Unasked,
     /// TERM was sent; KILL follows at this time of `CLOCK_BOOTTIME`.
@@ -168,7 +168,7 @@ struct Shim {
     tree_log: PathBuf,
 }
 
-/// How a turn of waiting ended.
+/// Cause for which a wait ended.
 enum Woken {
     /// Look at the children and the time.
     Tick,
@@ -177,8 +177,8 @@ enum Woken {
 }
 
 impl Shim {
-    /// For the check, later, that no two trees of a task lived at a time. Nothing rests on it
-    /// while it happens.
+    /// Writes to the tree log, for the later check that no two trees of a task lived at a time. Nothing depends on it
+    /// at run time.
     fn note(&self, lives: bool) {
         let (Some(lease), now) = (self.lease, process::boot_now()) else { return };
         process::note_tree(&self.tree_log, &TreeLine { lease, boot: now.boot, at: now.ms, lives }).unwrap_or_default();

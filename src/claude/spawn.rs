@@ -8,15 +8,15 @@ use std::path::PathBuf;
 
 use tokio::process::Child;
 
-use crate::process::{self, Cookie, Launch, Streams};
+use crate::process::{self, EnvMarks, Launch, Streams};
 use domain::WorkerInstanceId;
 
-/// What a shim is started from.
+/// Everything that a shim is started from.
 #[derive(Clone, Debug)]
 pub struct ShimLaunch {
-    /// Our own program, which is the shim too.
+    /// Path of our own program, which is the shim too.
     pub program: PathBuf,
-    /// The worker's life, for the cookie: should the worker die, its shims are found by it.
+    /// The worker's life, for the marks: should the worker die, its shims are found by it.
     pub holder: WorkerInstanceId,
     /// The user's home, which all that is started for this user has in its environment.
     pub home: Option<String>,
@@ -43,7 +43,7 @@ impl Shim {
             args.push("--no-namespace".into());
         }
         let home = launch.home.iter().map(|home| ("HOME".to_owned(), home.clone()));
-        let env = Cookie::holder(launch.holder).variables().chain(home).collect();
+        let env = EnvMarks::holder(launch.holder).variables().chain(home).collect();
         let launch = Launch { program: launch.program.clone(), args, env, directory: Some("/".into()) };
         let (child, streams) = process::spawn_shim(&launch, &theirs)?;
         ours.set_nonblocking(true)?;

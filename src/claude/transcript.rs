@@ -11,7 +11,7 @@ use domain::SessionId;
 
 use crate::config::Claude;
 
-/// What we read of a file. The first message stands near its beginning.
+/// Length that is read of a file, in bytes. The first message stands near its beginning.
 const LOOK_BYTES: u64 = 8 << 20;
 
 /// A session that was begun.
@@ -21,7 +21,7 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    /// Where its conversation is held, and can go on: nowhere else does the CLI find it.
+    /// Folder in which the conversation is held and can go on: nowhere else does the CLI find it.
     #[must_use]
     pub const fn directory(&self) -> Option<&PathBuf> {
         self.directory.as_ref()
@@ -35,7 +35,7 @@ impl Transcript {
     }
 }
 
-/// Where this session was written down. Blocks.
+/// Returns the file of this session's transcript. Blocks.
 fn file_of(claude: &Claude, session: SessionId) -> Option<PathBuf> {
     let projects = std::fs::read_dir(claude.config_dir.as_ref()?.join("projects")).ok()?;
     let mut files = projects.flatten().map(|project| project.path().join(format!("{session}.jsonl")));
@@ -64,7 +64,7 @@ pub fn move_transcript(claude: &Claude, session: SessionId, directory: &Path) ->
     Ok(())
 }
 
-/// What was written of this session. `None` where there is no file, on this machine. Blocks.
+/// Reads the transcript of this session. `None` where there is no file on this machine. Blocks.
 #[must_use]
 pub fn transcript(claude: &Claude, session: SessionId) -> Option<Transcript> {
     let file = File::open(file_of(claude, session)?).ok()?;

@@ -1,4 +1,4 @@
-//! Whether the CLI could run a task at all, and what to do where it can't.
+//! Availability of the CLI, and what to do where it is missing.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use crate::process::{self, Launch};
 /// A cold start of the CLI takes half a second; on a busy machine some more.
 const VERSION_LIMIT: Duration = Duration::from_secs(30);
 
-/// Why no task can succeed here. The texts say what to do.
+/// Reason for which no task can succeed here. The texts say what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
-    /// There is no CLI.
+    /// The CLI was not found.
     #[error(
         "the Claude Code CLI was not found: install it (npm install -g @anthropic-ai/claude-code), or set CLAUDE_PATH to it"
     )]
@@ -24,7 +24,7 @@ pub enum Unavailable {
     Broken(String),
 }
 
-/// What can be seen without starting anything. Cheap: it is asked at every submit.
+/// Checks what can be seen without starting anything. Cheap: it is asked at every submit.
 ///
 /// # Errors
 /// What is missing.

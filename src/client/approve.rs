@@ -8,7 +8,7 @@ use wire::response::{Permission, Permissions};
 use super::http::Server;
 use super::print::Output;
 
-/// What the person decided.
+/// Answer of a person.
 #[derive(Debug, clap::Args)]
 pub struct Approve {
     /// The task's id
@@ -19,7 +19,7 @@ pub struct Approve {
     /// Say no
     #[arg(long)]
     deny: bool,
-    /// With --deny: what the model is told
+    /// With --deny: reason for the model
     #[arg(long, requires = "deny")]
     message: Option<String>,
     /// Allow all calls like it in this task

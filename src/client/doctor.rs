@@ -11,7 +11,7 @@ use crate::store;
 /// One thing that must be right.
 struct Finding {
     what: &'static str,
-    /// What was found; what is missing says what to do.
+    /// Finding; for something that is missing it says what to do.
     result: anyhow::Result<String>,
 }
 

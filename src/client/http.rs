@@ -90,7 +90,7 @@ impl Server {
     }
 }
 
-/// What the server said.
+/// Reply of the server.
 pub struct Reply {
     /// True if it agreed.
     pub ok: bool,

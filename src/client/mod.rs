@@ -22,7 +22,7 @@ use print::Output;
 
 /// A command of the client.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum ClientCommand {
     /// Asks the server
     #[command(flatten)]
     Ask(Box<Ask>),
@@ -39,7 +39,7 @@ pub enum Ask {
     Batch {
         /// The file; `-` is standard input
         file: String,
-        /// How the answer is printed
+        /// Format of the output
         #[command(flatten)]
         output: Output,
     },
@@ -54,7 +54,7 @@ pub enum Ask {
         /// Maximum number of tasks, 1 to 100
         #[arg(long, default_value_t = 20)]
         limit: u32,
-        /// How the answer is printed
+        /// Format of the output
         #[command(flatten)]
         output: Output,
     },
@@ -68,13 +68,13 @@ pub enum Ask {
     Cancel(OfTask),
     /// Change when a pending task starts
     Amend {
-        /// Which
+        /// The task
         #[command(flatten)]
         task: OfTask,
         /// 0 to 100, higher starts first
         #[arg(long)]
         priority: Option<i64>,
-        /// Not before this time, such as 2026-01-31T08:15:00Z, or "now"
+        /// Earliest start, such as 2026-01-31T08:15:00Z, or "now"
         #[arg(long, value_parser = time_or_now)]
         run_at: Option<Option<Timestamp>>,
     },
@@ -82,10 +82,10 @@ pub enum Ask {
     Approve(approve::Approve),
     /// Say something to a task: a further turn
     Say {
-        /// Which
+        /// The task
         #[command(flatten)]
         task: OfTask,
-        /// What; `-` reads it from standard input
+        /// Text; `-` reads it from standard input
         text: String,
     },
     /// Stop the turn of a task, and keep its session
@@ -108,7 +108,7 @@ pub enum Ask {
         /// The last day
         #[arg(long)]
         to: Option<String>,
-        /// How the answer is printed
+        /// Format of the output
         #[command(flatten)]
         output: Output,
     },
@@ -131,10 +131,10 @@ impl OfTask {
     }
 }
 
-/// Which tasks are held back, or go on.
+/// Tasks that are paused or resumed.
 #[derive(Debug, clap::Args)]
 pub struct SomeTasks {
-    /// Only those with this tag
+    /// Only tasks with this tag
     #[arg(long)]
     tag: Option<String>,
     #[command(flatten)]
@@ -145,11 +145,11 @@ pub struct SomeTasks {
 ///
 /// # Errors
 /// The server can't be reached.
-pub fn run(command: Command) -> anyhow::Result<u8> {
+pub fn run(command: ClientCommand) -> anyhow::Result<u8> {
     crate::process::reset_sigpipe();
     match command {
-        Command::Ask(command) => ask(&Server::find()?, *command),
-        Command::Doctor(flags) => doctor::run(&flags),
+        ClientCommand::Ask(command) => ask(&Server::find()?, *command),
+        ClientCommand::Doctor(flags) => doctor::run(&flags),
     }
 }
 

@@ -1,4 +1,4 @@
-//! How answers are printed: for people, or as they came.
+//! Output of commands: for people, or as it came.
 
 use console::style;
 use domain::{Named as _, Status};
@@ -11,7 +11,7 @@ use super::http::Reply;
 /// A task, as the client reads it.
 pub type Task = TaskView<'static>;
 
-/// How the answer is printed.
+/// Format of the output.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct Output {
     /// Print the server's answer as JSON
@@ -51,7 +51,7 @@ impl Output {
     }
 }
 
-/// Why the server refused, in words.
+/// Returns the reason of a refusal, in words.
 pub fn refusal(reply: &Reply) -> String {
     match reply.content() {
         Ok(Failed { error }) => format!("{} ({})", error.message, error.code),
@@ -127,7 +127,7 @@ pub fn task(task: &Task) {
     }
 }
 
-/// Why a task isn't running.
+/// Prints the reasons for a task's status.
 pub fn reasons(explanation: &Explanation) {
     if let Some(position) = explanation.position {
         println!("place {position}");
@@ -149,7 +149,7 @@ pub fn workers(all: &Workers) {
     }
 }
 
-/// What was spent, a line for each day and key.
+/// Prints the spending, a line for each day and key.
 pub fn usage(usage: &Usage) {
     for day in &usage.days {
         println!(
@@ -163,7 +163,7 @@ pub fn usage(usage: &Usage) {
     }
 }
 
-/// How the server is.
+/// Prints the health of the server.
 pub fn health(health: &Health) {
     let count = |count: Option<i64>| count.map_or_else(|| "?".to_owned(), |count| count.to_string());
     println!(

@@ -11,27 +11,27 @@ use super::http::Server;
 use super::print::{Output, brief};
 use super::submit::print_id;
 
-/// What is done with schedules; without a command they are listed.
+/// Commands for schedules; without one they are listed.
 #[derive(Debug, clap::Args)]
 pub struct Schedules {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<ScheduleCommand>,
     #[command(flatten)]
     output: Output,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum ScheduleCommand {
     /// Add one
     Add {
-        /// When, such as "0 9 * * 1-5"
+        /// Times as a cron expression, such as "0 9 * * 1-5"
         cron: String,
-        /// What Claude is to do; `-` reads it from standard input
+        /// Instruction for Claude; `-` reads it from standard input
         instruction: String,
-        /// On whose clock
+        /// Time zone of the expression
         #[arg(long, default_value = "UTC")]
         time_zone: String,
-        /// What it is called
+        /// Name of the schedule
         #[arg(long)]
         name: Option<String>,
         /// The folder to work in
@@ -55,7 +55,7 @@ enum Command {
     Remove { id: String },
 }
 
-/// Does it. Returns the exit code.
+/// Carries out the command. Returns the exit code.
 ///
 /// # Errors
 /// The server can't be reached.
@@ -67,7 +67,7 @@ pub fn run(server: &Server, schedules: &Schedules) -> anyhow::Result<u8> {
         return output.answer(&reply, |all: &All<'static>| all.schedules.iter().for_each(line));
     };
     match command {
-        Command::Add { cron, instruction, time_zone, name, dir, continue_session } => {
+        ScheduleCommand::Add { cron, instruction, time_zone, name, dir, continue_session } => {
             let instruction = if instruction == "-" { super::submit::read("-")? } else { instruction.clone() };
             let dir = dir.as_ref().map(std::fs::canonicalize).transpose()?;
             let mut task = TaskSpec::of(instruction);
@@ -84,15 +84,17 @@ pub fn run(server: &Server, schedules: &Schedules) -> anyhow::Result<u8> {
             };
             output.answer(&server.send_json("POST", "/api/schedules", &schedule)?, line)
         }
-        Command::Show { id } => output.answer(&server.ask("GET", &path(id, ""))?, |one: &Value| println!("{one:#}")),
-        Command::Run { id } => output.answer(&server.ask("POST", &path(id, "/run"))?, print_id),
-        Command::Runs { id } => {
+        ScheduleCommand::Show { id } => {
+            output.answer(&server.ask("GET", &path(id, ""))?, |one: &Value| println!("{one:#}"))
+        }
+        ScheduleCommand::Run { id } => output.answer(&server.ask("POST", &path(id, "/run"))?, print_id),
+        ScheduleCommand::Runs { id } => {
             let reply = server.ask("GET", &path(id, "/runs"))?;
             output.answer(&reply, |all: &Runs| all.runs.iter().for_each(ran))
         }
-        Command::Enable { id } => enable(server, &path(id, ""), true, output),
-        Command::Disable { id } => enable(server, &path(id, ""), false, output),
-        Command::Remove { id } => output.done(&server.ask("DELETE", &path(id, ""))?, "removed"),
+        ScheduleCommand::Enable { id } => enable(server, &path(id, ""), true, output),
+        ScheduleCommand::Disable { id } => enable(server, &path(id, ""), false, output),
+        ScheduleCommand::Remove { id } => output.done(&server.ask("DELETE", &path(id, ""))?, "removed"),
     }
 }
 

@@ -14,7 +14,7 @@ use super::watch;
 /// A task, as it is told on the command line.
 #[derive(Debug, clap::Args)]
 pub struct Submit {
-    /// What Claude is to do; `-` reads it from standard input
+    /// Instruction for Claude; `-` reads it from standard input
     #[arg(required_unless_present = "file")]
     instruction: Option<String>,
     /// Read the instruction from this file
@@ -29,19 +29,19 @@ pub struct Submit {
     /// Tools that need no permission, such as Bash or "Bash(git *)"
     #[arg(long = "allow")]
     allowed_tools: Vec<String>,
-    /// What happens with other tools: plan, ask, acceptEdits, …
+    /// Mode for other tools: plan, ask, acceptEdits, …
     #[arg(long, value_parser = super::word::<PermissionMode>)]
     permission_mode: Option<PermissionMode>,
     /// The model
     #[arg(long)]
     model: Option<String>,
-    /// What all attempts together may cost, in US dollars
+    /// Budget of all attempts together, in US dollars
     #[arg(long)]
     max_budget_usd: Option<f64>,
     /// 0 to 100, higher starts first
     #[arg(long)]
     priority: Option<i64>,
-    /// Not before this time, such as 2026-01-31T08:15:00Z
+    /// Earliest start, such as 2026-01-31T08:15:00Z
     #[arg(long, value_parser = super::word::<Timestamp>)]
     run_at: Option<Timestamp>,
     /// A label to find it by

@@ -138,7 +138,7 @@ impl<'a> Watch<'a> {
         Some(print::exit_code(task.status))
     }
 
-    /// How much was done and spent so far.
+    /// Returns the turns and the cost so far.
     fn sums(&self, usd: Option<Usd>) -> String {
         format!("{} tool calls, ${:.4}", self.tools, usd.unwrap_or(self.spent.0 + self.spent.1))
     }
@@ -260,7 +260,7 @@ fn choose(input: &Value) -> anyhow::Result<Option<Decision>> {
     Ok(Some(approve::with_answers(input, &answers)))
 }
 
-/// Where a task went.
+/// Returns the description of a change of status.
 fn describe(moved: &StatusData) -> String {
     let mut line = moved.status.to_string();
     if let Some(attempt) = moved.attempt.filter(|attempt| *attempt > 1) {
@@ -272,7 +272,7 @@ fn describe(moved: &StatusData) -> String {
     line + &moved.error.as_ref().map(|error| format!(": {}", error.message)).unwrap_or_default()
 }
 
-/// What matters of a value of the model's, on one line.
+/// Returns the most important part of a value of the model's, on one line.
 fn brief(value: &Value) -> String {
     let named = ["command", "file_path", "pattern", "url", "query", "prompt", "description"];
     let first = named.iter().find_map(|name| value[*name].as_str());

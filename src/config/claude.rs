@@ -12,8 +12,8 @@ use super::environment::Environment;
 use super::source::Source;
 use wire::{McpConfig, PermissionMode};
 
-/// What the CLI inherits. A list of good names: `BUN_OPTIONS` alone would run code inside the
-/// CLI, and nobody knows the next such name.
+/// Variables that the CLI inherits. A list of good names: `BUN_OPTIONS` alone would run code inside the CLI, and nobody
+/// knows the next such name.
 const ALLOWED: &[&str] = &[
     "HOME",
     "PATH",
@@ -135,7 +135,7 @@ impl Claude {
     }
 }
 
-/// What the CLI shows to whom: what is parked for one is not parked for another.
+/// Returns the fingerprint of the credential that the CLI uses: one credential's parking doesn't hold for another.
 fn fingerprint(environment: &[(String, String)], login: Option<&Path>) -> String {
     let is_part = |name: &str| CREDENTIALS.contains(&name) || name == "ANTHROPIC_BASE_URL";
     let mut digest = Sha256::new();

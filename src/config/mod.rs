@@ -20,22 +20,22 @@ pub use settings::{SETTINGS, Setting};
 use source::Source;
 pub use source::{Faults, Flags};
 
-/// Where the work is done.
+/// Place of the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Mode {
-    /// In the API process.
+    /// The API process.
     Inline,
-    /// In processes that the operator starts.
+    /// Processes that the operator starts.
     Standalone,
-    /// In processes that the API process starts and watches.
+    /// Processes that the API process starts and watches.
     Managed,
 }
 
-/// All of it.
+/// All settings.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the work is done.
+    /// Mode.
     pub mode: Mode,
     /// The HTTP side.
     pub server: Server,
@@ -49,17 +49,17 @@ pub struct Config {
     pub claude: Claude,
     /// The limits of money.
     pub budgets: Budgets,
-    /// How long running tasks may go on after the first signal.
+    /// Longest time that running tasks may go on after the first signal.
     pub shutdown_limit: Duration,
-    /// What is logged.
+    /// Settings of the log.
     pub log: Log,
-    /// What a worker process of ours must have in its environment to read the same settings.
+    /// Environment that a worker process of ours needs to read the same settings.
     pub for_children: Environment,
-    /// In a managed worker: what it shows its supervisor.
+    /// In a managed worker: its token for the supervisor.
     pub link_token: Option<SecretString>,
 }
 
-/// Where a managed worker finds its token. Not a setting: its supervisor sets it.
+/// Variable in which a managed worker finds its token. Not a setting: its supervisor sets it.
 pub const LINK_TOKEN: &str = "CC_ANYWHERE_LINK_TOKEN";
 
 /// The name of the key in `API_KEY`, and of clients that show none.
@@ -74,7 +74,7 @@ pub struct Server {
     pub port: u16,
     /// The key that clients show; made at the first start where it isn't set.
     pub api_key: Option<SecretString>,
-    /// More keys, by the names that their tasks are counted under.
+    /// Further keys, by the names under which their tasks are counted.
     pub named_keys: Vec<(String, SecretString)>,
     /// True if a task has its folder for itself where it doesn't say.
     pub exclusive_directory: bool,
@@ -86,9 +86,9 @@ pub struct Server {
     pub cors_origins: Vec<String>,
     /// Number of pending tasks at which submits are refused.
     pub max_pending: i64,
-    /// Longest time that a client may take nothing of what waits for it; then it is cut off.
+    /// Longest time that a client may leave its data unread; then it is cut off.
     pub slow_client_limit: Duration,
-    /// What webhooks are signed with where they have no secret of their own; made at the first start.
+    /// Secret with which messages of webhooks without one are signed; made at the first start.
     pub webhook_secret: Option<SecretString>,
     /// Hosts of webhooks that may have private addresses.
     pub webhook_hosts: Vec<String>,
@@ -96,7 +96,7 @@ pub struct Server {
     pub webhook_retry_delay: Duration,
     /// Time after which a webhook of all tasks that has failed throughout is disabled.
     pub webhook_disable_after: Duration,
-    /// How long a submit with `async: false` waits.
+    /// Longest wait of a submit with `async: false`.
     pub wait_limit: Duration,
 }
 
@@ -109,7 +109,7 @@ pub struct Store {
     pub data_dir: PathBuf,
     /// True if the server goes on with a database that has lost something.
     pub accept_loss: bool,
-    /// How long tasks are kept after their end; for ever where it isn't set.
+    /// Time for which tasks are kept after their end; for ever where it isn't set.
     pub retention: Option<Duration>,
 }
 
@@ -120,28 +120,28 @@ pub struct Worker {
     pub id: Option<String>,
     /// Tasks at a time.
     pub concurrency: u32,
-    /// How long a claim holds without renewal.
+    /// Duration of a claim without renewal.
     pub lease: Duration,
     /// The time limit of an attempt whose task doesn't set one.
     pub task_timeout: Duration,
     /// Number of CLI processes that are kept ready for tasks to come.
     pub warm: usize,
-    /// How long people have time to answer a question.
+    /// Time that people have to answer a question.
     pub answer_limit: Duration,
-    /// How long a question is waited for in a slot.
+    /// Time for which a question is waited for in a slot.
     pub park_after: Duration,
 }
 
 /// The worker processes of managed mode.
 #[derive(Clone, Debug)]
 pub struct Processes {
-    /// How many.
+    /// Number of workers.
     pub count: u32,
     /// Longest silence of a worker; then it is replaced.
     pub heartbeat_limit: Duration,
 }
 
-/// What is logged.
+/// Settings of the log.
 #[derive(Clone, Debug)]
 pub struct Log {
     /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,sqlx=debug`.

@@ -9,7 +9,7 @@ pub struct Setting {
     pub name: &'static str,
     /// Value where it is not set.
     pub default: Option<&'static str>,
-    /// What it means, with its range.
+    /// Meaning, with the range.
     pub help: &'static str,
 }
 

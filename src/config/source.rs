@@ -1,4 +1,4 @@
-//! Where values come from, and how they are read.
+//! Sources of values, and how they are read.
 
 use domain::Usd;
 use std::collections::HashMap;
@@ -68,7 +68,7 @@ impl clap::Args for Flags {
     }
 }
 
-/// All layers on top of each other, and what was wrong with them.
+/// All layers of settings, and the errors found in them.
 pub(super) struct Source {
     values: HashMap<&'static str, String>,
     environment: HashMap<String, String>,
@@ -123,12 +123,12 @@ impl Source {
         self.faults.push(format!("{name}: {message}"));
     }
 
-    /// Any variable of the environment, for what is passed on to the CLI.
+    /// Returns the whole environment, for what is passed on to the CLI.
     pub(super) fn environment(&self) -> &HashMap<String, String> {
         &self.environment
     }
 
-    /// Our environment, with what file and flags say on top.
+    /// Returns the environment with the values of file and flags.
     pub(super) fn for_children(&self) -> Vec<(String, String)> {
         let mut all = self.environment.clone();
         all.extend(self.values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));

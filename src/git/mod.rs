@@ -19,26 +19,26 @@ use crate::process::{self, Launch};
 
 pub use worktree::{Cleaned, Repository, Worktree};
 
-/// No call takes longer, unless the repository is huge.
+/// Longest call, unless the repository is huge.
 const LIMIT: Duration = Duration::from_secs(120);
-/// What a call may print: room for the largest patch that is kept, and more.
+/// Maximum output of a call in bytes: room for the largest patch that is kept, and more.
 const MAX_OUTPUT_BYTES: usize = 32 << 20;
 
-/// Why git was of no help.
+/// Error of a call of git.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
-    /// It is not installed.
+    /// Git is not installed.
     #[error("git is not installed: install it, or submit without a worktree")]
     Missing,
-    /// It could not be started, or didn't end in time.
+    /// Git could not be started, or didn't end in time.
     #[error("git can't be run")]
     Run(#[source] std::io::Error),
-    /// It refused.
+    /// Git refused.
     #[error("git {command} failed: {said}")]
     Refused {
-        /// Which call.
+        /// Call.
         command: String,
-        /// What it said, the first lines.
+        /// First lines of the error output.
         said: String,
     },
     /// The repository is not one that we work with.
@@ -47,7 +47,7 @@ pub enum GitError {
     /// A file of ours beside the worktree can't be used.
     #[error("the note {path} can't be used")]
     Note {
-        /// It.
+        /// Path of the folder.
         path: PathBuf,
         /// The cause.
         #[source]
@@ -112,8 +112,8 @@ impl Git {
         Ok(Self { program: program.ok_or(GitError::Missing)?, env: env.into() })
     }
 
-    /// Where a repository stands, as the CLI tells the model when it starts: two that are equal look the
-    /// same to it.
+    /// Returns the state of a repository, as the CLI tells the model when it starts: two that are equal look the same
+    /// to it.
     ///
     /// # Errors
     /// There is none, or git refused.
@@ -141,7 +141,7 @@ impl Git {
         Err(GitError::Refused { command: launch.args[0].to_string_lossy().into_owned(), said: said.join("; ") })
     }
 
-    /// What it printed, as one line of text.
+    /// Returns the output of a call, as one line of text.
     async fn line(&self, folder: &Path, args: &[&str]) -> Result<String, GitError> {
         Ok(String::from_utf8_lossy(&self.run(folder, args).await?).trim().to_owned())
     }

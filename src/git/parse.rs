@@ -1,4 +1,4 @@
-//! What git prints, read. Pure.
+//! Parsers of git's output. Pure.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ pub struct Commit {
     pub commit: String,
     /// Author of the commit.
     pub author: String,
-    /// When, in RFC 3339.
+    /// Time in RFC 3339.
     pub at: String,
     /// The first line of its message.
     pub subject: String,
@@ -20,7 +20,7 @@ pub struct Commit {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct File {
-    /// From the top of the repository.
+    /// Path from the top of the repository.
     pub path: String,
     /// `added`, `modified`, `deleted`, or git's own letter.
     pub status: String,

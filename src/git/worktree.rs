@@ -25,9 +25,9 @@ const AUTHOR: [(&str, &str); 4] = [
 #[derive(Clone, Debug)]
 pub struct Repository {
     pub top: PathBuf,
-    /// Where its history is kept.
+    /// Folder of its history.
     pub git_dir: PathBuf,
-    /// From the top to the folder that was named.
+    /// Path from the top to the folder that was named.
     pub below: PathBuf,
 }
 
@@ -96,7 +96,7 @@ fn reference(branch: &str) -> String {
     format!("refs/heads/{branch}")
 }
 
-/// What was written down beside a worktree before it was made.
+/// Note beside a worktree, written before it is made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Note {
     repository: PathBuf,
@@ -105,18 +105,18 @@ struct Note {
     keep: bool,
 }
 
-/// What a task has changed.
+/// Changes of a task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Changes {
     pub branch: String,
-    /// Where it began.
+    /// Commit at which it began.
     pub base_commit: String,
-    /// Where it stands.
+    /// Newest commit.
     pub head_commit: String,
     /// Newest first.
     pub commits: Vec<Commit>,
-    /// With what is not committed.
+    /// Changed files, with those that are not committed.
     pub files: Vec<File>,
     /// Lines.
     pub additions: i64,
@@ -124,19 +124,19 @@ pub struct Changes {
     pub deletions: i64,
     /// True if all of it is committed.
     pub committed: bool,
-    /// From base to now, with what is not committed; empty where it would be too large.
+    /// Patch from the base to now, with what is not committed; empty where it would be too large.
     #[serde(skip)]
     pub patch: Vec<u8>,
     /// The size of the patch, in bytes, also where it is too large to be kept.
     pub patch_bytes: usize,
 }
 
-/// What became of a clean-up.
+/// Result of a clean-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cleaned {
     /// The worktree is gone; its branch too, where it had nothing of its own.
     Removed,
-    /// It was asked to be kept, or something in it is nowhere else.
+    /// The worktree was to be kept, or something in it is nowhere else.
     Kept,
 }
 
@@ -230,7 +230,7 @@ impl Worktree {
         Ok(())
     }
 
-    /// What was changed since the base, committed or not.
+    /// Returns the changes since the base, committed or not.
     ///
     /// # Errors
     /// Git refused.

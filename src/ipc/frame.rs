@@ -1,4 +1,4 @@
-//! What is said over a link: one JSON object a frame.
+//! Protocol of a link: one JSON object a frame.
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
@@ -28,7 +28,7 @@ pub enum ToWorker {
     },
     /// There may be work.
     Wake,
-    /// This task may have been cancelled.
+    /// The task may have been cancelled.
     Cancel { task: TaskId },
     /// Claim no more, finish what runs within the limit, give the rest back, then exit.
     Drain {
@@ -37,7 +37,7 @@ pub enum ToWorker {
     },
     /// Give everything back and exit now.
     Stop,
-    /// From a newer version.
+    /// A frame of a newer version.
     #[serde(other)]
     Unknown,
 }
@@ -56,27 +56,27 @@ pub enum ToSupervisor {
         holder: WorkerInstanceId,
         /// Id of its process.
         pid: u32,
-        /// What it was started with.
+        /// Token with which it was started.
         #[serde(serialize_with = "exposed")]
         token: SecretString,
     },
-    /// It lives; its WorkerActor answered.
+    /// Heartbeat: its WorkerActor answered.
     Beat {
         /// Tasks that it runs.
         running: usize,
         /// Tasks that it may run at a time.
         concurrency: u32,
-        /// Which of its duties fails, and why.
+        /// Failing duty, and the reason.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failing: Option<String>,
     },
-    /// It began an attempt.
+    /// An attempt has begun.
     Started { task: TaskId },
     /// An attempt is over.
     Ended { task: TaskId },
     /// Text of the model while it is written.
     Partial { task: TaskId, text: String },
-    /// From a newer version.
+    /// A frame of a newer version.
     #[serde(other)]
     Unknown,
 }

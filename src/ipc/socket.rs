@@ -17,13 +17,13 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
-/// No frame of ours is longer; a peer that announces more is cut off.
+/// Maximum length of a frame in bytes; a peer that announces more is cut off.
 const MAX_FRAME_BYTES: usize = 1 << 20;
 /// The kernel takes 107 bytes for the name of a socket.
 const MAX_PATH_BYTES: usize = 100;
 
-/// Where the socket of this data folder is: inside it, or, where that path is too long for a
-/// socket, in the folder for temporary files, under a name that the data folder decides.
+/// Returns the path of this data folder's socket: inside it, or, where that path is too long for a socket, in the
+/// folder for temporary files, under a name that the data folder decides.
 #[must_use]
 pub fn socket_path(data_dir: &Path) -> PathBuf {
     let inside = data_dir.join("run").join("link.sock");
@@ -38,7 +38,7 @@ pub fn socket_path(data_dir: &Path) -> PathBuf {
 /// A socket that listens. Its file goes with it, and so does the right to the data folder.
 pub struct Listening {
     listener: LocalSocketListener,
-    /// Held for as long as we listen: a second supervisor of the same folder is refused.
+    /// Lock that is held while we listen: a second supervisor of the same folder is refused.
     _lock: std::fs::File,
 }
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use domain::RetryPolicy;
 
-/// From a quarter of a second to two: what waits for a full disk goes on within three seconds of space.
+/// Delays from a quarter of a second to two: a write that waits for a full disk goes on within three seconds of space.
 const POLICY: RetryPolicy =
     RetryPolicy { initial_delay: Duration::from_millis(250), max_delay: Duration::from_secs(2), multiplier: 2.0 };
 
-/// How often something has failed in a row.
+/// Back-off after failures in a row.
 #[derive(Debug, Default)]
 pub struct BackOff {
     failures: i32,

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 /// Such works at a time. Those that hang hold their place; more wait for one, up to their limit.
 static PLACES: Semaphore = Semaphore::const_new(64);
 
-/// Does the work in a thread of its own.
+/// Runs the work in a thread of its own.
 ///
 /// # Errors
 /// It took longer than `limit` (`TimedOut`: it may still go on), there was no thread to be had (`WouldBlock`), or it

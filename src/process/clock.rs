@@ -28,8 +28,8 @@ fn millis(clock: ClockId) -> i64 {
     now.tv_sec * 1_000 + now.tv_nsec / 1_000_000
 }
 
-/// This boot of this machine. Where the kernel hides it, a value that fits no other process:
-/// leases then end by time alone.
+/// Returns the id of this machine's boot. Where the kernel hides it, a value that fits no other process: leases then
+/// end by time alone.
 fn boot() -> BootId {
     static BOOT: OnceLock<BootId> = OnceLock::new();
     *BOOT.get_or_init(|| {

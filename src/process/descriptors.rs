@@ -1,10 +1,10 @@
-//! How many files and connections this process may have open.
+//! Limits of files and connections that this process may open.
 
 use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// More than anybody needs: some systems set no limit at all.
+/// Highest limit that is asked for: some systems set none at all.
 const MOST: u64 = 1 << 20;
 
 /// Raises the limit as far as the system lets this process. Returns what it is then.

@@ -1,4 +1,4 @@
-//! Which process a number means: pids are reused, so the start time goes with them.
+//! Identity of a process: pids are reused, so the start time goes with them.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,16 +11,16 @@ use domain::BootId;
 pub struct Identity {
     /// Process id in its PID namespace.
     pub pid: u32,
-    /// When it started, in clock ticks since boot (`/proc/PID/stat`, field 22).
+    /// Start time in clock ticks since boot (`/proc/PID/stat`, field 22).
     pub start: u64,
     /// The boot in which it runs.
     pub boot: BootId,
-    /// Its PID namespace, as the kernel names it.
+    /// PID namespace, as the kernel names it.
     pub namespace: String,
 }
 
 impl Identity {
-    /// Who this process is.
+    /// Returns the identity of this process.
     #[must_use]
     pub fn current() -> Self {
         Self::of(std::process::id()).unwrap_or_else(|| Self {
@@ -31,7 +31,7 @@ impl Identity {
         })
     }
 
-    /// Who has this number now; `None` where nobody has it, or only a zombie.
+    /// Returns the identity of the process with this pid; `None` where there is none, or only a zombie.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
         let start = start_of(pid)?;

@@ -7,14 +7,14 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
-/// How the processes of an attempt are held together.
+/// Ways to hold the processes of an attempt together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Isolation {
     /// A PID namespace of their own, whose init is the shim: nothing can leave it, and
     /// all of it ends with its init.
     PidNamespace,
-    /// The shim adopts their orphans, and finds them by cookie and by descent.
+    /// The shim adopts their orphans, and finds them by their marks and by descent.
     Subreaper,
 }
 

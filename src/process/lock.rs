@@ -1,4 +1,4 @@
-//! Who holds a lock of a file, and what to do when it is a process that stands still.
+//! Holder of a file's lock, and the remedy when it is a process that stands still.
 //!
 //! A process that is stopped in the middle of a transaction keeps the database locked for
 //! everybody, for as long as it stays stopped. It has lost its leases by then; what it wanted to

@@ -30,7 +30,7 @@ pub use lock::end_stopped_holder;
 pub use path::{Resolved, resolve};
 pub use sock::{control_from_fd, control_pair, cut_off_after};
 pub use spawn::{Launch, Streams, captured, exit_of, output, spawn_cli, spawn_shim, spawn_worker};
-pub use sweep::{Cookie, TreeMark, end_all};
+pub use sweep::{EnvMarks, TreeMark, end_all};
 pub use tree::{Tree, reap};
 pub use tree_log::{note_tree, read_trees, tree_log};
 pub use whole::write_whole;

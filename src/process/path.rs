@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(3);
 /// A path without links in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
-    /// From the root on.
+    /// Absolute path.
     pub path: PathBuf,
     /// True if it is a folder.
     pub is_dir: bool,
@@ -40,7 +40,7 @@ pub async fn resolve(path: PathBuf) -> io::Result<Resolved> {
     .await?
 }
 
-/// What the kernel knows of a path; `None` where it would have to look.
+/// Resolves a path from the kernel's cache; `None` where it would have to read the disk.
 fn cached(path: &Path) -> Option<Resolved> {
     if fail::has_failpoints() && fail::list().iter().any(|(name, _)| name == "path-resolve") {
         return None;

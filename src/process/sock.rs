@@ -15,7 +15,7 @@ pub fn control_pair() -> io::Result<(UnixStream, OwnedFd)> {
     Ok((ours, theirs.into()))
 }
 
-/// In the shim: the socket that the worker passed under this number.
+/// In the shim: opens the socket that the worker passed under this number.
 ///
 /// # Errors
 /// The number is not an open socket.

@@ -13,7 +13,7 @@ use rustix::io::FdFlags;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 
-/// What to start. The environment is exactly `env`: nothing is inherited.
+/// Description of a process to start. The environment is exactly `env`: nothing is inherited.
 #[derive(Clone, Debug)]
 pub struct Launch {
     /// The program, as an absolute path.
@@ -22,7 +22,7 @@ pub struct Launch {
     pub args: Vec<OsString>,
     /// Whole environment.
     pub env: Environment,
-    /// Where it starts; ours where `None`.
+    /// Folder in which it starts; ours where `None`.
     pub directory: Option<PathBuf>,
 }
 
@@ -44,7 +44,7 @@ pub struct Streams {
     pub stdin: ChildStdin,
     /// Frames from the CLI.
     pub stdout: ChildStdout,
-    /// What it says beside them.
+    /// Standard error.
     pub stderr: ChildStderr,
 }
 
@@ -122,15 +122,15 @@ pub async fn output(launch: &Launch, limit: Duration) -> io::Result<(ExitStatus,
 /// A program that has run to its end.
 #[derive(Debug)]
 pub struct Ran {
-    /// How it ended.
+    /// Exit status.
     pub status: ExitStatus,
-    /// What it printed.
+    /// Standard output.
     pub stdout: Vec<u8>,
-    /// What it said beside it, the beginning.
+    /// Beginning of standard error.
     pub stderr: String,
 }
 
-/// What is kept of standard error, in bytes.
+/// Length that is kept of standard error, in bytes.
 const MAX_STDERR_BYTES: u64 = 16 << 10;
 
 /// Runs a program to its end and returns what it printed, at most `most` bytes.
@@ -164,7 +164,7 @@ async fn begin(stream: impl tokio::io::AsyncRead + Unpin, most: u64) -> io::Resu
     Ok(bytes)
 }
 
-/// How a process ended: exit code, or signal.
+/// Returns the exit code or the signal of a process.
 #[must_use]
 pub fn exit_of(status: ExitStatus) -> (Option<i32>, Option<i32>) {
     (status.code(), status.signal())

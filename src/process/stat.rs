@@ -3,7 +3,7 @@
 use procfs_core::FromRead as _;
 use procfs_core::process::Stat;
 
-/// What the kernel says of a process; `None` where it is gone.
+/// Reads the kernel's description of a process; `None` where it is gone.
 pub fn of(pid: u32) -> Option<Stat> {
     let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     // A process names itself as it likes, also with what is no text.

@@ -1,4 +1,4 @@
-//! Ends every process that carries a cookie in its environment, however far it detached.
+//! Ends every process that carries a marks in its environment, however far it detached.
 //!
 //! Every descendant inherits the environment, so a variable that names the attempt stands in
 //! `/proc/PID/environ` of each of them, `setsid` or not (Jenkins ends its build trees in the
@@ -14,11 +14,11 @@ use uuid::Uuid;
 use super::Identity;
 use super::identity::is_exiting;
 
-/// After this time what is left can't be ended by us (another uid, a process stuck in the
-/// kernel), and the caller is told.
+/// Longest sweep. Processes that are left then can't be ended by us (another uid, a process stuck in the kernel), and
+/// the caller is told.
 const SWEEP_LIMIT: Duration = Duration::from_secs(3);
 
-/// A sweep and its wait for what is on its way out, for each of some cookies.
+/// A sweep and its wait for what is on its way out, for each of some marks.
 const LIMIT: Duration = Duration::from_secs(20);
 /// Time that a process on its way out gets to arrive; those of others may be stuck there.
 const EXIT_LIMIT: Duration = Duration::from_secs(1);
@@ -26,8 +26,7 @@ const EXIT_LIMIT: Duration = Duration::from_secs(1);
 /// The variable that names the task.
 const TASK: &str = "CC_ANYWHERE_TASK";
 
-/// What the processes of an attempt are marked with: the task; where they were started before there was one, the
-/// session.
+/// Mark of an attempt's processes: the task; where they were started before there was one, the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TreeMark(Uuid);
@@ -47,9 +46,9 @@ impl From<SessionId> for TreeMark {
 /// Environment variables that mark the processes of a task, of a worker's life, or of both
 /// together.
 #[derive(Clone, Debug)]
-pub struct Cookie(Vec<(&'static str, String)>);
+pub struct EnvMarks(Vec<(&'static str, String)>);
 
-impl Cookie {
+impl EnvMarks {
     /// Marks the processes of one task.
     #[must_use]
     pub fn tree(mark: TreeMark) -> Self {
@@ -68,7 +67,7 @@ impl Cookie {
     #[must_use]
     pub fn of_attempt(id: TaskId, session: Option<SessionId>, holder: WorkerInstanceId) -> Vec<Self> {
         let tasks = Self::of_task(id, session).into_iter();
-        tasks.map(|cookie| Self([cookie.0, Self::holder(holder).0].concat())).collect()
+        tasks.map(|marks| Self([marks.0, Self::holder(holder).0].concat())).collect()
     }
 
     /// Marks the processes that one life of a worker started.
@@ -114,20 +113,20 @@ fn short(id: &str) -> String {
     format!("cca{}", id.rsplit('-').next().unwrap_or_default())
 }
 
-/// Kills every process with the cookie but this one, pass after pass until a pass finds none.
+/// Kills every process with the marks but this one, pass after pass until a pass finds none.
 /// Takes 1 to 8 ms with some hundred processes; blocks. Returns how many were killed and
 /// whether none is left.
-fn sweep(cookie: &Cookie) -> (usize, bool) {
-    kill_until_none(|pid| cookie.is_on(pid))
+fn sweep(marks: &EnvMarks) -> (usize, bool) {
+    kill_until_none(|pid| marks.is_on(pid))
 }
 
-/// Ends every process with one of the cookies, beside the runtime. Returns whether none is left.
-pub async fn end_all(cookies: Vec<Cookie>) -> bool {
-    let all = cookies.clone();
-    match super::blocking(LIMIT, move || all.iter().all(|cookie| sweep(cookie).1)).await {
+/// Ends every process with one of the marks, beside the runtime. Returns whether none is left.
+pub async fn end_all(marks: Vec<EnvMarks>) -> bool {
+    let all = marks.clone();
+    match super::blocking(LIMIT, move || all.iter().all(|marks| sweep(marks).1)).await {
         Ok(gone) => gone,
         // No thread to be had: here then, for some milliseconds.
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => cookies.iter().all(|cookie| sweep(cookie).1),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => marks.iter().all(|marks| sweep(marks).1),
         Err(error) => {
             tracing::warn!(error = crate::telemetry::chain(&error), "A sweep did not come to its end");
             false

@@ -6,27 +6,27 @@ use std::time::Duration;
 use rustix::process::WaitOptions;
 
 use super::sweep::{kill_until_none, pause};
-use super::{Cookie, Isolation, stat};
+use super::{EnvMarks, Isolation, stat};
 
-/// How the name of a shim's cgroup begins; its pid follows.
+/// Beginning of the name of a shim's cgroup; its pid follows.
 const GROUP: &str = "cc-anywhere-";
 
-/// What a shim must end: the CLI, and whatever came of it.
+/// Process tree that a shim must end: the CLI and its descendants.
 pub struct Tree {
     isolation: Isolation,
-    cookie: Cookie,
+    marks: EnvMarks,
     cgroup: Option<PathBuf>,
 }
 
 impl Tree {
-    /// The tree below this process, whose members carry `cookie`.
+    /// The tree below this process, whose members carry `marks`.
     #[must_use]
-    pub fn new(isolation: Isolation, cookie: Cookie) -> Self {
+    pub fn new(isolation: Isolation, marks: EnvMarks) -> Self {
         let cgroup = match isolation {
             Isolation::PidNamespace => None,
             Isolation::Subreaper => make_cgroup(),
         };
-        Self { isolation, cookie, cgroup }
+        Self { isolation, marks, cgroup }
     }
 
     /// Adds the first process. What it starts later is added by the kernel.
@@ -51,7 +51,7 @@ impl Tree {
             std::fs::write(group.join("cgroup.kill"), "1").unwrap_or_default();
         }
         let me = std::process::id();
-        let (_, gone) = kill_until_none(|pid| self.cookie.is_on(pid) || descends(pid, me));
+        let (_, gone) = kill_until_none(|pid| self.marks.is_on(pid) || descends(pid, me));
         reap(|_, _, _| ());
         if let Some(group) = &self.cgroup {
             std::fs::remove_dir(group).unwrap_or_default();

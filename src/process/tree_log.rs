@@ -1,4 +1,4 @@
-//! When process trees began and ended, as their shims saw it: one line each, in a file.
+//! Beginnings and ends of process trees, as their shims saw them: one line each, in a file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};

@@ -13,10 +13,11 @@ use fail::fail_point;
 use tokio::sync::oneshot;
 
 use super::change_notifier::ChangeNotifier;
-use super::commands::{Change, Waiting, asked};
+use super::commands::{Change, Command, asked};
 use super::commit::{Committed, commit};
 use super::hooks::{
-    AddWebhook, Attempted, ClaimDeliveries, EnableWebhook, ReadDeliveries, ReadWebhooks, RemoveWebhook, RetryDelivery,
+    AddWebhook, ClaimDeliveries, EnableWebhook, ReadDeliveries, ReadWebhooks, RemoveWebhook, ReportDelivery,
+    RetryDelivery,
 };
 use super::messages::{
     Amend, Append, Beat, Cancel, Claim, Draining, Expire, FindExpired, FindHolders, Finish, HolderDied, Probe, Prune,
@@ -44,8 +45,8 @@ const BATCH: usize = 1_000;
 const TURNS: u32 = 60;
 /// Larger batches are worth their commit as they are.
 const FEW: usize = 32;
-/// How often the commits of other processes are looked for: the price of an event that comes from one. A look takes a
-/// few microseconds.
+/// Time between two looks for commits of other processes: the delay of an event that comes from one. A look takes a few
+/// microseconds.
 const ELSEWHERE: Duration = Duration::from_millis(20);
 
 /// A [`PollQueue`] whose answer waits.
@@ -57,23 +58,23 @@ struct ParkedPoll {
 
 /// See the [module](self).
 pub struct QueueActor {
-    /// Used by one commit at a time.
+    /// Store; used by one commit at a time.
     store: Arc<dyn Store>,
     /// The connections that read.
     reader: Reader,
-    /// Told after every commit.
+    /// Notified after every commit.
     hub: ChangeNotifier,
     /// Commands that came while a commit was under way, in order.
-    waiting: Vec<Box<dyn Waiting>>,
+    waiting: Vec<Box<dyn Command>>,
     /// True if a commit is under way.
     committing: bool,
     /// The look of this process's worker, while it has nothing to do.
     standing: Option<ParkedPoll>,
-    /// How its commits and reads go.
+    /// State of its commits and reads.
     vitals: Vitals,
     /// Number of callers that seem to be asking: those of the last commit, and those that came meanwhile; at most [`FEW`].
     together: usize,
-    /// While the commits of other processes can't be seen.
+    /// Back-off while the commits of other processes can't be seen.
     back_off: BackOff,
 }
 
@@ -115,8 +116,8 @@ impl QueueActor {
         self.gather(TURNS, ctx);
     }
 
-    /// What is in the mailbox by now comes along. Those who were answered together are about to ask
-    /// again together: a commit that takes half of them makes the other half wait for two.
+    /// Adds the mailbox's messages to the batch. Senders that were answered together are about to ask again together: a
+    /// commit that takes half of them makes the other half wait for two.
     fn gather(&self, turns: u32, ctx: &mut Context<Self>) {
         let turn = tokio::task::yield_now().into_actor(self);
         ctx.spawn(turn.map(move |(), this, ctx| {
@@ -148,7 +149,7 @@ impl QueueActor {
 
     /// The claim of the worker that waits for work: it gets in one commit, with one write to the disk,
     /// what is submitted and claimed.
-    fn claim_along(&mut self, ctx: &mut Context<Self>) -> Option<Box<dyn Waiting>> {
+    fn claim_along(&mut self, ctx: &mut Context<Self>) -> Option<Box<dyn Command>> {
         let ParkedPoll { claim, looked, answer } =
             self.standing.take().filter(|standing| !standing.answer.is_closed())?;
         let (waiting, claimed) = asked(claim);
@@ -227,7 +228,7 @@ impl Actor for QueueActor {
 }
 
 impl Supervised for QueueActor {
-    /// What waited is dropped, and its senders are told; the store decides what is true.
+    /// Drops what waited, and tells its senders; the store decides what is true.
     fn restarting(&mut self, _: &mut Context<Self>) {
         self.waiting = Vec::new();
         self.standing = None;
@@ -273,7 +274,7 @@ changes!(
     AddWebhook,
     RemoveWebhook,
     ClaimDeliveries,
-    Attempted,
+    ReportDelivery,
     RetryDelivery,
     PutSchedule,
     RemoveSchedule,
@@ -286,7 +287,7 @@ changes!(
 impl Handler<PollQueue> for QueueActor {
     type Result = ResponseActFuture<Self, <PollQueue as Message>::Result>;
 
-    /// What a look finds is claimed at once, in one go with what others want.
+    /// Claims what a poll finds at once, in one go with the commands of others.
     fn handle(&mut self, look: PollQueue, _: &mut Context<Self>) -> Self::Result {
         let store = Arc::clone(&self.store);
         let polled = async move {
@@ -311,7 +312,7 @@ impl Handler<FlushPoll> for QueueActor {
 impl Handler<Probe> for QueueActor {
     type Result = ();
 
-    /// While a commit is under way it tells more than any probe.
+    /// Tells how commits go. While one is under way it tells more than any probe.
     fn handle(&mut self, _: Probe, _: &mut Context<Self>) {
         if !self.committing {
             self.vitals.note(Duty::Commits, &self.store.probe());

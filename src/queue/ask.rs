@@ -14,7 +14,8 @@ use crate::telemetry::chain;
 #[derive(Clone)]
 pub struct Queue(pub Addr<QueueActor>);
 
-/// No command takes longer unless the disk or another process holds the database up.
+/// Longest wait for a command's answer. Only the disk or another process that holds the database up makes it take
+/// longer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 impl Queue {

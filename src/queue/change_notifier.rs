@@ -1,4 +1,4 @@
-//! Who wants to know what changed. Hints only: each follower reads the store for itself.
+//! Subscriptions to changes. Hints only: each follower reads the store for itself.
 //!
 //! A follower registers *before* it reads, so nothing falls between; a hint that is lost
 //! costs latency, since everybody also looks from time to time.
@@ -14,10 +14,10 @@ use domain::TaskId;
 /// reads the store, which it would have done anyway.
 const HINTS_AHEAD: usize = 64;
 
-/// News of one task.
+/// Signal about one task.
 #[derive(Clone, Debug)]
 pub enum TaskSignal {
-    /// It has new events, or moved.
+    /// The task has new events, or another status.
     Changed,
     /// Text of the model while it is written. Not stored.
     Partial(Arc<str>),
@@ -32,7 +32,7 @@ struct Inner {
     commits: watch::Sender<u64>,
     /// Grows with our own commits only.
     own_commits: watch::Sender<u64>,
-    /// Only tasks with followers.
+    /// Senders of tasks with followers.
     tasks: Mutex<HashMap<TaskId, broadcast::Sender<TaskSignal>>>,
 }
 
@@ -56,7 +56,7 @@ impl ChangeNotifier {
         self.0.own_commits.subscribe()
     }
 
-    /// News of one task, from now on.
+    /// Follows one task from now on.
     #[must_use]
     pub fn follow(&self, task: TaskId) -> TaskFollower {
         let mut tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -64,7 +64,7 @@ impl ChangeNotifier {
         TaskFollower { news: Some(sender.subscribe()), hub: self.clone(), task }
     }
 
-    /// After a commit of ours.
+    /// Signals the changes of a commit of ours.
     pub fn changed(&self, tasks: &[TaskId]) {
         for task in tasks {
             self.tell(*task, &TaskSignal::Changed);
@@ -73,7 +73,7 @@ impl ChangeNotifier {
         self.0.commits.send_modify(|commits| *commits += 1);
     }
 
-    /// After a commit of another process: of which task is not known.
+    /// Signals a commit of another process: its tasks are not known.
     pub fn changed_elsewhere(&self) {
         let tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         for sender in tasks.values() {
@@ -98,7 +98,7 @@ impl ChangeNotifier {
     }
 }
 
-/// News of one task. Dropping it unregisters.
+/// Signals of one task. Dropping it unregisters.
 pub struct TaskFollower {
     news: Option<broadcast::Receiver<TaskSignal>>,
     hub: ChangeNotifier,

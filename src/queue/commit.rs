@@ -1,23 +1,23 @@
 //! Runs waiting commands in one transaction, and answers each.
 
-use super::commands::{Unit, Waiting};
+use super::commands::{Command, Unit};
 use crate::store::{Store, StoreError};
 use domain::TaskId;
 
-/// What became of a batch.
+/// Result of a batch.
 #[derive(Default)]
 pub struct Committed {
     /// True if any command is stored now.
     pub any: bool,
     /// The tasks that changed.
     pub touched: Vec<TaskId>,
-    /// Why the last one that failed did.
+    /// Reason of the last failure.
     pub failure: Option<StoreError>,
 }
 
 /// Runs all commands in one transaction, commits, and answers each. Where one of them fails, each runs again in a
 /// transaction of its own, so that only that one's sender is told of the failure.
-pub async fn commit(store: &dyn Store, batch: Vec<Box<dyn Waiting>>) -> Committed {
+pub async fn commit(store: &dyn Store, batch: Vec<Box<dyn Command>>) -> Committed {
     let commands = batch.len();
     let mut batch = turn_away(store, batch);
     if batch.is_empty() {
@@ -49,8 +49,8 @@ pub async fn commit(store: &dyn Store, batch: Vec<Box<dyn Waiting>>) -> Committe
     all
 }
 
-/// While the disk is full only what is essential stays.
-fn turn_away(store: &dyn Store, batch: Vec<Box<dyn Waiting>>) -> Vec<Box<dyn Waiting>> {
+/// Refuses all but essential commands while the disk is full.
+fn turn_away(store: &dyn Store, batch: Vec<Box<dyn Command>>) -> Vec<Box<dyn Command>> {
     if !store.is_full() {
         return batch;
     }
@@ -59,7 +59,7 @@ fn turn_away(store: &dyn Store, batch: Vec<Box<dyn Waiting>>) -> Vec<Box<dyn Wai
     essential
 }
 
-async fn try_commit(store: &dyn Store, batch: &mut [Box<dyn Waiting>]) -> Result<Vec<TaskId>, StoreError> {
+async fn try_commit(store: &dyn Store, batch: &mut [Box<dyn Command>]) -> Result<Vec<TaskId>, StoreError> {
     let mut unit = Unit::begin(store).await?;
     for each in batch {
         each.run(&mut unit).await?;

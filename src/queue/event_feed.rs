@@ -21,7 +21,7 @@ const PAGE: u64 = 500;
 const PAGE_BYTES: u64 = 1 << 20;
 /// Bytes that a follower is given at a time.
 const PORTION: usize = 256 << 10;
-/// What is kept, at most: events, and bytes of them.
+/// Maximum size of what is kept: events, and bytes of them.
 const MAX_EVENTS: usize = 2_048;
 const MAX_BYTES: usize = 4 << 20;
 /// The longest that a lost hint may cost.
@@ -40,7 +40,7 @@ struct Inner {
     followers: watch::Sender<usize>,
 }
 
-/// All events behind `base`, up to the newest that was read.
+/// Buffer of all events behind `base`, up to the newest that was read.
 #[derive(Default)]
 struct Kept {
     base: i64,
@@ -59,7 +59,7 @@ impl Kept {
         }
     }
 
-    /// Those behind this number; `None` where not all of them are kept.
+    /// Returns the events behind this number; `None` where not all of them are kept.
     fn behind(&self, after: i64) -> Option<Vec<Arc<SequencedEvent>>> {
         let from = self.events.partition_point(|event| event.n <= after);
         let mut bytes = 0;
@@ -185,7 +185,7 @@ impl FeedFollower {
         }
     }
 
-    /// What is not kept any more, or not yet.
+    /// Reads events that are not kept any more, or not yet.
     async fn read(&mut self) -> Result<Vec<Arc<SequencedEvent>>, StoreError> {
         let base = self.tail.kept().base;
         let page = self.tail.0.reader.latest_events(self.after, PAGE, PORTION as u64).await?.events;

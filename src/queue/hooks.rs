@@ -1,4 +1,4 @@
-//! What [`QueueActor`](super::QueueActor) is asked about webhooks and what they are told.
+//! Messages to [`QueueActor`](super::QueueActor) about webhooks and their deliveries.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ answers! {
     ReadWebhooks => Vec<Webhook>;
     EnableWebhook => Option<Webhook>;
     ClaimDeliveries => Vec<Dispatch>;
-    Attempted => ();
+    ReportDelivery => ();
     RetryDelivery => bool;
     ReadDeliveries => Vec<Delivery>;
 }
@@ -39,9 +39,9 @@ pub struct ClaimDeliveries {
     pub per_host: u32,
     /// Hosts that have enough to do.
     pub busy: Vec<String>,
-    /// How long a claimed delivery stays invisible to other senders.
+    /// Time for which a claimed delivery stays invisible to other senders.
     pub patience: Duration,
-    /// How long ago a delivery must have been due; zero for what is due now.
+    /// Minimum time since a delivery was due; zero for every due one.
     pub overdue: Duration,
 }
 
@@ -54,18 +54,18 @@ pub struct EnableWebhook {
     pub enabled: bool,
 }
 
-/// What became of an attempt.
+/// Reports an attempt at a delivery.
 #[derive(Clone, Debug)]
-pub struct Attempted {
-    /// Of which delivery.
+pub struct ReportDelivery {
+    /// Id of the delivery.
     pub id: String,
     /// The number of the attempt; one that is not the newest changes nothing.
     pub attempt: i32,
-    /// What was sent.
+    /// Body that was sent.
     pub body: String,
     /// The status of the answer.
     pub status: Option<u16>,
-    /// Why it was no success.
+    /// Reason for which it was no success.
     pub error: Option<String>,
     /// After a failure: delay of the next attempt; `None`: there is none.
     pub again: Option<Duration>,

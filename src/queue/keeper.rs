@@ -11,7 +11,7 @@ use crate::store::Store;
 use crate::telemetry::{Duty, Vitals, chain};
 use domain::TaskId;
 
-/// What a lost database file can take without being noticed: the changes of this time.
+/// Time between two copies: the changes of this time can be lost with a database file without being noticed.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// Old tasks may stay so much longer.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);

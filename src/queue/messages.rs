@@ -1,5 +1,5 @@
-//! What [`QueueActor`](super::QueueActor) is asked. Commands are answered after their commit;
-//! reads run beside, on connections of their own.
+//! Messages to [`QueueActor`](super::QueueActor). Commands are answered after their commit; reads run beside, on
+//! connections of their own.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use domain::{
 };
 use wire::{Task, TaskSpec};
 
-/// Why there is no answer. None of these means that the command was not carried out, but for
-/// a command that was never acknowledged nothing is promised either.
+/// Reason for which there is no answer. None of these means that the command was not carried out, but for a command
+/// that was never acknowledged nothing is promised either.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum QueueError {
     /// The database refused.
@@ -23,7 +23,7 @@ pub enum QueueError {
     Restarting,
 }
 
-/// What each message is answered with, unless the queue can't answer.
+/// Names the answer of each message, unless the queue can't answer.
 macro_rules! answers {
     ($($message:ty => $answer:ty;)*) => {
         $(impl actix::Message for $message {
@@ -40,7 +40,7 @@ answers! {
     Claim => Vec<Assignment>;
     Renew => Renewed;
     Append => Result<(), Stale>;
-    Finish => Result<Next, Stale>;
+    Finish => Result<NextStep, Stale>;
     Release => Result<(), Stale>;
     Cancel => Cancelled;
     HolderDied => usize;
@@ -82,7 +82,7 @@ pub struct Amend {
     pub task: TaskId,
     /// Higher starts first.
     pub priority: Option<i64>,
-    /// Not before this time; `Some(None)`: at once.
+    /// Earliest start; `Some(None)`: now.
     pub run_at: Option<Option<Timestamp>>,
 }
 
@@ -91,9 +91,9 @@ pub struct Amend {
 pub enum Amended {
     /// The task, as it is now.
     Done(Box<Task>),
-    /// It does not wait any more.
+    /// The task is not pending any more.
     NotPending(Box<Task>),
-    /// It has been started before: what it waits for now is not a time of the client's.
+    /// The task has been started before: what it waits for now is not a time of the client's.
     Begun(Box<Task>),
     /// There is no such task.
     Unknown,
@@ -102,9 +102,9 @@ pub enum Amended {
 /// A task before it has an id.
 #[derive(Clone, Debug)]
 pub struct NewTask {
-    /// What the client asked for; validated.
+    /// Request of the client; validated.
     pub spec: TaskSpec,
-    /// Where it works: a folder of the client's, or the folder below which it gets its own.
+    /// Folder in which it works.
     pub directory: Directory,
     /// The task that it repeats.
     pub retry_of: Option<TaskId>,
@@ -120,24 +120,24 @@ pub struct NewTask {
 #[derive(Clone, Debug)]
 pub struct Resumes {
     pub session: SessionId,
-    /// On a copy of it: then others may use it too.
+    /// True if it goes on with a copy of the session: then others may use it too.
     pub fork: bool,
     /// The task that it is of, where the client named one.
     pub task: Option<TaskId>,
 }
 
-/// Where a task works.
+/// Folder of a task.
 #[derive(Clone, Debug)]
 pub enum Directory {
-    /// In this folder.
+    /// This folder.
     Named(String),
-    /// In a folder of its own, below this one.
+    /// A folder of its own, below this one.
     OwnBelow(String),
-    /// In a worktree of its own below this folder, and in it in this one.
+    /// A worktree of its own below this folder, and in it this one.
     WorktreeBelow(String, String),
 }
 
-/// What became of a submit.
+/// Result of a submit.
 #[derive(Debug)]
 pub enum Submitted {
     /// Stored.
@@ -165,14 +165,14 @@ pub struct Claim {
     pub limit: u32,
     /// The limits of money.
     pub budgets: Budgets,
-    /// How long the claim holds.
+    /// Duration of the claim.
     pub lease: Duration,
 }
 
 /// A task in hand.
 #[derive(Clone, Debug)]
 pub struct Assignment {
-    /// What every write about it must show.
+    /// Key for every write about it.
     pub key: LeaseKey,
     /// The task, as it was claimed.
     pub task: Task,
@@ -185,16 +185,16 @@ pub struct Assignment {
 pub struct Renew {
     /// The life of the worker.
     pub holder: WorkerInstanceId,
-    /// What it runs.
+    /// Leases of its running tasks.
     pub leases: Vec<LeaseKey>,
-    /// How long the leases hold from now.
+    /// Duration of the leases from now.
     pub lease: Duration,
 }
 
-/// What became of the leases.
+/// Result of a renewal.
 #[derive(Clone, Debug, Default)]
 pub struct Renewed {
-    /// Held by somebody else, or by nobody: end the processes, and forget the task.
+    /// Leases that are held by another worker, or by none: end the processes, and forget the task.
     pub lost: Vec<LeaseKey>,
 }
 
@@ -205,7 +205,7 @@ pub struct Append {
     pub key: LeaseKey,
     /// Number of events of the attempt that went before these.
     pub from: i64,
-    /// In order.
+    /// Events, in order.
     pub events: Vec<NewEvent>,
     /// The session, once it is known.
     pub session_id: Option<SessionId>,
@@ -218,19 +218,19 @@ pub struct Append {
 pub struct Finish {
     /// The right to it.
     pub key: LeaseKey,
-    /// How it ended.
+    /// Report of the attempt.
     pub report: Report,
     /// The credential of the CLI.
     pub credential: String,
-    /// What happened last.
+    /// Last events.
     pub events: Vec<NewEvent>,
     /// Spreads the back-off, `0.0..1.0`.
     pub chance: f64,
 }
 
-/// What comes after an attempt.
+/// Next step after an attempt.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Next {
+pub enum NextStep {
     /// The task has ended.
     Ended(Status),
     /// Another attempt, not before this time.
@@ -244,15 +244,15 @@ pub struct Release {
     pub key: LeaseKey,
     /// Reason of the release.
     pub reason: ReleaseReason,
-    /// In words, for the log of the task.
+    /// Detail in words, for the log of the task.
     pub detail: Option<String>,
     /// Due again after this time; where it waits for an answer, the question says when.
     pub delay: Duration,
-    /// What the attempt had cost, where that is known.
+    /// Cost of the attempt, where that is known.
     pub spent: Spent,
     /// The session, for the next attempt.
     pub session_id: Option<SessionId>,
-    /// What happened last.
+    /// Last events.
     pub events: Vec<NewEvent>,
 }
 
@@ -264,12 +264,12 @@ pub struct Stale;
 #[derive(Clone, Copy, Debug)]
 pub struct Cancel(pub TaskId);
 
-/// What became of a cancel.
+/// Result of a cancel.
 #[derive(Debug)]
 pub enum Cancelled {
-    /// It is cancelled now.
+    /// The task is cancelled now.
     Done(Box<Task>),
-    /// It had ended before; this is how.
+    /// The task had ended before.
     Ended(Box<Task>),
     /// There is no such task.
     Unknown,
@@ -283,7 +283,7 @@ pub struct HolderDied(pub WorkerInstanceId);
 #[derive(Clone, Copy, Debug)]
 pub struct Expire {
     pub task: TaskId,
-    /// Who held it when its processes were ended.
+    /// Instance that held it when its processes were ended.
     pub holder: WorkerInstanceId,
 }
 

@@ -26,20 +26,22 @@ mod talk;
 
 pub use crate::store::StoreError;
 pub use crate::store::views::{
-    Delivery, Dispatch, EventPage, Explained, Filter, LastTask, LimitUse, ListTasks, Parked, ReadEvents, ReadRuns,
-    ReadUsage, Run, Schedule, SequencedEvent, Stats, Talk, Usage, UsageDay, Webhook, WorkerInfo,
+    ConversationState, Delivery, Dispatch, EventPage, Explained, Filter, LastTask, LimitUse, ListTasks, Parked,
+    ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, SequencedEvent, Stats, Usage, UsageDay, Webhook,
+    WorkerInfo,
 };
 pub use actor::{MAILBOX, QueueActor};
 pub use ask::Queue;
 pub use change_notifier::{ChangeNotifier, TaskFollower, TaskSignal};
 pub use event_feed::{EventFeed, FeedFollower};
 pub use hooks::{
-    AddWebhook, Attempted, ClaimDeliveries, EnableWebhook, ReadDeliveries, ReadWebhooks, RemoveWebhook, RetryDelivery,
+    AddWebhook, ClaimDeliveries, EnableWebhook, ReadDeliveries, ReadWebhooks, RemoveWebhook, ReportDelivery,
+    RetryDelivery,
 };
 pub use keeper::{keep, prune, prune_forever};
 pub use messages::{
     Amend, Amended, Append, Assignment, Beat, Cancel, Cancelled, Claim, Directory, Draining, Finish, HolderDied,
-    NewTask, Next, QueueError, ReadLimits, Release, Renew, Renewed, Resumes, SetConcurrency, SetLimit, SetPaused,
+    NewTask, NextStep, QueueError, ReadLimits, Release, Renew, Renewed, Resumes, SetConcurrency, SetLimit, SetPaused,
     Stale, Submit, SubmitAll, Submitted, Unpark, WorkerGone,
 };
 pub use poll::{FlushPoll, PollQueue, PollReply};
@@ -48,4 +50,4 @@ pub use reaper::{reap_at_start, reap_forever};
 pub use schedules::{
     DueSchedules, FindSchedule, Fire, Fired, Firing, NextFiring, PutSchedule, ReadSchedules, RemoveSchedule, Replan,
 };
-pub use talk::{Answer, Answered, Ask, Asked, Progress, ReadQuestions, ReadTalk, SaidTo, Say, Step};
+pub use talk::{Answer, AnswerOutcome, Ask, Asked, Progress, ReadQuestions, ReadTalk, SaidTo, Say, Step};

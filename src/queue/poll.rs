@@ -1,8 +1,8 @@
-//! What a worker asks about its tasks and about work, and the answer.
+//! The poll of a worker: its question about its tasks and about work, and the answer.
 
 use super::messages::{Assignment, Claim, QueueError, answers};
 use crate::store::views::Polled;
-use domain::{LeaseKey, Said, TaskId, WorkerInstanceId};
+use domain::{LeaseKey, TaskId, TaskInput, WorkerInstanceId};
 
 answers! {
     PollQueue => PollReply;
@@ -15,13 +15,13 @@ pub struct PollQueue {
     pub holder: WorkerInstanceId,
     /// The credential of its CLI.
     pub credential: String,
-    /// What it believes to run.
+    /// Leases that it believes to hold.
     pub leases: Vec<LeaseKey>,
     /// Messages and interrupts that it has passed on already.
     pub heard: Vec<i64>,
-    /// What it claims, should there be something. Where there is nothing, and nothing else to tell, the
-    /// answer waits for the next submit of this process, and what that brings is claimed in its very
-    /// transaction; or for a [`FlushPoll`].
+    /// Tasks that it claims, should there be any. Where there is nothing, and nothing else to tell, the answer waits
+    /// for the next submit of this process, and what that brings is claimed in its very transaction; or for a
+    /// [`FlushPoll`].
     pub claim: Option<Claim>,
 }
 
@@ -33,7 +33,7 @@ pub struct FlushPoll;
 /// The answer to a [`PollQueue`].
 #[derive(Clone, Debug)]
 pub struct PollReply {
-    /// Not its own any more.
+    /// Leases that it has lost.
     pub lost: Vec<LeaseKey>,
     /// Leases of the worker that it doesn't know of: the answer to a claim was lost.
     pub forgotten: Vec<LeaseKey>,
@@ -41,14 +41,14 @@ pub struct PollReply {
     pub work: bool,
     /// Tasks at a time, where that was changed.
     pub concurrency: Option<u32>,
-    /// What was said to its tasks and not heard, in order.
-    pub said: Vec<(TaskId, Said)>,
-    /// What it has claimed.
+    /// Input for its tasks that they have not received, in order.
+    pub said: Vec<(TaskId, TaskInput)>,
+    /// Tasks that it has claimed.
     pub claimed: Result<Vec<Assignment>, QueueError>,
 }
 
 impl PollReply {
-    /// What a worker that believes to hold these leases should know.
+    /// Returns the state of a worker's tasks, by the leases that it believes to hold.
     pub(super) fn of(leases: &[LeaseKey], polled: Polled) -> Self {
         let Polled { leases: held, work, concurrency, said } = polled;
         Self {

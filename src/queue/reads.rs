@@ -1,5 +1,4 @@
-//! What [`QueueActor`](super::QueueActor) is asked that changes nothing: answered beside the
-//! commits, on connections of their own.
+//! Reads of [`QueueActor`](super::QueueActor): answered beside the commits, on connections of their own.
 
 use super::messages::answers;
 use crate::store::views::{EventPage, Explained, ListTasks, Page, ReadEvents, ReadUsage, Stats, Usage, WorkerInfo};

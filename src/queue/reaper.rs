@@ -9,13 +9,13 @@ use std::time::Duration;
 use super::ask::Queue;
 use super::messages::{Expire, FindExpired, FindHolders, HolderDied, QueueError, WorkerGone};
 use super::reads::ReadWorkers;
-use crate::process::{Cookie, end_all};
+use crate::process::{EnvMarks, end_all};
 use domain::WorkerInstanceId;
 
-/// How often it looks.
+/// Time between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Who starts waits no longer than this for the first look.
+/// Longest wait for the first look at the start.
 const AT_START: Duration = Duration::from_secs(1);
 
 /// Looks once, before a worker of this process claims: what was interrupted goes on first.
@@ -48,7 +48,7 @@ async fn reap(queue: &Queue, me: WorkerInstanceId) -> Result<(), QueueError> {
     for worker in dead {
         if !holders.contains(&worker.holder) {
             queue.ask(WorkerGone(worker.holder)).await?;
-        } else if end_all(vec![Cookie::holder(worker.holder)]).await {
+        } else if end_all(vec![EnvMarks::holder(worker.holder)]).await {
             let tasks = queue.ask(HolderDied(worker.holder)).await?;
             tracing::warn!(workerId = worker.name, tasks, "took back the tasks of a worker that died");
         }
@@ -56,7 +56,7 @@ async fn reap(queue: &Queue, me: WorkerInstanceId) -> Result<(), QueueError> {
     for (task, holder, session) in queue.ask(FindExpired).await? {
         let expire = Expire { task, holder };
         // A task goes back only when it is certain that nothing of it is left on this machine.
-        if end_all(Cookie::of_attempt(task, session, holder)).await && queue.ask(expire).await? {
+        if end_all(EnvMarks::of_attempt(task, session, holder)).await && queue.ask(expire).await? {
             tracing::warn!(taskId = %task, "took back a task whose lease ran out");
         }
     }

@@ -1,7 +1,7 @@
-//! What [`QueueActor`](super::QueueActor) is asked about schedules.
+//! Messages to [`QueueActor`](super::QueueActor) about schedules.
 
 use super::messages::{Submit, Submitted, answers};
-use crate::store::views::{LastTask, ReadRuns, Run, Schedule};
+use crate::store::views::{LastTask, ReadRuns, Schedule, ScheduleRun};
 use domain::{ScheduleId, Status, TaskId, Timestamp};
 use wire::Task;
 
@@ -14,7 +14,7 @@ answers! {
     DueSchedules => Vec<Schedule>;
     ReadSchedules => Vec<Schedule>;
     FindSchedule => Option<Schedule>;
-    ReadRuns => Vec<Run>;
+    ReadRuns => Vec<ScheduleRun>;
     LastTask => Option<(TaskId, Status)>;
 }
 
@@ -51,31 +51,31 @@ pub struct Fire {
     pub due: Option<Timestamp>,
     /// The firing after it.
     pub next: Option<Timestamp>,
-    /// What is done.
+    /// Action.
     pub firing: Firing,
-    /// In words, for the history.
+    /// Detail in words, for the history.
     pub detail: Option<String>,
 }
 
-/// What is done at a firing.
+/// Action of a firing.
 #[derive(Clone, Debug)]
 pub enum Firing {
     /// A task is stored.
     Submit(Box<Submit>),
-    /// Nothing: its time had passed.
+    /// Nothing: the time had passed.
     Missed,
-    /// Nothing: the task before has not ended.
+    /// Nothing: the previous task has not ended.
     Skipped,
     /// Nothing: the task can't be stored as it is.
     Refused,
 }
 
-/// What became of a firing.
+/// Result of a firing.
 #[derive(Debug)]
 pub enum Fired {
     /// The task.
     Submitted(Box<Task>),
-    /// Only the history was written.
+    /// The history was written, and nothing else.
     Noted,
     /// The queue has not taken the task, and the firing is still to come.
     NotTaken(Submitted),
@@ -83,7 +83,7 @@ pub enum Fired {
     Stale,
 }
 
-/// When the next schedule fires.
+/// Asks for the time of the next firing.
 #[derive(Clone, Copy, Debug)]
 pub struct NextFiring;
 

@@ -1,20 +1,20 @@
-//! What [`QueueActor`](super::QueueActor) is asked about the talk between a task and people.
+//! Messages to [`QueueActor`](super::QueueActor) about questions and messages of tasks.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::messages::{Stale, answers};
-use crate::store::views::Talk;
+use crate::store::views::ConversationState;
 use domain::{Decision, LeaseKey, Question, Status, TaskId, Timestamp};
 
 answers! {
     Ask => Result<Asked, Stale>;
     Progress => Result<(), Stale>;
-    Answer => Answered;
+    Answer => AnswerOutcome;
     Say => SaidTo;
     ReadQuestions => Option<Vec<Question>>;
-    ReadTalk => Talk;
+    ReadTalk => ConversationState;
 }
 
 /// A running task asks. Asked again (by the same attempt, or by one that resumed its session),
@@ -26,11 +26,11 @@ pub struct Ask {
     /// The CLI's name for it.
     pub request_id: String,
     pub tool: String,
-    /// What it is to be called with.
+    /// Input of the tool.
     pub input: Value,
-    /// What the CLI suggests to allow.
+    /// Rules that the CLI suggests to allow.
     pub suggestions: Value,
-    /// How long there is time for an answer.
+    /// Time for an answer.
     pub limit: Duration,
 }
 
@@ -39,9 +39,9 @@ pub struct Ask {
 pub struct Asked {
     /// Name, by which it is answered.
     pub request_id: String,
-    /// When the question is answered with no by itself.
+    /// Time at which it is denied automatically.
     pub deadline: Timestamp,
-    /// What was decided, where it was.
+    /// Answer, where there is one.
     pub decision: Option<Decision>,
 }
 
@@ -50,11 +50,11 @@ pub struct Asked {
 pub struct Progress {
     /// The right to say so.
     pub key: LeaseKey,
-    /// To what.
+    /// The step.
     pub step: Step,
 }
 
-/// What happened to what was asked or said.
+/// Step in the life of a question or message.
 #[derive(Clone, Debug)]
 pub enum Step {
     /// The answer to this question was heard, or none is needed any more.
@@ -75,18 +75,18 @@ pub struct Answer {
     pub task: TaskId,
     /// The question.
     pub request_id: String,
-    /// What was decided.
+    /// Answer.
     pub decision: Decision,
 }
 
-/// What became of an answer.
+/// Result of an answer.
 #[derive(Clone, Debug)]
-pub enum Answered {
-    /// It counts.
+pub enum AnswerOutcome {
+    /// The answer counts.
     Done,
-    /// Another one was first.
+    /// Another answer was first.
     Before(Decision),
-    /// There is no such question, or it is not asked any more.
+    /// There is no such question, or it is not open any more.
     NoQuestion,
     /// There is no such task.
     NoTask,
@@ -96,18 +96,18 @@ pub enum Answered {
 #[derive(Clone, Debug)]
 pub struct Say {
     pub task: TaskId,
-    /// What: a further turn, word for word; `None` stops the turn.
+    /// Text of a further turn, word for word; `None` interrupts the turn.
     pub text: Option<String>,
 }
 
-/// What became of it.
+/// Result of a message.
 #[derive(Clone, Copy, Debug)]
 pub enum SaidTo {
     /// Stored, under this number.
     Stored(i64),
     /// The task is in this status, in which it hears nothing of that kind.
     NotAccepting(Status),
-    /// This many messages wait already.
+    /// The maximum number of messages waits already.
     TooMany(i32),
     /// There is no such task.
     NoTask,

@@ -1,4 +1,4 @@
-//! What is checked before a task is stored, as if its client submitted it now.
+//! Admission: the checks before a task is stored, as if its client submitted it now.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::git::{Git, GitError, Repository};
 use crate::process;
 use crate::queue::{Directory, NewTask, Submit, Submitted};
 
-/// Everything that is checked before a task is stored.
+/// Carries out every check before a task is stored.
 pub async fn admit(
     service: &Service,
     spec: TaskSpec,
@@ -59,7 +59,7 @@ pub async fn admit(
     Ok(Submit { task, idempotency, max_pending: service.max_pending })
 }
 
-/// Why the queue has not taken a task.
+/// Returns the refusal for a task that the queue has not taken.
 pub fn not_taken(service: &Service, refused: &Submitted) -> Refusal {
     match refused {
         Submitted::SessionInUse(task) => {
@@ -134,7 +134,7 @@ fn exclusive(service: &Service, spec: &TaskSpec, directory: &Directory) -> bool 
     wanted && matches!(directory, Directory::Named(_))
 }
 
-/// What costs more than a whole day may cost could never start.
+/// Refuses a task that could never start, because it may cost more than a whole day's budget.
 fn check_budget(service: &Service, spec: &TaskSpec) -> Result<(), Refusal> {
     match (spec.options.sdk.max_budget_usd, service.budgets.of_day()) {
         (Some(most), Some(day)) if most > day => {

@@ -13,18 +13,18 @@ use tokio::sync::Semaphore;
 use super::Service;
 use super::outbound::{Outbound, Outgoing};
 use crate::process::{BackOff, chance};
-use crate::queue::{Attempted, ClaimDeliveries, Dispatch, Find, Queue, QueueError};
+use crate::queue::{ClaimDeliveries, Dispatch, Find, Queue, QueueError, ReportDelivery};
 use crate::telemetry::Duty;
 use domain::RetryPolicy;
 use wire::response::TaskView;
 
 /// Deliveries under way at a time.
 const TOGETHER: usize = 32;
-/// Those to one host: one that accepts and never answers keeps no other waiting.
+/// Maximum number of deliveries to one host at a time: one that accepts and never answers keeps no other waiting.
 const PER_HOST: u32 = 4;
 /// Longer than any attempt takes.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Longest time between two looks: what waits for its time has no hint.
+/// Longest time between two looks: a delivery that waits for its time has no hint.
 const LOOK: Duration = Duration::from_secs(1);
 /// Between two looks: commits come by the hundred.
 const PAUSE: Duration = Duration::from_millis(25);
@@ -62,14 +62,14 @@ struct Deliverer {
     policy: RetryPolicy,
     /// Time after which a webhook of all tasks that has failed throughout is disabled.
     disable_after: Duration,
-    /// How long a message must have waited before this process sends it.
+    /// Minimum age of a message that this process sends.
     stands_in_after: Duration,
     /// Deliveries under way by host.
     under_way: Arc<Mutex<HashMap<String, u32>>>,
 }
 
 impl Deliverer {
-    /// Everything that is due now, as far as there are slots.
+    /// Delivers everything that is due now, as far as there are slots.
     async fn deliver(&self, slots: &Arc<Semaphore>) -> Result<(), QueueError> {
         while slots.available_permits() > 0 {
             let limit = u32::try_from(slots.available_permits()).unwrap_or(1);
@@ -144,7 +144,7 @@ impl Deliverer {
         let gone = status == Some(410);
         let again = (attempt < MOST && !gone).then_some(delay);
         let disable_after = self.disable_after;
-        let attempted = Attempted { id, attempt, body, status, error, again, gone, disable_after };
+        let attempted = ReportDelivery { id, attempt, body, status, error, again, gone, disable_after };
         if let Err(error) = self.queue.ask(attempted).await {
             tracing::warn!(
                 error = crate::telemetry::chain(&error),
@@ -153,7 +153,7 @@ impl Deliverer {
         }
     }
 
-    /// What is sent: the same at each attempt, once it was told what became of the first.
+    /// Returns the body of a message: the same at each attempt, once the result of the first is stored.
     async fn body(&self, dispatch: &Dispatch) -> Result<String, QueueError> {
         if let Some(body) = &dispatch.body {
             return Ok(body.clone());

@@ -1,4 +1,4 @@
-//! Which rule holds a task back, and until when.
+//! Explanations: the rule that holds a task back, and until when.
 
 use domain::{FailureClass, Group, GroupKind, Limit, Named as _, Rate, Status, TaskId, Timestamp};
 use serde_json::Value;

@@ -1,5 +1,5 @@
-//! What the service does besides queueing and running: it decides what is admitted, fires schedules, tells webhooks
-//! explains waits, takes what is said to tasks, and reads what was spent.
+//! The service besides queueing and running: it decides what is admitted, fires schedules, delivers messages to
+//! webhooks, explains waits, passes input on to tasks, and reads the spending.
 //!
 //! *Owns* the rules of admission and the duties of the clock and of webhooks. *Talks to* the queue, git and the files
 //! of the CLI. *Promises* typed refusals that say what to do, in no protocol's words: HTTP is one front end, the clock
@@ -37,25 +37,25 @@ use crate::config::Claude;
 use crate::queue::{ChangeNotifier, Queue};
 use crate::telemetry::Vitals;
 
-/// Where the process stands.
+/// Phase of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// It accepts tasks.
     Serving,
-    /// It accepts none, and answers everything else.
+    /// It accepts no tasks, and answers everything else.
     Draining,
     /// It ends: streams close.
     Stopping,
 }
 
-/// What the service works with.
+/// Parts that the service works with.
 #[derive(Clone)]
 pub struct Service {
     /// The queue of this process.
     pub queue: Queue,
     /// Hints.
     pub hub: ChangeNotifier,
-    /// How the duties of this process stand.
+    /// State of this process's duties.
     pub vitals: Vitals,
     /// The settings of the CLI.
     pub claude: Claude,
@@ -75,15 +75,15 @@ pub struct Service {
     pub max_pending: i64,
     /// True if a task has its folder for itself unless it says otherwise.
     pub exclusive_directory: bool,
-    /// How long a duty must be overdue before this process does it: none for an API process; a worker stands in where
-    /// none is there.
+    /// Minimum time for which a duty is overdue before this process does it: none for an API process; a worker stands
+    /// in where there is none.
     pub stands_in_after: Duration,
-    /// Where the process stands.
+    /// Phase of the process.
     pub phase: watch::Receiver<Phase>,
 }
 
 impl Service {
-    /// Where the process stands now.
+    /// Returns the phase of the process.
     #[must_use]
     pub fn phase(&self) -> Phase {
         *self.phase.borrow()

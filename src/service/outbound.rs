@@ -31,11 +31,11 @@ pub struct Outbound {
 
 /// A message to be sent.
 pub struct Outgoing<'a> {
-    /// Where to.
+    /// Address.
     pub url: &'a str,
     /// Name, the same at each attempt.
     pub id: &'a str,
-    /// What it is signed with; the server's secret where it isn't set.
+    /// Secret of the signature; the server's where it isn't set.
     pub secret: Option<&'a str>,
     /// JSON.
     pub body: &'a str,
@@ -44,16 +44,16 @@ pub struct Outgoing<'a> {
 /// An address to which nothing is sent.
 #[derive(Debug, thiserror::Error)]
 pub enum Unfit {
-    /// It is no address.
+    /// The text is not an address.
     #[error("is no address: {0}")]
     NoAddress(#[from] ureq::http::uri::InvalidUri),
-    /// It names no host.
+    /// The address names no host.
     #[error("names no host")]
     NoHost,
-    /// It has a user or a password, which would stand in logs.
+    /// The address has a user or a password, which would stand in logs.
     #[error("must have no user or password")]
     User,
-    /// It is of this machine or its network.
+    /// The address belongs to this machine or its network.
     #[error("the address is private; name its host in WEBHOOK_ALLOWED_HOSTS to allow it")]
     Private,
 }

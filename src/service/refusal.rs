@@ -1,24 +1,24 @@
-//! Why something that was asked for is not done. Knows no HTTP: `api` gives each kind its status.
+//! Refusals: reasons for which a request is not carried out. Knows no HTTP: `api` gives each kind its status.
 
 use domain::Invalid;
 use serde_json::{Value, json};
 
 use crate::queue::QueueError;
 
-/// What kind of refusal it is.
+/// Kind of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A field breaks a rule.
     Invalid,
     /// The server's settings forbid it.
     Forbidden,
-    /// What it is about is not there.
+    /// The subject does not exist.
     Unknown,
-    /// It can't be done while something else is as it is.
+    /// The state of something else forbids it.
     Conflict,
     /// There is no room now.
     Full,
-    /// Something that is needed does not answer now.
+    /// A needed part does not answer now.
     Unavailable,
 }
 
@@ -30,7 +30,7 @@ pub struct Refusal {
     pub code: &'static str,
     /// A sentence for people.
     pub message: String,
-    /// More for programs: an object.
+    /// Details for programs: an object.
     pub details: Value,
 }
 
@@ -61,12 +61,12 @@ impl Refusal {
             .with(json!({ "field": field, "rule": rule }))
     }
 
-    /// Something that the server's settings forbid.
+    /// Refusal of something that the server's settings forbid.
     pub fn forbidden(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(Kind::Forbidden, code, message)
     }
 
-    /// There is no such task.
+    /// Refusal where there is no such task.
     pub fn no_task(id: impl std::fmt::Display) -> Self {
         let id = id.to_string();
         Self::new(Kind::Unknown, "TASK_NOT_FOUND", format!("there is no task {id}")).with(json!({ "taskId": id }))

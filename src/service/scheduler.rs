@@ -131,13 +131,13 @@ async fn fire(service: &Service, schedule: &Schedule) -> Result<bool, QueueError
     Ok(true)
 }
 
-/// What is to be done at a firing.
+/// Plan of a firing.
 pub enum Planned {
     /// Store this.
     Go(Box<Submit>),
     /// Store nothing, for this reason.
     Not(Firing, String),
-    /// Not now.
+    /// Try again later, for this reason.
     Later(String),
 }
 

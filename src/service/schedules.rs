@@ -1,4 +1,4 @@
-//! What is checked before a schedule is stored.
+//! Checks before a schedule is stored.
 
 use domain::{MAX_NAME, Timetable};
 

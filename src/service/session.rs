@@ -20,7 +20,7 @@ const TRANSCRIPT_LIMIT: Duration = Duration::from_secs(5);
 pub struct Conversation {
     /// The session, and whether it is forked.
     pub resumes: Resumes,
-    /// Where it is held; not known where its worker is on another machine.
+    /// Folder in which it is held; not known where its worker is on another machine.
     held_in: Option<String>,
     field: &'static str,
     /// True if it goes on in another folder.
@@ -67,7 +67,7 @@ fn session_of(task: &Task, field: &str) -> Result<SessionId, Refusal> {
 }
 
 impl Conversation {
-    /// Where the task works: the CLI finds a session only from the folder that it was begun in.
+    /// Returns the folder of the task: the CLI finds a session only from the folder in which it was begun.
     pub async fn directory(&self, service: &Service, named: Option<String>) -> Result<String, Refusal> {
         match (&self.held_in, named) {
             (_, Some(named)) if self.moves => Ok(named),

@@ -6,7 +6,7 @@ use wire::MAX_INSTRUCTION_BYTES;
 use wire::response::TaskView;
 
 use super::{Kind, Phase, Refusal, Service, is_below_ceiling};
-use crate::queue::{Answer, Answered, Find, ReadQuestions, SaidTo, Say};
+use crate::queue::{Answer, AnswerOutcome, Find, ReadQuestions, SaidTo, Say};
 
 /// The questions of a task, oldest first.
 ///
@@ -29,17 +29,17 @@ pub async fn answer(service: &Service, task: TaskId, request_id: &str, decision:
     }
     let answer = Answer { task, request_id: request_id.to_owned(), decision: decision.clone() };
     match service.queue.ask(answer).await? {
-        Answered::Done => Ok(()),
-        Answered::Before(before) if before == decision => Ok(()),
-        Answered::Before(before) => {
+        AnswerOutcome::Done => Ok(()),
+        AnswerOutcome::Before(before) if before == decision => Ok(()),
+        AnswerOutcome::Before(before) => {
             let message = "this question was answered before, in another way";
             Err(Refusal::new(Kind::Conflict, "PERMISSION_ANSWERED", message).with(json!({ "answer": before })))
         }
-        Answered::NoQuestion => {
+        AnswerOutcome::NoQuestion => {
             let message = format!("task {task} doesn't ask {request_id}; see GET /api/tasks/{task}/permissions");
             Err(Refusal::new(Kind::Unknown, "PERMISSION_NOT_FOUND", message))
         }
-        Answered::NoTask => Err(Refusal::no_task(task)),
+        AnswerOutcome::NoTask => Err(Refusal::no_task(task)),
     }
 }
 
@@ -94,7 +94,7 @@ async fn say(service: &Service, say: Say) -> Result<i64, Refusal> {
     }
 }
 
-/// Why a task takes no message, or no interrupt.
+/// Returns the reason for which a task takes no message, or no interrupt.
 async fn not_accepting(service: &Service, id: TaskId, ended: bool) -> Result<Refusal, Refusal> {
     let task = service.queue.ask(Find(id)).await?.ok_or_else(|| Refusal::no_task(id))?;
     let (code, message) = if ended {

@@ -1,4 +1,4 @@
-//! What was spent, and what is left of today's budgets.
+//! Spending, and what is left of today's budgets.
 
 use domain::Usd;
 use wire::response::{Left, Today, Usage, UsageDay};

@@ -1,4 +1,4 @@
-//! What every engine promises, as tests: [`exercise`] runs all of them over one engine.
+//! Promises of every engine, as tests: [`exercise`] runs all of them over one engine.
 
 use std::sync::Arc;
 use wire::DeliveryState;
@@ -45,12 +45,9 @@ pub async fn exercise<O: Open>(fresh: impl Fn() -> O) {
 }
 
 fn task(id: u128) -> TaskRow {
-    let spec = r#"{"version":1,"instruction":"x","tags":["a"]}"#.to_owned();
-    TaskRow {
-        max_attempts: 3,
-        working_directory: Some("/w".to_owned()),
-        ..TaskRow::pending(TaskId::from_u128(id), spec, "default".to_owned(), Timestamp(1))
-    }
+    let spec = serde_json::from_str(r#"{"instruction":"x","tags":["a"]}"#).expect("a request");
+    let row = TaskRow::pending(TaskId::from_u128(id), &spec, "default".to_owned(), Timestamp(1));
+    TaskRow { working_directory: Some("/w".to_owned()), ..row.expect("a row") }
 }
 
 async fn begin(store: &dyn Store) -> Box<dyn Tx + '_> {

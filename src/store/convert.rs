@@ -21,7 +21,7 @@ fn bad(row: &TaskRow, what: impl ToString) -> StoreError {
     StoreError::Row { table: "task", id: row.id.uuid(), what: what.to_string() }
 }
 
-/// What the client asked for, as far as it can be read.
+/// Reads the request of the client, as far as it can be read.
 pub fn spec_of(row: &TaskRow) -> StoredSpec {
     let read = stored::from_text(&row.spec);
     if let Some(why) = &read.unreadable {
@@ -147,7 +147,7 @@ pub fn task_with(row: TaskRow, read: StoredSpec) -> Task {
     }
 }
 
-/// What decides the task's transitions.
+/// Reads the part of the row that decides the task's transitions.
 pub fn record_of(row: &TaskRow) -> Result<Record, StoreError> {
     let state = match status_of(row)? {
         Status::Pending => State::Pending { due: row.due_at.map(Timestamp) },
@@ -286,7 +286,7 @@ pub fn is_well(event: &str, answered: bool) -> bool {
     !is_error && (was_asked || frame.is_null())
 }
 
-/// What a commit did. A line that can't be read costs nothing but itself.
+/// Reads the changes of a commit. A line that can't be read costs nothing but itself.
 pub fn entries_of(row: HistoryRow) -> Vec<Entry> {
     let unread = |error: &serde_json::Error| HistoryEvent::Unread { why: error.to_string() };
     let done: Vec<HistoryEvent> = match serde_json::from_str::<Vec<Value>>(&row.done) {
@@ -334,7 +334,7 @@ pub fn schedule_of(row: ScheduleRow) -> Schedule {
     }
 }
 
-/// How it is stored what becomes of a missed firing.
+/// Returns the stored name of a policy for missed firings.
 pub const fn missed_name(missed: Missed) -> &'static str {
     match missed {
         Missed::Skip => "skip",
@@ -342,7 +342,7 @@ pub const fn missed_name(missed: Missed) -> &'static str {
     }
 }
 
-/// How it is stored what becomes of a firing while the task before runs.
+/// Returns the stored name of a policy for overlapping firings.
 pub const fn overlap_name(overlap: Overlap) -> &'static str {
     match overlap {
         Overlap::Allow => "allow",

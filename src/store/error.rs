@@ -1,22 +1,22 @@
-//! Why the store did not do what was asked.
+//! Errors of the store.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-/// What lies beneath a failure, with its own causes.
+/// Cause of a failure, with its own causes.
 pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
 /// The database failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It can't be opened.
+    /// The database can't be opened.
     #[error("can't open the database {path}")]
     Open {
         /// The database file.
         path: PathBuf,
-        /// What the driver said.
+        /// Error of the driver.
         #[source]
         source: Cause,
     },
@@ -25,11 +25,11 @@ pub enum StoreError {
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         #[source]
         source: Arc<std::io::Error>,
     },
-    /// It is from a newer version of this program.
+    /// The database is from a newer version of this program.
     #[error(
         "the database {path} was made by a newer version of this program: install that version, or use another DB_PATH"
     )]
@@ -49,36 +49,36 @@ pub enum StoreError {
     /// The file is another one than was opened.
     #[error("the database {path} was moved away or replaced while it was in use: put it back, or restart the server")]
     Replaced {
-        /// Where it was.
+        /// Path of the database.
         path: PathBuf,
     },
-    /// This process has closed it.
+    /// This process has closed the database.
     #[error("the database is closed")]
     Closed,
-    /// Another process holds its lock.
+    /// Another process holds the lock of the database.
     #[error("the database is locked by another process")]
     Locked,
     /// A statement failed.
     #[error("a statement failed")]
     Statement(#[source] Cause),
-    /// It is damaged, or no database at all.
+    /// The database is damaged, or the file is none at all.
     #[error("the database {path} is damaged ({what}): put a backup in its place, or use another DB_PATH")]
     Damaged {
         /// The database file.
         path: PathBuf,
-        /// What was found.
+        /// Finding.
         what: String,
     },
-    /// It may not be written.
+    /// The database may not be written.
     #[error("can't write to the database {path}: give this user the right to, or use another DB_PATH")]
     NotWritable {
         /// The database file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         #[source]
         source: Arc<std::io::Error>,
     },
-    /// It has lost what it had.
+    /// The database has lost its newest changes.
     #[error(
         "the database {path} has lost its newest changes: it ends at change {newest} and had {mark}. Was its -wal file \
          removed, or an older copy put in its place? Put the right files back, or start once with ACCEPT_LOSS=on"
@@ -91,7 +91,7 @@ pub enum StoreError {
         /// Number of the newest commit that it has now.
         newest: i64,
     },
-    /// It is on another machine.
+    /// The database is on another machine.
     #[error("the database {path} is on a network file system ({kind}), where SQLite loses data: use a local DB_PATH")]
     Network {
         /// The database file.
@@ -99,10 +99,10 @@ pub enum StoreError {
         /// The kind of file system.
         kind: &'static str,
     },
-    /// There is none.
+    /// There is no database.
     #[error("there is no database {path}: set DB_PATH, or start the server once")]
     Missing {
-        /// Where it should be.
+        /// Expected path.
         path: PathBuf,
     },
     /// A row says what no version of this program writes, or can't be written.
@@ -112,7 +112,7 @@ pub enum StoreError {
         table: &'static str,
         /// The id of the row.
         id: Uuid,
-        /// What is wrong.
+        /// Fault.
         what: String,
     },
 }
@@ -123,7 +123,7 @@ impl StoreError {
         Self::Statement(Arc::new(source))
     }
 
-    /// What is to be stored can't be written as JSON.
+    /// Error for a value that can't be written as JSON.
     pub fn unwritable(table: &'static str, id: Uuid, error: &serde_json::Error) -> Self {
         Self::Row { table, id, what: format!("it can't be written: {error}") }
     }

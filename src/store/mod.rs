@@ -53,7 +53,7 @@ pub trait Writes: Send + Sync {
     /// True while the disk is full: only what brings tasks to their end is stored then.
     fn is_full(&self) -> bool;
 
-    /// Does what can be done about a failed commit. Returns true if the same may succeed now.
+    /// Tries to cure the cause of a failed commit. Returns true if the same may succeed now.
     fn relieve(&self, failure: &StoreError) -> bool;
 
     /// Finds out whether a transaction could begin now. Writes nothing.

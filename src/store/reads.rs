@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use super::error::StoreError;
 use super::rows::Lenient;
 use super::views::{
-    Delivery, EventPage, Explained, LastTask, LatestEvents, LimitUse, ListTasks, Page, ReadEvents, ReadRuns, ReadUsage,
-    Run, Schedule, Stats, Talk, Usage, Webhook, WorkerInfo,
+    ConversationState, Delivery, EventPage, Explained, LastTask, LatestEvents, LimitUse, ListTasks, Page, ReadEvents,
+    ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, Usage, Webhook, WorkerInfo,
 };
 use audit::{Entry, TaskSnapshot};
 use domain::{Question, ScheduleId, SessionId, TaskId, Timestamp, WorkerInstanceId};
@@ -60,7 +60,7 @@ pub trait Reads: Send + Sync {
     async fn questions(&self, id: TaskId) -> Result<Option<Vec<Question>>, StoreError>;
 
     /// Returns where the conversation of a task stands.
-    async fn talk(&self, id: TaskId) -> Result<Talk, StoreError>;
+    async fn talk(&self, id: TaskId) -> Result<ConversationState, StoreError>;
 
     /// Returns the limits that are set, with the number of tasks that wait under each.
     async fn limits(&self) -> Result<Vec<LimitUse>, StoreError>;
@@ -84,7 +84,7 @@ pub trait Reads: Send + Sync {
     async fn next_firing(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// Returns what a schedule has done, newest first.
-    async fn runs(&self, read: ReadRuns) -> Result<Vec<Run>, StoreError>;
+    async fn runs(&self, read: ReadRuns) -> Result<Vec<ScheduleRun>, StoreError>;
 
     /// Returns the newest task of a schedule, and its status.
     async fn last_task(&self, last: LastTask) -> Result<Option<(TaskId, domain::Status)>, StoreError>;

@@ -27,7 +27,7 @@ pub struct Clock {
 pub struct UnreadRow {
     /// The task.
     pub id: TaskId,
-    /// What is wrong with it.
+    /// Reason for which it can't be read.
     pub why: String,
 }
 
@@ -43,7 +43,7 @@ pub struct FoundTask {
     pub any_held: bool,
 }
 
-/// What decides how many tasks a worker may claim.
+/// Facts that decide how many tasks a worker may claim.
 #[derive(Clone, Copy, Debug)]
 pub struct Allowance {
     /// True if the queue is paused, or the worker's credential is parked.
@@ -52,7 +52,7 @@ pub struct Allowance {
     pub concurrency: Option<u32>,
     /// Number of tasks that the worker runs.
     pub running: u32,
-    /// Most crashes of a task that the worker runs.
+    /// Highest number of crashes among the tasks that the worker runs.
     pub own_crashes: i32,
     /// Crashes of the next task in line.
     pub next_crashes: i32,
@@ -71,7 +71,7 @@ pub struct ClaimRow<'a> {
     pub worker: &'a str,
     /// End of the leases.
     pub expires: BootInstant,
-    /// When the tasks start.
+    /// Start of the tasks.
     pub now: Timestamp,
     /// Maximum number of tasks.
     pub limit: u32,
@@ -90,9 +90,9 @@ pub struct NextInLine {
     pub working_directory: Option<String>,
     /// True if it needs the folder for itself.
     pub exclusive: bool,
-    /// Most that it may cost.
+    /// Budget in US dollars.
     pub max_budget_usd: Option<Usd>,
-    /// What it has cost.
+    /// Cost in US dollars.
     pub cost_usd: Option<Usd>,
     /// Name of the client's key.
     pub key_name: String,
@@ -100,12 +100,12 @@ pub struct NextInLine {
     pub groups: Vec<Group>,
 }
 
-/// How an attempt ended.
+/// End of an attempt.
 #[derive(Clone, Debug)]
 pub struct AttemptEnd {
-    /// When it happened.
+    /// Time of the end.
     pub at: Timestamp,
-    /// How it ended.
+    /// Outcome.
     pub outcome: AttemptOutcome,
     /// The failure, or the reason of the release.
     pub error: Option<TaskError>,
@@ -126,13 +126,13 @@ pub struct WebhookRow {
     pub secret: Option<String>,
     /// Names of events, each between commas.
     pub events: String,
-    /// When it was made.
+    /// Time at which it was created.
     pub created_at: Timestamp,
-    /// Since when each message to it has failed.
+    /// Time since which each message to it has failed.
     pub failing_since: Option<Timestamp>,
-    /// Since when it is disabled.
+    /// Time at which it was disabled.
     pub disabled_at: Option<Timestamp>,
-    /// Why it is disabled.
+    /// Reason for which it was disabled.
     pub disabled_reason: Option<String>,
 }
 
@@ -143,7 +143,7 @@ pub struct ClaimDeliveriesRow<'a> {
     pub due_by: Timestamp,
     /// The time by which they were made.
     pub made_by: Timestamp,
-    /// When a claimed delivery is due again, should its sender say nothing.
+    /// Time at which a claimed delivery is due again, should its sender say nothing.
     pub until: Timestamp,
     /// Maximum number of deliveries.
     pub limit: u32,
@@ -153,24 +153,24 @@ pub struct ClaimDeliveriesRow<'a> {
     pub busy: &'a [String],
 }
 
-/// What became of an attempt at a delivery.
+/// End of an attempt at a delivery.
 #[derive(Clone, Copy, Debug)]
 pub struct DeliveryEnd<'a> {
     /// The delivery.
     pub id: &'a str,
     /// Number of the attempt.
     pub attempt: i32,
-    /// What was sent.
+    /// Body that was sent.
     pub body: &'a str,
     /// Status of the answer.
     pub status: Option<u16>,
-    /// Why it was no success.
+    /// Reason for which it was no success.
     pub error: Option<&'a str>,
-    /// Where it stands then.
+    /// New state.
     pub state: DeliveryState,
-    /// When it is due again.
+    /// Time at which it is due again.
     pub next_at: Timestamp,
-    /// When it ended.
+    /// Time of its end.
     pub ended_at: Option<Timestamp>,
 }
 
@@ -199,19 +199,19 @@ pub struct ScheduleRow {
     pub enabled: bool,
     /// The next firing.
     pub next_at: Option<Timestamp>,
-    /// When it was made.
+    /// Time at which it was created.
     pub created_at: Timestamp,
 }
 
-/// What a schedule has done.
+/// Firing of a schedule.
 #[derive(Clone, Copy, Debug)]
 pub struct ScheduleRunRow<'a> {
     pub schedule: ScheduleId,
     /// The firing.
     pub due_at: Option<Timestamp>,
-    /// When it was done.
+    /// Time of the firing.
     pub fired_at: Timestamp,
-    /// What was done.
+    /// Result.
     pub outcome: RunOutcome,
     pub task: Option<TaskId>,
     /// A remark for people.

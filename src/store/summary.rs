@@ -8,7 +8,7 @@ use wire::{Task, Truncated};
 pub const MAX_TEXT: usize = 4 << 10;
 /// Longest JSON of a summary, in bytes; a longer one is left out.
 pub const MAX_JSON: usize = 16 << 10;
-/// Most bytes of a list; what is behind them is on the next page.
+/// Maximum size of a list in bytes; what is behind them is on the next page.
 pub const PAGE_BYTES: usize = 4 << 20;
 
 /// A stored request with its texts cut.
@@ -41,7 +41,7 @@ pub fn of(mut task: Task, result_bytes: Option<i64>, request: bool) -> Task {
     task
 }
 
-/// About how many bytes a task has in an answer.
+/// Returns the approximate size of a task in an answer, in bytes.
 pub fn bytes_of(task: &Task) -> usize {
     let options = serde_json::to_vec(&task.spec.options).map_or(0, |options| options.len());
     let context = serde_json::to_vec(&task.spec.context).map_or(0, |context| context.len());

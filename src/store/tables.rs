@@ -1,4 +1,4 @@
-//! Whole rows, as an engine reads and writes them: plain structs, without any driver's types.
+//! Rows of whole tables, as an engine reads and writes them: plain structs, without any driver's types.
 //!
 //! The `entity` crate describes the same tables for the builder of queries. A test compares those that an engine reads and
 //! writes whole; of the others it names the columns.
@@ -6,6 +6,9 @@
 use domain::{
     AttemptOutcome, BootId, Epoch, EventKind, FailureClass, Name, Status, TaskId, Timestamp, Usd, WorkerInstanceId,
 };
+use wire::{TaskSpec, stored};
+
+use super::StoreError;
 
 /// One row a task.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,21 +21,21 @@ pub struct TaskRow {
     pub spec: String,
     /// Higher starts first.
     pub priority: i64,
-    /// When it was stored.
+    /// Time at which it was stored.
     pub created_at: i64,
     /// Pending and not before this time; null when it may start at once.
     pub due_at: Option<i64>,
-    /// When its first attempt was claimed.
+    /// Time of its first claim.
     pub started_at: Option<i64>,
-    /// When it reached its end.
+    /// Time of its end.
     pub completed_at: Option<i64>,
     /// Starts so far.
     pub attempt: i32,
     /// Attempts that ended by themselves.
     pub finished_attempts: i32,
-    /// Deaths in a row.
+    /// Crashes in a row.
     pub crashes: i32,
-    /// How often it may end by itself.
+    /// Maximum number of attempts that end by themselves.
     pub max_attempts: i32,
     /// Grows by one at every claim and at the cancel of a running task.
     pub epoch: Epoch,
@@ -44,7 +47,7 @@ pub struct TaskRow {
     pub lease_boot: Option<BootId>,
     /// The name of the worker that has it, or had it last.
     pub worker: Option<String>,
-    /// Where it works.
+    /// Folder in which it works.
     pub working_directory: Option<String>,
     /// The task that this one repeats.
     pub retry_of: Option<TaskId>,
@@ -60,7 +63,7 @@ pub struct TaskRow {
     pub continued_from: Option<TaskId>,
     /// Name of the client's key.
     pub key_name: String,
-    /// What all attempts together may cost, in US dollars.
+    /// Budget of all attempts together, in US dollars.
     pub max_budget_usd: Option<Usd>,
     /// True if its folder is its own, with its id in the name.
     pub own_directory: bool,
@@ -68,9 +71,9 @@ pub struct TaskRow {
     pub exclusive: bool,
     /// Tasks with the same one are a group with a limit.
     pub concurrency_key: Option<String>,
-    /// What it waits for besides its time, while pending.
+    /// Reason besides its time for which it is kept back, while pending.
     pub held: Option<String>,
-    /// What it waits for, as JSON: an answer, or a message.
+    /// The answer or message that it waits for, as JSON.
     pub waiting_for: Option<String>,
     /// Messages that were sent to it and are not done.
     pub pending_messages: i32,
@@ -94,27 +97,29 @@ pub struct TaskRow {
     pub duration_ms: Option<i64>,
     /// Refused tool calls, as JSON.
     pub permission_denials: Option<String>,
-    /// What the task must say of itself beside its result, as JSON.
+    /// Remarks beside its result, as JSON.
     pub remarks: Option<String>,
 }
 
 impl TaskRow {
-    /// A task that was just submitted, of which nothing else is known.
-    #[must_use]
-    pub fn pending(id: TaskId, spec: String, key_name: String, now: Timestamp) -> Self {
-        Self {
+    /// A task that was just submitted, with the columns that follow from its request.
+    ///
+    /// # Errors
+    /// The request can't be written as JSON.
+    pub fn pending(id: TaskId, spec: &TaskSpec, key_name: String, now: Timestamp) -> Result<Self, StoreError> {
+        Ok(Self {
             id,
             status: Status::Pending.into(),
-            spec,
-            priority: 0,
+            spec: stored::to_text(spec).map_err(|error| StoreError::unwritable("task", id.uuid(), &error))?,
+            priority: spec.priority,
             created_at: now.0,
-            due_at: None,
+            due_at: spec.run_at.filter(|at| *at > now).map(|at| at.0),
             started_at: None,
             completed_at: None,
             attempt: 0,
             finished_attempts: 0,
             crashes: 0,
-            max_attempts: 1,
+            max_attempts: spec.options.attempts(),
             epoch: Epoch::FIRST,
             holder: None,
             lease_ms: None,
@@ -128,10 +133,10 @@ impl TaskRow {
             resume_session_id: None,
             continued_from: None,
             key_name,
-            max_budget_usd: None,
+            max_budget_usd: spec.options.sdk.max_budget_usd,
             own_directory: false,
             exclusive: false,
-            concurrency_key: None,
+            concurrency_key: spec.concurrency_key.clone(),
             held: None,
             waiting_for: None,
             pending_messages: 0,
@@ -146,7 +151,7 @@ impl TaskRow {
             duration_ms: None,
             permission_denials: None,
             remarks: None,
-        }
+        })
     }
 }
 
@@ -161,9 +166,9 @@ pub struct AttemptRow {
     pub epoch: Epoch,
     /// The worker's name.
     pub worker: Option<String>,
-    /// When it was claimed.
+    /// Time of the claim.
     pub started_at: i64,
-    /// When it was over; null while it runs.
+    /// Time of its end; null while it runs.
     pub ended_at: Option<i64>,
     /// `completed`, `failed`, `crashed`, `released` or `cancelled`; null while it runs.
     pub outcome: Option<Name<AttemptOutcome>>,
@@ -201,17 +206,17 @@ pub struct QuestionRow {
     /// The CLI's name for it, from when it was first asked.
     pub request_id: String,
     pub tool: String,
-    /// What the tool is to be called with, as JSON.
+    /// Input of the tool, as JSON.
     pub input: String,
-    /// What the CLI suggests to allow, as JSON.
+    /// Rules that the CLI suggests to allow, as JSON.
     pub suggestions: String,
-    /// When it was first asked.
+    /// Time at which it was first asked.
     pub asked_at: i64,
-    /// When the question is answered with no by itself.
+    /// Time at which it is denied automatically.
     pub deadline: i64,
-    /// What was decided, as JSON.
+    /// Answer, as JSON.
     pub answer: Option<String>,
-    /// When it was answered.
+    /// Time of the answer.
     pub answered_at: Option<i64>,
     /// True if the task has heard the answer, or needs none any more.
     pub closed: bool,
@@ -228,11 +233,11 @@ pub struct MessageRow {
     pub kind: String,
     /// The message, word for word.
     pub text: String,
-    /// When it was stored.
+    /// Time at which it was stored.
     pub at: i64,
     /// Of a message: the attempt that was given it; of an interrupt: the attempt that is meant.
     pub epoch: Option<Epoch>,
-    /// When its turn was over.
+    /// End of its turn.
     pub done_at: Option<i64>,
 }
 
@@ -246,9 +251,9 @@ pub struct WorkerRow {
     pub host: String,
     /// The process, as JSON: number, start time, boot, PID namespace.
     pub process: String,
-    /// When it began.
+    /// Start of the process.
     pub started_at: i64,
-    /// When it last said that it lives.
+    /// Time of the last heartbeat.
     pub beat_at: i64,
     /// Tasks that it runs.
     pub running: i64,
@@ -263,9 +268,9 @@ pub struct EventRow {
     pub task_id: TaskId,
     /// 1, 2, 3 …
     pub seq: i64,
-    /// When it was stored.
+    /// Time at which it was stored.
     pub at: i64,
-    /// What it tells.
+    /// Kind.
     pub kind: Name<EventKind>,
     /// A JSON object.
     pub data: String,
@@ -280,20 +285,20 @@ pub struct HistoryRow {
     pub at: i64,
     /// Time since the boot.
     pub boot_ms: i64,
-    /// What was done, as a JSON array.
+    /// Changes of the commit, as a JSON array.
     pub done: String,
 }
 
 /// One row a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKeyRow {
-    /// What the client sent as `Idempotency-Key`.
+    /// The client's `Idempotency-Key`.
     pub key: String,
     /// SHA-256 of the request, in hexadecimal.
     pub fingerprint: String,
     /// The task that it made.
     pub task_id: TaskId,
-    /// When it was first used.
+    /// Time of its first use.
     pub created_at: i64,
 }
 
@@ -302,7 +307,7 @@ pub struct IdempotencyKeyRow {
 pub struct CredentialRow {
     /// A fingerprint.
     pub id: String,
-    /// Nothing is started before this wall time.
+    /// Wall time before which nothing is started.
     pub parked_until: i64,
     /// The class of the failure.
     pub class: Name<FailureClass>,

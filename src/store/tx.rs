@@ -286,7 +286,7 @@ pub trait Schedules {
     ) -> Result<bool, StoreError>;
 }
 
-/// What was spent.
+/// Statements about spending.
 #[async_trait(?Send)]
 pub trait Money {
     /// Adds what an attempt of this task has spent to the day and the key of the task.
@@ -321,7 +321,7 @@ pub trait Workers {
     async fn set_concurrency(&mut self, concurrency: u32) -> Result<(), StoreError>;
 }
 
-/// What was done, commit by commit.
+/// Statements about the history, commit by commit.
 #[async_trait(?Send)]
 pub trait History {
     /// Appends what this commit did, a JSON array.

@@ -1,11 +1,11 @@
-//! What the store is asked, and what it answers: the same for every engine.
+//! Questions to the store and its answers: the same for every engine.
 
 use strum::VariantArray as _;
 
 use crate::process::Identity;
 use domain::{
-    Event, FailureClass, Group, LeaseKey, Limit, Missed, Name, Overlap, RunOutcome, Said, ScheduleId, Status, TaskId,
-    Timestamp, Tokens, Usd, WorkerInstanceId,
+    Event, FailureClass, Group, LeaseKey, Limit, Missed, Name, Overlap, RunOutcome, ScheduleId, Status, TaskId,
+    TaskInput, Timestamp, Tokens, Usd, WorkerInstanceId,
 };
 use wire::{DeliveryState, HookEvent, Task, TaskSpec};
 
@@ -15,7 +15,7 @@ pub struct Explained {
     pub task: Task,
     /// Ready tasks that start before it, by priority and age; where it is held back, those that wait for the same.
     pub ahead: i64,
-    /// What the CLI last said of the API, where it waits to ask it again: when, and its frame.
+    /// The CLI's newest announcement of a retry, where it waits to ask the API again: its time, and its frame.
     pub retry: Option<(Timestamp, String)>,
 }
 
@@ -28,22 +28,22 @@ pub struct ListTasks {
     pub limit: u64,
     /// Number of the first ones that are left out.
     pub offset: u64,
-    /// Only what is older than this one.
+    /// Maximum id: only older tasks.
     pub before: Option<TaskId>,
 }
 
-/// Which tasks; all conditions together.
+/// Filter of tasks; all conditions together.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// In this status.
+    /// Status.
     pub status: Option<Status>,
-    /// With this tag.
+    /// Tag.
     pub tag: Option<String>,
-    /// In this folder.
+    /// Folder.
     pub working_directory: Option<String>,
 }
 
-/// Some tasks.
+/// A page of tasks.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// Newest first, each as a summary: long texts are cut.
@@ -58,18 +58,18 @@ pub struct Page {
 #[derive(Clone, Copy, Debug)]
 pub struct ReadEvents {
     pub task: TaskId,
-    /// Only with a greater number.
+    /// Number behind which they begin.
     pub after: i64,
     /// Maximum number of them.
     pub limit: u64,
-    /// Most bytes of data; one event is read whatever its size.
+    /// Maximum size of the data in bytes; one event is read whatever its size.
     pub bytes: u64,
 }
 
-/// Some events, and where the task stood when they were read.
+/// A page of events, and the status of the task when they were read.
 #[derive(Clone, Debug)]
 pub struct EventPage {
-    /// In order.
+    /// Events, in order.
     pub events: Vec<Event>,
     /// True if more were stored behind the last of them.
     pub more: bool,
@@ -81,13 +81,13 @@ pub struct EventPage {
 /// The counts; none of them is counted at the call.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
-    /// In each status, in the order of `Status::VARIANTS`.
+    /// Number of tasks in each status, in the order of `Status::VARIANTS`.
     pub counts: [i64; 5],
     /// True if claims are held back.
     pub paused: bool,
     /// Tasks at a time in each worker, where it was changed while running.
     pub concurrency: Option<u32>,
-    /// When the oldest pending task was stored.
+    /// Time at which the oldest pending task was stored.
     pub oldest_pending: Option<Timestamp>,
     /// Credentials that wait.
     pub parked: Vec<Parked>,
@@ -107,11 +107,11 @@ impl Stats {
 pub struct Parked {
     /// A name that tells it from others and doesn't give it away.
     pub credential: String,
-    /// When it may be used again.
+    /// End of the parking.
     pub until: Timestamp,
     /// `usage_limit` or `auth`.
     pub class: Name<FailureClass>,
-    /// What the CLI said.
+    /// Message of the CLI.
     pub message: String,
 }
 
@@ -122,14 +122,14 @@ pub struct ReadUsage {
     pub from: String,
     /// The last day.
     pub to: String,
-    /// Of this key only.
+    /// Name of the key, where only one is asked for.
     pub key: Option<String>,
 }
 
-/// What was spent.
+/// Spending.
 #[derive(Clone, Debug)]
 pub struct Usage {
-    /// By day, then key.
+    /// Days, then keys.
     pub days: Vec<UsageDay>,
     /// The day that it is.
     pub today: String,
@@ -139,10 +139,10 @@ pub struct Usage {
     pub reserved: Vec<(String, Usd)>,
 }
 
-/// What one key spent on one day.
+/// Spending of one key on one day.
 #[derive(Clone, Debug)]
 pub struct UsageDay {
-    /// In UTC.
+    /// Day in UTC.
     pub day: String,
     /// The name of the key.
     pub key: String,
@@ -162,9 +162,9 @@ pub struct WorkerInfo {
     /// Name of the machine.
     pub host: String,
     pub process: Identity,
-    /// When it began.
+    /// Start of the process.
     pub started_at: Timestamp,
-    /// When it last said that it lives.
+    /// Time of the last heartbeat.
     pub beat_at: Timestamp,
     /// Tasks that it runs.
     pub running: i64,
@@ -180,17 +180,17 @@ pub struct SequencedEvent {
     pub event: Event,
 }
 
-/// Some events of all tasks.
+/// A page of the events of all tasks.
 pub struct LatestEvents {
-    /// In order.
+    /// Events, in order.
     pub events: Vec<SequencedEvent>,
     /// True if there may be more behind them.
     pub more: bool,
 }
 
-/// Where a conversation stands.
+/// State of a conversation.
 #[derive(Clone, Debug, Default)]
-pub struct Talk {
+pub struct ConversationState {
     /// The message whose turn was begun and is not over.
     pub current: Option<(i64, String)>,
     /// The first message that waits.
@@ -205,7 +205,7 @@ pub struct Talk {
 #[derive(Clone, Debug)]
 pub struct LimitUse {
     pub group: Group,
-    /// What is set.
+    /// Limit.
     pub limit: Limit,
     /// Tasks that wait because of it.
     pub waiting: i64,
@@ -220,11 +220,11 @@ pub struct Webhook {
     pub url: String,
     /// Events that are told.
     pub events: Vec<Name<HookEvent>>,
-    /// When it was made.
+    /// Time at which it was created.
     pub created_at: Timestamp,
-    /// Since when each message to it has failed.
+    /// Time since which each message to it has failed.
     pub failing_since: Option<Timestamp>,
-    /// Since when it is disabled, and why.
+    /// Time at which it was disabled, and the reason.
     pub disabled: Option<(Timestamp, String)>,
 }
 
@@ -233,21 +233,21 @@ pub struct Webhook {
 pub struct Dispatch {
     /// Name, the same at each attempt.
     pub id: String,
-    /// Of which task.
+    /// The task.
     pub task: TaskId,
     /// Address that is told.
     pub url: String,
     /// Host, as in [`ClaimDeliveries::busy`](crate::queue::ClaimDeliveries::busy).
     pub host: String,
-    /// What it is signed with, where it is not the server's secret.
+    /// Secret of the signature, where it is not the server's.
     pub secret: Option<String>,
-    /// What is told.
+    /// Kind of the message.
     pub event: Name<HookEvent>,
-    /// When it happened.
+    /// Time of the event.
     pub created_at: Timestamp,
     /// The number of this attempt.
     pub attempt: i32,
-    /// What was sent before.
+    /// Body that was sent before.
     pub body: Option<String>,
 }
 
@@ -256,23 +256,23 @@ pub struct Dispatch {
 pub struct Delivery {
     /// Name.
     pub id: String,
-    /// What is told.
+    /// Kind of the message.
     pub event: Name<HookEvent>,
     /// Address that is told.
     pub url: String,
-    /// Where it stands.
+    /// State.
     pub state: Name<DeliveryState>,
-    /// How often it was tried.
+    /// Number of attempts.
     pub attempts: i32,
-    /// When it is tried next, or taken from a sender that is not heard of.
+    /// Time of the next attempt, or at which it is taken from a sender that is not heard of.
     pub next_at: Timestamp,
     /// The status of the last answer.
     pub last_status: Option<i32>,
-    /// Why the last attempt was no success.
+    /// Error of the last attempt.
     pub last_error: Option<String>,
-    /// When it happened.
+    /// Time of the event.
     pub created_at: Timestamp,
-    /// When it was delivered, or given up.
+    /// Time at which it was delivered, or given up.
     pub ended_at: Option<Timestamp>,
 }
 
@@ -283,19 +283,19 @@ pub struct Schedule {
     pub id: ScheduleId,
     /// Name for people.
     pub name: Option<String>,
-    /// When it fires.
+    /// Cron expression.
     pub cron: String,
     /// Time zone of the timetable.
     pub time_zone: String,
-    /// What is submitted; validated.
+    /// Task to submit; validated.
     pub spec: TaskSpec,
-    /// Why the stored schedule can't be fired; `None` where all of it could be read.
+    /// Reason for which the stored schedule can't be fired; `None` where all of it could be read.
     pub unreadable: Option<String>,
     /// Name of the client's key.
     pub key: String,
-    /// What becomes of firings whose time passed while no server ran.
+    /// Policy for firings whose time has passed while no server ran.
     pub missed: Missed,
-    /// What becomes of a firing while the task of the one before has not ended.
+    /// Policy for a firing while the previous task has not ended.
     pub overlap: Overlap,
     /// True if each task goes on with the session of the last one that completed.
     pub continue_session: bool,
@@ -303,7 +303,7 @@ pub struct Schedule {
     pub enabled: bool,
     /// The firing to come.
     pub next_at: Option<Timestamp>,
-    /// When it was made.
+    /// Time at which it was created.
     pub created_at: Timestamp,
 }
 
@@ -315,14 +315,14 @@ pub struct ReadRuns {
     pub limit: u64,
 }
 
-/// What a schedule has done.
+/// Firing of a schedule.
 #[derive(Clone, Debug)]
-pub struct Run {
+pub struct ScheduleRun {
     /// The firing; `None` where a request asked for it.
     pub due_at: Option<Timestamp>,
-    /// When it was done.
+    /// Time of the firing.
     pub fired_at: Timestamp,
-    /// What was done.
+    /// Result.
     pub outcome: Name<RunOutcome>,
     /// The task, and where it stands; `None` when it was removed.
     pub task: Option<(TaskId, Option<Status>)>,
@@ -334,11 +334,11 @@ pub struct Run {
 #[derive(Clone, Copy, Debug)]
 pub struct LastTask {
     pub schedule: ScheduleId,
-    /// Only one that has completed.
+    /// True if only a completed task counts.
     pub completed: bool,
 }
 
-/// What a worker asks about its tasks and about work.
+/// A worker's question about its tasks and about work.
 #[derive(Clone, Copy, Debug)]
 pub struct Poll<'a> {
     /// Incarnation of the worker.
@@ -358,6 +358,6 @@ pub struct Polled {
     pub work: bool,
     /// Maximum number of tasks of each worker, where it was set.
     pub concurrency: Option<u32>,
-    /// What was said to its tasks and not heard, in order.
-    pub said: Vec<(TaskId, Said)>,
+    /// Input for its tasks that they have not received, in order.
+    pub said: Vec<(TaskId, TaskInput)>,
 }

@@ -40,7 +40,7 @@ where
 
 #[derive(PartialEq, Eq)]
 enum End {
-    /// It has no senders any more.
+    /// The actor has no senders any more.
     Unreachable,
     TooOften,
 }

@@ -1,9 +1,9 @@
-//! When to restart, as data. The same type serves actors and worker processes.
+//! Restart policies, as data. The same type serves actors and worker processes.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// How often something may restart, and how long to wait before it does.
+/// Policy for restarts: their number in a time, and the waits between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestartPolicy {
     /// Maximum number of restarts within `window`.
@@ -12,17 +12,16 @@ pub struct RestartPolicy {
     pub window: Duration,
     /// The wait before the first restart in a window; it doubles with each.
     pub first_delay: Duration,
-    /// No wait is longer, and after too many restarts each wait is this long.
+    /// Longest wait, and the wait after too many restarts.
     pub max_delay: Duration,
 }
 
-/// What to do after an end.
+/// Decision after an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Start again after this wait.
     Restart(Duration),
-    /// It ends too often. An owner that needs it gives up; one that does not tries again
-    /// after this wait and says so.
+    /// Too many ends. An owner that needs it gives up; one that does not tries again after this wait and says so.
     TooOften(Duration),
 }
 

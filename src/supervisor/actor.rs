@@ -17,14 +17,14 @@ use super::messages::Ended;
 use super::record::{Record, Records};
 use super::worker_process::{ProcessState, WorkerProcess};
 use crate::config::Environment;
-use crate::process::{self, BackOff, Cookie, Identity, Launch, wall_now};
+use crate::process::{self, BackOff, EnvMarks, Identity, Launch, wall_now};
 use crate::queue::{ChangeNotifier, HolderDied, Queue};
 use crate::supervise::{Decision, RestartPolicy};
 use domain::WorkerInstanceId;
 
 /// Beats of many workers come at once; their senders may wait.
 pub const MAILBOX: usize = 256;
-/// How often silence is looked for.
+/// Time between two looks for silent workers.
 const LOOK: Duration = Duration::from_millis(200);
 /// A look that comes so late means that this process was stopped, or the machine suspended.
 const OWN_PAUSE: Duration = Duration::from_secs(2);
@@ -33,18 +33,18 @@ const START_LIMIT: Duration = Duration::from_secs(15);
 /// Time that a worker has after the limit of a drain to end its runs and go.
 const AFTER_DRAIN: Duration = Duration::from_secs(10);
 
-/// What the supervisor is started with.
+/// Settings of the supervisor.
 #[derive(Clone, Debug)]
 pub struct SupervisorSettings {
     /// Number of workers there are to be.
     pub count: u32,
     /// Longest silence of a worker; then it is replaced.
     pub heartbeat_limit: Duration,
-    /// How long a worker that is to go may finish what it runs.
+    /// Longest time that a leaving worker may finish its running tasks.
     pub drain_limit: Duration,
-    /// How often a worker may restart.
+    /// Restart policy of a worker.
     pub policy: RestartPolicy,
-    /// Our own program.
+    /// Path of our own program.
     pub program: PathBuf,
     /// The environment of the workers.
     pub environment: Environment,
@@ -54,21 +54,21 @@ pub struct SupervisorSettings {
 
 /// See the [module](self).
 pub struct SupervisorActor {
-    /// What it was started with.
+    /// Settings.
     settings: SupervisorSettings,
     /// The workers by name; kept over a restart of the actor, since the processes are.
     workers: BTreeMap<String, WorkerProcess>,
     /// The files for the next supervisor.
     records: Records,
-    /// Told of deaths.
+    /// Queue that is told of deaths.
     queue: Queue,
     /// Gets what the workers say of their tasks.
     hub: ChangeNotifier,
     /// True if everything is coming to its end: nothing is started any more.
     shutting_down: bool,
-    /// When it began, for the policies.
+    /// Its start, for the policies.
     began: Instant,
-    /// When it last looked for silent workers.
+    /// Time of its last look for silent workers.
     looked_at: Instant,
 }
 
@@ -138,7 +138,7 @@ impl SupervisorActor {
     fn launch(&self, name: &str, holder: WorkerInstanceId, token: &SecretString) -> Launch {
         let mut env = self.settings.environment.clone();
         env.push((crate::config::LINK_TOKEN.to_owned(), token.expose_secret().to_owned()));
-        env.extend(Cookie::holder(holder).variables());
+        env.extend(EnvMarks::holder(holder).variables());
         let args = [
             "worker".to_owned(),
             format!("--worker-id={name}"),
@@ -253,7 +253,7 @@ impl SupervisorActor {
 async fn reclaim_tasks(queue: &Queue, name: &str, holder: WorkerInstanceId) {
     let mut back_off = BackOff::default();
     loop {
-        if process::end_all(vec![Cookie::holder(holder)]).await {
+        if process::end_all(vec![EnvMarks::holder(holder)]).await {
             match queue.ask(HolderDied(holder)).await {
                 Ok(tasks) if tasks > 0 => {
                     return tracing::warn!(workerId = name, tasks, "Took back the tasks of a worker that died");

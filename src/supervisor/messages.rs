@@ -1,4 +1,4 @@
-//! What [`SupervisorActor`](super::SupervisorActor) is asked and told.
+//! Messages to [`SupervisorActor`](super::SupervisorActor).
 
 use std::io;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::ipc::{ToSupervisor, ToWorker};
 use domain::WorkerInstanceId;
 use wire::response::Worker;
 
-/// Why a worker was not started.
+/// Reason for which a worker was not started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartFailed {
-    /// There is one of that name.
+    /// There is a worker of that name.
     #[error("there is a worker of that name")]
     NameTaken,
     /// The server stops.
@@ -50,7 +50,7 @@ pub struct StopWorker {
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Shutdown {
-    /// How long they may finish what they run.
+    /// Longest time that they may finish their running tasks.
     pub limit: Duration,
 }
 
@@ -66,9 +66,9 @@ pub struct LinkUp {
     pub name: String,
     /// Incarnation of the worker; new at each start.
     pub holder: WorkerInstanceId,
-    /// What it shows.
+    /// Token that it shows.
     pub token: SecretString,
-    /// What it speaks.
+    /// Version of its protocol.
     pub version: u32,
     /// The way to it.
     pub link: mpsc::Sender<ToWorker>,
@@ -90,7 +90,7 @@ pub struct Heard {
     pub name: String,
     /// Incarnation of the worker; new at each start.
     pub holder: WorkerInstanceId,
-    /// What it said.
+    /// Its frame.
     pub frame: ToSupervisor,
 }
 
@@ -103,7 +103,7 @@ pub struct Ended {
     pub holder: WorkerInstanceId,
 }
 
-/// There may be work.
+/// Passes on to all workers that there may be work.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct WakeAll;

@@ -1,4 +1,4 @@
-//! What a supervisor leaves for the next one: a file for each worker, 0600.
+//! Records for the next supervisor: a file for each worker, 0600.
 
 use std::fs;
 use std::io;
@@ -19,13 +19,13 @@ pub struct Record {
     pub name: String,
     /// Incarnation of the worker; new at each start.
     pub holder: WorkerInstanceId,
-    /// What it shows us.
+    /// Token that it shows us.
     #[serde(serialize_with = "exposed")]
     pub token: SecretString,
     pub process: Identity,
-    /// When it was started.
+    /// Start of the process.
     pub started_at: Timestamp,
-    /// How often it was restarted.
+    /// Number of restarts.
     pub restart_count: u32,
 }
 
@@ -34,12 +34,12 @@ pub struct Record {
 pub struct Records(PathBuf);
 
 impl Records {
-    /// Below this data folder, where they may be or not.
+    /// The records below this data folder, whether it is there or not.
     pub fn below(data_dir: &Path) -> Self {
         Self(data_dir.join("run").join("workers"))
     }
 
-    /// Below this data folder, which is made.
+    /// Opens the records below this data folder, which is made.
     ///
     /// # Errors
     /// The folder can't be made.
@@ -71,7 +71,7 @@ impl Records {
         }
     }
 
-    /// What an earlier supervisor left. A file that can't be read is left alone and named.
+    /// Reads the records of an earlier supervisor. A file that can't be read is left alone and named.
     #[must_use]
     pub fn load(&self) -> Vec<Record> {
         let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();

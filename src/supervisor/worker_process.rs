@@ -13,16 +13,16 @@ use super::record::Record;
 
 /// The process, or what comes next.
 pub(super) enum ProcessState {
-    /// It runs.
+    /// The process runs.
     Alive {
-        /// When we heard of it last, or began to wait for its hello.
+        /// Time of its last frame, or the start of the wait for its hello.
         heard: Instant,
         /// True if it has said hello to us.
         greeted: bool,
         /// The way to it.
         link: Option<mpsc::Sender<ToWorker>>,
     },
-    /// It has ended and is started again when the time has come.
+    /// The process has ended and is started again at a time.
     Dead {
         /// True if it ends too often.
         crash_looping: bool,
@@ -31,19 +31,19 @@ pub(super) enum ProcessState {
 
 /// See the [module](self).
 pub(super) struct WorkerProcess {
-    /// What the next supervisor must know; always as on disk.
+    /// Record for the next supervisor; always as on disk.
     pub record: Record,
     /// True if it runs.
     pub life: ProcessState,
     /// Ends, for the policy.
     pub restarts: Restarts,
-    /// Told when it is gone for good; `Some` from the moment it is to end.
+    /// Callers to be told when it is gone for good; `Some` from the moment it is to end.
     pub leaving: Option<Vec<oneshot::Sender<()>>>,
     /// Tasks that it runs, as it last said.
     pub running: usize,
     /// Tasks that it may run at a time, as it last said.
     pub concurrency: u32,
-    /// Which of its duties fails, and why, as it last said.
+    /// Failing duty and the reason, as it last said.
     pub failing: Option<String>,
 }
 
@@ -61,7 +61,7 @@ impl WorkerProcess {
         }
     }
 
-    /// As the outside sees it.
+    /// Returns its view for the API.
     pub fn view(&self) -> Worker {
         let alive = matches!(self.life, ProcessState::Alive { .. });
         let state = self.state();

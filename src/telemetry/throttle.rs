@@ -24,11 +24,11 @@ const PAUSE: Duration = Duration::from_secs(5);
 const REMEMBERED: usize = 1_024;
 
 thread_local! {
-    /// How often the event that is being written was left out before.
+    /// Number of repetitions that were left out before the event that is being written.
     static LEFT_OUT: Cell<u64> = const { Cell::new(0) };
 }
 
-/// How often the event that is being written was left out before; 0 after the call.
+/// Returns the number of repetitions that were left out before the event that is being written; 0 after the call.
 pub(super) fn left_out() -> u64 {
     LEFT_OUT.take()
 }
@@ -83,7 +83,7 @@ impl<N: 'static, S: Subscriber + for<'a> LookupSpan<'a>> Filter<S> for Throttle<
             LEFT_OUT.set(0);
             return true;
         }
-        let mut said = Said(DefaultHasher::new());
+        let mut said = EventHash(DefaultHasher::new());
         event.metadata().callsite().hash(&mut said.0);
         event.record(&mut said);
         for span in ctx.event_scope(event).into_iter().flatten() {
@@ -93,17 +93,17 @@ impl<N: 'static, S: Subscriber + for<'a> LookupSpan<'a>> Filter<S> for Throttle<
     }
 }
 
-/// What an event says, as a number.
-struct Said(DefaultHasher);
+/// Hash of an event's text and fields.
+struct EventHash(DefaultHasher);
 
-impl fmt::Write for Said {
+impl fmt::Write for EventHash {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.0.write(text.as_bytes());
         Ok(())
     }
 }
 
-impl Visit for Said {
+impl Visit for EventHash {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         field.name().hash(&mut self.0);
         // Hashing can't fail.

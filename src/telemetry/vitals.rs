@@ -1,4 +1,5 @@
-//! Whether what the service claims to do succeeds: each duty says how it went, and `/health` reads it.
+//! State of the duties that the service claims to do: each reports its successes and failures, and `/health` reads
+//! them.
 
 use domain::Named as _;
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use super::chain;
 /// Time after which a duty is said to fail: one that fails once may have met a busy moment.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Something that must go on succeeding.
+/// A duty that must go on succeeding.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::EnumString, strum::IntoStaticStr, strum::VariantArray,
 )]
@@ -36,21 +37,21 @@ pub enum Duty {
 #[derive(Clone, Debug)]
 pub struct Failing {
     since: Instant,
-    /// How often it failed in a row.
+    /// Number of failures in a row.
     pub times: u64,
-    /// Why it failed last, with all causes.
+    /// Last error, with all causes.
     pub why: String,
 }
 
 impl Failing {
-    /// How long it has been failing.
+    /// Returns the time since its first failure.
     #[must_use]
     pub fn lasts(&self) -> Duration {
         self.since.elapsed()
     }
 }
 
-/// How the duties of this process stand. Clones share it.
+/// State of this process's duties. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Vitals(Arc<Mutex<BTreeMap<Duty, Failing>>>);
 
@@ -59,17 +60,17 @@ impl Vitals {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It succeeded.
+    /// Notes a success.
     pub fn well(&self, duty: Duty) {
         self.all().remove(&duty);
     }
 
-    /// It failed.
+    /// Notes a failure.
     pub fn failed(&self, duty: Duty, why: &dyn Error) {
         self.fails(duty, chain(why));
     }
 
-    /// It fails, for this reason.
+    /// Notes a failure with this reason.
     pub fn fails(&self, duty: Duty, why: String) {
         let mut all = self.all();
         let failing = all.entry(duty).or_insert(Failing { since: Instant::now(), times: 0, why: String::new() });
@@ -85,13 +86,13 @@ impl Vitals {
         }
     }
 
-    /// What keeps a duty from being done, where it has been failing for some seconds; a full disk counts at once.
+    /// Returns the failure of a duty that has been failing for some seconds; a full disk counts at once.
     #[must_use]
     pub fn failing(&self, duty: Duty) -> Option<Failing> {
         self.all().get(&duty).filter(|failing| duty == Duty::Disk || failing.lasts() >= PATIENCE).cloned()
     }
 
-    /// What fails, in words; `None` where all is well.
+    /// Returns the failing duties in words; `None` where all is well.
     #[must_use]
     pub fn complaint(&self) -> Option<String> {
         let failing = Duty::VARIANTS.iter().filter_map(|duty| Some((duty, self.failing(*duty)?)));

@@ -28,36 +28,36 @@ use domain::{BootInstant, LeaseKey, LeaseTimes, ReleaseReason, Spent, Status as 
 
 /// Hints, ends of attempts and questions; all senders wait or may be turned away.
 pub const MAILBOX: usize = 256;
-/// Longest time between two looks for work, should every hint be lost.
+/// Longest time between two polls, should every hint be lost.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often it says in the store that it lives.
+/// Time between two heartbeats in the store.
 const BEAT: Duration = Duration::from_secs(5);
-/// How often it says in the log how it is.
+/// Time between two lines about its health in the log.
 const HEALTH_LINE: Duration = Duration::from_secs(60);
-/// How often it looks for worktrees that no task needs any more.
+/// Time between two looks for worktrees that no task needs any more.
 const CLEAN_UP: Duration = Duration::from_secs(600);
 
 /// See the [module](self).
 pub struct WorkerActor {
-    /// What every attempt shares.
+    /// Context that all attempts share.
     tools: Arc<WorkerContext>,
     /// The queue of this process.
     queue: Queue,
-    /// Where hints go.
+    /// Receivers of hints.
     news: News,
     /// Tasks at a time, unless the store says otherwise.
     default_concurrency: u32,
     /// Tasks at a time.
     concurrency: u32,
-    /// What runs.
+    /// Running tasks.
     running: RunningTasks,
-    /// When it looks at the store.
+    /// State of its polls.
     poll: Poll,
-    /// When it last said that it can't run tasks.
+    /// Time of the last line about a CLI that can't run tasks.
     complained: Option<Instant>,
     /// True if it claims no more.
     draining: bool,
-    /// Answered when nothing runs any more.
+    /// Callers to be answered when nothing runs any more.
     drained: Vec<tokio::sync::oneshot::Sender<()>>,
 }
 
@@ -130,7 +130,7 @@ impl WorkerActor {
         }));
     }
 
-    /// What it would claim: as much as it has slots for.
+    /// Returns the claim for its free slots.
     fn claim(&self) -> Option<Claim> {
         fail_point!("worker-claim", |_| None);
         let limit = self.free();
@@ -148,7 +148,7 @@ impl WorkerActor {
         self.concurrency.saturating_sub(u32::try_from(self.running.len()).unwrap_or(u32::MAX))
     }
 
-    /// Does what a look has found to be done. Returns whether there may be more to claim.
+    /// Carries out the answer to a poll. Returns true if there may be more to claim.
     fn polled(
         &mut self,
         reply: PollReply,

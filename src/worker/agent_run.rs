@@ -15,19 +15,19 @@ use super::set_up::{NotReady, Ready, WorkerContext, set_up};
 use super::warm_pool::{LaunchSpec, WarmProcess};
 use super::worktree;
 use crate::claude::{Ending, Run, Start};
-use crate::process::{self, Cookie, boot_now};
-use crate::queue::{Append, Assignment, Find, Finish, Next, Queue, QueueError, Release, Stale};
+use crate::process::{self, EnvMarks, boot_now};
+use crate::queue::{Append, Assignment, Find, Finish, NextStep, Queue, QueueError, Release, Stale};
 use crate::telemetry::chain;
 use domain::{
-    BootInstant, ChangeSet, Failure, FailureClass, LeaseKey, Outcome, ReleaseReason, Report, Said, SessionId, Spent,
-    Status,
+    BootInstant, ChangeSet, Failure, FailureClass, LeaseKey, Outcome, ReleaseReason, Report, SessionId, Spent, Status,
+    TaskInput,
 };
 use wire::Task;
 
 /// Delay of a task where the system has no process to give.
 const NO_PROCESS_DELAY: Duration = Duration::from_secs(2);
 
-/// What an attempt is told while it runs.
+/// Command to a running attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RunCommand {
     /// The lease was renewed: live until then.
@@ -39,22 +39,22 @@ pub enum RunCommand {
     /// The worker takes no more work: what waits for people gives its slot back.
     Draining,
     /// A message, an interrupt or an answer has come for the task.
-    Hear(Vec<Said>),
+    Hear(Vec<TaskInput>),
 }
 
 /// See the [module](self).
 pub struct AgentRun {
-    /// What all attempts of the worker share.
+    /// Context that all attempts of the worker share.
     pub tools: Arc<WorkerContext>,
-    /// Where it reports.
+    /// Queue to which it reports.
     pub queue: Queue,
-    /// Where hints go.
+    /// Receivers of hints.
     pub news: News,
     /// The task in hand.
     pub assignment: Assignment,
-    /// From WorkerActor.
+    /// Commands of WorkerActor.
     pub commands: mpsc::Receiver<RunCommand>,
-    /// When the shim ends the tree, unless the lease is renewed.
+    /// Time at which the shim ends the tree, unless the lease is renewed.
     pub deadline: BootInstant,
 }
 
@@ -168,7 +168,7 @@ impl AgentRun {
         }
     }
 
-    /// What the task has changed in its worktree, where it has one.
+    /// Returns the changes of the task in its worktree, where it has one.
     async fn changes(&self, outcome: &Outcome) -> Option<ChangeSet> {
         let task = &self.assignment.task;
         let options = task.spec.options.worktree()?;
@@ -189,7 +189,7 @@ impl AgentRun {
         let finish = Finish { key, report, credential, events: Vec::new(), chance: process::chance() };
         let Some(next) = self.insist(&finish, "the end of a task").await else { return };
         log_end(&self.assignment.task, &finish.report, &next);
-        if matches!(next, Next::Ended(_)) && self.assignment.task.spec.options.worktree().is_some() {
+        if matches!(next, NextStep::Ended(_)) && self.assignment.task.spec.options.worktree().is_some() {
             worktree::clean(&self.tools, &self.queue, &self.assignment.task).await;
         }
     }
@@ -232,8 +232,8 @@ impl AgentRun {
     }
 }
 
-/// After a panic in an attempt: its shim has seen it go and ends the tree; what is left is
-/// ended here, then the task is reported as crashed.
+/// Reports the task as crashed after a panic in an attempt: its shim has seen it go and ends the tree; what is left is
+/// ended here.
 pub async fn report_panic(queue: &Queue, key: LeaseKey, credential: String) {
     let found = queue.ask(Find(key.task)).await.ok().flatten();
     sweep(key.task, found.as_ref().and_then(|task| task.attempted.session_id)).await;
@@ -248,27 +248,27 @@ pub async fn report_panic(queue: &Queue, key: LeaseKey, credential: String) {
 
 /// The shim could not say that all is gone (it was killed itself, say): look for ourselves.
 async fn sweep(task: domain::TaskId, session: Option<SessionId>) {
-    if !process::end_all(Cookie::of_task(task, session)).await {
+    if !process::end_all(EnvMarks::of_task(task, session)).await {
         tracing::error!("processes of the task could not be ended");
     }
 }
 
-fn log_end(task: &Task, report: &Report, next: &Next) {
+fn log_end(task: &Task, report: &Report, next: &NextStep) {
     let instruction: String = task.spec.instruction.chars().take(60).collect();
     let error = |failure: &Failure| format!("{}: {}", failure.code, failure.message);
     match (&report.outcome, next) {
-        (Outcome::Failed(failure), Next::Again(due)) => {
+        (Outcome::Failed(failure), NextStep::Again(due)) => {
             let due = due.map(|due| due.to_string()).unwrap_or_default();
             tracing::warn!(error = error(failure), due, "Task will be tried again");
         }
-        (Outcome::Failed(failure), Next::Ended(_)) if failure.class == FailureClass::Auth => {
+        (Outcome::Failed(failure), NextStep::Ended(_)) if failure.class == FailureClass::Auth => {
             let error = error(failure);
             tracing::error!(error, "The credential was refused; no task starts with it for a while");
         }
-        (Outcome::Failed(failure), Next::Ended(_)) => {
+        (Outcome::Failed(failure), NextStep::Ended(_)) => {
             tracing::warn!(error = error(failure), "Task failed");
         }
-        (Outcome::Completed, Next::Ended(Status::Completed)) => {
+        (Outcome::Completed, NextStep::Ended(Status::Completed)) => {
             tracing::info!(instruction, duration = report.duration_ms, "Task completed");
         }
         (Outcome::Completed, next) => tracing::error!(?next, "a completed task went on"),

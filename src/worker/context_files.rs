@@ -16,11 +16,11 @@ const DISK_DELAY: Duration = Duration::from_secs(10);
 pub struct Files {
     /// Absolute paths.
     pub named: Vec<String>,
-    /// Where the model may read as well.
+    /// Folder that the model may read as well.
     pub folder: Option<PathBuf>,
 }
 
-/// Where the files of a request are.
+/// Returns the folder of the request's files.
 fn folder_of(tools: &WorkerContext, task: TaskId) -> PathBuf {
     tools.work_dir.join(format!("{task}.files"))
 }

@@ -1,4 +1,4 @@
-//! How long an attempt may take, and how long people may.
+//! Time limits of an attempt, and of people.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use wire::{Task, Timeout};
 
 /// The limits of an attempt.
 pub struct Limits {
-    /// From the start of the process to its end, less the time that people took to answer.
+    /// Time from the start of the process to its end, less the time that people took to answer.
     pub total: Duration,
-    /// Without a word from the CLI while no tool runs.
+    /// Time without output of the CLI while no tool runs.
     pub idle: Option<Duration>,
-    /// How long there is time for an answer.
+    /// Time for an answer.
     pub answer: Duration,
-    /// How long a question is waited for in a slot.
+    /// Time for which a question is waited for in a slot.
     pub park: Duration,
 }
 
 impl Limits {
-    /// What the task sets, else the worker.
+    /// The limits that the task sets, else the worker's.
     pub fn of(task: &Task, tools: &WorkerContext) -> Self {
         let ms = |ms: i64| Duration::from_millis(ms.unsigned_abs());
         let timeout = task.spec.options.timeout;

@@ -12,33 +12,33 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::actor::WorkerActor;
-use super::messages::{Drain, Hint, Status, StopNow, WorkerStatus};
+use super::messages::{Drain, Hint, ReadStatus, StopNow, WorkerStatus};
 use crate::ipc::{self, Incoming, Outgoing, PROTOCOL_VERSION, ToSupervisor, ToWorker};
 use crate::process::BackOff;
 use crate::telemetry::Vitals;
 use domain::WorkerInstanceId;
 
-/// How often it says that it lives.
+/// Time between two heartbeats.
 const BEAT: Duration = Duration::from_millis(500);
 /// A supervisor that was restarted is back within seconds.
 const ALONE_LIMIT: Duration = Duration::from_secs(60);
 /// WorkerActor answers in microseconds; one that doesn't is no sign of life.
 const ANSWER_LIMIT: Duration = Duration::from_millis(400);
 
-/// Who we are to the supervisor.
+/// Identity of this worker for its supervisor.
 #[derive(Clone, Debug)]
 pub struct LinkSettings {
     /// The socket.
     pub path: PathBuf,
-    /// Our name.
+    /// Name.
     pub worker: String,
-    /// Our life.
+    /// Instance of the worker.
     pub holder: WorkerInstanceId,
-    /// What the supervisor gave us to show.
+    /// Token from the supervisor.
     pub token: SecretString,
 }
 
-/// Why the link has ended for good.
+/// Reason for which the link has ended for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkEnd {
     /// The supervisor said so: drain, at most for this time.
@@ -54,7 +54,7 @@ pub struct Link {
     settings: LinkSettings,
     worker: Addr<WorkerActor>,
     news: mpsc::Receiver<ToSupervisor>,
-    /// How the duties of this process stand.
+    /// State of this process's duties.
     vitals: Vitals,
 }
 
@@ -144,7 +144,7 @@ impl Link {
     }
 
     async fn beat(&self, outgoing: &mut Outgoing<ToSupervisor>) -> std::io::Result<()> {
-        match self.worker.send(Status).timeout(ANSWER_LIMIT).await {
+        match self.worker.send(ReadStatus).timeout(ANSWER_LIMIT).await {
             Ok(status) => {
                 let WorkerStatus { running, concurrency } = status;
                 let beat = ToSupervisor::Beat { running, concurrency, failing: self.vitals.complaint() };
@@ -171,9 +171,9 @@ impl Link {
     }
 }
 
-/// What a drain asks of the worker.
+/// Drains that the end of a link asks for.
 impl LinkEnd {
-    /// How long what runs may go on; `own` where the supervisor doesn't say.
+    /// Returns the drain with the longest time for running tasks; `own` where the supervisor doesn't say.
     #[must_use]
     pub fn drain(self, own: Duration) -> Drain {
         match self {

@@ -21,10 +21,10 @@ const PENDING: &str = "pending";
 #[derive(Debug, Default)]
 pub struct Gate(Vec<(String, bool)>);
 
-/// What the states of the servers mean.
+/// Verdict on the states of the servers.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Some may still come.
+    /// Servers may still connect.
     Wait,
     /// One that the task needs is not there: its name and its state.
     Unavailable(String),
@@ -33,7 +33,7 @@ pub enum Verdict {
 }
 
 impl Gate {
-    /// Of a task: each server that it names is needed, unless the task or the operator says otherwise.
+    /// The rules of a task: each server that it names is needed, unless the task or the operator says otherwise.
     pub fn of(task: &Task, tools: &WorkerContext) -> Self {
         let named = task.spec.options.sdk.mcp_config.iter().flat_map(|config| &config.mcp_servers);
         Self(
@@ -58,7 +58,7 @@ impl Gate {
         self.0.is_empty()
     }
 
-    /// What to do, now that the CLI has said how the servers stand.
+    /// Returns the verdict on the states that the CLI has reported.
     pub fn judge(&self, servers: &[McpServer], waited: Duration) -> Verdict {
         let (mut wait, mut missing) = (false, Vec::new());
         for (name, required) in &self.0 {
@@ -79,7 +79,7 @@ impl Gate {
         if wait { Verdict::Wait } else { Verdict::Go(missing) }
     }
 
-    /// Why the task can't begin when the time is over.
+    /// Returns the reason for which the task can't begin when the time is over.
     pub fn too_late(&self) -> String {
         let needed: Vec<_> = self.0.iter().filter(|(_, required)| *required).map(|(name, _)| name.as_str()).collect();
         format!("the MCP servers {}: pending for {} s", needed.join(", "), LIMIT.as_secs())

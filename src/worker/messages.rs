@@ -1,4 +1,4 @@
-//! What a worker is told and asked.
+//! Messages to a worker.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use actix::prelude::*;
 
 use domain::LeaseKey;
 
-/// There may be work, or a task may have been cancelled.
+/// Hint that there may be work, or that a task may have been cancelled.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Hint;
@@ -14,9 +14,9 @@ pub struct Hint;
 /// Asks how it is.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "WorkerStatus")]
-pub struct Status;
+pub struct ReadStatus;
 
-/// How a worker is.
+/// Status of a worker.
 #[derive(Clone, Copy, Debug, MessageResponse)]
 pub struct WorkerStatus {
     /// Tasks that it runs.
@@ -30,7 +30,7 @@ pub struct WorkerStatus {
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Drain {
-    /// How long what runs may go on.
+    /// Longest time for running tasks.
     pub limit: Duration,
 }
 

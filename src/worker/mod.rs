@@ -36,8 +36,8 @@ use crate::ipc::ToSupervisor;
 use crate::queue::ChangeNotifier;
 use domain::TaskId;
 
-/// Where news of attempts goes: to followers in this process, and up the link where there is
-/// one. All of it may be lost.
+/// Receivers of news about attempts: followers in this process, and the supervisor where there is a link. All of it may
+/// be lost.
 #[derive(Clone)]
 pub struct News {
     /// Followers in this process.

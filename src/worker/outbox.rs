@@ -12,23 +12,23 @@ use crate::queue::{Append, Ask, Asked, Progress, Queue, QueueError, Stale, Step,
 use crate::telemetry::chain;
 use domain::{LeaseKey, NewEvent, SessionId, json};
 
-/// Most items that wait for the store before the CLI has to wait: its output then stays in its
-/// pipe, and nothing is lost.
+/// Maximum number of items that wait for the store before the CLI has to wait: its output then stays in its pipe, and
+/// nothing is lost.
 const AHEAD: usize = 256;
-/// Most bytes of events, in KiB.
+/// Maximum size of waiting events, in KiB.
 const KIB_AHEAD: u32 = 4 << 10;
 /// Items of one write.
 const BATCH: usize = 100;
 /// Longest text of an event that is stored while the disk is full, in bytes: the task comes to its end all the same.
 const MAX_TEXT_WHEN_FULL: usize = 200;
 
-/// Something to be stored.
+/// An item to be stored.
 enum Item {
     /// An event, with the room that it takes.
     Event(NewEvent, OwnedSemaphorePermit),
     /// A question.
     Ask(Box<Ask>),
-    /// What became of something.
+    /// A step of a question or message.
     Step(Step),
 }
 
@@ -37,7 +37,7 @@ enum Item {
 pub struct Filed {
     /// The CLI's name for it.
     pub cli_id: String,
-    /// As the store has it.
+    /// The question as it is stored.
     pub asked: Asked,
 }
 
@@ -178,7 +178,7 @@ impl Writer {
     }
 }
 
-/// What is left of an event on a full disk: that it happened, and its figures.
+/// Cuts an event on a full disk: the fact and its figures are left.
 fn shorten(event: &mut NewEvent) {
     if event.data.len() <= MAX_TEXT_WHEN_FULL {
         return;

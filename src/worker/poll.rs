@@ -1,4 +1,4 @@
-//! When a worker looks at the store. Pure.
+//! Times at which a worker polls the store. Pure.
 //!
 //! *Promises*: one look at a time, so that what it claims is known before the next; whatever is hinted at is followed by a
 //! look that begins after the hint; a worker without room looks at hints no more often than every [`BUSY_LOOK`].
@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 /// A worker whose slots are all taken looks no more often than this: for what was cancelled, lost or said.
 const BUSY_LOOK: Duration = Duration::from_millis(50);
 
-/// What comes after a look that is under way.
+/// Next step after a poll that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    /// Nothing, unless there is more to claim.
+enum AfterPoll {
+    /// No poll, unless there is more to claim.
     Rest,
-    /// Another look, a while after this one began.
+    /// Another poll, a while after this one began.
     Later,
-    /// Another look, at once.
+    /// Another poll, at once.
     Now,
 }
 
@@ -24,21 +24,21 @@ enum State {
     Idle,
     /// A timer is set.
     Scheduled(Instant),
-    InFlight(Next),
+    InFlight(AfterPoll),
 }
 
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Poll {
-    /// When the last look began.
+    /// Start of the last poll.
     last: Instant,
     state: State,
 }
 
-/// What is to be done.
+/// Action for the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Do {
-    /// Nothing.
+    /// No action.
     Nothing,
     /// Look, and tell [`Poll::answered`].
     Look,
@@ -49,7 +49,7 @@ pub enum Do {
 }
 
 impl Poll {
-    /// No look has begun yet.
+    /// Starts without a poll.
     pub const fn new(now: Instant) -> Self {
         Self { last: now, state: State::Idle }
     }
@@ -63,25 +63,25 @@ impl Poll {
     pub const fn wanted(&mut self, now: Instant) -> Do {
         match self.state {
             State::Idle | State::Scheduled(_) => {
-                (self.last, self.state) = (now, State::InFlight(Next::Rest));
+                (self.last, self.state) = (now, State::InFlight(AfterPoll::Rest));
                 Do::Look
             }
             State::InFlight(_) => {
-                self.state = State::InFlight(Next::Now);
+                self.state = State::InFlight(AfterPoll::Now);
                 Do::Flush
             }
         }
     }
 
-    /// Something has changed in the store. A worker that could take nothing looks less often: with many workers, each
-    /// would look at every commit of all others.
+    /// Takes a hint that the store has changed. A worker that could take nothing polls less often: with many workers,
+    /// each would look at every commit of all others.
     pub fn hinted(&mut self, now: Instant, has_room: bool) -> Do {
         let since = now.saturating_duration_since(self.last);
         match self.state {
             _ if has_room || since >= BUSY_LOOK => self.wanted(now),
             State::Idle => self.schedule(BUSY_LOOK - since, now),
-            State::InFlight(Next::Rest) => {
-                self.state = State::InFlight(Next::Later);
+            State::InFlight(AfterPoll::Rest) => {
+                self.state = State::InFlight(AfterPoll::Later);
                 Do::Nothing
             }
             State::Scheduled(_) | State::InFlight(_) => Do::Nothing,
@@ -102,9 +102,9 @@ impl Poll {
         self.state = State::Idle;
         match next {
             _ if more => self.wanted(now),
-            Next::Now => self.wanted(now),
-            Next::Rest => Do::Nothing,
-            Next::Later => match BUSY_LOOK.checked_sub(now.saturating_duration_since(self.last)) {
+            AfterPoll::Now => self.wanted(now),
+            AfterPoll::Rest => Do::Nothing,
+            AfterPoll::Later => match BUSY_LOOK.checked_sub(now.saturating_duration_since(self.last)) {
                 Some(left) if !left.is_zero() => self.schedule(left, now),
                 _ => self.wanted(now),
             },

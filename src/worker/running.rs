@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use tokio::sync::mpsc;
 
 use super::agent_run::RunCommand;
-use domain::{BootInstant, LeaseKey, Said, TaskId};
+use domain::{BootInstant, LeaseKey, TaskId, TaskInput};
 
 /// A run reads its commands at once, unless it waits for the store.
 const COMMANDS: usize = 16;
@@ -15,7 +15,7 @@ const COMMANDS: usize = 16;
 pub struct RunningTasks(HashMap<TaskId, Running>);
 
 struct Running {
-    /// What it was claimed under.
+    /// Lease under which it was claimed.
     key: LeaseKey,
     /// The way to it.
     commands: mpsc::Sender<RunCommand>,
@@ -31,7 +31,7 @@ impl RunningTasks {
         receiver
     }
 
-    /// It is over.
+    /// Removes a task that is over.
     pub fn remove(&mut self, key: LeaseKey) {
         if self.find(key).is_some() {
             self.0.remove(&key.task);
@@ -43,7 +43,7 @@ impl RunningTasks {
         self.0.retain(|_, running| !running.commands.is_closed());
     }
 
-    /// How many.
+    /// Returns the number of running tasks.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -53,12 +53,12 @@ impl RunningTasks {
         self.0.is_empty()
     }
 
-    /// What they were claimed under.
+    /// Returns the leases of all running tasks.
     pub fn leases(&self) -> Vec<LeaseKey> {
         self.0.values().map(|running| running.key).collect()
     }
 
-    /// What was passed on to them.
+    /// Returns the input that was passed on to them.
     pub fn heard(&self) -> Vec<i64> {
         self.0.values().flat_map(|running| running.heard.iter().copied()).collect()
     }
@@ -67,14 +67,14 @@ impl RunningTasks {
         self.0.get(&key.task).filter(|running| running.key == key)
     }
 
-    /// They belong to another worker.
+    /// Tells tasks that they belong to another worker.
     pub fn lose(&self, lost: &[LeaseKey]) {
         for running in lost.iter().filter_map(|key| self.find(*key)) {
             running.tell(RunCommand::Lost);
         }
     }
 
-    /// Their leases were renewed.
+    /// Tells tasks that their leases were renewed.
     pub fn extend(&self, kept: impl Iterator<Item = LeaseKey>, until: BootInstant) {
         for running in kept.filter_map(|key| self.find(key)) {
             running.tell(RunCommand::Extend(until));
@@ -89,14 +89,14 @@ impl RunningTasks {
     }
 
     /// Passes on what was said, all of a task's together: what the lease needs must find room as well.
-    pub fn pass_on(&mut self, said: Vec<(TaskId, Said)>) {
-        let mut by_task: HashMap<TaskId, Vec<Said>> = HashMap::new();
+    pub fn pass_on(&mut self, said: Vec<(TaskId, TaskInput)>) {
+        let mut by_task: HashMap<TaskId, Vec<TaskInput>> = HashMap::new();
         for (task, one) in said {
             by_task.entry(task).or_default().push(one);
         }
         for (task, said) in by_task {
             let Some(running) = self.0.get_mut(&task) else { continue };
-            let numbers: Vec<i64> = said.iter().filter_map(Said::number).collect();
+            let numbers: Vec<i64> = said.iter().filter_map(TaskInput::number).collect();
             // Not taken, it comes again with the next look.
             if running.commands.capacity() > COMMANDS / 2 && running.tell(RunCommand::Hear(said)) {
                 running.heard.extend(numbers);

@@ -1,4 +1,4 @@
-//! What an attempt needs before its process starts.
+//! Preparation of an attempt before its process starts.
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -14,14 +14,14 @@ use super::warm_pool::{LaunchSpec, WarmPool};
 use super::worktree;
 use crate::claude::{self, Session, Start, Unavailable};
 use crate::config::Claude;
-use crate::process::{self, Cookie};
-use crate::queue::{Assignment, Queue, ReadTalk, Talk};
+use crate::process::{self, EnvMarks};
+use crate::queue::{Assignment, ConversationState, Queue, ReadTalk};
 use crate::telemetry::Vitals;
 use domain::{BootInstant, Budgets, Failure, FailureClass, SessionId, Usd, WorkerInstanceId};
 use wire::{McpConfig, PermissionMode, Task};
 
-/// As much of a folder's CLAUDE.md as is passed on: with the task's own text it must fit into
-/// one argument (128 KiB).
+/// Maximum length of a folder's CLAUDE.md that is passed on, in bytes: with the task's own text it must fit into one
+/// argument (128 KiB).
 const MAX_CLAUDE_MD_BYTES: u64 = 32 << 10;
 /// Time for which a worker without a CLI leaves a task alone, so that another one may take it.
 const UNAVAILABLE_DELAY: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ const UNAVAILABLE_DELAY: Duration = Duration::from_secs(10);
 /// Time within which a disk that works has read and written what an attempt needs.
 const DISK_LIMIT: Duration = Duration::from_secs(20);
 
-/// What every attempt of a worker shares.
+/// Context that all attempts of a worker share.
 #[derive(Clone)]
 pub struct WorkerContext {
     /// The worker's name.
@@ -44,25 +44,25 @@ pub struct WorkerContext {
     pub work_dir: PathBuf,
     /// The folder below which tasks get worktrees of their own.
     pub worktrees: PathBuf,
-    /// Where files of MCP servers are made.
+    /// Folder for the configuration files of MCP servers.
     pub mcp_dir: PathBuf,
-    /// Where shims write down when trees began and ended.
+    /// File in which shims note the beginnings and ends of trees.
     pub tree_log: PathBuf,
-    /// How long a claim holds.
+    /// Duration of a claim.
     pub lease: Duration,
     /// The time limit of an attempt whose task sets none.
     pub task_timeout: Duration,
     /// Number of processes that are kept ready.
     pub warm: usize,
-    /// Those that are.
+    /// Processes that were started before their task.
     pub standby: Arc<WarmPool>,
     /// The limits of money.
     pub budgets: Budgets,
-    /// How long people have time to answer a question.
+    /// Time that people have to answer a question.
     pub answer_limit: Duration,
-    /// How long a question is waited for in a slot.
+    /// Time for which a question is waited for in a slot.
     pub park_after: Duration,
-    /// How the duties of this process stand.
+    /// State of this process's duties.
     pub vitals: Vitals,
 }
 
@@ -74,19 +74,19 @@ impl WorkerContext {
     }
 }
 
-/// Why an attempt was not begun.
+/// Reason for which an attempt was not begun.
 pub enum NotReady {
-    /// Not here, not now: the task goes back, and pays nothing.
+    /// The attempt can't begin here now; the task is released without counting an attempt.
     Release(String, Duration),
-    /// It could never succeed.
+    /// The attempt could never succeed.
     Fail(Failure),
 }
 
 /// An attempt that is ready to be started.
 pub struct Ready {
-    /// What to start.
+    /// Process to start.
     pub start: Start,
-    /// What to say to it.
+    /// First message.
     pub instruction: String,
     /// The files that come with it.
     pub files: Vec<String>,
@@ -94,11 +94,11 @@ pub struct Ready {
     pub message: Option<i64>,
     /// Conversation.
     pub session: Session,
-    /// What a process could have been started from before there was a task.
+    /// Recipe from which the process could have been started before there was a task.
     pub recipe: Option<LaunchSpec>,
 }
 
-/// Said to a session that was interrupted: the instruction stands above it.
+/// First message to a session that was interrupted: the instruction stands above it.
 const CONTINUE: &str = "The work on the task above was interrupted. Continue where it stopped.";
 
 /// Makes the folder, sees to it that no process of an earlier attempt is left, and decides on
@@ -153,7 +153,7 @@ pub async fn set_up(
     Ok(Ready { start, instruction, files: named, message, session, recipe })
 }
 
-/// What an attempt needs of the disk.
+/// Files that an attempt needs.
 struct OnDisk {
     files: Files,
     session: Session,
@@ -193,8 +193,8 @@ fn move_session(tools: &WorkerContext, task: &Task, directory: &Path) -> Result<
     })
 }
 
-/// What a process for this task could be started from before there is such a task: nothing in it may be
-/// this task's own.
+/// Returns the recipe from which a process for this task could be started before there is such a task: nothing in it
+/// may be this task's own.
 fn recipe(
     tools: &WorkerContext,
     task: &Task,
@@ -218,17 +218,17 @@ fn recipe(
     })
 }
 
-/// Where the conversation of an earlier attempt stands.
-async fn talk(queue: &Queue, task: &Task) -> Result<Talk, NotReady> {
+/// Reads the state of an earlier attempt's conversation.
+async fn talk(queue: &Queue, task: &Task) -> Result<ConversationState, NotReady> {
     if task.attempt == 1 {
-        return Ok(Talk::default());
+        return Ok(ConversationState::default());
     }
     let unknown = |error| NotReady::Release(format!("can't read what was said: {error}"), Duration::from_secs(1));
     queue.ask(ReadTalk(task.id)).await.map_err(unknown)
 }
 
-/// What to say first, and the message that this is.
-fn initial_prompt(task: &Task, session: Session, talk: Talk) -> (String, Option<i64>) {
+/// Returns the first message, and its number where a client has sent it.
+fn initial_prompt(task: &Task, session: Session, talk: ConversationState) -> (String, Option<i64>) {
     let begins_anew = task.attempt == 1 || !matches!(session, Session::Resume(_));
     match (talk.current, talk.next) {
         // Messages follow in turns of their own.
@@ -290,7 +290,7 @@ async fn end_earlier_attempts(task: &Task, deadline: BootInstant) -> Result<(), 
         // We slept through our lease; by now it may be a later attempt that runs.
         return Err(NotReady::Release("the lease could not be renewed".to_owned(), Duration::ZERO));
     }
-    if process::end_all(Cookie::of_task(task.id, task.attempted.session_id)).await {
+    if process::end_all(EnvMarks::of_task(task.id, task.attempted.session_id)).await {
         Ok(())
     } else {
         Err(NotReady::Release("processes of an earlier attempt are left".to_owned(), Duration::from_secs(1)))

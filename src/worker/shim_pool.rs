@@ -15,12 +15,12 @@ pub struct ShimPool {
 enum Place {
     Empty,
     Waits(Box<Shim>),
-    /// None is started any more.
+    /// The pool is closed: no shim is started any more.
     Closed,
 }
 
 impl ShimPool {
-    /// No shim yet.
+    /// Starts without a shim.
     #[must_use]
     pub const fn new(launch: ShimLaunch) -> Self {
         Self { launch, place: Mutex::new(Place::Empty) }

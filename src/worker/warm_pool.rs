@@ -31,7 +31,7 @@ const LOOK_LIMIT: Duration = Duration::from_secs(3);
 /// Files of settings that are looked at in one folder.
 const MAX_FILES: usize = 1_000;
 
-/// What a process is started from. Two tasks with the same recipe could have the same process.
+/// Recipe of a process. Two tasks with the same recipe could have the same process.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LaunchSpec {
     /// The CLI.
@@ -40,7 +40,7 @@ pub struct LaunchSpec {
     pub args: Vec<String>,
     /// Whole environment.
     pub env: Environment,
-    /// Where it works.
+    /// Folder in which it works.
     pub directory: PathBuf,
     /// True if it reads the folder's own settings.
     pub trusted: bool,
@@ -57,12 +57,12 @@ impl LaunchSpec {
     }
 }
 
-/// What the CLI has seen when it started: when it differs now, the process is stale.
+/// Fingerprint of everything that the CLI has read at its start: when it differs now, the process is stale.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Fingerprint {
-    /// Which quarter of an hour it is.
+    /// Quarter of an hour since the epoch.
     quarter: i64,
-    /// Where the repository stands.
+    /// State of the repository.
     repository: Option<Vec<u8>>,
     /// Files of settings, with the time and size of each.
     files: Vec<(PathBuf, Option<std::time::SystemTime>, u64)>,
@@ -118,12 +118,12 @@ fn fingerprint_of(path: &Path, found: &mut Vec<(PathBuf, Option<std::time::Syste
 }
 
 /// A process that waits.
-struct Waiting {
+struct IdleProcess {
     recipe: LaunchSpec,
     stamp: Fingerprint,
     run: Run,
     session: SessionId,
-    /// When a task with this recipe was last here.
+    /// Time of the last task with this recipe.
     wanted: Instant,
 }
 
@@ -143,8 +143,8 @@ pub struct WarmPool {
 
 #[derive(Default)]
 struct Pool {
-    waiting: Vec<Waiting>,
-    /// Nothing is started any more.
+    waiting: Vec<IdleProcess>,
+    /// True if nothing is started any more.
     closed: bool,
 }
 
@@ -200,7 +200,7 @@ impl WarmPool {
             Ok(mut run) => {
                 run.initialize();
                 tracing::debug!(directory = %recipe.directory.display(), "A process waits for the next task");
-                pool.waiting.push(Waiting { recipe, stamp, run, session, wanted: Instant::now() });
+                pool.waiting.push(IdleProcess { recipe, stamp, run, session, wanted: Instant::now() });
             }
             Err(error) => {
                 tracing::warn!(error = crate::telemetry::chain(&error), "Could not start a process ahead of its task");

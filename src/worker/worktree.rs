@@ -17,7 +17,7 @@ const LIST_LIMIT: Duration = Duration::from_secs(30);
 /// Time after its end when a task surely has no process any more, in milliseconds.
 const QUIET_MS: i64 = 60_000;
 
-/// Where the worktree of a task is.
+/// Returns the folder of a task's worktree.
 fn path(tools: &WorkerContext, task: TaskId) -> PathBuf {
     tools.worktrees.join(task.to_string())
 }
@@ -56,7 +56,7 @@ pub async fn prepare(
     }
 }
 
-/// What the task has changed, and where it is to be committed, commits it before.
+/// Returns the changes of the task; where they are to be committed, commits them before.
 ///
 /// # Errors
 /// Why it can't be said.

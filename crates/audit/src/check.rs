@@ -21,7 +21,7 @@ pub struct Broken {
     pub promise: u8,
     /// The task, where it is one's.
     pub task: Option<TaskId>,
-    /// What shows it.
+    /// Evidence.
     pub evidence: String,
 }
 
@@ -46,7 +46,7 @@ struct Picture {
     max_attempts: i32,
     /// Costs by epoch, as they were reported first.
     costs: HashMap<Epoch, Usd>,
-    /// When it was called off, and the epoch that ran then.
+    /// Time of the cancel, and the epoch that ran then.
     cancelled: Option<(i64, Epoch)>,
 }
 
@@ -66,7 +66,7 @@ pub struct Audit {
     groups: Groups,
     drained: BTreeSet<WorkerInstanceId>,
     schedules: Schedules,
-    /// Until when nothing is started with a credential.
+    /// Time until which nothing is started with a credential.
     parked: HashMap<String, i64>,
     /// Removed after their end.
     pruned: HashSet<TaskId>,
@@ -75,7 +75,7 @@ pub struct Audit {
     broken: Vec<Broken>,
 }
 
-/// What is known beside the history.
+/// Facts beside the history.
 #[derive(Default)]
 pub struct AuditContext {
     /// Every task of the tables.
@@ -84,7 +84,7 @@ pub struct AuditContext {
     pub unread: Vec<(TaskId, String)>,
     /// Tasks whose submit was answered with success, and the client's key for each.
     pub accepted: Vec<(TaskId, Option<String>)>,
-    /// What the shims saw.
+    /// Observations of the shims.
     pub trees: Vec<TreeLine>,
     /// Times (boot clock, from and to) in which processes were stopped or clocks moved from
     /// outside: no process can be ended on a machine that stands still.
@@ -155,7 +155,7 @@ impl Audit {
         }
     }
 
-    /// What happens to the queue, its credentials and its schedules.
+    /// Checks an entry about the queue, its credentials or its schedules.
     fn take_queue(&mut self, did: &HistoryEvent) {
         match did {
             HistoryEvent::Unpark { credential } => drop(self.parked.remove(credential)),
@@ -198,7 +198,7 @@ impl Audit {
         }
     }
 
-    /// Nothing that was due stood before it.
+    /// Checks that no due task stood before this one.
     fn first_in_line(&mut self, task: TaskId, priority: i64) {
         let is_due = |other: &TaskId| self.tasks.get(other).is_some_and(|picture| picture.due.is_none());
         let before = self.pending.range(..(-priority, task)).find(|(_, other)| is_due(other));

@@ -101,7 +101,7 @@ impl Forgery {
         audit.finish(&self.beside)
     }
 
-    /// Exactly this promise is broken.
+    /// Asserts that exactly this promise is broken.
     #[track_caller]
     fn breaks(&self, promise: u8) {
         let found = self.found();

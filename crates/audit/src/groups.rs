@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use domain::{Group, GroupKind, Limit, TaskId};
 
-/// What is known of the concurrency keys.
+/// State of the concurrency keys.
 #[derive(Default)]
 pub struct Groups {
     /// True if the history begins with the database: then a key without a limit has the one that holds by itself.

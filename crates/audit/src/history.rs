@@ -1,5 +1,5 @@
-//! What was done to the tasks, in the order in which it was committed: written beside every
-//! change, in the same transaction, and read by the [checker](super::Audit).
+//! Changes of tasks in the order in which they were committed: written beside every change, in the same transaction,
+//! and read by the [checker](super::Audit).
 
 use serde::{Deserialize, Serialize};
 
@@ -16,30 +16,30 @@ pub struct Entry {
     pub at: i64,
     /// `CLOCK_BOOTTIME` of the process that wrote it, in milliseconds.
     pub boot_ms: i64,
-    /// What was done.
+    /// The change.
     pub did: HistoryEvent,
 }
 
-/// Something that was done.
+/// A change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "did", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum HistoryEvent {
-    /// What a line says, as far as it can be read.
+    /// A line that can't be read whole.
     #[serde(skip)]
     Unread {
-        /// What is wrong with it.
+        /// Reason.
         why: String,
     },
     /// A task was stored.
     Submit {
-        /// It.
+        /// The task.
         task: TaskId,
         /// Higher starts first.
         priority: i64,
-        /// Not before.
+        /// Earliest start.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         due: Option<i64>,
-        /// How often it may end by itself.
+        /// Maximum number of attempts that end by themselves.
         max_attempts: i32,
         /// The group that has a limit.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,7 +54,7 @@ pub enum HistoryEvent {
         task: TaskId,
         /// Higher starts first.
         priority: i64,
-        /// Not before.
+        /// Earliest start.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         due: Option<i64>,
     },
@@ -63,7 +63,7 @@ pub enum HistoryEvent {
         /// The tasks.
         tasks: Vec<TaskId>,
     },
-    /// What pending tasks waited for has come, before their time.
+    /// Pending tasks go on before their time, because the cause of their wait is over.
     Wake {
         /// The tasks.
         tasks: Vec<TaskId>,
@@ -72,19 +72,19 @@ pub enum HistoryEvent {
     Hold {
         /// The tasks.
         tasks: Vec<TaskId>,
-        /// What they wait for.
+        /// Cause of the wait.
         why: String,
-        /// Not before.
+        /// Earliest start.
         due: i64,
     },
     /// A worker took it.
     Claim {
-        /// It, and the new epoch.
+        /// The task, and the new epoch.
         #[serde(flatten)]
         lease: LeaseKey,
         /// The worker.
         holder: WorkerInstanceId,
-        /// With which credential.
+        /// The credential.
         #[serde(default)]
         credential: String,
         /// The number of the attempt.
@@ -96,30 +96,30 @@ pub enum HistoryEvent {
     Renew {
         /// The leases.
         leases: Vec<LeaseKey>,
-        /// Their end, on the clock of the boot.
+        /// End of the leases, on the clock of the boot.
         expires: i64,
     },
     /// An attempt was reported.
     Finish {
-        /// Under which epoch.
+        /// The task and the epoch.
         #[serde(flatten)]
         lease: LeaseKey,
-        /// How the attempt ended.
+        /// Outcome of the attempt.
         outcome: AttemptOutcome,
         /// True if it counted as an end by itself, as a crash, or as nothing.
         counts: Counts,
         /// US dollars.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cost: Option<Usd>,
-        /// Where the task went.
+        /// New status of the task.
         to: Status,
-        /// Not before.
+        /// Earliest start.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         due: Option<i64>,
     },
     /// A report came too late to count, and said what the attempt had cost.
     LateCost {
-        /// Under which epoch.
+        /// The task and the epoch.
         #[serde(flatten)]
         lease: LeaseKey,
         /// US dollars.
@@ -127,7 +127,7 @@ pub enum HistoryEvent {
     },
     /// A worker gave it back.
     Release {
-        /// Under which epoch.
+        /// The task and the epoch.
         #[serde(flatten)]
         lease: LeaseKey,
         /// Reason of the release.
@@ -135,32 +135,32 @@ pub enum HistoryEvent {
         /// US dollars.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cost: Option<Usd>,
-        /// Not before.
+        /// Earliest start.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         due: Option<i64>,
     },
-    /// It was taken back from a worker that died, or whose lease had ended.
+    /// The task was taken back from a worker that died, or whose lease had ended.
     TakeBack {
-        /// Under which epoch it ran.
+        /// The task and the epoch under which it ran.
         #[serde(flatten)]
         lease: LeaseKey,
         /// True if the worker was known to be dead.
         died: bool,
-        /// Where the task went.
+        /// New status of the task.
         to: Status,
-        /// Not before.
+        /// Earliest start.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         due: Option<i64>,
     },
     /// A client called it off.
     Cancel {
-        /// It, and its epoch from now on.
+        /// The task, and its epoch from now on.
         #[serde(flatten)]
         lease: LeaseKey,
     },
     /// Claims were held back, or let go on.
     Pause {
-        /// Which of the two.
+        /// True if it was paused, false if it goes on.
         paused: bool,
     },
     /// The number of tasks at a time was changed for every worker.
@@ -173,7 +173,7 @@ pub enum HistoryEvent {
         /// The group.
         #[serde(flatten)]
         group: Group,
-        /// What holds now.
+        /// Limit from now on.
         #[serde(flatten)]
         limit: Limit,
     },
@@ -186,7 +186,7 @@ pub enum HistoryEvent {
     Park {
         /// The credential.
         credential: String,
-        /// Until then, by the wall clock.
+        /// End of the time, by the wall clock.
         until: i64,
     },
     /// A schedule was made, or changed.
@@ -263,7 +263,7 @@ impl HistoryEvent {
     }
 }
 
-/// What the end of an attempt counts as.
+/// Meaning of an attempt's end for the counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Counts {
@@ -275,7 +275,7 @@ pub enum Counts {
     Nothing,
 }
 
-/// What the shim saw of one process tree: written by it, on its own machine, to a file.
+/// Observation of one process tree by its shim, written to a file on the shim's machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TreeLine {
@@ -290,7 +290,7 @@ pub struct TreeLine {
     pub lives: bool,
 }
 
-/// What the tables say of a task, to be held against its history.
+/// State of a task in the tables, to be held against its history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskSnapshot {
     /// The task.
@@ -303,15 +303,14 @@ pub struct TaskSnapshot {
     pub ended: i32,
     /// Crashes in a row.
     pub crashes: i32,
-    /// How often it may end by itself.
+    /// Maximum number of attempts that end by themselves.
     pub max_attempts: i32,
     /// The number of its last event, and how many there are from 1 on.
     pub events: (i64, i64),
-    /// What it cost, and what each attempt cost by its epoch.
+    /// Cost of the task, and of each attempt by its epoch.
     pub cost: Option<Usd>,
-    /// By epoch.
+    /// Costs by epoch.
     pub attempt_costs: Vec<(Epoch, Usd)>,
-    /// Of a completed task: whether its last `result` is one without error, behind at least one
-    /// answer of the model.
+    /// Of a completed task: true if its last `result` is one without error, behind at least one answer of the model.
     pub well_completed: bool,
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use domain::ScheduleId;
 
-/// What the history has told of schedules so far.
+/// Schedules as the history has told of them so far.
 #[derive(Default)]
 pub struct Schedules {
     /// The times that each has fired at. One that was made before the history began comes with its first line.
@@ -13,7 +13,7 @@ pub struct Schedules {
 }
 
 impl Schedules {
-    /// It was made, or changed. Returns what is wrong with that.
+    /// Takes a new or changed schedule. Returns what is wrong with that.
     pub fn put(&mut self, schedule: ScheduleId, new: bool) -> Option<String> {
         if self.removed.contains(&schedule) {
             return Some(format!("schedule {schedule} was changed after it had been removed"));
@@ -23,7 +23,7 @@ impl Schedules {
         (new && known).then(|| format!("schedule {schedule} was made twice"))
     }
 
-    /// It was removed.
+    /// Takes the removal of a schedule.
     pub fn remove(&mut self, schedule: ScheduleId) {
         self.fired.remove(&schedule);
         self.removed.insert(schedule);
@@ -36,7 +36,7 @@ impl Schedules {
         }
     }
 
-    /// It has fired. Returns what is wrong with that.
+    /// Takes a firing. Returns what is wrong with it.
     pub fn fire(&mut self, schedule: ScheduleId, due: Option<i64>) -> Option<String> {
         if self.removed.contains(&schedule) {
             return Some(format!("schedule {schedule} fired after it had been removed"));

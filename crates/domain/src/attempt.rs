@@ -1,8 +1,8 @@
-//! How an attempt ends.
+//! Ends of attempts.
 
 use serde::{Deserialize, Serialize};
 
-/// How an attempt ended.
+/// Outcome of an attempt.
 #[derive(
     Clone,
     Copy,
@@ -18,13 +18,13 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[strum(serialize_all = "snake_case")]
 pub enum AttemptOutcome {
-    /// With a result.
+    /// Ended with a result.
     Completed,
-    /// With a failure of its own.
+    /// Ended with a failure of its own.
     Failed,
     /// The CLI or the worker died.
     Crashed,
-    /// It was given back, at no cost.
+    /// Given back, at no cost.
     Released,
     /// The task was called off.
     Cancelled,

@@ -1,11 +1,11 @@
-//! What happens to a task, numbered 1, 2, 3 … in the order of its being stored.
+//! Events of a task, numbered 1, 2, 3 … in the order in which they are stored.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{Named as _, TaskId, Timestamp};
 
-/// What an event tells.
+/// Kind of an event.
 #[derive(
     Clone,
     Copy,
@@ -49,7 +49,7 @@ pub enum EventKind {
 /// An event before it has a number.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
-    /// What it tells.
+    /// Kind.
     pub kind: EventKind,
     /// A JSON object, as text: frames of the CLI are stored as they came.
     pub data: String,
@@ -76,9 +76,9 @@ pub struct Event {
     pub task: TaskId,
     /// Number: 1, 2, 3 … without gap.
     pub seq: i64,
-    /// When it was stored.
+    /// Time at which it was stored.
     pub at: Timestamp,
-    /// What it tells.
+    /// Kind.
     pub kind: EventKind,
     /// A JSON object, as text.
     pub data: String,
@@ -93,7 +93,7 @@ impl Event {
     }
 }
 
-/// What matters most in an event, on one line.
+/// Returns the most important part of an event, on one line.
 fn summary(kind: EventKind, data: &Value) -> String {
     let of = |pointer: &str| data.pointer(pointer).map(plain).unwrap_or_default();
     let line = match kind {

@@ -1,5 +1,5 @@
-//! What holds a task back that is due: its folder is taken, its money is spent, or a limit on one of its groups
-//! is reached. Pure.
+//! Holds: reasons for which a due task is kept back. Its folder is taken, its money is spent, or a limit on one of its
+//! groups is reached. Pure.
 
 use std::collections::HashMap;
 
@@ -10,11 +10,11 @@ use crate::time::Timestamp;
 /// A day's limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Budgets {
-    /// Of all keys together.
+    /// Budget of all keys together.
     pub server: Option<Usd>,
-    /// Of each key.
+    /// Budget of each key.
     pub key: Option<Usd>,
-    /// What a task may cost that sets no `maxBudgetUsd`, while there is a limit.
+    /// Budget of a task that sets no `maxBudgetUsd`, while there is a limit.
     pub task: Usd,
 }
 
@@ -25,7 +25,7 @@ impl Budgets {
         self.server.is_some() || self.key.is_some()
     }
 
-    /// What all attempts of a task together may cost; `None` is without a limit.
+    /// Returns the budget of all attempts of a task together; `None` is without a limit.
     #[must_use]
     pub fn of_task(&self, max_budget_usd: Option<Usd>) -> Option<Usd> {
         max_budget_usd.or(self.are_set().then_some(self.task))
@@ -44,7 +44,7 @@ impl Budgets {
 /// A task that could start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
-    /// Where it works.
+    /// Folder in which it works.
     pub directory: String,
     /// True if no other task may work there meanwhile.
     pub exclusive: bool,
@@ -52,22 +52,22 @@ pub struct Candidate {
     pub key: String,
     /// The most that its next attempt may cost.
     pub reserves: Usd,
-    /// What it belongs to.
+    /// Groups to which it belongs.
     pub groups: Vec<Group>,
 }
 
-/// What a task waits for.
+/// Hold: the reason for which a due task is kept back.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Hold {
     /// Another task works in its folder.
     Directory(String),
     /// The day's money of this key, or with an empty name of the server, is spent or reserved.
     Budget(String),
-    /// Nothing of this group starts.
+    /// The group is paused.
     Paused(Group),
-    /// As many of this group run as may.
+    /// The maximum number of tasks of this group run.
     Concurrency(Group),
-    /// As many of this group have started as may, in the time that counts.
+    /// The maximum number of tasks of this group have started in the time that counts.
     Rate(Group),
 }
 
@@ -85,25 +85,25 @@ impl Hold {
     }
 }
 
-/// What is left of a limit.
+/// Rest of a limit.
 #[derive(Clone, Debug, Default)]
 pub struct GroupRoom {
     /// The limit.
     pub limit: Limit,
     /// Tasks of the group that run.
     pub running: u32,
-    /// When tasks of the group started, in the time that counts, and when those that wait will; oldest first.
+    /// Starts of the group's tasks in the time that counts, and of those that wait; oldest first.
     pub starts: Vec<Timestamp>,
 }
 
-/// What is left for tasks to start with.
+/// Rest of all limits and budgets.
 #[derive(Clone, Debug, Default)]
 pub struct Room {
     /// Folders where tasks run, and whether one of them wants to be alone.
     pub busy: HashMap<String, bool>,
     /// The limits of money.
     pub budgets: Budgets,
-    /// Spent today and reserved by what runs: by key.
+    /// US dollars spent today and reserved by running tasks, by key.
     pub used: HashMap<String, Usd>,
     /// The groups that have a limit.
     pub groups: HashMap<Group, GroupRoom>,

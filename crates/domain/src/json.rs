@@ -224,7 +224,7 @@ fn unit(text: &str) -> Option<u16> {
     figures.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u16::from_str_radix(figures, 16).ok()).flatten()
 }
 
-/// Where the object or list ends that begins at this place; the end of the text where it doesn't.
+/// Returns the end of the object or list that begins at this place, or the end of the text.
 fn end_of_container(text: &str, from: usize) -> usize {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for (at, byte) in text.bytes().enumerate().skip(from) {

@@ -7,14 +7,14 @@ use crate::{BootInstant, TaskId, WorkerInstanceId};
 /// The right of one holder to run one attempt until `expires`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// Who holds it.
+    /// Instance of the worker that holds it.
     pub holder: WorkerInstanceId,
-    /// When it ends, unless renewed.
+    /// End, unless it is renewed.
     pub expires: BootInstant,
 }
 
-/// What a worker shows with every write about a running task. A write whose epoch is not the
-/// task's newest changes nothing (fencing).
+/// Proof of a lease, shown with every write about a running task. A write whose epoch is not the task's newest changes
+/// nothing (fencing).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LeaseKey {
@@ -33,7 +33,7 @@ pub struct LeaseTimes {
     lease_ms: i64,
 }
 
-/// From its deadline on a shim needs less than this to end its tree, in milliseconds.
+/// Longest time that a shim needs from its deadline to the end of its tree, in milliseconds.
 pub const TREE_END_MS: i64 = 3_000;
 
 impl LeaseTimes {
@@ -43,20 +43,20 @@ impl LeaseTimes {
         Self { lease_ms: lease.as_millis() as i64 }
     }
 
-    /// When a lease that the store grants at `now` ends.
+    /// Returns the end of a lease that the store grants at `now`.
     #[must_use]
     pub fn expiry(self, now: BootInstant) -> BootInstant {
         now.plus_ms(self.lease_ms)
     }
 
-    /// Until when the process tree may live, for a claim or renewal that was sent at
-    /// `asked_at`. Counted from before the question: how long the answer took is not known.
+    /// Returns the time until which the process tree may live, for a claim or renewal that was sent at `asked_at`. It
+    /// counts from before the question, because the time that the answer took is not known.
     #[must_use]
     pub fn tree_deadline(self, asked_at: BootInstant) -> BootInstant {
         asked_at.plus_ms(self.lease_ms / 10 * 8)
     }
 
-    /// How often to renew: a renewal may fail twice before the deadline.
+    /// Time between two renewals: a renewal may fail twice before the deadline.
     #[must_use]
     pub const fn renew_every(self) -> std::time::Duration {
         std::time::Duration::from_millis((self.lease_ms / 3) as u64)

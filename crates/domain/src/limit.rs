@@ -13,7 +13,7 @@ const MAX_STARTS: u32 = 10_000;
 /// The longest time of a [`Rate`]: a day, in milliseconds.
 const MAX_PERIOD_MS: i64 = 86_400_000;
 
-/// What makes tasks a group.
+/// Kind of a group.
 #[derive(
     Clone,
     Copy,
@@ -38,7 +38,7 @@ pub enum GroupKind {
     Queue,
     /// The client's key that they came with.
     Key,
-    /// Their `concurrencyKey`.
+    /// Tasks with one `concurrencyKey`.
     ConcurrencyKey,
     /// A tag.
     Tag,
@@ -47,10 +47,10 @@ pub enum GroupKind {
 /// A group of tasks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Group {
-    /// What they have in common.
+    /// Kind.
     #[serde(rename = "group")]
     pub kind: GroupKind,
-    /// Which key or tag; empty for the queue.
+    /// Name of the key or tag; empty for the queue.
     #[serde(default)]
     pub name: String,
 }
@@ -69,7 +69,7 @@ impl Group {
         own.into_iter().chain(concurrency_key).chain(tags).collect()
     }
 
-    /// What holds where no limit is set: tasks with one `concurrencyKey` run one at a time.
+    /// Returns the limit where none is set: tasks with one `concurrencyKey` run one at a time.
     #[must_use]
     pub fn default_limit(&self) -> Limit {
         Limit { concurrency: (self.kind == GroupKind::ConcurrencyKey).then_some(1), ..Limit::default() }
@@ -95,15 +95,15 @@ pub struct Rate {
     pub period_ms: i64,
 }
 
-/// What is set on a group.
+/// Limit of a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Limit {
     /// Maximum number at a time, in all workers together.
     pub concurrency: Option<u32>,
-    /// How often one may start.
+    /// Maximum number of starts in a time.
     pub rate: Option<Rate>,
-    /// None starts.
+    /// True if no task of the group starts.
     pub paused: bool,
 }
 
@@ -139,7 +139,7 @@ pub struct LimitChange {
 }
 
 impl LimitChange {
-    /// What a limit becomes by it.
+    /// Returns the limit with this change applied.
     #[must_use]
     pub fn applied_to(self, limit: Limit) -> Limit {
         Limit {

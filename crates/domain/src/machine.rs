@@ -7,16 +7,16 @@ use crate::{
     WorkerInstanceId,
 };
 
-/// Deaths of the CLI or of its worker in a row, without an attempt that ended by itself
-/// between them, after which a task is taken for poison. Three tells a task that kills its
-/// worker from one that was near when something else did.
+/// Maximum number of crashes of the CLI or its worker in a row, without an attempt that ended by itself between them;
+/// at this number a task is considered a poison task. Three tells a task that kills its worker from one that was near
+/// when something else did.
 pub const CRASH_LIMIT: i32 = 3;
 
 /// Crashes in a row after which a task runs alone in its worker: should that die again, it was
 /// this task, and the others pay nothing for it.
 pub const SUSPECT: i32 = CRASH_LIMIT - 1;
 
-/// Where a task stands, with the data that exists only there.
+/// State of a task, with the data that exists only there.
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
     /// Waiting; not before `due`, where that is set.
@@ -26,11 +26,11 @@ pub enum State {
     },
     /// Held under a lease.
     Running(Lease),
-    /// Done.
+    /// Ended with a result.
     Completed,
-    /// Given up, and why.
+    /// Ended with its last failure.
     Failed(Failure),
-    /// Called off.
+    /// Ended by a cancel.
     Cancelled,
 }
 
@@ -48,7 +48,7 @@ impl State {
     }
 }
 
-/// Why a lease was given back without an end of its own. None of these counts.
+/// Reason for which a lease was given back without an end of its own. None of these counts as an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum ReleaseReason {
@@ -56,13 +56,13 @@ pub enum ReleaseReason {
     Shutdown,
     /// The attempt could not be set up here.
     SetUpFailed,
-    /// It waits for an answer, and needs no slot for that.
+    /// The task waits for an answer, and needs no slot for that.
     Waiting,
 }
 
-/// What can happen to a stored task.
+/// Command that changes a stored task.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Command {
+pub enum TaskCommand {
     /// A worker takes it. An engine claims many tasks with one statement; a test compares it with this.
     Claim(Lease),
     /// The worker asks for more time. An engine renews many leases with one statement; a test compares it with this.
@@ -76,7 +76,7 @@ pub enum Command {
     Finish {
         /// Epoch of the worker's lease.
         epoch: Epoch,
-        /// How the attempt ended.
+        /// Outcome of the attempt.
         outcome: Outcome,
     },
     /// The worker gives it back.
@@ -97,7 +97,7 @@ pub enum Command {
     Cancel,
 }
 
-/// Why a command changed nothing.
+/// Reason for which a command changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The command is not for the task's newest epoch, or it runs no more: its sender
@@ -111,10 +111,10 @@ pub enum Refusal {
     Ended(Status),
 }
 
-/// What decides a task's transitions.
+/// The part of a task that decides its transitions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    /// Where it stands.
+    /// State.
     pub state: State,
     /// Grows by one at every claim and at the cancel of a running task; never reused.
     pub epoch: Epoch,
@@ -122,9 +122,9 @@ pub struct Record {
     pub attempt: i32,
     /// Attempts that ended by themselves; at most `max_attempts`.
     pub ended: i32,
-    /// Deaths in a row, see [`CRASH_LIMIT`].
+    /// Crashes in a row, see [`CRASH_LIMIT`].
     pub crashes: i32,
-    /// How often it may end by itself.
+    /// Maximum number of attempts that end by themselves.
     pub max_attempts: i32,
     /// True if a passed time limit is followed by another attempt.
     pub retry_timeouts: bool,
@@ -138,9 +138,9 @@ impl Record {
     ///
     /// # Errors
     /// The reason why nothing changed.
-    pub fn apply(&mut self, command: Command, now: Timestamp, chance: f64) -> Result<(), Refusal> {
+    pub fn apply(&mut self, command: TaskCommand, now: Timestamp, chance: f64) -> Result<(), Refusal> {
         match (command, &self.state) {
-            (Command::Claim(lease), State::Pending { due }) => {
+            (TaskCommand::Claim(lease), State::Pending { due }) => {
                 if due.is_some_and(|due| due > now) {
                     return Err(Refusal::NotDue);
                 }
@@ -148,28 +148,28 @@ impl Record {
                 self.attempt += 1;
                 self.state = State::Running(lease);
             }
-            (Command::Renew { epoch, expires }, State::Running(lease)) if epoch == self.epoch => {
+            (TaskCommand::Renew { epoch, expires }, State::Running(lease)) if epoch == self.epoch => {
                 self.state = State::Running(Lease { expires, ..*lease });
             }
-            (Command::Finish { epoch, outcome }, State::Running(_)) if epoch == self.epoch => {
+            (TaskCommand::Finish { epoch, outcome }, State::Running(_)) if epoch == self.epoch => {
                 self.state = self.after(outcome, now, chance);
             }
-            (Command::Release { epoch, delay }, State::Running(_)) if epoch == self.epoch => {
+            (TaskCommand::Release { epoch, delay }, State::Running(_)) if epoch == self.epoch => {
                 let due = (!delay.is_zero()).then(|| now.plus(delay));
                 self.state = State::Pending { due };
             }
-            (Command::HolderDied(holder), State::Running(lease)) if lease.holder == holder => {
+            (TaskCommand::HolderDied(holder), State::Running(lease)) if lease.holder == holder => {
                 self.state = self.after_crash("the worker died", now, chance);
             }
-            (Command::Expire { now: at }, State::Running(lease)) if LeaseTimes::is_over(lease.expires, at) => {
+            (TaskCommand::Expire { now: at }, State::Running(lease)) if LeaseTimes::is_over(lease.expires, at) => {
                 self.state = self.after_crash("the worker's lease ran out", now, chance);
             }
-            (Command::Cancel, State::Pending { .. }) => self.state = State::Cancelled,
-            (Command::Cancel, State::Running(_)) => {
+            (TaskCommand::Cancel, State::Pending { .. }) => self.state = State::Cancelled,
+            (TaskCommand::Cancel, State::Running(_)) => {
                 self.epoch = self.epoch.next();
                 self.state = State::Cancelled;
             }
-            (Command::Renew { .. } | Command::Finish { .. } | Command::Release { .. }, _) => {
+            (TaskCommand::Renew { .. } | TaskCommand::Finish { .. } | TaskCommand::Release { .. }, _) => {
                 return Err(Refusal::Stale);
             }
             (_, state) if state.status().is_terminal() => {

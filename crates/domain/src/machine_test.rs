@@ -1,4 +1,4 @@
-//! What no sequence of commands may do to a task.
+//! Invariants of a task under any sequence of commands.
 
 use crate::Epoch;
 use proptest::prelude::*;
@@ -46,28 +46,28 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 }
 
 /// Commands as they may come: late, twice, from anybody.
-fn command() -> impl Strategy<Value = Command> {
+fn command() -> impl Strategy<Value = TaskCommand> {
     let epoch = (0_i64..8).prop_map(Epoch::of);
     prop_oneof![
-        4 => (holder(), 0_i64..200).prop_map(|(holder, ms)| Command::Claim(Lease { holder, expires: at(ms) })),
-        2 => (epoch.clone(), 0_i64..200).prop_map(|(epoch, ms)| Command::Renew { epoch, expires: at(ms) }),
-        3 => (epoch.clone(), outcome()).prop_map(|(epoch, outcome)| Command::Finish { epoch, outcome }),
-        2 => (epoch, 0_u64..100).prop_map(|(epoch, ms)| Command::Release { epoch, delay: Duration::from_millis(ms) }),
-        2 => holder().prop_map(Command::HolderDied),
-        1 => (0_i64..2 * TREE_END_MS).prop_map(|ms| Command::Expire { now: at(ms) }),
+        4 => (holder(), 0_i64..200).prop_map(|(holder, ms)| TaskCommand::Claim(Lease { holder, expires: at(ms) })),
+        2 => (epoch.clone(), 0_i64..200).prop_map(|(epoch, ms)| TaskCommand::Renew { epoch, expires: at(ms) }),
+        3 => (epoch.clone(), outcome()).prop_map(|(epoch, outcome)| TaskCommand::Finish { epoch, outcome }),
+        2 => (epoch, 0_u64..100).prop_map(|(epoch, ms)| TaskCommand::Release { epoch, delay: Duration::from_millis(ms) }),
+        2 => holder().prop_map(TaskCommand::HolderDied),
+        1 => (0_i64..2 * TREE_END_MS).prop_map(|ms| TaskCommand::Expire { now: at(ms) }),
         // About when a lease is surely over.
-        1 => (0_i64..200).prop_map(|ms| Command::Expire { now: at(TREE_END_MS + ms) }),
-        1 => Just(Command::Cancel),
+        1 => (0_i64..200).prop_map(|ms| TaskCommand::Expire { now: at(TREE_END_MS + ms) }),
+        1 => Just(TaskCommand::Cancel),
     ]
 }
 
 /// Commands, and how much later than the one before each comes.
-fn any_life() -> impl Strategy<Value = (Record, Vec<(Command, i64)>)> {
+fn any_life() -> impl Strategy<Value = (Record, Vec<(TaskCommand, i64)>)> {
     let commands = prop::collection::vec((command(), 0_i64..100_000), 1..60);
     ((1..4_i32, any::<bool>()).prop_map(|(most, again)| fresh(most, again)), commands)
 }
 
-fn live(fault: Fault, (mut record, commands): (Record, Vec<(Command, i64)>)) -> Result<(), TestCaseError> {
+fn live(fault: Fault, (mut record, commands): (Record, Vec<(TaskCommand, i64)>)) -> Result<(), TestCaseError> {
     let mut now = Timestamp(0);
     for (command, later) in commands {
         now = now.plus_ms(later);
@@ -98,13 +98,13 @@ fn each_fault_that_is_planted_into_the_rules_is_found() {
 
 fn claim(record: &mut Record) {
     let lease = Lease { holder: WorkerInstanceId::from_u128(1), expires: at(100) };
-    record.apply(Command::Claim(lease), Timestamp(i64::MAX / 2), 0.0).expect("due");
+    record.apply(TaskCommand::Claim(lease), Timestamp(i64::MAX / 2), 0.0).expect("due");
 }
 
 fn fail(record: &mut Record, class: FailureClass) {
     let outcome = Outcome::Failed(Failure::new(class, "CODE", "message"));
     let epoch = record.epoch;
-    record.apply(Command::Finish { epoch, outcome }, Timestamp(0), 0.0).expect("the newest epoch");
+    record.apply(TaskCommand::Finish { epoch, outcome }, Timestamp(0), 0.0).expect("the newest epoch");
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn three_crashes_in_a_row_are_poison_and_an_end_between_them_is_not() {
     assert_eq!((record.crashes, record.ended), (0, 1));
     for _ in 0..3 {
         claim(&mut record);
-        record.apply(Command::HolderDied(WorkerInstanceId::from_u128(1)), Timestamp(0), 0.0).expect("its holder");
+        record.apply(TaskCommand::HolderDied(WorkerInstanceId::from_u128(1)), Timestamp(0), 0.0).expect("its holder");
     }
     assert!(matches!(&record.state, State::Failed(failure) if failure.code == "POISONED"));
 }
@@ -157,14 +157,14 @@ fn a_lease_expires_only_after_its_end_and_nothing_is_claimed_before_it_is_due() 
     let mut record = fresh(3, false);
     record.state = State::Pending { due: Some(Timestamp(10)) };
     let lease = Lease { holder: WorkerInstanceId::from_u128(1), expires: at(100) };
-    assert_eq!(record.apply(Command::Claim(lease), Timestamp(9), 0.0), Err(Refusal::NotDue));
-    record.apply(Command::Claim(lease), Timestamp(10), 0.0).expect("due");
+    assert_eq!(record.apply(TaskCommand::Claim(lease), Timestamp(9), 0.0), Err(Refusal::NotDue));
+    record.apply(TaskCommand::Claim(lease), Timestamp(10), 0.0).expect("due");
     assert_eq!(
-        record.apply(Command::Expire { now: at(100 + TREE_END_MS) }, Timestamp(0), 0.0),
+        record.apply(TaskCommand::Expire { now: at(100 + TREE_END_MS) }, Timestamp(0), 0.0),
         Err(Refusal::StillHeld)
     );
-    assert_eq!(record.apply(Command::Claim(lease), Timestamp(10), 0.0), Err(Refusal::StillHeld));
-    let stranger = Command::HolderDied(WorkerInstanceId::from_u128(2));
+    assert_eq!(record.apply(TaskCommand::Claim(lease), Timestamp(10), 0.0), Err(Refusal::StillHeld));
+    let stranger = TaskCommand::HolderDied(WorkerInstanceId::from_u128(2));
     assert_eq!(record.apply(stranger, Timestamp(0), 0.0), Err(Refusal::StillHeld));
-    record.apply(Command::Expire { now: at(101 + TREE_END_MS) }, Timestamp(0), 0.0).expect("past");
+    record.apply(TaskCommand::Expire { now: at(101 + TREE_END_MS) }, Timestamp(0), 0.0).expect("past");
 }

@@ -1,4 +1,4 @@
-//! How an attempt ended, and what that means for the task.
+//! Outcomes of attempts, and their meaning for the task.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{SessionId, Timestamp, Usd};
 
-/// Why an attempt failed. The class decides on a retry; exit codes never do.
+/// Class of a failure. The class decides on a retry; exit codes never do.
 #[derive(
     Clone,
     Copy,
@@ -53,7 +53,7 @@ impl FailureClass {
     }
 }
 
-/// What went wrong, for the client.
+/// A failure, as the client sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// Decides on a retry.
@@ -62,7 +62,7 @@ pub struct Failure {
     pub code: String,
     /// A sentence for people.
     pub message: String,
-    /// Of a usage limit: when it ends, where that is known.
+    /// Of a usage limit: its end, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
@@ -78,8 +78,8 @@ impl Failure {
         Self { class, code: code.to_owned(), message, until: None }
     }
 
-    /// Until when nothing should be tried with the credential that it came of; `None` where it
-    /// says nothing about the credential.
+    /// Returns the time until which nothing should be tried with the credential of this failure; `None` where the
+    /// failure says nothing about the credential.
     #[must_use]
     pub fn parks_until(&self, now: Timestamp) -> Option<Timestamp> {
         match self.class {
@@ -102,11 +102,11 @@ const AUTH_PAUSE: Duration = Duration::from_secs(300);
 pub enum Outcome {
     /// A result without error, after at least one call of the model.
     Completed,
-    /// Anything else.
+    /// Any other failure.
     Failed(Failure),
 }
 
-/// What an attempt cost, as the CLI reports it: the whole process, with all of its turns.
+/// Cost of an attempt, as the CLI reports it: the whole process, with all of its turns.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Spent {
     /// US dollars; `None` where the CLI didn't come to say it.
@@ -117,7 +117,7 @@ pub struct Spent {
     pub tokens: Tokens,
 }
 
-/// Most that a process can cost, in US dollars: as much as a task may ask for.
+/// Highest cost of a process in US dollars: as much as a task may ask for.
 const MAX_COST_USD: f64 = 100_000.0;
 
 /// A reported cost; `None` where it can't be one: one absurd figure would spend every budget for good.
@@ -127,7 +127,7 @@ pub fn sane_cost(dollars: f64) -> Option<Usd> {
 }
 
 impl Spent {
-    /// Nothing that we know of.
+    /// No known cost.
     pub const NONE: Self = Self {
         cost_usd: None,
         set_aside: false,
@@ -146,14 +146,14 @@ pub struct Tokens {
     pub output: i64,
     /// Read from the cache.
     pub cache_read: i64,
-    /// Put into the cache.
+    /// Tokens written to the cache.
     pub cache_write: i64,
 }
 
-/// Everything that an attempt leaves behind.
+/// Report of an attempt's end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// How it ended.
+    /// Outcome.
     pub outcome: Outcome,
     /// The text of the result, where there is one.
     pub result: Option<String>,
@@ -161,7 +161,7 @@ pub struct Report {
     pub structured_output: Option<Value>,
     /// The Claude session, for a resume.
     pub session_id: Option<SessionId>,
-    /// What it cost.
+    /// Cost.
     pub spent: Spent,
     /// Tokens, as the CLI reports them.
     pub usage: Option<Value>,
@@ -171,13 +171,13 @@ pub struct Report {
     pub duration_ms: i64,
     /// Tool calls that were refused, as the CLI reports them.
     pub permission_denials: Option<Value>,
-    /// What was changed in its worktree, where it has one.
+    /// Changes in its worktree, where it has one.
     pub changes: Option<ChangeSet>,
-    /// What ran in the background and had to be ended, in words.
+    /// Descriptions of background work that had to be ended.
     pub background_ended: Vec<String>,
 }
 
-/// What a task has changed in its worktree.
+/// Changes of a task in its worktree.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChangeSet {
     /// Branch, commits and files, for the client.

@@ -7,7 +7,7 @@ use crate::machine::CRASH_LIMIT;
 /// A fault in [`Record::apply`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::VariantArray)]
 pub enum Fault {
-    /// There is none.
+    /// No fault.
     None,
     NoEpochInRenew,
     NoEpochInFinish,
@@ -34,12 +34,11 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// What the rules do when they have this fault. Returns what they did, and `None` where they
-    /// refused.
+    /// Applies the rules as they are with this fault. Returns the transition, or `None` where they refused.
     ///
     /// # Errors
     /// The rule that this step broke.
-    pub fn apply(self, record: &mut Record, command: Command, now: Timestamp) -> Result<Option<()>, String> {
+    pub fn apply(self, record: &mut Record, command: TaskCommand, now: Timestamp) -> Result<Option<()>, String> {
         let before = record.clone();
         let faulty = self.bend(record, command.clone());
         if record.apply(faulty, now, 0.5).is_err() {
@@ -53,22 +52,24 @@ impl Fault {
         check(&before, record, &command, now).map(Some)
     }
 
-    /// Before the rules look: a command, or a record, that they should not see.
-    fn bend(self, record: &mut Record, mut command: Command) -> Command {
+    /// Changes the command or the record before the rules see it.
+    fn bend(self, record: &mut Record, mut command: TaskCommand) -> TaskCommand {
         let (free, ended) = (State::Pending { due: None }, record.state.status().is_terminal());
         match (self, &mut command, &record.state) {
-            (Self::NoEpochInRenew, Command::Renew { epoch, .. }, _)
-            | (Self::NoEpochInFinish, Command::Finish { epoch, .. }, _)
-            | (Self::NoEpochInRelease, Command::Release { epoch, .. }, _) => *epoch = record.epoch,
-            (Self::ExpiresAtTheEnd, Command::Expire { now }, _) => now.ms += 1,
-            (Self::ExpiresWithoutMargin, Command::Expire { now }, _) => now.ms += TREE_END_MS,
-            (Self::AnyHolderDied, Command::HolderDied(holder), State::Running(lease)) => *holder = lease.holder,
-            (Self::ClaimsWhatRuns, Command::Claim(_), State::Running(_))
-            | (Self::ClaimsBeforeItsTime, Command::Claim(_), State::Pending { .. }) => record.state = free,
-            (Self::ClaimsWhatEnded, Command::Claim(_), _) | (Self::CancelsWhatEnded, Command::Cancel, _) if ended => {
+            (Self::NoEpochInRenew, TaskCommand::Renew { epoch, .. }, _)
+            | (Self::NoEpochInFinish, TaskCommand::Finish { epoch, .. }, _)
+            | (Self::NoEpochInRelease, TaskCommand::Release { epoch, .. }, _) => *epoch = record.epoch,
+            (Self::ExpiresAtTheEnd, TaskCommand::Expire { now }, _) => now.ms += 1,
+            (Self::ExpiresWithoutMargin, TaskCommand::Expire { now }, _) => now.ms += TREE_END_MS,
+            (Self::AnyHolderDied, TaskCommand::HolderDied(holder), State::Running(lease)) => *holder = lease.holder,
+            (Self::ClaimsWhatRuns, TaskCommand::Claim(_), State::Running(_))
+            | (Self::ClaimsBeforeItsTime, TaskCommand::Claim(_), State::Pending { .. }) => record.state = free,
+            (Self::ClaimsWhatEnded, TaskCommand::Claim(_), _) | (Self::CancelsWhatEnded, TaskCommand::Cancel, _)
+                if ended =>
+            {
                 record.state = free;
             }
-            (Self::FinishesWhatEnded, Command::Finish { .. }, _) if ended => {
+            (Self::FinishesWhatEnded, TaskCommand::Finish { .. }, _) if ended => {
                 let boot = BootId::from_u128(0);
                 let expires = BootInstant { boot, ms: 0 };
                 record.state = State::Running(Lease { holder: WorkerInstanceId::from_u128(0), expires });
@@ -78,28 +79,28 @@ impl Fault {
         command
     }
 
-    /// After the rules: what they should not have done.
-    fn spoil(self, before: &Record, after: &mut Record, command: &Command) {
+    /// Changes the result of the rules.
+    fn spoil(self, before: &Record, after: &mut Record, command: &TaskCommand) {
         let free = State::Pending { due: None };
-        let died = matches!(command, Command::HolderDied(_) | Command::Expire { .. });
+        let died = matches!(command, TaskCommand::HolderDied(_) | TaskCommand::Expire { .. });
         let failed = match &after.state {
             State::Failed(failure) => Some(failure.class),
             _ => None,
         };
         match (self, command) {
-            (Self::KeepsEpochAtClaim, Command::Claim(_)) | (Self::KeepsEpochAtCancel, Command::Cancel) => {
+            (Self::KeepsEpochAtClaim, TaskCommand::Claim(_)) | (Self::KeepsEpochAtCancel, TaskCommand::Cancel) => {
                 after.epoch = before.epoch;
             }
             (Self::CrashIsFree, _) if died => after.crashes = before.crashes,
             (Self::CrashIsAnEnd, _) if died => after.ended += 1,
             (Self::CrashWithoutLimit, _) if failed == Some(FailureClass::Crashed) => after.state = free,
-            (Self::ReleaseIsAnEnd, Command::Release { .. }) => after.ended += 1,
-            (Self::LimitIsAnEnd, Command::Finish { outcome: Outcome::Failed(failure), .. })
+            (Self::ReleaseIsAnEnd, TaskCommand::Release { .. }) => after.ended += 1,
+            (Self::LimitIsAnEnd, TaskCommand::Finish { outcome: Outcome::Failed(failure), .. })
                 if failure.class == FailureClass::UsageLimit =>
             {
                 after.ended += 1;
             }
-            (Self::OneAttemptMore, Command::Finish { .. })
+            (Self::OneAttemptMore, TaskCommand::Finish { .. })
                 if after.ended == after.max_attempts && failed.is_some_and(FailureClass::is_transient) =>
             {
                 after.state = free;
@@ -113,15 +114,15 @@ fn expect(held: bool, rule: &str) -> Result<(), String> {
     if held { Ok(()) } else { Err(rule.to_owned()) }
 }
 
-/// What one step may do, whatever came before it.
-fn check(before: &Record, after: &Record, command: &Command, now: Timestamp) -> Result<(), String> {
+/// Checks one step against the invariants that hold whatever came before it.
+fn check(before: &Record, after: &Record, command: &TaskCommand, now: Timestamp) -> Result<(), String> {
     let (was, is) = (before.state.status(), after.state.status());
-    let renewed = matches!(command, Command::Renew { .. });
+    let renewed = matches!(command, TaskCommand::Renew { .. });
     expect(!was.is_terminal(), "a terminal state never changes")?;
     expect(was.may_become(is) || (renewed && was == is), "there are no other transitions")?;
 
-    let claimed = matches!(command, Command::Claim(_));
-    let cancelled = matches!(command, Command::Cancel) && was == Status::Running;
+    let claimed = matches!(command, TaskCommand::Claim(_));
+    let cancelled = matches!(command, TaskCommand::Cancel) && was == Status::Running;
     expect(
         after.epoch == if claimed || cancelled { before.epoch.next() } else { before.epoch },
         "epochs grow at a claim and a cancel, by one",
@@ -133,44 +134,46 @@ fn check(before: &Record, after: &Record, command: &Command, now: Timestamp) -> 
     check_counts(before, after, command)
 }
 
-/// Who may do it.
-fn check_right(before: &Record, command: &Command, now: Timestamp) -> Result<(), String> {
+/// Checks that the sender may change the task.
+fn check_right(before: &Record, command: &TaskCommand, now: Timestamp) -> Result<(), String> {
     match (command, &before.state) {
-        (Command::Claim(_), State::Pending { due }) => {
+        (TaskCommand::Claim(_), State::Pending { due }) => {
             expect(due.is_none_or(|due| due <= now), "nothing is claimed before its time")
         }
-        (Command::Claim(_), _) => Err("at most one lease is live".to_owned()),
+        (TaskCommand::Claim(_), _) => Err("at most one lease is live".to_owned()),
         (
-            Command::Renew { epoch, .. } | Command::Finish { epoch, .. } | Command::Release { epoch, .. },
+            TaskCommand::Renew { epoch, .. } | TaskCommand::Finish { epoch, .. } | TaskCommand::Release { epoch, .. },
             State::Running(_),
         ) => expect(*epoch == before.epoch, "only the newest epoch moves a running task"),
-        (Command::HolderDied(dead), State::Running(lease)) => expect(*dead == lease.holder, "it was another who died"),
-        (Command::Expire { now }, State::Running(lease)) => {
+        (TaskCommand::HolderDied(dead), State::Running(lease)) => {
+            expect(*dead == lease.holder, "it was another who died")
+        }
+        (TaskCommand::Expire { now }, State::Running(lease)) => {
             let surely_over = lease.expires.boot != now.boot || now.ms > lease.expires.ms + TREE_END_MS;
             expect(surely_over, "nothing is taken back under a lease, or while a tree may end")
         }
-        (Command::Cancel, State::Pending { .. } | State::Running(_)) => Ok(()),
+        (TaskCommand::Cancel, State::Pending { .. } | State::Running(_)) => Ok(()),
         _ => Err("only what runs ends".to_owned()),
     }
 }
 
-/// What it counts as.
-fn check_counts(before: &Record, after: &Record, command: &Command) -> Result<(), String> {
+/// Checks the counts.
+fn check_counts(before: &Record, after: &Record, command: &TaskCommand) -> Result<(), String> {
     let (ended, crashes) = (after.ended - before.ended, after.crashes - before.crashes);
     expect(after.ended <= after.max_attempts, "ended runs never exceed maxAttempts")?;
     expect(after.crashes <= CRASH_LIMIT, "crashes in a row never exceed their limit")?;
     expect(after.crashes < CRASH_LIMIT || after.state.status().is_terminal(), "poison ends")?;
     match command {
-        Command::HolderDied(_) | Command::Expire { .. } => {
+        TaskCommand::HolderDied(_) | TaskCommand::Expire { .. } => {
             expect((ended, crashes) == (0, 1), "a death is a crash, and no end")
         }
-        Command::Finish { outcome: Outcome::Failed(failure), .. } if failure.class == FailureClass::UsageLimit => {
+        TaskCommand::Finish { outcome: Outcome::Failed(failure), .. } if failure.class == FailureClass::UsageLimit => {
             expect((ended, crashes) == (0, 0), "a usage limit counts as nothing")
         }
-        Command::Finish { outcome: Outcome::Failed(failure), .. } if failure.class == FailureClass::Crashed => {
+        TaskCommand::Finish { outcome: Outcome::Failed(failure), .. } if failure.class == FailureClass::Crashed => {
             expect((ended, crashes) == (0, 1), "a death of the CLI is a crash, and no end")
         }
-        Command::Finish { outcome, .. } => {
+        TaskCommand::Finish { outcome, .. } => {
             let completed = after.state == State::Completed;
             expect(ended == 1 && after.crashes == 0, "an end by itself counts once, and ends a row of crashes")?;
             expect(completed == (*outcome == Outcome::Completed), "completed means completed")

@@ -13,25 +13,25 @@ use std::time::Duration;
 use super::*;
 use crate::planted;
 
-/// Short beside the time that a shim needs, so that it matters whether the reaper waits for it.
+/// Lease times that are short beside the time that a shim needs, so that it matters whether the reaper waits for it.
 const LEASE: LeaseTimes = LeaseTimes::new(Duration::from_secs(5));
 /// The search goes in steps of this length. The deadline lies at 4 s, the end of the tree at 7 s,
 /// the end of the lease at 5 s, the reaper's turn behind 8 s.
 const TICK: Seconds = 2;
-/// From its deadline on a shim needs less than this to end its tree.
+/// Longest time that a shim needs from its deadline to the end of its tree.
 const TREE_END: Seconds = 3;
-/// From the last renewal until the tree has surely ended.
+/// Longest time from the last renewal to the end of the tree.
 const TREE: Seconds = 4 + TREE_END;
-/// How far the clock on the wall jumps: further than a lease is long.
+/// Jump of the wall clock: further than a lease is long.
 const JUMP: Seconds = 20;
 /// Workers at most.
 const MOST: usize = 3;
 
-/// Small, so that millions of worlds fit.
+/// Type that is small, so that millions of worlds fit.
 type Seconds = i8;
 type Epoch = i8;
 
-/// What the search is to find, to show that it can find anything.
+/// Fault that the search must find, to show that it can find anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     /// One of the rules themselves; or none.
@@ -54,7 +54,7 @@ enum Fault {
     LeaseOnWallClock,
 }
 
-/// How far to search.
+/// Bounds of the search.
 #[derive(Clone, Copy)]
 struct Bounds {
     workers: usize,
@@ -89,18 +89,18 @@ enum Call {
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Worker {
     life: u8,
-    /// Which of its lives the store knows as the holder.
+    /// Incarnation that the store knows as the holder.
     leased: Option<u8>,
     /// The epoch under which it works.
     holds: Option<Epoch>,
     call: Option<Call>,
-    /// Until when its tree may live.
+    /// Time until which its tree may live.
     tree: Option<Seconds>,
     /// The last answer to a claim, where it may come twice.
     echo: Option<Call>,
 }
 
-/// What tells two worlds apart; workers have no names here.
+/// Identity of a world; workers have no names here.
 type Key = (Seconds, Seconds, Status, i64, i64, Option<i64>, Option<Seconds>, [Worker; MOST]);
 
 #[derive(Clone)]
@@ -108,7 +108,7 @@ struct World {
     fault: Fault,
     bounds: Bounds,
     now: Seconds,
-    /// What the clock on the wall shows more.
+    /// Difference of the wall clock.
     jumped: Seconds,
     record: Record,
     cancelled: Option<Seconds>,
@@ -191,7 +191,7 @@ impl World {
     }
 
     /// Sends a command to the store. Returns whether it did anything.
-    fn apply(&mut self, command: Command) -> bool {
+    fn apply(&mut self, command: TaskCommand) -> bool {
         let rules = if let Fault::Rules(fault) = self.fault { fault } else { planted::Fault::None };
         let applied = rules.apply(&mut self.record, command, Timestamp(at(self.now + self.jumped).ms));
         self.broken = self.broken.take().or(applied.clone().err());
@@ -211,7 +211,7 @@ impl World {
         self.now <= self.bounds.horizon * TICK
     }
 
-    /// Once, to one side or the other.
+    /// Lets the wall clock jump once, to one side or the other.
     fn jump(&mut self, by: Seconds) -> bool {
         let first = self.jumped == 0;
         self.jumped = by;
@@ -224,12 +224,12 @@ impl World {
     }
 
     fn reap(&mut self) -> bool {
-        self.apply(Command::Expire { now: self.lease_clock() })
+        self.apply(TaskCommand::Expire { now: self.lease_clock() })
     }
 
     fn cancel(&mut self) -> bool {
         self.cancelled = Some(self.now);
-        self.apply(Command::Cancel)
+        self.apply(TaskCommand::Cancel)
     }
 
     fn ask(&mut self, index: usize, call: impl Fn(&Self, &Worker) -> Option<Call>) -> bool {
@@ -253,23 +253,27 @@ impl World {
         let lease = Lease { holder: self.holder(index, life), expires: LEASE.expiry(self.lease_clock()) };
         match &mut call {
             Call::Claim { answer, .. } => {
-                let claimed = self.apply(Command::Claim(lease));
+                let claimed = self.apply(TaskCommand::Claim(lease));
                 self.workers[index].leased = if claimed { Some(life) } else { self.workers[index].leased };
                 *answer = Some(claimed.then_some(self.epoch()));
             }
             Call::Renew { epoch, answer, .. } => {
-                *answer = Some(
-                    self.apply(Command::Renew { epoch: crate::Epoch::of((*epoch).into()), expires: lease.expires }),
-                );
+                *answer =
+                    Some(self.apply(TaskCommand::Renew {
+                        epoch: crate::Epoch::of((*epoch).into()),
+                        expires: lease.expires,
+                    }));
             }
             Call::Finish { epoch, answer } => {
                 let outcome = Outcome::Failed(Failure::new(FailureClass::Network, "NETWORK", ""));
-                *answer = Some(self.apply(Command::Finish { epoch: crate::Epoch::of((*epoch).into()), outcome }));
+                *answer = Some(self.apply(TaskCommand::Finish { epoch: crate::Epoch::of((*epoch).into()), outcome }));
             }
             Call::Release { epoch, answer } => {
-                *answer = Some(
-                    self.apply(Command::Release { epoch: crate::Epoch::of((*epoch).into()), delay: Duration::ZERO }),
-                );
+                *answer =
+                    Some(self.apply(TaskCommand::Release {
+                        epoch: crate::Epoch::of((*epoch).into()),
+                        delay: Duration::ZERO,
+                    }));
             }
         }
         self.workers[index].call = Some(call);
@@ -328,14 +332,14 @@ impl World {
         life == 0
     }
 
-    /// Somebody sees that the worker is dead, ends its tree, and only then says so.
+    /// Lets the supervisor see that the worker is dead: it ends the tree, and only then says so.
     fn see_death(&mut self, index: usize) -> bool {
         let worker = &self.workers[index];
         let kills_first = self.fault != Fault::RequeueBeforeKill;
         if worker.life == 0 || (kills_first && worker.tree.is_some() && worker.holds.is_none()) {
             return false;
         }
-        self.apply(Command::HolderDied(self.holder(index, 0)))
+        self.apply(TaskCommand::HolderDied(self.holder(index, 0)))
     }
 
     /// True if nothing can happen any more.

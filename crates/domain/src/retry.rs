@@ -1,4 +1,4 @@
-//! How long to wait before the next attempt.
+//! Back-off between attempts.
 
 use std::time::Duration;
 

@@ -22,31 +22,31 @@ use crate::time::Timestamp;
 /// Number up to which missed firings are counted.
 const COUNTED: usize = 1_000;
 
-/// What becomes of firings whose time has passed while no server ran.
+/// Policy for firings whose time has passed while no server ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Missed {
-    /// Nothing; the history says so.
+    /// Submits nothing; the history says so.
     Skip,
     /// One task for all of them.
     #[default]
     Once,
 }
 
-/// What becomes of a firing while the task of the one before has not ended.
+/// Policy for a firing while the previous task has not ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum Overlap {
-    /// Another task beside it.
+    /// Submits another task beside it.
     #[default]
     Allow,
-    /// Nothing; the history says so.
+    /// Submits nothing; the history says so.
     Skip,
 }
 
-/// What a schedule has done.
+/// Result of a firing.
 #[derive(
     Clone,
     Copy,
@@ -62,17 +62,17 @@ pub enum Overlap {
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum RunOutcome {
-    /// It has submitted a task.
+    /// A task was submitted.
     Submitted,
-    /// Nothing: the time of the firing had passed.
+    /// Nothing was submitted: the time of the firing had passed.
     Missed,
-    /// Nothing: the task before has not ended.
+    /// Nothing was submitted: the previous task has not ended.
     Skipped,
-    /// Nothing: the task can't be stored as it is.
+    /// Nothing was submitted: the task can't be stored as it is.
     Refused,
 }
 
-/// When something fires.
+/// Cron expression in a time zone.
 #[derive(Clone, Debug)]
 pub struct Timetable {
     cron: Cron,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Where a task stands.
+/// Status of a task.
 #[derive(
     Clone,
     Copy,

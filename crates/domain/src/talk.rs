@@ -1,5 +1,4 @@
-//! What is said between a running task and people: its questions, their answers, further
-//! messages.
+//! Questions of a running task, their answers, and further messages.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -9,22 +8,22 @@ use crate::{Invalid, Timestamp, json};
 /// The longest text that comes with an answer, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
-/// May this tool be used, and in this way?
+/// Question of a task: may this tool be used with this input?
 #[derive(Clone, Debug, PartialEq)]
 pub struct Question {
     /// Name within the task: the CLI's, from when it was first asked.
     pub request_id: String,
     /// The tool; `AskUserQuestion` where the model itself asks.
     pub tool: String,
-    /// What the tool is to be called with.
+    /// Input of the tool.
     pub input: Value,
-    /// What the CLI suggests to allow from now on, in its own shape.
+    /// Rules that the CLI suggests to allow from now on, in its own shape.
     pub suggestions: Value,
-    /// When it was first asked.
+    /// Time at which it was first asked.
     pub asked_at: Timestamp,
-    /// When the question is answered with no by itself.
+    /// Time at which it is denied automatically.
     pub deadline: Timestamp,
-    /// What was decided.
+    /// Answer, once there is one.
     pub answer: Option<Decision>,
 }
 
@@ -33,39 +32,39 @@ pub struct Question {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Decision {
-    /// Yes or no.
+    /// Allow or deny.
     pub behavior: Behavior,
-    /// Said to the model with a no.
+    /// Reason for the model, with a denial.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// With a yes: call the tool with this instead.
+    /// Input to use instead, with a permission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated_input: Option<Value>,
-    /// With a yes: for how long.
+    /// Scope of a permission.
     #[serde(default)]
     pub scope: Scope,
 }
 
-/// Yes or no, by the CLI's own names.
+/// Allow or deny, by the CLI's own names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Behavior {
-    /// Yes.
+    /// The call is made.
     Allow,
-    /// No.
+    /// The call is not made.
     Deny,
 }
 
-/// How long a yes holds.
+/// Scope of a permission.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// For this call.
+    /// This call.
     #[default]
     Once,
-    /// For all calls like it in this task.
+    /// All calls like it in this task.
     Session,
 }
 
@@ -101,13 +100,13 @@ impl Decision {
 }
 
 impl Question {
-    /// What a yes for the whole session allows, as the CLI writes rules: `Bash(touch a)`, `Write`.
+    /// Returns the rules that a permission for the session adds, as the CLI writes them: `Bash(touch a)`, `Write`.
     #[must_use]
     pub fn session_rules(&self) -> Vec<String> {
         session_rules(&self.tool, &self.suggestions)
     }
 
-    /// What the task is waiting for, as the outside sees it.
+    /// Returns the question as part of the task's view.
     #[must_use]
     pub fn waiting_for(&self) -> Value {
         json!({
@@ -117,7 +116,8 @@ impl Question {
     }
 }
 
-/// What a yes for the whole session allows, by what the CLI suggests; the tool where it suggests nothing.
+/// Returns the rules that a permission for the session adds, by the CLI's suggestions; the tool where it suggests
+/// nothing.
 #[must_use]
 pub fn session_rules(tool: &str, suggestions: &Value) -> Vec<String> {
     let suggested = suggestions.as_array().into_iter().flatten();
@@ -132,14 +132,14 @@ pub fn session_rules(tool: &str, suggestions: &Value) -> Vec<String> {
     if rules.is_empty() { vec![tool.to_owned()] } else { rules }
 }
 
-/// What was said to a running task and it has not heard.
+/// Input from people that a running task has not received yet.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Said {
+pub enum TaskInput {
     /// The answer to a question.
     Answer {
         /// The question.
         request_id: String,
-        /// What was decided.
+        /// Answer.
         decision: Decision,
     },
     /// A further turn.
@@ -156,7 +156,7 @@ pub enum Said {
     },
 }
 
-impl Said {
+impl TaskInput {
     /// Number, where it has one.
     #[must_use]
     pub const fn number(&self) -> Option<i64> {

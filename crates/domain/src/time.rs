@@ -31,13 +31,13 @@ impl Timestamp {
         Self(self.0.saturating_add(ms))
     }
 
-    /// This much later.
+    /// Returns the time this much later.
     #[must_use]
     pub fn plus(self, time: std::time::Duration) -> Self {
         self.plus_ms(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
     }
 
-    /// This much earlier.
+    /// Returns the time this much earlier.
     #[must_use]
     pub fn minus(self, time: std::time::Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(time.as_millis()).unwrap_or(i64::MAX)))

@@ -31,26 +31,26 @@ pub enum ContextFile {
 pub struct Upload {
     /// Name, without folders.
     pub name: String,
-    /// What is in it.
+    /// Content.
     pub content: String,
-    /// How that is written.
+    /// Encoding of the content.
     #[serde(default)]
     pub encoding: Encoding,
 }
 
-/// How the content of a file is written in JSON.
+/// Encoding of a file's content in JSON.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Encoding {
-    /// As text.
+    /// Text.
     #[default]
     Utf8,
-    /// In base 64, with padding.
+    /// Base 64 with padding.
     Base64,
 }
 
 impl Upload {
-    /// What is in it. `None` where it is no base 64.
+    /// Returns the content as bytes; `None` where it is not valid base 64.
     #[must_use]
     pub fn bytes(&self) -> Option<Vec<u8>> {
         match self.encoding {

@@ -1,4 +1,4 @@
-//! What clients send and get, and what is stored of it.
+//! Requests, responses, and the stored form of both.
 //!
 //! *Owns* the request of a task, which is read strictly where it is a wish ([`TaskSpec`]) and leniently where it is data
 //! ([`stored`]), and the task as it is read. *Talks to* no other part.

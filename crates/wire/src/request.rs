@@ -1,4 +1,4 @@
-//! What clients send besides a task. Read strictly: a field that is not known is refused, never ignored.
+//! Requests other than a task. Read strictly: an unknown field is refused, never ignored.
 
 use domain::{GroupKind, Missed, Overlap, Rate, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ pub struct TaskChanges {
     #[schema(minimum = 0, maximum = 100)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Option<i64>,
-    /// Not before this time; `null`: at once.
+    /// Earliest start; `null`: now.
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub run_at: Option<Option<Timestamp>>,
@@ -52,7 +52,7 @@ pub struct Concurrency {
     pub concurrency: i64,
 }
 
-/// What is held back, or goes on: the tasks of one group, or with nothing set the queue.
+/// The tasks of one group, or with nothing set the whole queue.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Members {
@@ -74,7 +74,7 @@ pub struct Members {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewLimit {
-    /// What makes tasks a group.
+    /// Kind of the group.
     pub group: GroupKind,
     /// Key or tag of the group; empty for the queue.
     #[serde(default)]
@@ -100,12 +100,12 @@ pub struct NewSchedule {
     /// Zone of the IANA database.
     #[serde(default = "utc")]
     pub time_zone: String,
-    /// What is submitted.
+    /// Task to submit.
     pub task: TaskSpec,
-    /// What becomes of firings whose time passed while no server ran.
+    /// Policy for firings whose time has passed while no server ran.
     #[serde(default)]
     pub missed: Missed,
-    /// What becomes of a firing while the task of the one before has not ended.
+    /// Policy for a firing while the previous task has not ended.
     #[serde(default)]
     pub overlap: Overlap,
     /// True if each task goes on with the session of the last one that completed.
@@ -137,13 +137,13 @@ pub struct ScheduleChanges {
     /// Zone of the IANA database.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    /// What is submitted.
+    /// Task to submit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskSpec>,
-    /// What becomes of firings whose time passed while no server ran.
+    /// Policy for firings whose time has passed while no server ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missed: Option<Missed>,
-    /// What becomes of a firing while the task of the one before has not ended.
+    /// Policy for a firing while the previous task has not ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overlap: Option<Overlap>,
     /// True if each task goes on with the session of the last one that completed.

@@ -74,8 +74,8 @@ pub struct SdkOptions {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct McpConfig {
-    /// By name. A server's command runs before the model says a word: so an entry is empty, or the
-    /// one that the operator has under that name.
+    /// MCP servers by name. A server's command runs before the model does anything: so an entry is empty, or the one
+    /// that the operator has under that name.
     pub mcp_servers: BTreeMap<String, Value>,
 }
 
@@ -99,23 +99,23 @@ pub struct McpConfig {
 pub enum PermissionMode {
     /// Reads and plans, changes nothing.
     Plan,
-    /// What is not allowed already is refused.
+    /// Tools that are not allowed already are denied.
     #[serde(alias = "deny")]
     DontAsk,
-    /// What is not allowed already is asked for.
+    /// Tools that are not allowed already are asked for.
     #[serde(alias = "ask")]
     Default,
     /// Edits inside the working directory are allowed.
     AcceptEdits,
     /// The CLI judges each call.
     Auto,
-    /// Everything is allowed.
+    /// All tools are allowed.
     #[serde(alias = "allow")]
     BypassPermissions,
 }
 
 impl PermissionMode {
-    /// Other names of modes, which a request may have.
+    /// Aliases of modes that a request may use.
     const ALIASES: [&str; 3] = ["ask", "allow", "deny"];
 }
 
@@ -131,7 +131,7 @@ impl utoipa::PartialSchema for PermissionMode {
 
 impl ToSchema for PermissionMode {}
 
-/// How hard the model thinks.
+/// Effort of the model.
 #[derive(
     Clone,
     Copy,

@@ -1,4 +1,4 @@
-//! What a client asks for: the request as JSON, its rules, and nothing of how it is run.
+//! The request for a task: its JSON and its rules, without anything about how it is run.
 //!
 //! Every field that a client may send is named here once. Unknown fields are refused, so that a misspelt option is
 //! never ignored; [`stored`](super::stored) reads the same shape from a database leniently.
@@ -19,7 +19,7 @@ pub const MAX_INSTRUCTION_BYTES: usize = 1 << 20;
 /// The longest text of an option, in bytes: it becomes one argument of the CLI, and Linux
 /// takes 128 KiB for each.
 pub(super) const MAX_OPTION_BYTES: usize = 64 << 10;
-/// What a priority may be.
+/// Valid priorities.
 pub const PRIORITIES: std::ops::RangeInclusive<i64> = 0..=100;
 /// The longest time limit: a day, in milliseconds.
 const MAX_TIMEOUT_MS: i64 = 86_400_000;
@@ -28,7 +28,7 @@ const MAX_TIMEOUT_MS: i64 = 86_400_000;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TaskSpec {
-    /// What Claude is asked to do, word for word.
+    /// Instruction for Claude, word for word.
     #[schema(min_length = 1)]
     pub instruction: String,
     /// Surroundings of the task.
@@ -38,7 +38,7 @@ pub struct TaskSpec {
     #[schema(minimum = 0, maximum = 100)]
     #[serde(default)]
     pub priority: i64,
-    /// Not before this time.
+    /// Earliest start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_at: Option<Timestamp>,
     /// Labels to find it by.
@@ -49,7 +49,7 @@ pub struct TaskSpec {
     #[schema(min_length = 1, max_length = 128)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency_key: Option<String>,
-    /// How it is run and tried again.
+    /// Options.
     #[serde(default)]
     pub options: Options,
 }
@@ -61,12 +61,12 @@ pub struct Context {
     /// An absolute path; without one the task gets an empty folder of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_directory: Option<String>,
-    /// What the model is given to read with the instruction.
+    /// Files that the model is given with the instruction.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<ContextFile>,
 }
 
-/// How a task is run and tried again.
+/// Options: how a task is run and tried again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Options {
@@ -76,7 +76,7 @@ pub struct Options {
     /// `false`: the answer to the submit waits for the end of the task.
     #[serde(default, rename = "async", skip_serializing_if = "Option::is_none")]
     pub run_async: Option<bool>,
-    /// How often it may end by itself, 1 to 20.
+    /// Maximum number of attempts that end by themselves, 1 to 20.
     #[schema(minimum = 1, maximum = 20)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<i64>,
@@ -86,34 +86,34 @@ pub struct Options {
     /// True if it works in a git worktree of its own, on a branch of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub use_worktree: Option<bool>,
-    /// How that is made, and what becomes of it.
+    /// Options of the worktree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worktree: Option<WorktreeOptions>,
     /// True if no other task may work in its folder meanwhile; the server decides where it isn't set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exclusive_directory: Option<bool>,
-    /// Who is told of it.
+    /// Receiver of messages about the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<WebhookOptions>,
-    /// What becomes of commands and agents in the background that outlive the last turn.
+    /// Policy for commands and agents in the background that outlive the last turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub background: Option<Background>,
     /// True if the model may ask people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub questions: Option<Questions>,
-    /// What the CLI is told.
+    /// Options of the CLI.
     #[serde(default)]
     pub sdk: SdkOptions,
 }
 
-/// What becomes of background work that outlives the last turn.
+/// Policy for background work that outlives the last turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Background {
     /// The task goes on until it has ended and the model was told, within the task's timeout.
     #[default]
     Wait,
-    /// It is ended with the turn.
+    /// The work is ended with the turn.
     End,
 }
 
@@ -121,10 +121,10 @@ pub enum Background {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Questions {
-    /// In every permission mode.
+    /// The file is read in every permission mode.
     #[default]
     On,
-    /// Never.
+    /// The file is never read.
     Off,
 }
 
@@ -135,7 +135,7 @@ pub struct WorktreeOptions {
     /// The name of the new branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<String>,
-    /// What it begins at; where the repository stands, where it isn't set.
+    /// Revision at which it begins; the repository's HEAD where it isn't set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_branch: Option<String>,
     /// True if it stays when the task has ended. What is nowhere else stays anyway.
@@ -161,14 +161,14 @@ impl WorktreeOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged, deny_unknown_fields)]
 pub enum Timeout {
-    /// From the start of the process to its end.
+    /// Milliseconds from the start of the process to its end.
     Total(i64),
     /// Each limit by its name.
     Both {
-        /// From the start of the process to its end.
+        /// Milliseconds from the start of the process to its end.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         total: Option<i64>,
-        /// Without a word from the CLI while no tool runs.
+        /// Milliseconds without output of the CLI while no tool runs.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         idle: Option<i64>,
     },
@@ -198,11 +198,11 @@ impl Timeout {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RetryOptions {
-    /// Before the second attempt.
+    /// Milliseconds before the second attempt.
     #[schema(minimum = 0, maximum = 86400000)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_delay: Option<i64>,
-    /// At most.
+    /// Maximum in milliseconds.
     #[schema(minimum = 0, maximum = 86400000)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_delay: Option<i64>,
@@ -353,7 +353,7 @@ impl Options {
         shown
     }
 
-    /// How often the task may end by itself; 3 where it doesn't say.
+    /// Maximum number of attempts that end by themselves; 3 by default.
     #[must_use]
     pub fn attempts(&self) -> i32 {
         self.max_attempts.and_then(|n| i32::try_from(n).ok()).unwrap_or(3)

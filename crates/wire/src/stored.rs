@@ -12,7 +12,7 @@ use domain::json;
 
 /// Version of the form in which requests are stored. A newer one may mean something else by the same fields.
 const VERSION: u64 = 1;
-/// How a request begins that this version has stored.
+/// Beginning of a request that this version has stored.
 const BEGINS: &str = "{\"version\":1,";
 /// Fields that are left alone before the whole counts as unreadable.
 const MAX_FIELDS: usize = 200;
@@ -20,9 +20,9 @@ const MAX_FIELDS: usize = 200;
 /// A request that was read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredSpec {
-    /// As much of it as can be read.
+    /// Readable part of the request.
     pub spec: TaskSpec,
-    /// Why it can't be run as it is; `None` where all of it was understood.
+    /// Reason for which it can't be run as it is; `None` where all of it was understood.
     pub unreadable: Option<String>,
 }
 

@@ -11,29 +11,29 @@ use domain::{AttemptOutcome, Failure, FailureClass, Group, Name, SessionId, Spen
 pub struct Task {
     /// Name.
     pub id: TaskId,
-    /// What the client asked for.
+    /// Request of the client.
     pub spec: TaskSpec,
-    /// Where it stands.
+    /// Status.
     pub status: Status,
-    /// When it was stored.
+    /// Time at which it was stored.
     pub created_at: Timestamp,
-    /// Not before this time, while pending.
+    /// Earliest start, while pending.
     pub due_at: Option<Timestamp>,
-    /// When its first attempt was claimed.
+    /// Time of its first claim.
     pub started_at: Option<Timestamp>,
-    /// When it reached its end.
+    /// Time of its end.
     pub completed_at: Option<Timestamp>,
     /// Starts so far.
     pub attempt: i32,
-    /// Deaths in a row.
+    /// Crashes in a row.
     pub crashes: i32,
-    /// How often it may end by itself.
+    /// Maximum number of attempts that end by themselves.
     pub max_attempts: i32,
     /// The worker that has it, or had it last.
     pub worker: Option<String>,
     /// Name of the client's key.
     pub key: String,
-    /// Where it works.
+    /// Folder in which it works.
     pub working_directory: Option<String>,
     /// The task that this one repeats.
     pub retry_of: Option<TaskId>,
@@ -41,17 +41,17 @@ pub struct Task {
     pub resume_session_id: Option<SessionId>,
     /// The task whose conversation it goes on with.
     pub continued_from: Option<TaskId>,
-    /// What holds it back besides its time: see [`Hold`](domain::Hold).
+    /// Reason besides its time for which it is kept back: see [`Hold`](domain::Hold).
     pub held: Option<String>,
-    /// What it waits for: an answer, or a message.
+    /// The answer or message that it waits for.
     pub waiting_for: Option<Value>,
-    /// What the newest attempt left.
+    /// Results of the newest attempt.
     pub attempted: Attempted,
-    /// What it must say of itself beside its result.
+    /// Remarks beside its result.
     pub remarks: Remarks,
-    /// What was left out where only a summary was read.
+    /// Parts that were left out where only a summary was read.
     pub truncated: Truncated,
-    /// What was changed in its worktree; `None` where only the task was read.
+    /// Changes in its worktree; `None` where only the task was read.
     pub changes: Option<Value>,
     /// All attempts, in order; `None` where only the task was read.
     pub attempts: Option<Vec<Attempt>>,
@@ -65,7 +65,7 @@ impl Task {
     }
 }
 
-/// What a summary of a task leaves out.
+/// Parts that a summary of a task leaves out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Truncated {
     /// Bytes of the whole result, where it was cut.
@@ -74,24 +74,24 @@ pub struct Truncated {
     pub request: bool,
 }
 
-/// What a task must say of itself beside its result. Stored as JSON, and read leniently.
+/// Remarks of a task beside its result. Stored as JSON, and read leniently.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Remarks {
     /// True if the CLI reported a cost that can't be one: no sum has it.
     pub cost_set_aside: bool,
-    /// What ran in the background and had to be ended, in words.
+    /// Descriptions of background work that had to be ended.
     pub background_ended: Vec<String>,
 }
 
-/// What the newest attempt left behind; empty before the first.
+/// Results of the newest attempt; empty before the first.
 #[derive(Clone, Debug, Default)]
 pub struct Attempted {
     /// The text of the result.
     pub result: Option<String>,
     /// The result as the schema wants it.
     pub structured_output: Option<Value>,
-    /// Why it failed, or why the attempt before did.
+    /// Failure of the newest attempt, or of the one before.
     pub error: Option<TaskError>,
     /// The Claude session.
     pub session_id: Option<SessionId>,
@@ -114,17 +114,17 @@ pub struct Attempt {
     pub number: i32,
     /// The worker's name.
     pub worker: Option<String>,
-    /// When it was claimed.
+    /// Time of the claim.
     pub started_at: Timestamp,
-    /// When it was over.
+    /// Time of its end.
     pub ended_at: Option<Timestamp>,
     /// See [`AttemptOutcome`]; `None` while it runs.
     pub outcome: Option<Name<AttemptOutcome>>,
-    /// Why it failed or was given back.
+    /// Reason for which it failed or was given back.
     pub error: Option<TaskError>,
     /// The Claude session.
     pub session_id: Option<SessionId>,
-    /// What it cost.
+    /// Cost.
     pub spent: Spent,
 }
 

@@ -1,4 +1,4 @@
-//! Who is told over HTTP, and of what.
+//! Webhooks: receivers of messages over HTTP, and the kinds of messages.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,7 +9,7 @@ use domain::Invalid;
 /// The longest address, in bytes.
 const MAX_URL: usize = 2_048;
 
-/// What is told.
+/// Kind of a message.
 #[derive(
     Clone,
     Copy,
@@ -30,20 +30,20 @@ pub enum HookEvent {
     Started,
     /// The task asks a question.
     Waiting,
-    /// It has ended well.
+    /// The task has completed.
     Completed,
-    /// It has failed for good.
+    /// The task has failed for good.
     Failed,
-    /// It was called off.
+    /// The task was cancelled.
     Cancelled,
 }
 
 impl HookEvent {
-    /// What is told where nothing else is asked for: each way to end.
+    /// Kinds that are sent by default: each way to end.
     pub const ENDS: [Self; 3] = [Self::Completed, Self::Failed, Self::Cancelled];
 }
 
-/// Where a message to a receiver stands.
+/// State of a delivery.
 #[derive(
     Clone,
     Copy,
@@ -59,11 +59,11 @@ impl HookEvent {
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum DeliveryState {
-    /// It is to be sent, now or again.
+    /// The message is to be sent, now or again.
     Pending,
     /// The receiver has taken it.
     Delivered,
-    /// It is given up.
+    /// The message is given up.
     Failed,
 }
 
@@ -71,19 +71,19 @@ pub enum DeliveryState {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WebhookOptions {
-    /// Where to: `http` or `https`.
+    /// Address: `http` or `https`.
     pub url: String,
-    /// What the messages are signed with; the server's own secret where it isn't set. Never shown.
+    /// Secret with which messages are signed; the server's own where it isn't set. Never shown.
     #[schema(min_length = 16)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
-    /// Of what; of each way to end where it isn't set.
+    /// Kinds of messages; each way to end where it isn't set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<HookEvent>,
 }
 
 impl WebhookOptions {
-    /// What is told.
+    /// Kinds of messages.
     #[must_use]
     pub fn events(&self) -> &[HookEvent] {
         if self.events.is_empty() { &HookEvent::ENDS } else { &self.events }

@@ -74,7 +74,7 @@ fn types(answer: &Answer) -> Vec<Type> {
     }
 }
 
-/// In answers, what may be `null` is always there.
+/// Requires nullable fields: in answers, they are always there.
 fn require_nullable(schema: &mut Value) {
     let is_null = |schema: &Value| schema["type"] == "null";
     let may_be_null = |schema: &Value| {

@@ -1,4 +1,4 @@
-//! What the contract says of one operation.
+//! Description of one operation for the contract.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ pub struct Operation {
     pub path: &'static str,
     /// Name in generated clients: a verb first.
     pub id: &'static str,
-    /// What it does, in a few words.
+    /// Summary in a few words.
     pub summary: &'static str,
     /// Parameters of the query.
     pub query: &'static [(&'static str, Parameter)],
@@ -29,7 +29,7 @@ pub struct Operation {
     pub is_open: bool,
 }
 
-/// What a parameter may be.
+/// Type of a parameter.
 #[derive(Clone, Copy)]
 pub enum Parameter {
     /// Any text.
@@ -83,7 +83,7 @@ pub struct Answer {
 /// Content of an answer.
 #[derive(Clone, Copy)]
 pub enum Content {
-    /// None.
+    /// No body.
     Empty,
     /// A value of this type, as JSON.
     Json(Type),
@@ -91,7 +91,7 @@ pub enum Content {
     Either(Type, Type),
     /// Any JSON object.
     Object,
-    /// Something else: its media type, and what it is.
+    /// Another body: its media type, and its description.
     Other(&'static str, &'static str),
 }
 

@@ -110,7 +110,7 @@ fn text(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// What an event adds to the conversation.
+/// Returns the message that an event adds to the conversation.
 fn message_of(task_id: TaskId, event: &Event) -> Option<ConversationMessage> {
     let said = |role, content| ConversationMessage { task_id, seq: Some(event.seq), at: event.at, role, content };
     let data = || serde_json::from_str::<Value>(&event.data).unwrap_or_default();

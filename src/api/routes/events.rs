@@ -11,7 +11,7 @@ use super::super::shared::Shared;
 use super::resource;
 use wire::response::{EventView, FeedPage};
 
-/// Most bytes of events in one answer.
+/// Maximum size of the events in one answer, in bytes.
 const PAGE_BYTES: u64 = 2 << 20;
 
 pub fn routes(config: &mut web::ServiceConfig) {

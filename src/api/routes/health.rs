@@ -19,7 +19,7 @@ use crate::telemetry::{self, Duty};
 use domain::{Named as _, Status};
 use wire::response::{Alive, Check, Health, HealthStatus, ParkedCredential, QueueCounts, Readiness, WorkerCounts};
 
-/// What is not answered by then is not waited for.
+/// Longest time that an answer is waited for.
 const ANSWER_LIMIT: Duration = Duration::from_millis(80);
 
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -78,10 +78,10 @@ fn answer(status: HealthStatus) -> HttpResponseBuilder {
     HttpResponse::build(if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE })
 }
 
-/// How the server is.
+/// Facts for the answer.
 struct Snapshot {
     status: HealthStatus,
-    /// Why it is not healthy.
+    /// Reason for which it is not healthy.
     reason: Option<String>,
     /// Each duty, and whether it is done.
     checks: BTreeMap<String, Check>,
@@ -90,7 +90,7 @@ struct Snapshot {
 }
 
 impl Snapshot {
-    /// In standalone mode the workers are the operator's: the server is well without them.
+    /// Gathers the facts. In standalone mode the workers are the operator's: the server is well without them.
     async fn of(shared: &Shared) -> Self {
         // A queue that waits for the disk answers late; that is an answer too.
         let (stats, workers) = tokio::join!(

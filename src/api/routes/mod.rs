@@ -37,7 +37,7 @@ pub fn all(config: &mut web::ServiceConfig) {
     docs::routes(config);
 }
 
-/// What no route answers.
+/// Answer to a path without a route.
 pub async fn not_found(request: HttpRequest) -> Result<&'static str, ApiError> {
     let message = format!("nothing answers {} {}; see docs/api.md", request.method(), request.path());
     Err(ApiError::new(StatusCode::NOT_FOUND, "NOT_FOUND", message))

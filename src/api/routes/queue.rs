@@ -46,7 +46,7 @@ async fn start(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> 
     set_paused(request, payload, shared, false).await
 }
 
-/// Of the whole queue, or with a body of one group.
+/// Pauses or resumes the whole queue, or with a body one group.
 async fn set_paused(
     request: HttpRequest,
     payload: Payload,

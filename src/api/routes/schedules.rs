@@ -152,7 +152,7 @@ async fn runs(id: Path<String>, request: HttpRequest, shared: Data<Shared>) -> R
     let limit = Params::read(&request, &["limit"])?.number("limit", 1, 1_000, 100)?;
     let schedule = find(&shared, &id).await?.id;
     let runs = shared.queue.ask(ReadRuns { schedule, limit: limit.unsigned_abs() }).await?;
-    let view = |run: queue::Run| Run {
+    let view = |run: queue::ScheduleRun| Run {
         due_at: run.due_at,
         fired_at: run.fired_at,
         outcome: run.outcome,

@@ -21,7 +21,7 @@ use wire::{PRIORITIES, Task};
 /// Lines of `…/logs`: more than anybody reads.
 const MAX_LOG_LINES: u64 = 10_000;
 
-/// Most bytes of events in one answer; one event is shown whatever its size.
+/// Maximum size of the events in one answer, in bytes; one event is shown whatever its size.
 const PAGE_BYTES: u64 = 2 << 20;
 
 pub fn routes(config: &mut web::ServiceConfig) {

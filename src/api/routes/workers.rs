@@ -27,7 +27,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
 pub struct WorkerOverview {
     pub healthy: bool,
     pub count: usize,
-    /// Why they are not well.
+    /// Reason for which they are not well.
     pub complaint: Option<String>,
     workers: Vec<Worker>,
 }
@@ -51,7 +51,7 @@ pub async fn overview(shared: &Shared) -> Result<WorkerOverview, ApiError> {
     }
 }
 
-/// Why managed workers are not well.
+/// Returns the reason for which managed workers are not well.
 fn complaint(workers: &[Worker], any_runs: bool) -> Option<String> {
     if let Some(worker) = workers.iter().find(|worker| worker.crash_looping == Some(true)) {
         return Some(format!("{} ends too often", worker.worker_id));

@@ -26,7 +26,7 @@ use domain::{EventKind, Named as _, TaskId};
 use wire::Task;
 use wire::response::TaskView;
 
-/// Who hasn't shown a key by then is cut off.
+/// Longest time without a key; then the client is cut off.
 const AUTH_LIMIT: Duration = Duration::from_secs(10);
 /// Time between two pings.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -54,10 +54,10 @@ async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared>) -
     Ok(response)
 }
 
-/// What a client says.
+/// Frame of a client.
 #[derive(Deserialize)]
 #[serde(tag = "type", content = "payload", rename_all = "lowercase")]
-enum Said {
+enum ClientFrame {
     Auth {
         #[serde(rename = "apiKey")]
         api_key: String,
@@ -139,7 +139,7 @@ impl Connection {
     }
 
     async fn hear(&mut self, text: &str) -> Result<(), Closed> {
-        let said: Said = match serde_json::from_str(text) {
+        let said: ClientFrame = match serde_json::from_str(text) {
             Ok(said) => said,
             Err(error) => {
                 let rule = "say {\"type\": \"auth\" | \"subscribe\" | \"unsubscribe\" | \"ping\", \"payload\": …}";
@@ -147,17 +147,19 @@ impl Connection {
             }
         };
         match said {
-            Said::Auth { api_key } => {
+            ClientFrame::Auth { api_key } => {
                 self.known |= self.shared.keys.are_off() || self.shared.keys.name_of(&api_key).is_some();
                 match self.known {
                     true => self.send("auth-success", json!({})).await,
                     false => self.error("UNAUTHORIZED", "this is not a key of this server").await,
                 }
             }
-            Said::Ping(payload) => self.send("pong", payload.unwrap_or(json!({ "timestamp": wall_now() }))).await,
+            ClientFrame::Ping(payload) => {
+                self.send("pong", payload.unwrap_or(json!({ "timestamp": wall_now() }))).await
+            }
             _ if !self.known => self.error("UNAUTHORIZED", "say auth first, with payload.apiKey").await,
-            Said::Subscribe { task_id } => self.subscribe(&task_id).await,
-            Said::Unsubscribe { task_id } => {
+            ClientFrame::Subscribe { task_id } => self.subscribe(&task_id).await,
+            ClientFrame::Unsubscribe { task_id } => {
                 match str::parse::<TaskId>(&task_id) {
                     Ok(task) => {
                         self.tasks.remove(&task);
@@ -170,7 +172,7 @@ impl Connection {
         }
     }
 
-    /// From now on; first comes where the task stands.
+    /// Follows a task from now on; its status comes first.
     async fn subscribe(&mut self, id: &str) -> Result<(), Closed> {
         if id == "*" {
             self.all = true;

@@ -1,4 +1,4 @@
-//! What a client may still change about a task that waits: how soon it starts.
+//! Changes that a client may still make to a waiting task: how soon it starts.
 
 use super::{Change, Unit};
 use crate::queue::messages::{Amend, Amended};

@@ -6,7 +6,7 @@ use crate::queue::messages::Claim;
 use crate::store::StoreError;
 use crate::store::rows::{AttemptRow, TaskRow};
 
-/// This task was claimed.
+/// Inserts the attempt of a claimed task.
 pub async fn begin(unit: &mut Unit<'_>, claim: &Claim, row: &TaskRow) -> Result<(), StoreError> {
     let attempt = AttemptRow {
         task_id: row.id,

@@ -14,7 +14,7 @@ use domain::TaskId;
 /// A command as the store runs it. It may be run twice, when the transaction that it was in
 /// had to be given up for another's fault.
 pub trait Change: Send + 'static {
-    /// What its sender is told after the commit.
+    /// Answer to its sender after the commit.
     type Answer: Send + 'static;
 
     /// True if there may be something to claim behind it.
@@ -31,7 +31,7 @@ pub trait Change: Send + 'static {
         None
     }
 
-    /// Does it, inside the transaction.
+    /// Carries it out inside the transaction.
     ///
     /// # Errors
     /// A statement failed; the transaction is given up.
@@ -39,24 +39,24 @@ pub trait Change: Send + 'static {
 }
 
 /// A command with its sender: of any kind, so that they can wait in one list.
-pub trait Waiting: Send {
+pub trait Command: Send {
     /// True if it is stored when the disk is full.
     fn is_essential(&self) -> bool;
     /// True if there may be something to claim behind it.
     fn makes_work(&self) -> bool;
-    /// Does it and keeps the answer.
+    /// Carries it out and keeps the answer.
     fn run<'a>(&'a mut self, unit: &'a mut Unit<'_>) -> LocalBoxFuture<'a, Result<(), StoreError>>;
-    /// After the commit, or when it failed.
+    /// Answers after the commit, or when it failed.
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
-struct Asked<C: Change> {
+struct Queued<C: Change> {
     change: C,
     answer: Option<C::Answer>,
     sender: oneshot::Sender<Result<C::Answer, QueueError>>,
 }
 
-impl<C: Change> Waiting for Asked<C> {
+impl<C: Change> Command for Queued<C> {
     fn is_essential(&self) -> bool {
         self.change.is_essential()
     }
@@ -86,11 +86,11 @@ impl<C: Change> Waiting for Asked<C> {
     }
 }
 
-/// Where the answer to a command will come.
-type Answered<C> = oneshot::Receiver<Result<<C as Change>::Answer, QueueError>>;
+/// Receiver of the answer to a command.
+type Receiver<C> = oneshot::Receiver<Result<<C as Change>::Answer, QueueError>>;
 
 /// A command, ready to wait, and where its answer will come.
-pub fn asked<C: Change>(change: C) -> (Box<dyn Waiting>, Answered<C>) {
+pub fn asked<C: Change>(change: C) -> (Box<dyn Command>, Receiver<C>) {
     let (sender, answer) = oneshot::channel();
-    (Box::new(Asked { change, answer: None, sender }), answer)
+    (Box::new(Queued { change, answer: None, sender }), answer)
 }

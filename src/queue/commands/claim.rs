@@ -80,7 +80,7 @@ async fn assign(
     Ok(Assignment { key, task: task_with(row, read), budget_usd })
 }
 
-/// What a worker may claim.
+/// Tasks that a worker may claim.
 #[derive(Default)]
 struct ClaimAllowance {
     /// Maximum number of tasks.

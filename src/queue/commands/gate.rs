@@ -1,4 +1,4 @@
-//! Before a claim: what is due and may not start is held back, by name, until there is room.
+//! Gate before a claim: due tasks that may not start are held back, by name, until there is room.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use domain::{Candidate, Group, Hold, Room, TaskId, Timestamp, Usd};
 const WINDOW: u32 = 64;
 /// Number of windows that a claim looks at; the next one goes on.
 const WINDOWS: usize = 20;
-/// How long what waits for others is left alone, should nothing make room meanwhile.
+/// Time for which held tasks are left alone, should nothing make room meanwhile.
 const AGAIN: Duration = Duration::from_secs(60);
 /// Due date of tasks in a paused group: far enough never to come.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);

@@ -2,7 +2,7 @@
 //! tells what did not happen.
 
 use super::{Change, Unit};
-use crate::queue::hooks::{AddWebhook, Attempted, ClaimDeliveries, EnableWebhook, RemoveWebhook, RetryDelivery};
+use crate::queue::hooks::{AddWebhook, ClaimDeliveries, EnableWebhook, RemoveWebhook, ReportDelivery, RetryDelivery};
 use crate::store::StoreError;
 use crate::store::convert::webhook_of;
 use crate::store::rows::{ClaimDeliveriesRow, DeliveryEnd, WebhookRow};
@@ -79,7 +79,7 @@ impl Change for ClaimDeliveries {
     }
 }
 
-impl Change for Attempted {
+impl Change for ReportDelivery {
     type Answer = ();
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<(), StoreError> {
@@ -103,7 +103,7 @@ impl Change for Attempted {
     }
 }
 
-impl Attempted {
+impl ReportDelivery {
     /// A registered webhook that is gone, or has failed for days, is told nothing more until it is enabled again.
     async fn judge_webhook(&self, unit: &mut Unit<'_>) -> Result<(), StoreError> {
         let Some(mut row) = unit.tx.webhook_of(&self.id).await? else { return Ok(()) };

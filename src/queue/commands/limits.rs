@@ -23,7 +23,7 @@ impl LimitsInForce {
         self.0.keys().any(|group| group.kind == GroupKind::Tag)
     }
 
-    /// What is left of each, and of the concurrency keys that have none of their own.
+    /// Returns the rest of each limit, and of the concurrency keys that have none of their own.
     pub async fn room(&self, unit: &mut Unit<'_>) -> Result<HashMap<Group, GroupRoom>, StoreError> {
         let mut rooms = HashMap::new();
         for (group, limit) in &self.0 {

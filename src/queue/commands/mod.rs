@@ -23,5 +23,5 @@ mod transitions;
 mod unit;
 mod workers;
 
-pub use change::{Change, Waiting, asked};
+pub use change::{Change, Command, asked};
 pub use unit::Unit;

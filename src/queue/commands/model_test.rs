@@ -22,9 +22,9 @@ use crate::store::rows::TaskRow;
 use crate::store::views::{Poll, ReadEvents, Schedule};
 use crate::store::{self, Store};
 use domain::{
-    AttemptOutcome, Command, Epoch, EventKind, Failure, FailureClass, Group, GroupKind, Lease, LeaseKey, LimitChange,
-    Missed, Name, NewEvent, Outcome, Overlap, Record, ReleaseReason, Report, ScheduleId, Spent, State, Status, TaskId,
-    Timestamp, Usd, WorkerInstanceId,
+    AttemptOutcome, Epoch, EventKind, Failure, FailureClass, Group, GroupKind, Lease, LeaseKey, LimitChange, Missed,
+    Name, NewEvent, Outcome, Overlap, Record, ReleaseReason, Report, ScheduleId, Spent, State, Status, TaskCommand,
+    TaskId, Timestamp, Usd, WorkerInstanceId,
 };
 use wire::TaskSpec;
 
@@ -95,7 +95,7 @@ fn any_holder() -> impl Strategy<Value = WorkerInstanceId> {
     (1_u128..3).prop_map(WorkerInstanceId::from_u128)
 }
 
-fn any_command() -> impl Strategy<Value = Command> {
+fn any_command() -> impl Strategy<Value = TaskCommand> {
     use FailureClass::*;
     let epoch = (0_i64..6).prop_map(Epoch::of);
     let class = prop::sample::select(vec![Invalid, UsageLimit, Network, Crashed, Timeout, Execution]);
@@ -105,24 +105,24 @@ fn any_command() -> impl Strategy<Value = Command> {
     ];
     let expires = boot_now().plus_ms(3_600_000);
     prop_oneof![
-        5 => any_holder().prop_map(move |holder| Command::Claim(Lease { holder, expires })),
-        2 => epoch.clone().prop_map(move |epoch| Command::Renew { epoch, expires }),
-        3 => (epoch.clone(), outcome).prop_map(|(epoch, outcome)| Command::Finish { epoch, outcome }),
-        2 => epoch.prop_map(|epoch| Command::Release { epoch, delay: Duration::ZERO }),
-        1 => any_holder().prop_map(Command::HolderDied),
+        5 => any_holder().prop_map(move |holder| TaskCommand::Claim(Lease { holder, expires })),
+        2 => epoch.clone().prop_map(move |epoch| TaskCommand::Renew { epoch, expires }),
+        3 => (epoch.clone(), outcome).prop_map(|(epoch, outcome)| TaskCommand::Finish { epoch, outcome }),
+        2 => epoch.prop_map(|epoch| TaskCommand::Release { epoch, delay: Duration::ZERO }),
+        1 => any_holder().prop_map(TaskCommand::HolderDied),
         1 => prop::bool::ANY.prop_map(move |late| {
             // A day later every lease has ended; now, none has.
-            Command::Expire { now: boot_now().plus_ms(if late { 86_400_000 } else { 0 }) }
+            TaskCommand::Expire { now: boot_now().plus_ms(if late { 86_400_000 } else { 0 }) }
         }),
-        1 => Just(Command::Cancel),
+        1 => Just(TaskCommand::Cancel),
     ]
 }
 
 /// Sends the command to the store; returns whether anything changed.
-async fn send(scratch: &Scratch, task: TaskId, model: &Record, command: &Command) -> bool {
+async fn send(scratch: &Scratch, task: TaskId, model: &Record, command: &TaskCommand) -> bool {
     let lease = Duration::from_secs(3_600);
     match command.clone() {
-        Command::Claim(Lease { holder, .. }) => {
+        TaskCommand::Claim(Lease { holder, .. }) => {
             let claim = Claim {
                 holder,
                 worker: "w".into(),
@@ -133,7 +133,7 @@ async fn send(scratch: &Scratch, task: TaskId, model: &Record, command: &Command
             };
             scratch.ask(claim).await.iter().any(|claimed| claimed.task.id == task)
         }
-        Command::Renew { epoch, .. } => {
+        TaskCommand::Renew { epoch, .. } => {
             let key = LeaseKey { task, epoch };
             let holder = match &model.state {
                 State::Running(lease) => lease.holder,
@@ -141,7 +141,7 @@ async fn send(scratch: &Scratch, task: TaskId, model: &Record, command: &Command
             };
             scratch.ask(Renew { holder, leases: vec![key], lease }).await.lost.is_empty()
         }
-        Command::Finish { epoch, outcome } => {
+        TaskCommand::Finish { epoch, outcome } => {
             let finish = Finish {
                 key: LeaseKey { task, epoch },
                 credential: String::new(),
@@ -151,7 +151,7 @@ async fn send(scratch: &Scratch, task: TaskId, model: &Record, command: &Command
             };
             scratch.ask(finish).await.is_ok()
         }
-        Command::Release { epoch, .. } => {
+        TaskCommand::Release { epoch, .. } => {
             let release = Release {
                 key: LeaseKey { task, epoch },
                 reason: ReleaseReason::Shutdown,
@@ -163,8 +163,8 @@ async fn send(scratch: &Scratch, task: TaskId, model: &Record, command: &Command
             };
             scratch.ask(release).await.is_ok()
         }
-        Command::HolderDied(holder) => scratch.ask(HolderDied(holder)).await == 1,
-        Command::Expire { now } => {
+        TaskCommand::HolderDied(holder) => scratch.ask(HolderDied(holder)).await == 1,
+        TaskCommand::Expire { now } => {
             let State::Running(Lease { holder, .. }) = model.state else { return false };
             // The store has a clock of its own: instead of it, the lease is moved.
             let row = scratch.row(task).await;
@@ -172,7 +172,7 @@ async fn send(scratch: &Scratch, task: TaskId, model: &Record, command: &Command
             scratch.put(&TaskRow { lease_ms, ..row }).await;
             scratch.ask(Expire { task, holder }).await
         }
-        Command::Cancel => matches!(scratch.ask(Cancel(task)).await, crate::queue::Cancelled::Done(_)),
+        TaskCommand::Cancel => matches!(scratch.ask(Cancel(task)).await, crate::queue::Cancelled::Done(_)),
     }
 }
 
@@ -184,7 +184,7 @@ fn essence(record: &Record) -> (Status, Epoch, i32, i32, i32, Option<WorkerInsta
     (record.state.status(), record.epoch, record.attempt, record.ended, record.crashes, holder)
 }
 
-async fn compare(commands: Vec<Command>) -> Result<(), TestCaseError> {
+async fn compare(commands: Vec<TaskCommand>) -> Result<(), TestCaseError> {
     let scratch = Scratch::open().await;
     let task = scratch.submit().await;
     let mut model = record_of(&scratch.row(task).await).expect("a record");

@@ -1,4 +1,4 @@
-//! What was spent: by attempt, by task, by key and day. A cost counts once.
+//! Ledger of costs: by attempt, by task, by key and day. A cost counts once.
 
 use super::Unit;
 use crate::store::StoreError;

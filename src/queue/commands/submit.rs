@@ -9,7 +9,7 @@ use crate::store::convert::{task_of, task_with};
 use crate::store::rows::{IdempotencyKeyRow, TaskRow};
 use audit::HistoryEvent;
 use domain::{EventKind, NewEvent, Status, TaskId};
-use wire::stored::{self, StoredSpec};
+use wire::stored::StoredSpec;
 
 impl Change for Submit {
     type Answer = Submitted;
@@ -79,7 +79,7 @@ impl SubmitAll {
 }
 
 impl Submit {
-    /// Why no task is stored: it is there already, or it can't be taken now.
+    /// Returns the reason for which no task is stored: it is there already, or it can't be taken now.
     async fn refusal(&self, unit: &mut Unit<'_>) -> Result<Option<Submitted>, StoreError> {
         if let Some((key, fingerprint)) = &self.idempotency
             && let Some(known) = unit.tx.idempotency_key(key).await?
@@ -103,7 +103,6 @@ impl Submit {
     async fn new_row(&self, unit: &mut Unit<'_>) -> Result<TaskRow, StoreError> {
         let id = TaskId::new();
         let spec = &self.task.spec;
-        let due = spec.run_at.filter(|at| *at > unit.now);
         let event = NewEvent::new(EventKind::Status, &json!({ "status": Status::Pending }));
         // A session of its own has the task's own id.
         let session = self
@@ -113,11 +112,7 @@ impl Submit {
             .filter(|resumes| !resumes.fork)
             .map_or(id.own_session(), |resumes| resumes.session);
         let resumes = self.task.resumes.as_ref();
-        let text = stored::to_text(spec).map_err(|error| StoreError::unwritable("task", id.uuid(), &error))?;
         Ok(TaskRow {
-            priority: spec.priority,
-            due_at: due.map(|due| due.0),
-            max_attempts: spec.options.attempts(),
             working_directory: Some(match &self.task.directory {
                 Directory::Named(folder) => folder.clone(),
                 Directory::OwnBelow(folder) => format!("{folder}/{id}"),
@@ -129,11 +124,9 @@ impl Submit {
             session_id: Some(session.to_string()),
             resume_session_id: resumes.map(|resumes| resumes.session.to_string()),
             continued_from: resumes.and_then(|resumes| resumes.task),
-            max_budget_usd: spec.options.sdk.max_budget_usd,
             own_directory: matches!(self.task.directory, Directory::OwnBelow(_)),
             exclusive: self.task.exclusive,
-            concurrency_key: spec.concurrency_key.clone(),
-            ..TaskRow::pending(id, text, self.task.key.clone(), unit.now)
+            ..TaskRow::pending(id, spec, self.task.key.clone(), unit.now)?
         })
     }
 }

@@ -5,7 +5,7 @@ use super::{Change, Unit};
 use crate::process::chance;
 use crate::queue::messages::{Expire, HolderDied};
 use crate::store::StoreError;
-use domain::{Command, TaskId};
+use domain::{TaskCommand, TaskId};
 
 impl Change for HolderDied {
     type Answer = usize;
@@ -25,7 +25,7 @@ impl Change for HolderDied {
                     continue;
                 }
             };
-            if let Ok(moved) = Transition::of(row, Command::HolderDied(self.0), unit, chance())? {
+            if let Ok(moved) = Transition::of(row, TaskCommand::HolderDied(self.0), unit, chance())? {
                 moved.crash(unit, true, "the worker died").await?;
                 freed += 1;
             }
@@ -45,7 +45,7 @@ impl Change for Expire {
     async fn run(&self, unit: &mut Unit<'_>) -> Result<bool, StoreError> {
         let row = unit.find(self.task).await?;
         let Some(row) = row.filter(|row| row.holder == Some(self.holder)) else { return Ok(false) };
-        let command = Command::Expire { now: unit.lease_now };
+        let command = TaskCommand::Expire { now: unit.lease_now };
         let Ok(moved) = Transition::of(row, command, unit, chance())? else { return Ok(false) };
         moved.crash(unit, false, "the worker's lease ran out").await?;
         Ok(true)

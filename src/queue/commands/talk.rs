@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Change, Unit, hooks};
 use crate::queue::messages::Stale;
-use crate::queue::talk::{Answer, Answered, Ask, Asked, Progress, SaidTo, Say, Step};
+use crate::queue::talk::{Answer, AnswerOutcome, Ask, Asked, Progress, SaidTo, Say, Step};
 use crate::store::StoreError;
 use crate::store::convert::{question_of, status_of};
 use crate::store::rows::{QuestionRow, TaskRow};
@@ -64,12 +64,12 @@ async fn questions(unit: &mut Unit<'_>, task: TaskId) -> Result<Vec<Question>, S
     Ok(unit.tx.open_questions(task).await?.into_iter().map(question_of).collect())
 }
 
-/// What an open question still waits for.
+/// Returns the view of the first open question.
 fn first_open(questions: &[Question]) -> Option<Value> {
     questions.iter().find(|question| question.answer.is_none()).map(Question::waiting_for)
 }
 
-/// When a task that waits for an answer goes on without one; `None`: it has one already.
+/// Returns the time at which a task that waits for an answer goes on without one; `None`: it has one already.
 pub async fn patience(unit: &mut Unit<'_>, task: TaskId) -> Result<Option<Timestamp>, StoreError> {
     let open = questions(unit, task).await?;
     if open.iter().any(|question| question.answer.is_some()) {
@@ -148,25 +148,25 @@ async fn decide(
 }
 
 impl Change for Answer {
-    type Answer = Answered;
+    type Answer = AnswerOutcome;
 
     fn task(&self) -> Option<TaskId> {
         Some(self.task)
     }
 
-    async fn run(&self, unit: &mut Unit<'_>) -> Result<Answered, StoreError> {
-        let Some(row) = unit.find(self.task).await? else { return Ok(Answered::NoTask) };
+    async fn run(&self, unit: &mut Unit<'_>) -> Result<AnswerOutcome, StoreError> {
+        let Some(row) = unit.find(self.task).await? else { return Ok(AnswerOutcome::NoTask) };
         let Some(question) = unit.tx.question(self.task, &self.request_id).await? else {
-            return Ok(Answered::NoQuestion);
+            return Ok(AnswerOutcome::NoQuestion);
         };
         let closed = question.closed;
         let question = question_of(question);
         match question.answer {
-            Some(before) => Ok(Answered::Before(before)),
-            None if closed => Ok(Answered::NoQuestion),
+            Some(before) => Ok(AnswerOutcome::Before(before)),
+            None if closed => Ok(AnswerOutcome::NoQuestion),
             None => {
                 decide(unit, &row, question, self.decision.clone()).await?;
-                Ok(Answered::Done)
+                Ok(AnswerOutcome::Done)
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Everything that moves one task: read the row, let the domain decide, write it back.
+//! Transitions of one task: read the row, let the domain decide, write it back.
 //!
 //! The row is held by the transaction, so nothing else writes between the two; the statement repeats
 //! the epoch all the same.
@@ -8,20 +8,20 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Change, Unit, hooks, money, talk, workers};
-use crate::queue::messages::{Append, Cancel, Cancelled, Finish, Next, Release, Stale};
+use crate::queue::messages::{Append, Cancel, Cancelled, Finish, NextStep, Release, Stale};
 use crate::store::StoreError;
 use crate::store::convert::{no_class, put_record, record_of, status_of, task_of, unreadable};
 use crate::store::rows::{AttemptEnd, ChangesRow, TaskRow};
 use audit::{Counts, HistoryEvent};
 use domain::{
-    AttemptOutcome, ChangeSet, Command, Epoch, EventKind, Failure, FailureClass, LeaseKey, Named as _, NewEvent,
-    Outcome, Record, ReleaseReason, Report, State, Status, TaskId,
+    AttemptOutcome, ChangeSet, Epoch, EventKind, Failure, FailureClass, LeaseKey, Named as _, NewEvent, Outcome,
+    Record, ReleaseReason, Report, State, Status, TaskCommand, TaskId,
 };
 use wire::{HookEvent, Remarks, TaskError};
 
 /// A task that a command has moved, before it is written back.
 pub(super) struct Transition {
-    /// As it is to be written.
+    /// Row as it is to be written.
     row: TaskRow,
     record: Record,
     before: Before,
@@ -29,7 +29,7 @@ pub(super) struct Transition {
     error: Option<TaskError>,
 }
 
-/// What a task was before its transition.
+/// State of a task before its transition.
 struct Before {
     status: Status,
     epoch: Epoch,
@@ -42,7 +42,7 @@ impl Transition {
     /// Applies the command. `Ok(Err(_))` means that the domain refused: the row is as it was.
     pub(super) fn of(
         mut row: TaskRow,
-        command: Command,
+        command: TaskCommand,
         unit: &Unit<'_>,
         chance: f64,
     ) -> Result<Result<Self, Box<TaskRow>>, StoreError> {
@@ -84,13 +84,13 @@ impl Transition {
         LeaseKey { task: self.row.id, epoch: self.before.epoch }
     }
 
-    /// Where it goes, and when it is due there.
+    /// Returns its new status, and its due time there.
     fn goes(&self) -> (Status, Option<i64>) {
         let due = if let State::Pending { due } = self.record.state { due } else { None };
         (self.record.state.status(), due.map(|due| due.0))
     }
 
-    /// What the end of its attempt counted as.
+    /// Returns the meaning of its attempt's end for the counts.
     const fn counts(&self) -> Counts {
         if self.record.ended > self.before.ended {
             Counts::Ended
@@ -179,7 +179,7 @@ impl Transition {
     }
 }
 
-/// What is told of a task that has ended so.
+/// Returns the kind of message about a task that has ended so.
 const fn end_of(status: Status) -> Option<HookEvent> {
     match status {
         Status::Completed => Some(HookEvent::Completed),
@@ -241,7 +241,7 @@ impl Change for Append {
 }
 
 impl Change for Finish {
-    type Answer = Result<Next, Stale>;
+    type Answer = Result<NextStep, Stale>;
 
     fn task(&self) -> Option<TaskId> {
         Some(self.key.task)
@@ -252,8 +252,8 @@ impl Change for Finish {
         let epoch = self.key.epoch;
         let command = match &self.report.outcome {
             // More was said meanwhile: the next attempt hears it.
-            Outcome::Completed if row.pending_messages > 0 => Command::Release { epoch, delay: Duration::ZERO },
-            outcome => Command::Finish { epoch, outcome: outcome.clone() },
+            Outcome::Completed if row.pending_messages > 0 => TaskCommand::Release { epoch, delay: Duration::ZERO },
+            outcome => TaskCommand::Finish { epoch, outcome: outcome.clone() },
         };
         let Ok(mut moved) = Transition::of(row, command, unit, self.chance)? else {
             if let Some(cost) = self.report.spent.cost_usd {
@@ -282,8 +282,8 @@ impl Change for Finish {
         money::spend(unit, &mut moved.row, self.key, self.report.spent).await?;
         let state = moved.write(unit, self.events.clone(), None).await?;
         Ok(Ok(match state {
-            State::Pending { due } => Next::Again(due),
-            state => Next::Ended(state.status()),
+            State::Pending { due } => NextStep::Again(due),
+            state => NextStep::Ended(state.status()),
         }))
     }
 }
@@ -309,7 +309,7 @@ impl Change for Release {
             }
             _ => self.delay,
         };
-        let command = Command::Release { epoch: self.key.epoch, delay };
+        let command = TaskCommand::Release { epoch: self.key.epoch, delay };
         let Ok(mut moved) = Transition::of(row, command, unit, 0.0)? else { return Ok(Err(Stale)) };
         if let Some(session) = self.session_id {
             moved.row.session_id = Some(session.to_string());
@@ -342,7 +342,7 @@ impl Change for Cancel {
             let row = unit.find(self.0).await?;
             return Ok(row.map_or(Cancelled::Unknown, |row| Cancelled::Ended(Box::new(task_of(row)))));
         }
-        let moved = match Transition::of(row, Command::Cancel, unit, 0.0)? {
+        let moved = match Transition::of(row, TaskCommand::Cancel, unit, 0.0)? {
             Ok(moved) => moved,
             Err(row) => return Ok(Cancelled::Ended(Box::new(task_of(*row)))),
         };

@@ -18,12 +18,12 @@ pub struct Unit<'t> {
     pub now: Timestamp,
     /// The lease time of all that it writes.
     pub lease_now: BootInstant,
-    /// What was done, each as JSON: one row of the history, however many commands it tells of.
+    /// Changes as JSON: one row of the history, however many commands they come from.
     history: Vec<String>,
-    /// Why something that was done can't be written into the history: then it has not been done.
+    /// Reason for which a change can't be written into the history: then it is not done.
     unwritten: Option<StoreError>,
     touched: Vec<TaskId>,
-    /// What others may have waited for, and how many have left it.
+    /// Holds whose tasks have left them, with their numbers.
     left: HashMap<Hold, i64>,
     /// True if any pending task is held back.
     any_held: bool,
@@ -49,7 +49,7 @@ impl<'t> Unit<'t> {
         })
     }
 
-    /// Does what is left to do, and commits. Returns the tasks that changed.
+    /// Carries out what is left to do, and commits. Returns the tasks that changed.
     ///
     /// # Errors
     /// The store's. Nothing has happened then.

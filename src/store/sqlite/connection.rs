@@ -8,8 +8,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::store::StoreError;
 
-/// How long a statement of a reader waits for another process's transaction. Ours take milliseconds;
-/// longer means that something else holds the database.
+/// Longest wait of a reader's statement for another process's transaction. Ours take milliseconds; longer means that
+/// something else holds the database.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Statements that a connection keeps ready: some more than there are.
 const STATEMENTS: usize = 128;
@@ -27,7 +27,7 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-/// What an error at the opening means.
+/// Translates an error of opening a database.
 pub fn open_error(path: &Path, source: rusqlite::Error) -> StoreError {
     let path = path.to_owned();
     match source.sqlite_error_code() {

@@ -44,7 +44,7 @@ const TELL: &str =
         lower(substr(url, instr(url, '://') + 3, instr(substr(url, instr(url, '://') + 3) || '/', '/') - 1)) FROM webhooks
     WHERE (task_id = ?1 OR task_id IS NULL) AND disabled_at IS NULL AND instr(events, ',' || ?2 || ',')";
 
-/// Some of each host, of the first that are due and whose host has not enough to do.
+/// Claims deliveries of each host, of the first that are due and whose host has not enough to do.
 const CLAIM: &str = "UPDATE deliveries SET attempts = attempts + 1, next_at = ?2 WHERE id IN
         (SELECT id FROM (SELECT id, ROW_NUMBER() OVER (PARTITION BY host ORDER BY created_at) AS place FROM
             (SELECT id, host, created_at FROM deliveries INDEXED BY deliveries_due WHERE state = 'pending' AND next_at <= ?1

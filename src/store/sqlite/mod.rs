@@ -54,8 +54,8 @@ use super::{Reader, Store, StoreError, Tx, Writes};
 use crate::process::{self, end_stopped_holder};
 use domain::TaskId;
 
-/// How long a transaction waits for another process's. Ours take milliseconds;
-/// longer means that something else holds the database.
+/// Longest wait of a transaction for another process's. Ours take milliseconds; longer means that something else holds
+/// the database.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_millis(8);
@@ -69,7 +69,7 @@ const DISK_LIMIT: Duration = Duration::from_secs(30);
 /// A database that is open.
 pub struct SqliteStore {
     path: PathBuf,
-    /// Used by one transaction at a time; `None` when it is closed.
+    /// Connection; used by one transaction at a time, `None` when it is closed.
     db: Mutex<Option<Connection>>,
     readers: Arc<Readers>,
     reserve: Reserve,
@@ -126,7 +126,8 @@ impl SqliteStore {
         read(Db(self.db().as_ref().ok_or(StoreError::Closed)?))
     }
 
-    /// What is written to a file without a name is lost with the process.
+    /// Checks that the database's file still has its name: what is written to a file without one is lost with the
+    /// process.
     fn check_file(&self) -> Result<(), StoreError> {
         match FileId::of(&self.path) {
             Ok(found) if found == self.file => Ok(()),

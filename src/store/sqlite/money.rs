@@ -21,7 +21,7 @@ const SPEND: &str = "INSERT INTO spending
 
 const SUM: &str = "UPDATE tasks SET cost_usd = (SELECT SUM(cost_usd) FROM attempts WHERE task_id = ?1) WHERE id = ?1";
 
-/// Spent today, and reserved by what runs.
+/// US dollars spent today and reserved by running tasks, by key.
 const USED: &str = "SELECT key_name, SUM(usd) FROM
         (SELECT key_name, cost_usd AS usd FROM spending WHERE day = ?1
         UNION ALL SELECT key_name, reserved_usd FROM attempts WHERE ended_at IS NULL AND reserved_usd IS NOT NULL)
@@ -34,7 +34,7 @@ const DAYS: &str = "SELECT day, key_name, cost_usd, attempts, input_tokens, outp
 const RESERVED: &str = "SELECT key_name, SUM(reserved_usd) FROM attempts
     WHERE ended_at IS NULL AND reserved_usd IS NOT NULL GROUP BY key_name";
 
-/// What was spent, by key and day.
+/// Reads the spending by key and day.
 pub fn usage(db: Db<'_>, read: &ReadUsage) -> Result<Usage, StoreError> {
     let today = wall_now().day();
     let spent = "SELECT key_name, cost_usd FROM spending WHERE day = ?1";

@@ -1,5 +1,4 @@
-//! Whether a database may be used, before anything of it is written. SQLite opens much that has
-//! lost something, and says nothing.
+//! Checks of a database before anything is written to it. SQLite opens much that has lost something, and says nothing.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -11,7 +10,7 @@ use super::query::Db;
 use super::{connection, high_water_mark, read_history, schema};
 use crate::store::StoreError;
 
-/// How every SQLite database begins.
+/// First bytes of every SQLite database.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// A database up to this size is read through at every start: 64 MB take some 0.2 s.
 const READ_THROUGH_BYTES: u64 = 64 << 20;
@@ -28,7 +27,7 @@ const NETWORK: [(i64, &str); 7] = [
     (0x0102_1997, "9p"),
     (0x5346_414F, "AFS"),
 ];
-/// Something in user space: a network, or not.
+/// Type of file systems in user space: on a network, or not.
 const FUSE: i64 = 0x6573_5546;
 
 /// Looks before the database is opened for writing.

@@ -20,7 +20,7 @@ pub fn name<T: Named>(row: &Row<'_>, at: usize) -> rusqlite::Result<Name<T>> {
 }
 
 impl Db<'_> {
-    /// All rows of a result.
+    /// Reads all rows of a result.
     pub fn all<T>(
         self,
         text: &str,

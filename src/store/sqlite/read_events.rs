@@ -25,7 +25,7 @@ const PAGE_OF_ALL: &str = "SELECT task_id, seq, at, kind, data, n FROM events WH
 
 const BEHIND: &str = "SELECT task_id, seq, at, kind, data FROM events WHERE task_id = ?1 AND seq > ?2 ORDER BY seq";
 
-/// Most events that are read in the thread of the queue.
+/// Maximum number of events that are read in the thread of the queue.
 const FEW: i64 = 32;
 
 /// An event of a row: one whose data can't be read costs nothing but itself.

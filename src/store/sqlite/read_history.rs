@@ -14,8 +14,8 @@ const PAGE: i64 = 1_000;
 
 const HISTORY: &str = "SELECT seq, at, boot_ms, done FROM history WHERE seq > ?1 ORDER BY seq LIMIT ?2";
 
-/// What a task's rows say, in short. Events are counted from 1 to the last and in all: where the
-/// two differ, there is a gap or one too many.
+/// Reads tasks' rows in short. Events are counted from 1 to the last and in all: where the two differ, there is a gap
+/// or one too many.
 const STANDING: &str = "SELECT id, status, epoch, finished_attempts, crashes, max_attempts, last_event, cost_usd,
         (SELECT COUNT(*) FROM events WHERE task_id = id AND seq BETWEEN 1 AND last_event),
         (SELECT COUNT(*) FROM events WHERE task_id = id),
@@ -24,7 +24,7 @@ const STANDING: &str = "SELECT id, status, epoch, finished_attempts, crashes, ma
             OR EXISTS (SELECT 1 FROM attempts WHERE task_id = id AND (cost_usd > 0 OR output_tokens > 0))
     FROM tasks WHERE id > ?1 ORDER BY id LIMIT ?2";
 
-/// What was done in the commits behind this one, in order.
+/// Reads the changes of the commits behind this one, in order.
 pub fn history(db: Db<'_>, after: i64) -> Result<Vec<Entry>, StoreError> {
     let rows = db.all(HISTORY, [after, PAGE], |row| {
         let done = row.get(3).unwrap_or_else(|error| format!("it can't be read: {error}"));

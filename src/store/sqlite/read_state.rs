@@ -14,7 +14,7 @@ use crate::store::StoreError;
 use crate::store::convert::worker_of;
 use crate::store::rows::WorkerRow;
 use crate::store::views::{Parked, Poll, Polled, Stats, WorkerInfo};
-use domain::{Named as _, Said, SessionId, Status, TREE_END_MS, TaskId, WorkerInstanceId};
+use domain::{Named as _, SessionId, Status, TREE_END_MS, TaskId, TaskInput, WorkerInstanceId};
 
 /// Ids sort by the time of their making.
 const OLDEST: &str = "SELECT created_at FROM tasks WHERE status = 'pending' ORDER BY id LIMIT 1";
@@ -26,7 +26,7 @@ static WORKERS: LazyLock<String> =
 
 const HOLDERS: &str = "SELECT DISTINCT holder FROM tasks WHERE status = 'running' AND holder IS NOT NULL";
 
-/// What [`LeaseTimes::is_over`](domain::LeaseTimes::is_over) lets go.
+/// Reads the tasks whose lease is over by [`LeaseTimes::is_over`](domain::LeaseTimes::is_over).
 const EXPIRED: &str = "SELECT id, holder, session_id FROM tasks
     WHERE status = 'running' AND holder IS NOT NULL AND (lease_boot <> ?1 OR lease_ms < ?2)";
 
@@ -38,9 +38,9 @@ const WORK: &str = "SELECT concurrency,
         AND NOT EXISTS (SELECT 1 FROM credentials WHERE id = ?2 AND parked_until > ?1)
     FROM queue_state";
 
-/// What a worker's tasks have not heard, in the order of its coming. An interrupt is meant for the
-/// attempt that ran then; a message that an earlier attempt had in hand is the next one's. Each is told
-/// once, and some at a time: it may be long.
+/// Reads the input that a worker's tasks have not received, in order. An interrupt is meant for the attempt that ran
+/// then; a message that an earlier attempt had in hand is the next one's. Each is told once, and a number at a time: it
+/// may be long.
 const SAID: &str = "SELECT t.id, m.id, m.kind, m.text FROM messages m JOIN tasks t ON t.id = m.task_id
     WHERE m.done_at IS NULL AND t.status = 'running' AND t.holder = ?1
     AND (m.epoch IS NULL OR (m.kind = 'message' AND m.epoch < t.epoch) OR (m.kind = 'interrupt' AND m.epoch = t.epoch))
@@ -90,7 +90,7 @@ pub fn expired(db: Db<'_>) -> Result<Vec<(TaskId, WorkerInstanceId, Option<Sessi
     })
 }
 
-/// What a worker should know.
+/// Reads the answer to a worker's poll.
 pub fn poll(db: Db<'_>, poll: &Poll<'_>) -> Result<Polled, StoreError> {
     let leases = leases_of(db, poll.holder)?;
     // Most workers that ask run nothing.
@@ -100,18 +100,21 @@ pub fn poll(db: Db<'_>, poll: &Poll<'_>) -> Result<Polled, StoreError> {
     Ok(Polled { leases, work, concurrency, said })
 }
 
-fn said(db: Db<'_>, poll: &Poll<'_>) -> Result<Vec<(TaskId, Said)>, StoreError> {
+fn said(db: Db<'_>, poll: &Poll<'_>) -> Result<Vec<(TaskId, TaskInput)>, StoreError> {
     let answers = db.readable(ANSWERS, [poll.holder.as_bytes()], "answer", |row| {
         Ok((row.get(0).map(TaskId::of)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
     })?;
     let answers = answers.into_iter().filter_map(|(task, request_id, answer)| {
-        Some((task, Said::Answer { request_id, decision: serde_json::from_str(&answer).ok()? }))
+        Some((task, TaskInput::Answer { request_id, decision: serde_json::from_str(&answer).ok()? }))
     });
     let heard = serde_json::json!(poll.heard).to_string();
     let messages = db.readable(SAID, params![poll.holder.as_bytes(), heard], "message", |row| {
         let (id, text) = (row.get(1)?, row.get(3)?);
         let is_message = row.get::<_, String>(2)? == "message";
-        Ok((row.get(0).map(TaskId::of)?, if is_message { Said::Message { id, text } } else { Said::Interrupt { id } }))
+        Ok((
+            row.get(0).map(TaskId::of)?,
+            if is_message { TaskInput::Message { id, text } } else { TaskInput::Interrupt { id } },
+        ))
     })?;
     Ok(answers.chain(messages).collect())
 }

@@ -16,7 +16,7 @@ use crate::store::StoreError;
 use crate::store::convert::{attempt_of, lost_task, question_of, task_of};
 use crate::store::rows::{AttemptRow, MessageRow, QuestionRow, TaskRow};
 use crate::store::summary::{self, MAX_JSON, MAX_TEXT};
-use crate::store::views::{Explained, Filter, ListTasks, Page, Talk};
+use crate::store::views::{ConversationState, Explained, Filter, ListTasks, Page};
 use domain::{AttemptOutcome, EventKind, Named as _, Question, Scope, Status, TaskId, Timestamp};
 use wire::{Attempt, Task};
 
@@ -84,7 +84,7 @@ fn attempts(db: Db<'_>, id: TaskId) -> Result<Vec<Attempt>, StoreError> {
     Ok(db.readable(&ATTEMPTS, [id.as_bytes()], "attempt", AttemptRow::read)?.into_iter().map(attempt_of).collect())
 }
 
-/// What a task has changed, as a patch.
+/// Reads the changes of a task, as a patch.
 pub fn patch(db: Db<'_>, id: TaskId) -> Result<Option<Vec<u8>>, StoreError> {
     db.one("SELECT patch FROM changes WHERE task_id = ?1", [id.as_bytes()], |row| row.get(0))
 }
@@ -101,7 +101,7 @@ pub fn explain(db: Db<'_>, id: TaskId) -> Result<Option<Explained>, StoreError> 
     Ok(Some(Explained { task, ahead: ahead.unwrap_or(0), retry }))
 }
 
-/// What the CLI last said of the API, unless it has heard from it since.
+/// Reads the newest retry that the CLI has announced, unless it has heard from the API since.
 fn retry(db: Db<'_>, id: TaskId) -> Result<Option<(Timestamp, String)>, StoreError> {
     let latest = db.readable(LATEST, [id.as_bytes()], "event", |row| {
         Ok((EventKind::from_name(&row.get::<_, String>(0)?), time::at(row, 1)?, row.get::<_, String>(2)?))
@@ -196,8 +196,8 @@ pub fn questions(db: Db<'_>, id: TaskId) -> Result<Option<Vec<Question>>, StoreE
     Ok(Some(rows.into_iter().map(question_of).collect()))
 }
 
-/// Where the conversation of a task stands.
-pub fn talk(db: Db<'_>, id: TaskId) -> Result<Talk, StoreError> {
+/// Reads the state of a task's conversation.
+pub fn talk(db: Db<'_>, id: TaskId) -> Result<ConversationState, StoreError> {
     let open = db.readable(&MESSAGES, [id.as_bytes()], "message", MessageRow::read)?;
     let is_begun = |row: &&MessageRow| row.epoch.is_some();
     let said = |row: &MessageRow| (row.id, row.text.clone());
@@ -205,7 +205,7 @@ pub fn talk(db: Db<'_>, id: TaskId) -> Result<Talk, StoreError> {
     let questions = questions(db, id)?.unwrap_or_default();
     let is_allowed =
         |question: &&Question| question.answer.as_ref().is_some_and(|answer| answer.scope == Scope::Session);
-    Ok(Talk {
+    Ok(ConversationState {
         current: open.iter().find(is_begun).map(said),
         next: open.iter().find(|row| !is_begun(row)).map(said),
         idle: last.is_some_and(|attempt| attempt.outcome == Some(AttemptOutcome::Completed.into())),

@@ -15,8 +15,8 @@ use super::{connection, hooks, limits, money, read_events, read_history, read_st
 use crate::process::wall_now;
 use crate::store::rows::Lenient;
 use crate::store::views::{
-    Delivery, EventPage, Explained, LastTask, LatestEvents, LimitUse, ListTasks, Page, ReadEvents, ReadRuns, ReadUsage,
-    Run, Schedule, Stats, Talk, Usage, Webhook, WorkerInfo,
+    ConversationState, Delivery, EventPage, Explained, LastTask, LatestEvents, LimitUse, ListTasks, Page, ReadEvents,
+    ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, Usage, Webhook, WorkerInfo,
 };
 use crate::store::{Reads, StoreError};
 use audit::{Entry, TaskSnapshot};
@@ -147,7 +147,7 @@ impl Reads for Readers {
         self.run(move |db| read_tasks::questions(db, id)).await
     }
 
-    async fn talk(&self, id: TaskId) -> Result<Talk, StoreError> {
+    async fn talk(&self, id: TaskId) -> Result<ConversationState, StoreError> {
         self.run(move |db| read_tasks::talk(db, id)).await
     }
 
@@ -179,7 +179,7 @@ impl Reads for Readers {
         self.run(schedules::next_firing).await
     }
 
-    async fn runs(&self, read: ReadRuns) -> Result<Vec<Run>, StoreError> {
+    async fn runs(&self, read: ReadRuns) -> Result<Vec<ScheduleRun>, StoreError> {
         self.run(move |db| schedules::runs(db, read)).await
     }
 

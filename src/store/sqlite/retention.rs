@@ -16,7 +16,7 @@ const OLD: &str = "SELECT id FROM tasks
     AND NOT EXISTS (SELECT 1 FROM tasks later WHERE later.continued_from = tasks.id)
     AND id <> (SELECT task_id FROM events ORDER BY n DESC LIMIT 1) ORDER BY id LIMIT ?3";
 
-/// Everything of a task; its own row last.
+/// Tables with rows of a task; its own row last.
 const PARTS: [&str; 10] = [
     "DELETE FROM events WHERE task_id = ?1",
     "DELETE FROM attempts WHERE task_id = ?1",

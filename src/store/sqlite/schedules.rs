@@ -12,7 +12,7 @@ use crate::store::StoreError;
 use crate::store::convert::schedule_of;
 use crate::store::rows::{ScheduleRow, ScheduleRunRow};
 use crate::store::tx::Schedules;
-use crate::store::views::{LastTask, ReadRuns, Run, Schedule};
+use crate::store::views::{LastTask, ReadRuns, Schedule, ScheduleRun};
 use domain::{Named as _, ScheduleId, Status, TaskId, Timestamp};
 
 /// The columns of [`schedule`].
@@ -75,7 +75,7 @@ fn some(db: Db<'_>, text: &str, values: impl Params) -> Result<Vec<Schedule>, St
     Ok(db.readable(text, values, "schedule", schedule)?.into_iter().map(schedule_of).collect())
 }
 
-/// All schedules, oldest first.
+/// Reads all schedules, oldest first.
 pub fn all(db: Db<'_>) -> Result<Vec<Schedule>, StoreError> {
     some(db, &ALL, [])
 }
@@ -90,20 +90,20 @@ pub fn due(db: Db<'_>, now: Timestamp) -> Result<Vec<Schedule>, StoreError> {
     some(db, &DUE, [now.0])
 }
 
-/// When the next schedule fires.
+/// Reads the time of the next firing.
 pub fn next_firing(db: Db<'_>) -> Result<Option<Timestamp>, StoreError> {
     db.one(NEXT_FIRING, [], |row| time::at(row, 0))
 }
 
-/// What a schedule has done, newest first.
-pub fn runs(db: Db<'_>, read: ReadRuns) -> Result<Vec<Run>, StoreError> {
+/// Reads the firings of a schedule, newest first.
+pub fn runs(db: Db<'_>, read: ReadRuns) -> Result<Vec<ScheduleRun>, StoreError> {
     db.readable(
         RUNS,
         params![read.schedule.as_bytes(), i64::try_from(read.limit).unwrap_or(i64::MAX)],
         "firing",
         |row| {
             let (task, status): (Option<Uuid>, Option<String>) = (row.get(3)?, row.get(5)?);
-            Ok(Run {
+            Ok(ScheduleRun {
                 due_at: time::maybe(row, 0)?,
                 fired_at: time::at(row, 1)?,
                 outcome: name(row, 2)?,

@@ -13,7 +13,7 @@ use super::connection;
 use super::query::Db;
 use crate::store::StoreError;
 
-/// How long a step waits for another process's transaction.
+/// Longest wait of a step for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time between two tries while another process opens the database or makes its schema.
 const PAUSE: Duration = Duration::from_millis(100);

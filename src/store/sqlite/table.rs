@@ -9,9 +9,9 @@ use crate::store::rows::{AttemptRow, IdempotencyKeyRow, MessageRow, QuestionRow,
 
 /// A whole row of a table.
 pub trait Table: Sized {
-    /// All columns, as they stand in a statement.
+    /// Names of all columns, as they stand in a statement.
     const COLUMNS: &'static str;
-    /// Number of they are.
+    /// Number of columns.
     const WIDTH: usize;
     /// The statement that inserts a row.
     const INSERT: &'static str;

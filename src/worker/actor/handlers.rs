@@ -9,7 +9,7 @@ use fail::fail_point;
 use super::WorkerActor;
 use crate::queue::{Draining, FlushPoll, WorkerGone};
 use crate::worker::agent_run::RunCommand;
-use crate::worker::messages::{Drain, Hint, RunEnded, Status, StopNow, WorkerStatus};
+use crate::worker::messages::{Drain, Hint, ReadStatus, RunEnded, StopNow, WorkerStatus};
 
 impl Handler<Hint> for WorkerActor {
     type Result = ();
@@ -21,10 +21,10 @@ impl Handler<Hint> for WorkerActor {
     }
 }
 
-impl Handler<Status> for WorkerActor {
+impl Handler<ReadStatus> for WorkerActor {
     type Result = WorkerStatus;
 
-    fn handle(&mut self, _: Status, _: &mut Context<Self>) -> WorkerStatus {
+    fn handle(&mut self, _: ReadStatus, _: &mut Context<Self>) -> WorkerStatus {
         WorkerStatus { running: self.running.len(), concurrency: self.concurrency }
     }
 }

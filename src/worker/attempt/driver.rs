@@ -23,13 +23,13 @@ pub struct Attempt {
     news: News,
 }
 
-/// What is left of an attempt.
+/// Results of an attempt.
 pub struct Ended {
-    /// Why it ended.
+    /// Reason of the end.
     pub why: StopReason,
-    /// How its process ended.
+    /// Exit of its process.
     pub exit: Exit,
-    /// What was seen.
+    /// Observations.
     pub observed: Observed,
     /// The end of what the CLI said on standard error.
     pub stderr: String,
@@ -68,7 +68,7 @@ impl Attempt {
                     }
                     Some(RunCommand::Hear(said)) => {
                         for one in said {
-                            self.step(Event::Said(one)).await;
+                            self.step(Event::Input(one)).await;
                         }
                     }
                     Some(RunCommand::Lost) => self.step(Event::Lost).await,

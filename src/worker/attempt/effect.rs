@@ -1,4 +1,4 @@
-//! What the machine of an attempt is told, and what it wants done.
+//! Events that the machine of an attempt is told, and the effects that it wants carried out.
 
 use std::time::{Duration, Instant};
 
@@ -8,23 +8,23 @@ use serde_json::value::RawValue;
 use crate::claude::{Ending, Frame};
 use crate::queue::{Ask, Step};
 use crate::worker::outbox::Filed;
-use domain::{Decision, NewEvent, Said, Timestamp};
+use domain::{Decision, NewEvent, TaskInput, Timestamp};
 
 /// The time of an event.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
-    /// For limits.
+    /// Time for limits.
     pub instant: Instant,
-    /// For people, and for deadlines of the store.
+    /// Time for people, and for deadlines of the store.
     pub wall: Timestamp,
 }
 
-/// Something that happened.
+/// An event for the machine.
 #[derive(Debug)]
 pub enum Event {
     /// The CLI runs, and can be told what to do.
     Began {
-        /// What it is asked to do.
+        /// Instruction of the task.
         instruction: String,
         /// Files that come with it.
         files: Vec<String>,
@@ -38,7 +38,7 @@ pub enum Event {
     /// A question is stored.
     Stored(Filed),
     /// A message, an interrupt or an answer has come for the task.
-    Said(Said),
+    Input(TaskInput),
     /// The task belongs to another worker.
     Lost,
     /// The worker stops.
@@ -51,7 +51,7 @@ pub enum Event {
     Ended,
 }
 
-/// Something to be done, in order.
+/// An effect to be carried out, in order.
 #[derive(Debug)]
 pub enum Effect {
     /// The CLI is told something.
@@ -64,7 +64,7 @@ pub enum Effect {
     Add(NewEvent),
     /// A question is stored.
     Ask(Box<Ask>),
-    /// What became of something is stored.
+    /// The step is to be stored.
     Note(Step),
     /// Text while it is written goes to whom follows.
     Partial(String),
@@ -72,7 +72,7 @@ pub enum Effect {
     Warn(&'static str, String),
 }
 
-/// What the CLI is told.
+/// Message to the CLI.
 #[derive(Debug)]
 pub enum ToCli {
     /// Do what it does before the first turn.
@@ -96,7 +96,7 @@ pub enum ToCli {
         input: Value,
         /// The same to the letter, where that had to be mended.
         exact_input: Option<Box<RawValue>>,
-        /// What a yes for the session allows.
+        /// Rules that a permission for the session adds.
         rules: Vec<String>,
     },
     /// A request that is not known is refused.
@@ -105,15 +105,15 @@ pub enum ToCli {
     Interrupt,
 }
 
-/// Why the attempt is being ended.
+/// Reason for which the attempt is being ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
-    /// It ended by itself, or over a limit of its own.
+    /// The process ended by itself, or over a limit of its own.
     ItsOwn(Ending),
     /// The task belongs to another worker.
     Lost,
     /// The worker stops.
     Shutdown,
-    /// It waits for an answer, and others need the slot.
+    /// The task waits for an answer, and others need the slot.
     Waiting,
 }

@@ -1,4 +1,4 @@
-//! What an attempt does next. Pure: events come in with their time, effects go out in order.
+//! Machine of an attempt: decides what it does next. Pure: events come in with their time, effects go out in order.
 //!
 //! *Promises*, in any order of events (`machine_test.rs` holds it): one end, which only the end of the process tree brings,
 //! and no effect after it; nothing is told to a CLI that was asked to end; turns run one at a time, and each message begins
@@ -33,9 +33,9 @@ const AFTER_BACKGROUND: Duration = Duration::from_secs(5);
 /// Answers of the API that can't change by waiting: the first may be a login that is being renewed.
 const HOPELESS: u32 = 2;
 
-/// Where the process stands.
+/// Phase of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum RunPhase {
     /// MCP servers are connected to; they are asked for again at `ask_at`.
     Connecting { since: Instant, ask_at: Instant },
     /// A turn runs; the clocks run, unless a question is open.
@@ -57,7 +57,7 @@ enum KillStep {
     Kill,
 }
 
-/// What an attempt is to keep to.
+/// Limits and rules of an attempt.
 pub struct Config {
     /// The lease under which it runs.
     pub key: LeaseKey,
@@ -65,14 +65,14 @@ pub struct Config {
     pub limits: Limits,
     /// True if the CLI asks before it uses a tool: in [`PermissionMode::Default`] only.
     pub asks_for_tools: bool,
-    /// What becomes of background work that outlives its turn.
+    /// Policy for background work that outlives its turn.
     pub background: Background,
     /// The MCP servers that the task named.
     pub gate: Gate,
 }
 
 impl Config {
-    /// What the task sets, else the worker.
+    /// The values that the task sets, else the worker's.
     pub fn of(key: LeaseKey, task: &Task, tools: &WorkerContext) -> Self {
         Self {
             key,
@@ -92,7 +92,7 @@ pub struct Machine {
     observed: Observed,
     began: Instant,
     heard: Instant,
-    phase: Phase,
+    phase: RunPhase,
     why: StopReason,
     /// The message whose turn runs.
     turn: Option<i64>,
@@ -105,7 +105,7 @@ pub struct Machine {
     questions: Questions,
     /// True if the worker takes no more work: then no question waits for its answer in a slot.
     draining: bool,
-    /// What to say first, when the MCP servers are connected.
+    /// First message, sent when the MCP servers are connected.
     first: Option<(String, Vec<String>)>,
     /// Answers of the API that can't change by waiting, so far.
     hopeless: u32,
@@ -121,7 +121,7 @@ impl Machine {
             observed: Observed::default(),
             began: now.instant,
             heard: now.instant,
-            phase: Phase::Turn,
+            phase: RunPhase::Turn,
             why: StopReason::ItsOwn(Ending::ItsOwn),
             turn: None,
             next_turns: VecDeque::new(),
@@ -134,7 +134,7 @@ impl Machine {
         }
     }
 
-    /// Why the attempt ends, as far as is known.
+    /// Returns the reason of the end, as far as it is known.
     pub const fn why(&self) -> StopReason {
         self.why
     }
@@ -145,14 +145,14 @@ impl Machine {
         self.config.asks_for_tools
     }
 
-    /// Why it has ended, and what was seen of it.
+    /// Returns the reason of the end, and the observations.
     pub fn into_parts(self) -> (StopReason, Observed) {
         (self.why, self.observed)
     }
 
     /// Takes an event, and returns what is to be done, in order.
     pub fn step(&mut self, event: Event, now: Now) -> Vec<Effect> {
-        if self.phase == Phase::Over {
+        if self.phase == RunPhase::Over {
             return Vec::new();
         }
         self.now = now;
@@ -161,7 +161,7 @@ impl Machine {
             Event::Frame(frame) => self.take(frame),
             Event::TooLong(bytes) => self.log(&format!("a line of {bytes} bytes was dropped")),
             Event::Stored(filed) => self.stored(filed),
-            Event::Said(said) => self.hear(said),
+            Event::Input(said) => self.hear(said),
             Event::Lost => self.end(StopReason::Lost),
             Event::Shutdown => self.end(StopReason::Shutdown),
             Event::Draining => self.draining = true,
@@ -169,25 +169,25 @@ impl Machine {
             Event::Alarm => {}
             Event::Ended => {
                 self.note_background();
-                self.phase = Phase::Over;
+                self.phase = RunPhase::Over;
             }
         }
         std::mem::take(&mut self.effects)
     }
 
-    /// When to act, should nothing happen before.
+    /// Returns the time to act, should nothing happen before.
     pub fn alarm(&self) -> Instant {
         let (end, limits) = (self.began + self.config.limits.total, &self.config.limits);
         let park = if self.draining { Duration::ZERO } else { limits.park };
         match (self.phase, self.questions.alarm(park)) {
-            (Phase::Ending { at, .. }, _) => at,
-            (Phase::Connecting { ask_at, .. }, _) => ask_at.min(end),
-            (Phase::Interrupted { .. }, _) if self.draining => self.now.instant,
-            (Phase::Interrupted { until }, _) => until,
-            (Phase::Turn | Phase::Background { .. }, Some(patience)) => patience,
-            (Phase::Background { empty: Some(since) }, None) => (since + AFTER_BACKGROUND).min(end),
-            (Phase::Background { empty: None }, None) | (Phase::Over, _) => end,
-            (Phase::Turn, None) => match limits.idle.filter(|_| !self.observed.has_open_tool_call()) {
+            (RunPhase::Ending { at, .. }, _) => at,
+            (RunPhase::Connecting { ask_at, .. }, _) => ask_at.min(end),
+            (RunPhase::Interrupted { .. }, _) if self.draining => self.now.instant,
+            (RunPhase::Interrupted { until }, _) => until,
+            (RunPhase::Turn | RunPhase::Background { .. }, Some(patience)) => patience,
+            (RunPhase::Background { empty: Some(since) }, None) => (since + AFTER_BACKGROUND).min(end),
+            (RunPhase::Background { empty: None }, None) | (RunPhase::Over, _) => end,
+            (RunPhase::Turn, None) => match limits.idle.filter(|_| !self.observed.has_open_tool_call()) {
                 Some(idle) => end.min(self.heard + idle),
                 None => end,
             },
@@ -196,7 +196,7 @@ impl Machine {
 
     /// True if the CLI was asked to end.
     const fn is_ending(&self) -> bool {
-        matches!(self.phase, Phase::Ending { .. })
+        matches!(self.phase, RunPhase::Ending { .. })
     }
 
     fn emit(&mut self, effect: Effect) {
@@ -227,7 +227,7 @@ impl Machine {
             self.tell(ToCli::Initialize);
             self.tell(ToCli::McpStatus);
             let since = self.now.instant;
-            self.phase = Phase::Connecting { since, ask_at: since + mcp::ASK_AGAIN };
+            self.phase = RunPhase::Connecting { since, ask_at: since + mcp::ASK_AGAIN };
         }
         if let Some(message) = message {
             self.taken.insert(message);
@@ -240,28 +240,28 @@ impl Machine {
         let (total, idle) = (self.config.limits.total, self.config.limits.idle.unwrap_or_default());
         let is_over = self.now.instant.saturating_duration_since(self.began) >= total;
         match self.phase {
-            Phase::Turn | Phase::Background { .. } if self.questions.are_open() => self.lose_patience(),
-            Phase::Turn | Phase::Background { .. } | Phase::Connecting { .. } if is_over => {
+            RunPhase::Turn | RunPhase::Background { .. } if self.questions.are_open() => self.lose_patience(),
+            RunPhase::Turn | RunPhase::Background { .. } | RunPhase::Connecting { .. } if is_over => {
                 self.end(StopReason::ItsOwn(Ending::Timeout(millis(total))));
             }
-            Phase::Connecting { since, .. } => self.ask_again(since),
-            Phase::Background { .. } => self.finish(self.why),
-            Phase::Turn => self.end(StopReason::ItsOwn(Ending::Idle(millis(idle)))),
-            Phase::Interrupted { .. } => self.finish(StopReason::ItsOwn(Ending::Interrupted)),
-            Phase::Ending { next: KillStep::Term, .. } => {
+            RunPhase::Connecting { since, .. } => self.ask_again(since),
+            RunPhase::Background { .. } => self.finish(self.why),
+            RunPhase::Turn => self.end(StopReason::ItsOwn(Ending::Idle(millis(idle)))),
+            RunPhase::Interrupted { .. } => self.finish(StopReason::ItsOwn(Ending::Interrupted)),
+            RunPhase::Ending { next: KillStep::Term, .. } => {
                 // At a TERM the CLI ends what runs in the background and asks the model what to make of it.
                 let grace = if self.observed.has_background() { Duration::ZERO } else { AFTER_TERM };
                 // The shim does the rest; the next alarm only repeats the order.
                 self.end_tree(grace, 2 * AFTER_TERM);
             }
-            Phase::Ending { next: KillStep::Kill, .. } => self.end_tree(Duration::ZERO, AFTER_TERM),
-            Phase::Over => {}
+            RunPhase::Ending { next: KillStep::Kill, .. } => self.end_tree(Duration::ZERO, AFTER_TERM),
+            RunPhase::Over => {}
         }
     }
 
     fn end_tree(&mut self, grace: Duration, again: Duration) {
         self.emit(Effect::EndTree(grace));
-        self.phase = Phase::Ending { next: KillStep::Kill, at: self.now.instant + again };
+        self.phase = RunPhase::Ending { next: KillStep::Kill, at: self.now.instant + again };
     }
 
     /// Handles a question that outlived its deadline or its slot.
@@ -282,7 +282,7 @@ impl Machine {
         if self.is_ending() {
             return;
         }
-        if matches!(self.phase, Phase::Interrupted { .. }) && why == StopReason::Shutdown {
+        if matches!(self.phase, RunPhase::Interrupted { .. }) && why == StopReason::Shutdown {
             // There is nothing to go on with elsewhere.
             return self.finish(StopReason::ItsOwn(Ending::Interrupted));
         }
@@ -298,7 +298,7 @@ impl Machine {
         }
     }
 
-    /// Nothing more is to come: the CLI ends by itself.
+    /// Lets the CLI end by itself: nothing more is to come.
     fn finish(&mut self, why: StopReason) {
         self.why = why;
         self.finish_input(AFTER_RESULT);
@@ -306,7 +306,7 @@ impl Machine {
 
     fn finish_input(&mut self, patience: Duration) {
         self.emit(Effect::FinishInput);
-        self.phase = Phase::Ending { next: KillStep::Term, at: self.now.instant + patience };
+        self.phase = RunPhase::Ending { next: KillStep::Term, at: self.now.instant + patience };
     }
 }
 

@@ -1,10 +1,10 @@
-//! What no order of events may bring an attempt to do. Each promise of the machine's page is checked at each step, by a
-//! witness that knows the effects alone.
+//! Invariants of the attempt machine under any order of events. Each promise of the machine's page is checked at each
+//! step, by a witness that knows the effects alone.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use domain::{Behavior, Decision, Epoch, LeaseKey, Said, Scope, TaskId, Timestamp};
+use domain::{Behavior, Decision, Epoch, LeaseKey, Scope, TaskId, TaskInput, Timestamp};
 use proptest::prelude::*;
 use serde_json::json;
 use wire::Background;
@@ -19,14 +19,14 @@ use crate::worker::outbox::Filed;
 
 /// Time limit of an attempt.
 const TOTAL: Duration = Duration::from_secs(600);
-/// How long a question is waited for in a slot.
+/// Time for which a question is waited for in a slot.
 const PARK: Duration = Duration::from_secs(50);
-/// How long people have for an answer.
+/// Time that people have for an answer.
 const ANSWER: Duration = Duration::from_secs(300);
-/// More than all the short waits of an end together: for a message, for MCP servers, for the CLI.
+/// Time above all the short waits of an end together: for a message, for MCP servers, for the CLI.
 const SLACK: Duration = Duration::from_secs(150);
 
-/// Something that may happen next.
+/// An act of the outside world.
 #[derive(Clone, Debug)]
 enum Act {
     Wait(u64),
@@ -101,7 +101,7 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// What the task is, and what happens to it.
+/// The task, and everything that happens to it.
 #[derive(Clone, Debug)]
 struct Life {
     asks_for_tools: bool,
@@ -126,7 +126,7 @@ struct Witness {
     now: Now,
     /// Questions that are on their way to the store.
     asked: VecDeque<String>,
-    /// How often the CLI waits for an answer under this name.
+    /// Number of waits of the CLI for an answer under this name.
     waiting: HashMap<String, usize>,
     /// True while a turn that we began runs.
     turn_runs: bool,
@@ -312,10 +312,10 @@ impl Witness {
                 self.step(Event::Stored(Filed { cli_id, asked }))
             }
             Act::Answer { request } => {
-                self.step(Event::Said(Said::Answer { request_id: format!("q{request}"), decision: allow() }))
+                self.step(Event::Input(TaskInput::Answer { request_id: format!("q{request}"), decision: allow() }))
             }
-            Act::Message { id } => self.step(Event::Said(Said::Message { id, text: "more".to_owned() })),
-            Act::Interrupt { id } => self.step(Event::Said(Said::Interrupt { id })),
+            Act::Message { id } => self.step(Event::Input(TaskInput::Message { id, text: "more".to_owned() })),
+            Act::Interrupt { id } => self.step(Event::Input(TaskInput::Interrupt { id })),
             Act::Draining => self.step(Event::Draining),
             Act::Shutdown => self.step(Event::Shutdown),
             Act::Lost => {
@@ -343,7 +343,7 @@ fn live(life: Life) -> Check {
     prop_assert!(witness.is_over || witness.is_killed, "the tree lives on: {:?}", witness.machine.why());
     witness.step(Event::Ended)?;
     witness.step(Event::Frame(Frame::parse("{}".to_owned())))?;
-    witness.step(Event::Said(Said::Message { id: 99, text: "late".to_owned() }))?;
+    witness.step(Event::Input(TaskInput::Message { id: 99, text: "late".to_owned() }))?;
     witness.step(Event::Alarm)
 }
 

@@ -14,7 +14,7 @@ pub struct Open {
     pub input: Value,
     /// The same to the letter, where that had to be mended.
     pub exact_input: Option<Box<RawValue>>,
-    /// What a yes for the session allows.
+    /// Rules that a permission for the session adds.
     pub rules: Vec<String>,
     stored: Option<Stored>,
 }
@@ -23,15 +23,15 @@ pub struct Open {
 #[derive(Debug)]
 struct Stored {
     request_id: String,
-    /// When it is answered with no by itself; `None` once the store was told that the time has passed.
+    /// Time at which it is denied automatically; `None` once the store was told that the time has passed.
     deadline: Option<Instant>,
 }
 
-/// All of them.
+/// Open questions of an attempt.
 #[derive(Debug, Default)]
 pub struct Questions {
     open: Vec<Open>,
-    /// Since when the clocks stand still.
+    /// Time since which the clocks stand still.
     since: Option<Instant>,
 }
 
@@ -81,7 +81,7 @@ impl Questions {
         self.since.take().map(|since| now.saturating_duration_since(since))
     }
 
-    /// When the first question has outlived its deadline or, after `park`, its slot.
+    /// Returns the time at which the first question has outlived its deadline or, after `park`, its slot.
     pub fn alarm(&self, park: Duration) -> Option<Instant> {
         let deadlines = self.open.iter().filter_map(|open| open.stored.as_ref()?.deadline);
         Some(deadlines.fold(self.since? + park, Instant::min))

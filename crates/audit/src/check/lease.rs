@@ -5,7 +5,7 @@ use crate::history::{Counts, Entry, HistoryEvent};
 use domain::{AttemptOutcome, CRASH_LIMIT, LeaseKey, SUSPECT, Status, TREE_END_MS, Usd, WorkerInstanceId};
 
 impl Audit {
-    /// What happens to a lease.
+    /// Checks an entry about a lease.
     pub(super) fn take_lease(&mut self, entry: &Entry, did: &HistoryEvent) {
         match did {
             HistoryEvent::Claim { lease, holder, credential, attempt, expires } => {

@@ -20,7 +20,7 @@ pub fn bounded(mut list: Value) -> Value {
     list
 }
 
-/// About the length of a value, in bytes.
+/// Returns the approximate length of a value in bytes.
 fn size(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len(),

@@ -8,18 +8,18 @@ use utoipa::ToSchema;
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Error)]
 pub struct Failed {
-    /// What went wrong.
+    /// The error.
     pub error: ErrorBody,
 }
 
-/// What went wrong.
+/// An error: code, message and details.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ErrorBody {
     /// A stable name for programs, such as `TASK_NOT_FOUND`.
     pub code: String,
-    /// What is wrong and what to do, for people.
+    /// Cause and remedy, for people.
     pub message: String,
-    /// More for programs, such as the `field` that breaks a rule.
+    /// Details for programs, such as the `field` that breaks a rule.
     #[schema(value_type = Object, required)]
     #[serde(default)]
     pub details: Value,

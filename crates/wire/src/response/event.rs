@@ -48,7 +48,7 @@ pub struct Event {
     pub task_id: TaskId,
     /// Number of the event in its task: 1, 2, 3 … without gap.
     pub seq: i64,
-    /// When it was stored.
+    /// Time at which it was stored.
     pub at: Timestamp,
     /// Kind of the event.
     pub kind: Name<EventKind>,
@@ -56,7 +56,7 @@ pub struct Event {
     data: Value,
 }
 
-/// What an event tells.
+/// Content of an event, by its kind.
 #[derive(Clone, Debug)]
 pub enum Content {
     /// The task has moved.
@@ -65,7 +65,7 @@ pub enum Content {
     Frame(EventKind, FrameData),
     /// The task asked, or was answered.
     Permission(PermissionData),
-    /// Something was said to the task.
+    /// A message was sent to the task.
     Message(MessageData),
     /// A line for people, or a frame of the CLI that is nothing else.
     Log(LogData),
@@ -74,7 +74,7 @@ pub enum Content {
 }
 
 impl Event {
-    /// What the event tells.
+    /// Returns the content of the event.
     #[must_use]
     pub fn content(self) -> Content {
         fn read<T: DeserializeOwned>(data: Value, content: impl FnOnce(T) -> Content) -> Content {
@@ -103,13 +103,13 @@ pub struct StatusData {
     /// Worker that runs it.
     #[schema(nullable = false)]
     pub worker_id: Option<String>,
-    /// When a pending task goes on.
+    /// Time at which a pending task goes on.
     #[schema(nullable = false)]
     pub due_at: Option<Timestamp>,
-    /// Why the attempt failed.
+    /// Failure of the attempt.
     #[schema(nullable = false)]
     pub error: Option<ErrorView<'static>>,
-    /// Why the task was given back.
+    /// Reason for which the task was given back.
     #[schema(nullable = false)]
     pub reason: Option<String>,
 }
@@ -125,7 +125,7 @@ pub struct FrameData {
     /// Length of the whole frame in bytes, where its texts were cut.
     #[schema(nullable = false)]
     pub frame_bytes: Option<i64>,
-    /// What stands in place of a frame that could not be kept.
+    /// Description in place of a frame that could not be kept.
     #[schema(nullable = false)]
     pub message: Option<String>,
 }
@@ -144,20 +144,20 @@ pub struct PermissionData {
     #[schema(nullable = false)]
     #[serde(default)]
     pub input: Option<Value>,
-    /// What the CLI suggests to allow.
+    /// Rules that the CLI suggests to allow.
     #[schema(nullable = false)]
     #[serde(default)]
     pub suggestions: Option<Value>,
-    /// When it is answered with no by itself.
+    /// Time at which it is denied automatically.
     #[schema(nullable = false)]
     pub deadline: Option<Timestamp>,
     /// The answer.
     #[schema(nullable = false)]
     pub behavior: Option<Behavior>,
-    /// For how long a yes holds.
+    /// Scope of a permission.
     #[schema(nullable = false)]
     pub scope: Option<Scope>,
-    /// What the model is told with a no.
+    /// Reason for the model, with a denial.
     pub message: Option<String>,
 }
 
@@ -182,7 +182,7 @@ pub struct LogData {
     /// A line for people.
     #[schema(nullable = false)]
     pub message: Option<String>,
-    /// What ran in the background and was ended.
+    /// Descriptions of background work that was ended.
     #[serde(default)]
     pub background_ended: Vec<String>,
     /// A frame of the CLI that is nothing else.
@@ -264,7 +264,7 @@ impl ToSchema for EventView<'_> {
     }
 }
 
-/// Some events of a task.
+/// A page of a task's events.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EventPage<'a> {
@@ -280,7 +280,7 @@ pub struct EventPage<'a> {
     pub has_more: bool,
 }
 
-/// Some events of all tasks.
+/// A page of the events of all tasks.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FeedPage<'a> {

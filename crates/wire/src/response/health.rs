@@ -23,21 +23,21 @@ use utoipa::ToSchema;
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum HealthStatus {
-    /// It does.
+    /// Everything works.
     Healthy,
     /// One of its duties fails.
     Unhealthy,
-    /// It stops: it takes nothing new.
+    /// The server stops: it accepts nothing new.
     Draining,
 }
 
-/// How the server is.
+/// Health of the server.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
     /// True if it takes and does work.
     pub status: HealthStatus,
-    /// When it was asked.
+    /// Time of the answer.
     pub timestamp: Timestamp,
     /// Counts of tasks, as they were last read.
     pub queue: QueueCounts,
@@ -49,7 +49,7 @@ pub struct Health {
     pub checks: BTreeMap<String, Check>,
     /// Faults of the program since its start, each of which cost a request or the restart of an actor.
     pub panics: u64,
-    /// Why it is not healthy.
+    /// Reason for which it is not healthy.
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -88,11 +88,11 @@ pub struct WorkerCounts {
 pub struct Check {
     /// True if it is done.
     pub ok: bool,
-    /// How long it has been failing, in milliseconds. Left out where it is done, or where that is not known.
+    /// Milliseconds since it began to fail. Left out where it works, or where that is not known.
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_ms: Option<u64>,
-    /// Why it fails. Left out where it is done.
+    /// Error. Left out where it works.
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -112,7 +112,7 @@ pub struct Readiness {
     pub status: HealthStatus,
     /// Each duty, and whether it is done.
     pub checks: BTreeMap<String, Check>,
-    /// Why it is not healthy.
+    /// Reason for which they are not healthy.
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -123,11 +123,11 @@ pub struct Readiness {
 pub struct ParkedCredential {
     /// A name that tells it from others and doesn't give it away.
     pub credential: String,
-    /// When it may be used again.
+    /// End of the parking.
     pub until: Timestamp,
     /// `usage_limit` or `auth`.
     #[schema(value_type = String)]
     pub class: Name<FailureClass>,
-    /// What the CLI said.
+    /// Message of the CLI.
     pub message: String,
 }

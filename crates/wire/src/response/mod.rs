@@ -1,4 +1,4 @@
-//! What the server answers: one type for the server that writes it, the client that reads it, and the contract.
+//! Responses of the server: one type for the server that writes it, the client that reads it, and the contract.
 //!
 //! A field is always there, and `null` where there is nothing yet, so that a program can tell "not yet" from "no such
 //! field"; a field that may be left out says so. A client of one version may ask a server of another: a field that is

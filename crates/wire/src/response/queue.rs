@@ -31,7 +31,7 @@ pub struct Stats {
 /// The limit of a group of tasks.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LimitState {
-    /// What makes tasks a group.
+    /// Kind of the group.
     pub group: GroupKind,
     /// Key or tag of the group; empty for the queue.
     pub name: String,
@@ -55,7 +55,7 @@ impl LimitState {
 /// A limit in use.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LimitUse {
-    /// What makes tasks a group.
+    /// Kind of the group.
     pub group: GroupKind,
     /// Key or tag of the group; empty for the queue.
     pub name: String,

@@ -20,11 +20,11 @@ pub struct Schedule<'a> {
     pub cron: Cow<'a, str>,
     /// Zone of the IANA database.
     pub time_zone: Cow<'a, str>,
-    /// What is submitted.
+    /// Task to submit.
     pub task: Cow<'a, TaskSpec>,
-    /// What becomes of firings whose time passed while no server ran.
+    /// Policy for firings whose time has passed while no server ran.
     pub missed: Missed,
-    /// What becomes of a firing while the task of the one before has not ended.
+    /// Policy for a firing while the previous task has not ended.
     pub overlap: Overlap,
     /// True if each task goes on with the session of the last one that completed.
     pub continue_session: bool,
@@ -32,9 +32,9 @@ pub struct Schedule<'a> {
     pub enabled: bool,
     /// The firing to come; `null` while it is disabled.
     pub next_run_at: Option<Timestamp>,
-    /// When it was made.
+    /// Time at which it was created.
     pub created_at: Timestamp,
-    /// Why this version of the program can't read it, and fires it no more.
+    /// Reason for which this version of the program can't read it, and no longer fires it.
     pub unreadable: Option<Cow<'a, str>>,
 }
 
@@ -45,7 +45,7 @@ pub struct Schedules<'a> {
     pub schedules: Vec<Schedule<'a>>,
 }
 
-/// What a schedule has done.
+/// Firings of a schedule.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Runs {
@@ -59,9 +59,9 @@ pub struct Runs {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Run {
-    /// When it was due; `null` where it was asked for by `…/run`.
+    /// Time at which it was due; `null` where it was asked for by `…/run`.
     pub due_at: Option<Timestamp>,
-    /// When it was done.
+    /// Time of the firing.
     pub fired_at: Timestamp,
     /// `submitted`, `missed`, `skipped` or `refused`.
     #[schema(value_type = String)]

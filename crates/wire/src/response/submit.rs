@@ -1,4 +1,4 @@
-//! Receipts of tasks that were stored.
+//! Receipts of stored tasks.
 
 use domain::{Status, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ pub struct Receipt {
     pub task_id: TaskId,
     /// Status of the task.
     pub status: Status,
-    /// When the task was stored.
+    /// Time at which the task was stored.
     pub created_at: Timestamp,
     /// Priority, 0 to 100.
     pub priority: i64,

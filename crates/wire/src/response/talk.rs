@@ -25,11 +25,11 @@ pub struct Permission {
     pub tool_name: String,
     /// Input of the tool.
     pub input: Value,
-    /// What `"scope": "session"` allows.
+    /// Rules that `"scope": "session"` adds.
     pub session_rules: Vec<String>,
-    /// When it was first asked.
+    /// Time at which it was first asked.
     pub asked_at: Timestamp,
-    /// When it is answered with no by itself.
+    /// Time at which it is denied automatically.
     pub deadline: Timestamp,
     /// The answer, where there is one.
     pub answer: Option<Decision>,
@@ -57,7 +57,7 @@ pub struct MessageReceipt {
     pub message_id: i64,
 }
 
-/// What was said in a conversation, from its first task on.
+/// Conversation, from its first task on.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Conversation {
@@ -65,11 +65,11 @@ pub struct Conversation {
     pub task_id: TaskId,
     /// The Claude session.
     pub sdk_session_id: Option<SessionId>,
-    /// What was said.
+    /// Messages, oldest first.
     pub messages: Vec<ConversationMessage>,
 }
 
-/// Who said it.
+/// Author of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -79,7 +79,7 @@ pub enum Role {
     Assistant,
 }
 
-/// Something that was said.
+/// A message of a conversation.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConversationMessage {
@@ -87,9 +87,9 @@ pub struct ConversationMessage {
     pub task_id: TaskId,
     /// Number of the event; `null` for an instruction.
     pub seq: Option<i64>,
-    /// When it happened.
+    /// Time of the event.
     pub at: Timestamp,
-    /// Who said it.
+    /// Author.
     pub role: Role,
     /// Blocks of content.
     pub content: Value,

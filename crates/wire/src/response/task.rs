@@ -16,13 +16,13 @@ use crate::{Attempt, Context, ContextFile, Options, Task, TaskError};
 pub struct TaskView<'a> {
     /// The task.
     pub task_id: TaskId,
-    /// Where it stands.
+    /// Status.
     pub status: Status,
-    /// What Claude was asked to do; in a list its first 4 KiB.
+    /// Instruction; in a list its first 4 KiB.
     pub instruction: Cow<'a, str>,
     /// Surroundings of the task.
     pub context: ContextView<'a>,
-    /// How it is run and tried again.
+    /// Options.
     pub options: Cow<'a, Options>,
     /// 0 to 100; higher starts first.
     pub priority: i64,
@@ -32,19 +32,19 @@ pub struct TaskView<'a> {
     pub concurrency_key: Option<Cow<'a, str>>,
     /// Folder of the task.
     pub working_directory: Option<Cow<'a, str>>,
-    /// When it was stored.
+    /// Time at which it was stored.
     pub created_at: Timestamp,
-    /// Not before this time, as it was asked for.
+    /// Earliest start, as it was asked for.
     pub run_at: Option<Timestamp>,
-    /// While pending: when it goes on.
+    /// Of a pending task: time at which it may start.
     pub due_at: Option<Timestamp>,
-    /// When its first attempt began.
+    /// Start of its first attempt.
     pub started_at: Option<Timestamp>,
-    /// When it ended.
+    /// Time of its end.
     pub completed_at: Option<Timestamp>,
     /// Number of starts.
     pub attempt: i32,
-    /// How often it may end by itself.
+    /// Maximum number of attempts that end by themselves.
     pub max_attempts: i32,
     /// Crashes in a row.
     pub crashes: i32,
@@ -61,7 +61,7 @@ pub struct TaskView<'a> {
     /// Result by `outputSchema`.
     #[schema(required)]
     pub structured_output: Option<Cow<'a, Value>>,
-    /// Why the task, or its last attempt, failed.
+    /// Failure of the task, or of its last attempt.
     pub error: Option<ErrorView<'a>>,
     /// The Claude session.
     pub sdk_session_id: Option<SessionId>,
@@ -86,9 +86,9 @@ pub struct TaskView<'a> {
     pub waiting_for: Option<Cow<'a, Value>>,
     /// True if the CLI reported a cost that can't be one: it counts nowhere.
     pub cost_set_aside: bool,
-    /// What ran in the background and was ended.
+    /// Descriptions of background work that was ended.
     pub background_ended: Cow<'a, [String]>,
-    /// What it changed in its worktree.
+    /// Changes in its worktree.
     #[schema(value_type = Option<Object>, required)]
     pub changes: Option<Cow<'a, Value>>,
     /// Attempts, in order; left out of lists.
@@ -133,14 +133,14 @@ pub struct AttemptView<'a> {
     pub number: i32,
     /// The worker that ran it.
     pub worker_id: Option<Cow<'a, str>>,
-    /// When it was claimed.
+    /// Time of the claim.
     pub started_at: Timestamp,
-    /// When it was over.
+    /// Time of its end.
     pub ended_at: Option<Timestamp>,
     /// `completed`, `failed`, `crashed`, `released` or `cancelled`; `null` while it runs.
     #[schema(value_type = Option<String>)]
     pub outcome: Option<Name<AttemptOutcome>>,
-    /// Why it failed.
+    /// Failure.
     pub error: Option<ErrorView<'a>>,
     /// The Claude session.
     pub sdk_session_id: Option<SessionId>,
@@ -169,7 +169,7 @@ impl<'a> AttemptView<'a> {
     }
 }
 
-/// Why a task or an attempt failed.
+/// Failure of a task or an attempt.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ErrorView<'a> {
     /// A stable name for programs, such as `TIMEOUT`.
@@ -235,7 +235,7 @@ impl<'a> TaskView<'a> {
     }
 }
 
-/// Some tasks.
+/// A page of tasks.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskPage<'a> {
@@ -247,11 +247,11 @@ pub struct TaskPage<'a> {
     pub limit: i64,
     /// Number of tasks that were left out before them.
     pub offset: i64,
-    /// Where the next page begins.
+    /// Start of the next page.
     pub next_cursor: Option<TaskId>,
 }
 
-/// Why a task stands where it stands.
+/// Reasons for a task's status.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
@@ -281,7 +281,7 @@ pub struct Reason {
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// Until when it holds, where that is known.
+    /// Time until which it holds, where that is known.
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,

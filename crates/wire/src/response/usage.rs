@@ -1,4 +1,4 @@
-//! What was spent.
+//! Spending.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use domain::{Tokens, Usd};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What was spent, and what is left today.
+/// Spending by day and key, and what is left today.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
@@ -14,11 +14,11 @@ pub struct Usage {
     pub days: Vec<UsageDay>,
     /// Sum of the days, in US dollars.
     pub total_usd: Usd,
-    /// What is left.
+    /// Budgets of today.
     pub today: Today,
 }
 
-/// What one key spent on one day.
+/// Spending of one key on one day.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UsageDay {
@@ -45,16 +45,16 @@ pub struct Today {
     pub keys: BTreeMap<String, Left>,
 }
 
-/// What is left of a budget, in US dollars.
+/// Rest of a budget, in US dollars.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Left {
     /// The budget; `null` where there is none.
     pub limit_usd: Option<Usd>,
-    /// Spent.
+    /// US dollars spent.
     pub spent_usd: Usd,
     /// Reserved by attempts that run.
     pub reserved_usd: Usd,
-    /// Left; `null` where there is no budget.
+    /// US dollars left; `null` where there is no budget.
     pub left_usd: Option<Usd>,
 }

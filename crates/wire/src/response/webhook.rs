@@ -17,15 +17,15 @@ pub struct Webhook {
     /// Events that are sent.
     #[schema(value_type = Vec<String>)]
     pub events: Vec<Name<HookEvent>>,
-    /// When it was made.
+    /// Time at which it was created.
     pub created_at: Timestamp,
     /// True if messages are sent.
     pub enabled: bool,
-    /// Since when each message to it has failed.
+    /// Time since which each message to it has failed.
     pub failing_since: Option<Timestamp>,
-    /// Since when it is disabled.
+    /// Time at which it was disabled.
     pub disabled_at: Option<Timestamp>,
-    /// Why it is disabled.
+    /// Reason for which it was disabled.
     pub disabled_reason: Option<String>,
 }
 
@@ -52,7 +52,7 @@ pub struct Deliveries {
 pub struct Delivery {
     /// The message, as `webhook-id` has it.
     pub delivery_id: String,
-    /// What it tells, such as `task.completed`.
+    /// Kind of the message, such as `task.completed`.
     pub event: String,
     /// Address of the receiver.
     pub url: String,
@@ -61,15 +61,15 @@ pub struct Delivery {
     pub state: Name<DeliveryState>,
     /// Number of attempts.
     pub attempts: i32,
-    /// When it is sent next; `null` where it has ended.
+    /// Time of the next attempt; `null` where it has ended.
     pub next_attempt_at: Option<Timestamp>,
     /// Status of the last answer.
     pub last_status: Option<i32>,
-    /// Why the last attempt was no success.
+    /// Error of the last attempt.
     pub last_error: Option<String>,
-    /// When it was stored.
+    /// Time at which it was stored.
     pub created_at: Timestamp,
-    /// When it was delivered or given up.
+    /// Time at which it was delivered or given up.
     pub ended_at: Option<Timestamp>,
 }
 

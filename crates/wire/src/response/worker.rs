@@ -4,21 +4,21 @@ use domain::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Where a worker process stands.
+/// State of a worker process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum WorkerState {
     /// The process has begun and has not said hello yet.
     Starting,
-    /// It runs and is linked.
+    /// The process runs and is linked.
     Running,
-    /// It runs, but its link is gone.
+    /// The process runs, but its link is gone.
     Unlinked,
-    /// It ends after what it runs.
+    /// The process ends after its running tasks.
     Draining,
-    /// It has ended and will be started again soon.
+    /// The process has ended and is started again soon.
     Restarting,
-    /// It ends too often, and is started again at a slow pace.
+    /// The process ends too often, and is started again at a slow pace.
     CrashLooping,
 }
 
@@ -30,7 +30,7 @@ pub struct Worker {
     pub worker_id: String,
     /// Process id; of the process that ended last, where none runs.
     pub pid: u32,
-    /// When that process was started.
+    /// Start of the process.
     pub start_time: Timestamp,
     /// Milliseconds since then; 0 where none runs.
     pub uptime: i64,
@@ -38,7 +38,7 @@ pub struct Worker {
     pub restart_count: u32,
     /// True while it is heard of.
     pub connected: bool,
-    /// Of a managed worker: where it stands.
+    /// Of a managed worker: its state.
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<WorkerState>,
@@ -50,7 +50,7 @@ pub struct Worker {
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// Of a standalone worker: milliseconds since it last said that it lives.
+    /// Of a standalone worker: milliseconds since its last heartbeat.
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_beat_ms: Option<i64>,
@@ -82,6 +82,6 @@ pub struct WorkerStopped {
     pub success: bool,
     /// Name.
     pub worker_id: String,
-    /// What was done, for people.
+    /// Description of what was done, for people.
     pub message: String,
 }

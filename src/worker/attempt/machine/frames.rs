@@ -1,4 +1,4 @@
-//! What the CLI prints, and what follows from it.
+//! Frames of the CLI, and what follows from them.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::super::effect::{Effect, StopReason, ToCli};
-use super::{HOPELESS, Machine, Phase};
+use super::{HOPELESS, Machine, RunPhase};
 use crate::claude::{self, ASK_USER, Ending, Frame, FrameKind, McpServer};
 use crate::queue::Ask;
 use crate::worker::mcp;
@@ -31,7 +31,7 @@ impl Machine {
         match frame.kind {
             FrameKind::Result(_) => {
                 self.note_result();
-                if matches!(self.phase, Phase::Turn | Phase::Background { .. } | Phase::Connecting { .. }) {
+                if matches!(self.phase, RunPhase::Turn | RunPhase::Background { .. } | RunPhase::Connecting { .. }) {
                     self.turn_is_over();
                 }
             }
@@ -47,14 +47,14 @@ impl Machine {
             }
             FrameKind::McpStatus(servers) => self.connected(&servers),
             // The CLI tells the model what has ended in the background.
-            FrameKind::Init { .. } if matches!(self.phase, Phase::Background { .. }) => self.phase = Phase::Turn,
+            FrameKind::Init { .. } if matches!(self.phase, RunPhase::Background { .. }) => self.phase = RunPhase::Turn,
             FrameKind::BackgroundEnded { .. } if !self.observed.has_background() => {
-                if let Phase::Background { empty } = &mut self.phase {
+                if let RunPhase::Background { empty } = &mut self.phase {
                     empty.get_or_insert(self.now.instant);
                 }
             }
             FrameKind::BackgroundStarted { .. } => {
-                if let Phase::Background { empty } = &mut self.phase {
+                if let RunPhase::Background { empty } = &mut self.phase {
                     *empty = None;
                 }
             }
@@ -117,12 +117,12 @@ impl Machine {
             return self.end(StopReason::ItsOwn(Ending::Judged));
         }
         self.tell(ToCli::McpStatus);
-        self.phase = Phase::Connecting { since, ask_at: self.now.instant + mcp::ASK_AGAIN };
+        self.phase = RunPhase::Connecting { since, ask_at: self.now.instant + mcp::ASK_AGAIN };
     }
 
     /// The CLI says how the MCP servers stand.
     fn connected(&mut self, servers: &[McpServer]) {
-        let Phase::Connecting { since, .. } = self.phase else { return };
+        let RunPhase::Connecting { since, .. } = self.phase else { return };
         match self.config.gate.judge(servers, self.now.instant.saturating_duration_since(since)) {
             mcp::Verdict::Wait => {}
             mcp::Verdict::Unavailable(why) => {
@@ -134,7 +134,7 @@ impl Machine {
                     self.log(&format!("warning: the task runs without {server}"));
                     self.emit(Effect::Warn("A task runs without an MCP server", server));
                 }
-                self.phase = Phase::Turn;
+                self.phase = RunPhase::Turn;
                 if let Some((text, files)) = self.first.take() {
                     self.tell(ToCli::Instruct { text, files });
                 }

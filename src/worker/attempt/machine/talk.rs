@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::super::effect::ToCli;
-use super::{FOR_A_MESSAGE, Machine, Phase};
+use super::{FOR_A_MESSAGE, Machine, RunPhase};
 use crate::queue::Step;
 use crate::worker::outbox::Filed;
-use domain::{Decision, Said};
+use domain::{Decision, TaskInput};
 use wire::Background;
 
 impl Machine {
@@ -20,10 +20,10 @@ impl Machine {
         } else if let Some((id, text)) = self.next_turns.pop_front() {
             self.next_turn(id, text);
         } else if self.interrupted {
-            self.phase = Phase::Interrupted { until: self.now.instant + FOR_A_MESSAGE };
+            self.phase = RunPhase::Interrupted { until: self.now.instant + FOR_A_MESSAGE };
             self.note(Step::Interrupted(self.now.wall.plus(FOR_A_MESSAGE)));
         } else if self.observed.has_background() && self.config.background == Background::Wait {
-            self.phase = Phase::Background { empty: None };
+            self.phase = RunPhase::Background { empty: None };
         } else {
             self.finish(self.why);
         }
@@ -31,7 +31,7 @@ impl Machine {
 
     fn next_turn(&mut self, id: i64, text: String) {
         self.interrupted = false;
-        self.phase = Phase::Turn;
+        self.phase = RunPhase::Turn;
         self.turn = Some(id);
         self.observed.next_turn();
         self.note(Step::Begun(id));
@@ -84,26 +84,26 @@ impl Machine {
     }
 
     /// Takes what was said. An answer comes again with every look until the store knows that it was heard.
-    pub(super) fn hear(&mut self, said: Said) {
+    pub(super) fn hear(&mut self, said: TaskInput) {
         match said {
-            Said::Answer { request_id, decision } => self.answer(request_id, &decision),
-            Said::Message { id, text } => {
+            TaskInput::Answer { request_id, decision } => self.answer(request_id, &decision),
+            TaskInput::Message { id, text } => {
                 if !self.taken.insert(id) {
                     return;
                 }
                 match self.phase {
-                    Phase::Turn | Phase::Connecting { .. } => self.next_turns.push_back((id, text)),
-                    Phase::Interrupted { .. } | Phase::Background { .. } => self.next_turn(id, text),
+                    RunPhase::Turn | RunPhase::Connecting { .. } => self.next_turns.push_back((id, text)),
+                    RunPhase::Interrupted { .. } | RunPhase::Background { .. } => self.next_turn(id, text),
                     // The next attempt hears it.
-                    Phase::Ending { .. } | Phase::Over => {}
+                    RunPhase::Ending { .. } | RunPhase::Over => {}
                 }
             }
-            Said::Interrupt { id } => {
+            TaskInput::Interrupt { id } => {
                 if !self.taken.insert(id) {
                     return;
                 }
                 self.note(Step::Done(id));
-                if self.phase == Phase::Turn {
+                if self.phase == RunPhase::Turn {
                     self.interrupted = true;
                     self.tell(ToCli::Interrupt);
                 }
