@@ -60,7 +60,12 @@ impl NoOp {
             let key = "default".to_owned();
             let task = NewTask { spec, directory, retry_of: None, key, exclusive: false, resumes: None };
             let queue = self.queue.clone();
-            async move { queue.ask(Submit { task, idempotency: None, max_pending: i64::MAX }).await.expect("stored") }
+            async move {
+                queue
+                    .ask(Submit { task, idempotency: None, max_pending: i64::MAX, limits: wire::KeyLimits::default() })
+                    .await
+                    .expect("stored")
+            }
         };
         let mut under_way = FuturesUnordered::new();
         for _ in 0..count {
@@ -149,7 +154,7 @@ impl NoOp {
 
     /// Tasks that have completed.
     pub async fn completed(&self) -> i64 {
-        self.queue.ask(ReadStats).await.expect("the counts").count(Status::Completed)
+        self.queue.ask(ReadStats(None)).await.expect("the counts").count(Status::Completed)
     }
 }
 

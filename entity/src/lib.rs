@@ -3,6 +3,7 @@
 //! Times are `BIGINT` milliseconds, set by the program: wall-clock times since the Unix epoch,
 //! lease times on the clock that never jumps, beside the boot that they belong to.
 
+pub mod api_key;
 pub mod attempt;
 pub mod changes;
 pub mod credential;

@@ -17,6 +17,7 @@ mod m0010_webhooks;
 mod m0011_schedules;
 mod m0012_remarks;
 mod m0013_words;
+mod m0014_keys;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0011_schedules::Migration),
             Box::new(m0012_remarks::Migration),
             Box::new(m0013_words::Migration),
+            Box::new(m0014_keys::Migration),
         ]
     }
 }

@@ -1,4 +1,4 @@
-//! The key, and the names of this server.
+//! The file of the operator's key, and the names of this server.
 
 use std::fs;
 use std::io::{self, Write};
@@ -6,65 +6,8 @@ use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use secrecy::{ExposeSecret as _, SecretString};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
-
 use crate::config::Server;
 use crate::process;
-
-/// The key, as its hash. Compared in constant time.
-#[derive(Clone)]
-pub struct ApiKey([u8; 32]);
-
-impl ApiKey {
-    /// The key of that text.
-    #[must_use]
-    pub fn new(key: &SecretString) -> Self {
-        Self::of(key.expose_secret())
-    }
-
-    fn of(text: &str) -> Self {
-        Self(Sha256::digest(text.as_bytes()).into())
-    }
-
-    /// True if this is the key.
-    pub fn is(&self, shown: &str) -> bool {
-        Self::of(shown).0.ct_eq(&self.0).into()
-    }
-}
-
-/// The keys that clients may show, each with its name.
-#[derive(Clone, Default)]
-pub struct Keys(Vec<(String, ApiKey)>);
-
-impl Keys {
-    /// Accepts these keys; any request where there are none.
-    #[must_use]
-    pub const fn new(keys: Vec<(String, ApiKey)>) -> Self {
-        Self(keys)
-    }
-
-    /// True if no key is needed.
-    pub const fn are_off(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The name of the key. Compared with all of them, so that the time tells nothing.
-    pub fn name_of(&self, shown: &str) -> Option<&str> {
-        let mut found = None;
-        for (name, key) in &self.0 {
-            if key.is(shown) {
-                found = Some(name.as_str());
-            }
-        }
-        found
-    }
-}
-
-/// Name of the key that the request showed.
-#[derive(Clone)]
-pub struct Caller(pub String);
 
 /// Reads the key of this data folder, and makes one where there is none. The file is 0600.
 ///

@@ -35,6 +35,21 @@ impl ApiError {
         self
     }
 
+    /// True if no good key was shown.
+    pub fn is_unauthorized(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED
+    }
+
+    /// A stable name for programs.
+    pub const fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// A sentence for people.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// A field that breaks a rule.
     pub fn invalid(field: &str, message: impl Into<String>) -> Self {
         Refusal::invalid(field, message).into()
@@ -54,6 +69,12 @@ impl ApiError {
     /// Answer where there is no such task.
     pub fn no_task(id: &str) -> Self {
         Refusal::no_task(id).into()
+    }
+
+    /// Answer where no good key was shown.
+    pub fn unauthorized() -> Self {
+        let message = "show the key, as X-API-Key or as Authorization: Bearer; without API_KEY it is in data/api-key";
+        Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message)
     }
 
     /// The server accepts nothing new.

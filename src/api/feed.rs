@@ -6,6 +6,7 @@ use strum::VariantArray as _;
 
 use actix_web::web::Bytes;
 
+use super::caller::Caller;
 use super::error::ApiError;
 use super::follow::{Source, written};
 use super::input::{Params, task_id};
@@ -24,7 +25,9 @@ pub struct Wanted {
     kinds: HashSet<EventKind>,
     tag: Option<String>,
     key: Option<String>,
-    /// True if a task has the tag and the key.
+    /// Name of the key whose tasks the caller sees; `None`: those of all keys.
+    own: Option<String>,
+    /// True if a task has the tag and the keys.
     known: HashMap<TaskId, bool>,
 }
 
@@ -36,7 +39,7 @@ impl Wanted {
     ///
     /// # Errors
     /// There is no such id, or kind.
-    pub fn read(params: &Params) -> Result<Self, ApiError> {
+    pub fn read(params: &Params, caller: &Caller) -> Result<Self, ApiError> {
         let list = |name| params.text(name).unwrap_or_default().split(',').filter(|entry| !entry.is_empty());
         let kind = |name: &str| {
             EventKind::from_name(name).filter(|kind| *kind != EventKind::Partial).ok_or_else(|| {
@@ -50,8 +53,14 @@ impl Wanted {
             kinds: list("kind").map(kind).collect::<Result<_, _>>()?,
             tag: params.text("tag").map(str::to_owned),
             key: params.text("key").map(str::to_owned),
+            own: caller.own(),
             known: HashMap::new(),
         })
+    }
+
+    /// All events that the caller sees.
+    pub fn all(caller: &Caller) -> Self {
+        Self { own: caller.own(), ..Self::default() }
     }
 
     /// True if this event is one of them.
@@ -62,7 +71,7 @@ impl Wanted {
         let event = &event.event;
         let is_right = (self.tasks.is_empty() || self.tasks.contains(&event.task))
             && (self.kinds.is_empty() || self.kinds.contains(&event.kind));
-        if !is_right || (self.tag.is_none() && self.key.is_none()) {
+        if !is_right || (self.tag.is_none() && self.key.is_none() && self.own.is_none()) {
             return Ok(is_right);
         }
         if let Some(known) = self.known.get(&event.task) {
@@ -78,7 +87,7 @@ impl Wanted {
 
     fn has_task(&self, task: &Task) -> bool {
         self.tag.as_ref().is_none_or(|tag| task.spec.tags.contains(tag))
-            && self.key.as_ref().is_none_or(|key| task.key == *key)
+            && [&self.key, &self.own].into_iter().flatten().all(|key| task.key == *key)
     }
 }
 

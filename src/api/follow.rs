@@ -11,6 +11,7 @@ use futures_util::stream::unfold;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::streams::StreamPermit;
 use crate::queue::QueueError;
 use crate::service::Phase;
 use domain::{Event, Named as _};
@@ -37,9 +38,10 @@ pub trait Source: 'static {
 }
 
 /// An answer of server-sent events.
-pub fn answer(source: impl Source, phase: watch::Receiver<Phase>) -> HttpResponse {
+pub fn answer(source: impl Source, permit: StreamPermit, phase: watch::Receiver<Phase>) -> HttpResponse {
     // A comment at once, so that the client knows that it is heard.
-    let follow = Follow { source, phase, piece: KEEP_ALIVE, sent: Instant::now() };
+    let now = Instant::now();
+    let follow = Follow { source, permit, phase, piece: KEEP_ALIVE, sent: now, checked: now };
     let stream = unfold(follow, |mut follow| async move {
         let piece = follow.next().await?;
         Some((Ok::<_, actix_web::Error>(piece), follow))
@@ -60,11 +62,14 @@ pub fn written(number: i64, event: &Event) -> Bytes {
 
 struct Follow<S> {
     source: S,
+    permit: StreamPermit,
     phase: watch::Receiver<Phase>,
     /// Rendered text that is not handed over yet.
     piece: Bytes,
     /// Time of the last piece. Changes that are none of this source's come all the time.
     sent: Instant,
+    /// Time at which the key was last known to be good.
+    checked: Instant,
 }
 
 impl<S: Source> Follow<S> {
@@ -78,13 +83,22 @@ impl<S: Source> Follow<S> {
         ended.ok().flatten()
     }
 
+    /// True if the key is good, as far as was looked within a heartbeat.
+    async fn may_go_on(&mut self) -> bool {
+        if self.checked.elapsed() < HEARTBEAT {
+            return true;
+        }
+        self.checked = Instant::now();
+        self.permit.is_good().await
+    }
+
     async fn piece(&mut self) -> Result<Option<Bytes>, QueueError> {
         loop {
             if !self.piece.is_empty() {
                 self.sent = Instant::now();
                 return Ok(Some(self.piece.split_to(PIECE.min(self.piece.len()))));
             }
-            if *self.phase.borrow() == Phase::Stopping {
+            if *self.phase.borrow() == Phase::Stopping || !self.may_go_on().await {
                 return Ok(None);
             }
             if let Some(piece) = self.source.ready().await? {

@@ -1,5 +1,6 @@
 //! Checks of every request: it shows a name of this server, comes from no foreign page, and has the key.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -9,14 +10,16 @@ use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, ResponseError, web};
 use futures_util::FutureExt as _;
+use serde_json::json;
 use tracing::{Instrument as _, Span};
 
-use super::auth::Caller;
+use super::audit::Audited;
+use super::caller::Caller;
 use super::error::ApiError;
+use super::openapi::{self, Access};
 use super::shared::Shared;
-use crate::config::DEFAULT_KEY;
 use crate::telemetry::task_span;
-use domain::TaskId;
+use domain::{Named as _, TaskId};
 
 /// Every request goes through here first.
 pub async fn guard(
@@ -41,21 +44,35 @@ pub async fn guard(
     let mut response = if origin.is_some() && request.method() == Method::OPTIONS {
         request.into_response(HttpResponse::NoContent().finish())
     } else {
-        let span = task_of(request.path()).map_or_else(Span::none, |task| task_span(task, None));
-        // A panic costs this request.
-        let answer = async {
-            fail::fail_point!("api-request");
-            next.call(request).await
-        };
-        match AssertUnwindSafe(answer.instrument(span)).catch_unwind().await {
-            Ok(answered) => answered?.map_into_boxed_body(),
-            Err(_) => return Err(ApiError::panicked().into()),
+        match admit(&request, &shared).await {
+            Ok(audited) => answer(request, next, &shared, audited).await?,
+            Err(error) => request.into_response(error.error_response()),
         }
     };
     if let Some(origin) = origin {
         allow_origin(response.headers_mut(), origin);
     }
     Ok(response)
+}
+
+/// Lets the handler answer. A panic costs this request.
+async fn answer(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+    shared: &Shared,
+    audited: Option<Audited>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let span = task_of(request.path()).map_or_else(Span::none, |task| task_span(task, None));
+    let answer = async {
+        fail::fail_point!("api-request");
+        next.call(request).await
+    };
+    let answered = AssertUnwindSafe(answer.instrument(span)).catch_unwind().await;
+    let response = answered.map_err(|_| Error::from(ApiError::panicked()))?;
+    if let Some(audited) = audited {
+        audited.note(shared, &response).await;
+    }
+    Ok(response?.map_into_boxed_body())
 }
 
 /// The task that a path is about.
@@ -85,35 +102,58 @@ fn check(request: &ServiceRequest, shared: &Shared) -> Result<Option<HeaderValue
     if site == Some("cross-site") && allowed.is_none() {
         return Err(ApiError::forbidden("ORIGIN_NOT_ALLOWED", "pages of other sites may not ask here"));
     }
-    // A WebSocket shows its key when it is open: a browser can't send it before.
-    let open = matches!(request.path(), "/health" | "/ws" | "/api/docs" | "/api/openapi.json")
-        || request.path().starts_with("/health/");
-    let preflight = allowed.is_some() && request.method() == Method::OPTIONS;
-    if !open && !preflight {
-        let caller = check_key(request.headers(), shared)?;
-        request.extensions_mut().insert(Caller(caller));
-    }
     Ok(allowed)
 }
 
-/// True if a key of ours was shown, or none is needed.
-pub fn has_key(headers: &HeaderMap, shared: &Shared) -> bool {
-    check_key(headers, shared).is_ok()
+/// Lets a request in whose key may ask for this. Returns what is to be noted of it.
+async fn admit(request: &ServiceRequest, shared: &Shared) -> Result<Option<Audited>, ApiError> {
+    let operation = openapi::operation(request.method(), request.match_pattern().as_deref());
+    let scope = match operation.map(|operation| operation.access) {
+        Some(Access::Open | Access::Within) => return Ok(None),
+        Some(Access::Key(scope)) => Some(scope),
+        // What is not there is told to those alone who have a key.
+        None => None,
+    };
+    let address = request.peer_addr().map(|address| address.ip());
+    let caller = check_key(request.headers(), shared, address).await?;
+    if let Some(scope) = scope.filter(|scope| !caller.may(*scope)) {
+        let message = format!("this key has not the scope {}", scope.name());
+        return Err(ApiError::forbidden("SCOPE_MISSING", message).with(json!({ "scope": scope })));
+    }
+    let audited = operation.and_then(|operation| Audited::of(request, operation, &caller, address));
+    request.extensions_mut().insert(caller);
+    Ok(audited)
 }
 
-/// The name of the key that was shown.
-fn check_key(headers: &HeaderMap, shared: &Shared) -> Result<String, ApiError> {
-    if shared.keys.are_off() {
-        return Ok(DEFAULT_KEY.to_owned());
-    }
+/// The key that was shown, if it is good. A wrong one is answered late.
+///
+/// # Errors
+/// There is none, it is wrong, or the stored keys can't be read.
+pub async fn check_key(headers: &HeaderMap, shared: &Shared, address: Option<IpAddr>) -> Result<Caller, ApiError> {
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = bearer.and_then(|value| value.strip_prefix("Bearer "));
-    let shown = headers.get("x-api-key").and_then(|value| value.to_str().ok()).or(bearer);
-    if let Some(name) = shown.and_then(|shown| shared.keys.name_of(shown.trim())) {
-        return Ok(name.to_owned());
+    let shown = headers.get("x-api-key").and_then(|value| value.to_str().ok()).or(bearer).unwrap_or_default();
+    find_key(shown.trim(), shared, address).await
+}
+
+/// The key with this secret, if it is good. A wrong one is answered late.
+///
+/// # Errors
+/// It is wrong, or the stored keys can't be read.
+pub async fn find_key(shown: &str, shared: &Shared, address: Option<IpAddr>) -> Result<Caller, ApiError> {
+    if shown.is_empty() && !shared.keys.is_open() {
+        return Err(ApiError::unauthorized());
     }
-    let message = "show the key, as X-API-Key or as Authorization: Bearer; without API_KEY it is in data/api-key";
-    Err(ApiError::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message))
+    if let Some(caller) = shared.keys.find(shown).await? {
+        return Ok(caller);
+    }
+    if let Some(address) = address
+        && !shared.wrong_keys.slow_down(address).await
+    {
+        let message = "too many wrong keys came from this address; try again in a minute";
+        return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_WRONG_KEYS", message));
+    }
+    Err(ApiError::unauthorized())
 }
 
 fn allow_origin(headers: &mut HeaderMap, origin: HeaderValue) {

@@ -7,7 +7,9 @@
 
 mod actor;
 mod answer;
+mod audit;
 mod auth;
+mod caller;
 mod connections;
 mod error;
 mod feed;
@@ -19,9 +21,13 @@ mod openapi;
 mod routes;
 mod shared;
 mod stream;
+mod streams;
+mod wrong_keys;
 
 pub use actor::{ApiActor, Drain, MAILBOX, Stop, bind};
-pub use auth::{ApiKey, Hosts, Keys, load_or_make_key};
+pub use auth::{Hosts, load_or_make_key};
 pub use connections::Connections;
 pub use memory::Memory;
 pub use shared::{Shared, Workers};
+pub use streams::Streams;
+pub use wrong_keys::WrongKeys;

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use actix::Addr;
 
-use super::auth::{Hosts, Keys};
+use super::auth::Hosts;
 use super::connections::Connections;
 use super::memory::Memory;
+use super::streams::Streams;
+use super::wrong_keys::WrongKeys;
 use crate::config::{Mode, Server};
 use crate::queue::{EventFeed, Stats};
 use crate::service::Service;
@@ -61,8 +63,10 @@ pub struct Shared {
     pub server: Server,
     /// Tasks at a time in each worker, unless the store says otherwise.
     pub concurrency: u32,
-    /// The keys that clients may show.
-    pub keys: Keys,
+    /// The open streams.
+    pub streams: Streams,
+    /// Wrong keys that were shown.
+    pub wrong_keys: WrongKeys,
     /// The names of this server.
     pub hosts: Hosts,
 }

@@ -8,10 +8,10 @@ use anyhow::Context as _;
 use secrecy::SecretString;
 use tokio::sync::watch;
 
-use crate::api::{self, ApiKey, Connections, Hosts, Keys, Memory, Shared, Workers};
-use crate::config::{Config, DEFAULT_KEY};
+use crate::api::{self, Connections, Hosts, Memory, Shared, Streams, Workers, WrongKeys};
+use crate::config::{Config, Server};
 use crate::queue::{ChangeNotifier, EventFeed, Queue};
-use crate::service::{Outbound, Phase, Service};
+use crate::service::{KeyRing, Outbound, Phase, Service};
 use crate::telemetry::Vitals;
 
 /// Makes the service of this process.
@@ -32,6 +32,7 @@ pub fn service(
             .with_context(|| format!("can't keep a secret in {}", secret_file.display()))?,
     };
     Ok(Service {
+        keys: keys(config, &queue)?,
         queue,
         hub,
         vitals,
@@ -49,20 +50,24 @@ pub fn service(
     })
 }
 
+/// The keys of this process: the operator's, further ones of the settings, and those of the database.
+fn keys(config: &Config, queue: &Queue) -> anyhow::Result<KeyRing> {
+    let Server { auth, api_key, named_keys, .. } = &config.server;
+    if !auth {
+        return Ok(KeyRing::open(queue.clone()));
+    }
+    let file = config.store.data_dir.join("api-key");
+    let operator = match api_key {
+        Some(key) => key.clone(),
+        None => api::load_or_make_key(&file)
+            .map(SecretString::from)
+            .with_context(|| format!("can't keep a key in {}", file.display()))?,
+    };
+    Ok(KeyRing::new(queue.clone(), &operator, named_keys))
+}
+
 /// Makes the shared state of this process's handlers.
 pub fn shared(config: &Config, service: Service, tail: EventFeed, workers: Workers) -> anyhow::Result<Shared> {
-    let key_file = config.store.data_dir.join("api-key");
-    let mut keys = Vec::new();
-    if config.server.auth {
-        let key = match &config.server.api_key {
-            Some(key) => key.clone(),
-            None => api::load_or_make_key(&key_file)
-                .map(SecretString::from)
-                .with_context(|| format!("can't keep a key in {}", key_file.display()))?,
-        };
-        keys.push((DEFAULT_KEY.to_owned(), ApiKey::new(&key)));
-        keys.extend(config.server.named_keys.iter().map(|(name, key)| (name.clone(), ApiKey::new(key))));
-    }
     Ok(Shared {
         service,
         tail,
@@ -71,7 +76,8 @@ pub fn shared(config: &Config, service: Service, tail: EventFeed, workers: Worke
         connections: Connections::default(),
         memory: Memory::default(),
         concurrency: config.worker.concurrency,
-        keys: Keys::new(keys),
+        streams: Streams::default(),
+        wrong_keys: WrongKeys::default(),
         hosts: Hosts::new(&config.server),
         server: config.server.clone(),
     })

@@ -6,6 +6,7 @@
 mod approve;
 mod doctor;
 mod http;
+mod keys;
 mod print;
 mod schedules;
 mod submit;
@@ -100,6 +101,17 @@ pub enum Ask {
     Workers(Output),
     /// List schedules, or add, show, run and remove one
     Schedules(schedules::Schedules),
+    /// List API keys, or create, rotate and revoke one
+    Keys(keys::Keys),
+    /// Show who has changed what: admins, and answers to questions
+    Audit {
+        /// Maximum number of entries, 1 to 1000
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        /// Format of the output
+        #[command(flatten)]
+        output: Output,
+    },
     /// Show what was spent, by day and key
     Usage {
         /// The first day, such as 2026-01-01
@@ -190,6 +202,8 @@ fn ask(server: &Server, command: Ask) -> anyhow::Result<u8> {
         Ask::Start(tasks) => set_paused(server, "start", "goes on", tasks),
         Ask::Workers(output) => output.answer(&server.ask("GET", "/api/workers")?, print::workers),
         Ask::Schedules(schedules) => schedules::run(server, &schedules),
+        Ask::Keys(keys) => keys::run(server, keys),
+        Ask::Audit { limit, output } => keys::audit(server, limit, output),
         Ask::Usage { from, to, output } => {
             let day = |name: &str, day: Option<String>| day.map(|day| format!("{name}={}&", http::encode(&day)));
             let query = [day("from", from), day("to", to)].into_iter().flatten().collect::<String>();

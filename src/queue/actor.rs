@@ -19,6 +19,7 @@ use super::hooks::{
     AddWebhook, ClaimDeliveries, EnableWebhook, ReadDeliveries, ReadWebhooks, RemoveWebhook, ReportDelivery,
     RetryDelivery,
 };
+use super::keys::{CreateKey, FindOwner, HasSession, NoteAudit, ReadAudit, ReadKeys, RevokeKey, RotateKey, TouchKey};
 use super::messages::{
     Amend, Append, Beat, Cancel, Claim, Draining, Expire, FindExpired, FindHolders, Finish, HolderDied, Probe, Prune,
     QueueError, ReadLimits, Release, Renew, SetConcurrency, SetLimit, SetPaused, Submit, SubmitAll, Unpark, WorkerGone,
@@ -282,6 +283,11 @@ changes!(
     Replan,
     Unpark,
     EnableWebhook,
+    CreateKey,
+    RotateKey,
+    RevokeKey,
+    TouchKey,
+    NoteAudit,
 );
 
 impl Handler<PollQueue> for QueueActor {
@@ -370,15 +376,19 @@ reads! {
     ReadTalk => |reader, read| reader.talk(read.0);
     Explain => |reader, explain| reader.explain(explain.0);
     ListTasks => |reader, list| reader.tasks(list);
-    ReadStats => |reader, _read| reader.stats();
+    ReadStats => |reader, read| reader.stats(read.0);
+    FindOwner => |reader, find| reader.owner(find.0);
+    HasSession => |reader, asked| reader.has_session(asked.key, asked.session);
+    ReadKeys => |reader, _read| reader.api_keys();
+    ReadAudit => |reader, read| reader.audit_log(read.before, read.limit);
     ReadUsage => |reader, read| reader.usage(read);
     ReadWorkers => |reader, _read| reader.workers();
     ReadLimits => |reader, _read| reader.limits();
-    ReadWebhooks => |reader, _read| reader.webhooks();
+    ReadWebhooks => |reader, read| reader.webhooks(read.0);
     ReadDeliveries => |reader, read| reader.deliveries(read.0);
     NextFiring => |reader, _read| reader.next_firing();
     DueSchedules => |reader, _read| reader.due_schedules();
-    ReadSchedules => |reader, _read| reader.schedules();
+    ReadSchedules => |reader, read| reader.schedules(read.0);
     FindSchedule => |reader, find| reader.schedule(find.0);
     ReadRuns => |reader, read| reader.runs(read);
     LastTask => |reader, last| reader.last_task(last);

@@ -8,7 +8,7 @@ use domain::TaskId;
 use wire::WebhookOptions;
 
 answers! {
-    AddWebhook => Webhook;
+    AddWebhook => Option<Webhook>;
     RemoveWebhook => bool;
     ReadWebhooks => Vec<Webhook>;
     EnableWebhook => Option<Webhook>;
@@ -18,17 +18,28 @@ answers! {
     ReadDeliveries => Vec<Delivery>;
 }
 
-/// Tells this address of all tasks.
+/// Adds a webhook of all tasks, or of those of a key. Answered with `None` where the key has the most already.
 #[derive(Clone, Debug)]
-pub struct AddWebhook(pub WebhookOptions);
+pub struct AddWebhook {
+    pub webhook: WebhookOptions,
+    /// Name of the key; `None`: of all tasks.
+    pub key: Option<String>,
+    /// Maximum number of webhooks of the key.
+    pub most: Option<u32>,
+}
 
-/// Tells it no more. What is on its way is delivered. Answered with whether there was one.
+/// Removes a webhook. Deliveries that are queued are still sent. Answered with whether there was one.
 #[derive(Clone, Debug)]
-pub struct RemoveWebhook(pub String);
+pub struct RemoveWebhook {
+    /// The webhook.
+    pub id: String,
+    /// Name of the key that it must be of, where one asks that sees its own only.
+    pub key: Option<String>,
+}
 
-/// Reads the webhooks of all tasks.
-#[derive(Clone, Copy, Debug)]
-pub struct ReadWebhooks;
+/// Reads the registered webhooks, of all keys or of one.
+#[derive(Clone, Debug)]
+pub struct ReadWebhooks(pub Option<String>);
 
 /// Takes deliveries that are due, some of each host. One whose sender is not heard of is due again after a time.
 #[derive(Clone, Debug)]
@@ -50,6 +61,8 @@ pub struct ClaimDeliveries {
 pub struct EnableWebhook {
     /// The webhook.
     pub id: String,
+    /// Name of the key that it must be of, where one asks that sees its own only.
+    pub key: Option<String>,
     /// True if it is told.
     pub enabled: bool,
 }

@@ -9,7 +9,7 @@ use domain::{
     Budgets, Group, LeaseKey, Limit, LimitChange, NewEvent, ReleaseReason, Report, SessionId, Spent, Status, TaskId,
     Timestamp, Usd, WorkerInstanceId,
 };
-use wire::{Task, TaskSpec};
+use wire::{KeyLimits, Task, TaskSpec};
 
 /// Reason for which there is no answer. None of these means that the command was not carried out, but for a command
 /// that was never acknowledged nothing is promised either.
@@ -66,6 +66,8 @@ pub struct Submit {
     pub idempotency: Option<(String, String)>,
     /// Number of pending tasks at which the submit is refused.
     pub max_pending: i64,
+    /// Limits of the client's key.
+    pub limits: KeyLimits,
 }
 
 /// Stores several tasks, all or none. Answered when they are on disk.
@@ -150,6 +152,8 @@ pub enum Submitted {
     SessionInUse(TaskId),
     /// Too many are pending.
     Full,
+    /// The key has reached a limit of its own, by the limit's name.
+    KeyLimit { limit: &'static str, most: i64 },
 }
 
 /// Takes pending tasks, at most `limit`, by priority, then age.

@@ -17,6 +17,7 @@ mod commit;
 mod event_feed;
 mod hooks;
 mod keeper;
+mod keys;
 mod messages;
 mod poll;
 mod reads;
@@ -25,10 +26,11 @@ mod schedules;
 mod talk;
 
 pub use crate::store::StoreError;
+pub use crate::store::rows::{ApiKeyRow, AuditRow};
 pub use crate::store::views::{
-    ConversationState, Delivery, Dispatch, EventPage, Explained, Filter, LastTask, LimitUse, ListTasks, Parked,
-    ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, SequencedEvent, Stats, Usage, UsageDay, Webhook,
-    WorkerInfo,
+    AuditRecord, ConversationState, Delivery, Dispatch, EventPage, Explained, Filter, LastTask, LimitUse, ListTasks,
+    Parked, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, SequencedEvent, Stats, StoredKey, Usage, UsageDay,
+    Webhook, WorkerInfo,
 };
 pub use actor::{MAILBOX, QueueActor};
 pub use ask::Queue;
@@ -39,6 +41,9 @@ pub use hooks::{
     RetryDelivery,
 };
 pub use keeper::{keep, prune, prune_forever};
+pub use keys::{
+    CreateKey, FindOwner, HasSession, KeyChanged, NoteAudit, ReadAudit, ReadKeys, RevokeKey, RotateKey, TouchKey,
+};
 pub use messages::{
     Amend, Amended, Append, Assignment, Beat, Cancel, Cancelled, Claim, Directory, Draining, Finish, HolderDied,
     NewTask, NextStep, QueueError, ReadLimits, Release, Renew, Renewed, Resumes, SetConcurrency, SetLimit, SetPaused,
@@ -49,5 +54,6 @@ pub use reads::{Explain, Find, HasEnded, ReadPatch, ReadStats, ReadWorkers};
 pub use reaper::{reap_at_start, reap_forever};
 pub use schedules::{
     DueSchedules, FindSchedule, Fire, Fired, Firing, NextFiring, PutSchedule, ReadSchedules, RemoveSchedule, Replan,
+    SchedulePut,
 };
 pub use talk::{Answer, AnswerOutcome, Ask, Asked, Progress, ReadQuestions, ReadTalk, SaidTo, Say, Step};

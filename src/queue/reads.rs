@@ -33,9 +33,9 @@ pub struct ReadPatch(pub TaskId);
 #[derive(Clone, Copy, Debug)]
 pub struct Explain(pub TaskId);
 
-/// Reads the counts.
-#[derive(Clone, Copy, Debug)]
-pub struct ReadStats;
+/// Reads the counts, of all keys or of one.
+#[derive(Clone, Debug)]
+pub struct ReadStats(pub Option<String>);
 
 /// Reads the workers that have a row.
 #[derive(Clone, Copy, Debug)]

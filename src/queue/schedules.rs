@@ -6,7 +6,7 @@ use domain::{ScheduleId, Status, TaskId, Timestamp};
 use wire::Task;
 
 answers! {
-    PutSchedule => bool;
+    PutSchedule => SchedulePut;
     RemoveSchedule => bool;
     Fire => Fired;
     Replan => bool;
@@ -19,13 +19,25 @@ answers! {
 }
 
 /// Stores a schedule, new or in place of the one of the same id; its next firing counts where it is new, or
-/// where its timetable or whether it fires was changed. Answered false where one that is to be changed is not there
-/// any more: who deletes it wins.
+/// where its timetable or whether it fires was changed.
 #[derive(Clone, Debug)]
 pub struct PutSchedule {
     pub schedule: Box<Schedule>,
     /// True if it is a new one.
     pub new: bool,
+    /// Maximum number of schedules of its key.
+    pub most: Option<u32>,
+}
+
+/// Result of storing a schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SchedulePut {
+    /// The schedule is stored.
+    Stored,
+    /// The one that is to be changed is not there any more.
+    Gone,
+    /// Its key has the maximum number of schedules.
+    Full,
 }
 
 /// Removes a schedule with its history; its tasks stay. Answered with whether there was one.
@@ -91,9 +103,9 @@ pub struct NextFiring;
 #[derive(Clone, Copy, Debug)]
 pub struct DueSchedules;
 
-/// Reads all schedules, oldest first.
-#[derive(Clone, Copy, Debug)]
-pub struct ReadSchedules;
+/// Reads the schedules, of all keys or of one, oldest first.
+#[derive(Clone, Debug)]
+pub struct ReadSchedules(pub Option<String>);
 
 /// Reads a schedule.
 #[derive(Clone, Copy, Debug)]

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use domain::{Named as _, TaskId};
+use domain::{Budgets, Named as _, TaskId};
 use serde_json::{Value, json};
 use wire::{ContextFile, PermissionMode, TaskSpec, WebhookOptions, WorktreeOptions, can_be_named};
 
 use super::folders::{folder, resolve};
 use super::outbound::Unfit;
 use super::session::Conversation;
-use super::{Kind, Phase, Refusal, Service};
+use super::{Caller, Kind, Phase, Refusal, Service};
 use crate::claude;
 use crate::git::{Git, GitError, Repository};
 use crate::process;
@@ -19,7 +19,7 @@ use crate::queue::{Directory, NewTask, Submit, Submitted};
 pub async fn admit(
     service: &Service,
     spec: TaskSpec,
-    key: String,
+    caller: &Caller,
     retry_of: Option<TaskId>,
     idempotency: Option<(String, String)>,
 ) -> Result<Submit, Refusal> {
@@ -27,25 +27,25 @@ pub async fn admit(
         return Err(Refusal::draining());
     }
     spec.validate()?;
-    check_ceiling(service, &spec)?;
-    check_budget(service, &spec)?;
+    check_ceiling(service, caller, &spec)?;
+    check_budget(service, caller, &spec)?;
     if let Some(webhook) = &spec.options.webhook {
         check_webhook(service, "options.webhook.url", webhook)?;
     }
     for dir in &spec.options.sdk.add_dirs {
-        folder(service, "options.sdk.addDirs", dir).await?;
+        folder(service, caller, "options.sdk.addDirs", dir).await?;
     }
-    let conversation = Conversation::of(service, &spec).await?;
+    let conversation = Conversation::of(service, caller, &spec).await?;
     let named = spec.context.working_directory.as_ref();
     let named = match named {
-        Some(named) => Some(folder(service, "context.workingDirectory", named).await?),
+        Some(named) => Some(folder(service, caller, "context.workingDirectory", named).await?),
         None => None,
     };
-    check_files(service, &spec, named.as_deref()).await?;
+    check_files(service, caller, &spec, named.as_deref()).await?;
     let directory = match (&conversation, named) {
-        (Some(conversation), named) => Directory::Named(conversation.directory(service, named).await?),
+        (Some(conversation), named) => Directory::Named(conversation.directory(service, caller, named).await?),
         (None, Some(named)) => match spec.options.worktree() {
-            Some(options) => worktree(service, &options, &named).await?,
+            Some(options) => worktree(service, caller, &options, &named).await?,
             None => Directory::Named(named),
         },
         (None, None) => Directory::OwnBelow(service.work_dir.display().to_string()),
@@ -55,13 +55,15 @@ pub async fn admit(
             .map_err(|error| Refusal::new(Kind::Unavailable, "CLAUDE_UNAVAILABLE", error.to_string()))?;
     }
     let resumes = conversation.map(|conversation| conversation.resumes);
-    let task = NewTask { exclusive: exclusive(service, &spec, &directory), spec, directory, retry_of, key, resumes };
-    Ok(Submit { task, idempotency, max_pending: service.max_pending })
+    let (exclusive, key) = (exclusive(service, &spec, &directory), caller.name().to_owned());
+    let task = NewTask { exclusive, spec, directory, retry_of, key, resumes };
+    Ok(Submit { task, idempotency, max_pending: service.max_pending, limits: caller.limits().clone() })
 }
 
 /// Returns the refusal for a task that the queue has not taken.
 pub fn not_taken(service: &Service, refused: &Submitted) -> Refusal {
     match refused {
+        Submitted::KeyLimit { limit, most } => key_limit(limit, *most),
         Submitted::SessionInUse(task) => {
             let message =
                 format!("task {task} works in this session; wait for its end, or set options.sdk.forkSession");
@@ -75,8 +77,19 @@ pub fn not_taken(service: &Service, refused: &Submitted) -> Refusal {
     }
 }
 
+/// Refusal where a key has reached a limit of its own.
+pub fn key_limit(limit: &str, most: i64) -> Refusal {
+    let message = format!("the key has reached its limit {limit} of {most}; try again later, or ask for a higher one");
+    Refusal::new(Kind::Full, "KEY_LIMIT", message).with(json!({ "limit": limit, "most": most }))
+}
+
 /// Files that are named are there, and inside the roots.
-async fn check_files(service: &Service, spec: &TaskSpec, directory: Option<&str>) -> Result<(), Refusal> {
+async fn check_files(
+    service: &Service,
+    caller: &Caller,
+    spec: &TaskSpec,
+    directory: Option<&str>,
+) -> Result<(), Refusal> {
     const FIELD: &str = "context.files";
     for file in &spec.context.files {
         let ContextFile::Path(named) = file else { continue };
@@ -88,7 +101,7 @@ async fn check_files(service: &Service, spec: &TaskSpec, directory: Option<&str>
                 return Err(Refusal::invalid(FIELD, rule));
             }
         };
-        let found = resolve(service, FIELD, &path.display().to_string()).await?;
+        let found = resolve(service, caller, FIELD, &path.display().to_string()).await?;
         if !found.path.to_str().is_some_and(can_be_named) {
             return Err(Refusal::invalid(
                 FIELD,
@@ -100,13 +113,18 @@ async fn check_files(service: &Service, spec: &TaskSpec, directory: Option<&str>
 }
 
 /// Checks that the repository can give a task a worktree.
-async fn worktree(service: &Service, options: &WorktreeOptions, named: &str) -> Result<Directory, Refusal> {
+async fn worktree(
+    service: &Service,
+    caller: &Caller,
+    options: &WorktreeOptions,
+    named: &str,
+) -> Result<Directory, Refusal> {
     let unfit = |field: &'static str| move |error: GitError| Refusal::invalid(field, crate::telemetry::chain(&error));
     let git = Git::find(&service.claude.environment).map_err(unfit("options.useWorktree"))?;
     let repository = Repository::of(&git, Path::new(named)).await.map_err(unfit("options.useWorktree"))?;
     for whole in [&repository.top, &repository.git_dir] {
         // All of the repository is in the worktree.
-        folder(service, "options.useWorktree", &whole.display().to_string()).await?;
+        folder(service, caller, "options.useWorktree", &whole.display().to_string()).await?;
     }
     let base = options.base_branch.as_deref();
     repository.base(&git, base).await.map_err(unfit("options.worktree.baseBranch"))?;
@@ -135,11 +153,14 @@ fn exclusive(service: &Service, spec: &TaskSpec, directory: &Directory) -> bool 
 }
 
 /// Refuses a task that could never start, because it may cost more than a whole day's budget.
-fn check_budget(service: &Service, spec: &TaskSpec) -> Result<(), Refusal> {
-    match (spec.options.sdk.max_budget_usd, service.budgets.of_day()) {
+fn check_budget(service: &Service, caller: &Caller, spec: &TaskSpec) -> Result<(), Refusal> {
+    let own = caller.limits().daily_budget_usd;
+    let budgets = Budgets { key: own.or(service.budgets.key), ..service.budgets };
+    match (spec.options.sdk.max_budget_usd, budgets.of_day()) {
         (Some(most), Some(day)) if most > day => {
             let message = format!(
-                "options.sdk.maxBudgetUsd {most} is above what a day may cost ({day}, DAILY_BUDGET_USD and KEY_DAILY_BUDGET_USD)"
+                "options.sdk.maxBudgetUsd {most} is above what a day may cost ({day}, DAILY_BUDGET_USD, KEY_DAILY_BUDGET_USD \
+                and the key's own budget)"
             );
             Err(Refusal::forbidden("BUDGET_EXCEEDED", message).with(json!({ "dailyBudgetUsd": day })))
         }
@@ -148,14 +169,14 @@ fn check_budget(service: &Service, spec: &TaskSpec) -> Result<(), Refusal> {
 }
 
 /// Refuses what the server doesn't let tasks do, and says which rule it is.
-fn check_ceiling(service: &Service, spec: &TaskSpec) -> Result<(), Refusal> {
+fn check_ceiling(service: &Service, caller: &Caller, spec: &TaskSpec) -> Result<(), Refusal> {
     let sdk = &spec.options.sdk;
-    let ceiling = service.claude.max_permission_mode;
+    let ceiling = ceiling(service, caller);
     let refuse = |what: String| {
-        let message = format!("{what} is above MAX_PERMISSION_MODE={}", ceiling.name());
+        let message = format!("{what} is above {ceiling}");
         Err(Refusal::forbidden("PERMISSION_CEILING", message))
     };
-    if let Some(mode) = sdk.permission_mode.filter(|mode| *mode > ceiling) {
+    if let Some(mode) = sdk.permission_mode.filter(|mode| *mode > ceiling.mode) {
         return refuse(format!("options.sdk.permissionMode {}", mode.name()));
     }
     if sdk.permission_mode == Some(PermissionMode::BypassPermissions)
@@ -178,10 +199,35 @@ fn check_ceiling(service: &Service, spec: &TaskSpec) -> Result<(), Refusal> {
             return Err(Refusal::forbidden("PERMISSION_CEILING", message).with(json!({ "mcpServers": known })));
         }
     }
-    if let Some(tool) = sdk.allowed_tools.iter().find(|tool| !is_below_ceiling(tool, ceiling)) {
+    if let Some(tool) = sdk.allowed_tools.iter().find(|tool| !is_below_ceiling(tool, ceiling.mode)) {
         return refuse(format!("options.sdk.allowedTools {tool}"));
     }
     Ok(())
+}
+
+/// Highest permission mode of a key's tasks.
+#[derive(Clone, Copy)]
+pub struct Ceiling {
+    /// The mode.
+    pub mode: PermissionMode,
+    /// True if the key's own is lower than the server's.
+    is_own: bool,
+}
+
+impl std::fmt::Display for Ceiling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.is_own {
+            true => write!(f, "what the key may ask for (maxPermissionMode {})", self.mode.name()),
+            false => write!(f, "MAX_PERMISSION_MODE={}", self.mode.name()),
+        }
+    }
+}
+
+/// The lower one of the server's ceiling and the key's.
+pub fn ceiling(service: &Service, caller: &Caller) -> Ceiling {
+    let most = service.claude.max_permission_mode;
+    let own = caller.rights().max_permission_mode.filter(|own| *own < most);
+    Ceiling { mode: own.unwrap_or(most), is_own: own.is_some() }
 }
 
 /// An MCP server without our own word about it: whether a task needs it.

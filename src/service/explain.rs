@@ -5,22 +5,31 @@ use serde_json::Value;
 use wire::Task;
 use wire::response::{Explanation, LimitState, Reason};
 
-use super::Service;
+use super::{Caller, Service};
 use crate::queue::{self, Explained, LimitUse, QueueError, ReadLimits, ReadStats, Stats};
 use crate::telemetry::Duty;
 
-/// Explains a task; `workers` is the number of workers that could take it. `None` where there is no such task.
+/// Explains a task; `workers` is the number of workers that could take it. `None` where the caller sees no such task.
 ///
 /// # Errors
 /// The queue's.
-pub async fn explain(service: &Service, id: TaskId, workers: usize) -> Result<Option<Explanation>, QueueError> {
-    let Some(Explained { task, ahead, retry }) = service.queue.ask(queue::Explain(id)).await? else { return Ok(None) };
-    let stats = service.queue.ask(ReadStats).await?;
+pub async fn explain(
+    service: &Service,
+    caller: &Caller,
+    id: TaskId,
+    workers: usize,
+) -> Result<Option<Explanation>, QueueError> {
+    let explained = service.queue.ask(queue::Explain(id)).await?;
+    let Some(Explained { task, ahead, retry }) = explained.filter(|found| caller.sees(&found.task.key)) else {
+        return Ok(None);
+    };
+    let stats = service.queue.ask(ReadStats(None)).await?;
     let reasons = match task.status {
         Status::Pending => {
             let limits = service.queue.ask(ReadLimits).await?;
             let full = service.vitals.failing(Duty::Disk).map(|failing| reason("DISK_FULL", failing.why));
-            full.into_iter().chain(pending(&task, ahead, &stats, workers, &limits)).collect()
+            let reasons = full.into_iter().chain(pending(&task, ahead, &stats, workers, &limits));
+            if caller.is_admin() { reasons.collect() } else { reasons.map(without_credential).collect() }
         }
         Status::Running => {
             let runs = reason("RUNNING", format!("it runs on {}", task.worker.as_deref().unwrap_or("a worker")));
@@ -31,6 +40,18 @@ pub async fn explain(service: &Service, id: TaskId, workers: usize) -> Result<Op
     let has_place = task.due_at.is_none() || task.held.is_some();
     let position = (task.status == Status::Pending && has_place).then_some(ahead + 1);
     Ok(Some(Explanation { task_id: id, status: task.status, position, reasons }))
+}
+
+/// A reason as a client sees it that can't mend a credential.
+fn without_credential(reason: Reason) -> Reason {
+    match reason.credential {
+        Some(_) => Reason {
+            credential: None,
+            message: "the account can't be used for now; ask the operator, or wait".to_owned(),
+            ..reason
+        },
+        None => reason,
+    }
 }
 
 /// The CLI waits to ask the API again: what it was answered, and when it asks.

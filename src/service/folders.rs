@@ -5,12 +5,12 @@ use std::path::{Component, Path};
 
 use serde_json::json;
 
-use super::{Kind, Refusal, Service};
+use super::{Caller, Kind, Refusal, Service};
 use crate::process::{self, Resolved};
 
-/// The resolved folder, if a task may use it.
-pub async fn folder(service: &Service, field: &'static str, named: &str) -> Result<String, Refusal> {
-    let found = resolve(service, field, named).await?;
+/// The resolved folder, if a task of this key may use it.
+pub async fn folder(service: &Service, caller: &Caller, field: &'static str, named: &str) -> Result<String, Refusal> {
+    let found = resolve(service, caller, field, named).await?;
     match (found.is_dir, found.path.to_str()) {
         (true, Some(found)) => Ok(found.to_owned()),
         (true, None) => Err(Refusal::invalid(field, "must be a name in UTF-8")),
@@ -24,20 +24,30 @@ pub fn unreachable_folder(field: &str, error: &std::io::Error) -> Refusal {
     Refusal::new(Kind::Unavailable, "FOLDER_UNAVAILABLE", message).with(json!({ "field": field }))
 }
 
-/// The resolved path, if a task may use it. Compared by component, never as text.
-pub async fn resolve(service: &Service, field: &'static str, named: &str) -> Result<Resolved, Refusal> {
+/// The resolved path, if a task of this key may use it. Compared by component, never as text.
+pub async fn resolve(
+    service: &Service,
+    caller: &Caller,
+    field: &'static str,
+    named: &str,
+) -> Result<Resolved, Refusal> {
     let path = Path::new(named);
     if !path.is_absolute() {
         return Err(Refusal::invalid(field, format!("must be an absolute path, got \"{named}\"")));
     }
     let roots = &service.claude.workspace_roots;
+    let own_roots = &caller.rights().roots;
     let is_ours = |path: &Path| {
         let climbs = path.components().any(|part| part == Component::ParentDir);
-        !climbs && roots.iter().any(|root| path.starts_with(root))
+        let is_own = own_roots.is_empty() || own_roots.iter().any(|root| path.starts_with(root));
+        !climbs && is_own && roots.iter().any(|root| path.starts_with(root))
     };
     let outside = || {
-        let roots: Vec<_> = roots.iter().map(|root| root.display().to_string()).collect();
-        let message = format!("{field}: \"{named}\" is outside the folders that tasks may use (WORKSPACE_ROOTS)");
+        let (roots, whose) = match own_roots.is_empty() {
+            true => (roots.iter().map(|root| root.display().to_string()).collect(), "WORKSPACE_ROOTS"),
+            false => (own_roots.clone(), "roots of the key"),
+        };
+        let message = format!("{field}: \"{named}\" is outside the folders that tasks may use ({whose})");
         Refusal::forbidden("PATH_NOT_ALLOWED", message).with(json!({ "field": field, "workspaceRoots": roots }))
     };
     let found = match process::resolve(path.to_owned()).await {

@@ -10,6 +10,8 @@ mod admission;
 mod deliverer;
 mod explain;
 mod folders;
+mod keys;
+mod manage_keys;
 mod outbound;
 mod refusal;
 mod scheduler;
@@ -24,9 +26,11 @@ use std::time::Duration;
 use domain::Budgets;
 use tokio::sync::watch;
 
-pub use self::admission::{admit, check_webhook, is_below_ceiling, not_taken};
+pub use self::admission::{admit, check_webhook, is_below_ceiling, key_limit, not_taken};
 pub use self::deliverer::deliver_forever;
 pub use self::explain::explain;
+pub use self::keys::{Caller, KeyRing, NotGood};
+pub use self::manage_keys::{KeySecret, create_key, key_view, revoke_key, rotate_key};
 pub use self::outbound::Outbound;
 pub use self::refusal::{Kind, Refusal};
 pub use self::scheduler::{Planned, fire_forever, plan};
@@ -53,6 +57,8 @@ pub enum Phase {
 pub struct Service {
     /// The queue of this process.
     pub queue: Queue,
+    /// The API keys.
+    pub keys: KeyRing,
     /// Hints.
     pub hub: ChangeNotifier,
     /// State of this process's duties.

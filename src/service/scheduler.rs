@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::schedules::not_good;
 use super::{Phase, Service, admit, not_taken};
 use crate::process::{BackOff, boot_now, wall_now};
 use crate::queue::{
@@ -53,7 +54,7 @@ fn is_set_back(clock: &mut Option<i64>) -> bool {
 /// Moves every firing to come that lies behind the next one of its timetable.
 async fn replan(service: &Service) -> Result<(), QueueError> {
     let now = wall_now();
-    for schedule in service.queue.ask(ReadSchedules).await?.into_iter().filter(|schedule| schedule.enabled) {
+    for schedule in service.queue.ask(ReadSchedules(None)).await?.into_iter().filter(|schedule| schedule.enabled) {
         let next = Timetable::read(&schedule.cron, &schedule.time_zone).ok().and_then(|table| table.next(now));
         if let (Some(was), Some(next)) = (schedule.next_at, next)
             && was > next
@@ -154,12 +155,16 @@ pub async fn plan(service: &Service, schedule: &Schedule) -> Result<Planned, Que
     if let Some((task, _)) = running.filter(|_| schedule.overlap == Overlap::Skip || schedule.continue_session) {
         return Ok(Planned::Not(Firing::Skipped, format!("task {task} of the firing before has not ended")));
     }
+    let caller = match service.keys.named(&schedule.key).await? {
+        Ok(caller) => caller,
+        Err(why) => return Ok(Planned::Not(Firing::Refused, not_good(&schedule.key, why).to_string())),
+    };
     let mut spec = schedule.spec.clone();
     if schedule.continue_session {
         let last = LastTask { completed: true, ..last };
         spec.options.sdk.continue_from_task_id = service.queue.ask(last).await?.map(|(task, _)| task);
     }
-    Ok(match admit(service, spec, schedule.key.clone(), None, None).await {
+    Ok(match admit(service, spec, &caller, None, None).await {
         Ok(submit) => Planned::Go(Box::new(submit)),
         Err(error) if error.is_passing() => Planned::Later(error.to_string()),
         Err(error) => Planned::Not(Firing::Refused, error.to_string()),

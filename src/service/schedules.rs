@@ -2,12 +2,12 @@
 
 use domain::{MAX_NAME, Timetable};
 
-use super::{Refusal, Service, admit};
+use super::{Kind, NotGood, Refusal, Service, admit, key_limit};
 use crate::process::wall_now;
-use crate::queue::{PutSchedule, Schedule};
+use crate::queue::{PutSchedule, Schedule, SchedulePut};
 
-/// Checks a schedule and its task, and stores it with its next firing. Returns false where one that is to be changed is
-/// not there any more.
+/// Checks a schedule and its task, and stores it with its next firing, in the name of its key. Returns false where one
+/// that is to be changed is not there any more.
 ///
 /// # Errors
 /// The field that breaks a rule, or why its task would not be admitted now.
@@ -31,7 +31,24 @@ pub async fn put_schedule(service: &Service, schedule: Schedule, new: bool) -> R
         let rule = "names a session already; leave it out where each task goes on with the one before";
         return Err(Refusal::invalid("continueSession", rule));
     }
-    let checked = admit(service, schedule.spec.clone(), schedule.key.clone(), None, None).await;
+    let caller = service.keys.named(&schedule.key).await?.map_err(|why| not_good(&schedule.key, why))?;
+    let checked = admit(service, schedule.spec.clone(), &caller, None, None).await;
     checked.map_err(|refused| refused.below("task"))?;
-    Ok(service.queue.ask(PutSchedule { schedule: Box::new(Schedule { next_at, ..schedule }), new }).await?)
+    let most = caller.limits().max_schedules;
+    let put = PutSchedule { schedule: Box::new(Schedule { next_at, ..schedule }), new, most };
+    match service.queue.ask(put).await? {
+        SchedulePut::Stored => Ok(true),
+        SchedulePut::Gone => Ok(false),
+        SchedulePut::Full => Err(key_limit("maxSchedules", most.unwrap_or_default().into())),
+    }
+}
+
+/// Refusal where the key of a schedule is not good any more.
+pub fn not_good(key: &str, why: NotGood) -> Refusal {
+    let why: &str = why.into();
+    Refusal::new(
+        Kind::Conflict,
+        "KEY_NOT_GOOD",
+        format!("the schedule's key {key} is {why}; remove the schedule, or make a new one"),
+    )
 }

@@ -8,10 +8,10 @@ use serde_json::json;
 use wire::{Task, TaskSpec};
 
 use super::folders::{folder, unreachable_folder};
-use super::{Kind, Refusal, Service};
+use super::{Caller, Kind, Refusal, Service};
 use crate::claude;
 use crate::process;
-use crate::queue::{Find, Resumes};
+use crate::queue::{Find, HasSession, Resumes};
 
 /// Transcripts of sessions are found and read within this time.
 const TRANSCRIPT_LIMIT: Duration = Duration::from_secs(5);
@@ -29,18 +29,26 @@ pub struct Conversation {
 
 impl Conversation {
     /// The conversation that a request names, if it can be gone on with.
-    pub async fn of(service: &Service, spec: &TaskSpec) -> Result<Option<Self>, Refusal> {
+    pub async fn of(service: &Service, caller: &Caller, spec: &TaskSpec) -> Result<Option<Self>, Refusal> {
         let sdk = &spec.options.sdk;
         let fork = sdk.fork_session == Some(true);
         let (field, task, session) = match (sdk.continue_from_task_id, sdk.resume_session) {
             (Some(id), _) => {
                 let field = "options.sdk.continueFromTaskId";
-                let task = service.queue.ask(Find(id)).await?;
+                let task = service.queue.ask(Find(id)).await?.filter(|task| caller.sees(&task.key));
                 let task = task.ok_or_else(|| Refusal::invalid(field, format!("there is no task {id}")))?;
                 let session = session_of(&task, field)?;
                 (field, Some(task), session)
             }
-            (None, Some(session)) => ("options.sdk.resumeSession", None, session),
+            (None, Some(session)) => {
+                let field = "options.sdk.resumeSession";
+                if let Some(key) = caller.own()
+                    && !service.queue.ask(HasSession { key, session }).await?
+                {
+                    return Err(Refusal::invalid(field, format!("no task of this key has used session {session}")));
+                }
+                (field, None, session)
+            }
             (None, None) => return Ok(None),
         };
         let claude = service.claude.clone();
@@ -68,7 +76,12 @@ fn session_of(task: &Task, field: &str) -> Result<SessionId, Refusal> {
 
 impl Conversation {
     /// Returns the folder of the task: the CLI finds a session only from the folder in which it was begun.
-    pub async fn directory(&self, service: &Service, named: Option<String>) -> Result<String, Refusal> {
+    pub async fn directory(
+        &self,
+        service: &Service,
+        caller: &Caller,
+        named: Option<String>,
+    ) -> Result<String, Refusal> {
         match (&self.held_in, named) {
             (_, Some(named)) if self.moves => Ok(named),
             (_, None) if self.moves => {
@@ -91,7 +104,7 @@ impl Conversation {
                 }
                 Err(Refusal::invalid(self.field, "its worktree was removed; keep it with options.worktree.keep"))
             }
-            (Some(held_in), _) => folder(service, self.field, held_in).await.map_err(|error| error.and(
+            (Some(held_in), _) => folder(service, caller, self.field, held_in).await.map_err(|error| error.and(
                 "; where it was moved or renamed, name the new one as context.workingDirectory with options.sdk.moveSession: true",
             )),
             (None, Some(named)) => Ok(named),

@@ -1,11 +1,12 @@
 //! The talk with a task: its questions are answered, messages and interrupts are stored for it.
 
-use domain::{Decision, Named as _, Question, Scope, TaskId};
+use domain::{Decision, Question, Scope, TaskId};
 use serde_json::json;
 use wire::MAX_INSTRUCTION_BYTES;
 use wire::response::TaskView;
 
-use super::{Kind, Phase, Refusal, Service, is_below_ceiling};
+use super::admission::ceiling;
+use super::{Caller, Kind, Phase, Refusal, Service, is_below_ceiling};
 use crate::queue::{Answer, AnswerOutcome, Find, ReadQuestions, SaidTo, Say};
 
 /// The questions of a task, oldest first.
@@ -21,11 +22,17 @@ pub async fn questions(service: &Service, task: TaskId) -> Result<Vec<Question>,
 /// # Errors
 /// The answer breaks a rule or allows more than the server's ceiling, there is no such question, or it was answered in
 /// another way.
-pub async fn answer(service: &Service, task: TaskId, request_id: &str, decision: Decision) -> Result<(), Refusal> {
+pub async fn answer(
+    service: &Service,
+    caller: &Caller,
+    task: TaskId,
+    request_id: &str,
+    decision: Decision,
+) -> Result<(), Refusal> {
     decision.validate()?;
     if decision.scope == Scope::Session {
         let questions = questions(service, task).await?;
-        check_ceiling(service, questions.iter().find(|question| question.request_id == request_id))?;
+        check_ceiling(service, caller, questions.iter().find(|question| question.request_id == request_id))?;
     }
     let answer = Answer { task, request_id: request_id.to_owned(), decision: decision.clone() };
     match service.queue.ask(answer).await? {
@@ -44,14 +51,12 @@ pub async fn answer(service: &Service, task: TaskId, request_id: &str, decision:
 }
 
 /// A yes for the whole session is as much as the option that would allow it.
-fn check_ceiling(service: &Service, question: Option<&Question>) -> Result<(), Refusal> {
-    let ceiling = service.claude.max_permission_mode;
+fn check_ceiling(service: &Service, caller: &Caller, question: Option<&Question>) -> Result<(), Refusal> {
+    let ceiling = ceiling(service, caller);
     let rules = question.map(Question::session_rules).unwrap_or_default();
-    match rules.iter().find(|rule| !is_below_ceiling(rule, ceiling)) {
+    match rules.iter().find(|rule| !is_below_ceiling(rule, ceiling.mode)) {
         Some(rule) => {
-            let ceiling = ceiling.name();
-            let message =
-                format!("allowing {rule} for the session is above MAX_PERMISSION_MODE={ceiling}; allow it once");
+            let message = format!("allowing {rule} for the session is above {ceiling}; allow it once");
             Err(Refusal::forbidden("PERMISSION_CEILING", message))
         }
         None => Ok(()),

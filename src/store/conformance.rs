@@ -1,5 +1,7 @@
 //! Promises of every engine, as tests: [`exercise`] runs all of them over one engine.
 
+mod keys;
+
 use std::sync::Arc;
 use wire::DeliveryState;
 
@@ -40,6 +42,9 @@ pub async fn exercise<O: Open>(fresh: impl Fn() -> O) {
     a_firing_stays_with_its_timetable(&*fresh().open().await).await;
     money_adds_up(&*fresh().open().await).await;
     old_tasks_go_with_all_they_had(&*fresh().open().await).await;
+    keys::keys_are_kept_by_name(&*fresh().open().await).await;
+    keys::a_key_has_its_own(&*fresh().open().await).await;
+    keys::the_audit_log_goes_back_page_by_page(&*fresh().open().await).await;
     commits_of_other_processes_are_seen(&fresh()).await;
     what_is_closed_takes_nothing(&*fresh().open().await).await;
 }
@@ -96,7 +101,7 @@ async fn what_is_not_committed_has_not_happened(store: &dyn Store) {
     tx.insert_task(&task(2), &[]).await.expect("inserted");
     assert!(tx.insert_task(&task(1), &[]).await.is_err(), "the id is there already");
     drop(tx);
-    assert_eq!(store.reader().stats().await.expect("counts").counts.iter().sum::<i64>(), 1);
+    assert_eq!(store.reader().stats(None).await.expect("counts").counts.iter().sum::<i64>(), 1);
 }
 
 async fn a_savepoint_is_gone_back_to(store: &dyn Store) {
@@ -254,6 +259,7 @@ async fn deliveries_are_claimed_by_host(store: &dyn Store) {
     insert(store, &[task(1)]).await;
     let hook = |id: &str, url: &str| WebhookRow {
         id: id.to_owned(),
+        key_name: None,
         task_id: None,
         url: url.to_owned(),
         secret: None,
@@ -411,5 +417,5 @@ async fn what_is_closed_takes_nothing(store: &dyn Store) {
     insert(store, &[task(1)]).await;
     store.close().await;
     assert!(matches!(store.begin().await.err(), Some(StoreError::Closed)));
-    assert!(matches!(store.reader().stats().await, Err(StoreError::Closed)));
+    assert!(matches!(store.reader().stats(None).await, Err(StoreError::Closed)));
 }

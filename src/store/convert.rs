@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
 use super::error::StoreError;
-use super::rows::{AttemptRow, EventRow, HistoryRow, QuestionRow, ScheduleRow, TaskRow, WebhookRow, WorkerRow};
-use super::views::{Schedule, Webhook, WorkerInfo};
+use super::rows::{
+    ApiKeyRow, AttemptRow, EventRow, HistoryRow, QuestionRow, ScheduleRow, TaskRow, WebhookRow, WorkerRow,
+};
+use super::views::{Schedule, StoredKey, Webhook, WorkerInfo};
 use audit::{Entry, HistoryEvent};
 use domain::{
     BootInstant, Event, EventKind, Failure, FailureClass, Lease, Missed, Name, Overlap, Question, Record, SessionId,
@@ -299,10 +301,25 @@ pub fn entries_of(row: HistoryRow) -> Vec<Entry> {
     done.into_iter().map(entry).collect()
 }
 
+/// The API key, as it is read. One whose rights can't be read has none.
+pub fn key_of(row: ApiKeyRow) -> StoredKey {
+    StoredKey {
+        rights: serde_json::from_str(&row.rights).map(Arc::new).map_err(|error| error.to_string()),
+        previous: row.previous_hash.zip(row.previous_until.map(Timestamp)),
+        created_at: Timestamp(row.created_at),
+        expires_at: row.expires_at.map(Timestamp),
+        revoked_at: row.revoked_at.map(Timestamp),
+        last_used_at: row.last_used_at.map(Timestamp),
+        name: row.name,
+        hash: row.hash,
+    }
+}
+
 /// The webhook, as it is read.
 pub fn webhook_of(row: WebhookRow) -> Webhook {
     Webhook {
         id: row.id,
+        key: row.key_name,
         url: row.url,
         events: row.events.split(',').filter(|name| !name.is_empty()).map(Name::read).collect(),
         created_at: row.created_at,

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use super::error::StoreError;
 use super::rows::Lenient;
 use super::views::{
-    ConversationState, Delivery, EventPage, Explained, LastTask, LatestEvents, LimitUse, ListTasks, Page, ReadEvents,
-    ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, Usage, Webhook, WorkerInfo,
+    AuditRecord, ConversationState, Delivery, EventPage, Explained, LastTask, LatestEvents, LimitUse, ListTasks, Page,
+    ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, Usage, Webhook, WorkerInfo,
 };
 use audit::{Entry, TaskSnapshot};
 use domain::{Question, ScheduleId, SessionId, TaskId, Timestamp, WorkerInstanceId};
@@ -40,8 +40,20 @@ pub trait Reads: Send + Sync {
     /// Number of the newest event of all; 0 where there is none.
     async fn newest_event(&self) -> Result<i64, StoreError>;
 
-    /// Returns the counts of tasks, and the state of the queue.
-    async fn stats(&self) -> Result<Stats, StoreError>;
+    /// Returns the counts of all tasks, or of those of a key, and the state of the queue.
+    async fn stats(&self, key: Option<String>) -> Result<Stats, StoreError>;
+
+    /// Returns the name of the key that a task was submitted with.
+    async fn owner(&self, id: TaskId) -> Result<Option<String>, StoreError>;
+
+    /// True if a task of this key has used the session.
+    async fn has_session(&self, key: String, session: SessionId) -> Result<bool, StoreError>;
+
+    /// Returns the stored API keys, by name.
+    async fn api_keys(&self) -> Result<Vec<StoredKey>, StoreError>;
+
+    /// Returns entries of the audit log before this one, newest first.
+    async fn audit_log(&self, before: i64, limit: u64) -> Result<Vec<AuditRecord>, StoreError>;
 
     /// Returns what was spent, by key and day.
     async fn usage(&self, read: ReadUsage) -> Result<Usage, StoreError>;
@@ -65,14 +77,14 @@ pub trait Reads: Send + Sync {
     /// Returns the limits that are set, with the number of tasks that wait under each.
     async fn limits(&self) -> Result<Vec<LimitUse>, StoreError>;
 
-    /// Returns the registered webhooks.
-    async fn webhooks(&self) -> Result<Vec<Webhook>, StoreError>;
+    /// Returns the registered webhooks; with `key`, those of that key.
+    async fn webhooks(&self, key: Option<String>) -> Result<Vec<Webhook>, StoreError>;
 
     /// Returns the deliveries of a task, oldest first.
     async fn deliveries(&self, task: TaskId) -> Result<Vec<Delivery>, StoreError>;
 
-    /// Returns all schedules, oldest first.
-    async fn schedules(&self) -> Result<Vec<Schedule>, StoreError>;
+    /// Returns all schedules, or those of a key, oldest first.
+    async fn schedules(&self, key: Option<String>) -> Result<Vec<Schedule>, StoreError>;
 
     /// Returns a schedule.
     async fn schedule(&self, id: ScheduleId) -> Result<Option<Schedule>, StoreError>;

@@ -9,8 +9,8 @@ use domain::{
 use wire::{DeliveryState, TaskError};
 
 pub use super::tables::{
-    AttemptRow, ChangesRow, CredentialRow, EventRow, HistoryRow, IdempotencyKeyRow, MessageRow, QuestionRow, TaskRow,
-    WorkerRow,
+    ApiKeyRow, AttemptRow, AuditRow, ChangesRow, CredentialRow, EventRow, HistoryRow, IdempotencyKeyRow, MessageRow,
+    QuestionRow, TaskRow, WorkerRow,
 };
 
 /// The time of a transaction.
@@ -60,6 +60,19 @@ pub struct Allowance {
     pub gated: bool,
     /// True if limits are set.
     pub limited: bool,
+    /// True if any key has a budget of its own.
+    pub key_budgets: bool,
+}
+
+/// Use of a key, as its limits count it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyUse {
+    /// Number of pending tasks.
+    pub pending: i64,
+    /// Number of tasks submitted on the day, at most as many as were asked for.
+    pub submitted: i64,
+    /// Stored bytes.
+    pub bytes: i64,
 }
 
 /// A claim.
@@ -118,6 +131,8 @@ pub struct AttemptEnd {
 pub struct WebhookRow {
     /// Name.
     pub id: String,
+    /// Name of the key whose tasks are told of; `None`: of a task, or of all tasks.
+    pub key_name: Option<String>,
     /// The task whose webhook it is; `None` for a registered one.
     pub task_id: Option<TaskId>,
     /// Address that is told.

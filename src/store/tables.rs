@@ -325,3 +325,45 @@ pub struct ChangesRow {
     /// The patch; empty where it would be too large.
     pub patch: Vec<u8>,
 }
+
+/// One row an API key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApiKeyRow {
+    /// Name under which its tasks are counted.
+    pub name: String,
+    /// SHA-256 of the secret, in hexadecimal.
+    pub hash: String,
+    /// Hash of the secret before the last rotation.
+    pub previous_hash: Option<String>,
+    /// Time until which that one works.
+    pub previous_until: Option<i64>,
+    /// Rights, as JSON.
+    pub rights: String,
+    /// US dollars that its tasks may cost on a day.
+    pub daily_budget_usd: Option<Usd>,
+    /// Time at which it was created.
+    pub created_at: i64,
+    /// Time at which it expires.
+    pub expires_at: Option<i64>,
+    /// Time at which it was revoked.
+    pub revoked_at: Option<i64>,
+    /// Time of its last use, to the minute.
+    pub last_used_at: Option<i64>,
+}
+
+/// One row a change that was asked for with a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditRow {
+    /// Name of the key.
+    pub key_name: String,
+    /// Address of the client.
+    pub address: Option<String>,
+    /// Operation, by its name in the contract.
+    pub action: String,
+    /// Path of the request.
+    pub path: String,
+    /// Status of the answer.
+    pub status: u16,
+    /// A JSON object.
+    pub detail: String,
+}

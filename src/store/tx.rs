@@ -15,9 +15,9 @@ use async_trait::async_trait;
 
 use super::error::StoreError;
 use super::rows::{
-    Allowance, AttemptEnd, AttemptRow, ChangesRow, ClaimDeliveriesRow, ClaimRow, Clock, CredentialRow, DeliveryEnd,
-    EventRow, FoundTask, IdempotencyKeyRow, Lenient, NextInLine, QuestionRow, ScheduleRow, ScheduleRunRow, TaskRow,
-    WebhookRow, WorkerRow,
+    Allowance, ApiKeyRow, AttemptEnd, AttemptRow, AuditRow, ChangesRow, ClaimDeliveriesRow, ClaimRow, Clock,
+    CredentialRow, DeliveryEnd, EventRow, FoundTask, IdempotencyKeyRow, KeyUse, Lenient, NextInLine, QuestionRow,
+    ScheduleRow, ScheduleRunRow, TaskRow, WebhookRow, WorkerRow,
 };
 use super::views::Dispatch;
 use domain::{
@@ -29,7 +29,7 @@ use wire::TaskError;
 /// A transaction that was begun. Dropped, it is rolled back.
 #[async_trait(?Send)]
 pub trait Tx:
-    Tasks + Attempts + Events + Talk + Limits + Hooks + Schedules + Money + Workers + History + Retention
+    Tasks + Attempts + Events + Talk + Limits + Hooks + Schedules + Money + Keys + Workers + History + Retention
 {
     /// The time of the transaction: one for all that it writes.
     fn clock(&self) -> Clock;
@@ -231,11 +231,14 @@ pub trait Hooks {
     /// Inserts a webhook.
     async fn insert_webhook(&mut self, row: &WebhookRow) -> Result<(), StoreError>;
 
-    /// Removes a registered webhook. Returns whether there was one.
-    async fn remove_webhook(&mut self, id: &str) -> Result<bool, StoreError>;
+    /// Removes a registered webhook; with `key`, only one of that key. Returns whether there was one.
+    async fn remove_webhook(&mut self, id: &str, key: Option<&str>) -> Result<bool, StoreError>;
 
     /// Returns a registered webhook.
     async fn webhook(&mut self, id: &str) -> Result<Option<WebhookRow>, StoreError>;
+
+    /// Number of registered webhooks of a key.
+    async fn count_webhooks(&mut self, key: &str) -> Result<i64, StoreError>;
 
     /// Returns the registered webhook that a delivery is for.
     async fn webhook_of(&mut self, delivery: &str) -> Result<Option<WebhookRow>, StoreError>;
@@ -271,6 +274,9 @@ pub trait Schedules {
     /// Stores a schedule. The next firing of one that was there stays, unless its timetable was changed.
     async fn put_schedule(&mut self, row: &ScheduleRow) -> Result<(), StoreError>;
 
+    /// Number of schedules of a key.
+    async fn count_schedules(&mut self, key: &str) -> Result<i64, StoreError>;
+
     /// Removes a schedule with what it has done. Returns whether there was one.
     async fn remove_schedule(&mut self, id: ScheduleId) -> Result<bool, StoreError>;
 
@@ -297,6 +303,34 @@ pub trait Money {
 
     /// Returns by key what was spent on a day, with what is reserved by the attempts that run.
     async fn used_budgets(&mut self, day: &str) -> Result<Vec<(String, Usd)>, StoreError>;
+}
+
+/// API keys, what each key has, and the audit log.
+#[async_trait(?Send)]
+pub trait Keys {
+    /// Inserts a key. Returns false where there is one of that name.
+    async fn insert_api_key(&mut self, row: &ApiKeyRow) -> Result<bool, StoreError>;
+
+    /// Returns a key.
+    async fn api_key(&mut self, name: &str) -> Result<Option<ApiKeyRow>, StoreError>;
+
+    /// Writes the hashes of a key, and the time at which it was revoked.
+    async fn update_api_key(&mut self, row: &ApiKeyRow) -> Result<(), StoreError>;
+
+    /// Notes that a key was used.
+    async fn touch_api_key(&mut self, name: &str, at: Timestamp) -> Result<(), StoreError>;
+
+    /// Returns the daily budgets of those keys that have one of their own.
+    async fn key_budgets(&mut self) -> Result<Vec<(String, Usd)>, StoreError>;
+
+    /// Returns the use of a key; of the tasks submitted since `day`, at most `most` are counted.
+    async fn key_use(&mut self, key: &str, day: Timestamp, most: u32) -> Result<KeyUse, StoreError>;
+
+    /// Adds to the stored bytes of a key.
+    async fn add_key_bytes(&mut self, key: &str, bytes: i64) -> Result<(), StoreError>;
+
+    /// Appends an entry to the audit log; the oldest beyond some are forgotten.
+    async fn append_audit(&mut self, row: &AuditRow) -> Result<(), StoreError>;
 }
 
 /// Workers, their credentials, and the state of the queue.
@@ -334,7 +368,7 @@ pub trait Retention {
     /// Returns some tasks that ended before this time and that no other one needs, oldest first; at most `limit`.
     async fn old_tasks(&mut self, before: Timestamp, limit: i64) -> Result<Vec<TaskId>, StoreError>;
 
-    /// Removes a task with all that belongs to it.
+    /// Removes a task with all that belongs to it; its bytes are taken from its key.
     async fn remove_task(&mut self, id: TaskId) -> Result<(), StoreError>;
 
     /// Removes the history from before the oldest task that is left. The newest entry stays.

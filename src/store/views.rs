@@ -1,5 +1,7 @@
 //! Questions to the store and its answers: the same for every engine.
 
+mod keys;
+
 use strum::VariantArray as _;
 
 use crate::process::Identity;
@@ -8,6 +10,8 @@ use domain::{
     TaskInput, Timestamp, Tokens, Usd, WorkerInstanceId,
 };
 use wire::{DeliveryState, HookEvent, Task, TaskSpec};
+
+pub use keys::{AuditRecord, StoredKey};
 
 /// A task, and what it waits for.
 #[derive(Clone, Debug)]
@@ -41,6 +45,8 @@ pub struct Filter {
     pub tag: Option<String>,
     /// Folder.
     pub working_directory: Option<String>,
+    /// Name of the client's key.
+    pub key: Option<String>,
 }
 
 /// A page of tasks.
@@ -211,11 +217,13 @@ pub struct LimitUse {
     pub waiting: i64,
 }
 
-/// A webhook of all tasks.
+/// A webhook of all tasks, or of those of a key.
 #[derive(Clone, Debug)]
 pub struct Webhook {
     /// Name.
     pub id: String,
+    /// Name of the key whose tasks are told of; `None`: of all tasks.
+    pub key: Option<String>,
     /// Address that is told.
     pub url: String,
     /// Events that are told.

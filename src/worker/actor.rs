@@ -295,7 +295,7 @@ impl WorkerActor {
         let running = self.running.len();
         ctx.spawn(
             async move {
-                let stats = queue.ask(ReadStats).await;
+                let stats = queue.ask(ReadStats(None)).await;
                 let pending = stats.as_ref().map_or(0, |stats| stats.count(TaskStatus::Pending));
                 tracing::info!(healthy = stats.is_ok(), pending, running, "Health check");
             }

@@ -94,7 +94,8 @@ pub async fn clean(tools: &WorkerContext, queue: &Queue, task: &Task) {
 /// True if another task goes on there, with the session of this one.
 async fn is_in_use(queue: &Queue, task: &Task) -> bool {
     for status in [Status::Pending, Status::Running] {
-        let filter = Filter { status: Some(status), working_directory: task.working_directory.clone(), tag: None };
+        let working_directory = task.working_directory.clone();
+        let filter = Filter { status: Some(status), working_directory, ..Filter::default() };
         match queue.ask(ListTasks { filter, limit: 1, offset: 0, before: None }).await {
             Ok(page) if page.tasks.is_empty() => {}
             _ => return true,

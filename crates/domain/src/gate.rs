@@ -103,6 +103,8 @@ pub struct Room {
     pub busy: HashMap<String, bool>,
     /// The limits of money.
     pub budgets: Budgets,
+    /// Budgets of those keys that have one of their own, in place of the one of each key.
+    pub key_budgets: HashMap<String, Usd>,
     /// US dollars spent today and reserved by running tasks, by key.
     pub used: HashMap<String, Usd>,
     /// The groups that have a limit.
@@ -120,7 +122,7 @@ impl Room {
         self.has_room(task)?;
         self.within_limits(task)?;
         *self.busy.entry(task.directory.clone()).or_default() |= task.exclusive;
-        if self.budgets.are_set() {
+        if self.budgets.are_set() || !self.key_budgets.is_empty() {
             *self.used.entry(task.key.clone()).or_default() += task.reserves;
         }
         for group in &task.groups {
@@ -140,7 +142,7 @@ impl Room {
         let over = |limit: Option<Usd>, used: Usd| limit.is_some_and(|limit| used + task.reserves > limit);
         let own = self.used.get(&task.key).copied().unwrap_or_default();
         let tomorrow = Some(self.now.next_day());
-        if over(self.budgets.key, own) {
+        if over(self.key_budgets.get(&task.key).copied().or(self.budgets.key), own) {
             return Err((Hold::Budget(task.key.clone()), tomorrow));
         }
         if over(self.budgets.server, self.used.values().copied().sum()) {

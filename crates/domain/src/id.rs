@@ -112,6 +112,12 @@ id!(
 );
 
 impl TaskId {
+    /// The smallest id of a task that was made at this time or later.
+    #[must_use]
+    pub fn first_of(at: crate::Timestamp) -> Self {
+        Self::from_u128(u128::from(at.0.max(0).unsigned_abs()) << 80)
+    }
+
     /// The session of a task that begins one of its own.
     #[must_use]
     pub const fn own_session(self) -> SessionId {

@@ -19,6 +19,12 @@ impl Timestamp {
         self.to_string().chars().take(10).collect()
     }
 
+    /// The beginning of the day that it lies in, in UTC.
+    #[must_use]
+    pub const fn day_start(self) -> Self {
+        Self(self.0.div_euclid(Self::DAY_MS) * Self::DAY_MS)
+    }
+
     /// The beginning of the day after, in UTC.
     #[must_use]
     pub const fn next_day(self) -> Self {

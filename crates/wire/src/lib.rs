@@ -4,6 +4,7 @@
 //! ([`stored`]), and the task as it is read. *Talks to* no other part.
 
 mod files;
+mod key;
 pub mod request;
 pub mod response;
 mod sdk;
@@ -13,6 +14,7 @@ mod task;
 mod webhook;
 
 pub use files::{ContextFile, Upload, can_be_named};
+pub use key::{KeyLimits, KeyRights, KeyScope, check_key_name};
 pub use sdk::{McpConfig, PermissionMode, SdkOptions};
 pub use spec::{
     Background, Context, MAX_INSTRUCTION_BYTES, Options, PRIORITIES, Questions, TaskSpec, Timeout, WorktreeOptions,

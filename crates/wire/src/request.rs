@@ -4,7 +4,7 @@ use domain::{GroupKind, Missed, Overlap, Rate, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::TaskSpec;
+use crate::{KeyLimits, KeyScope, PermissionMode, TaskSpec};
 
 /// Several tasks, which are stored together.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -169,4 +169,38 @@ pub struct NewWorker {
     /// Name: 1 to 64 letters, digits, dashes or underscores; the first free one where it isn't set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worker_id: Option<String>,
+}
+
+/// A new API key.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewKey {
+    /// Name under which its tasks are counted; 1 to 64 letters, digits, dashes or underscores.
+    #[schema(min_length = 1, max_length = 64)]
+    pub name: String,
+    /// Parts of the API that it may use.
+    #[schema(min_items = 1)]
+    pub scopes: Vec<KeyScope>,
+    /// Folders below which its tasks work; those of the server where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roots: Vec<String>,
+    /// Highest permission mode of its tasks; the server's where it isn't set, and never above that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_permission_mode: Option<PermissionMode>,
+    /// Limits.
+    #[serde(default)]
+    pub limits: KeyLimits,
+    /// Time at which it expires; never where it isn't set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Another secret for an API key.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rotation {
+    /// Milliseconds for which the old secret works beside the new one, 0 to 30 days; 0 by default.
+    #[schema(minimum = 0, maximum = 2592000000i64)]
+    #[serde(default)]
+    pub grace_ms: i64,
 }

@@ -10,10 +10,12 @@ mod page;
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
+use actix_web::http::Method;
 use serde_json::{Map, Value, json};
 use wire::response::Failed;
 
-use operation::{Answer, Body, Content, Operation, Parameter, Schemas, Type};
+pub use operation::{Access, Operation};
+use operation::{Answer, Body, Content, Parameter, Schemas, Type};
 pub use operations::OPERATIONS;
 pub use page::HTML;
 
@@ -38,6 +40,12 @@ pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
         },
     })
 });
+
+/// The operation of a route; of `HEAD`, the one of `GET`.
+pub fn operation(method: &Method, path: Option<&str>) -> Option<&'static Operation> {
+    let method = if *method == Method::HEAD { &Method::GET } else { method };
+    OPERATIONS.iter().find(|one| Some(one.path) == path && one.method == method.as_str())
+}
 
 /// The methods of a path, as its routes have them.
 pub fn methods(path: &str) -> Vec<&'static str> {
@@ -130,12 +138,12 @@ fn paths() -> Map<String, Value> {
     let mut paths = Map::new();
     for one in OPERATIONS {
         let path = paths.entry(one.path).or_insert_with(|| json!({}));
-        path[one.method.to_lowercase()] = operation(one);
+        path[one.method.to_lowercase()] = described(one);
     }
     paths
 }
 
-fn operation(one: &Operation) -> Value {
+fn described(one: &Operation) -> Value {
     let in_path = one
         .path
         .split(['{', '}'])
@@ -154,8 +162,10 @@ fn operation(one: &Operation) -> Value {
         "parameters": parameters,
         "responses": responses(one),
     });
-    if one.is_open {
-        operation["security"] = json!([]);
+    match one.access {
+        Access::Open => operation["security"] = json!([]),
+        Access::Within => {}
+        Access::Key(scope) => operation["x-scope"] = json!(scope),
     }
     if let Some(Body { kind, required, examples }) = &one.body {
         let parse = |text: &&str| serde_json::from_str::<Value>(text).unwrap_or_default();
@@ -172,7 +182,10 @@ fn operation(one: &Operation) -> Value {
 
 fn responses(one: &Operation) -> Map<String, Value> {
     let mut errors: Vec<u16> = one.errors.to_vec();
-    errors.extend(if one.is_open { &[403][..] } else { &[401, 403, 503] });
+    errors.extend(match one.access {
+        Access::Open => &[403][..],
+        Access::Within | Access::Key(_) => &[401, 403, 429, 503],
+    });
     if one.body.is_some() {
         errors.extend([400, 413, 415, 422]);
     }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use utoipa::ToSchema;
+use wire::KeyScope;
 
 /// Named schemas.
 pub type Schemas = Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::Schema>)>;
@@ -25,9 +26,33 @@ pub struct Operation {
     pub answers: &'static [Answer],
     /// Statuses of refusals, beside those that follow from the above.
     pub errors: &'static [u16],
-    /// True if it needs no key.
-    pub is_open: bool,
+    /// Key that it needs.
+    pub access: Access,
 }
+
+/// Key that an operation needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// No key.
+    Open,
+    /// A key that is shown inside: a browser can't send one with a WebSocket.
+    Within,
+    /// A key with this scope.
+    Key(KeyScope),
+}
+
+/// No key.
+pub const OPEN: Access = Access::Open;
+/// A key that is shown inside.
+pub const WITHIN: Access = Access::Within;
+/// A key that reads.
+pub const READ: Access = Access::Key(KeyScope::Read);
+/// A key that submits.
+pub const SUBMIT: Access = Access::Key(KeyScope::Submit);
+/// A key that answers questions.
+pub const DECIDE: Access = Access::Key(KeyScope::Decide);
+/// A key of an admin.
+pub const ADMIN: Access = Access::Key(KeyScope::Admin);
 
 /// Type of a parameter.
 #[derive(Clone, Copy)]
@@ -117,13 +142,14 @@ pub const fn other(media_type: &'static str, what: &'static str) -> Answer {
 
 /// An operation, as it begins.
 pub const fn op(
+    access: Access,
     method: &'static str,
     path: &'static str,
     id: &'static str,
     summary: &'static str,
     answers: &'static [Answer],
 ) -> Operation {
-    Operation { method, path, id, summary, query: &[], headers: &[], body: None, answers, errors: &[], is_open: false }
+    Operation { method, path, id, summary, query: &[], headers: &[], body: None, answers, errors: &[], access }
 }
 
 impl Operation {
@@ -154,12 +180,6 @@ impl Operation {
     /// The same with a body that may be left out.
     pub const fn optional_body<T: ToSchema>(mut self, examples: &'static [&'static str]) -> Self {
         self.body = Some(Body { kind: of::<T>(), required: false, examples });
-        self
-    }
-
-    /// The same without a key.
-    pub const fn open(mut self) -> Self {
-        self.is_open = true;
         self
     }
 }

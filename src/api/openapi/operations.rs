@@ -2,18 +2,20 @@
 
 use domain::{Decision, GroupKind, Status};
 use wire::request::{
-    Batch, Concurrency, Members, Message, NewLimit, NewSchedule, NewWorker, ScheduleChanges, TaskChanges,
-    WebhookChanges,
+    Batch, Concurrency, Members, Message, NewKey, NewLimit, NewSchedule, NewWorker, Rotation, ScheduleChanges,
+    TaskChanges, WebhookChanges,
 };
 use wire::response::{
-    Alive, Answered, BatchReceipt, Conversation, Deliveries, DeliveryReceipt, EventPage, Explanation, FeedPage, Health,
-    LimitState, Limits, Logs, MessageReceipt, Permissions, Readiness, Receipt, Runs, Schedule, Schedules, Stats,
-    TaskPage, TaskView, Usage, Webhook, Webhooks, Worker, WorkerStopped, Workers,
+    Alive, Answered, AuditPage, BatchReceipt, Conversation, Deliveries, DeliveryReceipt, EventPage, Explanation,
+    FeedPage, Health, Key, KeySecret, Keys, LimitState, Limits, Logs, MessageReceipt, Permissions, Readiness, Receipt,
+    Runs, Schedule, Schedules, Stats, TaskPage, TaskView, Usage, Webhook, Webhooks, Worker, WorkerStopped, Workers,
 };
 use wire::{TaskSpec, WebhookOptions};
 
 use super::operation::Parameter::{self, Day, Flag, Number, Of, Text, Uuid};
-use super::operation::{Answer, Content, Operation, either, empty, json, of, op, other};
+use super::operation::{
+    ADMIN, Answer, Content, DECIDE, OPEN, Operation, READ, SUBMIT, WITHIN, either, empty, json, of, op, other,
+};
 
 type Task = TaskView<'static>;
 
@@ -27,7 +29,7 @@ const STREAM: Answer = other(
 
 /// Every operation, in the order of docs/api.md.
 pub const OPERATIONS: &[Operation] = &[
-    op("POST", "/api/tasks", "submitTask", "Submit a task", &[json::<Receipt>(202), json::<Task>(200), json::<Task>(504)])
+    op(SUBMIT, "POST", "/api/tasks", "submitTask", "Submit a task", &[json::<Receipt>(202), json::<Task>(200), json::<Task>(504)])
         .headers(ONCE)
         .body::<TaskSpec>(&[
                 r#"{"instruction": "Mend the failing test"}"#,
@@ -39,7 +41,7 @@ pub const OPERATIONS: &[Operation] = &[
             ],
         )
         .errors(&[404, 409, 429]),
-    op("GET", "/api/tasks", "listTasks", "List tasks, newest first", &[json::<TaskPage<'static>>(200)]).query(&[
+    op(READ, "GET", "/api/tasks", "listTasks", "List tasks, newest first", &[json::<TaskPage<'static>>(200)]).query(&[
         ("status", Of(of::<Status>())),
         ("tag", Text),
         ("workingDirectory", Text),
@@ -47,23 +49,23 @@ pub const OPERATIONS: &[Operation] = &[
         ("offset", Number(0, 4294967295)),
         ("cursor", Uuid),
     ]),
-    op("POST", "/api/tasks/batch", "submitTasks", "Submit up to 1,000 tasks, all or none", &[json::<BatchReceipt>(202)])
+    op(SUBMIT, "POST", "/api/tasks/batch", "submitTasks", "Submit up to 1,000 tasks, all or none", &[json::<BatchReceipt>(202)])
         .headers(ONCE)
         .body::<Batch>(&[r#"{"tasks": [{"instruction": "Say hello"}, {"instruction": "Say goodbye", "priority": 5}]}"#])
         .errors(&[404, 409, 429]),
-    op("GET", "/api/tasks/{id}", "getTask", "Read a task", &[json::<Task>(200)]),
-    op("PATCH", "/api/tasks/{id}", "changeTask", "Change when a pending task starts", &[json::<Task>(200)])
+    op(READ, "GET", "/api/tasks/{id}", "getTask", "Read a task", &[json::<Task>(200)]),
+    op(SUBMIT, "PATCH", "/api/tasks/{id}", "changeTask", "Change when a pending task starts", &[json::<Task>(200)])
         .body::<TaskChanges>(&[r#"{"priority": 50}"#, r#"{"runAt": "2125-01-31T08:15:00Z"}"#])
         .errors(&[409]),
-    op("DELETE", "/api/tasks/{id}", "cancelTask", "Cancel a task", &[json::<Task>(200)]).errors(&[409]),
-    op("POST", "/api/tasks/{id}/retry", "retryTask", "Run an ended task again, as a new one", &[json::<Receipt>(202)])
+    op(SUBMIT, "DELETE", "/api/tasks/{id}", "cancelTask", "Cancel a task", &[json::<Task>(200)]).errors(&[409]),
+    op(SUBMIT, "POST", "/api/tasks/{id}/retry", "retryTask", "Run an ended task again, as a new one", &[json::<Receipt>(202)])
         .errors(&[409, 422, 429]),
-    op("GET", "/api/tasks/{id}/events", "followTask", "Follow a task", &[STREAM])
+    op(READ, "GET", "/api/tasks/{id}/events", "followTask", "Follow a task", &[STREAM])
         .query(&[("after", NUMBER)])
         .headers(&[("Last-Event-ID", NUMBER)]),
-    op("GET", "/api/tasks/{id}/events/page", "listTaskEvents", "Read events of a task", &[json::<EventPage<'static>>(200)])
+    op(READ, "GET", "/api/tasks/{id}/events/page", "listTaskEvents", "Read events of a task", &[json::<EventPage<'static>>(200)])
         .query(&[("after", NUMBER), ("limit", Number(1, 1_000))]),
-    op("GET", "/api/events", "followTasks", "Follow all tasks", &[STREAM])
+    op(READ, "GET", "/api/events", "followTasks", "Follow all tasks", &[STREAM])
         .query(&[
             ("taskId", Text),
             ("kind", Text),
@@ -73,7 +75,7 @@ pub const OPERATIONS: &[Operation] = &[
         ])
         .headers(&[("Last-Event-ID", NUMBER)])
         .errors(&[404]),
-    op("GET", "/api/events/page", "listEvents", "Read events of all tasks", &[json::<FeedPage<'static>>(200)])
+    op(READ, "GET", "/api/events/page", "listEvents", "Read events of all tasks", &[json::<FeedPage<'static>>(200)])
         .query(&[
             ("taskId", Text),
             ("kind", Text),
@@ -83,60 +85,70 @@ pub const OPERATIONS: &[Operation] = &[
             ("limit", Number(1, 1_000)),
         ])
         .errors(&[404]),
-    op("GET", "/ws", "openWebSocket", "Follow tasks over a WebSocket", &[empty(101)]).errors(&[400]),
-    op("GET", "/api/tasks/{id}/explain", "explainTask", "Say why a task isn't running", &[json::<Explanation>(200)]),
-    op("GET", "/api/tasks/{id}/changes.patch", "getTaskPatch", "Read what a task changed in its worktree", &[other("text/x-patch", "A patch, as git applies it.")]),
-    op("GET", "/api/tasks/{id}/conversation", "getConversation", "Read what was said", &[json::<Conversation>(200)]),
-    op("GET", "/api/tasks/{id}/logs", "getTaskLogs", "Read the events as lines", &[json::<Logs>(200)]),
-    op("GET", "/api/tasks/{id}/permissions", "listPermissions", "List open questions", &[json::<Permissions>(200)]).query(&[("all", Flag)]),
-    op("POST", "/api/tasks/{id}/permissions/{request}", "answerPermission", "Answer a question", &[json::<Answered>(200)])
+    op(WITHIN, "GET", "/ws", "openWebSocket", "Follow tasks over a WebSocket", &[empty(101)]).errors(&[400]),
+    op(READ, "GET", "/api/tasks/{id}/explain", "explainTask", "Say why a task isn't running", &[json::<Explanation>(200)]),
+    op(READ, "GET", "/api/tasks/{id}/changes.patch", "getTaskPatch", "Read what a task changed in its worktree", &[other("text/x-patch", "A patch, as git applies it.")]),
+    op(READ, "GET", "/api/tasks/{id}/conversation", "getConversation", "Read what was said", &[json::<Conversation>(200)]),
+    op(READ, "GET", "/api/tasks/{id}/logs", "getTaskLogs", "Read the events as lines", &[json::<Logs>(200)]),
+    op(READ, "GET", "/api/tasks/{id}/permissions", "listPermissions", "List open questions", &[json::<Permissions>(200)]).query(&[("all", Flag)]),
+    op(DECIDE, "POST", "/api/tasks/{id}/permissions/{request}", "answerPermission", "Answer a question", &[json::<Answered>(200)])
         .body::<Decision>(&[r#"{"behavior": "allow", "scope": "session"}"#, r#"{"behavior": "deny", "message": "Not that one"}"#])
         .errors(&[409]),
-    op("POST", "/api/tasks/{id}/messages", "sendMessage", "Say something: a further turn", &[json::<MessageReceipt>(202)])
+    op(SUBMIT, "POST", "/api/tasks/{id}/messages", "sendMessage", "Say something: a further turn", &[json::<MessageReceipt>(202)])
         .body::<Message>(&[r#"{"text": "And now the tests"}"#])
         .errors(&[409, 429]),
-    op("POST", "/api/tasks/{id}/interrupt", "interruptTask", "Stop the turn, keep the session", &[json::<MessageReceipt>(202)]).errors(&[409, 429]),
-    op("GET", "/api/tasks/{id}/deliveries", "listDeliveries", "List what webhooks were told", &[json::<Deliveries>(200)]),
-    op("POST", "/api/tasks/{id}/deliveries/{delivery}/retry", "retryDelivery", "Tell it again", &[json::<DeliveryReceipt>(202)]),
-    op("GET", "/api/queue/stats", "getQueueStats", "Count tasks", &[json::<Stats>(200)]),
-    op("POST", "/api/queue/pause", "pauseQueue", "Hold tasks back", &[either::<Stats, LimitState>(200)]).optional_body::<Members>(&[r#"{"tag": "deploy"}"#]),
-    op("POST", "/api/queue/start", "startQueue", "Let tasks go on", &[either::<Stats, LimitState>(200)]).optional_body::<Members>(&[r#"{"tag": "deploy"}"#]),
-    op("PUT", "/api/queue/concurrency", "setConcurrency", "Set how many tasks each worker runs at a time", &[json::<Stats>(200)])
+    op(SUBMIT, "POST", "/api/tasks/{id}/interrupt", "interruptTask", "Stop the turn, keep the session", &[json::<MessageReceipt>(202)]).errors(&[409, 429]),
+    op(READ, "GET", "/api/tasks/{id}/deliveries", "listDeliveries", "List what webhooks were told", &[json::<Deliveries>(200)]),
+    op(SUBMIT, "POST", "/api/tasks/{id}/deliveries/{delivery}/retry", "retryDelivery", "Tell it again", &[json::<DeliveryReceipt>(202)]),
+    op(READ, "GET", "/api/queue/stats", "getQueueStats", "Count tasks", &[json::<Stats>(200)]),
+    op(ADMIN, "POST", "/api/queue/pause", "pauseQueue", "Hold tasks back", &[either::<Stats, LimitState>(200)]).optional_body::<Members>(&[r#"{"tag": "deploy"}"#]),
+    op(ADMIN, "POST", "/api/queue/start", "startQueue", "Let tasks go on", &[either::<Stats, LimitState>(200)]).optional_body::<Members>(&[r#"{"tag": "deploy"}"#]),
+    op(ADMIN, "PUT", "/api/queue/concurrency", "setConcurrency", "Set how many tasks each worker runs at a time", &[json::<Stats>(200)])
         .body::<Concurrency>(&[r#"{"concurrency": 4}"#]),
-    op("GET", "/api/queue/limits", "listLimits", "List the limits of groups", &[json::<Limits>(200)]),
-    op("PUT", "/api/queue/limits", "setLimit", "Set the limit of a group", &[json::<LimitState>(200)]).body::<NewLimit>(&[r#"{"group": "concurrencyKey", "name": "repo", "concurrency": 2, "rate": {"starts": 10, "periodMs": 60000}, "paused": false}"#],
+    op(ADMIN, "GET", "/api/queue/limits", "listLimits", "List the limits of groups", &[json::<Limits>(200)]),
+    op(ADMIN, "PUT", "/api/queue/limits", "setLimit", "Set the limit of a group", &[json::<LimitState>(200)]).body::<NewLimit>(&[r#"{"group": "concurrencyKey", "name": "repo", "concurrency": 2, "rate": {"starts": 10, "periodMs": 60000}, "paused": false}"#],
     ),
-    op("DELETE", "/api/queue/limits", "removeLimit", "Take the limit of a group off", &[json::<LimitState>(200)])
+    op(ADMIN, "DELETE", "/api/queue/limits", "removeLimit", "Take the limit of a group off", &[json::<LimitState>(200)])
         .query(&[("group", Of(of::<GroupKind>())), ("name", Text)]),
-    op("POST", "/api/schedules", "addSchedule", "Add a schedule", &[json::<Schedule<'static>>(201)])
+    op(SUBMIT, "POST", "/api/schedules", "addSchedule", "Add a schedule", &[json::<Schedule<'static>>(201)])
         .body::<NewSchedule>(&[r#"{"name": "Morning report", "cron": "0 9 * * 1-5", "timeZone": "Europe/Berlin", "task": {"instruction": "Report what failed"},
                 "missed": "once", "overlap": "skip", "continueSession": true}"#],
         )
         .errors(&[404, 409]),
-    op("GET", "/api/schedules", "listSchedules", "List schedules", &[json::<Schedules<'static>>(200)]),
-    op("GET", "/api/schedules/{id}", "getSchedule", "Read a schedule", &[json::<Schedule<'static>>(200)]),
-    op("PATCH", "/api/schedules/{id}", "changeSchedule", "Change a schedule", &[json::<Schedule<'static>>(200)])
+    op(READ, "GET", "/api/schedules", "listSchedules", "List schedules", &[json::<Schedules<'static>>(200)]),
+    op(READ, "GET", "/api/schedules/{id}", "getSchedule", "Read a schedule", &[json::<Schedule<'static>>(200)]),
+    op(SUBMIT, "PATCH", "/api/schedules/{id}", "changeSchedule", "Change a schedule", &[json::<Schedule<'static>>(200)])
         .body::<ScheduleChanges>(&[r#"{"enabled": false}"#, r#"{"cron": "*/5 * * * *", "timeZone": "UTC"}"#])
         .errors(&[409]),
-    op("DELETE", "/api/schedules/{id}", "removeSchedule", "Remove a schedule", &[empty(204)]),
-    op("POST", "/api/schedules/{id}/run", "runSchedule", "Fire a schedule now", &[json::<Receipt>(202)]).errors(&[409, 422, 429]),
-    op("GET", "/api/schedules/{id}/runs", "listScheduleRuns", "Read what a schedule has done", &[json::<Runs>(200)]).query(&[("limit", Number(1, 1000))]),
-    op("POST", "/api/webhooks", "addWebhook", "Tell an address of all tasks", &[json::<Webhook>(201)])
+    op(SUBMIT, "DELETE", "/api/schedules/{id}", "removeSchedule", "Remove a schedule", &[empty(204)]),
+    op(SUBMIT, "POST", "/api/schedules/{id}/run", "runSchedule", "Fire a schedule now", &[json::<Receipt>(202)]).errors(&[409, 422, 429]),
+    op(READ, "GET", "/api/schedules/{id}/runs", "listScheduleRuns", "Read what a schedule has done", &[json::<Runs>(200)]).query(&[("limit", Number(1, 1000))]),
+    op(SUBMIT, "POST", "/api/webhooks", "addWebhook", "Tell an address of all tasks", &[json::<Webhook>(201)])
         .body::<WebhookOptions>(&[r#"{"url": "http://localhost:8080/hook", "secret": "at-least-16-characters"}"#]),
-    op("GET", "/api/webhooks", "listWebhooks", "List the webhooks of all tasks", &[json::<Webhooks>(200)]),
-    op("PATCH", "/api/webhooks/{id}", "changeWebhook", "Let a webhook be told again, or no more", &[json::<Webhook>(200)])
+    op(READ, "GET", "/api/webhooks", "listWebhooks", "List the webhooks of all tasks", &[json::<Webhooks>(200)]),
+    op(SUBMIT, "PATCH", "/api/webhooks/{id}", "changeWebhook", "Let a webhook be told again, or no more", &[json::<Webhook>(200)])
         .body::<WebhookChanges>(&[r#"{"enabled": true}"#]),
-    op("DELETE", "/api/webhooks/{id}", "removeWebhook", "Tell it no more", &[empty(204)]),
-    op("GET", "/api/usage", "getUsage", "Read what was spent", &[json::<Usage>(200)]).query(&[("from", Day), ("to", Day), ("key", Text)]),
-    op("GET", "/api/workers", "listWorkers", "List workers", &[json::<Workers>(200)]).errors(&[404]),
-    op("POST", "/api/workers", "startWorker", "Start a worker", &[json::<Worker>(201)])
+    op(SUBMIT, "DELETE", "/api/webhooks/{id}", "removeWebhook", "Tell it no more", &[empty(204)]),
+    op(READ, "GET", "/api/usage", "getUsage", "Read what was spent", &[json::<Usage>(200)]).query(&[("from", Day), ("to", Day), ("key", Text)]),
+    op(ADMIN, "GET", "/api/workers", "listWorkers", "List workers", &[json::<Workers>(200)]).errors(&[404]),
+    op(ADMIN, "POST", "/api/workers", "startWorker", "Start a worker", &[json::<Worker>(201)])
         .optional_body::<NewWorker>(&[r#"{"workerId": "worker-2"}"#])
         .errors(&[404, 409]),
-    op("GET", "/api/workers/{id}", "getWorker", "Read a worker", &[json::<Worker>(200)]),
-    op("DELETE", "/api/workers/{id}", "stopWorker", "Drain a worker, then stop it", &[json::<WorkerStopped>(200)]),
-    op("GET", "/health", "getHealth", "Say how the server is", &[json::<Health>(200), json::<Health>(503)]).open(),
-    op("GET", "/health/live", "checkLive", "Say that the process answers", &[json::<Alive>(200)]).open(),
-    op("GET", "/health/ready", "checkReady", "Say whether it takes tasks", &[json::<Readiness>(200), json::<Readiness>(503)]).open(),
-    op("GET", "/api/openapi.json", "getContract", "This contract", &[Answer { status: 200, content: Content::Object }]).open(),
-    op("GET", "/api/docs", "getContractPage", "This contract, as a page", &[other("text/html", "A page.")]).open(),
+    op(ADMIN, "GET", "/api/workers/{id}", "getWorker", "Read a worker", &[json::<Worker>(200)]),
+    op(ADMIN, "DELETE", "/api/workers/{id}", "stopWorker", "Drain a worker, then stop it", &[json::<WorkerStopped>(200)]),
+    op(ADMIN, "GET", "/api/keys", "listKeys", "List the API keys", &[json::<Keys>(200)]),
+    op(ADMIN, "POST", "/api/keys", "createKey", "Create an API key; its secret is shown this once", &[json::<KeySecret>(201)])
+        .body::<NewKey>(&[r#"{"name": "ci", "scopes": ["read", "submit"], "limits": {"maxPending": 100, "dailyBudgetUsd": 5}}"#])
+        .errors(&[409]),
+    op(ADMIN, "POST", "/api/keys/{name}/rotate", "rotateKey", "Give an API key another secret", &[json::<KeySecret>(200)])
+        .optional_body::<Rotation>(&[r#"{"graceMs": 60000}"#])
+        .errors(&[409]),
+    op(ADMIN, "DELETE", "/api/keys/{name}", "revokeKey", "Revoke an API key", &[json::<Key>(200)]).errors(&[409]),
+    op(ADMIN, "GET", "/api/audit", "listAudit", "Read the audit log, newest first", &[json::<AuditPage>(200)])
+        .query(&[("before", Number(1, i64::MAX)), ("limit", Number(1, 1_000))]),
+    op(OPEN, "GET", "/health", "getHealth", "Say how the server is", &[json::<Health>(200), json::<Health>(503)]),
+    op(OPEN, "GET", "/health/live", "checkLive", "Say that the process answers", &[json::<Alive>(200)]),
+    op(OPEN, "GET", "/health/ready", "checkReady", "Say whether it takes tasks", &[json::<Readiness>(200), json::<Readiness>(503)]),
+    op(OPEN, "GET", "/api/openapi.json", "getContract", "This contract", &[Answer { status: 200, content: Content::Object }]),
+    op(OPEN, "GET", "/api/docs", "getContractPage", "This contract, as a page", &[other("text/html", "A page.")]),
 ];

@@ -6,10 +6,10 @@ use futures_util::stream::unfold;
 use serde_json::{Value, json};
 use wire::response::{Conversation, ConversationMessage, Role};
 
+use super::super::caller::{Caller, find_task};
 use super::super::error::ApiError;
 use super::super::memory::Memory;
 use super::super::shared::Shared;
-use super::tasks::find;
 use crate::queue::{Find, Queue, QueueError, ReadEvents};
 use domain::{Event, EventKind, TaskId};
 use wire::Task;
@@ -22,13 +22,13 @@ const MAX_CHAIN: usize = 100;
 
 /// `GET /api/tasks/{id}/conversation`: what was said, by whom, from the first task of it on. Written while it is
 /// read, so that its length costs no memory.
-pub async fn show(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let task = find(&shared, &id).await?;
+pub async fn show(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let task = find_task(&shared, &caller, &id).await?;
     let whole = Conversation { task_id: task.id, sdk_session_id: task.attempted.session_id, messages: Vec::new() };
     let mut chain = vec![Link::of(&task)];
     let mut before = task.continued_from;
     while let Some(id) = before.filter(|_| chain.len() < MAX_CHAIN) {
-        let Some(task) = shared.queue.ask(Find(id)).await? else { break };
+        let Some(task) = shared.queue.ask(Find(id)).await?.filter(|task| caller.sees(&task.key)) else { break };
         chain.push(Link::of(&task));
         before = task.continued_from;
     }

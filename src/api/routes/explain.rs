@@ -3,6 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 
+use super::super::caller::Caller;
 use super::super::error::ApiError;
 use super::super::input::task_id;
 use super::super::shared::Shared;
@@ -10,9 +11,9 @@ use super::workers;
 use crate::service;
 
 /// Every reason that holds now, the strongest first.
-pub async fn explain(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn explain(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let task = task_id(&id)?;
     let workers = workers::overview(&shared).await?.count;
-    let found = service::explain(&shared, task, workers).await?;
+    let found = service::explain(&shared, &caller, task, workers).await?;
     found.map(|found| HttpResponse::Ok().json(found)).ok_or_else(|| ApiError::no_task(&id))
 }

@@ -94,7 +94,7 @@ impl Snapshot {
     async fn of(shared: &Shared) -> Self {
         // A queue that waits for the disk answers late; that is an answer too.
         let (stats, workers) = tokio::join!(
-            tokio::time::timeout(ANSWER_LIMIT, shared.queue.ask(ReadStats)),
+            tokio::time::timeout(ANSWER_LIMIT, shared.queue.ask(ReadStats(None))),
             tokio::time::timeout(ANSWER_LIMIT, workers::overview(shared)),
         );
         let stats = keep_last(shared, stats.ok());

@@ -5,6 +5,7 @@ mod docs;
 mod events;
 mod explain;
 mod health;
+mod keys;
 mod limits;
 mod queue;
 mod schedules;
@@ -33,6 +34,7 @@ pub fn all(config: &mut web::ServiceConfig) {
     events::routes(config);
     schedules::routes(config);
     webhooks::routes(config);
+    keys::routes(config);
     ws::routes(config);
     docs::routes(config);
 }

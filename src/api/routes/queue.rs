@@ -3,6 +3,7 @@
 use actix_web::web::{self, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::super::caller::Caller;
 use super::super::error::ApiError;
 use super::super::input;
 use super::super::shared::Shared;
@@ -22,8 +23,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/api/queue/limits").get(limits::list).put(limits::set).delete(limits::remove));
 }
 
-async fn stats(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let stats = shared.queue.ask(ReadStats).await?;
+async fn stats(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let stats = shared.queue.ask(ReadStats(caller.own())).await?;
     let count = |status| stats.count(status);
     Ok(HttpResponse::Ok().json(Stats {
         size: count(Status::Pending) + count(Status::Running),
@@ -38,25 +39,36 @@ async fn stats(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     }))
 }
 
-async fn pause(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    set_paused(request, payload, shared, true).await
+async fn pause(
+    request: HttpRequest,
+    payload: Payload,
+    caller: Caller,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    set_paused(request, payload, caller, shared, true).await
 }
 
-async fn start(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    set_paused(request, payload, shared, false).await
+async fn start(
+    request: HttpRequest,
+    payload: Payload,
+    caller: Caller,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    set_paused(request, payload, caller, shared, false).await
 }
 
 /// Pauses or resumes the whole queue, or with a body one group.
 async fn set_paused(
     request: HttpRequest,
     payload: Payload,
+    caller: Caller,
     shared: Data<Shared>,
     paused: bool,
 ) -> Result<HttpResponse, ApiError> {
     let body = input::body(payload).await?;
     if body.is_empty() {
         shared.queue.ask(SetPaused(paused)).await?;
-        return stats(shared).await;
+        return stats(caller, shared).await;
     }
     let members = input::json::<Members>(&request, &body)?;
     if let Some(credential) = &members.credential {
@@ -67,11 +79,11 @@ async fn set_paused(
             let rule = format!("{credential} is not parked; GET /health has those that are");
             return Err(ApiError::invalid("credential", rule));
         }
-        return stats(shared).await;
+        return stats(caller, shared).await;
     }
     let Some(group) = limits::group(members)? else {
         shared.queue.ask(SetPaused(paused)).await?;
-        return stats(shared).await;
+        return stats(caller, shared).await;
     };
     limits::change(&shared, group, LimitChange { paused: Some(paused), ..LimitChange::default() }).await
 }
@@ -79,6 +91,7 @@ async fn set_paused(
 async fn set_concurrency(
     request: HttpRequest,
     payload: Payload,
+    caller: Caller,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let Concurrency { concurrency } = input::json(&request, &input::body(payload).await?)?;
@@ -86,5 +99,5 @@ async fn set_concurrency(
     let wanted =
         wanted.ok_or_else(|| ApiError::invalid("concurrency", format!("must be from 1 to 1000, got {concurrency}")))?;
     shared.queue.ask(SetConcurrency(wanted)).await?;
-    stats(shared).await
+    stats(caller, shared).await
 }

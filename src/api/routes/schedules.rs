@@ -7,6 +7,7 @@ use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::super::answer;
+use super::super::caller::Caller;
 use super::super::error::ApiError;
 use super::super::input::{self, Params};
 use super::super::shared::Shared;
@@ -48,28 +49,34 @@ fn view(schedule: &Schedule) -> response::Schedule<'_> {
     }
 }
 
-async fn list(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let schedules = shared.queue.ask(ReadSchedules).await?;
+async fn list(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let schedules = shared.queue.ask(ReadSchedules(caller.own())).await?;
     Ok(answer::list(&Schedules { schedules: schedules.iter().map(view).collect() }))
 }
 
-async fn find(shared: &Shared, id: &str) -> Result<Schedule, ApiError> {
+/// The schedule in a path, if the caller sees it.
+async fn find(shared: &Shared, caller: &Caller, id: &str) -> Result<Schedule, ApiError> {
     let found = match str::parse::<ScheduleId>(id) {
         Ok(id) => shared.queue.ask(FindSchedule(id)).await?,
         Err(_) => None,
     };
-    found.ok_or_else(|| unknown(id))
+    found.filter(|schedule| caller.sees(&schedule.key)).ok_or_else(|| unknown(id))
 }
 
 fn unknown(id: &str) -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, "SCHEDULE_NOT_FOUND", format!("there is no schedule {id}"))
 }
 
-async fn show(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    Ok(HttpResponse::Ok().json(view(&find(&shared, &id).await?)))
+async fn show(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(view(&find(&shared, &caller, &id).await?)))
 }
 
-async fn add(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+async fn add(
+    request: HttpRequest,
+    payload: Payload,
+    caller: Caller,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     let new: NewSchedule = input::json(&request, &input::body(payload).await?)?;
     let schedule = Schedule {
         id: ScheduleId::new(),
@@ -78,7 +85,7 @@ async fn add(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Re
         time_zone: new.time_zone,
         spec: new.task,
         unreadable: None,
-        key: submit::caller(&request),
+        key: caller.name().to_owned(),
         missed: new.missed,
         overlap: new.overlap,
         continue_session: new.continue_session,
@@ -86,19 +93,20 @@ async fn add(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Re
         next_at: None,
         created_at: wall_now(),
     };
-    let schedule = store(&shared, schedule, true).await?;
+    let schedule = store(&shared, &caller, schedule, true).await?;
     let location = (header::LOCATION, format!("/api/schedules/{}", schedule.id));
     Ok(HttpResponse::Created().insert_header(location).json(view(&schedule)))
 }
 
 async fn change(
     id: Path<String>,
+    caller: Caller,
     request: HttpRequest,
     payload: Payload,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let changes: ScheduleChanges = input::json(&request, &input::body(payload).await?)?;
-    let old = find(&shared, &id).await?;
+    let old = find(&shared, &caller, &id).await?;
     let schedule = Schedule {
         name: changes.name.or(old.name),
         cron: changes.cron.unwrap_or(old.cron),
@@ -111,20 +119,20 @@ async fn change(
         enabled: changes.enabled.unwrap_or(old.enabled),
         ..old
     };
-    Ok(HttpResponse::Ok().json(view(&store(&shared, schedule, false).await?)))
+    Ok(HttpResponse::Ok().json(view(&store(&shared, &caller, schedule, false).await?)))
 }
 
 /// Stores a schedule, and reads it as it is then.
-async fn store(shared: &Shared, schedule: Schedule, new: bool) -> Result<Schedule, ApiError> {
+async fn store(shared: &Shared, caller: &Caller, schedule: Schedule, new: bool) -> Result<Schedule, ApiError> {
     let id = schedule.id.to_string();
     match service::put_schedule(shared, schedule, new).await? {
-        true => find(shared, &id).await,
+        true => find(shared, caller, &id).await,
         false => Err(unknown(&id)),
     }
 }
 
-async fn remove(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let schedule = find(&shared, &id).await?;
+async fn remove(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let schedule = find(&shared, &caller, &id).await?;
     match shared.queue.ask(RemoveSchedule(schedule.id)).await? {
         true => Ok(HttpResponse::NoContent().finish()),
         false => Err(unknown(&id)),
@@ -132,8 +140,8 @@ async fn remove(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, 
 }
 
 /// `POST …/run`: once more, at once.
-async fn run(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let schedule = find(&shared, &id).await?;
+async fn run(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let schedule = find(&shared, &caller, &id).await?;
     let submit = match service::plan(&shared, &schedule).await? {
         Planned::Go(submit) => submit,
         Planned::Not(_, why) | Planned::Later(why) => {
@@ -148,9 +156,14 @@ async fn run(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, Api
     }
 }
 
-async fn runs(id: Path<String>, request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+async fn runs(
+    id: Path<String>,
+    caller: Caller,
+    request: HttpRequest,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     let limit = Params::read(&request, &["limit"])?.number("limit", 1, 1_000, 100)?;
-    let schedule = find(&shared, &id).await?.id;
+    let schedule = find(&shared, &caller, &id).await?.id;
     let runs = shared.queue.ask(ReadRuns { schedule, limit: limit.unsigned_abs() }).await?;
     let view = |run: queue::ScheduleRun| Run {
         due_at: run.due_at,

@@ -2,10 +2,10 @@
 
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{Data, Payload};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse};
 use sha2::{Digest, Sha256};
 
-use super::super::auth::Caller;
+use super::super::caller::Caller;
 use super::super::error::ApiError;
 use super::super::shared::Shared;
 use super::super::{input, stream};
@@ -24,12 +24,17 @@ const MAX_KEY_BYTES: usize = 255;
 const MAX_BATCH: usize = 1_000;
 
 /// `POST /api/tasks`
-pub async fn submit(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn submit(
+    request: HttpRequest,
+    payload: Payload,
+    caller: Caller,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     let body = input::body(payload).await?;
     let spec: TaskSpec = input::json(&request, &body)?;
-    let idempotency = idempotency(&request, &body)?;
+    let idempotency = idempotency(&request, &caller, &body)?;
     let wait = spec.options.run_async == Some(false);
-    let (task, repeated) = store(&shared, spec, caller(&request), None, idempotency).await?;
+    let (task, repeated) = store(&shared, spec, &caller, None, idempotency).await?;
     if !wait {
         return Ok(accepted(&task, repeated));
     }
@@ -40,14 +45,19 @@ pub async fn submit(request: HttpRequest, payload: Payload, shared: Data<Shared>
 }
 
 /// `POST /api/tasks/batch`: all or none.
-pub async fn batch(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn batch(
+    request: HttpRequest,
+    payload: Payload,
+    caller: Caller,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     let body = input::body(payload).await?;
     let Batch { tasks } = input::json(&request, &body)?;
     if !(1..=MAX_BATCH).contains(&tasks.len()) {
         let rule = format!("must have 1 to {MAX_BATCH} tasks, got {}", tasks.len());
         return Err(ApiError::invalid("tasks", rule));
     }
-    let idempotency = idempotency(&request, &body)?;
+    let idempotency = idempotency(&request, &caller, &body)?;
     let mut submits = Vec::with_capacity(tasks.len());
     for (n, spec) in tasks.into_iter().enumerate() {
         if spec.options.run_async == Some(false) {
@@ -57,7 +67,7 @@ pub async fn batch(request: HttpRequest, payload: Payload, shared: Data<Shared>)
         }
         // One key stands for all of them.
         let own = idempotency.as_ref().map(|(key, print)| (format!("{key}/{n}/batch"), print.clone()));
-        let submit = admit(&shared, spec, caller(&request), None, own).await;
+        let submit = admit(&shared, spec, &caller, None, own).await;
         submits.push(submit.map_err(|refused| ApiError::from(refused).of_task(n))?);
     }
     let stored = shared.queue.ask(SubmitAll(submits)).await?;
@@ -74,11 +84,11 @@ pub async fn batch(request: HttpRequest, payload: Payload, shared: Data<Shared>)
 }
 
 /// `POST /api/tasks/{id}/retry`, when the old task is known.
-pub async fn again(shared: &Shared, key: String, old: Task) -> Result<HttpResponse, ApiError> {
+pub async fn again(shared: &Shared, caller: &Caller, old: Task) -> Result<HttpResponse, ApiError> {
     let mut spec = old.spec;
     // Its time has passed; the new task is due at once.
     spec.run_at = None;
-    let (task, _) = store(shared, spec, key, Some(old.id), None).await?;
+    let (task, _) = store(shared, spec, caller, Some(old.id), None).await?;
     Ok(accepted(&task, false))
 }
 
@@ -95,7 +105,7 @@ fn location(id: TaskId) -> (header::HeaderName, String) {
     (header::LOCATION, format!("/api/tasks/{id}"))
 }
 
-fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<(String, String)>, ApiError> {
+fn idempotency(request: &HttpRequest, caller: &Caller, body: &[u8]) -> Result<Option<(String, String)>, ApiError> {
     let Some(key) = request.headers().get("idempotency-key") else { return Ok(None) };
     let key = key.to_str().unwrap_or_default();
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
@@ -103,7 +113,7 @@ fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<(String, Str
     }
     let fingerprint = hex::encode(Sha256::digest(body));
     // Each client has its own; what the first key is called would change the names that are stored.
-    let owner = caller(request);
+    let owner = caller.name();
     let key = if owner == DEFAULT_KEY { key.to_owned() } else { format!("{owner}/{key}") };
     Ok(Some((key, fingerprint)))
 }
@@ -111,19 +121,14 @@ fn idempotency(request: &HttpRequest, body: &[u8]) -> Result<Option<(String, Str
 async fn store(
     shared: &Shared,
     spec: TaskSpec,
-    key: String,
+    caller: &Caller,
     retry_of: Option<TaskId>,
     idempotency: Option<(String, String)>,
 ) -> Result<(Task, bool), ApiError> {
-    let submit = admit(shared, spec, key, retry_of, idempotency).await?;
+    let submit = admit(shared, spec, caller, retry_of, idempotency).await?;
     match shared.queue.ask(submit).await? {
         Submitted::Created(task) => Ok((*task, false)),
         Submitted::Repeated(task) => Ok((*task, true)),
         refused => Err(not_taken(shared, &refused).into()),
     }
-}
-
-/// The name of the key that the request showed.
-pub fn caller(request: &HttpRequest) -> String {
-    request.extensions().get::<Caller>().map_or_else(|| DEFAULT_KEY.to_owned(), |caller| caller.0.clone())
 }

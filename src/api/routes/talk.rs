@@ -2,10 +2,13 @@
 
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use serde_json::json;
 
 use super::super::answer;
+use super::super::audit::Detail;
+use super::super::caller::{Caller, own_task};
 use super::super::error::ApiError;
-use super::super::input::{self, Params, task_id};
+use super::super::input::{self, Params};
 use super::super::shared::Shared;
 use crate::service;
 use domain::{Decision, Question};
@@ -13,10 +16,15 @@ use wire::request::Message;
 use wire::response::{Answered, MessageReceipt, Permission, Permissions};
 
 /// `GET …/permissions`: open questions, oldest first; `?all=true` those that were answered as well.
-pub async fn questions(id: Path<String>, request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub async fn questions(
+    id: Path<String>,
+    caller: Caller,
+    request: HttpRequest,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     let params = Params::read(&request, &["all"])?;
     let all = params.text("all") == Some("true");
-    let task_id = task_id(&id)?;
+    let task_id = own_task(&shared, &caller, &id).await?;
     let questions = service::questions(&shared, task_id).await?;
     let wanted = questions.into_iter().filter(|question| all || question.answer.is_none());
     Ok(answer::list(&Permissions { task_id, permissions: wanted.map(view).collect() }))
@@ -37,33 +45,38 @@ fn view(question: Question) -> Permission {
 /// `POST …/permissions/{requestId}`
 pub async fn answer(
     path: Path<(String, String)>,
+    caller: Caller,
     request: HttpRequest,
     payload: Payload,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let (id, request_id) = path.into_inner();
-    let task_id = task_id(&id)?;
+    let task_id = own_task(&shared, &caller, &id).await?;
     let answer: Decision = input::json(&request, &input::body(payload).await?)?;
-    service::answer(&shared, task_id, &request_id, answer.clone()).await?;
-    Ok(HttpResponse::Ok().json(Answered { task_id, request_id, answer }))
+    service::answer(&shared, &caller, task_id, &request_id, answer.clone()).await?;
+    let detail = Detail(json!({ "behavior": answer.behavior, "scope": answer.scope }));
+    let mut response = HttpResponse::Ok().json(Answered { task_id, request_id, answer });
+    response.extensions_mut().insert(detail);
+    Ok(response)
 }
 
 /// `POST …/messages`
 pub async fn message(
     id: Path<String>,
+    caller: Caller,
     request: HttpRequest,
     payload: Payload,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let task_id = task_id(&id)?;
+    let task_id = own_task(&shared, &caller, &id).await?;
     let Message { text } = input::json(&request, &input::body(payload).await?)?;
     let message_id = service::send(&shared, task_id, text).await?;
     Ok(HttpResponse::Accepted().json(MessageReceipt { task_id, message_id }))
 }
 
 /// `POST …/interrupt`
-pub async fn interrupt(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let task_id = task_id(&id)?;
+pub async fn interrupt(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let task_id = own_task(&shared, &caller, &id).await?;
     let message_id = service::interrupt(&shared, task_id).await?;
     Ok(HttpResponse::Accepted().json(MessageReceipt { task_id, message_id }))
 }

@@ -6,17 +6,18 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
 use super::super::answer;
+use super::super::caller::{Caller, find_task, own_task};
 use super::super::error::ApiError;
 use super::super::follow;
-use super::super::input::{self, Params, task_id};
+use super::super::input::{self, Params};
 use super::super::shared::Shared;
 use super::super::stream::TaskEvents;
 use super::{conversation, explain, resource, submit, talk};
-use crate::queue::{self, Amend, Amended, Cancel, Cancelled, Filter, Find, ListTasks, ReadEvents, ReadPatch};
+use crate::queue::{self, Amend, Amended, Cancel, Cancelled, Filter, ListTasks, ReadEvents, ReadPatch};
 use domain::{Named as _, Status, TaskId};
+use wire::PRIORITIES;
 use wire::request::TaskChanges;
 use wire::response::{EventPage, EventView, Logs, TaskPage, TaskView};
-use wire::{PRIORITIES, Task};
 
 /// Lines of `…/logs`: more than anybody reads.
 const MAX_LOG_LINES: u64 = 10_000;
@@ -42,7 +43,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/api/tasks/{id}/retry").post(retry));
 }
 
-async fn list(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+async fn list(request: HttpRequest, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let params = Params::read(&request, &["status", "tag", "workingDirectory", "limit", "offset", "cursor"])?;
     let status = params.text("status").map(status_of).transpose()?;
     let before = params.text("cursor").map(|cursor| {
@@ -56,6 +57,7 @@ async fn list(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse
             status,
             tag: params.text("tag").map(str::to_owned),
             working_directory: params.text("workingDirectory").map(str::to_owned),
+            key: caller.own(),
         },
         limit: limit.unsigned_abs(),
         offset: offset.unsigned_abs(),
@@ -75,16 +77,13 @@ fn status_of(name: &str) -> Result<Status, ApiError> {
     })
 }
 
-pub(super) async fn find(shared: &Shared, id: &str) -> Result<Task, ApiError> {
-    shared.queue.ask(Find(task_id(id)?)).await?.ok_or_else(|| ApiError::no_task(id))
-}
-
-async fn show(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    Ok(HttpResponse::Ok().json(TaskView::of(&find(&shared, &id).await?)))
+async fn show(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(TaskView::of(&find_task(&shared, &caller, &id).await?)))
 }
 
 async fn amend(
     id: Path<String>,
+    caller: Caller,
     request: HttpRequest,
     payload: Payload,
     shared: Data<Shared>,
@@ -97,7 +96,8 @@ async fn amend(
         let rule = format!("must be from {} to {}", PRIORITIES.start(), PRIORITIES.end());
         return Err(ApiError::invalid("priority", rule));
     }
-    match shared.queue.ask(Amend { task: task_id(&id)?, priority, run_at }).await? {
+    let task = own_task(&shared, &caller, &id).await?;
+    match shared.queue.ask(Amend { task, priority, run_at }).await? {
         Amended::Done(task) => Ok(HttpResponse::Ok().json(TaskView::of(&task))),
         Amended::NotPending(task) => {
             let message = format!("the task is {}; only one that is pending can be changed", task.status);
@@ -114,8 +114,8 @@ async fn amend(
     }
 }
 
-async fn cancel(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    match shared.queue.ask(Cancel(task_id(&id)?)).await? {
+async fn cancel(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    match shared.queue.ask(Cancel(own_task(&shared, &caller, &id).await?)).await? {
         Cancelled::Done(task) => Ok(HttpResponse::Ok().json(TaskView::of(&task))),
         // A second cancel says the same as the first.
         Cancelled::Ended(task) if task.status == Status::Cancelled => Ok(HttpResponse::Ok().json(TaskView::of(&task))),
@@ -128,8 +128,8 @@ async fn cancel(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, 
 }
 
 /// `GET …/changes.patch`
-async fn patch(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let task = find(&shared, &id).await?;
+async fn patch(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let task = find_task(&shared, &caller, &id).await?;
     match shared.queue.ask(ReadPatch(task.id)).await? {
         Some(patch) if patch.is_empty() && task.changes.as_ref().is_some_and(|changes| changes["patchBytes"] != 0) => {
             let message = "the patch is larger than what is kept; see the task's branch";
@@ -143,54 +143,68 @@ async fn patch(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, A
     }
 }
 
-async fn retry(id: Path<String>, request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let task = find(&shared, &id).await?;
+async fn retry(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let task = find_task(&shared, &caller, &id).await?;
     if !task.status.is_terminal() {
         let message = format!("the task is {}; cancel it first, or wait for its end", task.status);
         let error = ApiError::new(StatusCode::CONFLICT, "TASK_NOT_ENDED", message);
         return Err(error.with(json!({ "task": TaskView::of(&task) })));
     }
-    submit::again(&shared, submit::caller(&request), task).await
+    submit::again(&shared, &caller, task).await
 }
 
-async fn read_events(shared: &Shared, id: &str, after: i64, limit: u64) -> Result<queue::EventPage, ApiError> {
-    let read = ReadEvents { task: task_id(id)?, after, limit, bytes: PAGE_BYTES };
+async fn read_events(shared: &Shared, task: TaskId, after: i64, limit: u64) -> Result<queue::EventPage, ApiError> {
+    let read = ReadEvents { task, after, limit, bytes: PAGE_BYTES };
     let page = shared.queue.ask(read).await?;
-    if page.status.is_some() { Ok(page) } else { Err(ApiError::no_task(id)) }
+    if page.status.is_some() { Ok(page) } else { Err(ApiError::no_task(&task.to_string())) }
 }
 
-async fn logs(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+async fn logs(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let task_id = own_task(&shared, &caller, &id).await?;
     let (mut lines, mut after) = (Vec::new(), 0);
     loop {
-        let page = read_events(&shared, &id, after, MAX_LOG_LINES - lines.len() as u64).await?;
+        let page = read_events(&shared, task_id, after, MAX_LOG_LINES - lines.len() as u64).await?;
         after = page.events.last().map_or(after, |event| event.seq);
         lines.extend(page.events.iter().map(domain::Event::to_line));
         if !page.more || lines.len() as u64 >= MAX_LOG_LINES {
             break;
         }
     }
-    Ok(HttpResponse::Ok().json(Logs { task_id: task_id(&id)?, logs: lines }))
+    Ok(HttpResponse::Ok().json(Logs { task_id, logs: lines }))
 }
 
 /// `GET …/events`: a stream. A client that accepts JSON only gets the page, as it did before that had a path of its own.
-async fn events(id: Path<String>, request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+async fn events(
+    id: Path<String>,
+    caller: Caller,
+    request: HttpRequest,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     if input::wants_json(&request) {
-        return event_page(id, request, shared).await;
+        return event_page(id, caller, request, shared).await;
     }
     let params = Params::read(&request, &["after", "limit"])?;
     let after = input::after(&request, &params)?.unwrap_or(0);
-    read_events(&shared, &id, after, 1).await?;
-    Ok(follow::answer(TaskEvents::follow(&shared, task_id(&id)?, after), shared.phase.clone()))
+    let task = own_task(&shared, &caller, &id).await?;
+    read_events(&shared, task, after, 1).await?;
+    let permit = shared.streams.open(&shared.keys, &caller)?;
+    Ok(follow::answer(TaskEvents::follow(&shared, task, after), permit, shared.phase.clone()))
 }
 
 /// `GET …/events/page`
-async fn event_page(id: Path<String>, request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+async fn event_page(
+    id: Path<String>,
+    caller: Caller,
+    request: HttpRequest,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     let params = Params::read(&request, &["after", "limit"])?;
     let after = input::after(&request, &params)?.unwrap_or(0);
     let limit = params.number("limit", 1, 1_000, 200)?;
-    let page = read_events(&shared, &id, after, limit.unsigned_abs()).await?;
+    let task_id = own_task(&shared, &caller, &id).await?;
+    let page = read_events(&shared, task_id, after, limit.unsigned_abs()).await?;
     let Some(status) = page.status else { return Err(ApiError::no_task(&id)) };
     let events = page.events.iter().filter_map(EventView::of).collect();
     let last = page.events.last().map_or(after, |event| event.seq);
-    Ok(HttpResponse::Ok().json(EventPage { task_id: task_id(&id)?, status, events, last, has_more: page.more }))
+    Ok(HttpResponse::Ok().json(EventPage { task_id, status, events, last, has_more: page.more }))
 }

@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
 use super::super::answer;
+use super::super::caller::Caller;
 use super::super::error::ApiError;
 use super::super::input::Params;
 use super::super::shared::Shared;
@@ -21,7 +22,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config.service(resource("/api/usage").get(usage));
 }
 
-async fn usage(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+async fn usage(request: HttpRequest, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let params = Params::read(&request, &["from", "to", "key"])?;
     let now = wall_now();
     let read = ReadUsage {
@@ -29,7 +30,7 @@ async fn usage(request: HttpRequest, shared: Data<Shared>) -> Result<HttpRespons
         to: day(&params, "to", now)?,
         key: params.text("key").map(str::to_owned),
     };
-    Ok(answer::list(&service::usage(&shared, read).await?))
+    Ok(answer::list(&service::usage(&shared, &caller, read).await?))
 }
 
 /// A day in UTC, such as `2026-01-31`.

@@ -5,13 +5,13 @@ use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::super::answer;
+use super::super::caller::{Caller, own_task};
 use super::super::error::ApiError;
-use super::super::input::{self, task_id};
+use super::super::input;
 use super::super::shared::Shared;
 use super::resource;
-use super::tasks::find;
 use crate::queue::{self, AddWebhook, EnableWebhook, ReadDeliveries, ReadWebhooks, RemoveWebhook, RetryDelivery};
-use crate::service::check_webhook;
+use crate::service::{check_webhook, key_limit};
 use wire::request::WebhookChanges;
 use wire::response::{Deliveries, Delivery, DeliveryReceipt, Webhook, Webhooks};
 use wire::{DeliveryState, WebhookOptions};
@@ -28,6 +28,7 @@ fn view(webhook: queue::Webhook) -> Webhook {
     let (disabled_at, disabled_reason) = webhook.disabled.unzip();
     Webhook {
         webhook_id: webhook.id,
+        key: webhook.key,
         url: webhook.url,
         events: webhook.events,
         created_at: webhook.created_at,
@@ -38,28 +39,39 @@ fn view(webhook: queue::Webhook) -> Webhook {
     }
 }
 
-async fn list(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let webhooks = shared.queue.ask(ReadWebhooks).await?;
+async fn list(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let webhooks = shared.queue.ask(ReadWebhooks(caller.own())).await?;
     Ok(answer::list(&Webhooks { webhooks: webhooks.into_iter().map(view).collect() }))
 }
 
-async fn add(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+/// `POST`: of all tasks, or, where the caller is no admin, of its own.
+async fn add(
+    request: HttpRequest,
+    payload: Payload,
+    caller: Caller,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
     let webhook: WebhookOptions = input::json(&request, &input::body(payload).await?)?;
     webhook
         .validate()
         .map_err(|wrong| ApiError::invalid(wrong.field.trim_start_matches("options.webhook."), wrong.rule))?;
     check_webhook(&shared, "url", &webhook)?;
-    Ok(HttpResponse::Created().json(view(shared.queue.ask(AddWebhook(webhook)).await?)))
+    let most = caller.limits().max_webhooks;
+    match shared.queue.ask(AddWebhook { webhook, key: caller.own(), most }).await? {
+        Some(webhook) => Ok(HttpResponse::Created().json(view(webhook))),
+        None => Err(key_limit("maxWebhooks", most.unwrap_or_default().into()).into()),
+    }
 }
 
 async fn enable(
     id: Path<String>,
+    caller: Caller,
     request: HttpRequest,
     payload: Payload,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let WebhookChanges { enabled } = input::json(&request, &input::body(payload).await?)?;
-    let webhook = shared.queue.ask(EnableWebhook { id: id.clone(), enabled }).await?;
+    let webhook = shared.queue.ask(EnableWebhook { id: id.clone(), key: caller.own(), enabled }).await?;
     webhook.map(|webhook| HttpResponse::Ok().json(view(webhook))).ok_or_else(|| unknown(&id))
 }
 
@@ -67,15 +79,15 @@ fn unknown(id: &str) -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, "WEBHOOK_NOT_FOUND", format!("there is no webhook {id}"))
 }
 
-async fn remove(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    match shared.queue.ask(RemoveWebhook(id.clone())).await? {
+async fn remove(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    match shared.queue.ask(RemoveWebhook { id: id.clone(), key: caller.own() }).await? {
         true => Ok(HttpResponse::NoContent().finish()),
         false => Err(unknown(&id)),
     }
 }
 
-async fn deliveries(id: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let task = find(&shared, &id).await?.id;
+async fn deliveries(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let task = own_task(&shared, &caller, &id).await?;
     let deliveries = shared.queue.ask(ReadDeliveries(task)).await?;
     let view = |delivery: queue::Delivery| {
         let is_pending = delivery.state.known() == Some(DeliveryState::Pending);
@@ -95,9 +107,9 @@ async fn deliveries(id: Path<String>, shared: Data<Shared>) -> Result<HttpRespon
     Ok(answer::list(&Deliveries { task_id: task, deliveries: deliveries.into_iter().map(view).collect() }))
 }
 
-async fn retry(path: Path<(String, String)>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+async fn retry(path: Path<(String, String)>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let (id, delivery) = path.into_inner();
-    let task = task_id(&id)?;
+    let task = own_task(&shared, &caller, &id).await?;
     if shared.queue.ask(RetryDelivery { task, id: delivery.clone() }).await? {
         return Ok(HttpResponse::Accepted().json(DeliveryReceipt { task_id: task, delivery_id: delivery }));
     }

@@ -5,6 +5,7 @@
 //! `task-complete`. What goes wrong is an `error`, and the connection stays.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use actix_web::web::{self, Data, Payload};
@@ -15,16 +16,19 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::super::caller::Caller;
 use super::super::error::ApiError;
+use super::super::feed::Wanted;
 use super::super::guard;
 use super::super::shared::Shared;
+use super::super::streams::StreamPermit;
 use super::resource;
 use crate::process::wall_now;
 use crate::queue::{FeedFollower, Find, SequencedEvent};
 use crate::service::Phase;
 use domain::{EventKind, Named as _, TaskId};
-use wire::Task;
 use wire::response::TaskView;
+use wire::{KeyScope, Task};
 
 /// Longest time without a key; then the client is cut off.
 const AUTH_LIMIT: Duration = Duration::from_secs(10);
@@ -46,10 +50,17 @@ async fn connect(request: HttpRequest, payload: Payload, shared: Data<Shared>) -
         let message = format!("open a WebSocket here: {error}");
         ApiError::new(actix_web::http::StatusCode::BAD_REQUEST, "NO_WEBSOCKET", message)
     };
-    let known = guard::has_key(request.headers(), &shared);
+    let address = request.peer_addr().map(|address| address.ip());
+    let caller = match guard::check_key(request.headers(), &shared, address).await {
+        // It may be shown inside.
+        Err(error) if error.is_unauthorized() => None,
+        caller => Some(caller?),
+    };
+    let guest = caller.map(|caller| Guest::of(&shared, caller)).transpose()?;
     let (response, session, messages) = actix_ws::handle(&request, payload).map_err(refused)?;
     let follower = shared.tail.follow(None).await?;
-    let connection = Connection { shared, session, known, all: false, tasks: HashSet::new(), told: HashSet::new() };
+    let connection =
+        Connection { shared, session, address, guest, all: false, tasks: HashSet::new(), told: HashSet::new() };
     actix_web::rt::spawn(connection.run(messages.max_frame_size(MAX_MESSAGE).aggregate_continuations(), follower));
     Ok(response)
 }
@@ -73,11 +84,30 @@ enum ClientFrame {
     Ping(#[serde(default)] Option<Value>),
 }
 
+/// A caller that has shown a key.
+struct Guest {
+    caller: Caller,
+    permit: StreamPermit,
+    /// Events that it sees.
+    wanted: Wanted,
+}
+
+impl Guest {
+    fn of(shared: &Shared, caller: Caller) -> Result<Self, ApiError> {
+        if !caller.may(KeyScope::Read) {
+            return Err(ApiError::forbidden("SCOPE_MISSING", "this key has not the scope read"));
+        }
+        let permit = shared.streams.open(&shared.keys, &caller)?;
+        Ok(Self { wanted: Wanted::all(&caller), caller, permit })
+    }
+}
+
 struct Connection {
     shared: Data<Shared>,
     session: Session,
-    /// True if it has shown the key.
-    known: bool,
+    address: Option<IpAddr>,
+    /// The caller, once it has shown a key.
+    guest: Option<Guest>,
     /// True if it wants all tasks.
     all: bool,
     tasks: HashSet<TaskId>,
@@ -111,9 +141,12 @@ impl Connection {
                     if heard.elapsed() > SILENCE {
                         break Some((CloseCode::Away, "nothing was heard of you".to_owned()));
                     }
+                    if let Some(guest) = &self.guest && !guest.permit.is_good().await {
+                        break Some((CloseCode::Policy, "the key is not good any more".to_owned()));
+                    }
                     self.session.ping(b"").await
                 }
-                () = tokio::time::sleep_until(begun + AUTH_LIMIT), if !self.known => {
+                () = tokio::time::sleep_until(begun + AUTH_LIMIT), if self.guest.is_none() => {
                     break Some((CloseCode::Policy, "no key was shown in time".to_owned()));
                 }
                 _ = phase.changed() => match *phase.borrow() {
@@ -138,6 +171,10 @@ impl Connection {
         self.send("error", json!({ "code": code, "message": message })).await
     }
 
+    async fn refuse(&mut self, error: &ApiError) -> Result<(), Closed> {
+        self.error(error.code(), error.message()).await
+    }
+
     async fn hear(&mut self, text: &str) -> Result<(), Closed> {
         let said: ClientFrame = match serde_json::from_str(text) {
             Ok(said) => said,
@@ -148,16 +185,19 @@ impl Connection {
         };
         match said {
             ClientFrame::Auth { api_key } => {
-                self.known |= self.shared.keys.are_off() || self.shared.keys.name_of(&api_key).is_some();
-                match self.known {
-                    true => self.send("auth-success", json!({})).await,
-                    false => self.error("UNAUTHORIZED", "this is not a key of this server").await,
+                let found = guard::find_key(api_key.trim(), &self.shared, self.address).await;
+                match found.and_then(|caller| Guest::of(&self.shared, caller)) {
+                    Ok(guest) => {
+                        self.guest = Some(guest);
+                        self.send("auth-success", json!({})).await
+                    }
+                    Err(error) => self.refuse(&error).await,
                 }
             }
             ClientFrame::Ping(payload) => {
                 self.send("pong", payload.unwrap_or(json!({ "timestamp": wall_now() }))).await
             }
-            _ if !self.known => self.error("UNAUTHORIZED", "say auth first, with payload.apiKey").await,
+            _ if self.guest.is_none() => self.error("UNAUTHORIZED", "say auth first, with payload.apiKey").await,
             ClientFrame::Subscribe { task_id } => self.subscribe(&task_id).await,
             ClientFrame::Unsubscribe { task_id } => {
                 match str::parse::<TaskId>(&task_id) {
@@ -186,6 +226,8 @@ impl Connection {
             Ok(task) => self.shared.queue.ask(Find(task)).await,
             Err(_) => Ok(None),
         };
+        let sees = |task: &Task| self.guest.as_ref().is_some_and(|guest| guest.caller.sees(&task.key));
+        let task = task.map(|task| task.filter(sees));
         match task {
             Ok(Some(task)) => {
                 self.tasks.insert(task.id);
@@ -207,8 +249,14 @@ impl Connection {
     }
 
     async fn tell_all(&mut self, events: &[std::sync::Arc<SequencedEvent>]) -> Result<(), Closed> {
-        for SequencedEvent { event, .. } in events.iter().map(AsRef::as_ref) {
-            if !self.known || !(self.all || self.tasks.contains(&event.task)) {
+        for sequenced in events {
+            let event = &sequenced.event;
+            if !(self.all || self.tasks.contains(&event.task)) {
+                continue;
+            }
+            let Some(guest) = &mut self.guest else { continue };
+            // What a store that doesn't answer can't tell is not told.
+            if !guest.wanted.has(sequenced, &self.shared.queue).await.unwrap_or(false) {
                 continue;
             }
             let log = json!({

@@ -35,11 +35,13 @@ impl Change for Amend {
         }
         let when = read.spec.run_at.map_or_else(|| "at once".to_owned(), |at| at.to_string());
         let event = NewEvent::log(&format!("priority {}, to run {when}", row.priority));
-        row.last_event = unit.add_events(row.id, row.last_event, &[event]).await?;
+        row.last_event = unit.add_events(row.id, &row.key_name, row.last_event, &[event]).await?;
         // What this version can't read it doesn't write either.
         if read.unreadable.is_none() {
-            row.spec =
+            let text =
                 stored::to_text(&read.spec).map_err(|error| StoreError::unwritable("task", row.id.uuid(), &error))?;
+            unit.count_bytes(&row.key_name, text.len() as i64 - row.spec.len() as i64);
+            row.spec = text;
         }
         unit.tx.reschedule_task(&row).await?;
         unit.record(&HistoryEvent::Amend { task: row.id, priority: row.priority, due: row.due_at });

@@ -1,13 +1,12 @@
 //! The history of a task's attempts. Each change of the task writes here in its own transaction.
 
 use super::Unit;
-use super::gate::reserves;
-use crate::queue::messages::Claim;
 use crate::store::StoreError;
 use crate::store::rows::{AttemptRow, TaskRow};
+use domain::Usd;
 
 /// Inserts the attempt of a claimed task.
-pub async fn begin(unit: &mut Unit<'_>, claim: &Claim, row: &TaskRow) -> Result<(), StoreError> {
+pub async fn begin(unit: &mut Unit<'_>, row: &TaskRow, reserved_usd: Option<Usd>) -> Result<(), StoreError> {
     let attempt = AttemptRow {
         task_id: row.id,
         number: row.attempt,
@@ -22,7 +21,7 @@ pub async fn begin(unit: &mut Unit<'_>, claim: &Claim, row: &TaskRow) -> Result<
         session_id: row.session_id.clone(),
         cost_usd: None,
         key_name: row.key_name.clone(),
-        reserved_usd: reserves(claim, row.max_budget_usd, row.cost_usd),
+        reserved_usd,
         input_tokens: 0,
         output_tokens: 0,
         cache_read_tokens: 0,

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::gate::BudgetsInForce;
 use super::limits::LimitsInForce;
 use super::{Change, Unit, attempts, gate, hooks, transitions};
 use crate::queue::messages::{Assignment, Claim, Renew, Renewed};
@@ -9,7 +10,7 @@ use crate::store::StoreError;
 use crate::store::convert::{spec_of, task_with};
 use crate::store::rows::{Allowance, ClaimRow, TaskRow};
 use audit::HistoryEvent;
-use domain::{EventKind, LeaseKey, LeaseTimes, NewEvent, SUSPECT, Status};
+use domain::{EventKind, LeaseKey, LeaseTimes, NewEvent, SUSPECT, Status, Usd};
 use wire::HookEvent;
 use wire::stored::StoredSpec;
 
@@ -21,10 +22,11 @@ impl Change for Claim {
     }
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Vec<Assignment>, StoreError> {
-        let ClaimAllowance { mut limit, suspects, gated, limited } = allowance(unit, self).await?;
+        let ClaimAllowance { mut limit, suspects, gated, limited, key_budgets } = allowance(unit, self).await?;
         let limits = if limited { LimitsInForce::read(unit).await? } else { LimitsInForce::default() };
-        if limit > 0 && (gated || limited || self.budgets.are_set()) {
-            limit = gate::hold(unit, self, &limits, limit).await?;
+        let budgets = BudgetsInForce::read(unit, self, key_budgets).await?;
+        if limit > 0 && (gated || limited || budgets.are_set()) {
+            limit = gate::hold(unit, &budgets, &limits, limit).await?;
         }
         if limit == 0 {
             return Ok(Vec::new());
@@ -45,7 +47,8 @@ impl Change for Claim {
             let key = LeaseKey { task: row.id, epoch: row.epoch };
             let read = spec_of(&row);
             let why = read.unreadable.clone();
-            let assignment = assign(unit, row, read, self, expires.ms).await?;
+            let budget = budgets.reserves(&row.key_name, row.max_budget_usd, row.cost_usd);
+            let assignment = assign(unit, row, read, self, budget, expires.ms).await?;
             match why {
                 None => {
                     limits.started(unit, &assignment.task.groups()).await?;
@@ -64,19 +67,20 @@ async fn assign(
     row: TaskRow,
     read: StoredSpec,
     claim: &Claim,
+    budget_usd: Option<Usd>,
     expires: i64,
 ) -> Result<Assignment, StoreError> {
     let event = json!({ "status": Status::Running, "attempt": row.attempt, "workerId": row.worker });
     // The claim has counted it.
-    unit.add_events(row.id, row.last_event - 1, &[NewEvent::new(EventKind::Status, &event)]).await?;
-    attempts::begin(unit, claim, &row).await?;
+    let event = NewEvent::new(EventKind::Status, &event);
+    unit.add_events(row.id, &row.key_name, row.last_event - 1, &[event]).await?;
+    attempts::begin(unit, &row, budget_usd).await?;
     if row.attempt == 1 {
         hooks::tell(unit, row.id, HookEvent::Started).await?;
     }
     let key = LeaseKey { task: row.id, epoch: row.epoch };
     let (holder, credential) = (claim.holder, claim.credential.clone());
     unit.record(&HistoryEvent::Claim { lease: key, holder, credential, attempt: row.attempt, expires });
-    let budget_usd = gate::reserves(claim, row.max_budget_usd, row.cost_usd);
     Ok(Assignment { key, task: task_with(row, read), budget_usd })
 }
 
@@ -91,6 +95,8 @@ struct ClaimAllowance {
     gated: bool,
     /// True if limits are set on groups.
     limited: bool,
+    /// True if any key has a budget of its own.
+    key_budgets: bool,
 }
 
 /// Returns none while the queue is paused or the worker's credential is parked, and no more than an operator has set.
@@ -101,9 +107,8 @@ async fn allowance(unit: &mut Unit<'_>, claim: &Claim) -> Result<ClaimAllowance,
         unit.record(&HistoryEvent::Due { tasks });
     }
     let found = unit.tx.allowance(claim.holder, &claim.credential, unit.now).await?;
-    let Some(Allowance { held_back, concurrency, running, own_crashes, next_crashes, gated, limited }) = found else {
-        return Ok(ClaimAllowance::default());
-    };
+    let Some(found) = found else { return Ok(ClaimAllowance::default()) };
+    let Allowance { held_back, concurrency, running, own_crashes, next_crashes, gated, limited, key_budgets } = found;
     let limit = claim.limit.min(concurrency.map_or(u32::MAX, |most| most.saturating_sub(running)));
     let (limit, suspects) = match (held_back || own_crashes >= SUSPECT, next_crashes >= SUSPECT) {
         (true, _) => (0, 0),
@@ -111,7 +116,7 @@ async fn allowance(unit: &mut Unit<'_>, claim: &Claim) -> Result<ClaimAllowance,
         (false, true) => (limit.min(1), 1),
         (false, false) => (limit, 0),
     };
-    Ok(ClaimAllowance { limit, suspects, gated, limited })
+    Ok(ClaimAllowance { limit, suspects, gated, limited, key_budgets })
 }
 
 impl Change for Renew {

@@ -8,7 +8,7 @@ use super::limits::LimitsInForce;
 use crate::queue::messages::Claim;
 use crate::store::StoreError;
 use audit::HistoryEvent;
-use domain::{Candidate, Group, Hold, Room, TaskId, Timestamp, Usd};
+use domain::{Budgets, Candidate, Group, Hold, Room, TaskId, Timestamp, Usd};
 
 /// Number of the next tasks in line that are looked at together.
 const WINDOW: u32 = 64;
@@ -21,16 +21,41 @@ const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// Number of tasks that are let go for each that leaves. Those that find no room are held again.
 const LET_GO: i64 = 4;
 
-/// The most that the next attempt of a task may cost, where there is a limit of any kind.
-pub fn reserves(claim: &Claim, max_budget: Option<Usd>, cost: Option<Usd>) -> Option<Usd> {
-    let most = claim.budgets.of_task(max_budget)?;
-    Some((most - cost.unwrap_or_default()).max(Usd::ZERO))
+/// Budgets of a day: the server's settings, and those of single keys.
+pub struct BudgetsInForce {
+    budgets: Budgets,
+    keys: HashMap<String, Usd>,
+}
+
+impl BudgetsInForce {
+    /// Reads the budgets of keys, where there are any.
+    pub async fn read(unit: &mut Unit<'_>, claim: &Claim, key_budgets: bool) -> Result<Self, StoreError> {
+        let keys = if key_budgets { unit.tx.key_budgets().await? } else { Vec::new() };
+        Ok(Self { budgets: claim.budgets, keys: keys.into_iter().collect() })
+    }
+
+    /// True if there is any.
+    pub fn are_set(&self) -> bool {
+        self.budgets.are_set() || !self.keys.is_empty()
+    }
+
+    /// The most that the next attempt of a task may cost, where there is a limit of any kind.
+    pub fn reserves(&self, key: &str, max_budget: Option<Usd>, cost: Option<Usd>) -> Option<Usd> {
+        let default = self.keys.contains_key(key).then_some(self.budgets.task);
+        let most = self.budgets.of_task(max_budget).or(default)?;
+        Some((most - cost.unwrap_or_default()).max(Usd::ZERO))
+    }
 }
 
 /// Holds back what may not start. Returns how many of the next in line may, at most `limit`.
-pub async fn hold(unit: &mut Unit<'_>, claim: &Claim, limits: &LimitsInForce, limit: u32) -> Result<u32, StoreError> {
+pub async fn hold(
+    unit: &mut Unit<'_>,
+    budgets: &BudgetsInForce,
+    limits: &LimitsInForce,
+    limit: u32,
+) -> Result<u32, StoreError> {
     for _ in 0..WINDOWS {
-        let mut room = room(unit, claim, limits).await?;
+        let mut room = room(unit, budgets, limits).await?;
         let next = unit.tx.next_in_line(WINDOW.max(limit), limits.are_on_tags()).await?;
         let mut admitted = 0;
         let mut held = Vec::new();
@@ -41,11 +66,12 @@ pub async fn hold(unit: &mut Unit<'_>, claim: &Claim, limits: &LimitsInForce, li
             for group in &task.groups {
                 limits.member(&mut room.groups, group.clone(), 0);
             }
+            let reserves = budgets.reserves(&task.key_name, task.max_budget_usd, task.cost_usd);
             let candidate = Candidate {
                 directory: task.working_directory.unwrap_or_default(),
                 exclusive: task.exclusive,
                 key: task.key_name,
-                reserves: reserves(claim, task.max_budget_usd, task.cost_usd).unwrap_or_default(),
+                reserves: reserves.unwrap_or_default(),
                 groups: task.groups,
             };
             match room.admit(&candidate) {
@@ -62,15 +88,16 @@ pub async fn hold(unit: &mut Unit<'_>, claim: &Claim, limits: &LimitsInForce, li
     Ok(0)
 }
 
-async fn room(unit: &mut Unit<'_>, claim: &Claim, limits: &LimitsInForce) -> Result<Room, StoreError> {
+async fn room(unit: &mut Unit<'_>, budgets: &BudgetsInForce, limits: &LimitsInForce) -> Result<Room, StoreError> {
     let busy = unit.tx.busy_directories().await?;
-    let used = match claim.budgets.are_set() {
+    let used = match budgets.are_set() {
         true => unit.tx.used_budgets(&unit.now.day()).await?,
         false => Vec::new(),
     };
     Ok(Room {
         busy: busy.into_iter().collect(),
-        budgets: claim.budgets,
+        budgets: budgets.budgets,
+        key_budgets: budgets.keys.clone(),
         used: used.into_iter().collect(),
         groups: limits.room(unit).await?,
         now: unit.now,

@@ -10,11 +10,17 @@ use crate::store::views::{Dispatch, Webhook};
 use domain::{Named as _, TaskId, Timestamp};
 use wire::{DeliveryState, HookEvent, WebhookOptions};
 
-/// Adds a webhook, of a task or of all.
-pub async fn add(unit: &mut Unit<'_>, task: Option<TaskId>, options: &WebhookOptions) -> Result<Webhook, StoreError> {
+/// Adds a webhook: of a task, of the tasks of a key, or of all tasks.
+pub async fn add(
+    unit: &mut Unit<'_>,
+    task: Option<TaskId>,
+    key: Option<&str>,
+    options: &WebhookOptions,
+) -> Result<Webhook, StoreError> {
     let names: Vec<&str> = options.events().iter().map(|event| event.name()).collect();
     let row = WebhookRow {
         id: uuid::Uuid::new_v4().simple().to_string(),
+        key_name: key.map(str::to_owned),
         task_id: task,
         url: options.url.clone(),
         secret: options.secret.clone(),
@@ -34,10 +40,16 @@ pub async fn tell(unit: &mut Unit<'_>, task: TaskId, event: HookEvent) -> Result
 }
 
 impl Change for AddWebhook {
-    type Answer = Webhook;
+    type Answer = Option<Webhook>;
 
-    async fn run(&self, unit: &mut Unit<'_>) -> Result<Webhook, StoreError> {
-        add(unit, None, &self.0).await
+    async fn run(&self, unit: &mut Unit<'_>) -> Result<Option<Webhook>, StoreError> {
+        let key = self.key.as_deref();
+        if let (Some(key), Some(most)) = (key, self.most)
+            && unit.tx.count_webhooks(key).await? >= i64::from(most)
+        {
+            return Ok(None);
+        }
+        add(unit, None, key, &self.webhook).await.map(Some)
     }
 }
 
@@ -45,7 +57,7 @@ impl Change for RemoveWebhook {
     type Answer = bool;
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<bool, StoreError> {
-        unit.tx.remove_webhook(&self.0).await
+        unit.tx.remove_webhook(&self.id, self.key.as_deref()).await
     }
 }
 
@@ -53,7 +65,8 @@ impl Change for EnableWebhook {
     type Answer = Option<Webhook>;
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Option<Webhook>, StoreError> {
-        let Some(mut row) = unit.tx.webhook(&self.id).await? else { return Ok(None) };
+        let is_own = |row: &WebhookRow| self.key.is_none() || row.key_name == self.key;
+        let Some(mut row) = unit.tx.webhook(&self.id).await?.filter(is_own) else { return Ok(None) };
         if self.enabled {
             (row.failing_since, row.disabled_at, row.disabled_reason) = (None, None, None);
         } else if row.disabled_at.is_none() {

@@ -10,6 +10,7 @@ mod change;
 mod claim;
 mod gate;
 mod hooks;
+mod keys;
 mod limits;
 #[cfg(test)]
 mod model_test;

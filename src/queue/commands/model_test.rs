@@ -16,7 +16,7 @@ use crate::queue::messages::{
     Append, Beat, Cancel, Claim, Directory, Expire, Finish, HolderDied, NewTask, Release, Renew, SetLimit, Submit,
     Submitted,
 };
-use crate::queue::schedules::PutSchedule;
+use crate::queue::schedules::{PutSchedule, SchedulePut};
 use crate::store::convert::record_of;
 use crate::store::rows::TaskRow;
 use crate::store::views::{Poll, ReadEvents, Schedule};
@@ -61,7 +61,7 @@ impl Scratch {
             exclusive: false,
             resumes: None,
         };
-        match self.ask(Submit { task, idempotency: None, max_pending: 100 }).await {
+        match self.ask(Submit { task, idempotency: None, max_pending: 100, limits: wire::KeyLimits::default() }).await {
             Submitted::Created(task) => task.id,
             other => panic!("{other:?}"),
         }
@@ -227,7 +227,7 @@ async fn check_events_and_counts(scratch: &Scratch, task: TaskId) -> Result<(), 
     prop_assert_eq!(&numbers, &(1..=numbers.len() as i64).collect::<Vec<_>>());
     let row = scratch.row(task).await;
     prop_assert_eq!(row.last_event, numbers.len() as i64);
-    let stats = scratch.store.reader().stats().await.expect("stats");
+    let stats = scratch.store.reader().stats(None).await.expect("stats");
     for status in Status::VARIANTS.iter().copied() {
         prop_assert_eq!(stats.count(status), i64::from(row.status == status.into()), "{}", status);
     }
@@ -373,7 +373,8 @@ async fn a_schedule_that_is_changed_keeps_its_next_firing_unless_its_timetable_c
     };
     let mut next = Vec::new();
     for (cron, at) in [("0 * * * *", 1), ("0 * * * *", 2), ("5 * * * *", 3)] {
-        assert!(scratch.ask(PutSchedule { schedule: Box::new(one(cron, at)), new: true }).await);
+        let put = PutSchedule { schedule: Box::new(one(cron, at)), new: true, most: None };
+        assert_eq!(scratch.ask(put).await, SchedulePut::Stored);
         let stored = scratch.store.reader().schedule(ScheduleId::from_u128(7)).await.expect("a read").expect("it");
         next.push(stored.next_at);
     }

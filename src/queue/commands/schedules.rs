@@ -3,7 +3,7 @@
 
 use super::{Change, Unit};
 use crate::queue::messages::Submitted;
-use crate::queue::schedules::{Fire, Fired, Firing, PutSchedule, RemoveSchedule, Replan};
+use crate::queue::schedules::{Fire, Fired, Firing, PutSchedule, RemoveSchedule, Replan, SchedulePut};
 use crate::store::StoreError;
 use crate::store::convert::{missed_name, overlap_name};
 use crate::store::rows::{ScheduleRow, ScheduleRunRow};
@@ -12,16 +12,21 @@ use domain::RunOutcome;
 use wire::stored;
 
 impl Change for PutSchedule {
-    type Answer = bool;
+    type Answer = SchedulePut;
 
     fn is_essential(&self) -> bool {
         false
     }
 
-    async fn run(&self, unit: &mut Unit<'_>) -> Result<bool, StoreError> {
+    async fn run(&self, unit: &mut Unit<'_>) -> Result<SchedulePut, StoreError> {
         let one = &self.schedule;
         if !self.new && !unit.tx.has_schedule(one.id).await? {
-            return Ok(false);
+            return Ok(SchedulePut::Gone);
+        }
+        if let Some(most) = self.most.filter(|_| self.new)
+            && unit.tx.count_schedules(&one.key).await? >= i64::from(most)
+        {
+            return Ok(SchedulePut::Full);
         }
         let spec =
             stored::to_text(&one.spec).map_err(|error| StoreError::unwritable("schedule", one.id.uuid(), &error))?;
@@ -41,7 +46,7 @@ impl Change for PutSchedule {
         };
         unit.tx.put_schedule(&row).await?;
         unit.record(&HistoryEvent::PutSchedule { schedule: one.id, new: self.new });
-        Ok(true)
+        Ok(SchedulePut::Stored)
     }
 }
 

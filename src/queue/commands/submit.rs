@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Change, Unit, hooks};
+use super::{Change, Unit, hooks, keys};
 use crate::queue::messages::{AllSubmitted, Directory, Submit, SubmitAll, Submitted};
 use crate::store::StoreError;
 use crate::store::convert::{task_of, task_with};
@@ -38,9 +38,10 @@ impl Change for Submit {
             concurrency_key: row.concurrency_key.clone(),
             key: self.idempotency.clone(),
         });
+        unit.count_bytes(&row.key_name, row.spec.len() as i64);
         unit.tx.insert_task(&row, &self.task.spec.tags).await?;
         if let Some(webhook) = &self.task.spec.options.webhook {
-            hooks::add(unit, Some(row.id), webhook).await?;
+            hooks::add(unit, Some(row.id), None, webhook).await?;
         }
         let read = StoredSpec { spec: self.task.spec.clone(), unreadable: None };
         Ok(Submitted::Created(Box::new(task_with(row, read))))
@@ -97,7 +98,10 @@ impl Submit {
         {
             return Ok(Some(Submitted::SessionInUse(other)));
         }
-        Ok((unit.tx.pending().await? >= self.max_pending).then_some(Submitted::Full))
+        if unit.tx.pending().await? >= self.max_pending {
+            return Ok(Some(Submitted::Full));
+        }
+        keys::passed(unit, &self.task.key, &self.limits).await
     }
 
     async fn new_row(&self, unit: &mut Unit<'_>) -> Result<TaskRow, StoreError> {
@@ -120,7 +124,7 @@ impl Submit {
                 Directory::WorktreeBelow(folder, below) => format!("{folder}/{id}/{below}"),
             }),
             retry_of: self.task.retry_of,
-            last_event: unit.add_events(id, 0, &[event]).await?,
+            last_event: unit.add_events(id, &self.task.key, 0, &[event]).await?,
             session_id: Some(session.to_string()),
             resume_session_id: resumes.map(|resumes| resumes.session.to_string()),
             continued_from: resumes.and_then(|resumes| resumes.task),

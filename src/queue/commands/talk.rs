@@ -56,7 +56,7 @@ async fn tell(
     event: NewEvent,
     waiting_for: Option<Value>,
 ) -> Result<(), StoreError> {
-    let last = unit.add_events(row.id, row.last_event, &[event]).await?;
+    let last = unit.add_events(row.id, &row.key_name, row.last_event, &[event]).await?;
     unit.tx.set_waiting(row.id, last, waiting_for.map(|waiting| waiting.to_string()).as_deref()).await
 }
 

@@ -165,7 +165,7 @@ impl Transition {
             self.put_error(Some(failure));
         }
         events.push(status_event(&self.record, self.error.as_ref(), reason));
-        self.row.last_event = unit.add_events(self.row.id, self.row.last_event, &events).await?;
+        self.row.last_event = unit.add_events(self.row.id, &self.row.key_name, self.row.last_event, &events).await?;
         unit.leave(&self.row);
         if status.is_terminal() && self.row.waiting_for.take().is_some() {
             unit.tx.close_questions(self.row.id, None).await?;
@@ -230,7 +230,7 @@ impl Change for Append {
         let Some(row) = unit.held(self.key).await? else { return Ok(Err(Stale)) };
         // Sent again because the answer was lost: what is stored is not stored again.
         let known = usize::try_from(row.attempt_events - self.from).unwrap_or(0).min(self.events.len());
-        let last = unit.add_events(row.id, row.last_event, &self.events[known..]).await?;
+        let last = unit.add_events(row.id, &row.key_name, row.last_event, &self.events[known..]).await?;
         let attempt_events = row.attempt_events + last - row.last_event;
         if let Some(session) = self.session_id {
             unit.tx.set_attempt_session(row.id, row.attempt, session).await?;

@@ -27,6 +27,8 @@ pub struct Unit<'t> {
     left: HashMap<Hold, i64>,
     /// True if any pending task is held back.
     any_held: bool,
+    /// Stored bytes by key.
+    bytes: HashMap<String, i64>,
 }
 
 impl<'t> Unit<'t> {
@@ -46,6 +48,7 @@ impl<'t> Unit<'t> {
             touched: Vec::new(),
             left: HashMap::new(),
             any_held: false,
+            bytes: HashMap::new(),
         })
     }
 
@@ -60,6 +63,9 @@ impl<'t> Unit<'t> {
         if self.any_held {
             let left = std::mem::take(&mut self.left);
             gate::let_go(&mut self, &left).await?;
+        }
+        for (key, bytes) in std::mem::take(&mut self.bytes) {
+            self.tx.add_key_bytes(&key, bytes).await?;
         }
         if !self.history.is_empty() {
             let done = format!("[{}]", self.history.join(","));
@@ -76,7 +82,7 @@ impl<'t> Unit<'t> {
     /// Marks a point to go back to.
     pub async fn mark(&mut self) -> Result<Mark, StoreError> {
         self.tx.savepoint().await?;
-        Ok(Mark { history: self.history.len(), touched: self.touched.len() })
+        Ok(Mark { history: self.history.len(), touched: self.touched.len(), bytes: self.bytes.clone() })
     }
 
     /// Forgets a mark; where `undo` is true, also what was done since.
@@ -84,6 +90,7 @@ impl<'t> Unit<'t> {
         if undo {
             self.history.truncate(mark.history);
             self.touched.truncate(mark.touched);
+            self.bytes = mark.bytes;
         }
         self.tx.end_savepoint(undo).await
     }
@@ -101,16 +108,31 @@ impl<'t> Unit<'t> {
         Ok(row.filter(|row| row.epoch == key.epoch && row.status == Status::Running.into()))
     }
 
-    /// Inserts events, numbered behind `last`. Returns the new last.
-    pub async fn add_events(&mut self, task: TaskId, last: i64, events: &[NewEvent]) -> Result<i64, StoreError> {
+    /// Inserts events of a task of this key, numbered behind `last`. Returns the new last.
+    pub async fn add_events(
+        &mut self,
+        task: TaskId,
+        key: &str,
+        last: i64,
+        events: &[NewEvent],
+    ) -> Result<i64, StoreError> {
         self.touched.push(task);
         let mut seq = last;
         for event in events {
             seq += 1;
+            self.count_bytes(key, event.data.len() as i64);
             let (kind, data) = (event.kind.into(), event.data.clone());
             self.tx.insert_event(&EventRow { task_id: task, seq, at: self.now.0, kind, data }).await?;
         }
         Ok(seq)
+    }
+
+    /// Counts stored bytes for a key; they are written with the commit.
+    pub fn count_bytes(&mut self, key: &str, bytes: i64) {
+        match self.bytes.get_mut(key) {
+            Some(sum) => *sum += bytes,
+            None => drop(self.bytes.insert(key.to_owned(), bytes)),
+        }
     }
 
     /// Writes it into the history with the commit, which fails where that can't be done.
@@ -147,4 +169,5 @@ impl<'t> Unit<'t> {
 pub struct Mark {
     history: usize,
     touched: usize,
+    bytes: HashMap<String, i64>,
 }

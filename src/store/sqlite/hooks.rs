@@ -15,11 +15,11 @@ use crate::store::tx::Hooks;
 use crate::store::views::{Delivery, Dispatch, Webhook};
 use domain::{Named as _, TaskId, Timestamp};
 
-const ADD: &str = "INSERT INTO webhooks (id, task_id, url, secret, events, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+const ADD: &str = "INSERT INTO webhooks (id, task_id, url, secret, events, created_at, key_name)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 /// The columns of [`webhook`].
-const COLUMNS: &str =
-    "w.id, w.task_id, w.url, w.secret, w.events, w.created_at, w.failing_since, w.disabled_at, w.disabled_reason";
+const COLUMNS: &str = "w.id, w.task_id, w.url, w.secret, w.events, w.created_at, w.failing_since, w.disabled_at, w.disabled_reason, w.key_name";
 
 static FIND: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {COLUMNS} FROM webhooks w WHERE id = ?1 AND task_id IS NULL"));
@@ -31,7 +31,9 @@ static OF_DELIVERY: LazyLock<String> = LazyLock::new(|| {
 });
 
 static REGISTERED: LazyLock<String> = LazyLock::new(|| {
-    format!("SELECT {COLUMNS} FROM webhooks w WHERE task_id IS NULL ORDER BY created_at, id LIMIT 10000")
+    format!(
+        "SELECT {COLUMNS} FROM webhooks w WHERE task_id IS NULL AND (?1 IS NULL OR key_name = ?1) ORDER BY created_at, id LIMIT 10000"
+    )
 });
 
 const UPDATE: &str = "UPDATE webhooks SET failing_since = ?2, disabled_at = ?3, disabled_reason = ?4 WHERE id = ?1";
@@ -42,7 +44,8 @@ const TELL: &str =
     "INSERT INTO deliveries (id, task_id, url, secret, event, created_at, state, attempts, next_at, webhook_id, host)
     SELECT lower(hex(randomblob(16))), ?1, url, secret, ?2, ?3, 'pending', 0, 0, id,
         lower(substr(url, instr(url, '://') + 3, instr(substr(url, instr(url, '://') + 3) || '/', '/') - 1)) FROM webhooks
-    WHERE (task_id = ?1 OR task_id IS NULL) AND disabled_at IS NULL AND instr(events, ',' || ?2 || ',')";
+    WHERE (task_id = ?1 OR task_id IS NULL AND (key_name IS NULL OR key_name = (SELECT key_name FROM tasks WHERE id = ?1)))
+        AND disabled_at IS NULL AND instr(events, ',' || ?2 || ',')";
 
 /// Claims deliveries of each host, of the first that are due and whose host has not enough to do.
 const CLAIM: &str = "UPDATE deliveries SET attempts = attempts + 1, next_at = ?2 WHERE id IN
@@ -80,6 +83,7 @@ fn webhook(row: &Row<'_>) -> rusqlite::Result<WebhookRow> {
         failing_since: time::maybe(row, 6)?,
         disabled_at: time::maybe(row, 7)?,
         disabled_reason: row.get(8)?,
+        key_name: row.get(9)?,
     })
 }
 
@@ -112,9 +116,9 @@ fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
     })
 }
 
-/// The registered webhooks.
-pub fn registered(db: Db<'_>) -> Result<Vec<Webhook>, StoreError> {
-    Ok(db.readable(&REGISTERED, [], "webhook", webhook)?.into_iter().map(webhook_of).collect())
+/// The registered webhooks, of all keys or of one.
+pub fn registered(db: Db<'_>, key: Option<&str>) -> Result<Vec<Webhook>, StoreError> {
+    Ok(db.readable(&REGISTERED, [key], "webhook", webhook)?.into_iter().map(webhook_of).collect())
 }
 
 /// The deliveries of a task, oldest first.
@@ -125,13 +129,20 @@ pub fn deliveries(db: Db<'_>, task: TaskId) -> Result<Vec<Delivery>, StoreError>
 #[async_trait(?Send)]
 impl Hooks for SqliteTx<'_> {
     async fn insert_webhook(&mut self, row: &WebhookRow) -> Result<(), StoreError> {
-        let values = params![row.id, row.task_id.map(TaskId::uuid), row.url, row.secret, row.events, row.created_at.0];
+        let WebhookRow { id, task_id, url, secret, events, created_at, key_name, .. } = row;
+        let values = params![id, task_id.map(TaskId::uuid), url, secret, events, created_at.0, key_name];
         self.db()?.execute(ADD, values)?;
         Ok(())
     }
 
-    async fn remove_webhook(&mut self, id: &str) -> Result<bool, StoreError> {
-        Ok(self.db()?.execute("DELETE FROM webhooks WHERE id = ?1 AND task_id IS NULL", [id])? > 0)
+    async fn remove_webhook(&mut self, id: &str, key: Option<&str>) -> Result<bool, StoreError> {
+        let text = "DELETE FROM webhooks WHERE id = ?1 AND task_id IS NULL AND (?2 IS NULL OR key_name = ?2)";
+        Ok(self.db()?.execute(text, params![id, key])? > 0)
+    }
+
+    async fn count_webhooks(&mut self, key: &str) -> Result<i64, StoreError> {
+        let text = "SELECT COUNT(*) FROM webhooks WHERE task_id IS NULL AND key_name = ?1";
+        Ok(self.db()?.one(text, [key], |row| row.get(0))?.unwrap_or(0))
     }
 
     async fn webhook(&mut self, id: &str) -> Result<Option<WebhookRow>, StoreError> {

@@ -17,6 +17,7 @@ mod attempts;
 mod connection;
 mod high_water_mark;
 mod hooks;
+mod keys;
 mod limits;
 mod money;
 mod preflight;

@@ -19,6 +19,11 @@ use domain::{Named as _, SessionId, Status, TREE_END_MS, TaskId, TaskInput, Work
 /// Ids sort by the time of their making.
 const OLDEST: &str = "SELECT created_at FROM tasks WHERE status = 'pending' ORDER BY id LIMIT 1";
 
+/// The same of one key.
+const OLDEST_OF_KEY: &str = "SELECT created_at FROM tasks INDEXED BY tasks_status WHERE status = 'pending' AND key_name = ?1 ORDER BY id LIMIT 1";
+
+const COUNTS: &str = "SELECT status, SUM(count) FROM task_counts WHERE ?1 IS NULL OR key_name = ?1 GROUP BY status";
+
 const PARKED: &str = "SELECT id, parked_until, class, message FROM credentials WHERE parked_until > ?1 ORDER BY id";
 
 static WORKERS: LazyLock<String> =
@@ -51,20 +56,22 @@ const ANSWERS: &str = "SELECT t.id, q.request_id, q.answer FROM questions q JOIN
     WHERE q.answer IS NOT NULL AND NOT q.closed AND t.status = 'running' AND t.holder = ?1";
 
 /// The counts of tasks, kept by triggers, and the state of the queue.
-pub fn stats(db: Db<'_>) -> Result<Stats, StoreError> {
+pub fn stats(db: Db<'_>, key: Option<&str>) -> Result<Stats, StoreError> {
     let state = "SELECT paused, concurrency FROM queue_state";
     let (paused, concurrency) = db.one(state, [], |row| Ok((row.get(0)?, row.get(1)?)))?.unwrap_or_default();
     let parked = db.readable(PARKED, [wall_now().0], "credential", |row| {
         Ok(Parked { credential: row.get(0)?, until: time::at(row, 1)?, class: name(row, 2)?, message: row.get(3)? })
     })?;
-    let oldest_pending = db.one(OLDEST, [], |row| time::at(row, 0))?;
-    Ok(Stats { counts: counts(db)?, paused, concurrency, oldest_pending, parked })
+    let oldest_pending = match key {
+        Some(key) => db.one(OLDEST_OF_KEY, [key], |row| time::at(row, 0))?,
+        None => db.one(OLDEST, [], |row| time::at(row, 0))?,
+    };
+    Ok(Stats { counts: counts(db, key)?, paused, concurrency, oldest_pending, parked })
 }
 
-/// The number of tasks in each status.
-pub fn counts(db: Db<'_>) -> Result<[i64; 5], StoreError> {
-    let rows: Vec<(String, i64)> =
-        db.all("SELECT status, count FROM task_counts", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+/// The number of tasks in each status, of all keys or of one.
+pub fn counts(db: Db<'_>, key: Option<&str>) -> Result<[i64; 5], StoreError> {
+    let rows: Vec<(String, i64)> = db.all(COUNTS, [key], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let counts: HashMap<String, i64> = rows.into_iter().collect();
     Ok(std::array::from_fn(|at| counts.get(Status::VARIANTS[at].name()).copied().unwrap_or(0)))
 }

@@ -157,7 +157,7 @@ fn summary_of(db: Db<'_>, row: &Row<'_>) -> Result<Task, StoreError> {
 /// Number of tasks the filter has; without one, or with a status alone, nothing is counted.
 fn total(db: Db<'_>, filter: &Filter) -> Result<i64, StoreError> {
     if filter.tag.is_none() && filter.working_directory.is_none() {
-        let counts = read_state::counts(db)?;
+        let counts = read_state::counts(db, filter.key.as_deref())?;
         let which = |status: &Status| filter.status.is_none_or(|wanted| wanted == *status);
         return Ok(Status::VARIANTS.iter().zip(counts).filter(|(status, _)| which(status)).map(|(_, n)| n).sum());
     }
@@ -175,6 +175,7 @@ fn condition(filter: &Filter) -> Condition {
         .add_option(filter.status.map(|status| Column::Status.eq(status.name())))
         .add_option(filter.tag.as_deref().map(tagged))
         .add_option(filter.working_directory.as_deref().map(in_folder))
+        .add_option(filter.key.as_deref().map(|key| Column::KeyName.eq(key)))
 }
 
 /// A folder of a task's own is found by the id in its name.

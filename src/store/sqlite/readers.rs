@@ -11,12 +11,12 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::query::Db;
-use super::{connection, hooks, limits, money, read_events, read_history, read_state, read_tasks, schedules};
+use super::{connection, hooks, keys, limits, money, read_events, read_history, read_state, read_tasks, schedules};
 use crate::process::wall_now;
 use crate::store::rows::Lenient;
 use crate::store::views::{
-    ConversationState, Delivery, EventPage, Explained, LastTask, LatestEvents, LimitUse, ListTasks, Page, ReadEvents,
-    ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, Usage, Webhook, WorkerInfo,
+    AuditRecord, ConversationState, Delivery, EventPage, Explained, LastTask, LatestEvents, LimitUse, ListTasks, Page,
+    ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, Usage, Webhook, WorkerInfo,
 };
 use crate::store::{Reads, StoreError};
 use audit::{Entry, TaskSnapshot};
@@ -123,8 +123,24 @@ impl Reads for Readers {
         self.run(read_events::newest).await
     }
 
-    async fn stats(&self) -> Result<Stats, StoreError> {
-        self.run(read_state::stats).await
+    async fn stats(&self, key: Option<String>) -> Result<Stats, StoreError> {
+        self.run(move |db| read_state::stats(db, key.as_deref())).await
+    }
+
+    async fn owner(&self, id: TaskId) -> Result<Option<String>, StoreError> {
+        self.run(move |db| keys::owner(db, id)).await
+    }
+
+    async fn has_session(&self, key: String, session: SessionId) -> Result<bool, StoreError> {
+        self.run(move |db| keys::has_session(db, &key, session)).await
+    }
+
+    async fn api_keys(&self) -> Result<Vec<StoredKey>, StoreError> {
+        self.run(keys::all).await
+    }
+
+    async fn audit_log(&self, before: i64, limit: u64) -> Result<Vec<AuditRecord>, StoreError> {
+        self.run(move |db| keys::audit_log(db, before, limit)).await
     }
 
     async fn usage(&self, read: ReadUsage) -> Result<Usage, StoreError> {
@@ -155,16 +171,16 @@ impl Reads for Readers {
         self.run(limits::in_use).await
     }
 
-    async fn webhooks(&self) -> Result<Vec<Webhook>, StoreError> {
-        self.run(hooks::registered).await
+    async fn webhooks(&self, key: Option<String>) -> Result<Vec<Webhook>, StoreError> {
+        self.run(move |db| hooks::registered(db, key.as_deref())).await
     }
 
     async fn deliveries(&self, task: TaskId) -> Result<Vec<Delivery>, StoreError> {
         self.run(move |db| hooks::deliveries(db, task)).await
     }
 
-    async fn schedules(&self) -> Result<Vec<Schedule>, StoreError> {
-        self.run(schedules::all).await
+    async fn schedules(&self, key: Option<String>) -> Result<Vec<Schedule>, StoreError> {
+        self.run(move |db| schedules::all(db, key.as_deref())).await
     }
 
     async fn schedule(&self, id: ScheduleId) -> Result<Option<Schedule>, StoreError> {

@@ -16,6 +16,12 @@ const OLD: &str = "SELECT id FROM tasks
     AND NOT EXISTS (SELECT 1 FROM tasks later WHERE later.continued_from = tasks.id)
     AND id <> (SELECT task_id FROM events ORDER BY n DESC LIMIT 1) ORDER BY id LIMIT ?3";
 
+/// Takes the bytes of a task from its key.
+const FREE: &str = "UPDATE key_bytes SET bytes = MAX(0, bytes
+        - COALESCE((SELECT octet_length(spec) FROM tasks WHERE id = ?1), 0)
+        - COALESCE((SELECT SUM(octet_length(data)) FROM events WHERE task_id = ?1), 0))
+    WHERE key_name = (SELECT key_name FROM tasks WHERE id = ?1)";
+
 /// Tables with rows of a task; its own row last.
 const PARTS: [&str; 10] = [
     "DELETE FROM events WHERE task_id = ?1",
@@ -40,12 +46,13 @@ const HISTORY: &str = "DELETE FROM history WHERE seq < COALESCE(
 #[async_trait(?Send)]
 impl Retention for SqliteTx<'_> {
     async fn old_tasks(&mut self, before: Timestamp, limit: i64) -> Result<Vec<TaskId>, StoreError> {
-        let bound = TaskId::from_u128(u128::from(before.0.max(0).unsigned_abs()) << 80);
-        self.db()?.all(OLD, params![bound.as_bytes(), before.0, limit], |row| row.get(0).map(TaskId::of))
+        self.db()?
+            .all(OLD, params![TaskId::first_of(before).as_bytes(), before.0, limit], |row| row.get(0).map(TaskId::of))
     }
 
     async fn remove_task(&mut self, id: TaskId) -> Result<(), StoreError> {
         let db = self.db()?;
+        db.execute(FREE, [id.as_bytes()])?;
         for part in PARTS {
             db.execute(part, [id.as_bytes()])?;
         }

@@ -19,7 +19,8 @@ use domain::{Named as _, ScheduleId, Status, TaskId, Timestamp};
 const COLUMNS: &str =
     "id, name, cron, time_zone, spec, key_name, missed, overlap, continue_session, enabled, next_at, created_at";
 
-static ALL: LazyLock<String> = LazyLock::new(|| format!("SELECT {COLUMNS} FROM schedules ORDER BY id"));
+static ALL: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {COLUMNS} FROM schedules WHERE ?1 IS NULL OR key_name = ?1 ORDER BY id"));
 static FIND: LazyLock<String> = LazyLock::new(|| format!("SELECT {COLUMNS} FROM schedules WHERE id = ?1"));
 static DUE: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {COLUMNS} FROM schedules WHERE enabled AND next_at <= ?1 ORDER BY next_at"));
@@ -75,9 +76,9 @@ fn some(db: Db<'_>, text: &str, values: impl Params) -> Result<Vec<Schedule>, St
     Ok(db.readable(text, values, "schedule", schedule)?.into_iter().map(schedule_of).collect())
 }
 
-/// Reads all schedules, oldest first.
-pub fn all(db: Db<'_>) -> Result<Vec<Schedule>, StoreError> {
-    some(db, &ALL, [])
+/// Reads all schedules, or those of a key, oldest first.
+pub fn all(db: Db<'_>, key: Option<&str>) -> Result<Vec<Schedule>, StoreError> {
+    some(db, &ALL, [key])
 }
 
 /// A schedule.
@@ -127,6 +128,11 @@ pub fn last_task(db: Db<'_>, last: LastTask) -> Result<Option<(TaskId, Status)>,
 impl Schedules for SqliteTx<'_> {
     async fn has_schedule(&mut self, id: ScheduleId) -> Result<bool, StoreError> {
         self.db()?.any("SELECT 1 FROM schedules WHERE id = ?1", [id.as_bytes()])
+    }
+
+    async fn count_schedules(&mut self, key: &str) -> Result<i64, StoreError> {
+        let text = "SELECT COUNT(*) FROM schedules WHERE key_name = ?1";
+        Ok(self.db()?.one(text, [key], |row| row.get(0))?.unwrap_or(0))
     }
 
     async fn is_next_firing(&mut self, id: ScheduleId, due: Option<Timestamp>) -> Result<bool, StoreError> {

@@ -5,7 +5,7 @@ use rusqlite::types::{Null, ToSqlOutput};
 use rusqlite::{Row, ToSql};
 use uuid::Uuid;
 
-use crate::store::rows::{AttemptRow, IdempotencyKeyRow, MessageRow, QuestionRow, TaskRow, WorkerRow};
+use crate::store::rows::{ApiKeyRow, AttemptRow, IdempotencyKeyRow, MessageRow, QuestionRow, TaskRow, WorkerRow};
 
 /// A whole row of a table.
 pub trait Table: Sized {
@@ -225,6 +225,22 @@ table!("messages", MessageRow { id, task_id, kind, text, at, epoch, done_at });
 
 table!("workers", WorkerRow { holder, name, host, process, started_at, beat_at, running, concurrency });
 
+table!(
+    "api_keys",
+    ApiKeyRow {
+        name,
+        hash,
+        previous_hash,
+        previous_until,
+        rights,
+        daily_budget_usd,
+        created_at,
+        expires_at,
+        revoked_at,
+        last_used_at,
+    }
+);
+
 table!("idempotency_keys", IdempotencyKeyRow { key, fingerprint, task_id, created_at });
 
 #[cfg(test)]
@@ -245,6 +261,7 @@ mod tests {
         assert_eq!(QuestionRow::COLUMNS, columns::<entity::question::Entity>());
         assert_eq!(MessageRow::COLUMNS, columns::<entity::message::Entity>());
         assert_eq!(WorkerRow::COLUMNS, columns::<entity::worker::Entity>());
+        assert_eq!(ApiKeyRow::COLUMNS, columns::<entity::api_key::Entity>());
         assert_eq!(IdempotencyKeyRow::COLUMNS, columns::<entity::idempotency_key::Entity>());
     }
 

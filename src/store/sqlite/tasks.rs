@@ -78,7 +78,8 @@ const ALLOWANCE: &str = "SELECT
         EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_exclusive WHERE exclusive AND status IN ('pending','running'))
             OR EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_concurrency_key
                 WHERE concurrency_key IS NOT NULL AND status IN ('pending','running')),
-        EXISTS (SELECT 1 FROM limits)
+        EXISTS (SELECT 1 FROM limits),
+        EXISTS (SELECT 1 FROM api_keys INDEXED BY api_keys_budget WHERE daily_budget_usd IS NOT NULL)
     FROM queue_state WHERE id = 1";
 
 const RENEW: &str = "UPDATE tasks SET lease_ms = ?1, lease_boot = ?2 WHERE id = ?3 AND epoch = ?4";
@@ -138,6 +139,7 @@ fn allowance(row: &Row<'_>) -> rusqlite::Result<Allowance> {
         next_crashes: row.get(4)?,
         gated: row.get(5)?,
         limited: row.get(6)?,
+        key_budgets: row.get(7)?,
     })
 }
 
@@ -235,8 +237,8 @@ impl Tasks for SqliteTx<'_> {
     }
 
     async fn pending(&mut self) -> Result<i64, StoreError> {
-        let text = "SELECT count FROM task_counts WHERE status = 'pending'";
-        Ok(self.db()?.one(text, [], |row| row.get(0))?.unwrap_or(0))
+        let text = "SELECT SUM(count) FROM task_counts WHERE status = 'pending'";
+        Ok(self.db()?.one(text, [], |row| row.get::<_, Option<i64>>(0))?.flatten().unwrap_or(0))
     }
 
     async fn idempotency_key(&mut self, key: &str) -> Result<Option<IdempotencyKeyRow>, StoreError> {

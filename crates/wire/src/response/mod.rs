@@ -8,6 +8,7 @@ mod bounded;
 mod error;
 mod event;
 mod health;
+mod key;
 mod queue;
 mod schedule;
 mod submit;
@@ -24,6 +25,7 @@ pub use event::{
     StatusData,
 };
 pub use health::{Alive, Check, Health, HealthStatus, ParkedCredential, QueueCounts, Readiness, WorkerCounts};
+pub use key::{AuditEntry, AuditPage, Key, KeySecret, Keys};
 pub use queue::{LimitState, LimitUse, Limits, Stats};
 pub use schedule::{Run, Runs, Schedule, Schedules};
 pub use submit::{BatchReceipt, Receipt};

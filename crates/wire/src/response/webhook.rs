@@ -6,12 +6,15 @@ use utoipa::ToSchema;
 
 use crate::{DeliveryState, HookEvent};
 
-/// A webhook of all tasks.
+/// A webhook of all tasks, or of those of a key.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Webhook {
     /// The webhook.
     pub webhook_id: String,
+    /// Name of the key whose tasks it is told of; `null`: of all tasks.
+    #[serde(default)]
+    pub key: Option<String>,
     /// Address of the receiver.
     pub url: String,
     /// Events that are sent.

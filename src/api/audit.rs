@@ -1,0 +1,74 @@
+//! The audit log: every change of an admin and every answer to a question, with the key and the address that asked.
+
+use std::net::IpAddr;
+
+use actix_web::Error;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use serde_json::{Value, json};
+
+use super::caller::Caller;
+use super::openapi::{Access, Operation};
+use super::shared::Shared;
+use crate::queue::{AuditRow, NoteAudit};
+use wire::KeyScope;
+
+/// Longest path of an entry, in bytes.
+const MAX_PATH: usize = 1_024;
+
+/// Facts for the log that a handler knows. It adds them to its answer.
+pub struct Detail(pub Value);
+
+/// A request that is noted in the log.
+pub struct Audited {
+    key: String,
+    address: Option<IpAddr>,
+    action: &'static str,
+    path: String,
+}
+
+impl Audited {
+    /// The request, if it is one that is noted.
+    pub fn of(
+        request: &ServiceRequest,
+        operation: &Operation,
+        caller: &Caller,
+        address: Option<IpAddr>,
+    ) -> Option<Self> {
+        let is_noted = match operation.access {
+            Access::Key(KeyScope::Admin) => operation.method != "GET",
+            Access::Key(KeyScope::Decide) => true,
+            _ => false,
+        };
+        is_noted.then(|| Self {
+            key: caller.name().to_owned(),
+            address,
+            action: operation.id,
+            path: request.path().chars().take(MAX_PATH).collect(),
+        })
+    }
+
+    /// Notes the answer. It has been given already: where the log can't be written, the server's says so.
+    pub async fn note(self, shared: &Shared, answered: &Result<ServiceResponse<impl MessageBody>, Error>) {
+        let (status, detail) = match answered {
+            Ok(response) => {
+                let extensions = response.response().extensions();
+                let detail = extensions.get::<Detail>().map(|detail| detail.0.to_string());
+                (response.status(), detail)
+            }
+            Err(error) => (error.as_response_error().status_code(), None),
+        };
+        let row = AuditRow {
+            key_name: self.key,
+            address: self.address.map(|address| address.to_string()),
+            action: self.action.to_owned(),
+            path: self.path,
+            status: status.as_u16(),
+            detail: detail.unwrap_or_else(|| json!({}).to_string()),
+        };
+        tracing::info!(key = row.key_name, action = row.action, path = row.path, status = row.status, "Audit");
+        if let Err(error) = shared.queue.ask(NoteAudit(row)).await {
+            tracing::error!(error = crate::telemetry::chain(&error), "The audit log could not be written");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Tests of the borders, one file a border: each states the attack, and the answer.
+
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "the other tests use the rest")]
+mod support;
+
+mod keys;
+mod matrix;

@@ -1,0 +1,255 @@
+//! Key → key: every operation with every kind of key. A new operation without a row fails here.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::support::http::Client;
+use crate::support::{Server, World, scripted_claude, task, until};
+
+/// What an operation is about, and what one learns of it that isn't one's own.
+#[derive(Clone, Copy, PartialEq)]
+enum About {
+    /// A thing of one key: to others it is not there.
+    Own,
+    /// A list, at this place of the answer: others see none of it.
+    List(&'static str),
+    /// Something new: it is the caller's own.
+    New,
+    /// The server: for admins.
+    Server,
+    /// Nothing that needs a key.
+    Open,
+}
+
+use About::{List, New, Open, Own, Server as Whole};
+
+/// Operation, scope that it needs, what it is about, and a body.
+const ROWS: &[(&str, &str, About, &str)] = &[
+    ("submitTask", "submit", New, r#"{"instruction": "x", "runAt": "2125-01-01T00:00:00Z"}"#),
+    ("listTasks", "read", List("/tasks"), ""),
+    ("submitTasks", "submit", New, r#"{"tasks": [{"instruction": "x", "runAt": "2125-01-01T00:00:00Z"}]}"#),
+    ("getTask", "read", Own, ""),
+    ("changeTask", "submit", Own, r#"{"priority": 5}"#),
+    ("retryTask", "submit", Own, ""),
+    ("followTask", "read", Own, ""),
+    ("listTaskEvents", "read", Own, ""),
+    ("followTasks", "read", List("stream"), ""),
+    ("listEvents", "read", List("/events"), ""),
+    ("openWebSocket", "read", Open, ""),
+    ("explainTask", "read", Own, ""),
+    ("getTaskPatch", "read", Own, ""),
+    ("getConversation", "read", Own, ""),
+    ("getTaskLogs", "read", Own, ""),
+    ("listPermissions", "read", Own, ""),
+    ("answerPermission", "decide", Own, r#"{"behavior": "deny"}"#),
+    ("sendMessage", "submit", Own, r#"{"text": "more"}"#),
+    ("interruptTask", "submit", Own, ""),
+    ("listDeliveries", "read", Own, ""),
+    ("retryDelivery", "submit", Own, ""),
+    ("getQueueStats", "read", List("counts"), ""),
+    ("pauseQueue", "admin", Whole, r#"{"tag": "none"}"#),
+    ("startQueue", "admin", Whole, r#"{"tag": "none"}"#),
+    ("setConcurrency", "admin", Whole, r#"{"concurrency": 2}"#),
+    ("listLimits", "admin", Whole, ""),
+    ("setLimit", "admin", Whole, r#"{"group": "tag", "name": "none", "concurrency": 5}"#),
+    ("removeLimit", "admin", Whole, "?group=tag&name=none"),
+    ("addSchedule", "submit", New, r#"{"cron": "0 0 1 1 *", "task": {"instruction": "x"}}"#),
+    ("listSchedules", "read", List("/schedules"), ""),
+    ("getSchedule", "read", Own, ""),
+    ("changeSchedule", "submit", Own, r#"{"name": "other"}"#),
+    ("runSchedule", "submit", Own, ""),
+    ("listScheduleRuns", "read", Own, ""),
+    ("addWebhook", "submit", New, r#"{"url": "http://localhost:9/"}"#),
+    ("listWebhooks", "read", List("/webhooks"), ""),
+    ("changeWebhook", "submit", Own, r#"{"enabled": true}"#),
+    ("getUsage", "read", List("/days"), ""),
+    ("listWorkers", "admin", Whole, ""),
+    ("startWorker", "admin", Whole, ""),
+    ("getWorker", "admin", Whole, ""),
+    ("listKeys", "admin", Whole, ""),
+    ("createKey", "admin", Whole, r#"{"name": "fresh", "scopes": ["read"]}"#),
+    ("rotateKey", "admin", Whole, ""),
+    ("listAudit", "admin", Whole, ""),
+    ("getHealth", "", Open, ""),
+    ("checkLive", "", Open, ""),
+    ("checkReady", "", Open, ""),
+    ("getContract", "", Open, ""),
+    ("getContractPage", "", Open, ""),
+    // What takes something away comes last.
+    ("removeWebhook", "submit", Own, ""),
+    ("removeSchedule", "submit", Own, ""),
+    ("cancelTask", "submit", Own, ""),
+    ("stopWorker", "admin", Whole, ""),
+    ("revokeKey", "admin", Whole, ""),
+];
+
+/// An operation of the contract: its name, method, path and scope.
+fn operations(server: &Server) -> Vec<(String, String, String, String)> {
+    let document = server.get("/api/openapi.json");
+    let paths = document["paths"].as_object().expect("paths").clone();
+    let of_path = |(path, methods): (String, Value)| {
+        let methods = methods.as_object().expect("methods").clone();
+        methods.into_iter().map(move |(method, one)| {
+            let text = |name: &str| one[name].as_str().unwrap_or_default().to_owned();
+            (text("operationId"), method.to_uppercase(), path.clone(), text("x-scope"))
+        })
+    };
+    paths.into_iter().flat_map(of_path).collect()
+}
+
+/// Things of alice, to put into paths.
+struct Things {
+    task: String,
+    ended: String,
+    schedule: String,
+    webhook: String,
+    delivery: String,
+}
+
+fn things(alice: &Client, ended: String) -> Things {
+    let made = |path: &str, body: Value, id: &str| {
+        let (status, answer) = alice.ask("POST", path, Some(body));
+        assert!(matches!(status, 201 | 202), "{path}: {answer}");
+        answer[id].as_str().expect("an id").to_owned()
+    };
+    let later = json!({ "instruction": "x", "runAt": "2125-01-01T00:00:00Z" });
+    let plan = json!({ "cron": "0 0 1 1 *", "task": { "instruction": "x" } });
+    let deliveries = alice.ask("GET", &format!("/api/tasks/{ended}/deliveries"), None).1;
+    Things {
+        task: made("/api/tasks", later, "taskId"),
+        schedule: made("/api/schedules", plan, "scheduleId"),
+        webhook: made("/api/webhooks", json!({ "url": "http://localhost:9/" }), "webhookId"),
+        delivery: deliveries["deliveries"][0]["deliveryId"].as_str().expect("a delivery").to_owned(),
+        ended,
+    }
+}
+
+fn path_of(path: &str, id: &str, things: &Things) -> String {
+    let subject = match path.split('/').nth(2) {
+        Some("schedules") => &things.schedule,
+        Some("webhooks") => &things.webhook,
+        Some("workers") => "worker-0",
+        _ if matches!(id, "retryTask" | "retryDelivery" | "listDeliveries" | "getTaskPatch") => &things.ended,
+        _ => &things.task,
+    };
+    let path = path.replace("{id}", subject).replace("{request}", "none").replace("{delivery}", &things.delivery);
+    path.replace("{name}", "spare")
+}
+
+pub fn key(server: &Server, name: &str, scopes: &[&str], more: Value) -> Client {
+    let mut body = json!({ "name": name, "scopes": scopes });
+    body.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+    let (status, answer) = server.http.ask("POST", "/api/keys", Some(body));
+    assert_eq!(status, 201, "{answer}");
+    Client::new(&server.http.url, answer["key"].as_str().expect("a secret"))
+}
+
+#[test]
+fn every_operation_is_closed_to_keys_that_may_not() {
+    let world = World::new();
+    let settings =
+        [("CLAUDE_PATH", &*scripted_claude()), ("WEBHOOK_ALLOWED_HOSTS", "localhost"), ("WORKER_COUNT", "1")];
+    let server = world.serve("managed", &settings);
+    let all = ["read", "submit", "decide"];
+    let alice = key(&server, "alice", &all, json!({}));
+    // Bob has nothing; what a stranger makes, carol makes.
+    let [bob, carol] = ["bob", "carol"].map(|name| key(&server, name, &all, json!({})));
+    let single = all.map(|scope| (scope, key(&server, &format!("only-{scope}"), &[scope], json!({}))));
+    key(&server, "spare", &["read"], json!({}));
+
+    let mut body = task(&world.ws(), "ended", &[]);
+    body["options"]["webhook"] = json!({ "url": "http://localhost:9/", "events": ["completed"] });
+    let (status, ended) = alice.ask("POST", "/api/tasks", Some(body));
+    assert_eq!(status, 202, "{ended}");
+    let ended = ended["taskId"].as_str().expect("an id").to_owned();
+    server.wait_end(&ended);
+    let things = things(&alice, ended);
+
+    let operations = operations(&server);
+    let known: BTreeSet<&str> = operations.iter().map(|(id, ..)| id.as_str()).collect();
+    let rows: BTreeSet<&str> = ROWS.iter().map(|(id, ..)| *id).collect();
+    assert_eq!(known, rows, "each operation has one row");
+    for (id, scope, about, body) in ROWS.iter().copied() {
+        let (_, method, path, contract) = operations.iter().find(|(known, ..)| known == id).expect("an operation");
+        assert!(contract == scope || about == Open, "{id}: the contract says {contract}");
+        let mut path = path_of(path, id, &things);
+        if body.starts_with('?') {
+            path.push_str(body);
+        }
+        let body = if body.starts_with('{') { Some(body) } else { None };
+        let ask = |client: &Client| {
+            if id.starts_with("follow") {
+                return (stream_of(client, &path), json!({ "error": { "code": "SCOPE_MISSING" } }));
+            }
+            let (status, _, answer) = client.send(method, &path, &[("content-type", "application/json")], body);
+            (status, answer)
+        };
+        let nobody = ask(&Client::new(&server.http.url, "")).0;
+        if about == Open {
+            assert!(matches!(nobody, 200 | 400 | 503), "{id}: {nobody} without a key");
+            continue;
+        }
+        assert_eq!(nobody, 401, "{id} without a key");
+        for (has, one) in &single {
+            let (status, answer) = ask(one);
+            if *has == scope {
+                assert!(status != 403 && status != 401, "{id} with the scope {has}: {status} {answer}");
+            } else {
+                assert_eq!((status, &answer["error"]["code"]), (403, &json!("SCOPE_MISSING")), "{id} with {has}");
+            }
+        }
+        // A thing of alice's is not there for bob; a list has none of it.
+        let (status, answer) = ask(if about == New { &carol } else { &bob });
+        match about {
+            Own => assert_eq!(status, 404, "{id} of another key: {answer}"),
+            List("counts") => assert_eq!((status, &answer["completed"]), (200, &json!(0)), "{id}: {answer}"),
+            List("stream") => assert_eq!(status, 200, "{id}"),
+            List(place) => assert_eq!(answer.pointer(place), Some(&json!([])), "{id}: {answer}"),
+            New => assert!(matches!(status, 200..300), "{id}: {status} {answer}"),
+            Whole => assert_eq!(status, 403, "{id}: {answer}"),
+            Open => {}
+        }
+        let text = answer.to_string();
+        for secret in [&things.ended, &things.webhook, &things.schedule] {
+            // An error may repeat what was asked for.
+            assert!(path.contains(&**secret) || !text.contains(&**secret), "{id} tells bob of {secret}: {text}");
+        }
+        // Alice herself, and an admin, are let through.
+        let (status, answer) = ask(if about == Whole { &server.http } else { &alice });
+        let may_lack = matches!(id, "getTaskPatch" | "answerPermission");
+        assert!(!matches!(status, 401 | 403) && (may_lack || status != 404), "{id} of one's own: {status} {answer}");
+    }
+}
+
+/// Status of a stream, which has no end.
+fn stream_of(client: &Client, path: &str) -> u16 {
+    use std::io::{Read, Write};
+    let address = client.url.trim_start_matches("http://");
+    let mut stream = std::net::TcpStream::connect(address).expect("a connection");
+    let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\r\n\r\n", client.key());
+    stream.write_all(head.as_bytes()).expect("sent");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).expect("a head");
+    String::from_utf8_lossy(&answer[9..]).parse().expect("a status")
+}
+
+#[test]
+fn an_admin_sees_what_all_keys_have() {
+    let world = World::new();
+    let server = world.serve("standalone", &[]);
+    let alice = key(&server, "alice", &["submit"], json!({}));
+    let (_, answer) =
+        alice.ask("POST", "/api/tasks", Some(json!({ "instruction": "x", "runAt": "2125-01-01T00:00:00Z" })));
+    let id = answer["taskId"].as_str().expect("an id");
+    assert_eq!(server.task(id)["taskId"], json!(id));
+    assert_eq!(server.get("/api/tasks")["total"], json!(1));
+    let boss = key(&server, "boss", &["admin"], json!({}));
+    assert_eq!(boss.ask("GET", "/api/queue/stats", None).1["pending"], json!(1));
+    assert_eq!(boss.ask("DELETE", &format!("/api/tasks/{id}"), None).0, 200);
+    until("the use of the key to be noted", || {
+        let keys = server.get("/api/keys");
+        let boss = keys["keys"].as_array()?.iter().find(|key| key["name"] == "boss").cloned()?;
+        boss["lastUsedAt"].is_string().then_some(())
+    });
+}
