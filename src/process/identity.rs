@@ -53,10 +53,23 @@ fn namespace() -> String {
     std::fs::read_link("/proc/self/ns/pid").map(|link| link.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// The start time of a process that lives; a zombie doesn't.
+/// The start time of a process that lives; a zombie doesn't, unless further threads of it do: they have its files.
 fn start_of(pid: u32) -> Option<u64> {
     let stat = stat::of(pid)?;
-    (!matches!(stat.state, 'Z' | 'X')).then_some(stat.starttime)
+    let is_over = matches!(stat.state, 'Z' | 'X') && stat.num_threads <= 1;
+    (!is_over).then_some(stat.starttime)
+}
+
+/// True if a process of ours is in the middle of an `exec`: it has a new memory, and no environment in it yet. Of
+/// processes that we may not look into it is not known.
+pub(super) fn is_starting(pid: u32) -> bool {
+    /// `PF_KTHREAD`, include/linux/sched.h.
+    const KERNEL: u32 = 0x0020_0000;
+    /// The code of a process that we may not look into begins here (fs/proc/array.c).
+    const HIDDEN: u64 = 1;
+    stat::of(pid).is_some_and(|stat| {
+        stat.flags & KERNEL == 0 && stat.vsize > 0 && stat.startcode != HIDDEN && stat.env_start == Some(0)
+    })
 }
 
 /// True if a process is on its way out: it has let go of its memory, and so of its environment, but maybe not

@@ -15,7 +15,7 @@ use super::set_up::{NotReady, Ready, WorkerContext, set_up};
 use super::warm_pool::{LaunchSpec, WarmProcess};
 use super::worktree;
 use crate::claude::{Ending, Run, Start};
-use crate::process::{self, EnvMarks, boot_now};
+use crate::process::{self, BackOff, EnvMarks, boot_now};
 use crate::queue::{Append, Assignment, Find, Finish, NextStep, Queue, QueueError, Release, Stale};
 use crate::telemetry::chain;
 use domain::{
@@ -246,10 +246,13 @@ pub async fn report_panic(queue: &Queue, key: LeaseKey, credential: String) {
     }
 }
 
-/// The shim could not say that all is gone (it was killed itself, say): look for ourselves.
+/// The shim could not say that all is gone (it was killed itself, say): look for ourselves. Insists: while anything of
+/// the attempt lives, its task must not be free for another.
 async fn sweep(task: domain::TaskId, session: Option<SessionId>) {
-    if !process::end_all(EnvMarks::of_task(task, session)).await {
-        tracing::error!("processes of the task could not be ended");
+    let mut back_off = BackOff::default();
+    while !process::end_all(EnvMarks::of_task(task, session)).await {
+        tracing::error!("Processes of the task are left");
+        back_off.pause().await;
     }
 }
 
