@@ -89,6 +89,8 @@ async fn backup(config: &Config, file: &Path) -> anyhow::Result<u8> {
         // Of a backup that was broken off.
         std::fs::remove_file(&partial).with_context(|| format!("can't remove {}", partial.display()))?;
     }
+    // SQLite writes into a file that is there and empty, and leaves its mode as it is.
+    crate::process::close_to_others(&partial, true).with_context(|| format!("can't make {}", partial.display()))?;
     reader.copy_to(&partial).await.with_context(|| format!("can't write {}", partial.display()))?;
     let finish = || {
         std::fs::File::open(&partial)?.sync_all()?;

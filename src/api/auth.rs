@@ -1,13 +1,18 @@
 //! The file of the operator's key, and the names of this server.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::config::Server;
 use crate::process;
+
+/// Shortest secret, in characters.
+const MIN_SECRET: usize = 16;
+/// Longest secret, in characters.
+const MAX_SECRET: u64 = 1_024;
 
 /// Reads the key of this data folder, and makes one where there is none. The file is 0600.
 ///
@@ -21,18 +26,23 @@ pub fn load_or_make_key(path: &Path) -> io::Result<String> {
             file.sync_all()?;
             Ok(key)
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let key = fs::read_to_string(path)?.trim().to_owned();
-            if key.is_empty() {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "the file is empty; remove it to get a new key",
-                ));
-            }
-            Ok(key)
-        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read_secret(path),
         Err(error) => Err(error),
     }
+}
+
+/// Reads the file of a secret, which must be ours alone.
+fn read_secret(path: &Path) -> io::Result<String> {
+    let file = fs::File::open(path)?;
+    process::check_secret(path, &file)?;
+    let mut text = String::new();
+    file.take(MAX_SECRET + 1).read_to_string(&mut text)?;
+    let key = text.trim();
+    if !(MIN_SECRET..=MAX_SECRET as usize).contains(&key.len()) {
+        let what = format!("it must have {MIN_SECRET} to {MAX_SECRET} characters; remove the file to get a new one");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    Ok(key.to_owned())
 }
 
 /// The names under which this server may be asked. A page whose own name was made to point

@@ -5,6 +5,7 @@ use actix_web::http::header::{ALLOW, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Value, json};
 
+use super::guard::harden;
 use crate::queue::QueueError;
 use crate::service::{Kind, Refusal};
 use domain::Invalid;
@@ -141,6 +142,9 @@ impl ResponseError for ApiError {
         }
         let Self { code, message, details, .. } = self;
         let error = ErrorBody { code: (*code).to_owned(), message: message.clone(), details: details.clone() };
-        response.json(Failed { error })
+        let mut response = response.json(Failed { error });
+        // That of a panic goes past the guard.
+        harden(response.headers_mut());
+        response
     }
 }

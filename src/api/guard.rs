@@ -26,6 +26,15 @@ pub async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    let mut response = check_and_answer(request, next).await?;
+    harden(response.headers_mut());
+    Ok(response)
+}
+
+async fn check_and_answer(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
     let Some(shared) = request.app_data::<web::Data<Shared>>().cloned() else {
         return Err(actix_web::error::ErrorInternalServerError("no state"));
     };
@@ -55,6 +64,20 @@ pub async fn guard(
     Ok(response)
 }
 
+/// Adds to an answer what keeps browsers from making more of it than it is, unless the handler has said so itself.
+pub fn harden(headers: &mut HeaderMap) {
+    let rules = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    ];
+    for (name, rule) in rules {
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(rule));
+        }
+    }
+}
+
 /// Lets the handler answer. A panic costs this request.
 async fn answer(
     request: ServiceRequest,
@@ -82,14 +105,17 @@ fn task_of(path: &str) -> Option<TaskId> {
 
 /// The origin of another site's page that may read the answer, where there is one.
 fn check(request: &ServiceRequest, shared: &Shared) -> Result<Option<HeaderValue>, ApiError> {
-    let text = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let host = text(header::HOST).unwrap_or_default();
-    if !shared.hosts.include(host) {
-        let message = format!("this server is not \"{host}\"; name it in ALLOWED_HOSTS if it should be");
+    let text = |name: HeaderName| single(request.headers(), &name);
+    let host = text(header::HOST).map_err(|what| ApiError::forbidden("HOST_NOT_ALLOWED", what))?.unwrap_or_default();
+    // A request may name the server in its line as well.
+    let in_line = request.uri().authority().map(actix_web::http::uri::Authority::as_str);
+    if let Some(foreign) = [Some(host), in_line].into_iter().flatten().find(|host| !shared.hosts.include(host)) {
+        let message = format!("this server is not \"{foreign}\"; name it in ALLOWED_HOSTS if it should be");
         return Err(ApiError::forbidden("HOST_NOT_ALLOWED", message));
     }
+    let origin_not_allowed = |what: String| ApiError::forbidden("ORIGIN_NOT_ALLOWED", what);
     let mut allowed = None;
-    if let Some(origin) = text(header::ORIGIN) {
+    if let Some(origin) = text(header::ORIGIN).map_err(origin_not_allowed)? {
         let same = origin.split_once("://").is_some_and(|(_, name)| name.eq_ignore_ascii_case(host));
         if shared.server.cors_origins.iter().any(|known| known == origin) {
             allowed = request.headers().get(header::ORIGIN).cloned();
@@ -98,11 +124,24 @@ fn check(request: &ServiceRequest, shared: &Shared) -> Result<Option<HeaderValue
             return Err(ApiError::forbidden("ORIGIN_NOT_ALLOWED", message));
         }
     }
-    let site = text(HeaderName::from_static("sec-fetch-site"));
+    let site = text(HeaderName::from_static("sec-fetch-site")).map_err(origin_not_allowed)?;
     if site == Some("cross-site") && allowed.is_none() {
         return Err(ApiError::forbidden("ORIGIN_NOT_ALLOWED", "pages of other sites may not ask here"));
     }
     Ok(allowed)
+}
+
+/// A header that may stand there once, and must be text.
+///
+/// # Errors
+/// It stands there twice, or can't be read: one reader would take the first, and another the last.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, String> {
+    let mut values = headers.get_all(name);
+    let (first, second) = (values.next(), values.next());
+    if second.is_some() {
+        return Err(format!("the header {name} stands there more than once"));
+    }
+    first.map(|value| value.to_str().map_err(|_| format!("the header {name} is no text"))).transpose()
 }
 
 /// Lets a request in whose key may ask for this. Returns what is to be noted of it.

@@ -1,4 +1,4 @@
-//! Bodies and queries, with errors that name the field.
+//! JSON and queries, with errors that name the field.
 
 use std::collections::HashMap;
 
@@ -11,25 +11,8 @@ use serde_json::error::Category;
 use super::error::ApiError;
 use domain::TaskId;
 
-/// The longest body: room for the longest instruction with every character escaped.
-const MAX_BODY_BYTES: usize = 8 << 20;
-
-/// Reads a body, up to the longest.
-pub async fn body(payload: web::Payload) -> Result<web::Bytes, ApiError> {
-    let broken =
-        |error: String| ApiError::new(StatusCode::BAD_REQUEST, "INVALID_JSON", format!("the body broke off: {error}"));
-    match payload.to_bytes_limited(MAX_BODY_BYTES).await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(error)) => Err(broken(error.to_string())),
-        Err(_) => {
-            let message = format!("the body must have at most {MAX_BODY_BYTES} bytes");
-            Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", message))
-        }
-    }
-}
-
 /// Reads a JSON body.
-pub fn json<T: DeserializeOwned>(request: &HttpRequest, body: &web::Bytes) -> Result<T, ApiError> {
+pub fn json<T: DeserializeOwned>(request: &HttpRequest, body: &[u8]) -> Result<T, ApiError> {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     if !kind.eq_ignore_ascii_case("application/json") {

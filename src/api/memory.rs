@@ -1,4 +1,5 @@
-//! A cap on what all readers together keep in memory: pages that were read and that their clients have not taken.
+//! A cap on what many requests together keep in memory: of readers the pages that were read and that their clients have not
+//! taken, of writers the bodies that have come.
 //!
 //! Who reads what is new as it comes keeps next to nothing and asks for no room. Who is behind asks for it before
 //! it reads a page, and gives it back when that is handed over; a client that takes nothing is cut off after a

@@ -9,6 +9,7 @@ mod actor;
 mod answer;
 mod audit;
 mod auth;
+mod body;
 mod caller;
 mod connections;
 mod error;

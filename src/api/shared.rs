@@ -59,6 +59,8 @@ pub struct Shared {
     pub connections: Connections,
     /// Memory of readers.
     pub memory: Memory,
+    /// Memory of bodies that have come whole.
+    pub bodies: Memory,
     /// The settings of the server.
     pub server: Server,
     /// Tasks at a time in each worker, unless the store says otherwise.

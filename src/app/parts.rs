@@ -99,6 +99,7 @@ impl Parts {
     /// The queue has a thread of its own: nothing else's work delays a commit.
     pub async fn start_queue(&mut self, config: &Config) -> anyhow::Result<(Queue, ChangeNotifier)> {
         let store = store::open(&config.store.db_path, config.store.accept_loss).await?;
+        store.limit_size(config.store.max_bytes);
         let hub = ChangeNotifier::default();
         let actor = QueueActor::new(Arc::clone(&store), hub.clone(), self.vitals.clone());
         let (sender, started) = oneshot::channel();
@@ -161,6 +162,7 @@ impl Parts {
             budgets: config.budgets,
             answer_limit: config.worker.answer_limit,
             park_after: config.worker.park_after,
+            max_event_bytes: config.worker.max_event_bytes,
             vitals: self.vitals.clone(),
         };
         let actor = WorkerActor::new(tools, config.worker.concurrency, queue.clone(), news);

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::api::{self, Connections, Hosts, Memory, Shared, Streams, Workers, WrongKeys};
 use crate::config::{Config, Server};
+use crate::process;
 use crate::queue::{ChangeNotifier, EventFeed, Queue};
 use crate::service::{KeyRing, Outbound, Phase, Service};
 use crate::telemetry::Vitals;
@@ -75,6 +76,7 @@ pub fn shared(config: &Config, service: Service, tail: EventFeed, workers: Worke
         last_stats: Arc::default(),
         connections: Connections::default(),
         memory: Memory::default(),
+        bodies: Memory::default(),
         concurrency: config.worker.concurrency,
         streams: Streams::default(),
         wrong_keys: WrongKeys::default(),
@@ -95,6 +97,6 @@ pub fn worktrees(config: &Config) -> anyhow::Result<PathBuf> {
 
 fn folder(config: &Config, name: &str) -> anyhow::Result<PathBuf> {
     let folder = config.store.data_dir.join(name);
-    std::fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
+    process::make_private_folder(&folder).with_context(|| format!("can't make {}", folder.display()))?;
     Ok(std::fs::canonicalize(folder)?)
 }

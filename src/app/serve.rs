@@ -13,6 +13,7 @@ use super::stop::{AFTER_DRAIN, CLOSE_LIMIT, Signals, tell, within};
 use super::{Exit, run};
 use crate::api::{self, ApiActor, Workers};
 use crate::config::{Config, Mode};
+use crate::process;
 use crate::queue::{self, ChangeNotifier, Queue};
 use crate::service::Phase;
 use crate::supervisor;
@@ -38,6 +39,11 @@ pub fn serve(config: Config) -> Exit {
             .with_context(|| format!("can't listen on {} port {}", config.server.host, config.server.port))?;
         let address = listener.local_addr()?;
         let (queue, hub) = parts.start_queue(&config).await?;
+        let folder = &config.store.data_dir;
+        if process::is_open_to_others(folder) {
+            let cure = format!("chmod 700 {}", folder.display());
+            tracing::warn!(target: "cc_anywhere::store", cure, "Other users may look into the data folder");
+        }
         let holder = WorkerInstanceId::new();
         queue::reap_at_start(&queue, holder).await;
         parts.beside(queue::reap_forever(queue.clone(), holder));

@@ -1,7 +1,7 @@
 //! `cc-anywhere approve`: answers the question of a task.
 
 use anyhow::bail;
-use domain::{Behavior, Decision, Scope};
+use domain::{Behavior, Decision, Scope, visible};
 use serde_json::{Value, json};
 use wire::response::{Permission, Permissions};
 
@@ -79,7 +79,7 @@ fn decision(approve: &Approve, question: &Permission) -> anyhow::Result<Decision
     if question.tool_name == "AskUserQuestion" || !approve.answers.is_empty() {
         if asked.len() != approve.answers.len() {
             let texts: Vec<_> = asked.iter().filter_map(|one| one["question"].as_str()).collect();
-            bail!("give one --answer for each question of the model: {}", texts.join(" | "));
+            bail!("give one --answer for each question of the model: {}", visible(&texts.join(" | "), false));
         }
         return Ok(with_answers(&question.input, &approve.answers));
     }

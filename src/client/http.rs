@@ -106,9 +106,17 @@ impl Reply {
 
     /// The answer as what it must be.
     pub fn content<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
-        let unknown = "the server is of another version: its answer can't be read; --json prints it as it came";
-        serde_json::from_str(&self.body).context(unknown)
+        parse(&self.body)
     }
+}
+
+/// Reason for which an answer can't be read.
+pub const OTHER_VERSION: &str =
+    "the server is of another version: its answer can't be read; --json prints it as it came";
+
+/// Reads JSON of the server.
+pub fn parse<T: DeserializeOwned>(text: &str) -> anyhow::Result<T> {
+    serde_json::from_str(text).context(OTHER_VERSION)
 }
 
 /// A value of a query.

@@ -1,12 +1,15 @@
 //! Output of commands: for people, or as it came.
 
+use std::borrow::Cow;
+
+use anyhow::Context as _;
 use console::style;
-use domain::{Named as _, Status};
+use domain::{Named as _, Status, visible};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use wire::response::{Explanation, Failed, Health, TaskPage, TaskView, Usage, Workers};
 
-use super::http::Reply;
+use super::http::{self, Reply};
 
 /// A task, as the client reads it.
 pub type Task = TaskView<'static>;
@@ -17,6 +20,9 @@ pub struct Output {
     /// Print the server's answer as JSON
     #[arg(long, global = true)]
     json: bool,
+    /// Print control characters as they came; otherwise they are shown, as \u001b
+    #[arg(long, global = true)]
+    raw: bool,
 }
 
 impl Output {
@@ -30,7 +36,7 @@ impl Output {
     /// # Errors
     /// The answer can't be read.
     pub fn answer<T: DeserializeOwned>(self, reply: &Reply, people: impl FnOnce(&T)) -> anyhow::Result<u8> {
-        self.print(reply, || reply.content().map(|content| people(&content)))
+        self.print(reply, || self.read(&reply.body).map(|content| people(&content)))
     }
 
     /// Prints an answer of which people need only know that it is a success.
@@ -43,11 +49,56 @@ impl Output {
 
     fn print(self, reply: &Reply, people: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<u8> {
         match (reply.ok, self.json) {
-            (_, true) => println!("{}", reply.body),
+            (_, true) => println!("{}", self.json(&reply.body)),
             (true, false) => people()?,
-            (false, false) => eprintln!("{}", refusal(reply)),
+            (false, false) => eprintln!("{}", visible(&refusal(reply), true)),
         }
         Ok(u8::from(!reply.ok))
+    }
+
+    /// JSON of the server for a program: it means the same, and a terminal acts on nothing in it.
+    pub fn json(self, text: &str) -> Cow<'_, str> {
+        if self.raw { Cow::Borrowed(text) } else { visible(text, true) }
+    }
+
+    /// Text of others for people.
+    pub fn text(self, text: &str) -> Cow<'_, str> {
+        if self.raw { Cow::Borrowed(text) } else { visible(text, true) }
+    }
+
+    /// JSON of the server for people: texts of others can be printed.
+    ///
+    /// # Errors
+    /// The answer can't be read.
+    pub fn read<T: DeserializeOwned>(self, text: &str) -> anyhow::Result<T> {
+        if self.raw {
+            return http::parse(text);
+        }
+        let mut value = http::parse(text)?;
+        show(&mut value);
+        serde_json::from_value(value).context(http::OTHER_VERSION)
+    }
+}
+
+/// Shows what is hidden in the texts of a value.
+fn show(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Cow::Owned(shown) = visible(text, true) {
+                *text = shown;
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(show),
+        Value::Object(fields) => {
+            let all = std::mem::take(fields).into_iter();
+            *fields = all
+                .map(|(name, mut value)| {
+                    show(&mut value);
+                    (visible(&name, false).into_owned(), value)
+                })
+                .collect();
+        }
+        _ => {}
     }
 }
 

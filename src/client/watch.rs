@@ -99,17 +99,17 @@ impl<'a> Watch<'a> {
 
     /// Takes an event, or text while it is written. What only another version of the server knows is left out.
     fn hear(&mut self, data: &str) -> anyhow::Result<()> {
-        let event = serde_json::from_str::<Event>(data);
+        let event = self.output.read::<Event>(data);
         self.last = event.as_ref().map_or(self.last, |event| event.seq);
         match event {
-            _ if self.output.is_json() => println!("{data}"),
+            _ if self.output.is_json() => println!("{}", self.output.json(data)),
             Ok(event) => {
                 self.writing.clear();
                 self.show(event.content())?;
                 self.bar.set_message(self.sums(None));
             }
             Err(_) => {
-                if let Ok(Partial { text, .. }) = serde_json::from_str(data) {
+                if let Ok(Partial { text, .. }) = self.output.read(data) {
                     self.write(&text);
                 }
             }
@@ -127,10 +127,10 @@ impl<'a> Watch<'a> {
     /// The exit code, where the task has ended.
     fn ended(&self) -> Option<u8> {
         let reply = self.server.ask("GET", &format!("/api/tasks/{}", self.id)).ok().filter(|reply| reply.ok)?;
-        let task = reply.content::<Task>().ok().filter(|task| task.status.is_terminal())?;
+        let task = self.output.read::<Task>(&reply.body).ok().filter(|task| task.status.is_terminal())?;
         self.bar.finish_and_clear();
         if self.output.is_json() {
-            println!("{}", reply.body);
+            println!("{}", self.output.json(&reply.body));
         } else {
             eprintln!("{} {}", print::status(task.status).trim_end(), style(self.sums(task.cost_usd)).dim());
             println!("{}", task.result.or(task.error.map(|error| error.message)).unwrap_or_default());
@@ -205,7 +205,11 @@ impl<'a> Watch<'a> {
         let reply = self.server.ask("GET", &format!("/api/tasks/{}/permissions", self.id))?;
         let open = reply.content::<Permissions>().ok().map(|open| open.permissions).unwrap_or_default();
         let Some(open) = open.into_iter().find(|open| open.request_id == *request) else { return Ok(()) };
-        let ask = || if tool == "AskUserQuestion" { choose(&open.input) } else { decide(tool, &open.input) };
+        let output = self.output;
+        let ask = || match &**tool {
+            "AskUserQuestion" => choose(output, &open.input),
+            tool => decide(output, tool, &open.input),
+        };
         let Some(decision) = self.bar.suspend(ask)? else {
             elsewhere();
             return Ok(());
@@ -213,7 +217,7 @@ impl<'a> Watch<'a> {
         let path = format!("/api/tasks/{}/permissions/{request}", self.id);
         let reply = self.server.send_json("POST", &path, &decision)?;
         if !reply.ok {
-            self.line(&format!("{} {}", style("!").yellow(), print::refusal(&reply)));
+            self.line(&format!("{} {}", style("!").yellow(), self.output.text(&print::refusal(&reply))));
         }
         Ok(())
     }
@@ -228,8 +232,8 @@ fn prompt(question: &str) -> anyhow::Result<Option<String>> {
     Ok((read > 0).then(|| answer.trim().to_owned()))
 }
 
-fn decide(tool: &str, input: &Value) -> anyhow::Result<Option<Decision>> {
-    println!("{} {} {}", style("?").yellow(), style(tool).bold(), brief(input));
+fn decide(output: Output, tool: &str, input: &Value) -> anyhow::Result<Option<Decision>> {
+    println!("{} {} {}", style("?").yellow(), style(tool).bold(), output.text(&brief(input)));
     loop {
         let Some(answer) = prompt("allow it? [y]es, for the [s]ession, [n]o:")? else { return Ok(None) };
         match &*answer.to_lowercase() {
@@ -245,13 +249,14 @@ fn decide(tool: &str, input: &Value) -> anyhow::Result<Option<Decision>> {
 }
 
 /// Asks the model's own questions; a number stands for the option of that place.
-fn choose(input: &Value) -> anyhow::Result<Option<Decision>> {
+fn choose(output: Output, input: &Value) -> anyhow::Result<Option<Decision>> {
+    let shown = |value: &Value| output.text(text(value)).into_owned();
     let mut answers = Vec::new();
     for question in input["questions"].as_array().into_iter().flatten() {
-        println!("{} {}", style("?").yellow(), style(text(&question["question"])).bold());
+        println!("{} {}", style("?").yellow(), style(shown(&question["question"])).bold());
         let options = question["options"].as_array().map_or(&[][..], Vec::as_slice);
         for (n, option) in options.iter().enumerate() {
-            println!("  {}. {} {}", n + 1, text(&option["label"]), style(text(&option["description"])).dim());
+            println!("  {}. {} {}", n + 1, shown(&option["label"]), style(shown(&option["description"])).dim());
         }
         let Some(answer) = prompt(">")? else { return Ok(None) };
         let picked = answer.parse::<usize>().ok().and_then(|n| options.get(n.checked_sub(1)?));

@@ -111,6 +111,8 @@ pub struct Store {
     pub accept_loss: bool,
     /// Time for which tasks are kept after their end; for ever where it isn't set.
     pub retention: Option<Duration>,
+    /// Maximum size of the database, in bytes.
+    pub max_bytes: Option<u64>,
 }
 
 /// Each worker.
@@ -130,6 +132,8 @@ pub struct Worker {
     pub answer_limit: Duration,
     /// Time for which a question is waited for in a slot.
     pub park_after: Duration,
+    /// Bytes of events that an attempt stores whole; further ones are stored without their texts.
+    pub max_event_bytes: u64,
 }
 
 /// The worker processes of managed mode.
@@ -178,6 +182,7 @@ impl Config {
                 warm: from.number("WARM_STANDBY", 0, 64),
                 answer_limit: from.millis("PERMISSION_TIMEOUT_MS", 1, 2_592_000_000),
                 park_after: from.millis("PERMISSION_PARK_MS", 0, 86_400_000),
+                max_event_bytes: from.number("MAX_TASK_EVENT_BYTES", 1, u64::MAX),
             },
             processes: Processes {
                 count: from.number("WORKER_COUNT", 0, 200),
@@ -205,7 +210,9 @@ impl Config {
         let days: u64 = from.number("RETENTION_DAYS", 0, 36_500);
         let retention = (days > 0).then(|| Duration::from_secs(days * 24 * 3_600));
         let accept_loss = from.choice("ACCEPT_LOSS", &[("off", false), ("on", true)]);
-        Store { db_path, data_dir, accept_loss, retention }
+        let most: u64 = from.number("MAX_DATABASE_BYTES", 0, u64::MAX);
+        let max_bytes = (most > 0).then_some(most);
+        Store { db_path, data_dir, accept_loss, retention, max_bytes }
     }
 
     fn read_server(from: &mut Source) -> Server {

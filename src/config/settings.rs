@@ -25,6 +25,16 @@ pub const SETTINGS: &[Setting] = &[
     setting("DB_PATH", Some("./data/cc-anywhere.db"), "The database file; its folder is the data folder"),
     setting("RETENTION_DAYS", Some("0"), "Days after its end until a task is removed, 0 to 36500; 0 keeps all"),
     setting("ACCEPT_LOSS", Some("off"), "on starts with a database that has lost changes (its mark is ahead of it)"),
+    setting(
+        "MAX_DATABASE_BYTES",
+        Some("0"),
+        "Size of the database at which new tasks are refused (503), in bytes; 0 sets none",
+    ),
+    setting(
+        "MAX_TASK_EVENT_BYTES",
+        Some("268435456"),
+        "Bytes of events that an attempt stores whole; further ones are stored without their texts",
+    ),
     setting("DATABASE_URL", None, "Reserved for PostgreSQL"),
     setting("HOST", Some("127.0.0.1"), "The address to listen on; other than loopback needs API_KEY"),
     setting("PORT", Some("5000"), "The port to listen on; 0 takes a free one"),

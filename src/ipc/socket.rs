@@ -3,7 +3,7 @@
 use std::fs::DirBuilder;
 use std::io::{self, ErrorKind};
 use std::marker::PhantomData;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,7 +49,8 @@ pub struct Listening {
 pub fn listen(path: &Path) -> io::Result<Listening> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     make_private(folder)?;
-    let lock = std::fs::File::options().create(true).write(true).truncate(false).open(folder.join("link.lock"))?;
+    let mut private = std::fs::File::options();
+    let lock = private.create(true).write(true).truncate(false).mode(0o600).open(folder.join("link.lock"))?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| io::Error::new(ErrorKind::AddrInUse, "another server manages the workers of this data folder"))?;
     // We hold the lock, so a socket that is there was left by a process that is gone.

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use audit::TreeLine;
@@ -29,7 +30,7 @@ pub fn note_tree(file: &Path, line: &TreeLine) -> io::Result<()> {
     }
     let mut text = serde_json::to_string(line)?;
     text.push('\n');
-    OpenOptions::new().append(true).create(true).open(file)?.write_all(text.as_bytes())
+    OpenOptions::new().append(true).create(true).mode(0o600).open(file)?.write_all(text.as_bytes())
 }
 
 /// Every line, oldest first; what can't be read (a machine that stopped in the middle of one)

@@ -323,9 +323,9 @@ impl Handler<Probe> for QueueActor {
         if !self.committing {
             self.vitals.note(Duty::Commits, &self.store.probe());
         }
-        match self.store.is_full() {
-            true => self.vitals.failed(Duty::Disk, &StoreError::Full),
-            false => self.vitals.well(Duty::Disk),
+        match self.store.shortage() {
+            Some(shortage) => self.vitals.failed(Duty::Disk, &shortage),
+            None => self.vitals.well(Duty::Disk),
         }
     }
 }

@@ -18,10 +18,9 @@ pub struct Committed {
 /// Runs all commands in one transaction, commits, and answers each. Where one of them fails, each runs again in a
 /// transaction of its own, so that only that one's sender is told of the failure.
 pub async fn commit(store: &dyn Store, batch: Vec<Box<dyn Command>>) -> Committed {
-    let commands = batch.len();
-    let mut batch = turn_away(store, batch);
+    let (mut batch, shortage) = turn_away(store, batch);
     if batch.is_empty() {
-        return Committed { failure: (commands > 0).then_some(StoreError::Full), ..Committed::default() };
+        return Committed { failure: shortage, ..Committed::default() };
     }
     let failure = match try_commit(store, &mut batch).await {
         Ok(touched) => {
@@ -49,14 +48,13 @@ pub async fn commit(store: &dyn Store, batch: Vec<Box<dyn Command>>) -> Committe
     all
 }
 
-/// Refuses all but essential commands while the disk is full.
-fn turn_away(store: &dyn Store, batch: Vec<Box<dyn Command>>) -> Vec<Box<dyn Command>> {
-    if !store.is_full() {
-        return batch;
-    }
+/// Refuses all but essential commands while there is no room for others. Returns the reason, where any was refused.
+fn turn_away(store: &dyn Store, batch: Vec<Box<dyn Command>>) -> (Vec<Box<dyn Command>>, Option<StoreError>) {
+    let Some(shortage) = store.shortage() else { return (batch, None) };
     let (essential, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(|each| each.is_essential());
-    others.into_iter().for_each(|each| each.answer(Err(StoreError::Full)));
-    essential
+    let refused = (!others.is_empty()).then(|| shortage.clone());
+    others.into_iter().for_each(|each| each.answer(Err(shortage.clone())));
+    (essential, refused)
 }
 
 async fn try_commit(store: &dyn Store, batch: &mut [Box<dyn Command>]) -> Result<Vec<TaskId>, StoreError> {

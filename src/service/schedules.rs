@@ -6,6 +6,11 @@ use super::{Kind, NotGood, Refusal, Service, admit, key_limit};
 use crate::process::wall_now;
 use crate::queue::{PutSchedule, Schedule, SchedulePut};
 
+/// Longest cron expression, in bytes.
+const MAX_CRON: usize = 256;
+/// Longest name of a time zone, in bytes.
+const MAX_ZONE: usize = 64;
+
 /// Checks a schedule and its task, and stores it with its next firing, in the name of its key. Returns false where one
 /// that is to be changed is not there any more.
 ///
@@ -18,6 +23,11 @@ pub async fn put_schedule(service: &Service, schedule: Schedule, new: bool) -> R
     }
     if schedule.name.as_ref().is_some_and(|name| name.is_empty() || name.len() > MAX_NAME) {
         return Err(Refusal::invalid("name", format!("must have 1 to {MAX_NAME} bytes")));
+    }
+    for (field, text, most) in [("cron", &schedule.cron, MAX_CRON), ("timeZone", &schedule.time_zone, MAX_ZONE)] {
+        if text.len() > most {
+            return Err(Refusal::invalid(field, format!("must have at most {most} bytes, got {}", text.len())));
+        }
     }
     let next_at = Timetable::read(&schedule.cron, &schedule.time_zone)?.next(wall_now());
     if next_at.is_none() {

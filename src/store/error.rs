@@ -46,6 +46,16 @@ pub enum StoreError {
     /// The disk is full.
     #[error("the disk of the database is full: free some space there")]
     Full,
+    /// The database has reached the size that it may have.
+    #[error(
+        "the database has {used} bytes, and may have {most} (MAX_DATABASE_BYTES): remove old tasks (RETENTION_DAYS, cc-anywhere prune), or raise the limit"
+    )]
+    Quota {
+        /// Bytes in use.
+        used: u64,
+        /// Maximum number of bytes.
+        most: u64,
+    },
     /// The file is another one than was opened.
     #[error("the database {path} was moved away or replaced while it was in use: put it back, or restart the server")]
     Replaced {

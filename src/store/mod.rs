@@ -50,8 +50,9 @@ pub trait Writes: Send + Sync {
     /// The database can't be written: [`StoreError::Locked`] where another process writes for too long.
     async fn begin(&self) -> Result<Box<dyn Tx + '_>, StoreError>;
 
-    /// True while the disk is full: only what brings tasks to their end is stored then.
-    fn is_full(&self) -> bool;
+    /// Returns the reason for which only what brings tasks to their end is stored: the disk is full, or the database has
+    /// reached its size.
+    fn shortage(&self) -> Option<StoreError>;
 
     /// Tries to cure the cause of a failed commit. Returns true if the same may succeed now.
     fn relieve(&self, failure: &StoreError) -> bool;
@@ -93,6 +94,9 @@ pub trait Writes: Send + Sync {
 pub trait Store: Writes {
     /// Returns a handle to the connections that read.
     fn reader(&self) -> Reader;
+
+    /// Limits the size of the database to this number of bytes.
+    fn limit_size(&self, bytes: Option<u64>);
 
     /// Keeps up what the engine has beside its tables; called about once a second.
     ///

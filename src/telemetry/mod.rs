@@ -4,7 +4,7 @@
 mod throttle;
 mod vitals;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::field::{Field, Visit};
@@ -17,7 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::config::Log;
-use domain::TaskId;
+use domain::{TaskId, visible};
 use throttle::Throttle;
 pub use vitals::{Duty, Failing, Vitals};
 
@@ -78,6 +78,11 @@ where
     ctx.event_scope().into_iter().flat_map(Scope::from_root).filter_map(fields).collect()
 }
 
+/// A line of the log, without anything in it that a terminal acts on, or that begins another line.
+fn write_line(mut to: Writer<'_>, line: &str) -> fmt::Result {
+    writeln!(to, "{}", visible(line.trim_end_matches('\n'), false))
+}
+
 /// JSON, with the fields of the spans, and how often the line was left out before.
 struct Counted(Format<Json>);
 
@@ -86,22 +91,22 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(&self, ctx: &FmtContext<'_, S, N>, to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let (left_out, spans) = (throttle::left_out(), fields_of_spans(ctx));
-        if left_out == 0 && spans.is_empty() {
-            return self.0.format_event(ctx, to, event);
-        }
         let mut line = String::new();
         self.0.format_event(ctx, Writer::new(&mut line), event)?;
-        let Some(line) = line.trim_end().strip_suffix('}') else { return to.write_str(&line) };
-        to.write_str(line)?;
-        for span in spans.iter().filter_map(|span| span.strip_prefix('{')?.strip_suffix('}')) {
-            write!(to, ",{span}")?;
+        if left_out > 0 || !spans.is_empty() {
+            let Some(fields) = line.trim_end().strip_suffix('}') else { return write_line(to, &line) };
+            let mut more = fields.to_owned();
+            for span in spans.iter().filter_map(|span| span.strip_prefix('{')?.strip_suffix('}')) {
+                write!(more, ",{span}")?;
+            }
+            if left_out > 0 {
+                write!(more, ",\"repeated\":{left_out}")?;
+            }
+            line = more + "}";
         }
-        if left_out > 0 {
-            write!(to, ",\"repeated\":{left_out}")?;
-        }
-        writeln!(to, "}}")
+        write_line(to, &line)
     }
 }
 
@@ -118,31 +123,32 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(&self, ctx: &FmtContext<'_, S, N>, to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let meta = event.metadata();
-        write!(to, "[{}] ", speaker(meta.target()))?;
+        let mut line = format!("[{}] ", speaker(meta.target()));
         // What happened, to which task, and how: `Task completed taskId=… duration=1234 attempt=1`.
         let mut message = Message::default();
         event.record(&mut message);
         let mut fields = String::new();
         ctx.field_format().format_fields(Writer::new(&mut fields), event)?;
         let rest = fields.strip_prefix(&message.0).unwrap_or(&fields);
-        to.write_str(&fields[..fields.len() - rest.len()])?;
+        line.push_str(&fields[..fields.len() - rest.len()]);
         let spans = fields_of_spans(ctx);
         let spans: Vec<_> = spans.iter().map(|span| span.split_once(' ').unwrap_or((span, ""))).collect();
         for (id, _) in &spans {
-            write!(to, " {id}")?;
+            write!(line, " {id}")?;
         }
-        to.write_str(rest)?;
+        line.push_str(rest);
         for (_, more) in spans.iter().filter(|(_, more)| !more.is_empty()) {
-            write!(to, " {more}")?;
+            write!(line, " {more}")?;
         }
         let left_out = throttle::left_out();
         if left_out > 0 {
-            write!(to, " repeated={left_out}")?;
+            write!(line, " repeated={left_out}")?;
         }
         let level = meta.level().as_str().to_lowercase();
-        writeln!(to, " level={level} time={}", crate::process::wall_now())
+        write!(line, " level={level} time={}", crate::process::wall_now())?;
+        write_line(to, &line)
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::News;
 use super::attempt::{Attempt, Config, Ended, StopReason};
+use super::outbox::Outbox;
 use super::set_up::{NotReady, Ready, WorkerContext, set_up};
 use super::warm_pool::{LaunchSpec, WarmProcess};
 use super::worktree;
@@ -91,7 +92,8 @@ impl AgentRun {
         let began = Instant::now();
         let (key, task) = (self.assignment.key, &self.assignment.task);
         let config = Config::of(key, task, &self.tools);
-        let mut attempt = Attempt::new(run, &self.queue, key, session_id, config, &self.news);
+        let outbox = Outbox::open(self.queue.clone(), key, session_id, self.tools.max_event_bytes);
+        let mut attempt = Attempt::new(run, outbox, key, config, &self.news);
         attempt.begin(ready.instruction, ready.files, ready.message).await;
         let exit = attempt.drive(&mut self.commands, &mut self.deadline).await;
         process::barrier("run-ended");

@@ -19,8 +19,8 @@ const AHEAD: usize = 256;
 const KIB_AHEAD: u32 = 4 << 10;
 /// Items of one write.
 const BATCH: usize = 100;
-/// Longest text of an event that is stored while the disk is full, in bytes: the task comes to its end all the same.
-const MAX_TEXT_WHEN_FULL: usize = 200;
+/// Longest text of an event that is stored while there is no room for more, in bytes: the task comes to its end all the same.
+const MAX_SHORT_TEXT: usize = 200;
 
 /// An item to be stored.
 enum Item {
@@ -52,13 +52,14 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Begins with the session, so that it is known from the first event on.
-    pub fn open(queue: Queue, key: LeaseKey, session: SessionId) -> Self {
+    /// Begins with the session, so that it is known from the first event on. Beyond `most` bytes events are stored
+    /// without their texts.
+    pub fn open(queue: Queue, key: LeaseKey, session: SessionId, most: u64) -> Self {
         let (items, receiver) = mpsc::channel(AHEAD);
         // Without a bound: the writer must not wait for the attempt, which may wait for the writer.
         let (sender, filed) = mpsc::unbounded_channel();
         let (lost_sender, lost) = oneshot::channel();
-        let writer = Writer { queue, key, session: Some(session), sent: 0, filed: sender };
+        let writer = Writer { queue, key, session: Some(session), sent: 0, left: most, filed: sender };
         let write = async move {
             if writer.run(receiver).await.is_err() {
                 lost_sender.send(()).unwrap_or_default();
@@ -115,6 +116,8 @@ struct Writer {
     session: Option<SessionId>,
     /// Number of events that were stored.
     sent: i64,
+    /// Bytes of events that are stored whole.
+    left: u64,
     filed: mpsc::UnboundedSender<Filed>,
 }
 
@@ -152,10 +155,11 @@ impl Writer {
     }
 
     /// Stores events, without their texts where the disk is full: there, [`Queue::insist`] would never end.
-    async fn append(&mut self, events: Vec<NewEvent>) -> Result<(), Stale> {
+    async fn append(&mut self, mut events: Vec<NewEvent>) -> Result<(), Stale> {
         if events.is_empty() {
             return Ok(());
         }
+        events.iter_mut().for_each(|event| self.spend(event));
         let count = i64::try_from(events.len()).unwrap_or(0);
         let session_id = self.session.take();
         let mut append = Append { key: self.key, from: self.sent, events, session_id, essential: false };
@@ -164,8 +168,10 @@ impl Writer {
         loop {
             match self.queue.ask(append.clone()).await {
                 Ok(stored) => return stored,
-                Err(QueueError::Store(StoreError::Full)) if !append.essential => {
-                    tracing::warn!("The disk is full: events are stored without their texts");
+                Err(QueueError::Store(shortage @ (StoreError::Full | StoreError::Quota { .. })))
+                    if !append.essential =>
+                {
+                    tracing::warn!(error = chain(&shortage), "Events are stored without their texts");
                     append.essential = true;
                     append.events.iter_mut().for_each(shorten);
                 }
@@ -178,17 +184,33 @@ impl Writer {
     }
 }
 
-/// Cuts an event on a full disk: the fact and its figures are left.
+impl Writer {
+    /// Takes the bytes of an event from those that are left. Where there are none it is cut, and the first one says why.
+    fn spend(&mut self, event: &mut NewEvent) {
+        let bytes = event.data.len() as u64;
+        if bytes <= self.left {
+            self.left -= bytes;
+            return;
+        }
+        if self.left > 0 {
+            tracing::warn!("The attempt has stored as many bytes as it may: events lose their texts");
+            self.left = 0;
+        }
+        shorten(event);
+    }
+}
+
+/// Cuts an event: the fact and its figures are left.
 fn shorten(event: &mut NewEvent) {
-    if event.data.len() <= MAX_TEXT_WHEN_FULL {
+    if event.data.len() <= MAX_SHORT_TEXT {
         return;
     }
     let whole = serde_json::from_str(&event.data).ok().map(|mut data| {
-        json::shorten(&mut data, MAX_TEXT_WHEN_FULL);
+        json::shorten(&mut data, MAX_SHORT_TEXT);
         data.to_string()
     });
-    event.data = match whole.filter(|short| short.len() <= 20 * MAX_TEXT_WHEN_FULL) {
+    event.data = match whole.filter(|short| short.len() <= 20 * MAX_SHORT_TEXT) {
         Some(short) => short,
-        None => NewEvent::log("left out: the disk is full").data,
+        None => NewEvent::log("left out: there is no room for it").data,
     };
 }

@@ -62,6 +62,8 @@ pub struct WorkerContext {
     pub answer_limit: Duration,
     /// Time for which a question is waited for in a slot.
     pub park_after: Duration,
+    /// Bytes of events that an attempt stores whole.
+    pub max_event_bytes: u64,
     /// State of this process's duties.
     pub vitals: Vitals,
 }

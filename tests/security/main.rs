@@ -6,3 +6,5 @@ mod support;
 
 mod keys;
 mod matrix;
+mod network;
+mod output;

@@ -31,6 +31,7 @@ mod schedule;
 mod status;
 mod talk;
 mod time;
+mod visible;
 
 pub use attempt::AttemptOutcome;
 pub use event::{Event, EventKind, NewEvent};
@@ -48,3 +49,4 @@ pub use schedule::{Missed, Overlap, RunOutcome, Timetable};
 pub use status::Status;
 pub use talk::{Behavior, Decision, Question, Scope, TaskInput, session_rules};
 pub use time::{BootInstant, Timestamp};
+pub use visible::visible;

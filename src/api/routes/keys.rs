@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::super::answer;
 use super::super::audit::Detail;
+use super::super::body::body;
 use super::super::error::ApiError;
 use super::super::input::{self, Params};
 use super::super::shared::Shared;
@@ -52,7 +53,7 @@ fn of_settings(caller: &Caller) -> Key {
 }
 
 async fn create(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let new: NewKey = input::json(&request, &input::body(payload).await?)?;
+    let new: NewKey = input::json(&request, &body(payload, &shared.bodies).await?)?;
     let secret = service::create_key(&shared, new).await?;
     Ok(shown(HttpResponse::Created().json(view(&secret)), &secret.name))
 }
@@ -63,7 +64,7 @@ async fn rotate(
     payload: Payload,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let body = input::body(payload).await?;
+    let body = body(payload, &shared.bodies).await?;
     let Rotation { grace_ms } = if body.is_empty() { Rotation::default() } else { input::json(&request, &body)? };
     if !(0..=MAX_GRACE_MS).contains(&grace_ms) {
         return Err(ApiError::invalid("graceMs", format!("must be from 0 to {MAX_GRACE_MS}, got {grace_ms}")));

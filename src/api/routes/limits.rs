@@ -4,6 +4,7 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::super::answer;
+use super::super::body::body;
 use super::super::error::ApiError;
 use super::super::input::{self, Params};
 use super::super::shared::Shared;
@@ -21,7 +22,8 @@ pub async fn list(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
 
 /// `PUT`: sets the limit of a group in place of the one before.
 pub async fn set(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let NewLimit { group, name, concurrency, rate, paused } = input::json(&request, &input::body(payload).await?)?;
+    let NewLimit { group, name, concurrency, rate, paused } =
+        input::json(&request, &body(payload, &shared.bodies).await?)?;
     Limit { concurrency, rate, paused }.validate()?;
     if paused && group == GroupKind::Queue {
         // One switch for one thing: what this holds back, that would not let go.

@@ -3,6 +3,7 @@
 use actix_web::web::{self, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::super::body::body;
 use super::super::caller::Caller;
 use super::super::error::ApiError;
 use super::super::input;
@@ -65,7 +66,7 @@ async fn set_paused(
     shared: Data<Shared>,
     paused: bool,
 ) -> Result<HttpResponse, ApiError> {
-    let body = input::body(payload).await?;
+    let body = body(payload, &shared.bodies).await?;
     if body.is_empty() {
         shared.queue.ask(SetPaused(paused)).await?;
         return stats(caller, shared).await;
@@ -94,7 +95,7 @@ async fn set_concurrency(
     caller: Caller,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let Concurrency { concurrency } = input::json(&request, &input::body(payload).await?)?;
+    let Concurrency { concurrency } = input::json(&request, &body(payload, &shared.bodies).await?)?;
     let wanted = u32::try_from(concurrency).ok().filter(|wanted| (1..=1_000).contains(wanted));
     let wanted =
         wanted.ok_or_else(|| ApiError::invalid("concurrency", format!("must be from 1 to 1000, got {concurrency}")))?;

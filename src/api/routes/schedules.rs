@@ -7,6 +7,7 @@ use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::super::answer;
+use super::super::body::body;
 use super::super::caller::Caller;
 use super::super::error::ApiError;
 use super::super::input::{self, Params};
@@ -77,7 +78,7 @@ async fn add(
     caller: Caller,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let new: NewSchedule = input::json(&request, &input::body(payload).await?)?;
+    let new: NewSchedule = input::json(&request, &body(payload, &shared.bodies).await?)?;
     let schedule = Schedule {
         id: ScheduleId::new(),
         name: new.name,
@@ -105,7 +106,7 @@ async fn change(
     payload: Payload,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let changes: ScheduleChanges = input::json(&request, &input::body(payload).await?)?;
+    let changes: ScheduleChanges = input::json(&request, &body(payload, &shared.bodies).await?)?;
     let old = find(&shared, &caller, &id).await?;
     let schedule = Schedule {
         name: changes.name.or(old.name),

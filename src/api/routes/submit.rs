@@ -5,6 +5,7 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use sha2::{Digest, Sha256};
 
+use super::super::body::body;
 use super::super::caller::Caller;
 use super::super::error::ApiError;
 use super::super::shared::Shared;
@@ -30,9 +31,10 @@ pub async fn submit(
     caller: Caller,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let body = input::body(payload).await?;
+    let body = body(payload, &shared.bodies).await?;
     let spec: TaskSpec = input::json(&request, &body)?;
     let idempotency = idempotency(&request, &caller, &body)?;
+    drop(body);
     let wait = spec.options.run_async == Some(false);
     let (task, repeated) = store(&shared, spec, &caller, None, idempotency).await?;
     if !wait {
@@ -51,7 +53,7 @@ pub async fn batch(
     caller: Caller,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let body = input::body(payload).await?;
+    let body = body(payload, &shared.bodies).await?;
     let Batch { tasks } = input::json(&request, &body)?;
     if !(1..=MAX_BATCH).contains(&tasks.len()) {
         let rule = format!("must have 1 to {MAX_BATCH} tasks, got {}", tasks.len());

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::super::answer;
 use super::super::audit::Detail;
+use super::super::body::body;
 use super::super::caller::{Caller, own_task};
 use super::super::error::ApiError;
 use super::super::input::{self, Params};
@@ -52,7 +53,7 @@ pub async fn answer(
 ) -> Result<HttpResponse, ApiError> {
     let (id, request_id) = path.into_inner();
     let task_id = own_task(&shared, &caller, &id).await?;
-    let answer: Decision = input::json(&request, &input::body(payload).await?)?;
+    let answer: Decision = input::json(&request, &body(payload, &shared.bodies).await?)?;
     service::answer(&shared, &caller, task_id, &request_id, answer.clone()).await?;
     let detail = Detail(json!({ "behavior": answer.behavior, "scope": answer.scope }));
     let mut response = HttpResponse::Ok().json(Answered { task_id, request_id, answer });
@@ -69,7 +70,7 @@ pub async fn message(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let task_id = own_task(&shared, &caller, &id).await?;
-    let Message { text } = input::json(&request, &input::body(payload).await?)?;
+    let Message { text } = input::json(&request, &body(payload, &shared.bodies).await?)?;
     let message_id = service::send(&shared, task_id, text).await?;
     Ok(HttpResponse::Accepted().json(MessageReceipt { task_id, message_id }))
 }

@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
 use super::super::answer;
+use super::super::body::body;
 use super::super::caller::{Caller, find_task, own_task};
 use super::super::error::ApiError;
 use super::super::follow;
@@ -88,7 +89,7 @@ async fn amend(
     payload: Payload,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let TaskChanges { priority, run_at } = input::json(&request, &input::body(payload).await?)?;
+    let TaskChanges { priority, run_at } = input::json(&request, &body(payload, &shared.bodies).await?)?;
     if priority.is_none() && run_at.is_none() {
         return Err(ApiError::invalid("body", "must have priority, runAt, or both"));
     }

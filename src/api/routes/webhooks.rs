@@ -5,6 +5,7 @@ use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::super::answer;
+use super::super::body::body;
 use super::super::caller::{Caller, own_task};
 use super::super::error::ApiError;
 use super::super::input;
@@ -51,7 +52,7 @@ async fn add(
     caller: Caller,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let webhook: WebhookOptions = input::json(&request, &input::body(payload).await?)?;
+    let webhook: WebhookOptions = input::json(&request, &body(payload, &shared.bodies).await?)?;
     webhook
         .validate()
         .map_err(|wrong| ApiError::invalid(wrong.field.trim_start_matches("options.webhook."), wrong.rule))?;
@@ -70,7 +71,7 @@ async fn enable(
     payload: Payload,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let WebhookChanges { enabled } = input::json(&request, &input::body(payload).await?)?;
+    let WebhookChanges { enabled } = input::json(&request, &body(payload, &shared.bodies).await?)?;
     let webhook = shared.queue.ask(EnableWebhook { id: id.clone(), key: caller.own(), enabled }).await?;
     webhook.map(|webhook| HttpResponse::Ok().json(view(webhook))).ok_or_else(|| unknown(&id))
 }

@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::super::body::body;
 use super::super::error::ApiError;
 use super::super::input;
 use super::super::shared::{Shared, Workers};
@@ -122,7 +123,7 @@ async fn show(name: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, 
 
 async fn start(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let supervisor = manager(&shared)?;
-    let body = input::body(payload).await?;
+    let body = body(payload, &shared.bodies).await?;
     let start = if body.is_empty() { NewWorker::default() } else { input::json(&request, &body)? };
     if let Some(name) = &start.worker_id
         && (name.is_empty()

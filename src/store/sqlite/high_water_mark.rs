@@ -3,7 +3,7 @@
 //! was cut or left behind in a copy, or an old copy that was put back.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -25,7 +25,7 @@ pub fn read(database: &Path) -> Option<i64> {
 /// Writes the mark in place and always of one length: what is torn fails its checksum, and counts as none.
 pub fn write(database: &Path, number: i64) -> std::io::Result<()> {
     let text = format!("{number:020}");
-    let file = File::options().write(true).create(true).truncate(false).open(file_of(database))?;
+    let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(file_of(database))?;
     fail::fail_point!("mark-write");
     file.write_all_at(format!("{text} {}\n", checksum(&text)).as_bytes(), 0)?;
     file.sync_data()

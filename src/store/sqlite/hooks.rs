@@ -39,13 +39,13 @@ static REGISTERED: LazyLock<String> = LazyLock::new(|| {
 const UPDATE: &str = "UPDATE webhooks SET failing_since = ?2, disabled_at = ?3, disabled_reason = ?4 WHERE id = ?1";
 
 /// Names in `events` stand between commas. A new message is due at once, whatever the clock of the machine that
-/// writes it says.
+/// writes it says. An address that is longer than any that is accepted is none: each message would be as long.
 const TELL: &str =
     "INSERT INTO deliveries (id, task_id, url, secret, event, created_at, state, attempts, next_at, webhook_id, host)
     SELECT lower(hex(randomblob(16))), ?1, url, secret, ?2, ?3, 'pending', 0, 0, id,
         lower(substr(url, instr(url, '://') + 3, instr(substr(url, instr(url, '://') + 3) || '/', '/') - 1)) FROM webhooks
     WHERE (task_id = ?1 OR task_id IS NULL AND (key_name IS NULL OR key_name = (SELECT key_name FROM tasks WHERE id = ?1)))
-        AND disabled_at IS NULL AND instr(events, ',' || ?2 || ',')";
+        AND octet_length(url) <= 2048 AND disabled_at IS NULL AND instr(events, ',' || ?2 || ',')";
 
 /// Claims deliveries of each host, of the first that are due and whose host has not enough to do.
 const CLAIM: &str = "UPDATE deliveries SET attempts = attempts + 1, next_at = ?2 WHERE id IN

@@ -39,7 +39,7 @@ mod workers;
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -76,6 +76,9 @@ pub struct SqliteStore {
     reserve: Reserve,
     /// The file that was opened: its name may come to mean another one.
     file: FileId,
+    /// Bytes in use, as they were last counted, and the maximum number of them.
+    used: AtomicU64,
+    most: AtomicU64,
     /// The high-water mark that was written last.
     mark: AtomicI64,
     /// The number that changes when another process commits, as it was seen last.
@@ -93,13 +96,28 @@ impl FileId {
     }
 }
 
+/// Makes the database's file where it isn't there, and closes it and those beside it to others. What SQLite makes later
+/// gets the mode of the database.
+fn close_files(path: &Path) -> Result<(), StoreError> {
+    let beside = |end: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    let all = ["-wal", "-shm", "-mark", "-reserve"].map(beside);
+    process::close_to_others(path, true)
+        .and_then(|()| all.iter().try_for_each(|file| process::close_to_others(file, false)))
+        .map_err(|source| StoreError::NotWritable { path: path.to_owned(), source: Arc::new(source) })
+}
+
 impl SqliteStore {
     /// Opens the database, makes it where it isn't there, and brings its schema up to date.
     pub async fn open(path: &Path, accept_loss: bool) -> Result<Self, StoreError> {
         let folder = path.parent().unwrap_or(Path::new("/"));
-        std::fs::create_dir_all(folder)
+        process::make_private_folder(folder)
             .map_err(|source| StoreError::Folder { path: folder.to_owned(), source: Arc::new(source) })?;
         preflight::check(path, accept_loss)?;
+        close_files(path)?;
         schema::migrate(path).await?;
         let db = connection::writing(path)?;
         let file = FileId::of(path)
@@ -110,6 +128,8 @@ impl SqliteStore {
             readers: Arc::new(Readers::open(path, READERS, false)?),
             reserve: Reserve::of(path),
             file,
+            used: AtomicU64::new(0),
+            most: AtomicU64::new(u64::MAX),
             mark: AtomicI64::new(0),
             others: AtomicI64::new(-1),
         };
@@ -182,8 +202,12 @@ impl Writes for SqliteStore {
         }
     }
 
-    fn is_full(&self) -> bool {
-        self.reserve.is_spent()
+    fn shortage(&self) -> Option<StoreError> {
+        if self.reserve.is_spent() {
+            return Some(StoreError::Full);
+        }
+        let (used, most) = (self.used.load(Ordering::Relaxed), self.most.load(Ordering::Relaxed));
+        (used >= most).then_some(StoreError::Quota { used, most })
     }
 
     fn relieve(&self, failure: &StoreError) -> bool {
@@ -231,7 +255,12 @@ impl Store for SqliteStore {
         Arc::<Readers>::clone(&self.readers)
     }
 
+    fn limit_size(&self, bytes: Option<u64>) {
+        self.most.store(bytes.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     async fn keep_up(&self) -> Result<(), StoreError> {
+        self.used.store(self.readers.run(read_state::bytes_in_use).await?, Ordering::Relaxed);
         let reserve = self.reserve.clone();
         if let Err(error) = process::blocking(DISK_LIMIT, move || reserve.refill()).await {
             tracing::debug!(%error, "the reserve stays as it was");

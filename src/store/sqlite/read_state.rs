@@ -69,6 +69,13 @@ pub fn stats(db: Db<'_>, key: Option<&str>) -> Result<Stats, StoreError> {
     Ok(Stats { counts: counts(db, key)?, paused, concurrency, oldest_pending, parked })
 }
 
+/// The bytes of the database that hold something: pages that were freed are filled again.
+pub fn bytes_in_use(db: Db<'_>) -> Result<u64, StoreError> {
+    let text = "SELECT (page_count - freelist_count) * page_size
+        FROM pragma_page_count, pragma_freelist_count, pragma_page_size";
+    Ok(db.one(text, [], |row| row.get::<_, i64>(0))?.map_or(0, i64::unsigned_abs))
+}
+
 /// The number of tasks in each status, of all keys or of one.
 pub fn counts(db: Db<'_>, key: Option<&str>) -> Result<[i64; 5], StoreError> {
     let rows: Vec<(String, i64)> = db.all(COUNTS, [key], |row| Ok((row.get(0)?, row.get(1)?)))?;

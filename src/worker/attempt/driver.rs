@@ -8,11 +8,10 @@ use super::effect::{Effect, Event, Now, StopReason, ToCli};
 use super::machine::{Config, Machine};
 use crate::claude::{Exit, Item, Observed, Run};
 use crate::process::wall_now;
-use crate::queue::Queue;
 use crate::worker::News;
 use crate::worker::agent_run::RunCommand;
 use crate::worker::outbox::Outbox;
-use domain::{BootInstant, LeaseKey, NewEvent, SessionId};
+use domain::{BootInstant, LeaseKey, NewEvent};
 
 /// A running process, and what was seen of it.
 pub struct Attempt {
@@ -37,8 +36,7 @@ pub struct Ended {
 
 impl Attempt {
     /// An attempt whose process was just started.
-    pub fn new(run: Run, queue: &Queue, key: LeaseKey, session: SessionId, config: Config, news: &News) -> Self {
-        let outbox = Outbox::open(queue.clone(), key, session);
+    pub fn new(run: Run, outbox: Outbox, key: LeaseKey, config: Config, news: &News) -> Self {
         Self { key, run, outbox, machine: Machine::new(config, now()), news: news.clone() }
     }
 
