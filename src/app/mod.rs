@@ -13,6 +13,7 @@
 
 mod parts;
 mod roles;
+mod secrets;
 mod serve;
 mod stop;
 mod worker;

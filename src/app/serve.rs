@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::parts::{FILES_OF_A_TASK, Parts, descriptors};
 use super::roles::{self, work_dir};
+use super::secrets::hide_secrets;
 use super::stop::{AFTER_DRAIN, CLOSE_LIMIT, Signals, tell, within};
 use super::{Exit, run};
 use crate::api::{self, ApiActor, Workers};
@@ -33,6 +34,7 @@ const FEWEST_CONNECTIONS: u64 = 16;
 /// Something that it can't live without could not be started.
 pub fn serve(config: Config) -> Exit {
     run(async move {
+        hide_secrets(&config)?;
         let mut parts = Parts::new();
         let connections = connections(&config)?;
         let listener = api::bind(SocketAddr::new(config.server.host, config.server.port))
@@ -60,6 +62,8 @@ pub fn serve(config: Config) -> Exit {
             roles::service(&config, queue, hub, parts.vitals.clone(), workers.are_local(), Duration::ZERO, phases)?;
         parts.start_duties(&config, &service);
         let shared = roles::shared(&config, service, tail, workers.clone())?;
+        // Those that were made just now as well.
+        hide_secrets(&config)?;
         let actor = ApiActor::start_server(listener, shared, phase, connections)?;
         let api = parts.guard("api", actor, api::MAILBOX);
         tracing::info!(target: "cc_anywhere::api", url = %format!("http://{address}"), mode = config.mode.name(), "Listening");

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::parts::{FILES_OF_A_TASK, Parts, descriptors};
 use super::roles;
+use super::secrets::hide_secrets;
 use super::stop::{AFTER_DRAIN, Signals, tell, within};
 use super::{Exit, run};
 use crate::config::Config;
@@ -41,6 +42,7 @@ pub struct WorkerRole {
 /// Something that it can't live without could not be started.
 pub fn worker(config: Config, role: WorkerRole) -> Exit {
     run(async move {
+        hide_secrets(&config)?;
         let mut parts = Parts::new();
         descriptors(FILES_OF_A_WORKER + FILES_OF_A_TASK * u64::from(config.worker.concurrency))?;
         let mut signals = Signals::new()?;

@@ -53,6 +53,8 @@ pub struct Config {
     pub shutdown_limit: Duration,
     /// Settings of the log.
     pub log: Log,
+    /// Patterns of secrets that are masked.
+    pub mask_patterns: Vec<String>,
     /// Environment that a worker process of ours needs to read the same settings.
     pub for_children: Environment,
     /// In a managed worker: its token for the supervisor.
@@ -195,6 +197,7 @@ impl Config {
                 level: from.required("LOG_LEVEL"),
                 json: from.choice("LOG_FORMAT", &[("text", false), ("json", true)]),
             },
+            mask_patterns: read_patterns(from),
             store,
             for_children: from.for_children().into(),
             link_token: from.environment().get(LINK_TOKEN).cloned().map(Into::into),
@@ -264,6 +267,16 @@ fn read_budgets(from: &mut Source) -> Budgets {
         from.fault("TASK_BUDGET_USD", "is more than a day's budget: no task could start");
     }
     budgets
+}
+
+fn read_patterns(from: &mut Source) -> Vec<String> {
+    let patterns = from.list("MASK_PATTERNS", ' ');
+    for pattern in &patterns {
+        if let Err(error) = regex::Regex::new(pattern) {
+            from.fault("MASK_PATTERNS", &format!("\"{pattern}\" is no regular expression: {error}"));
+        }
+    }
+    patterns
 }
 
 /// `name=key`, separated by commas.

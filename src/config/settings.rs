@@ -82,6 +82,11 @@ pub const SETTINGS: &[Setting] = &[
         Some("259200000"),
         "Milliseconds after which a webhook of all tasks to which each message has failed is disabled",
     ),
+    setting(
+        "MASK_PATTERNS",
+        None,
+        "Regular expressions of secrets that are masked in events, results, webhooks and logs, separated by spaces",
+    ),
     setting("LOG_LEVEL", Some("info"), "error, warn, info, debug, trace, or a filter such as info,sqlx=debug"),
     setting("LOG_FORMAT", Some("text"), "text or json"),
     setting("TASK_TIMEOUT_MS", Some("1800000"), "Time limit of an attempt whose task sets none, in milliseconds"),

@@ -1,6 +1,7 @@
 //! Logs, and whether the duties of this process are done. The text format is a small contract: a line begins with
 //! the part that speaks, as `[Worker]`, so that it can be filtered with grep.
 
+mod mask;
 mod throttle;
 mod vitals;
 
@@ -18,6 +19,7 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::config::Log;
 use domain::{TaskId, visible};
+pub use mask::{Masker, Pieces, hide, mask, mask_value, masked};
 use throttle::Throttle;
 pub use vitals::{Duty, Failing, Vitals};
 
@@ -78,9 +80,9 @@ where
     ctx.event_scope().into_iter().flat_map(Scope::from_root).filter_map(fields).collect()
 }
 
-/// A line of the log, without anything in it that a terminal acts on, or that begins another line.
+/// A line of the log, without secrets, and without anything that a terminal acts on or that begins another line.
 fn write_line(mut to: Writer<'_>, line: &str) -> fmt::Result {
-    writeln!(to, "{}", visible(line.trim_end_matches('\n'), false))
+    writeln!(to, "{}", visible(&masked(line.trim_end_matches('\n')), false))
 }
 
 /// JSON, with the fields of the spans, and how often the line was left out before.

@@ -18,7 +18,7 @@ use super::worktree;
 use crate::claude::{Ending, Run, Start};
 use crate::process::{self, BackOff, EnvMarks, boot_now};
 use crate::queue::{Append, Assignment, Find, Finish, NextStep, Queue, QueueError, Release, Stale};
-use crate::telemetry::chain;
+use crate::telemetry::{chain, mask, mask_value};
 use domain::{
     BootInstant, ChangeSet, Failure, FailureClass, LeaseKey, Outcome, ReleaseReason, Report, SessionId, Spent, Status,
     TaskInput,
@@ -159,7 +159,7 @@ impl AgentRun {
             }
             why => {
                 let ending = if let StopReason::ItsOwn(ending) = why { ending } else { Ending::ItsOwn };
-                let mut report = observed.into_report(ending, &exit, &stderr, duration_ms);
+                let mut report = without_secrets(observed.into_report(ending, &exit, &stderr, duration_ms));
                 // Of a lost task the report comes too late, and says what was spent: somebody else may
                 // work in its folder by now.
                 if why != StopReason::Lost && !late {
@@ -256,6 +256,17 @@ async fn sweep(task: domain::TaskId, session: Option<SessionId>) {
         tracing::error!("Processes of the task are left");
         back_off.pause().await;
     }
+}
+
+/// The report without the secrets in it. A patch stays as it is: it must apply.
+fn without_secrets(mut report: Report) -> Report {
+    if let Outcome::Failed(failure) = &mut report.outcome {
+        mask(&mut failure.message);
+    }
+    report.result.iter_mut().for_each(mask);
+    [&mut report.structured_output, &mut report.permission_denials].into_iter().flatten().for_each(mask_value);
+    report.background_ended.iter_mut().for_each(mask);
+    report
 }
 
 fn log_end(task: &Task, report: &Report, next: &NextStep) {

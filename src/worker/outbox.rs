@@ -9,7 +9,7 @@ use tracing::Instrument as _;
 
 use crate::process::BackOff;
 use crate::queue::{Append, Ask, Asked, Progress, Queue, QueueError, Stale, Step, StoreError};
-use crate::telemetry::chain;
+use crate::telemetry::{chain, mask, mask_value};
 use domain::{LeaseKey, NewEvent, SessionId, json};
 
 /// Maximum number of items that wait for the store before the CLI has to wait: its output then stays in its pipe, and
@@ -69,15 +69,19 @@ impl Outbox {
         Self { items, room: Arc::new(Semaphore::new(KIB_AHEAD as usize)), filed, writer, lost }
     }
 
-    /// Stores an event; waits while too many are on their way.
-    pub async fn add(&self, event: NewEvent) {
+    /// Stores an event, without the secrets in it; waits while too many are on their way.
+    pub async fn add(&self, mut event: NewEvent) {
+        mask(&mut event.data);
         let kib = u32::try_from(event.data.len() >> 10).unwrap_or(KIB_AHEAD).min(KIB_AHEAD);
         let Ok(place) = Arc::clone(&self.room).acquire_many_owned(kib).await else { return };
         self.put(Item::Event(event, place)).await;
     }
 
-    /// Stores a question; [`next`](Self::next) tells when it is stored.
-    pub async fn ask(&self, ask: Ask) {
+    /// Stores a question, without the secrets in it; [`next`](Self::next) tells when it is stored.
+    pub async fn ask(&self, mut ask: Ask) {
+        for value in [&mut ask.input, &mut ask.suggestions] {
+            mask_value(value);
+        }
         self.put(Item::Ask(Box::new(ask))).await;
     }
 

@@ -100,3 +100,73 @@ fn no_text_begins_a_line_of_the_log() {
         assert_eq!(forged, None, "{logs}");
     }
 }
+
+/// Secrets that the service knows are nowhere in what it stores, shows, logs and sends: not in events, results, questions,
+/// streams, conversations and webhooks, whichever way the model or a tool writes them.
+#[test]
+fn secrets_are_masked_before_they_are_stored() {
+    let world = World::new();
+    let heard = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let hook = format!("http://localhost:{}/", heard.local_addr().expect("an address").port());
+    let api = "an-api-key-of-this-server";
+    let settings = [("API_KEY", api), ("MASK_PATTERNS", "ticket-[0-9]{6}"), ("WEBHOOK_ALLOWED_HOSTS", "localhost")];
+    let server = world.serve("managed", &settings);
+    let planted = [api, "sk-test-not-real", "sk-ant-api03-0123456789abcdef", "ticket-123456"];
+    let all = planted.join(" and ");
+    // Tools print them, errors carry them, a question has them, the model repeats them.
+    let steps = [
+        format!("bash echo {all}"),
+        format!("bash echo {all} >&2; false"),
+        format!("bash touch asked {all}"),
+        format!("say the keys are {all}."),
+    ];
+    let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
+    let mut body = task(&world.ws(), "tells", &steps);
+    body["options"] = json!({ "sdk": { "permissionMode": "default" }, "webhook": { "url": hook } });
+    let id = server.submit(body);
+    let permissions = format!("/api/tasks/{id}/permissions");
+    let mut questions = String::new();
+    let mut streamed = String::new();
+    for event in server.http.events(&format!("/api/tasks/{id}/events"), None) {
+        streamed.push_str(&event.to_string());
+        if event["kind"] == "permission" && event["data"]["state"] == "asked" {
+            let open = server.get(&permissions);
+            questions.push_str(&open.to_string());
+            for question in open["permissions"].as_array().into_iter().flatten() {
+                let path = format!("{permissions}/{}", question["requestId"].as_str().expect("an id"));
+                server.http.ask("POST", &path, Some(json!({ "behavior": "allow" })));
+            }
+        }
+    }
+    let ended = server.wait_end(&id);
+    assert_eq!(ended["status"], "completed", "{ended:#}");
+    assert!(world.ws().join("ticket-123456").exists(), "the tool was called with what the model has said");
+    let (mut stream, _) = heard.accept().expect("a message");
+    let mut sent = vec![0; 1 << 20];
+    let mut length = 0;
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(2))).expect("a limit");
+    while let Ok(count @ 1..) = std::io::Read::read(&mut stream, &mut sent[length..]) {
+        length += count;
+    }
+    let message = String::from_utf8_lossy(&sent[..length]).into_owned();
+    assert!(message.contains("task.completed"), "{message}");
+    let result = ended["result"].as_str().expect("a result").to_owned();
+    assert_eq!(result, "the keys are [masked] and [masked] and [masked] and [masked].");
+    // The request is what its client has sent, and stays so; everything after it is not.
+    let without_request = |text: &str| text.replace(&*format!("{}", json!(ended["instruction"])), "");
+    let told = [
+        ("a stream", streamed),
+        ("questions", questions),
+        ("events", server.get(&format!("/api/tasks/{id}/events/page?limit=1000")).to_string()),
+        ("lines", server.get(&format!("/api/tasks/{id}/logs")).to_string()),
+        ("the conversation", without_request(&server.get(&format!("/api/tasks/{id}/conversation")).to_string())),
+        ("the task", without_request(&ended.to_string())),
+        ("a webhook", without_request(&message)),
+        ("the log", server.process.logs()),
+    ];
+    for (place, text) in told {
+        for secret in planted {
+            assert!(!text.contains(secret), "{place} has {secret}: {text}");
+        }
+    }
+}

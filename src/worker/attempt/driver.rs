@@ -8,6 +8,7 @@ use super::effect::{Effect, Event, Now, StopReason, ToCli};
 use super::machine::{Config, Machine};
 use crate::claude::{Exit, Item, Observed, Run};
 use crate::process::wall_now;
+use crate::telemetry::{Pieces, mask};
 use crate::worker::News;
 use crate::worker::agent_run::RunCommand;
 use crate::worker::outbox::Outbox;
@@ -20,6 +21,8 @@ pub struct Attempt {
     outbox: Outbox,
     machine: Machine,
     news: News,
+    /// Text of the model that is on its way to followers.
+    pieces: Pieces,
 }
 
 /// Results of an attempt.
@@ -37,7 +40,7 @@ pub struct Ended {
 impl Attempt {
     /// An attempt whose process was just started.
     pub fn new(run: Run, outbox: Outbox, key: LeaseKey, config: Config, news: &News) -> Self {
-        Self { key, run, outbox, machine: Machine::new(config, now()), news: news.clone() }
+        Self { key, run, outbox, machine: Machine::new(config, now()), news: news.clone(), pieces: Pieces::default() }
     }
 
     /// Hands the instruction over; with a message, the first turn is that of the message.
@@ -88,7 +91,8 @@ impl Attempt {
 
     /// Waits until all is stored.
     pub async fn close(self, exit: Exit) -> Ended {
-        let stderr = self.run.stderr();
+        let mut stderr = self.run.stderr();
+        mask(&mut stderr);
         if !stderr.is_empty() {
             self.outbox.add(NewEvent::log(&format!("standard error: {stderr}"))).await;
         }
@@ -103,10 +107,19 @@ impl Attempt {
                 Effect::Tell(what) => self.tell(what),
                 Effect::FinishInput => self.run.finish_input(),
                 Effect::EndTree(grace) => self.run.end(grace),
-                Effect::Add(event) => self.outbox.add(event).await,
+                Effect::Add(event) => {
+                    // What was held back of a text stands whole in the event that follows it.
+                    self.pieces = Pieces::default();
+                    self.outbox.add(event).await;
+                }
                 Effect::Ask(ask) => self.outbox.ask(*ask).await,
                 Effect::Note(step) => self.outbox.note(step).await,
-                Effect::Partial(text) => self.news.partial(self.key.task, &text),
+                Effect::Partial(text) => {
+                    let shown = self.pieces.take(&text);
+                    if !shown.is_empty() {
+                        self.news.partial(self.key.task, &shown);
+                    }
+                }
                 Effect::Warn(what, detail) => tracing::warn!(detail, "{what}"),
             }
         }

@@ -1,0 +1,172 @@
+//! Secrets in texts of others: what this process knows to be one is masked before it is stored, shown or sent.
+//!
+//! A model that reads a file, or a tool that prints its environment, would otherwise write a key into events, results,
+//! logs and webhooks, where more people read it than ever had it. Encoded in another way (base 64, backwards) it is not
+//! known any more: this is a seatbelt, and no border.
+
+use std::borrow::Cow;
+use std::sync::{PoisonError, RwLock};
+
+use regex::Regex;
+use serde_json::Value;
+
+/// What stands in place of a secret.
+const MASK: &str = "[masked]";
+/// Secrets that can be known by their form: keys of the API, keys of ours. Each with its beginning, and what follows it.
+const FORMS: [(&str, &str, fn(char) -> bool); 2] = [
+    ("sk-ant-", r"[A-Za-z0-9_\-]{8,}", |c| c.is_ascii_alphanumeric() || "_-".contains(c)),
+    ("cca_", "[0-9a-f]{64}", |c| c.is_ascii_hexdigit()),
+];
+/// Shortest secret that is looked for, in bytes: a shorter one stands in honest texts.
+const SHORTEST: usize = 8;
+
+static MASKER: RwLock<Option<Masker>> = RwLock::new(None);
+
+/// Knows secrets in texts.
+pub struct Masker {
+    known: Regex,
+    words: Vec<String>,
+    /// True if there are patterns of which it isn't known how they begin.
+    has_patterns: bool,
+}
+
+impl Masker {
+    /// Knows these secrets, and what has the form of one: forms of ours, and these patterns.
+    ///
+    /// # Errors
+    /// A pattern is no regular expression.
+    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>, patterns: &[String]) -> Result<Self, regex::Error> {
+        let mut words: Vec<String> = Vec::new();
+        for secret in secrets.into_iter().map(str::trim).filter(|secret| secret.len() >= SHORTEST) {
+            words.push(secret.to_owned());
+            // As it stands in JSON.
+            let quoted = Value::from(secret).to_string();
+            words.push(quoted[1..quoted.len() - 1].to_owned());
+        }
+        // The longest first: one may be the beginning of another.
+        words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+        words.dedup();
+        let forms = FORMS.into_iter().map(|(head, rest, _)| format!("{head}{rest}"));
+        let patterns = patterns.iter().map(|pattern| format!("(?:{pattern})"));
+        let has_patterns = patterns.len() > 0;
+        let all: Vec<String> = words.iter().map(|word| regex::escape(word)).chain(forms).chain(patterns).collect();
+        Ok(Self { known: Regex::new(&all.join("|"))?, words, has_patterns })
+    }
+
+    /// Returns the place in a text behind which a secret may have begun that goes on in the next piece.
+    fn whole_until(&self, text: &str) -> usize {
+        let may_begin = |tail: &str| {
+            let is_cut = |word: &str| word.len() > tail.len() && word.starts_with(tail);
+            let is_form = |(head, _, goes_on): (&str, &str, fn(char) -> bool)| {
+                is_cut(head) || tail.strip_prefix(head).is_some_and(|rest| rest.chars().all(goes_on))
+            };
+            self.words.iter().any(|word| is_cut(word)) || FORMS.into_iter().any(is_form)
+        };
+        let begun = text.char_indices().map(|(at, _)| at).find(|at| may_begin(&text[*at..])).unwrap_or(text.len());
+        if !self.has_patterns {
+            return begun;
+        }
+        begun.min(text.rfind(char::is_whitespace).map_or(0, |at| at + 1))
+    }
+
+    /// The text without secrets.
+    pub fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.known.replace_all(text, MASK)
+    }
+}
+
+/// Lets this process know its secrets.
+pub fn hide(masker: Masker) {
+    *MASKER.write().unwrap_or_else(PoisonError::into_inner) = Some(masker);
+}
+
+/// The text without the secrets of this process.
+#[must_use]
+pub fn masked(text: &str) -> Cow<'_, str> {
+    let masker = MASKER.read().unwrap_or_else(PoisonError::into_inner);
+    masker.as_ref().map_or(Cow::Borrowed(text), |masker| masker.mask(text))
+}
+
+/// Masks the text where it stands.
+pub fn mask(text: &mut String) {
+    if let Cow::Owned(masked) = masked(text) {
+        *text = masked;
+    }
+}
+
+/// Masks the texts of a value.
+pub fn mask_value(value: &mut Value) {
+    if let Cow::Owned(masked) = masked(&value.to_string()) {
+        // What stands in place of a secret is the same in a string of JSON.
+        *value = serde_json::from_str(&masked).unwrap_or_else(|_| Value::from(MASK));
+    }
+}
+
+/// Text that comes piece by piece: a secret may be cut in two. What may be its beginning is held back until more has come.
+#[derive(Default)]
+pub struct Pieces(String);
+
+/// Longest text that is held back, in bytes.
+const HELD: usize = 4 << 10;
+
+impl Pieces {
+    /// Takes a piece. Returns what can be shown by now, masked.
+    pub fn take(&mut self, piece: &str) -> String {
+        self.0.push_str(piece);
+        let masker = MASKER.read().unwrap_or_else(PoisonError::into_inner);
+        let whole = masker.as_ref().map_or(self.0.len(), |masker| masker.whole_until(&self.0));
+        drop(masker);
+        let until = if self.0.len() - whole > HELD { self.0.len() } else { whole };
+        let rest = self.0.split_off(until);
+        masked(&std::mem::replace(&mut self.0, rest)).into_owned()
+    }
+
+    /// Returns what was held back, masked.
+    pub fn end(&mut self) -> String {
+        masked(&std::mem::take(&mut self.0)).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn masker(patterns: &[String]) -> Masker {
+        Masker::new(["a-key-of-sixteen", "with \"quotes\" inside", "short"], patterns).expect("patterns")
+    }
+
+    #[test]
+    fn secrets_are_masked_and_nothing_else() {
+        let masker = masker(&["ticket-[0-9]+".to_owned()]);
+        for (text, shown) in [
+            ("nothing short here", "nothing short here"),
+            ("x a-key-of-sixteen y", "x [masked] y"),
+            (r#"{"text":"with \"quotes\" inside"}"#, r#"{"text":"[masked]"}"#),
+            ("sk-ant-api03-abcdefghij_-0123", "[masked]"),
+            ("sk-ant-", "sk-ant-"),
+            ("see ticket-123 and ticket-x", "see [masked] and ticket-x"),
+        ] {
+            assert_eq!(masker.mask(text), shown);
+        }
+        assert!(Masker::new([], &["(".to_owned()]).is_err());
+    }
+
+    proptest! {
+        /// Cut in whichever places: what is shown has no secret, and everything else, in order.
+        #[test]
+        fn a_secret_in_pieces_is_known(before in "[a-z ]{0,20}", after in "[a-z ]{0,20}", cuts in prop::collection::vec(0usize..80, 0..6)) {
+            hide(masker(&[]));
+            let text = format!("{before} a-key-of-sixteen {after}");
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|at| at.min(text.len())).collect();
+            cuts.extend([0, text.len()]);
+            cuts.sort_unstable();
+            let mut pieces = Pieces::default();
+            let mut shown: String = cuts.windows(2).map(|ends| pieces.take(&text[ends[0]..ends[1]])).collect();
+            shown.push_str(&pieces.end());
+            prop_assert_eq!(shown, format!("{before} [masked] {after}"));
+            // Nothing else is held back: a word that is no secret is shown as it comes.
+            prop_assert_eq!(Pieces::default().take("word"), "word");
+        }
+    }
+}
