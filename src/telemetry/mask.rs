@@ -12,13 +12,23 @@ use serde_json::Value;
 
 /// What stands in place of a secret.
 const MASK: &str = "[masked]";
-/// Secrets that can be known by their form: keys of the API, keys of ours. Each with its beginning, and what follows it.
-const FORMS: [(&str, &str, fn(char) -> bool); 2] = [
-    ("sk-ant-", r"[A-Za-z0-9_\-]{8,}", |c| c.is_ascii_alphanumeric() || "_-".contains(c)),
-    ("cca_", "[0-9a-f]{64}", |c| c.is_ascii_hexdigit()),
+/// Secrets that can be known by their form: keys of the API, keys of ours.
+const FORMS: [Form; 2] = [
+    Form { head: "sk-ant-", rest: r"[A-Za-z0-9_\-]{8,}", goes_on: |c| c.is_ascii_alphanumeric() || "_-".contains(c) },
+    Form { head: "cca_", rest: "[0-9a-f]{64}", goes_on: |c| c.is_ascii_hexdigit() },
 ];
 /// Shortest secret that is looked for, in bytes: a shorter one stands in honest texts.
 const SHORTEST: usize = 8;
+
+/// Form of a secret.
+struct Form {
+    /// Its beginning.
+    head: &'static str,
+    /// What follows, as a regular expression.
+    rest: &'static str,
+    /// True for a character that may stand there.
+    goes_on: fn(char) -> bool,
+}
 
 static MASKER: RwLock<Option<Masker>> = RwLock::new(None);
 
@@ -46,7 +56,7 @@ impl Masker {
         // The longest first: one may be the beginning of another.
         words.sort_by_key(|word| std::cmp::Reverse(word.len()));
         words.dedup();
-        let forms = FORMS.into_iter().map(|(head, rest, _)| format!("{head}{rest}"));
+        let forms = FORMS.into_iter().map(|Form { head, rest, .. }| format!("{head}{rest}"));
         let patterns = patterns.iter().map(|pattern| format!("(?:{pattern})"));
         let has_patterns = patterns.len() > 0;
         let all: Vec<String> = words.iter().map(|word| regex::escape(word)).chain(forms).chain(patterns).collect();
@@ -57,8 +67,8 @@ impl Masker {
     fn whole_until(&self, text: &str) -> usize {
         let may_begin = |tail: &str| {
             let is_cut = |word: &str| word.len() > tail.len() && word.starts_with(tail);
-            let is_form = |(head, _, goes_on): (&str, &str, fn(char) -> bool)| {
-                is_cut(head) || tail.strip_prefix(head).is_some_and(|rest| rest.chars().all(goes_on))
+            let is_form = |form: Form| {
+                is_cut(form.head) || tail.strip_prefix(form.head).is_some_and(|rest| rest.chars().all(form.goes_on))
             };
             self.words.iter().any(|word| is_cut(word)) || FORMS.into_iter().any(is_form)
         };
