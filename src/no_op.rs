@@ -187,6 +187,9 @@ async fn start_one(program: PathBuf, cli: PathBuf, folder: PathBuf) {
         tree_log: folder.join("trees"),
         holder,
         deadline: BootInstant { ms: now.ms + 60_000, ..now },
+        walls: None,
+        must_hold: false,
+        max_output_bytes: None,
     };
     let mut run = Run::start(shim, start).expect("a start");
     run.instruct("x", &[]);

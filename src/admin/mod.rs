@@ -56,7 +56,7 @@ pub enum AdminCommand {
 /// # Errors
 /// The database can't be used, or the file can't be written.
 pub fn run(command: AdminCommand) -> anyhow::Result<u8> {
-    crate::process::reset_sigpipe();
+    sys::reset_sigpipe();
     let (AdminCommand::Backup { flags, .. }
     | AdminCommand::Prune { flags, .. }
     | AdminCommand::CheckHistory { flags, .. }) = &command;

@@ -35,5 +35,5 @@ fn run(role: impl Future<Output = Exit>) -> Exit {
 
 /// Sets up the allocator of this process; first, while there is one thread.
 pub fn give_memory_back() {
-    crate::process::give_memory_back();
+    sys::give_memory_back();
 }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::roles::{work_dir, worktrees};
+use super::roles::{hidden, homes, work_dir, worktrees};
 use super::stop::{CLOSE_LIMIT, Signals};
 use crate::claude;
 use crate::config::Config;
@@ -20,7 +20,7 @@ use crate::store::{self, Store};
 use crate::supervise::{RestartPolicy, start_guarded};
 use crate::supervisor::{self, Records, SupervisorActor, SupervisorSettings};
 use crate::telemetry::Vitals;
-use crate::worker::{self, News, WorkerActor, WorkerContext};
+use crate::worker::{self, CommonWalls, News, WorkerActor, WorkerContext};
 use domain::WorkerInstanceId;
 
 /// An actor that panics is back within milliseconds; one that does nothing but panic ends the
@@ -146,6 +146,8 @@ impl Parts {
             home: environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| home.clone()),
             namespaces: config.claude.namespaces,
         };
+        // A port behind which nobody asks for a key.
+        let open_port = (!config.server.auth).then_some(config.server.port);
         let tools = WorkerContext {
             name,
             holder,
@@ -155,6 +157,8 @@ impl Parts {
             warm: config.worker.warm,
             standby: Arc::default(),
             worktrees: worktrees(config)?,
+            homes: homes(config)?,
+            walls: CommonWalls::new(&config.claude, hidden(config), open_port),
             mcp_dir: config.store.data_dir.join("run").join("mcp"),
             tree_log: process::tree_log(&config.store.data_dir),
             lease: config.worker.lease,

@@ -1,6 +1,6 @@
 //! The service and the handlers of a process, made from its settings.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,9 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 
 use crate::api::{self, Connections, Hosts, Memory, Shared, Streams, Workers, WrongKeys};
+use crate::claude::Homes;
 use crate::config::{Config, Server};
+use crate::ipc;
 use crate::process;
 use crate::queue::{ChangeNotifier, EventFeed, Queue};
 use crate::service::{KeyRing, Outbound, Phase, Service};
@@ -42,6 +44,7 @@ pub fn service(
         data_dir: std::fs::canonicalize(&config.store.data_dir)?,
         worktrees: worktrees(config)?,
         work_dir: work_dir(config)?,
+        homes: homes(config)?,
         outbound: Outbound::new(&secret, &config.server.webhook_hosts),
         budgets: config.budgets,
         max_pending: config.server.max_pending,
@@ -93,6 +96,19 @@ pub fn work_dir(config: &Config) -> anyhow::Result<PathBuf> {
 /// The folder below which tasks get worktrees of their own; resolved, as the CLI sees it.
 pub fn worktrees(config: &Config) -> anyhow::Result<PathBuf> {
     folder(config, "worktrees")
+}
+
+/// The homes of the CLI.
+pub fn homes(config: &Config) -> anyhow::Result<Homes> {
+    Ok(Homes::new(folder(config, "homes")?, &config.claude))
+}
+
+/// Files and folders of the service that no task may see: the data folder, the folder of its socket, and the file of
+/// settings.
+pub fn hidden(config: &Config) -> Vec<PathBuf> {
+    let data = config.store.data_dir.clone();
+    let socket = ipc::socket_path(&data).parent().map(Path::to_owned).filter(|folder| !folder.starts_with(&data));
+    std::iter::once(data).chain(socket).chain(config.file.clone()).collect()
 }
 
 fn folder(config: &Config, name: &str) -> anyhow::Result<PathBuf> {

@@ -12,7 +12,7 @@ use domain::{Behavior, Decision, Named as _, Scope, SessionId, Usd};
 use wire::{PermissionMode, Questions, SdkOptions};
 
 /// Settings of an attempt that the server decides.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// The CLI.
     pub program: PathBuf,
@@ -22,6 +22,8 @@ pub struct Settings {
     pub trusted: bool,
     /// The folder's CLAUDE.md, where it is not trusted and there is one.
     pub claude_md: Option<String>,
+    /// The state of the repository, for the model.
+    pub repository: Option<String>,
     /// Permission mode.
     pub mode: PermissionMode,
     /// True if the model may ask people.
@@ -83,7 +85,7 @@ pub fn command(settings: &Settings, sdk: &SdkOptions, session: Session) -> (Vec<
     args.extend(settings.add_dir.iter().map(|folder| format!("--add-dir={}", folder.display())));
     args.extend(settings.max_budget_usd.map(|usd| format!("--max-budget-usd={usd}")));
     args.extend(client_options(sdk));
-    let appended = [settings.claude_md.as_deref(), sdk.append_system_prompt.as_deref()];
+    let appended = [settings.claude_md.as_deref(), settings.repository.as_deref(), sdk.append_system_prompt.as_deref()];
     let appended: Vec<_> = appended.into_iter().flatten().collect();
     if !appended.is_empty() {
         args.push(format!("--append-system-prompt={}", appended.join("\n\n")));
@@ -163,18 +165,15 @@ fn client_options(sdk: &SdkOptions) -> Vec<String> {
     args
 }
 
-/// Environment of the CLI: the allow-list, and what we set. Git runs code from `.git/config`, so fsmonitor and hooks
-/// are turned off for every git below the CLI.
+/// Environment of the CLI: the allow-list, and what we set. It asks git nothing at its start, since git runs code of a
+/// repository: what the model is to know of it stands in the prompt. And it remembers nothing beside its sessions: a
+/// task would have words with the next one.
 fn environment(settings: &Settings) -> Environment {
     const OURS: &[(&str, &str)] = &[
         ("DISABLE_AUTOUPDATER", "1"),
         ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
-        ("GIT_TERMINAL_PROMPT", "0"),
-        ("GIT_CONFIG_COUNT", "2"),
-        ("GIT_CONFIG_KEY_0", "core.fsmonitor"),
-        ("GIT_CONFIG_VALUE_0", "false"),
-        ("GIT_CONFIG_KEY_1", "core.hooksPath"),
-        ("GIT_CONFIG_VALUE_1", "/dev/null"),
+        ("CLAUDE_CODE_DISABLE_GIT_INSTRUCTIONS", "1"),
+        ("CLAUDE_CODE_DISABLE_AUTO_MEMORY", "1"),
     ];
     let mut environment = settings.environment.clone();
     environment.extend(OURS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
@@ -192,6 +191,7 @@ mod tests {
             environment: vec![("PATH".into(), "/bin".into())].into(),
             trusted: false,
             claude_md: Some("rules".into()),
+            repository: Some("branch".into()),
             mode: PermissionMode::AcceptEdits,
             questions: Questions::On,
             add_dir: None,
@@ -246,7 +246,7 @@ mod tests {
         let (args, env) = command(&settings(), &SdkOptions::default(), Session::Resume(SessionId::from_u128(0)));
         let has = |token: &str| args.iter().any(|arg| arg == token);
         assert!(has("--setting-sources=") && has("--strict-mcp-config"));
-        assert!(has("--append-system-prompt=rules") && has("--permission-mode=acceptEdits"));
-        assert!(env.contains(&("GIT_CONFIG_VALUE_1".to_owned(), "/dev/null".to_owned())));
+        assert!(has("--append-system-prompt=rules\n\nbranch") && has("--permission-mode=acceptEdits"));
+        assert!(env.contains(&("CLAUDE_CODE_DISABLE_GIT_INSTRUCTIONS".to_owned(), "1".to_owned())));
     }
 }

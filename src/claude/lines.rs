@@ -22,6 +22,15 @@ pub enum Line {
 }
 
 impl Line {
+    /// Bytes that were read for it.
+    #[must_use]
+    pub const fn read(&self) -> usize {
+        match self {
+            Self::Whole(text) => text.len(),
+            Self::TooLong { bytes, .. } => *bytes,
+        }
+    }
+
     /// Bytes that it holds in memory.
     #[must_use]
     pub const fn held(&self) -> usize {

@@ -10,6 +10,7 @@ use super::ending;
 use super::frame::{Frame, FrameKind};
 use super::result::ResultFrame;
 use super::run::Exit;
+use super::shim::Limit;
 use domain::{Failure, FailureClass, Outcome, Report, SessionId, Spent, Timestamp, Usd};
 
 /// Observations of an attempt while it ran.
@@ -207,8 +208,25 @@ fn failed(code: &'static str, message: impl Into<String>) -> Outcome {
     Outcome::Failed(ending::seen(code, message))
 }
 
+/// Signal of a process that writes a file above its limit (`SIGXFSZ`).
+const FILE_TOO_LARGE: i32 = 25;
+
 fn without_result(frames: usize, exit: &Exit, stderr: &str) -> Outcome {
     let said = if stderr.is_empty() { String::new() } else { format!(": {stderr}") };
+    match exit.limit {
+        Some(Limit::Memory) => return failed("MEMORY_LIMIT", "its processes took more memory than they may"),
+        Some(Limit::Processes) => return failed("PROCESS_LIMIT", "it had more processes than it may"),
+        Some(Limit::Output) => return failed("OUTPUT_BYTES", "the CLI printed more than it may"),
+        Some(Limit::Disk) => return failed("DISK_LIMIT", "its folders hold more than they may"),
+        None if exit.signal == Some(FILE_TOO_LARGE) => {
+            return failed("FILE_LIMIT", "the CLI wrote a file that is larger than it may be");
+        }
+        None => {}
+    }
+    if let (Some(why), Some(code)) = (&exit.start_error, &exit.start_code) {
+        let known = ending::ENDINGS.iter().find(|row| row.code == code);
+        return failed(known.map_or("CLI_NOT_STARTED", |row| row.code), why);
+    }
     if let Some(why) = &exit.start_error {
         return failed("CLI_NOT_STARTED", format!("could not start the CLI: {why}"));
     }
@@ -233,7 +251,7 @@ mod tests {
             observed.note(&Frame::parse((*line).to_owned()));
         }
         let exit =
-            Exit { code, signal: code.is_none().then_some(9), gone: true, start_error: None, is_transient: false };
+            Exit { code, signal: code.is_none().then_some(9), gone: true, ..Exit::LOST };
         match observed.into_report(Ending::ItsOwn, &exit, "", 1).outcome {
             Outcome::Completed => Ok(()),
             Outcome::Failed(failure) => Err(failure.class),
@@ -271,7 +289,7 @@ mod tests {
             assert!(ending::is_hopeless(status, error));
             let mut observed = Observed::default();
             observed.judge_by_status(status, error);
-            let exit = Exit { code: Some(1), signal: None, gone: true, start_error: None, is_transient: false };
+            let exit = Exit { code: Some(1), gone: true, ..Exit::LOST };
             let Outcome::Failed(failure) = observed.into_report(Ending::Judged, &exit, "", 1).outcome else {
                 panic!("a failure")
             };
@@ -289,7 +307,7 @@ mod tests {
         for line in [event, refused] {
             observed.note(&Frame::parse(line.to_owned()));
         }
-        let exit = Exit { code: Some(1), signal: None, gone: true, start_error: None, is_transient: false };
+        let exit = Exit { code: Some(1), gone: true, ..Exit::LOST };
         let Outcome::Failed(failure) = observed.into_report(Ending::ItsOwn, &exit, "", 1).outcome else {
             panic!("a limit")
         };

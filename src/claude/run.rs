@@ -3,22 +3,25 @@
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream as Stream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+use tokio::process::Child;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::frame::{Frame, FrameKind};
 use super::input;
 use super::lines::{Line, next_line};
-use super::shim::{Begin, FromShim, ToShim};
+use super::shim::{Begin, FromShim, Limit, Signed, ToShim};
 use super::spawn::Shim;
 use crate::config::Environment;
 use crate::process::{self, EnvMarks, TreeMark};
+use crate::sandbox::{Held, Walls};
 use domain::{BootInstant, Decision, LeaseKey, WorkerInstanceId};
 
 /// Longest line that is read whole. A result of 15 MB has twice as many bytes where much of it is escaped.
@@ -41,13 +44,25 @@ pub struct Exit {
     pub gone: bool,
     /// Error of the start.
     pub start_error: Option<String>,
+    /// Code of the ending of a start that failed for the task's own folders.
+    pub start_code: Option<String>,
     /// True if a start may succeed later: the system has no process or memory to give right now.
     pub is_transient: bool,
+    /// Limit for which it was ended.
+    pub limit: Option<Limit>,
 }
 
 impl Exit {
     /// Exit of a CLI of which nothing more is known.
-    const LOST: Self = Self { code: None, signal: None, gone: false, start_error: None, is_transient: false };
+    pub(super) const LOST: Self = Self {
+        code: None,
+        signal: None,
+        gone: false,
+        start_error: None,
+        start_code: None,
+        is_transient: false,
+        limit: None,
+    };
 }
 
 /// Item of a run.
@@ -93,6 +108,12 @@ pub struct Start {
     pub holder: WorkerInstanceId,
     /// Time at which the shim ends the tree, unless told otherwise.
     pub deadline: BootInstant,
+    /// Walls round it; none where `None`.
+    pub walls: Option<Walls>,
+    /// True if it is not to run without Landlock.
+    pub must_hold: bool,
+    /// Maximum number of bytes that it may print.
+    pub max_output_bytes: Option<u64>,
 }
 
 impl Run {
@@ -112,7 +133,11 @@ impl Run {
             program: start.program,
             args: start.args,
             env,
+            walls: start.walls,
+            must_hold: start.must_hold,
+            secret: process::secret()?,
         };
+        let secret = begin.secret.clone();
         let (frame_sender, frames) = mpsc::channel(FRAMES_AHEAD);
         let (exit_sender, exit) = oneshot::channel();
         let (input_sender, input) = mpsc::channel(8);
@@ -122,10 +147,12 @@ impl Run {
         orders.send(serde_json::to_string(&ToShim::Begin(Box::new(begin)))?).map_err(io::Error::other)?;
         let (reader, writer) = tokio::net::UnixStream::from_std(control.try_clone()?)?.into_split();
         tokio::spawn(give_orders(writer, order_receiver));
-        tokio::spawn(pump_frames(streams.stdout, frame_sender));
+        let printed = Printed { most: start.max_output_bytes, over: Arc::default(), orders: orders.clone() };
+        let over = Arc::clone(&printed.over);
+        tokio::spawn(pump_frames(streams.stdout, frame_sender, printed));
         tokio::spawn(keep_end(streams.stderr, Arc::clone(&stderr)));
         tokio::spawn(write_input(streams.stdin, input));
-        tokio::spawn(wait_for_exit(child, reader, exit_sender));
+        tokio::spawn(wait_for_exit(child, reader, secret, over, exit_sender));
         Ok(Self { frames, exit, orders, control, input: Some(input_sender), stderr })
     }
 
@@ -255,12 +282,39 @@ async fn give_orders(mut control: OwnedWriteHalf, mut orders: mpsc::UnboundedRec
     }
 }
 
-async fn pump_frames(stdout: ChildStdout, to: mpsc::Sender<(Line, OwnedSemaphorePermit)>) {
+/// Limit of what the CLI prints.
+struct Printed {
+    most: Option<u64>,
+    /// True if it has printed more.
+    over: Arc<AtomicBool>,
+    orders: mpsc::UnboundedSender<String>,
+}
+
+impl Printed {
+    /// True if that many bytes are more than it may print; it is ended then.
+    fn ends_at(&self, bytes: u64) -> bool {
+        if self.most.is_none_or(|most| bytes <= most) {
+            return false;
+        }
+        self.over.store(true, Ordering::Relaxed);
+        let end = serde_json::to_string(&ToShim::End { grace_ms: 0 }).unwrap_or_default();
+        // Closed: it is gone already.
+        self.orders.send(end).unwrap_or_default();
+        true
+    }
+}
+
+async fn pump_frames(stdout: Stream, to: mpsc::Sender<(Line, OwnedSemaphorePermit)>, printed: Printed) {
+    let mut bytes = 0;
     let room = Arc::new(Semaphore::new(KIB_AHEAD as usize));
     let mut from = BufReader::with_capacity(64 << 10, stdout);
     while let Ok(Some(line)) = next_line(&mut from, MAX_LINE_BYTES).await {
         if matches!(&line, Line::Whole(text) if text.trim().is_empty()) {
             continue;
+        }
+        bytes += line.read() as u64;
+        if printed.ends_at(bytes) {
+            return;
         }
         let kib = u32::try_from(line.held() >> 10).unwrap_or(KIB_AHEAD).min(KIB_AHEAD);
         let Ok(place) = Arc::clone(&room).acquire_many_owned(kib).await else { return };
@@ -270,7 +324,7 @@ async fn pump_frames(stdout: ChildStdout, to: mpsc::Sender<(Line, OwnedSemaphore
     }
 }
 
-async fn keep_end(mut stderr: ChildStderr, kept: Arc<Mutex<Vec<u8>>>) {
+async fn keep_end(mut stderr: Stream, kept: Arc<Mutex<Vec<u8>>>) {
     let mut chunk = vec![0; 4 << 10];
     while let Ok(count @ 1..) = stderr.read(&mut chunk).await {
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -280,7 +334,7 @@ async fn keep_end(mut stderr: ChildStderr, kept: Arc<Mutex<Vec<u8>>>) {
     }
 }
 
-async fn write_input(mut stdin: ChildStdin, mut lines: mpsc::Receiver<String>) {
+async fn write_input(mut stdin: Stream, mut lines: mpsc::Receiver<String>) {
     while let Some(line) = lines.recv().await {
         let written = async {
             stdin.write_all(line.as_bytes()).await?;
@@ -293,16 +347,28 @@ async fn write_input(mut stdin: ChildStdin, mut lines: mpsc::Receiver<String>) {
 }
 
 /// Reads what the shim says until it says how the CLI ended, then collects the shim itself.
-async fn wait_for_exit(mut shim: Child, control: OwnedReadHalf, to: oneshot::Sender<Exit>) {
+async fn wait_for_exit(
+    mut shim: Child,
+    control: OwnedReadHalf,
+    secret: String,
+    over: Arc<AtomicBool>,
+    to: oneshot::Sender<Exit>,
+) {
     let mut exit = Exit::LOST;
     let mut lines = tokio::io::BufReader::new(control).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        match serde_json::from_str(&line) {
-            Ok(FromShim::Started { isolation }) => tracing::debug!(?isolation, "the CLI runs"),
-            Ok(FromShim::StartFailed { message, is_transient }) => {
-                exit = Exit { start_error: Some(message), gone: true, is_transient, ..Exit::LOST };
+        match serde_json::from_str::<Signed>(&line) {
+            Ok(signed) if signed.secret != secret => tracing::error!("a message in the name of a shim was not its own"),
+            Ok(Signed { says: FromShim::Started { isolation, held }, .. }) => {
+                tracing::debug!(?isolation, held = ?held.unwrap_or(Held::default()), "the CLI runs");
             }
-            Ok(FromShim::Exited { code, signal, gone }) => exit = Exit { code, signal, gone, ..Exit::LOST },
+            Ok(Signed { says: FromShim::StartFailed { message, is_transient, code }, .. }) => {
+                let start_error = Some(message);
+                exit = Exit { start_error, start_code: code, gone: true, is_transient, ..Exit::LOST };
+            }
+            Ok(Signed { says: FromShim::Exited { code, signal, gone, limit }, .. }) => {
+                exit = Exit { code, signal, gone, limit, ..Exit::LOST };
+            }
             Err(error) => {
                 tracing::warn!(error = crate::telemetry::chain(&error), "the shim said something that can't be read");
             }
@@ -315,6 +381,9 @@ async fn wait_for_exit(mut shim: Child, control: OwnedReadHalf, to: oneshot::Sen
         }
         Ok(_) => {}
         Err(error) => tracing::warn!(error = crate::telemetry::chain(&error), "could not collect the shim"),
+    }
+    if over.load(Ordering::Relaxed) {
+        exit.limit = Some(Limit::Output);
     }
     // Nobody waits any more where the run was dropped.
     to.send(exit).unwrap_or_default();

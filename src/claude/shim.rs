@@ -8,6 +8,7 @@
 //! It may be started before its attempt, and then waits for it. The CLI's streams are the shim's own, so no byte is copied here. The control socket
 //! carries one JSON object a line.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::fd::RawFd;
 use std::os::unix::net::UnixStream;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Environment;
 use crate::process::{self, EnvMarks, Isolation, Launch, Tree, TreeMark};
+use crate::sandbox::{self, Held, Limits, Walls};
 use audit::TreeLine;
 use domain::{Epoch, LeaseKey, TREE_END_MS, TaskId};
 
@@ -28,6 +30,8 @@ use domain::{Epoch, LeaseKey, TREE_END_MS, TaskId};
 const DEFAULT_GRACE: Duration = Duration::from_millis(1_000);
 /// Orphans are collected at least this often.
 const TICK: Duration = Duration::from_millis(1_000);
+/// Limits of a tree are looked at as often, where there are some.
+const LIMIT_TICK: Duration = Duration::from_millis(200);
 
 /// Message of a worker to its shim.
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,6 +68,19 @@ pub(super) struct Begin {
     pub args: Vec<String>,
     /// Whole environment.
     pub env: Environment,
+    /// Walls round it; none where `None`.
+    pub walls: Option<Walls>,
+    /// True if it is not to run without Landlock.
+    pub must_hold: bool,
+    /// Word that every message of the shim carries: nothing that it guards knows it.
+    pub secret: String,
+}
+
+/// Message of a shim to its worker, with the word that shows that it is the shim's.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Signed {
+    pub secret: String,
+    pub says: FromShim,
 }
 
 /// Message of a shim to its worker.
@@ -71,16 +88,40 @@ pub(super) struct Begin {
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub(super) enum FromShim {
     /// The CLI runs, behind these walls.
-    Started { isolation: Isolation },
+    Started { isolation: Isolation, held: Option<Held> },
     /// The CLI could not be started.
     StartFailed {
         message: String,
         /// True if it may succeed later.
         #[serde(default)]
         is_transient: bool,
+        /// Code of the ending, where it is not that of a CLI that can't be started.
+        #[serde(default)]
+        code: Option<String>,
     },
     /// The CLI has ended, and so has everything that came of it, unless `gone` is false.
-    Exited { code: Option<i32>, signal: Option<i32>, gone: bool },
+    Exited {
+        code: Option<i32>,
+        signal: Option<i32>,
+        gone: bool,
+        /// Limit for which it was ended.
+        #[serde(default)]
+        limit: Option<Limit>,
+    },
+}
+
+/// Limit of a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Limit {
+    /// Resident memory of all processes together.
+    Memory,
+    /// Number of processes.
+    Processes,
+    /// Bytes that the CLI has printed. Seen by the worker.
+    Output,
+    /// Bytes that stand in the folders of the task. Seen by the worker.
+    Disk,
 }
 
 /// The shim's command line. All else it is told when there is something to guard.
@@ -92,6 +133,9 @@ pub struct ShimArgs {
     /// Make no PID namespace
     #[arg(long)]
     no_namespace: bool,
+    /// By what the process is found
+    #[arg(hide = true)]
+    marks: Vec<String>,
 }
 
 /// Runs the shim to its end. **To be called while the process has one thread.** Returns the
@@ -100,6 +144,8 @@ pub struct ShimArgs {
 pub fn run_shim(args: &ShimArgs) -> u8 {
     let isolation = process::isolate(!args.no_namespace);
     let Ok(control) = process::control_from_fd(args.control_fd) else { return 64 };
+    // Nobody looks into its memory or its descriptors, but root.
+    process::close_memory();
     let Ok(reader) = control.try_clone() else { return 64 };
     let mut orders = BufReader::new(reader);
     // Read once, while there is time.
@@ -110,32 +156,55 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
     // From here on a sweep for the task finds this process too, frozen or not.
     marks.set_process_name();
     let tree = Tree::new(isolation, marks);
-    let Begin { lease, deadline_ms, tree_log, .. } = begin;
-    let mut shim = Shim { control, orders, tree, deadline_ms, end: End::Unasked, lease, tree_log };
+    // Before it is hidden.
+    let tree_log = process::open_tree_log(&begin.tree_log).ok();
+    let limits = begin.walls.as_ref().map(|walls| walls.limits).unwrap_or_default();
+    let mut shim = Shim {
+        control,
+        orders,
+        tree,
+        deadline_ms: begin.deadline_ms,
+        end: End::Unasked,
+        lease: begin.lease,
+        tree_log,
+        limits,
+        secret: begin.secret,
+    };
     if process::boot_now().ms >= shim.deadline_ms {
-        shim.say(&FromShim::StartFailed { message: "its time had passed".to_owned(), is_transient: true });
+        let message = "its time had passed".to_owned();
+        shim.say(FromShim::StartFailed { message, is_transient: true, code: None });
         return 66;
     }
+    let (mut steps, held) = match sandbox::enter(begin.walls.as_ref(), &begin.directory, isolation, begin.must_hold) {
+        Ok(ready) => ready,
+        Err(error) => {
+            let code = error.is_of_the_task().then(|| "WORKING_DIRECTORY".to_owned());
+            shim.say(FromShim::StartFailed { message: crate::telemetry::chain(&error), is_transient: false, code });
+            return 65;
+        }
+    };
+    // Where no namespace sees to it, it ends with the shim.
+    steps.dies_with_parent = isolation == Isolation::Subreaper;
     let args = begin.args.into_iter().map(Into::into).collect();
-    let launch = Launch { program: begin.program, args, env: begin.env, directory: Some(begin.directory) };
-    let cli = match process::spawn_cli(&launch, isolation == Isolation::Subreaper) {
+    let launch = Launch { program: begin.program, args, env: begin.env, directory: None };
+    let cli = match process::spawn_cli(&launch, steps) {
         Ok(cli) => cli.id(),
         Err(error) => {
             let is_transient = process::is_out_of_resources(&error);
-            shim.say(&FromShim::StartFailed { message: error.to_string(), is_transient });
+            shim.say(FromShim::StartFailed { message: error.to_string(), is_transient, code: None });
             return 65;
         }
     };
     shim.tree.add(cli);
     shim.note(true);
     process::drop_streams();
-    shim.say(&FromShim::Started { isolation });
-    let (code, signal) = shim.watch(cli);
+    shim.say(FromShim::Started { isolation, held });
+    let Ended { code, signal, limit } = shim.watch(cli);
     let gone = shim.tree.kill();
     if gone {
         shim.note(false);
     }
-    shim.say(&FromShim::Exited { code, signal, gone });
+    shim.say(FromShim::Exited { code, signal, gone, limit });
     u8::from(!gone)
 }
 
@@ -165,7 +234,17 @@ struct Shim {
     end: End,
     /// The attempt that it runs, once there is one.
     lease: Option<LeaseKey>,
-    tree_log: PathBuf,
+    tree_log: Option<File>,
+    limits: Limits,
+    secret: String,
+}
+
+/// End of the CLI. Without code and signal it was killed with everything else.
+#[derive(Debug, Default)]
+struct Ended {
+    code: Option<i32>,
+    signal: Option<i32>,
+    limit: Option<Limit>,
 }
 
 /// Cause for which a wait ended.
@@ -180,15 +259,14 @@ impl Shim {
     /// Writes to the tree log, for the later check that no two trees of a task lived at a time. Nothing depends on it
     /// at run time.
     fn note(&self, lives: bool) {
-        let (Some(lease), now) = (self.lease, process::boot_now()) else { return };
-        process::note_tree(&self.tree_log, &TreeLine { lease, boot: now.boot, at: now.ms, lives }).unwrap_or_default();
+        let (Some(lease), Some(file), now) = (self.lease, &self.tree_log, process::boot_now()) else { return };
+        process::note_tree(file, &TreeLine { lease, boot: now.boot, at: now.ms, lives }).unwrap_or_default();
     }
 
-    /// Waits for the end of the CLI, or brings it about. Returns exit code and signal; both
-    /// are `None` where the CLI was killed with everything else.
-    fn watch(&mut self, cli: u32) -> (Option<i32>, Option<i32>) {
+    /// Waits for the end of the CLI, or brings it about.
+    fn watch(&mut self, cli: u32) -> Ended {
         if self.control.set_nonblocking(true).is_err() {
-            return (None, None);
+            return Ended::default();
         }
         // What came together with the first order is read already, and wakes nobody.
         let mut woken = self.hear(cli);
@@ -201,21 +279,38 @@ impl Shim {
             let mut ended = None;
             process::reap(|pid, code, signal| {
                 if pid == cli {
-                    ended = Some((code, signal));
+                    ended = Some(Ended { code, signal, limit: None });
                 }
             });
             if let Some(ended) = ended {
                 return ended;
             }
+            if let Some(limit) = self.limit_hit() {
+                return Ended { limit: Some(limit), ..Ended::default() };
+            }
             let now = process::boot_now().ms;
             match self.end {
                 // Frozen while its time passed: another worker may run the task any moment now.
-                End::Unasked if now >= self.deadline_ms + TREE_END_MS / 2 => return (None, None),
-                End::KillAt(at) if now >= at => return (None, None),
+                End::Unasked if now >= self.deadline_ms + TREE_END_MS / 2 => return Ended::default(),
+                End::KillAt(at) if now >= at => return Ended::default(),
                 End::Unasked if now >= self.deadline_ms => self.begin_end(cli, DEFAULT_GRACE),
                 _ => {}
             }
             woken = self.wait(cli, worker_lives);
+        }
+    }
+
+    /// Returns the limit that the tree is over.
+    fn limit_hit(&self) -> Option<Limit> {
+        let Limits { memory_bytes, processes, .. } = self.limits;
+        if memory_bytes.is_none() && processes.is_none() {
+            return None;
+        }
+        let size = self.tree.size();
+        match () {
+            () if memory_bytes.is_some_and(|most| size.memory_bytes > most) => Some(Limit::Memory),
+            () if processes.is_some_and(|most| size.processes > most) => Some(Limit::Processes),
+            () => None,
         }
     }
 
@@ -242,7 +337,7 @@ impl Shim {
             End::KillAt(at) => at,
         };
         let left = next.saturating_sub(process::boot_now().ms).max(0);
-        Duration::from_millis(left.unsigned_abs()).min(TICK)
+        Duration::from_millis(left.unsigned_abs()).min(if self.limits == Limits::default() { TICK } else { LIMIT_TICK })
     }
 
     /// Reads every message that is there.
@@ -283,8 +378,9 @@ impl Shim {
     }
 
     /// Tells the worker. That it is gone is no error: there is nobody to tell.
-    fn say(&mut self, message: &FromShim) {
-        let Ok(mut line) = serde_json::to_string(message) else { return };
+    fn say(&mut self, says: FromShim) {
+        let signed = Signed { secret: self.secret.clone(), says };
+        let Ok(mut line) = serde_json::to_string(&signed) else { return };
         line.push('\n');
         self.control.set_nonblocking(false).unwrap_or_default();
         self.control.write_all(line.as_bytes()).unwrap_or_default();

@@ -39,13 +39,15 @@ impl Shim {
     pub fn start(launch: &ShimLaunch) -> io::Result<Self> {
         let (ours, theirs) = process::control_pair()?;
         let mut args = vec!["agent-shim".into(), format!("--control-fd={}", theirs.as_raw_fd()).into()];
+        // Its memory, and so its environment, can't be looked into by others of this user.
+        args.extend(EnvMarks::holder(launch.holder).variables().map(|(name, value)| format!("{name}={value}").into()));
         if !launch.namespaces {
             args.push("--no-namespace".into());
         }
         let home = launch.home.iter().map(|home| ("HOME".to_owned(), home.clone()));
         let env = EnvMarks::holder(launch.holder).variables().chain(home).collect();
         let launch = Launch { program: launch.program.clone(), args, env, directory: Some("/".into()) };
-        let (child, streams) = process::spawn_shim(&launch, &theirs)?;
+        let (child, streams) = process::spawn_shim(&launch, theirs)?;
         ours.set_nonblocking(true)?;
         Ok(Self { child, streams, control: ours })
     }

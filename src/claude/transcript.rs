@@ -5,11 +5,10 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, renameat, unlinkat};
 use serde_json::Value;
 
 use domain::SessionId;
-
-use crate::config::Claude;
 
 /// Length that is read of a file, in bytes. The first message stands near its beginning.
 const LOOK_BYTES: u64 = 8 << 20;
@@ -35,11 +34,36 @@ impl Transcript {
     }
 }
 
-/// Returns the file of this session's transcript. Blocks.
-fn file_of(claude: &Claude, session: SessionId) -> Option<PathBuf> {
-    let projects = std::fs::read_dir(claude.config_dir.as_ref()?.join("projects")).ok()?;
-    let mut files = projects.flatten().map(|project| project.path().join(format!("{session}.jsonl")));
-    files.find(|path| path.is_file())
+/// A file of a session.
+struct Found {
+    /// The CLI's folder that it stands in.
+    config: PathBuf,
+    /// Name of its folder below `projects`.
+    project: PathBuf,
+    file: File,
+}
+
+/// Finds the file of this session in the first of the CLI's folders that has one. No link is followed: a task may have
+/// put one there. Blocks.
+fn find(configs: &[PathBuf], session: SessionId) -> Option<Found> {
+    let name = format!("{session}.jsonl");
+    configs.iter().find_map(|config| {
+        let projects = open_below(config, Path::new("projects"), OFlags::RDONLY | OFlags::DIRECTORY).ok()?;
+        let entries = std::fs::read_dir(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&projects))).ok()?;
+        entries.flatten().find_map(|entry| {
+            let project = PathBuf::from(entry.file_name());
+            let below = Path::new("projects").join(&project).join(&name);
+            let file = open_below(config, &below, OFlags::RDONLY | OFlags::NONBLOCK).ok()?;
+            file.metadata().ok()?.is_file().then_some(Found { config: config.clone(), project, file })
+        })
+    })
+}
+
+/// Opens what stands below one of the CLI's folders, without following a link in it.
+fn open_below(config: &Path, below: &Path, flags: OFlags) -> io::Result<File> {
+    let folder = openat2(CWD, config, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::empty())?;
+    let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    Ok(openat2(&folder, below, flags | OFlags::CLOEXEC, Mode::empty(), how)?.into())
 }
 
 /// Copies a session to where the CLI looks for it from this folder: its own folder below `projects` has the name of
@@ -47,30 +71,105 @@ fn file_of(claude: &Claude, session: SessionId) -> Option<PathBuf> {
 ///
 /// # Errors
 /// There is no such session, or the file can't be copied.
-pub fn move_transcript(claude: &Claude, session: SessionId, directory: &Path) -> io::Result<()> {
-    let from = file_of(claude, session).ok_or(io::ErrorKind::NotFound)?;
-    let projects = from.parent().and_then(Path::parent).ok_or(io::ErrorKind::NotFound)?;
+pub fn move_transcript(configs: &[PathBuf], session: SessionId, directory: &Path) -> io::Result<()> {
     let name: String =
         directory.to_string_lossy().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let folder = projects.join(name);
-    let to = folder.join(format!("{session}.jsonl"));
-    if to.exists() {
-        return Ok(());
-    }
-    std::fs::create_dir_all(&folder)?;
-    let mut fresh = tempfile::NamedTempFile::new_in(&folder)?;
-    io::copy(&mut File::open(&from)?, &mut fresh)?;
-    fresh.persist(to)?;
-    Ok(())
+    copy(configs, session, Some(Path::new(&name)))
 }
 
-/// Reads the transcript of this session. `None` where there is no file on this machine. Blocks.
+/// Copies a session to the first of the CLI's folders, where it stands in another one. Blocks.
+///
+/// # Errors
+/// There is no such session, or the file can't be copied.
+pub fn bring_home(configs: &[PathBuf], session: SessionId) -> io::Result<()> {
+    copy(configs, session, None)
+}
+
+fn copy(configs: &[PathBuf], session: SessionId, project: Option<&Path>) -> io::Result<()> {
+    let mut found = find(configs, session).ok_or(io::ErrorKind::NotFound)?;
+    let own = configs.first().ok_or(io::ErrorKind::NotFound)?;
+    let project = project.unwrap_or(&found.project);
+    if found.config == *own && *project == *found.project {
+        return Ok(());
+    }
+    let folder = make_folder(own, project)?;
+    let (name, fresh) = (format!("{session}.jsonl"), format!(".{session}.new"));
+    if openat(&folder, &name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).is_ok() {
+        return Ok(());
+    }
+    // Of a copy that was broken off.
+    unlinkat(&folder, &fresh, AtFlags::empty()).unwrap_or_default();
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut to = File::from(openat(&folder, &fresh, flags, Mode::RUSR | Mode::WUSR)?);
+    io::copy(&mut found.file, &mut to)?;
+    // As its folder is: the CLI may run as another user.
+    let owner = folder.metadata()?;
+    std::os::unix::fs::fchown(&to, Some(std::os::unix::fs::MetadataExt::uid(&owner)), Some(std::os::unix::fs::MetadataExt::gid(&owner)))?;
+    Ok(renameat(&folder, &fresh, &folder, &name)?)
+}
+
+/// Makes the folder of a project, where it isn't there.
+fn make_folder(config: &Path, project: &Path) -> io::Result<File> {
+    let owner = std::fs::metadata(config)?;
+    let (uid, gid) = (std::os::unix::fs::MetadataExt::uid(&owner), std::os::unix::fs::MetadataExt::gid(&owner));
+    let mut at = open_below(config, Path::new("."), OFlags::RDONLY | OFlags::DIRECTORY)?;
+    for name in [Path::new("projects"), project] {
+        match mkdirat(&at, name, Mode::RWXU) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        at = openat(&at, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?.into();
+        std::os::unix::fs::fchown(&at, Some(uid), Some(gid))?;
+    }
+    Ok(at)
+}
+
+/// Reads the transcript of this session. `None` where there is no file in these folders of the CLI. Blocks.
 #[must_use]
-pub fn transcript(claude: &Claude, session: SessionId) -> Option<Transcript> {
-    let file = File::open(file_of(claude, session)?).ok()?;
+pub fn transcript(configs: &[PathBuf], session: SessionId) -> Option<Transcript> {
+    let file = find(configs, session)?.file;
     let lines = BufReader::new(file.take(LOOK_BYTES)).lines().map_while(Result::ok);
     let message = lines
         .filter_map(|line| serde_json::from_str::<Value>(&line).ok())
         .find(|line| line["type"] == "user" || line["type"] == "assistant");
     Some(Transcript { directory: message.and_then(|line| line["cwd"].as_str().map(PathBuf::from)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const LINE: &str = "{\"type\":\"user\",\"cwd\":\"/there\"}\n";
+
+    #[test]
+    fn a_session_is_found_and_brought_home_and_a_link_is_none() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let [own, other] = ["own", "other"].map(|name| dir.path().join(name));
+        let session = SessionId::new();
+        std::fs::create_dir_all(other.join("projects/-there")).expect("folders");
+        std::fs::create_dir_all(&own).expect("a folder");
+        let configs = [own.clone(), other.clone()];
+        assert!(transcript(&configs, session).is_none());
+        std::fs::write(other.join(format!("projects/-there/{session}.jsonl")), LINE).expect("a file");
+        let found = transcript(&configs, session).expect("found");
+        assert_eq!(found.directory(), Some(&PathBuf::from("/there")));
+        bring_home(&configs, session).expect("copied");
+        assert!(own.join(format!("projects/-there/{session}.jsonl")).is_file());
+        move_transcript(&configs, session, Path::new("/new/place")).expect("copied");
+        assert!(own.join(format!("projects/-new-place/{session}.jsonl")).is_file());
+        // A task that has the service read a file of its own for it.
+        let (planted, secret) = (SessionId::new(), dir.path().join("secret"));
+        std::fs::write(&secret, LINE).expect("a file");
+        symlink(&secret, own.join(format!("projects/-there/{planted}.jsonl"))).expect("a link");
+        assert!(transcript(&configs, planted).is_none() && bring_home(&configs, planted).is_err());
+        // Or write elsewhere.
+        let elsewhere = dir.path().join("elsewhere");
+        std::fs::create_dir(&elsewhere).expect("a folder");
+        std::fs::rename(own.join("projects"), own.join("before")).expect("renamed");
+        symlink(&elsewhere, own.join("projects")).expect("a link");
+        assert!(bring_home(&configs, session).is_err());
+        assert_eq!(std::fs::read_dir(&elsewhere).expect("a folder").count(), 0);
+    }
 }

@@ -158,7 +158,7 @@ pub struct SomeTasks {
 /// # Errors
 /// The server can't be reached.
 pub fn run(command: ClientCommand) -> anyhow::Result<u8> {
-    crate::process::reset_sigpipe();
+    sys::reset_sigpipe();
     match command {
         ClientCommand::Ask(command) => ask(&Server::find()?, *command),
         ClientCommand::Doctor(flags) => doctor::run(&flags),

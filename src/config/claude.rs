@@ -8,6 +8,7 @@ use strum::VariantArray as _;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::agent::{Agent, AgentHome};
 use super::environment::Environment;
 use super::source::Source;
 use wire::{McpConfig, PermissionMode};
@@ -94,8 +95,12 @@ pub struct Claude {
     /// True if a task's processes may get a PID namespace of their own, where the system allows
     /// it.
     pub namespaces: bool,
-    /// The folder of sessions and logins.
+    /// The folder of sessions and logins of the user that runs the service.
     pub config_dir: Option<PathBuf>,
+    /// The walls round it.
+    pub agent: Agent,
+    /// Reason for which the home is shared although nobody asked for that.
+    pub shared_because: Option<String>,
     /// MCP servers that tasks may name, as the CLI's own configuration has them.
     pub mcp_servers: BTreeMap<String, Value>,
 }
@@ -117,6 +122,18 @@ impl Claude {
             .map(PathBuf::from)
             .or_else(|| value("HOME").map(|home| Path::new(home).join(".claude")));
         let logged_in = config_dir.as_ref().is_some_and(|dir| dir.join(".credentials.json").exists());
+        let mut agent = Agent::read(from);
+        let has_key = CREDENTIALS.iter().any(|name| value(name).is_some());
+        let mut shared_because = None;
+        if logged_in && !has_key && agent.home != AgentHome::Shared {
+            // Its login is renewed in place: a copy of it would soon be refused, and the original with it.
+            agent.home = AgentHome::Shared;
+            shared_because = Some(
+                "its login stands in the home of this user: set CLAUDE_CODE_OAUTH_TOKEN (claude setup-token) or \
+                 ANTHROPIC_API_KEY, and each key gets a home of its own"
+                    .to_owned(),
+            );
+        }
         let has_credential = logged_in || CREDENTIALS.iter().any(|name| value(name).is_some());
         let credential = fingerprint(&environment, config_dir.as_deref());
         let modes: Vec<_> = PermissionMode::VARIANTS.iter().map(|mode| (mode.name(), *mode)).collect();
@@ -130,6 +147,8 @@ impl Claude {
             namespaces: from.choice("ISOLATION", &[("auto", true), ("subreaper", false)]),
             mcp_servers: mcp_servers(from),
             config_dir,
+            agent,
+            shared_because,
             environment,
         }
     }

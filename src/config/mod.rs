@@ -3,6 +3,7 @@
 //! *Owns* the reading of environment, file and flags: no other part reads them. *Promises*
 //! that all faults are reported at once, each naming its setting, before anything starts.
 
+mod agent;
 mod claude;
 mod environment;
 mod settings;
@@ -12,6 +13,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use agent::{Agent, AgentHome, Sandbox};
 pub use claude::Claude;
 use domain::Budgets;
 pub use environment::Environment;
@@ -55,6 +57,8 @@ pub struct Config {
     pub log: Log,
     /// Patterns of secrets that are masked.
     pub mask_patterns: Vec<String>,
+    /// The file that settings were read from, where it is there.
+    pub file: Option<PathBuf>,
     /// Environment that a worker process of ours needs to read the same settings.
     pub for_children: Environment,
     /// In a managed worker: its token for the supervisor.
@@ -199,6 +203,7 @@ impl Config {
             },
             mask_patterns: read_patterns(from),
             store,
+            file: Some(absolute(Path::new(source::FILE))).filter(|file| file.exists()),
             for_children: from.for_children().into(),
             link_token: from.environment().get(LINK_TOKEN).cloned().map(Into::into),
         }

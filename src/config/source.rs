@@ -11,7 +11,7 @@ use clap::{Arg, ArgMatches, Command};
 use super::settings::SETTINGS;
 
 /// The file that is read from the folder of the start, where it is there.
-const FILE: &str = "cc-anywhere.toml";
+pub(super) const FILE: &str = "cc-anywhere.toml";
 
 /// Every bad setting, one line each.
 #[derive(Debug, thiserror::Error)]

@@ -2,25 +2,32 @@
 //!
 //! *Owns* every call of git. *Talks to* the file system only, through `process`. *Promises* that no
 //! call runs code of the repository: no hooks, no fsmonitor, no filters (a repository that has some
-//! is refused), no external diffs, no editor, no network, no settings but the repository's own.
+//! is refused a worktree, and looked at with its filters overruled), no external diffs, no editor, no network, no
+//! settings but the repository's own; and that a call runs behind the walls of a task (`sandbox`) all the same.
 //! Keeps no state: what must outlive us stands in a file beside the worktree.
 //!
 //! Decided against: a git library. The rules of worktrees are git's own and change with it; the
 //! program that the CLI itself calls is the one to ask.
 
+mod harmless;
 mod parse;
+mod summary;
 mod worktree;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::Environment;
-use crate::process::{self, Launch};
+use crate::config::{Claude, Environment, Sandbox};
+use crate::process::{self, Isolation, Launch};
+use crate::sandbox::{self, Access, Grant, Walls};
 
+pub use harmless::for_agent;
 pub use worktree::{Cleaned, Repository, Worktree};
 
 /// Longest call, unless the repository is huge.
 const LIMIT: Duration = Duration::from_secs(120);
+/// Longest look at a repository before a task begins.
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
 /// Maximum output of a call in bytes: room for the largest patch that is kept, and more.
 const MAX_OUTPUT_BYTES: usize = 32 << 20;
 
@@ -71,56 +78,85 @@ impl GitError {
 #[derive(Clone, Debug)]
 pub struct Git {
     program: PathBuf,
-    env: Environment,
+    path: String,
+    /// Walls round every call; none where `None`.
+    walls: Option<Walls>,
 }
 
-/// Settings on top of the repository's own. All of these run code, or ask who owns a folder.
-const SETTINGS: &[(&str, &str)] = &[
-    ("core.fsmonitor", "false"),
-    ("core.hooksPath", "/dev/null"),
-    ("core.pager", "cat"),
-    ("core.editor", "true"),
-    ("commit.gpgSign", "false"),
-    ("gc.auto", "0"),
-    ("maintenance.auto", "false"),
-    ("protocol.allow", "never"),
-    ("safe.directory", "*"),
-];
+/// State of a repository before a task begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Text for the model; `None` where it works in no repository.
+    pub summary: Option<String>,
+    /// Variables with which git runs no code of the repository's settings.
+    pub variables: Vec<(String, String)>,
+}
 
 impl Git {
-    /// Looks for it on the `PATH` of this environment.
+    /// Looks for it on the `PATH` of the CLI. Its calls read the folders that tasks may work in.
     ///
     /// # Errors
     /// It isn't there.
-    pub fn find(environment: &[(String, String)]) -> Result<Self, GitError> {
-        let path =
-            environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.clone()).unwrap_or_default();
+    pub fn find(claude: &Claude) -> Result<Self, GitError> {
+        let path = claude.environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.clone());
+        let path = path.unwrap_or_default();
         let program = path.split(':').map(|folder| Path::new(folder).join("git")).find(|program| program.is_file());
-        let mut env = vec![
-            ("PATH".to_owned(), path),
-            ("LC_ALL".to_owned(), "C".to_owned()),
-            ("GIT_CONFIG_NOSYSTEM".to_owned(), "1".to_owned()),
-            ("GIT_CONFIG_GLOBAL".to_owned(), "/dev/null".to_owned()),
-            ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
-            ("GIT_OPTIONAL_LOCKS".to_owned(), "0".to_owned()),
-            ("GIT_CONFIG_COUNT".to_owned(), SETTINGS.len().to_string()),
-        ];
-        for (at, (key, value)) in SETTINGS.iter().enumerate() {
-            env.push((format!("GIT_CONFIG_KEY_{at}"), (*key).to_owned()));
-            env.push((format!("GIT_CONFIG_VALUE_{at}"), (*value).to_owned()));
-        }
-        Ok(Self { program: program.ok_or(GitError::Missing)?, env: env.into() })
+        let folders = path.split(':').map(PathBuf::from).chain(claude.workspace_roots.iter().cloned());
+        let walls = (claude.agent.sandbox != Sandbox::Off).then(|| Walls {
+            grants: folders.map(|path| Grant { path, access: Access::OperatorRead }).collect(),
+            ..Walls::default()
+        });
+        Ok(Self { program: program.ok_or(GitError::Missing)?, path, walls })
     }
 
-    /// Returns the state of a repository, as the CLI tells the model when it starts: two that are equal look the same
-    /// to it.
-    ///
-    /// # Errors
-    /// There is none, or git refused.
-    pub async fn snapshot(&self, folder: &Path) -> Result<Vec<u8>, GitError> {
-        let mut all = self.run(folder, &["status", "--porcelain", "--branch"]).await?;
-        all.extend(self.run(folder, &["log", "--format=%H", "-n", "5"]).await.unwrap_or_default());
-        Ok(all)
+    /// The same, with calls that write below these folders.
+    #[must_use]
+    pub fn writing(self, folders: &[&Path]) -> Self {
+        self.granted(folders, Access::OperatorWrite)
+    }
+
+    /// The same, with calls that read everything: for those that say where a repository lies.
+    #[must_use]
+    pub fn reading_all(self) -> Self {
+        self.granted(&[Path::new("/")], Access::OperatorRead)
+    }
+
+    fn granted(mut self, folders: &[&Path], access: Access) -> Self {
+        if let Some(walls) = &mut self.walls {
+            walls.grants.extend(folders.iter().map(|path| Grant { path: path.to_path_buf(), access }));
+        }
+        self
+    }
+
+    /// Looks at the repository that a task is to work in. Nothing of its settings is run.
+    pub async fn look(&self, folder: &Path) -> State {
+        match tokio::time::timeout(LOOK_LIMIT, self.state(folder)).await {
+            Ok(Ok(state)) => state,
+            failed => {
+                let why = match failed {
+                    Ok(Err(error)) => crate::telemetry::chain(&error),
+                    _ => "no answer in time".to_owned(),
+                };
+                tracing::debug!(why, "The state of a repository is not known");
+                State { summary: None, variables: harmless::for_agent(&[]) }
+            }
+        }
+    }
+
+    async fn state(&self, folder: &Path) -> Result<State, GitError> {
+        if !folder.ancestors().any(|folder| folder.join(".git").exists()) {
+            return Ok(State { summary: None, variables: harmless::for_agent(&[]) });
+        }
+        let names = self.run(folder, &["config", "--null", "--name-only", "--list", "--includes"]).await?;
+        let overruled = harmless::overruled(&names);
+        let (status, log) = tokio::join!(
+            self.call(folder, &["status", "--short", "--branch", "--ignore-submodules=all"], &[], &overruled),
+            self.call(folder, &["log", "--format=%h %s", "-n", "5"], &[], &overruled)
+        );
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        // Before the first commit there is no log.
+        let summary = summary::of(&text(status?), &text(log.unwrap_or_default()));
+        Ok(State { summary: Some(summary), variables: harmless::for_agent(&overruled) })
     }
 
     /// Runs it in this folder and returns what it printed.
@@ -129,11 +165,24 @@ impl Git {
     }
 
     async fn run_with(&self, folder: &Path, args: &[&str], more: &[(&str, &str)]) -> Result<Vec<u8>, GitError> {
-        let mut env = self.env.clone();
+        self.call(folder, args, more, &[]).await
+    }
+
+    async fn call(
+        &self,
+        folder: &Path,
+        args: &[&str],
+        more: &[(&str, &str)],
+        overruled: &[(String, String)],
+    ) -> Result<Vec<u8>, GitError> {
+        let mut env: Environment = harmless::for_us(overruled).into();
+        env.push(("PATH".to_owned(), self.path.clone()));
         env.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let args = args.iter().map(Into::into).collect();
-        let launch = Launch { program: self.program.clone(), args, env, directory: Some(folder.to_owned()) };
-        let ran = process::captured(&launch, LIMIT, MAX_OUTPUT_BYTES).await.map_err(GitError::Run)?;
+        let launch = Launch { program: self.program.clone(), args, env, directory: None };
+        let (steps, _) = sandbox::enter(self.walls.as_ref(), folder, Isolation::Subreaper, false)
+            .map_err(|error| GitError::Run(std::io::Error::other(error)))?;
+        let ran = process::captured(&launch, steps, LIMIT, MAX_OUTPUT_BYTES).await.map_err(GitError::Run)?;
         if ran.status.success() {
             return Ok(ran.stdout);
         }

@@ -187,6 +187,22 @@ impl Worktree {
         Ok(Some(Self { path: path.to_owned(), note }))
     }
 
+    /// The repository.
+    #[must_use]
+    pub fn repository(&self) -> &Path {
+        &self.note.repository
+    }
+
+    /// The folder of the repository's history, and the one in it that is the worktree's own, as paths without links.
+    /// `None` where the worktree does not say so any more: its `.git` is a file that a task may change.
+    #[must_use]
+    pub fn history(&self) -> Option<(PathBuf, PathBuf)> {
+        let history = self.note.repository.join(".git").canonicalize().ok()?;
+        let text = std::fs::read_to_string(self.path.join(".git")).ok()?;
+        let own = Path::new(text.strip_prefix("gitdir:")?.trim()).canonicalize().ok()?;
+        (own.parent()? == history.join("worktrees")).then_some((history, own))
+    }
+
     fn write_note(&self) -> Result<(), GitError> {
         let file = note_of(&self.path);
         let write = || -> io::Result<()> {

@@ -3,7 +3,7 @@
 use std::io;
 
 use rustix::mount::{MountFlags, MountPropagationFlags};
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::Signal;
 use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
@@ -44,10 +44,7 @@ fn unshare(with_user: bool) -> io::Result<()> {
     if with_user {
         flags |= UnshareFlags::NEWUSER;
     }
-    #[expect(unsafe_code, reason = "sound as long as no other thread shares this process's file table: there is none")]
-    unsafe {
-        rustix::thread::unshare_unsafe(flags)?;
-    }
+    sys::unshare(flags)?;
     if with_user {
         std::fs::write("/proc/self/setgroups", "deny")?;
         std::fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
@@ -60,29 +57,19 @@ fn unshare(with_user: bool) -> io::Result<()> {
 pub const NO_PROCESS: i32 = 75;
 
 fn fork_into_namespace() {
-    #[expect(unsafe_code, reason = "fork is sound in a process with one thread")]
-    let forked = unsafe { libc::fork() };
-    if forked == 0 {
+    match sys::fork() {
         // Init of the namespace: ends with its parent, and sees the processes that are its own.
-        if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
-            tracing::warn!(error = crate::telemetry::chain(&error), "no signal at the parent's death");
+        Ok(None) => {
+            if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
+                tracing::warn!(error = crate::telemetry::chain(&error), "no signal at the parent's death");
+            }
+            mount_proc();
         }
-        mount_proc();
-        return;
-    }
-    let Some(child) = Pid::from_raw(forked).filter(|_| forked > 0) else {
+        // Without its streams: their ends are seen when the child closes its own.
+        Ok(Some(child)) => sys::wait_in_place_of(child),
         // Without the child there is nobody to run the CLI; the worker sees why by this.
-        std::process::exit(NO_PROCESS);
-    };
-    close_streams();
-    let status = loop {
-        match rustix::process::waitpid(Some(child), WaitOptions::empty()) {
-            Ok(Some((_, status))) => break status,
-            Ok(None) | Err(rustix::io::Errno::INTR) => {}
-            Err(_) => std::process::exit(71),
-        }
-    };
-    std::process::exit(status.exit_status().unwrap_or(72));
+        Err(_) => std::process::exit(NO_PROCESS),
+    }
 }
 
 /// `/proc` of the namespace, so that `ps` and `kill` inside it agree. Where the system
@@ -95,14 +82,6 @@ fn mount_proc() {
     });
     if let Err(error) = mounted {
         tracing::debug!(%error, "the namespace keeps the outer /proc");
-    }
-}
-
-/// Lets go of every stream, so that their ends are seen when the child closes its own.
-fn close_streams() {
-    #[expect(unsafe_code, reason = "this process only waits from here on and uses no descriptor")]
-    unsafe {
-        libc::close_range(0, libc::c_uint::MAX, 0);
     }
 }
 

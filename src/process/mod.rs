@@ -34,7 +34,7 @@ pub use sock::{control_from_fd, control_pair, cut_off_after};
 pub use spawn::{Launch, Streams, captured, exit_of, output, spawn_cli, spawn_shim, spawn_worker};
 pub use sweep::{EnvMarks, TreeMark, end_all};
 pub use tree::{Tree, reap};
-pub use tree_log::{note_tree, read_trees, tree_log};
+pub use tree_log::{note_tree, open_tree_log, read_trees, tree_log};
 pub use whole::write_whole;
 
 use rustix::process::{Pid, Signal};
@@ -100,24 +100,11 @@ pub fn barrier(step: &str) {
     let _: &str = step;
 }
 
-/// Lets freed memory go back to the system: large blocks are mapped by themselves, and a few heaps serve all threads.
-/// What one large answer took would else be kept for the next.
-pub fn give_memory_back() {
-    #[cfg(target_env = "gnu")]
-    #[expect(unsafe_code, reason = "sets two numbers of the allocator, while there is one thread")]
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 20);
-        libc::mallopt(libc::M_ARENA_MAX, 2);
-    }
-}
-
-/// Lets this process end in silence when nobody reads what it prints any more, as a program in a pipe
-/// does; a server keeps the signal off.
-pub fn reset_sigpipe() {
-    #[expect(unsafe_code, reason = "sets a signal to its default, while there is one thread")]
-    unsafe {
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+/// Closes this process's memory, environment and descriptors to other processes of its user, and forbids core dumps.
+pub fn close_memory() {
+    let never = rustix::process::DumpableBehavior::NotDumpable;
+    if let Err(error) = rustix::process::set_dumpable_behavior(never) {
+        tracing::warn!(error = crate::telemetry::chain(&error), "the memory of this process stays open to its user");
     }
 }
 
@@ -140,11 +127,8 @@ pub fn wake_up(pid: u32) {
 pub async fn ended(pid: u32) {
     let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
     let Ok(fd) = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::NONBLOCK) else { return };
-    #[expect(unsafe_code, reason = "the descriptor is owned by the AsyncFd and closed by nobody else")]
-    let registered = unsafe { tokio::io::unix::AsyncFd::register(fd) };
-    let Ok(fd) = registered else { return };
     // A pidfd becomes readable once, when the process ends.
-    if let Err(error) = fd.readable().await {
+    if let Err(error) = sys::readable(fd).await {
         tracing::error!(pid, error = crate::telemetry::chain(&error), "could not watch a process");
     }
 }

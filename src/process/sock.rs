@@ -1,7 +1,7 @@
 //! Sockets: the pair between a worker and a shim, and a limit for clients that don't read.
 
 use std::io;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -20,9 +20,7 @@ pub fn control_pair() -> io::Result<(UnixStream, OwnedFd)> {
 /// # Errors
 /// The number is not an open socket.
 pub fn control_from_fd(fd: RawFd) -> io::Result<UnixStream> {
-    #[expect(unsafe_code, reason = "the number comes from the worker that spawned us and is owned by nobody else here")]
-    let owned = unsafe { OwnedFd::from_raw_fd(fd) };
-    rustix::io::fcntl_setfd(&owned, rustix::io::FdFlags::CLOEXEC)?;
+    let owned = sys::inherited(fd)?;
     rustix::net::sockopt::socket_type(&owned)?;
     Ok(owned.into())
 }

@@ -3,15 +3,16 @@
 use crate::config::Environment;
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::io::FdFlags;
+use sys::BeforeExec;
 use tokio::io::AsyncReadExt;
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+use tokio::process::Child;
 
 /// Description of a process to start. The environment is exactly `env`: nothing is inherited.
 #[derive(Clone, Debug)]
@@ -38,57 +39,50 @@ impl Launch {
     }
 }
 
-/// The streams of a CLI, as the worker holds them.
+/// The streams of a CLI, as the worker holds them. Sockets: a process that finds one in `/proc` can't open it anew, as
+/// it could a pipe.
 pub struct Streams {
     /// Frames to the CLI.
-    pub stdin: ChildStdin,
+    pub stdin: tokio::net::UnixStream,
     /// Frames from the CLI.
-    pub stdout: ChildStdout,
+    pub stdout: tokio::net::UnixStream,
     /// Standard error.
-    pub stderr: ChildStderr,
+    pub stderr: tokio::net::UnixStream,
 }
 
 /// Starts a shim with the CLI's streams, and the control socket `control` under its own number.
 ///
 /// # Errors
 /// The system's, when the process can't be started.
-pub fn spawn_shim(launch: &Launch, control: &OwnedFd) -> io::Result<(Child, Streams)> {
+pub fn spawn_shim(launch: &Launch, control: OwnedFd) -> io::Result<(Child, Streams)> {
     fail::fail_point!("no-process", |_| Err(io::Error::from_raw_os_error(libc::EAGAIN)));
-    let fd = control.as_raw_fd();
     let mut command = launch.command();
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    #[expect(unsafe_code, reason = "between fork and exec: one fcntl, which is async-signal-safe")]
-    unsafe {
-        // In the child, so that no other process started meanwhile inherits the socket too.
-        command.pre_exec(move || {
-            let borrowed = std::os::fd::BorrowedFd::borrow_raw(fd);
-            Ok(rustix::io::fcntl_setfd(borrowed, FdFlags::empty())?)
-        });
-    }
-    let mut child = tokio::process::Command::from(command).spawn()?;
-    let missing = || io::Error::other("a stream of the new process is missing");
-    let stdin = child.stdin.take().ok_or_else(missing)?;
-    let stdout = child.stdout.take().ok_or_else(missing)?;
-    let stderr = child.stderr.take().ok_or_else(missing)?;
+    let (stdin, theirs) = stream()?;
+    command.stdin(theirs);
+    let (stdout, theirs) = stream()?;
+    command.stdout(theirs);
+    let (stderr, theirs) = stream()?;
+    command.stderr(theirs);
+    // In the child, so that no other process started meanwhile inherits the socket too.
+    sys::before_exec(&mut command, BeforeExec { passed_on: Some(control), ..BeforeExec::default() });
+    let child = tokio::process::Command::from(command).spawn()?;
     Ok((child, Streams { stdin, stdout, stderr }))
 }
 
-/// In the shim: starts the CLI on the shim's own streams. It ends with the shim: where no namespace sees to
-/// that, `mortal` does.
+/// Returns our end of a stream, and the other one.
+fn stream() -> io::Result<(tokio::net::UnixStream, OwnedFd)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    Ok((tokio::net::UnixStream::from_std(ours)?, theirs.into()))
+}
+
+/// In the shim: starts the CLI on the shim's own streams, after these steps.
 ///
 /// # Errors
 /// The system's, when the process can't be started.
-pub fn spawn_cli(launch: &Launch, mortal: bool) -> io::Result<std::process::Child> {
+pub fn spawn_cli(launch: &Launch, steps: BeforeExec) -> io::Result<std::process::Child> {
     let mut command = launch.command();
-    if mortal {
-        #[expect(unsafe_code, reason = "between fork and exec: one prctl, which is async-signal-safe")]
-        unsafe {
-            command.pre_exec(|| {
-                Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?)
-            });
-        }
-    }
-    // Without anything between fork and exec, no page table is copied (posix_spawn).
+    sys::before_exec(&mut command, steps);
     command.spawn()
 }
 
@@ -133,12 +127,14 @@ pub struct Ran {
 /// Length that is kept of standard error, in bytes.
 const MAX_STDERR_BYTES: u64 = 16 << 10;
 
-/// Runs a program to its end and returns what it printed, at most `most` bytes.
+/// Runs a program to its end, after these steps, and returns what it printed, at most `most` bytes.
 ///
 /// # Errors
 /// It can't be started, printed more, or didn't end within `limit`; it is killed then.
-pub async fn captured(launch: &Launch, limit: Duration, most: usize) -> io::Result<Ran> {
-    let mut command = tokio::process::Command::from(launch.command());
+pub async fn captured(launch: &Launch, steps: BeforeExec, limit: Duration, most: usize) -> io::Result<Ran> {
+    let mut command = launch.command();
+    sys::before_exec(&mut command, steps);
+    let mut command = tokio::process::Command::from(command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn()?;
     let missing = || io::Error::other("a stream of the new process is missing");

@@ -5,11 +5,20 @@ use std::time::Duration;
 
 use rustix::process::WaitOptions;
 
-use super::sweep::{kill_until_none, pause};
+use super::sweep::{kill_until_none, living, pause};
 use super::{EnvMarks, Isolation, stat};
 
 /// Beginning of the name of a shim's cgroup; its pid follows.
 const GROUP: &str = "cc-anywhere-";
+
+/// Size of a tree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TreeSize {
+    /// Number of processes, without the shim.
+    pub processes: u64,
+    /// Resident memory of all of them, in bytes; what several share counts for each.
+    pub memory_bytes: u64,
+}
 
 /// Process tree that a shim must end: the CLI and its descendants.
 pub struct Tree {
@@ -35,6 +44,19 @@ impl Tree {
         if let Err(error) = std::fs::write(group.join("cgroup.procs"), pid.to_string()) {
             tracing::debug!(%error, "the CLI stays in the cgroup of the worker");
         }
+    }
+
+    /// Returns the number of processes of the tree, and their memory.
+    #[must_use]
+    pub fn size(&self) -> TreeSize {
+        let me = std::process::id();
+        let is_member = |pid: &u32| *pid != me && (self.isolation == Isolation::PidNamespace || descends(*pid, me));
+        let mut size = TreeSize::default();
+        for pid in living().filter(is_member) {
+            size.processes += 1;
+            size.memory_bytes += stat::of(pid).map_or(0, |stat| stat.rss * rustix::param::page_size() as u64);
+        }
+        size
     }
 
     /// Ends every process of the tree. Returns whether none is left.
@@ -78,13 +100,7 @@ pub fn reap(mut each: impl FnMut(u32, Option<i32>, Option<i32>)) -> bool {
 /// is or becomes its child.
 fn kill_namespace() -> bool {
     for _ in 0..3_000 {
-        #[expect(
-            unsafe_code,
-            reason = "kill(2) with -1 has no safe wrapper; from an init it reaches its namespace only"
-        )]
-        unsafe {
-            libc::kill(-1, libc::SIGKILL);
-        }
+        sys::kill_namespace();
         if !reap(|_, _, _| ()) {
             return true;
         }

@@ -20,17 +20,25 @@ fn older(file: &Path) -> PathBuf {
     file.with_extension("log.1")
 }
 
+/// Opens the file, to add lines to it; a large one gives way to a new one.
+///
+/// # Errors
+/// The system's.
+pub fn open_tree_log(file: &Path) -> io::Result<File> {
+    if std::fs::metadata(file).is_ok_and(|found| found.len() > MAX_BYTES) {
+        std::fs::rename(file, older(file))?;
+    }
+    OpenOptions::new().append(true).create(true).mode(0o600).open(file)
+}
+
 /// Adds a line. One write, so that lines of several shims don't mix.
 ///
 /// # Errors
 /// The system's.
-pub fn note_tree(file: &Path, line: &TreeLine) -> io::Result<()> {
-    if std::fs::metadata(file).is_ok_and(|found| found.len() > MAX_BYTES) {
-        std::fs::rename(file, older(file))?;
-    }
+pub fn note_tree(mut file: &File, line: &TreeLine) -> io::Result<()> {
     let mut text = serde_json::to_string(line)?;
     text.push('\n');
-    OpenOptions::new().append(true).create(true).mode(0o600).open(file)?.write_all(text.as_bytes())
+    file.write_all(text.as_bytes())
 }
 
 /// Every line, oldest first; what can't be read (a machine that stopped in the middle of one)

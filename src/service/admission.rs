@@ -18,7 +18,7 @@ use crate::queue::{Directory, NewTask, Submit, Submitted};
 /// Carries out every check before a task is stored.
 pub async fn admit(
     service: &Service,
-    spec: TaskSpec,
+    mut spec: TaskSpec,
     caller: &Caller,
     retry_of: Option<TaskId>,
     idempotency: Option<(String, String)>,
@@ -32,8 +32,9 @@ pub async fn admit(
     if let Some(webhook) = &spec.options.webhook {
         check_webhook(service, "options.webhook.url", webhook)?;
     }
-    for dir in &spec.options.sdk.add_dirs {
-        folder(service, caller, "options.sdk.addDirs", dir).await?;
+    // Stored as they were checked, without links: at the start they must be that still.
+    for dir in &mut spec.options.sdk.add_dirs {
+        *dir = folder(service, caller, "options.sdk.addDirs", dir).await?;
     }
     let conversation = Conversation::of(service, caller, &spec).await?;
     let named = spec.context.working_directory.as_ref();
@@ -41,7 +42,8 @@ pub async fn admit(
         Some(named) => Some(folder(service, caller, "context.workingDirectory", named).await?),
         None => None,
     };
-    check_files(service, caller, &spec, named.as_deref()).await?;
+    check_files(service, caller, &mut spec, named.as_deref()).await?;
+    spec.context.working_directory.clone_from(&named);
     let directory = match (&conversation, named) {
         (Some(conversation), named) => Directory::Named(conversation.directory(service, caller, named).await?),
         (None, Some(named)) => match spec.options.worktree() {
@@ -83,19 +85,20 @@ pub fn key_limit(limit: &str, most: i64) -> Refusal {
     Refusal::new(Kind::Full, "KEY_LIMIT", message).with(json!({ "limit": limit, "most": most }))
 }
 
-/// Files that are named are there, and inside the roots.
+/// Files that are named are there, and inside the roots. Those outside the working folder get the names that they were
+/// found under.
 async fn check_files(
     service: &Service,
     caller: &Caller,
-    spec: &TaskSpec,
+    spec: &mut TaskSpec,
     directory: Option<&str>,
 ) -> Result<(), Refusal> {
     const FIELD: &str = "context.files";
-    for file in &spec.context.files {
+    for file in &mut spec.context.files {
         let ContextFile::Path(named) = file else { continue };
         let path = match directory {
-            Some(directory) => Path::new(directory).join(named),
-            None if Path::new(named).is_absolute() => named.into(),
+            Some(directory) => Path::new(directory).join(&*named),
+            None if Path::new(named).is_absolute() => named.as_str().into(),
             None => {
                 let rule = format!("\"{named}\" must be absolute where there is no context.workingDirectory");
                 return Err(Refusal::invalid(FIELD, rule));
@@ -107,6 +110,9 @@ async fn check_files(
                 FIELD,
                 format!("\"{named}\" leads to a name with \" or # or control characters"),
             ));
+        }
+        if !directory.is_some_and(|directory| found.path.starts_with(directory)) {
+            *named = found.path.display().to_string();
         }
     }
     Ok(())
@@ -120,7 +126,7 @@ async fn worktree(
     named: &str,
 ) -> Result<Directory, Refusal> {
     let unfit = |field: &'static str| move |error: GitError| Refusal::invalid(field, crate::telemetry::chain(&error));
-    let git = Git::find(&service.claude.environment).map_err(unfit("options.useWorktree"))?;
+    let git = Git::find(&service.claude).map_err(unfit("options.useWorktree"))?.reading_all();
     let repository = Repository::of(&git, Path::new(named)).await.map_err(unfit("options.useWorktree"))?;
     for whole in [&repository.top, &repository.git_dir] {
         // All of the repository is in the worktree.

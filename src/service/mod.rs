@@ -37,6 +37,7 @@ pub use self::scheduler::{Planned, fire_forever, plan};
 pub use self::schedules::put_schedule;
 pub use self::talk::{answer, interrupt, questions, send};
 pub use self::usage::usage;
+use crate::claude::Homes;
 use crate::config::Claude;
 use crate::queue::{ChangeNotifier, Queue};
 use crate::telemetry::Vitals;
@@ -73,6 +74,8 @@ pub struct Service {
     pub worktrees: PathBuf,
     /// The folder below which tasks without one get a folder of their own.
     pub work_dir: PathBuf,
+    /// Homes of the CLI.
+    pub homes: Homes,
     /// The way to webhooks.
     pub outbound: Outbound,
     /// The limits of money.

@@ -51,8 +51,10 @@ impl Conversation {
             }
             (None, None) => return Ok(None),
         };
-        let claude = service.claude.clone();
-        let written = process::blocking(TRANSCRIPT_LIMIT, move || claude::transcript(&claude, session)).await;
+        let key = task.as_ref().map_or(caller.name(), |task| &task.key).to_owned();
+        let (homes, of_task) = (service.homes.clone(), task.as_ref().map(|task| task.id));
+        let look = move || claude::transcript(&homes.config_dirs(&key, of_task), session);
+        let written = process::blocking(TRANSCRIPT_LIMIT, look).await;
         let written = written.map_err(|error| unreachable_folder(field, &error))?;
         let begun = written.as_ref().is_some_and(claude::Transcript::has_messages);
         if !begun && service.has_local_workers {

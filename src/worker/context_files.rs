@@ -52,7 +52,8 @@ fn resolve_named(tools: &WorkerContext, named: &str, directory: &Path) -> Result
     let in_a_root = tools.claude.workspace_roots.iter().any(|root| found.starts_with(root));
     // The data folder may lie in a root, with the key and the database in it.
     let is_ours = tools.work_dir.parent().is_some_and(|data| found.starts_with(data));
-    let inside = found.starts_with(directory) || (in_a_root && !is_ours);
+    // Outside the working folder only what was found so at the submit, when the key's own folders were looked at.
+    let inside = found.starts_with(directory) || (in_a_root && !is_ours && found == Path::new(named));
     match found.to_str().filter(|found| can_be_named(found)) {
         Some(found) if inside => Ok(found.to_owned()),
         _ => Err(fail(format!("context.files: {named} is outside the folders that tasks may use"))),

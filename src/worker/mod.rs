@@ -13,6 +13,7 @@
 mod actor;
 mod agent_run;
 mod attempt;
+mod confine;
 mod context_files;
 mod limits;
 mod link;
@@ -27,6 +28,7 @@ mod warm_pool;
 mod worktree;
 
 pub use actor::{MAILBOX, WorkerActor};
+pub use confine::CommonWalls;
 pub use link::{Link, LinkEnd, LinkSettings};
 pub use messages::{Drain, StopNow};
 pub use set_up::WorkerContext;

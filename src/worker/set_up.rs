@@ -8,17 +8,20 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::confine::{self, CommonWalls, TaskPaths};
 use super::context_files::{self, Files};
 use super::shim_pool::ShimPool;
 use super::warm_pool::{LaunchSpec, WarmPool};
 use super::worktree;
-use crate::claude::{self, Session, Start, Unavailable};
-use crate::config::Claude;
+use crate::claude::{self, Homes, Session, Start, Unavailable};
+use crate::config::{Claude, Environment, Sandbox};
+use crate::git::{self, Git, State};
 use crate::process::{self, EnvMarks};
 use crate::queue::{Assignment, ConversationState, Queue, ReadTalk};
+use crate::sandbox::Walls;
 use crate::telemetry::Vitals;
 use domain::{BootInstant, Budgets, Failure, FailureClass, SessionId, Usd, WorkerInstanceId};
-use wire::{McpConfig, PermissionMode, Task};
+use wire::{McpConfig, PermissionMode, SdkOptions, Task};
 
 /// Maximum length of a folder's CLAUDE.md that is passed on, in bytes: with the task's own text it must fit into one
 /// argument (128 KiB).
@@ -46,6 +49,10 @@ pub struct WorkerContext {
     pub worktrees: PathBuf,
     /// Folder for the configuration files of MCP servers.
     pub mcp_dir: PathBuf,
+    /// Homes of the CLI.
+    pub homes: Homes,
+    /// The part of the walls that all tasks have.
+    pub walls: CommonWalls,
     /// File in which shims note the beginnings and ends of trees.
     pub tree_log: PathBuf,
     /// Duration of a claim.
@@ -122,13 +129,24 @@ pub async fn set_up(
         end_earlier_attempts(task, deadline).await?;
     }
     let trusted = is_below(&named, &tools.claude.trusted_roots);
-    let OnDisk { files, session, claude_md, mcp_config } = on_disk(tools, task, &directory, trusted).await?;
+    let further_folders = further_folders(tools, task).await?;
+    let on_disk = on_disk(tools, task, &directory, trusted).await?;
+    let mut paths = confine::of_repository(tools, queue, task, &directory).await;
+    on_disk.add_paths(tools, task, &directory, &further_folders, &mut paths);
+    let OnDisk { home, files, session, claude_md, mcp_config } = on_disk;
     let talk = talk(queue, task).await?;
+    let mut environment = tools.claude.environment.clone();
+    home.iter().for_each(|home| claude::move_in(&mut environment, home));
+    let state = look(tools, &directory).await;
+    let of_home = environment.clone();
+    environment.extend(state.variables);
+    let walls = tools.walls.of(&tools.claude.agent, home.as_deref(), paths);
     let settings = claude::Settings {
         program: tools.claude.path.clone().ok_or_else(|| unavailable(&Unavailable::NoCli))?,
-        environment: tools.claude.environment.clone(),
+        environment,
         trusted,
         claude_md,
+        repository: state.summary,
         mode: tools.mode_of(task),
         questions: task.spec.options.questions.unwrap_or_default(),
         max_budget_usd: assignment.budget_usd,
@@ -136,8 +154,9 @@ pub async fn set_up(
         allowed: talk.allowed.clone(),
         mcp_config,
     };
-    let recipe = recipe(tools, task, &settings, session, &directory);
-    let (args, env) = claude::command(&settings, &task.spec.options.sdk, session);
+    let sdk = SdkOptions { add_dirs: further_folders, ..task.spec.options.sdk.clone() };
+    let recipe = recipe(tools, task, &settings, &sdk, session, &directory, walls.as_ref(), of_home);
+    let (args, env) = claude::command(&settings, &sdk, session);
     let (instruction, message) = initial_prompt(task, session, talk);
     // A session that goes on has read them.
     let named = if message.is_none() && instruction != CONTINUE { files.named } else { Vec::new() };
@@ -151,26 +170,67 @@ pub async fn set_up(
         tree_log: tools.tree_log.clone(),
         holder: tools.holder,
         deadline,
+        walls,
+        must_hold: tools.claude.agent.sandbox == Sandbox::Required,
+        max_output_bytes: tools.claude.agent.output_bytes,
     };
     Ok(Ready { start, instruction, files: named, message, session, recipe })
 }
 
 /// Files that an attempt needs.
 struct OnDisk {
+    home: Option<PathBuf>,
     files: Files,
     session: Session,
     claude_md: Option<String>,
     mcp_config: Option<PathBuf>,
 }
 
+impl OnDisk {
+    /// Adds the paths that the task gets.
+    fn add_paths(
+        &self,
+        tools: &WorkerContext,
+        task: &Task,
+        directory: &Path,
+        further_folders: &[String],
+        to: &mut TaskPaths,
+    ) {
+        to.write.push(directory.to_owned());
+        to.write.extend(further_folders.iter().map(PathBuf::from));
+        to.read.extend(self.files.folder.clone());
+        to.read.extend(self.mcp_config.clone());
+        let files = self.files.named.iter().map(PathBuf::from);
+        to.read.extend(files.filter(|file| !file.starts_with(directory)));
+        let servers = task.spec.options.sdk.mcp_config.iter().flat_map(|config| config.mcp_servers.keys());
+        let servers = servers.filter_map(|name| tools.claude.mcp_servers.get(name));
+        to.operator.extend(servers.flat_map(confine::of_mcp_server));
+        if self.home.is_none() {
+            // Shared with the user that runs the service, its login included.
+            let of_user = ["HOME", "CLAUDE_CONFIG_DIR", "TMPDIR"];
+            let environment = tools.claude.environment.iter();
+            let shared = environment.filter(|(name, _)| of_user.contains(&name.as_str()));
+            to.operator_write.extend(shared.map(|(_, path)| PathBuf::from(path)));
+        }
+    }
+}
+
 /// Reads and writes it beside the runtime: a folder may be on a network that does not answer.
 async fn on_disk(tools: &Arc<WorkerContext>, task: &Task, directory: &Path, trusted: bool) -> Result<OnDisk, NotReady> {
     let (tools, task, directory) = (Arc::clone(tools), task.clone(), directory.to_owned());
     let work = move || {
-        move_session(&tools, &task, &directory)?;
+        let home = tools.homes.prepare(&task.key, task.id).map_err(|error| {
+            NotReady::Release(format!("can't make the home of the CLI: {error}"), UNAVAILABLE_DELAY)
+        })?;
+        let mut configs = tools.homes.config_dirs(&task.key, Some(task.id));
+        bring_session(&task, &configs, &directory)?;
+        if home.is_some() {
+            configs.truncate(1);
+        }
         Ok(OnDisk {
+            home,
             files: context_files::prepare(&tools, &task, &directory)?,
-            session: session(&tools.claude, &task),
+            session: session(&configs, &task),
             claude_md: if trusted { None } else { claude_md(&directory) },
             mcp_config: mcp_config(&tools, &task)?,
         })
@@ -183,13 +243,22 @@ fn no_answer(error: &io::Error) -> NotReady {
     NotReady::Release(format!("the task's folder does not answer: {error}"), UNAVAILABLE_DELAY)
 }
 
-/// Copies the conversation to where the CLI looks for it from this folder, where the client asked for that.
-fn move_session(tools: &WorkerContext, task: &Task, directory: &Path) -> Result<(), NotReady> {
+/// Copies the conversation to where the CLI looks for it: into the home of the task, and, where the client asked for
+/// that, to the name of this folder.
+fn bring_session(task: &Task, configs: &[PathBuf], directory: &Path) -> Result<(), NotReady> {
+    for session in task.resume_session_id.into_iter().chain(task.attempted.session_id) {
+        match claude::bring_home(configs, session) {
+            Ok(()) => {}
+            // Whether it is needed is decided by what is there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(%session, error = crate::telemetry::chain(&error), "A session can't be copied"),
+        }
+    }
     let wanted = task.spec.options.sdk.move_session == Some(true) && task.attempt == 1;
     let Some(session) = task.resume_session_id.filter(|_| wanted) else {
         return Ok(());
     };
-    claude::move_transcript(&tools.claude, session, directory).map_err(|error| {
+    claude::move_transcript(configs, session, directory).map_err(|error| {
         let message = format!("the session {session} can't be moved to {}: {error}", directory.display());
         NotReady::Fail(Failure::new(FailureClass::Invalid, "UNKNOWN_SESSION", message))
     })
@@ -201,23 +270,34 @@ fn recipe(
     tools: &WorkerContext,
     task: &Task,
     settings: &claude::Settings,
+    sdk: &SdkOptions,
     session: Session,
     directory: &Path,
+    walls: Option<&Walls>,
+    environment: Environment,
 ) -> Option<LaunchSpec> {
     let own = directory.starts_with(&tools.work_dir) || directory.starts_with(&tools.worktrees);
     let fresh = task.attempt == 1 && matches!(session, Session::New(_)) && settings.add_dir.is_none();
     if tools.warm == 0 || own || !fresh {
         return None;
     }
-    let (args, env) = claude::command(settings, &task.spec.options.sdk, Session::New(SessionId::from_u128(0)));
     Some(LaunchSpec {
-        program: settings.program.clone(),
-        args,
-        env,
+        settings: settings.clone(),
+        sdk: sdk.clone(),
+        environment,
         directory: directory.to_owned(),
-        trusted: settings.trusted,
         key: task.key.clone(),
+        walls: walls.cloned(),
     })
+}
+
+/// Looks at the repository that a task is to work in.
+pub async fn look(tools: &WorkerContext, directory: &Path) -> State {
+    match Git::find(&tools.claude) {
+        // Worktrees stand outside the roots.
+        Ok(git) => git.writing(&[&tools.worktrees]).look(directory).await,
+        Err(_) => State { summary: None, variables: git::for_agent(&[]) },
+    }
 }
 
 /// Reads the state of an earlier attempt's conversation.
@@ -271,6 +351,9 @@ async fn directory(tools: &WorkerContext, task: &Task) -> Result<(PathBuf, PathB
         _ => gone(format!("the working directory {} can't be used: {error}", named.display())),
     })?;
     let found = found.path;
+    if worktree.is_none() && found != named {
+        return Err(gone(format!("the working directory {} leads elsewhere by now: {}", named.display(), found.display())));
+    }
     // The worktree of an earlier task, where its session goes on.
     if !is_below(&found, &tools.claude.workspace_roots) && !found.starts_with(&tools.worktrees) {
         return Err(gone(format!("the working directory {} is outside WORKSPACE_ROOTS", found.display())));
@@ -279,6 +362,23 @@ async fn directory(tools: &WorkerContext, task: &Task) -> Result<(PathBuf, PathB
         Some(options) => Ok((worktree::prepare(tools, task, &options, &found).await?, found)),
         None => Ok((found.clone(), found)),
     }
+}
+
+/// The further folders of a task, which are what they were when they were checked.
+async fn further_folders(tools: &WorkerContext, task: &Task) -> Result<Vec<String>, NotReady> {
+    let mut folders = Vec::new();
+    for named in &task.spec.options.sdk.add_dirs {
+        let gone = |why: String| NotReady::Fail(Failure::new(FailureClass::Invalid, "WORKING_DIRECTORY", why));
+        let found = process::resolve(named.into()).await.map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => no_answer(&error),
+            _ => gone(format!("the folder {named} can't be used: {error}")),
+        })?;
+        if found.path != Path::new(named) || !found.is_dir || !is_below(&found.path, &tools.claude.workspace_roots) {
+            return Err(gone(format!("the folder {named} leads elsewhere by now: {}", found.path.display())));
+        }
+        folders.push(named.clone());
+    }
+    Ok(folders)
 }
 
 fn is_below(path: &Path, roots: &[PathBuf]) -> bool {
@@ -301,9 +401,9 @@ async fn end_earlier_attempts(task: &Task, deadline: BootInstant) -> Result<(), 
 
 /// The conversation of the attempt before, where the CLI wrote it down; else the one that the task
 /// goes on with, or its own.
-fn session(claude: &Claude, task: &Task) -> Session {
+fn session(configs: &[PathBuf], task: &Task) -> Session {
     let own = task.attempted.session_id.unwrap_or(task.id.own_session());
-    let transcript = claude::transcript(claude, own);
+    let transcript = claude::transcript(configs, own);
     match (transcript, task.resume_session_id) {
         (Some(written), _) if written.has_messages() => Session::Resume(own),
         (_, Some(from)) if from == own => Session::Resume(own),

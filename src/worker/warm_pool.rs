@@ -13,12 +13,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::set_up::WorkerContext;
-use crate::claude::{Item, Run, Start};
-use crate::config::Environment;
-use crate::git::Git;
+use super::set_up::{WorkerContext, look};
+use crate::claude::{self, Item, Run, Session, Start};
+use crate::config::{Environment, Sandbox};
+use crate::git::State;
 use crate::process::{self, wall_now};
+use crate::sandbox::Walls;
 use domain::{BootInstant, LeaseTimes, SessionId};
+use wire::SdkOptions;
 
 /// Time after which a process that no task has asked for is not kept ready any more.
 const IDLE: Duration = Duration::from_secs(600);
@@ -34,26 +36,26 @@ const MAX_FILES: usize = 1_000;
 /// Recipe of a process. Two tasks with the same recipe could have the same process.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LaunchSpec {
-    /// The CLI.
-    pub program: PathBuf,
-    /// Arguments; the session stands in them as the nil UUID.
-    pub args: Vec<String>,
-    /// Whole environment.
-    pub env: Environment,
+    /// What the server decides.
+    pub settings: claude::Settings,
+    /// What the client decides.
+    pub sdk: SdkOptions,
+    /// Variables that programs in the home need, without those of git.
+    pub environment: Environment,
     /// Folder in which it works.
     pub directory: PathBuf,
-    /// True if it reads the folder's own settings.
-    pub trusted: bool,
     /// Name of the client's key.
     pub key: String,
+    /// Walls round it.
+    pub walls: Option<Walls>,
 }
 
 impl LaunchSpec {
-    /// The arguments for this session.
-    fn args_for(&self, session: SessionId) -> Vec<String> {
-        let nil = format!("--session-id={}", SessionId::from_u128(0));
-        let own = format!("--session-id={session}");
-        self.args.iter().map(|arg| if *arg == nil { own.clone() } else { arg.clone() }).collect()
+    /// Tells the process of the repository as it is now.
+    pub fn know(&mut self, state: State) {
+        self.settings.repository = state.summary;
+        self.settings.environment = self.environment.clone();
+        self.settings.environment.extend(state.variables);
     }
 }
 
@@ -62,19 +64,13 @@ impl LaunchSpec {
 struct Fingerprint {
     /// Quarter of an hour since the epoch.
     quarter: i64,
-    /// State of the repository.
-    repository: Option<Vec<u8>>,
     /// Files of settings, with the time and size of each.
     files: Vec<(PathBuf, Option<std::time::SystemTime>, u64)>,
 }
 
 impl Fingerprint {
     async fn of(tools: &WorkerContext, recipe: &LaunchSpec) -> Self {
-        let repository = match Git::find(&tools.claude.environment) {
-            Ok(git) => git.snapshot(&recipe.directory).await.ok(),
-            Err(_) => None,
-        };
-        let files = match recipe.trusted {
+        let files = match recipe.settings.trusted {
             true => {
                 let (directory, config) = (recipe.directory.clone(), tools.claude.config_dir.clone());
                 // A folder that does not answer looks like no other stamp: nothing warm is used.
@@ -84,7 +80,7 @@ impl Fingerprint {
             }
             false => Vec::new(),
         };
-        Self { quarter: wall_now().0.div_euclid(QUARTER_MS), repository, files }
+        Self { quarter: wall_now().0.div_euclid(QUARTER_MS), files }
     }
 }
 
@@ -170,7 +166,8 @@ impl WarmPool {
 
     /// Starts a process for the next task of this recipe, where there is none. The one that was wanted
     /// least recently makes room.
-    pub async fn refill(&self, tools: &WorkerContext, recipe: LaunchSpec) {
+    pub async fn refill(&self, tools: &WorkerContext, mut recipe: LaunchSpec) {
+        recipe.know(look(tools, &recipe.directory).await);
         let fits = |pool: &Pool| !pool.closed && !pool.waiting.iter().any(|waiting| waiting.recipe == recipe);
         if !fits(&self.pool()) {
             return;
@@ -185,16 +182,20 @@ impl WarmPool {
             pool.waiting.swap_remove(oldest.unwrap_or(0));
         }
         let session = SessionId::new();
+        let (args, env) = claude::command(&recipe.settings, &recipe.sdk, Session::New(session));
         let start = Start {
-            program: recipe.program.clone(),
-            args: recipe.args_for(session),
-            env: recipe.env.clone(),
+            program: recipe.settings.program.clone(),
+            args,
+            env,
             directory: recipe.directory.clone(),
             mark: session.into(),
             lease: None,
             tree_log: tools.tree_log.clone(),
             holder: tools.holder,
             deadline: LeaseTimes::new(tools.lease).tree_deadline(crate::process::boot_now()),
+            walls: recipe.walls.clone(),
+            must_hold: tools.claude.agent.sandbox == Sandbox::Required,
+            max_output_bytes: tools.claude.agent.output_bytes,
         };
         match tools.spare.take().and_then(|shim| Run::start(shim, start)) {
             Ok(mut run) => {
@@ -241,26 +242,5 @@ impl WarmPool {
                 tracing::warn!("A process that waited for a task is still there; its shim ends it");
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_session_differs() {
-        let args = ["-p", "--session-id=00000000-0000-0000-0000-000000000000", "--model=--session-id"];
-        let recipe = LaunchSpec {
-            program: "/bin/claude".into(),
-            args: args.map(str::to_owned).into(),
-            env: Environment::default(),
-            directory: "/".into(),
-            trusted: false,
-            key: "default".into(),
-        };
-        let session = SessionId::from_u128(7);
-        let expected = ["-p", &format!("--session-id={session}"), "--model=--session-id"].map(str::to_owned);
-        assert_eq!(recipe.args_for(session), expected);
     }
 }

@@ -31,8 +31,9 @@ pub async fn prepare(
     named: &Path,
 ) -> Result<PathBuf, NotReady> {
     let made = async {
-        let git = Git::find(&tools.claude.environment)?;
+        let git = Git::find(&tools.claude)?;
         let repository = Repository::of(&git, named).await?;
+        let git = git.writing(&[&tools.worktrees, &repository.top, &repository.git_dir]);
         let branch = options.branch_of(task.id);
         let base = options.base_branch.as_deref();
         let path = path(tools, task.id);
@@ -66,8 +67,8 @@ pub async fn conclude(
     options: &WorktreeOptions,
     completed: bool,
 ) -> Result<Option<ChangeSet>, GitError> {
-    let git = Git::find(&tools.claude.environment)?;
     let Some(worktree) = Worktree::open(&path(tools, task.id))? else { return Ok(None) };
+    let git = Git::find(&tools.claude)?.writing(&[&tools.worktrees, worktree.repository()]);
     if completed && options.auto_commit {
         worktree.commit_all(&git, &message(task, options)).await?;
     }
@@ -106,9 +107,11 @@ async fn is_in_use(queue: &Queue, task: &Task) -> bool {
 
 async fn remove(tools: &WorkerContext, task: TaskId) {
     let cleaned = async {
-        let git = Git::find(&tools.claude.environment)?;
         match Worktree::open(&path(tools, task))? {
-            Some(worktree) => worktree.clean(&git).await,
+            Some(worktree) => {
+                let git = Git::find(&tools.claude)?.writing(&[&tools.worktrees, worktree.repository()]);
+                worktree.clean(&git).await
+            }
             None => Ok(Cleaned::Kept),
         }
     };

@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["api", "client", "admin"],
     &["worker", "supervisor", "service", "no_op"],
     &["queue", "claude", "git"],
-    &["store"],
+    &["store", "sandbox"],
     &["process", "supervise", "ipc"],
     &["config", "telemetry"],
 ];

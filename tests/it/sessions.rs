@@ -167,7 +167,7 @@ done
 #[test]
 fn a_task_begins_with_the_mcp_servers_that_it_needs_or_not_at_all() {
     let world = World::new();
-    let (script, mark) = (mcp_server(&world), world.dir.join("started"));
+    let (script, mark) = (mcp_server(&world), world.dir.join("witness/started"));
     let hangs = json!({ "command": "/bin/sleep", "args": ["98804"] });
     let ours = json!({ "mcpServers": {
         "works": { "command": script, "args": [mark], "env": { "MARK": "x" } },
@@ -203,7 +203,7 @@ fn a_task_begins_with_the_mcp_servers_that_it_needs_or_not_at_all() {
 #[test]
 fn mcp_servers_come_from_the_operators_list() {
     let world = World::new();
-    let (script, mark) = (mcp_server(&world), world.dir.join("started"));
+    let (script, mark) = (mcp_server(&world), world.dir.join("witness/started"));
     let ours = json!({ "mcpServers": {
         "docs": { "command": script, "args": [mark], "env": { "MARK": "a secret" } }, "other": { "command": "/bin/false" },
     }});

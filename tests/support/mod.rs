@@ -38,7 +38,7 @@ pub struct World {
 impl World {
     pub fn new() -> Self {
         let dir = std::env::temp_dir().join(format!("cca-{}", uuid::Uuid::new_v4().simple()));
-        for folder in ["home", "ws", "data"] {
+        for folder in ["home", "ws", "data", "witness"] {
             std::fs::create_dir_all(dir.join(folder)).expect("a temporary folder");
         }
         let dir = dir.canonicalize().expect("a temporary folder");
@@ -69,6 +69,7 @@ impl World {
             ("ANTHROPIC_BASE_URL", self.model.url.clone()),
             ("ANTHROPIC_API_KEY", "sk-test-not-real".to_owned()),
             ("CLAUDE_CODE_MAX_RETRIES", "0".to_owned()),
+            ("AGENT_WRITE", path(self.dir.join("witness"))),
             ("PORT", "0".to_owned()),
             ("LOG_LEVEL", "debug".to_owned()),
         ])
@@ -97,11 +98,10 @@ impl World {
         process
     }
 
-    /// Every process whose environment has this world's HOME: programs, shims, CLIs, and
-    /// whatever they started.
+    /// Every process whose home is in this world: programs, shims, CLIs, and whatever they started.
     pub fn processes(&self) -> Vec<u32> {
-        let mark = format!("HOME={}", self.dir.join("home").display());
-        processes(|environ| environ.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes()))
+        let mark = format!("HOME={}/", self.dir.display());
+        processes(|environ| environ.split(|byte| *byte == 0).any(|entry| entry.starts_with(mark.as_bytes())))
     }
 }
 
@@ -137,7 +137,7 @@ pub fn check_history(world: &World, args: &[&str]) -> String {
     let checked = world.command("check-history", &[]).args(args).output().expect("the program");
     let said = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(checked.status.success() && said.contains("broken promises: 0"), "{said} {checked:?}");
-    let overlaps = std::fs::read_to_string(world.dir.join("data/overlaps")).unwrap_or_default();
+    let overlaps = std::fs::read_to_string(world.dir.join("witness/overlaps")).unwrap_or_default();
     assert_eq!(overlaps, "", "two trees of a task lived at a time");
     said
 }

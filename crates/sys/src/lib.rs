@@ -1,0 +1,18 @@
+//! The unsafe code of cc-anywhere, all of it: calls of the system that have no safe wrapper.
+//!
+//! Every function here is safe to call: what it needs to be sound it checks itself, or arranges itself. The other
+//! crates forbid unsafe code.
+
+mod allocator;
+mod before_exec;
+mod descriptor;
+mod fork;
+mod probe;
+mod signal;
+
+pub use allocator::give_memory_back;
+pub use before_exec::{BeforeExec, User, before_exec};
+pub use descriptor::{inherited, readable};
+pub use fork::{fork, unshare, wait_in_place_of};
+pub use probe::{can_look_into, landlock_abi};
+pub use signal::{kill_namespace, reset_sigpipe};
