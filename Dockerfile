@@ -12,8 +12,8 @@ COPY entity entity
 COPY migration migration
 COPY src src
 # Cargo wants the files that the manifest names, though none of them is built here.
-RUN mkdir -p tests/it benches/bench \
-    && echo 'fn main() {}' | tee tests/it/main.rs benches/bench/main.rs > /dev/null \
+RUN mkdir -p tests/it tests/security benches/bench \
+    && echo 'fn main() {}' | tee tests/it/main.rs tests/security/main.rs benches/bench/main.rs > /dev/null \
     && cargo build --release --locked --bin cc-anywhere
 
 FROM node:22-bookworm-slim AS cli

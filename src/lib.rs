@@ -29,7 +29,7 @@
 //! supervisor, `queue/reaper.rs` of any other process does the same, at once on the same
 //! machine, else when the lease has ended.
 //!
-//! ARCHITECTURE.md has the picture. Imports go down: `app` → `api`, `client`, `admin` → `service`, `worker`, `supervisor` → `queue`, `claude`, `git` → `store`, `sandbox` →
+//! ARCHITECTURE.md has the picture. Imports go down: `app` → `api`, `client`, `admin` → `service`, `worker`, `supervisor` → `queue`, `claude`, `git`, `proxy` → `store`, `sandbox` →
 //! `process`, `supervise`, `ipc` → `config`, `telemetry` → the crates `wire`, `audit` → `domain`.
 
 pub mod admin;
@@ -47,6 +47,7 @@ mod api;
 mod git;
 mod ipc;
 mod process;
+mod proxy;
 mod queue;
 mod sandbox;
 mod service;

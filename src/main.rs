@@ -48,7 +48,10 @@ fn main() -> ExitCode {
         // First, while there is one thread.
         return ExitCode::from(claude::run_shim(&Shim::parse_from(std::env::args_os().skip(1)).args));
     }
-    app::give_memory_back();
+    if let (Some("agent-probe"), Some(targets)) = (std::env::args().nth(1).as_deref(), std::env::args().nth(2)) {
+        return ExitCode::from(claude::run_probe(&targets));
+    }
+    sys::give_memory_back();
     let outcome = match Cli::parse().role {
         Role::Serve(flags) => configured(&flags, app::serve),
         Role::Worker { role, flags } => configured(&flags, |config| app::worker(config, role)),

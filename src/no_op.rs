@@ -190,6 +190,7 @@ async fn start_one(program: PathBuf, cli: PathBuf, folder: PathBuf) {
         walls: None,
         must_hold: false,
         max_output_bytes: None,
+        disk: None,
     };
     let mut run = Run::start(shim, start).expect("a start");
     run.instruct("x", &[]);

@@ -74,7 +74,7 @@ impl ApiError {
 
     /// Answer where no good key was shown.
     pub fn unauthorized() -> Self {
-        let message = "show the key, as X-API-Key or as Authorization: Bearer; without API_KEY it is in data/api-key";
+        let message = "show the key, as X-API-Key or as Authorization: Bearer; without API_KEY it is in the data folder (cc-anywhere keys show)";
         Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", message)
     }
 

@@ -32,8 +32,3 @@ fn run(role: impl Future<Output = Exit>) -> Exit {
     std::mem::forget(system);
     exit
 }
-
-/// Sets up the allocator of this process; first, while there is one thread.
-pub fn give_memory_back() {
-    sys::give_memory_back();
-}

@@ -8,12 +8,13 @@ use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::roles::{hidden, homes, work_dir, worktrees};
+use super::roles::{homes, work_dir, worktrees};
 use super::stop::{CLOSE_LIMIT, Signals};
 use crate::claude;
 use crate::config::Config;
 use crate::ipc;
 use crate::process;
+use crate::proxy::Proxy;
 use crate::queue::{self, ChangeNotifier, EventFeed, Queue, QueueActor};
 use crate::service::{self, Service};
 use crate::store::{self, Store};
@@ -146,6 +147,12 @@ impl Parts {
             home: environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| home.clone()),
             namespaces: config.claude.namespaces,
         };
+        if worker::lacks_required(config) {
+            anyhow::bail!("SANDBOX is required, and this kernel has no Landlock (Linux 5.13 or newer, lsm=landlock)");
+        }
+        let proxy = Proxy::start(&config.claude).context("the credential proxy can't be started")?;
+        worker::log_configuration(config, proxy.is_some());
+        actix::spawn(worker::try_and_log(config.clone(), proxy.clone()));
         // A port behind which nobody asks for a key.
         let open_port = (!config.server.auth).then_some(config.server.port);
         let tools = WorkerContext {
@@ -157,8 +164,9 @@ impl Parts {
             warm: config.worker.warm,
             standby: Arc::default(),
             worktrees: worktrees(config)?,
+            proxy,
             homes: homes(config)?,
-            walls: CommonWalls::new(&config.claude, hidden(config), open_port),
+            walls: CommonWalls::new(&config.claude, worker::hidden(config), open_port),
             mcp_dir: config.store.data_dir.join("run").join("mcp"),
             tree_log: process::tree_log(&config.store.data_dir),
             lease: config.worker.lease,

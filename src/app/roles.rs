@@ -1,6 +1,6 @@
 //! The service and the handlers of a process, made from its settings.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,6 @@ use tokio::sync::watch;
 use crate::api::{self, Connections, Hosts, Memory, Shared, Streams, Workers, WrongKeys};
 use crate::claude::Homes;
 use crate::config::{Config, Server};
-use crate::ipc;
 use crate::process;
 use crate::queue::{ChangeNotifier, EventFeed, Queue};
 use crate::service::{KeyRing, Outbound, Phase, Service};
@@ -101,14 +100,6 @@ pub fn worktrees(config: &Config) -> anyhow::Result<PathBuf> {
 /// The homes of the CLI.
 pub fn homes(config: &Config) -> anyhow::Result<Homes> {
     Ok(Homes::new(folder(config, "homes")?, &config.claude))
-}
-
-/// Files and folders of the service that no task may see: the data folder, the folder of its socket, and the file of
-/// settings.
-pub fn hidden(config: &Config) -> Vec<PathBuf> {
-    let data = config.store.data_dir.clone();
-    let socket = ipc::socket_path(&data).parent().map(Path::to_owned).filter(|folder| !folder.starts_with(&data));
-    std::iter::once(data).chain(socket).chain(config.file.clone()).collect()
 }
 
 fn folder(config: &Config, name: &str) -> anyhow::Result<PathBuf> {

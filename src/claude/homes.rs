@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, fchown, mkdirat, openat, openat2, unlinkat};
 use rustix::process::{Gid, Uid};
@@ -217,7 +217,7 @@ impl Home<'_> {
     /// Opens a folder of the home, and makes it where it isn't there; what else stands in its place goes.
     fn folder(&self, below: &Path) -> io::Result<OwnedFd> {
         let mut at = open_dir(&self.top, Path::new("."))?;
-        for name in below.components().map(|part| part.as_os_str()) {
+        for name in below.components().map(Component::as_os_str) {
             if let Ok(found) = open_dir(&at, Path::new(name)) {
                 at = found;
                 continue;
@@ -269,10 +269,12 @@ impl Home<'_> {
     fn put_back_own(&self) -> io::Result<()> {
         // In a template it may stand where a person has it as well.
         let files = [Path::new(CONFIG).join(OWN), PathBuf::from(OWN)];
-        let template = self.template.and_then(|template| files.iter().find_map(|file| std::fs::read(template.join(file)).ok()));
+        let template =
+            self.template.and_then(|template| files.iter().find_map(|file| std::fs::read(template.join(file)).ok()));
         let folder = self.folder(Path::new(CONFIG))?;
         let below = &files[0];
-        let template: Map<String, Value> = template.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        let template: Map<String, Value> =
+            template.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         let before = match read(&folder, OsStr::new(OWN)) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -434,7 +436,8 @@ fn same(wanted: &Path, folder: &OwnedFd, name: &OsStr) -> bool {
     let Ok(inside) = open_dir(folder, Path::new(name)) else { return false };
     let names = |path: &Path| -> Vec<_> {
         let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-        let mut names: Vec<_> = entries.filter(|entry| !entry.path().is_symlink()).map(|entry| entry.file_name()).collect();
+        let mut names: Vec<_> =
+            entries.filter(|entry| !entry.path().is_symlink()).map(|entry| entry.file_name()).collect();
         names.sort_unstable();
         names
     };
@@ -485,8 +488,12 @@ mod tests {
         assert_eq!(std::fs::read_to_string(home.join(".gitconfig")).expect("a file"), "[user]\n");
         let agents = std::fs::read_dir(home.join(".claude/agents")).expect("a folder").count();
         assert_eq!(agents, 1);
-        let own: Value = serde_json::from_slice(&std::fs::read(home.join(CONFIG).join(OWN)).expect("a file")).expect("an object");
-        assert_eq!(own, serde_json::json!({ "numStartups": 3, "projects": { "/p": { "lastCost": 1, "allowedTools": [] } } }));
+        let own: Value =
+            serde_json::from_slice(&std::fs::read(home.join(CONFIG).join(OWN)).expect("a file")).expect("an object");
+        assert_eq!(
+            own,
+            serde_json::json!({ "numStartups": 3, "projects": { "/p": { "lastCost": 1, "allowedTools": [] } } })
+        );
         assert_eq!(std::fs::read_to_string(home.join(".claude/projects/-p/s.jsonl")).expect("a file"), "kept");
         assert_eq!(std::fs::read_to_string(outside.join("settings.json")).expect("untouched"), "theirs");
         // The whole folder replaced by a link.

@@ -105,6 +105,17 @@ impl Observed {
         self.spent
     }
 
+    /// Takes what was counted on the way to the API: it counts, whatever the CLI says.
+    pub fn count(&mut self, counted: Spent) {
+        let said = self.spent;
+        if let (Some(said), Some(counted)) = (said.cost_usd, counted.cost_usd)
+            && said.distance(counted) > DIFFERENCE.max(counted.distance(Usd::ZERO) / 100)
+        {
+            tracing::warn!(%said, %counted, "The CLI says another cost than was counted; what was counted holds");
+        }
+        self.spent = Spent { set_aside: said.set_aside, ..counted };
+    }
+
     /// Names of the fields of the last result that could not be understood.
     #[must_use]
     pub fn unread(&self) -> &[&'static str] {
@@ -208,6 +219,9 @@ fn failed(code: &'static str, message: impl Into<String>) -> Outcome {
     Outcome::Failed(ending::seen(code, message))
 }
 
+/// Difference of two costs that is worth a word, in micro-dollars.
+const DIFFERENCE: u64 = 1_000;
+
 /// Signal of a process that writes a file above its limit (`SIGXFSZ`).
 const FILE_TOO_LARGE: i32 = 25;
 
@@ -250,8 +264,7 @@ mod tests {
         for line in lines {
             observed.note(&Frame::parse((*line).to_owned()));
         }
-        let exit =
-            Exit { code, signal: code.is_none().then_some(9), gone: true, ..Exit::LOST };
+        let exit = Exit { code, signal: code.is_none().then_some(9), gone: true, ..Exit::LOST };
         match observed.into_report(Ending::ItsOwn, &exit, "", 1).outcome {
             Outcome::Completed => Ok(()),
             Outcome::Failed(failure) => Err(failure.class),

@@ -3,7 +3,6 @@
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
@@ -16,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::frame::{Frame, FrameKind};
 use super::input;
+use super::limits::{DiskLimit, RunLimits};
 use super::lines::{Line, next_line};
 use super::shim::{Begin, FromShim, Limit, Signed, ToShim};
 use super::spawn::Shim;
@@ -114,6 +114,8 @@ pub struct Start {
     pub must_hold: bool,
     /// Maximum number of bytes that it may print.
     pub max_output_bytes: Option<u64>,
+    /// Limit of what its folders may hold.
+    pub disk: Option<DiskLimit>,
 }
 
 impl Run {
@@ -147,12 +149,12 @@ impl Run {
         orders.send(serde_json::to_string(&ToShim::Begin(Box::new(begin)))?).map_err(io::Error::other)?;
         let (reader, writer) = tokio::net::UnixStream::from_std(control.try_clone()?)?.into_split();
         tokio::spawn(give_orders(writer, order_receiver));
-        let printed = Printed { most: start.max_output_bytes, over: Arc::default(), orders: orders.clone() };
-        let over = Arc::clone(&printed.over);
-        tokio::spawn(pump_frames(streams.stdout, frame_sender, printed));
+        let limits = RunLimits::new(start.max_output_bytes, &orders);
+        tokio::spawn(limits.clone().watch_disk(start.disk));
+        tokio::spawn(pump_frames(streams.stdout, frame_sender, limits.clone()));
         tokio::spawn(keep_end(streams.stderr, Arc::clone(&stderr)));
         tokio::spawn(write_input(streams.stdin, input));
-        tokio::spawn(wait_for_exit(child, reader, secret, over, exit_sender));
+        tokio::spawn(wait_for_exit(child, reader, secret, limits, exit_sender));
         Ok(Self { frames, exit, orders, control, input: Some(input_sender), stderr })
     }
 
@@ -282,29 +284,7 @@ async fn give_orders(mut control: OwnedWriteHalf, mut orders: mpsc::UnboundedRec
     }
 }
 
-/// Limit of what the CLI prints.
-struct Printed {
-    most: Option<u64>,
-    /// True if it has printed more.
-    over: Arc<AtomicBool>,
-    orders: mpsc::UnboundedSender<String>,
-}
-
-impl Printed {
-    /// True if that many bytes are more than it may print; it is ended then.
-    fn ends_at(&self, bytes: u64) -> bool {
-        if self.most.is_none_or(|most| bytes <= most) {
-            return false;
-        }
-        self.over.store(true, Ordering::Relaxed);
-        let end = serde_json::to_string(&ToShim::End { grace_ms: 0 }).unwrap_or_default();
-        // Closed: it is gone already.
-        self.orders.send(end).unwrap_or_default();
-        true
-    }
-}
-
-async fn pump_frames(stdout: Stream, to: mpsc::Sender<(Line, OwnedSemaphorePermit)>, printed: Printed) {
+async fn pump_frames(stdout: Stream, to: mpsc::Sender<(Line, OwnedSemaphorePermit)>, limits: RunLimits) {
     let mut bytes = 0;
     let room = Arc::new(Semaphore::new(KIB_AHEAD as usize));
     let mut from = BufReader::with_capacity(64 << 10, stdout);
@@ -313,7 +293,7 @@ async fn pump_frames(stdout: Stream, to: mpsc::Sender<(Line, OwnedSemaphorePermi
             continue;
         }
         bytes += line.read() as u64;
-        if printed.ends_at(bytes) {
+        if limits.has_printed(bytes) {
             return;
         }
         let kib = u32::try_from(line.held() >> 10).unwrap_or(KIB_AHEAD).min(KIB_AHEAD);
@@ -351,7 +331,7 @@ async fn wait_for_exit(
     mut shim: Child,
     control: OwnedReadHalf,
     secret: String,
-    over: Arc<AtomicBool>,
+    limits: RunLimits,
     to: oneshot::Sender<Exit>,
 ) {
     let mut exit = Exit::LOST;
@@ -382,9 +362,7 @@ async fn wait_for_exit(
         Ok(_) => {}
         Err(error) => tracing::warn!(error = crate::telemetry::chain(&error), "could not collect the shim"),
     }
-    if over.load(Ordering::Relaxed) {
-        exit.limit = Some(Limit::Output);
-    }
+    exit.limit = exit.limit.or(limits.hit());
     // Nobody waits any more where the run was dropped.
     to.send(exit).unwrap_or_default();
 }

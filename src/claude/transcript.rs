@@ -49,7 +49,8 @@ fn find(configs: &[PathBuf], session: SessionId) -> Option<Found> {
     let name = format!("{session}.jsonl");
     configs.iter().find_map(|config| {
         let projects = open_below(config, Path::new("projects"), OFlags::RDONLY | OFlags::DIRECTORY).ok()?;
-        let entries = std::fs::read_dir(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&projects))).ok()?;
+        let entries =
+            std::fs::read_dir(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&projects))).ok()?;
         entries.flatten().find_map(|entry| {
             let project = PathBuf::from(entry.file_name());
             let below = Path::new("projects").join(&project).join(&name);
@@ -61,7 +62,8 @@ fn find(configs: &[PathBuf], session: SessionId) -> Option<Found> {
 
 /// Opens what stands below one of the CLI's folders, without following a link in it.
 fn open_below(config: &Path, below: &Path, flags: OFlags) -> io::Result<File> {
-    let folder = openat2(CWD, config, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::empty())?;
+    let folder =
+        openat2(CWD, config, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::empty())?;
     let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     Ok(openat2(&folder, below, flags | OFlags::CLOEXEC, Mode::empty(), how)?.into())
 }
@@ -104,7 +106,11 @@ fn copy(configs: &[PathBuf], session: SessionId, project: Option<&Path>) -> io::
     io::copy(&mut found.file, &mut to)?;
     // As its folder is: the CLI may run as another user.
     let owner = folder.metadata()?;
-    std::os::unix::fs::fchown(&to, Some(std::os::unix::fs::MetadataExt::uid(&owner)), Some(std::os::unix::fs::MetadataExt::gid(&owner)))?;
+    std::os::unix::fs::fchown(
+        &to,
+        Some(std::os::unix::fs::MetadataExt::uid(&owner)),
+        Some(std::os::unix::fs::MetadataExt::gid(&owner)),
+    )?;
     Ok(renameat(&folder, &fresh, &folder, &name)?)
 }
 
@@ -118,7 +124,8 @@ fn make_folder(config: &Path, project: &Path) -> io::Result<File> {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
-        at = openat(&at, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?.into();
+        at = openat(&at, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?
+            .into();
         std::os::unix::fs::fchown(&at, Some(uid), Some(gid))?;
     }
     Ok(at)

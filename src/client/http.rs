@@ -39,6 +39,11 @@ impl Server {
         Ok(Self { url: format!("http://{host}:{}", config.server.port), key, agent })
     }
 
+    /// The key that it is asked with.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
     /// Asks with a method that has no body.
     pub fn ask(&self, method: &str, path: &str) -> anyhow::Result<Reply> {
         Reply::read(self.send(method, path, None, &[])?)

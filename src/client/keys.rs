@@ -26,6 +26,8 @@ enum KeyCommand {
     Create(Box<Create>),
     /// List them
     List,
+    /// Print the operator's own: that of API_KEY, or of the data folder
+    Show,
     /// Give one another secret, and print it this once
     Rotate {
         /// Name of the key
@@ -116,6 +118,13 @@ pub fn run(server: &Server, keys: Keys) -> anyhow::Result<u8> {
     match keys.command {
         None | Some(KeyCommand::List) => {
             output.answer(&server.ask("GET", "/api/keys")?, |all: &All| all.keys.iter().for_each(line))
+        }
+        Some(KeyCommand::Show) if server.key().is_empty() => {
+            anyhow::bail!("there is no key yet: start the server, or set API_KEY")
+        }
+        Some(KeyCommand::Show) => {
+            println!("{}", server.key());
+            Ok(0)
         }
         Some(KeyCommand::Create(create)) => {
             output.answer(&server.send_json("POST", "/api/keys", &create.request()?)?, secret)

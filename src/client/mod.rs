@@ -28,7 +28,7 @@ pub enum ClientCommand {
     #[command(flatten)]
     Ask(Box<Ask>),
     /// Say what is missing on this machine, and how to mend it
-    Doctor(crate::config::Flags),
+    Doctor(Box<doctor::Args>),
 }
 
 /// A command that asks the server.
@@ -161,7 +161,7 @@ pub fn run(command: ClientCommand) -> anyhow::Result<u8> {
     sys::reset_sigpipe();
     match command {
         ClientCommand::Ask(command) => ask(&Server::find()?, *command),
-        ClientCommand::Doctor(flags) => doctor::run(&flags),
+        ClientCommand::Doctor(args) => doctor::run(&args),
     }
 }
 

@@ -63,10 +63,8 @@ impl Agent {
         let disk_bytes = limit("TASK_DISK_BYTES");
         let homes = [("key", AgentHome::Key), ("task", AgentHome::Task), ("shared", AgentHome::Shared)];
         Self {
-            sandbox: from.choice(
-                "SANDBOX",
-                &[("auto", Sandbox::Auto), ("required", Sandbox::Required), ("off", Sandbox::Off)],
-            ),
+            sandbox: from
+                .choice("SANDBOX", &[("auto", Sandbox::Auto), ("required", Sandbox::Required), ("off", Sandbox::Off)]),
             home: from.choice("AGENT_HOME", &homes),
             template: template(from),
             user: user(from),

@@ -19,6 +19,7 @@ use domain::Budgets;
 pub use environment::Environment;
 use secrecy::SecretString;
 pub use settings::{SETTINGS, Setting};
+use sha2::{Digest as _, Sha256};
 use source::Source;
 pub use source::{Faults, Flags};
 
@@ -213,7 +214,7 @@ impl Config {
         if from.text("DATABASE_URL").is_some() {
             from.fault("DATABASE_URL", "PostgreSQL is not supported yet; unset it and use DB_PATH");
         }
-        let db_path = absolute(Path::new(&from.required("DB_PATH")));
+        let db_path = from.text("DB_PATH").map_or_else(|| default_db_path(from), |path| absolute(Path::new(&path)));
         let data_dir = db_path.parent().unwrap_or(Path::new("/")).to_owned();
         let days: u64 = from.number("RETENTION_DAYS", 0, 36_500);
         let retention = (days > 0).then(|| Duration::from_secs(days * 24 * 3_600));
@@ -301,6 +302,23 @@ fn read_keys(from: &mut Source) -> Vec<(String, SecretString)> {
         }
     }
     keys
+}
+
+/// Database where none is named: outside the folder of the start, in which tasks may work. One of an earlier version is
+/// in that folder, and stays.
+fn default_db_path(from: &Source) -> PathBuf {
+    const NAME: &str = "cc-anywhere.db";
+    let earlier = absolute(&Path::new("data").join(NAME));
+    let value = |name: &str| from.environment().get(name).filter(|value| value.starts_with('/')).map(PathBuf::from);
+    let state = value("XDG_STATE_HOME").or_else(|| Some(value("HOME")?.join(".local/state")));
+    match (state, std::env::current_dir()) {
+        (Some(state), Ok(here)) if !earlier.exists() => {
+            let digest = Sha256::digest(here.as_os_str().as_encoded_bytes());
+            let name = here.file_name().unwrap_or_default().to_string_lossy();
+            state.join("cc-anywhere").join(format!("{name}-{}", hex::encode(&digest[..4]))).join(NAME)
+        }
+        _ => earlier,
+    }
 }
 
 /// The path from the root on, whether or not it exists.

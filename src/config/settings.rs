@@ -22,7 +22,12 @@ pub const SETTINGS: &[Setting] = &[
     setting("WORKER_MODE", Some("inline"), "Where tasks run: inline, standalone or managed"),
     setting("QUEUE_CONCURRENCY", Some("2"), "Tasks at a time in each worker, 1 to 1000"),
     setting("WORKER_COUNT", Some("1"), "Worker processes in managed mode, 0 to 200"),
-    setting("DB_PATH", Some("./data/cc-anywhere.db"), "The database file; its folder is the data folder"),
+    setting(
+        "DB_PATH",
+        None,
+        "The database file; its folder is the data folder. Where not set, ./data/cc-anywhere.db if it is there, else a \
+         folder of its own for each folder of the start, below $XDG_STATE_HOME/cc-anywhere (~/.local/state/cc-anywhere)",
+    ),
     setting("RETENTION_DAYS", Some("0"), "Days after its end until a task is removed, 0 to 36500; 0 keeps all"),
     setting("ACCEPT_LOSS", Some("off"), "on starts with a database that has lost changes (its mark is ahead of it)"),
     setting(
@@ -41,7 +46,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "API_KEY",
         None,
-        "The key that clients show, at least 16 characters; made at the first start (data/api-key)",
+        "The key that clients show, at least 16 characters; made at the first start (api-key in the data folder)",
     ),
     setting(
         "API_KEYS",

@@ -93,7 +93,8 @@ fn value_for(name: &str) -> Option<String> {
 /// Variables for a git of ours.
 pub fn for_us(overruled: &[(String, String)]) -> Vec<(String, String)> {
     let settings = ALL.iter().chain(OURS).map(owned).chain(overruled.iter().cloned());
-    let mut all: Vec<_> = AGENT.iter().filter(|(name, _)| MINE.iter().all(|(mine, _)| mine != name)).map(owned).collect();
+    let mut all: Vec<_> =
+        AGENT.iter().filter(|(name, _)| MINE.iter().all(|(mine, _)| mine != name)).map(owned).collect();
     all.extend(MINE.iter().map(owned));
     all.extend(counted(settings.collect()));
     all

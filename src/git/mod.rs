@@ -9,6 +9,7 @@
 //! Decided against: a git library. The rules of worktrees are git's own and change with it; the
 //! program that the CLI itself calls is the one to ask.
 
+mod attack;
 mod harmless;
 mod parse;
 mod summary;
@@ -21,6 +22,7 @@ use crate::config::{Claude, Environment, Sandbox};
 use crate::process::{self, Isolation, Launch};
 use crate::sandbox::{self, Access, Grant, Walls};
 
+pub use attack::try_repository;
 pub use harmless::for_agent;
 pub use worktree::{Cleaned, Repository, Worktree};
 

@@ -9,4 +9,4 @@ mod frame;
 mod socket;
 
 pub use frame::{PROTOCOL_VERSION, ToSupervisor, ToWorker, exposed};
-pub use socket::{Incoming, Listening, Outgoing, connect, listen, socket_path};
+pub use socket::{Incoming, Listening, Outgoing, connect, frames, listen, socket_path};

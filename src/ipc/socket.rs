@@ -15,7 +15,7 @@ use interprocess::os::unix::local_socket::ListenerOptionsExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
-use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
+use tokio_util::codec::{Decoder as _, FramedRead, FramedWrite, LengthDelimitedCodec};
 
 /// Maximum length of a frame in bytes; a peer that announces more is cut off.
 const MAX_FRAME_BYTES: usize = 1 << 20;
@@ -100,11 +100,20 @@ pub async fn connect<In: DeserializeOwned, Out: Serialize>(path: &Path) -> io::R
 }
 
 fn framed<In, Out>(stream: LocalSocketStream) -> (Incoming<In>, Outgoing<Out>) {
-    let codec = || LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME_BYTES).new_codec();
     let stream = Arc::new(stream);
     let incoming = FramedRead::new(SharedStream(Arc::clone(&stream)), codec());
     let outgoing = FramedWrite::new(SharedStream(stream), codec());
     (Incoming { frames: incoming, kind: PhantomData }, Outgoing { frames: outgoing, kind: PhantomData })
+}
+
+fn codec() -> LengthDelimitedCodec {
+    LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME_BYTES).new_codec()
+}
+
+/// The frames of a stream that ends behind these bytes, up to the first that can't be read.
+pub fn frames(bytes: &[u8]) -> impl Iterator<Item = Bytes> {
+    let (mut codec, mut left) = (codec(), bytes::BytesMut::from(bytes));
+    std::iter::from_fn(move || Some(codec.decode(&mut left).ok()??.freeze()))
 }
 
 /// One direction of a stream: `&Stream` reads and writes.

@@ -102,7 +102,8 @@ impl EnvMarks {
     pub(super) fn is_on(&self, pid: u32) -> bool {
         // A shim lets nobody look into its environment; what it is to be found by stands in its arguments too.
         let words = ["environ", "cmdline"].map(|file| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default());
-        let has = |wanted: &str| words.iter().any(|all| all.split(|byte| *byte == 0).any(|word| word == wanted.as_bytes()));
+        let has =
+            |wanted: &str| words.iter().any(|all| all.split(|byte| *byte == 0).any(|word| word == wanted.as_bytes()));
         let is_named = |id: &str| {
             std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == short(id))
         };

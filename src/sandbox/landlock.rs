@@ -27,7 +27,8 @@ pub(super) fn ruleset(walls: &Walls, opened: &[Opened], held: Held) -> io::Resul
 }
 
 fn rules(walls: &Walls, opened: &[Opened], held: Held) -> Result<RulesetCreated, landlock::RulesetError> {
-    let mut ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(AccessFs::from_all(KNOWN))?;
+    let mut ruleset =
+        Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(AccessFs::from_all(KNOWN))?;
     ruleset = ruleset.scope(Scope::from_all(KNOWN))?;
     if walls.refused_port.is_some() {
         ruleset = ruleset.handle_access(AccessNet::ConnectTcp)?;

@@ -16,7 +16,9 @@
 mod landlock;
 mod mounts;
 mod opened;
+mod probe;
 mod system;
 mod walls;
 
+pub use probe::{Report, Targets, Tried, run_probe};
 pub use walls::{Access, Grant, Held, Limits, Walls, enter};

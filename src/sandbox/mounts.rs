@@ -92,7 +92,8 @@ fn cover(hidden: &Path, granted: &[&Path], exact: &[&Path]) -> Result<(), Unsafe
     }
     // An outer one before what is in it, which stands there then.
     shown.sort_by_key(|(path, _)| path.components().count());
-    mount("tmpfs", own_path(&found), "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, COVER).map_err(io::Error::from)?;
+    mount("tmpfs", own_path(&found), "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, COVER)
+        .map_err(io::Error::from)?;
     let mut done: Vec<&Path> = Vec::new();
     for (path, opened) in &shown {
         if done.iter().any(|outer| path.starts_with(outer)) {

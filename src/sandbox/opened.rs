@@ -31,10 +31,12 @@ pub(super) fn open_all(grants: &[Grant]) -> Result<Vec<Opened>, Unsafe> {
     let mut all = Vec::with_capacity(grants.len());
     for Grant { path, access } in grants {
         let descriptor = match access {
-            Access::OperatorRead | Access::OperatorWrite => match openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::empty()) {
-                Ok(found) => found,
-                Err(_) => continue,
-            },
+            Access::OperatorRead | Access::OperatorWrite => {
+                match openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::empty()) {
+                    Ok(found) => found,
+                    Err(_) => continue,
+                }
+            }
             Access::Read | Access::Write => {
                 open_exactly(path).map_err(|source| Unsafe::Path { path: path.clone(), source })?
             }
@@ -59,6 +61,8 @@ mod tests {
         let grant = |access| [Grant { path: root.join("link/b"), access }];
         assert!(open_all(&grant(Access::Write)).is_err() && open_all(&grant(Access::Read)).is_err());
         assert_eq!(open_all(&grant(Access::OperatorRead)).expect("followed").len(), 1);
-        assert!(open_all(&[Grant { path: root.join("none"), access: Access::OperatorRead }]).expect("left out").is_empty());
+        assert!(
+            open_all(&[Grant { path: root.join("none"), access: Access::OperatorRead }]).expect("left out").is_empty()
+        );
     }
 }

@@ -8,9 +8,29 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 /// Folders of programs, libraries and settings that all users of the machine may read.
 const READ: &[&str] = &[
-    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix", "/gnu", "/snap", "/proc", "/sys",
-    "/run/systemd/resolve", "/run/resolvconf", "/run/nscd", "/run/current-system", "/var/lib/dpkg", "/var/lib/apt",
-    "/var/cache/fontconfig", "/dev/random", "/dev/urandom", "/dev/fd",
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/opt",
+    "/nix",
+    "/gnu",
+    "/snap",
+    "/proc",
+    "/sys",
+    "/run/systemd/resolve",
+    "/run/resolvconf",
+    "/run/nscd",
+    "/run/current-system",
+    "/var/lib/dpkg",
+    "/var/lib/apt",
+    "/var/cache/fontconfig",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/fd",
 ];
 
 /// Settings of the system. As root, only what everybody may read.

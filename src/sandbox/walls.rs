@@ -112,7 +112,9 @@ pub enum Unsafe {
         source: io::Error,
     },
     /// The working folder has files of the service in it, and nothing here can hide them.
-    #[error("{folder} contains {hidden}, which is the server's own, and it can't be hidden on this system: work in a folder below it, or move the server's files")]
+    #[error(
+        "{folder} contains {hidden}, which is the server's own, and it can't be hidden on this system: work in a folder below it, or move the server's files"
+    )]
     Exposed {
         /// The folder.
         folder: PathBuf,
@@ -154,8 +156,8 @@ pub fn build(walls: &Walls, directory: &Path, isolation: Isolation) -> Result<Bu
         check_exposed(walls)?;
     }
     let opened = opened::open_all(&walls.grants)?;
-    let directory = opened::open_folder(directory)
-        .map_err(|source| Unsafe::Path { path: directory.to_owned(), source })?;
+    let directory =
+        opened::open_folder(directory).map_err(|source| Unsafe::Path { path: directory.to_owned(), source })?;
     let ruleset = landlock::ruleset(walls, &opened, held)?;
     let steps = BeforeExec {
         directory: Some(directory),

@@ -12,9 +12,10 @@ use serde_json::Value;
 
 /// What stands in place of a secret.
 const MASK: &str = "[masked]";
-/// Secrets that can be known by their form: keys of the API, keys of ours.
-const FORMS: [Form; 2] = [
+/// Secrets that can be known by their form: keys of the API, tokens of attempts, keys of ours.
+const FORMS: [Form; 3] = [
     Form { head: "sk-ant-", rest: r"[A-Za-z0-9_\-]{8,}", goes_on: |c| c.is_ascii_alphanumeric() || "_-".contains(c) },
+    Form { head: "sk-attempt-", rest: r"[0-9a-f]{8,}", goes_on: |c| c.is_ascii_alphanumeric() },
     Form { head: "cca_", rest: "[0-9a-f]{64}", goes_on: |c| c.is_ascii_hexdigit() },
 ];
 /// Shortest secret that is looked for, in bytes: a shorter one stands in honest texts.

@@ -17,6 +17,7 @@ use super::warm_pool::{LaunchSpec, WarmProcess};
 use super::worktree;
 use crate::claude::{Ending, Run, Start};
 use crate::process::{self, BackOff, EnvMarks, boot_now};
+use crate::proxy::Pass;
 use crate::queue::{Append, Assignment, Find, Finish, NextStep, Queue, QueueError, Release, Stale};
 use crate::telemetry::{chain, mask, mask_value};
 use domain::{
@@ -82,12 +83,15 @@ impl AgentRun {
         }
         let warm = self.warm(ready.recipe.as_ref()).await;
         let session_id = warm.as_ref().map_or(ready.session.id(), |warm| warm.session);
-        let run = match warm.map_or_else(|| self.cold(ready.start), |warm| Ok(warm.run)) {
-            Ok(run) => run,
+        let (run, pass) = match warm.map_or_else(|| self.cold(ready.start), |warm| Ok((warm.run, warm.pass))) {
+            Ok(started) => started,
             Err(error) => {
                 return self.give_up(format!("can't start a process: {error}"), Duration::from_secs(1)).await;
             }
         };
+        if let Some(pass) = &pass {
+            pass.limit(self.assignment.budget_usd);
+        }
         process::barrier("run-started");
         let began = Instant::now();
         let (key, task) = (self.assignment.key, &self.assignment.task);
@@ -102,7 +106,10 @@ impl AgentRun {
         }
         fail_point!("agent-run");
         let duration_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
-        let ended = attempt.close(exit).await;
+        let mut ended = attempt.close(exit).await;
+        if let Some(counted) = pass.and_then(|pass| pass.spent()) {
+            ended.observed.count(counted);
+        }
         self.conclude(ended, duration_ms, session_id).await;
         if let Some(recipe) = ready.recipe {
             // The next task of this kind may come at any time; this one has nothing to do with it.
@@ -111,8 +118,9 @@ impl AgentRun {
         }
     }
 
-    fn cold(&self, start: Start) -> std::io::Result<Run> {
-        Run::start(self.tools.spare.take()?, start)
+    fn cold(&self, mut start: Start) -> std::io::Result<(Run, Option<Pass>)> {
+        let pass = self.tools.let_in(&mut start.env)?;
+        Ok((Run::start(self.tools.spare.take()?, start)?, pass))
     }
 
     /// The process that waits for a task like this one. Its session is stored before it is used: by it

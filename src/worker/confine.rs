@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::set_up::WorkerContext;
-use crate::config::{Agent, Claude, Sandbox};
+use crate::config::{Agent, Claude, Config, Sandbox};
 use crate::git::Worktree;
+use crate::ipc;
 use crate::queue::{Queue, ReadKeys};
 use crate::sandbox::{Access, Grant, Limits, Walls};
 use wire::Task;
@@ -74,6 +75,15 @@ impl CommonWalls {
     }
 }
 
+/// Files and folders of the service that no task may see: the data folder, the folder of its socket, and the file of
+/// settings.
+#[must_use]
+pub fn hidden(config: &Config) -> Vec<PathBuf> {
+    let data = config.store.data_dir.clone();
+    let socket = ipc::socket_path(&data).parent().map(Path::to_owned).filter(|folder| !folder.starts_with(&data));
+    std::iter::once(data).chain(socket).chain(config.file.clone()).collect()
+}
+
 /// Programs outside the system's folders: those on the `PATH`, with their libraries, and the CLI.
 fn toolchains(claude: &Claude) -> Vec<PathBuf> {
     let value = |name: &str| claude.environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
@@ -132,9 +142,9 @@ async fn may_use(queue: &Queue, task: &Task, folder: &Path) -> bool {
     match queue.ask(ReadKeys).await {
         Ok(keys) => keys.iter().find(|key| key.name == task.key).is_none_or(|key| {
             // Of rights that can't be read there are none.
-            key.rights.as_ref().is_ok_and(|rights| {
-                rights.roots.is_empty() || rights.roots.iter().any(|root| folder.starts_with(root))
-            })
+            key.rights
+                .as_ref()
+                .is_ok_and(|rights| rights.roots.is_empty() || rights.roots.iter().any(|root| folder.starts_with(root)))
         }),
         Err(_) => false,
     }
@@ -145,6 +155,7 @@ fn of_worktree(tools: &WorkerContext, directory: &Path) -> Option<TaskPaths> {
     let (history, own) = Worktree::open(top).ok()??.history()?;
     // All of the worktree, wherever in it the task works.
     let write = ["objects", "refs", "logs"].map(|name| history.join(name));
-    let write = write.into_iter().filter(|path| path.is_dir() && !path.is_symlink()).chain([own, top.to_owned()]).collect();
+    let write =
+        write.into_iter().filter(|path| path.is_dir() && !path.is_symlink()).chain([own, top.to_owned()]).collect();
     Some(TaskPaths { write, read: vec![history], ..TaskPaths::default() })
 }

@@ -13,6 +13,7 @@
 mod actor;
 mod agent_run;
 mod attempt;
+mod canary;
 mod confine;
 mod context_files;
 mod limits;
@@ -27,8 +28,10 @@ mod shim_pool;
 mod warm_pool;
 mod worktree;
 
+pub use crate::proxy::Proxy;
 pub use actor::{MAILBOX, WorkerActor};
-pub use confine::CommonWalls;
+pub use canary::{describe, lacks_required, log_configuration, try_and_log, try_walls};
+pub use confine::{CommonWalls, hidden};
 pub use link::{Link, LinkEnd, LinkSettings};
 pub use messages::{Drain, StopNow};
 pub use set_up::WorkerContext;

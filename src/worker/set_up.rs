@@ -13,12 +13,12 @@ use super::context_files::{self, Files};
 use super::shim_pool::ShimPool;
 use super::warm_pool::{LaunchSpec, WarmPool};
 use super::worktree;
-use crate::claude::{self, Homes, Session, Start, Unavailable};
-use crate::config::{Claude, Environment, Sandbox};
+use crate::claude::{self, DiskLimit, Homes, Session, Start, Unavailable};
+use crate::config::{AgentHome, Claude, Environment, Sandbox};
 use crate::git::{self, Git, State};
 use crate::process::{self, EnvMarks};
+use crate::proxy::{Pass, Proxy};
 use crate::queue::{Assignment, ConversationState, Queue, ReadTalk};
-use crate::sandbox::Walls;
 use crate::telemetry::Vitals;
 use domain::{BootInstant, Budgets, Failure, FailureClass, SessionId, Usd, WorkerInstanceId};
 use wire::{McpConfig, PermissionMode, SdkOptions, Task};
@@ -49,6 +49,8 @@ pub struct WorkerContext {
     pub worktrees: PathBuf,
     /// Folder for the configuration files of MCP servers.
     pub mcp_dir: PathBuf,
+    /// The way of the CLI to the API; `None` where it has the credential itself.
+    pub proxy: Option<Proxy>,
     /// Homes of the CLI.
     pub homes: Homes,
     /// The part of the walls that all tasks have.
@@ -76,6 +78,22 @@ pub struct WorkerContext {
 }
 
 impl WorkerContext {
+    /// The environment of the CLI, without what it is not to know.
+    fn environment(&self) -> Environment {
+        let whole = &self.claude.environment;
+        self.proxy.as_ref().map_or_else(|| whole.clone(), |proxy| proxy.environment(whole))
+    }
+
+    /// Lets the process of an attempt ask the API.
+    ///
+    /// # Errors
+    /// The system has no randomness.
+    pub fn let_in(&self, environment: &mut Environment) -> io::Result<Option<Pass>> {
+        let pass = self.proxy.as_ref().map(Proxy::let_in).transpose()?;
+        environment.extend(pass.as_ref().map(Pass::variable));
+        Ok(pass)
+    }
+
     /// The permission mode of a task.
     pub fn mode_of(&self, task: &Task) -> PermissionMode {
         let default = PermissionMode::AcceptEdits.min(self.claude.max_permission_mode);
@@ -135,11 +153,16 @@ pub async fn set_up(
     on_disk.add_paths(tools, task, &directory, &further_folders, &mut paths);
     let OnDisk { home, files, session, claude_md, mcp_config } = on_disk;
     let talk = talk(queue, task).await?;
-    let mut environment = tools.claude.environment.clone();
+    let mut environment = tools.environment();
     home.iter().for_each(|home| claude::move_in(&mut environment, home));
     let state = look(tools, &directory).await;
     let of_home = environment.clone();
     environment.extend(state.variables);
+    let disk = tools
+        .claude
+        .agent
+        .disk_bytes
+        .map(|bytes| DiskLimit { folders: paths.write.iter().cloned().chain(home.clone()).collect(), bytes });
     let walls = tools.walls.of(&tools.claude.agent, home.as_deref(), paths);
     let settings = claude::Settings {
         program: tools.claude.path.clone().ok_or_else(|| unavailable(&Unavailable::NoCli))?,
@@ -155,7 +178,15 @@ pub async fn set_up(
         mcp_config,
     };
     let sdk = SdkOptions { add_dirs: further_folders, ..task.spec.options.sdk.clone() };
-    let recipe = recipe(tools, task, &settings, &sdk, session, &directory, walls.as_ref(), of_home);
+    let recipe = may_be_warm(tools, task, &settings, session, &directory).then(|| LaunchSpec {
+        settings: settings.clone(),
+        sdk: sdk.clone(),
+        environment: of_home,
+        directory: directory.clone(),
+        key: task.key.clone(),
+        walls: walls.clone(),
+        disk: disk.clone(),
+    });
     let (args, env) = claude::command(&settings, &sdk, session);
     let (instruction, message) = initial_prompt(task, session, talk);
     // A session that goes on has read them.
@@ -173,6 +204,7 @@ pub async fn set_up(
         walls,
         must_hold: tools.claude.agent.sandbox == Sandbox::Required,
         max_output_bytes: tools.claude.agent.output_bytes,
+        disk,
     };
     Ok(Ready { start, instruction, files: named, message, session, recipe })
 }
@@ -251,7 +283,9 @@ fn bring_session(task: &Task, configs: &[PathBuf], directory: &Path) -> Result<(
             Ok(()) => {}
             // Whether it is needed is decided by what is there.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!(%session, error = crate::telemetry::chain(&error), "A session can't be copied"),
+            Err(error) => {
+                tracing::warn!(%session, error = crate::telemetry::chain(&error), "A session can't be copied");
+            }
         }
     }
     let wanted = task.spec.options.sdk.move_session == Some(true) && task.attempt == 1;
@@ -264,31 +298,18 @@ fn bring_session(task: &Task, configs: &[PathBuf], directory: &Path) -> Result<(
     })
 }
 
-/// Returns the recipe from which a process for this task could be started before there is such a task: nothing in it
-/// may be this task's own.
-fn recipe(
+/// True if a process for this task could be started before there is such a task: nothing in its recipe may be this
+/// task's own.
+fn may_be_warm(
     tools: &WorkerContext,
     task: &Task,
     settings: &claude::Settings,
-    sdk: &SdkOptions,
     session: Session,
     directory: &Path,
-    walls: Option<&Walls>,
-    environment: Environment,
-) -> Option<LaunchSpec> {
+) -> bool {
     let own = directory.starts_with(&tools.work_dir) || directory.starts_with(&tools.worktrees);
     let fresh = task.attempt == 1 && matches!(session, Session::New(_)) && settings.add_dir.is_none();
-    if tools.warm == 0 || own || !fresh {
-        return None;
-    }
-    Some(LaunchSpec {
-        settings: settings.clone(),
-        sdk: sdk.clone(),
-        environment,
-        directory: directory.to_owned(),
-        key: task.key.clone(),
-        walls: walls.cloned(),
-    })
+    tools.warm > 0 && fresh && !own && tools.claude.agent.home != AgentHome::Task
 }
 
 /// Looks at the repository that a task is to work in.
@@ -352,7 +373,11 @@ async fn directory(tools: &WorkerContext, task: &Task) -> Result<(PathBuf, PathB
     })?;
     let found = found.path;
     if worktree.is_none() && found != named {
-        return Err(gone(format!("the working directory {} leads elsewhere by now: {}", named.display(), found.display())));
+        return Err(gone(format!(
+            "the working directory {} leads elsewhere by now: {}",
+            named.display(),
+            found.display()
+        )));
     }
     // The worktree of an earlier task, where its session goes on.
     if !is_below(&found, &tools.claude.workspace_roots) && !found.starts_with(&tools.worktrees) {

@@ -14,10 +14,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::set_up::{WorkerContext, look};
-use crate::claude::{self, Item, Run, Session, Start};
+use crate::claude::{self, DiskLimit, Item, Run, Session, Start};
 use crate::config::{Environment, Sandbox};
 use crate::git::State;
 use crate::process::{self, wall_now};
+use crate::proxy::Pass;
 use crate::sandbox::Walls;
 use domain::{BootInstant, LeaseTimes, SessionId};
 use wire::SdkOptions;
@@ -48,6 +49,8 @@ pub struct LaunchSpec {
     pub key: String,
     /// Walls round it.
     pub walls: Option<Walls>,
+    /// Limit of what its folders may hold.
+    pub disk: Option<DiskLimit>,
 }
 
 impl LaunchSpec {
@@ -118,6 +121,7 @@ struct IdleProcess {
     recipe: LaunchSpec,
     stamp: Fingerprint,
     run: Run,
+    pass: Option<Pass>,
     session: SessionId,
     /// Time of the last task with this recipe.
     wanted: Instant,
@@ -127,6 +131,8 @@ struct IdleProcess {
 pub struct WarmProcess {
     /// The process, which has said nothing to the model yet.
     pub run: Run,
+    /// Its right to ask the API.
+    pub pass: Option<Pass>,
     /// Session, by which its processes are known too.
     pub session: SessionId,
 }
@@ -160,8 +166,11 @@ impl WarmPool {
         let found = pool.waiting.swap_remove(at);
         drop(pool);
         // Dropped, it is ended by its shim.
-        (found.stamp == stamp && !found.run.has_ended())
-            .then_some(WarmProcess { run: found.run, session: found.session })
+        (found.stamp == stamp && !found.run.has_ended()).then_some(WarmProcess {
+            run: found.run,
+            pass: found.pass,
+            session: found.session,
+        })
     }
 
     /// Starts a process for the next task of this recipe, where there is none. The one that was wanted
@@ -182,7 +191,13 @@ impl WarmPool {
             pool.waiting.swap_remove(oldest.unwrap_or(0));
         }
         let session = SessionId::new();
-        let (args, env) = claude::command(&recipe.settings, &recipe.sdk, Session::New(session));
+        let (args, mut env) = claude::command(&recipe.settings, &recipe.sdk, Session::New(session));
+        let pass = match tools.let_in(&mut env) {
+            Ok(pass) => pass,
+            Err(error) => {
+                return tracing::warn!(error = crate::telemetry::chain(&error), "Could not let a process in");
+            }
+        };
         let start = Start {
             program: recipe.settings.program.clone(),
             args,
@@ -196,12 +211,13 @@ impl WarmPool {
             walls: recipe.walls.clone(),
             must_hold: tools.claude.agent.sandbox == Sandbox::Required,
             max_output_bytes: tools.claude.agent.output_bytes,
+            disk: recipe.disk.clone(),
         };
         match tools.spare.take().and_then(|shim| Run::start(shim, start)) {
             Ok(mut run) => {
                 run.initialize();
                 tracing::debug!(directory = %recipe.directory.display(), "A process waits for the next task");
-                pool.waiting.push(IdleProcess { recipe, stamp, run, session, wanted: Instant::now() });
+                pool.waiting.push(IdleProcess { recipe, stamp, run, pass, session, wanted: Instant::now() });
             }
             Err(error) => {
                 tracing::warn!(error = crate::telemetry::chain(&error), "Could not start a process ahead of its task");

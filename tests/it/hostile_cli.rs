@@ -109,7 +109,7 @@ fn storm(streams: usize, seed: u64) {
     ];
     let server = world.serve("inline", &settings);
     let (mut dice, all) = (Dice::new(seed), recordings());
-    let good = world.dir.join("good.jsonl");
+    let good = world.dir.join("witness/good.jsonl");
     let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings/writes.jsonl");
     fs::copy(recorded, &good).expect("copied");
     let replay = |file: &Path, code: usize, stay: f32| {
@@ -127,7 +127,7 @@ fn storm(streams: usize, seed: u64) {
         for _ in 0..=dice.below(4) {
             mutate(&mut dice, &mut lines, &all);
         }
-        let file = world.dir.join(format!("stream-{n}.jsonl"));
+        let file = world.dir.join(format!("witness/stream-{n}.jsonl"));
         fs::write(&file, [lines.join(&b'\n'), b"\n".to_vec()].concat()).expect("a file");
         let code = if dice.below(4) == 0 { 1 } else { 0 };
         open.insert(server.submit(replay(&file, code, 0.05)));
@@ -212,8 +212,14 @@ fn the_corpus_of_the_fuzzers_and_what_is_like_it_is_read() {
     let mut dice = Dice::new(seed());
     eprintln!("seed {}", dice.seed);
     let recorded: Vec<_> = recordings().concat().into_iter().map(String::into_bytes).collect();
-    for (name, read) in [("frame", cc_anywhere::borders::frame as fn(&[u8])), ("stored", cc_anywhere::borders::stored)]
-    {
+    let readers = [
+        ("frame", cc_anywhere::borders::frame as fn(&[u8])),
+        ("stored", cc_anywhere::borders::stored),
+        ("link", cc_anywhere::borders::link),
+        ("body", cc_anywhere::borders::body),
+        ("answer", cc_anywhere::borders::answer),
+    ];
+    for (name, read) in readers {
         let kept = corpus(name);
         kept.iter().chain(&recorded).for_each(|bytes| read(bytes));
         let all = [recordings(), vec![kept.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect()]];

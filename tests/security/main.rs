@@ -4,7 +4,10 @@
 #[expect(dead_code, reason = "the other tests use the rest")]
 mod support;
 
+mod agent;
 mod keys;
 mod matrix;
 mod network;
 mod output;
+mod proxy;
+mod tasks;

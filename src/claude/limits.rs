@@ -1,0 +1,98 @@
+//! Limits of a run that the worker sees itself: what the CLI prints, and what its folders hold.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::shim::{Limit, ToShim};
+use crate::process;
+
+/// Time between two looks at the folders.
+const EVERY: Duration = Duration::from_secs(5);
+/// Longest look.
+const LOOK_LIMIT: Duration = Duration::from_secs(60);
+/// Files and folders that are looked at; further ones are not counted.
+const MAX_FILES: u64 = 2_000_000;
+
+/// Limit of what folders may hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskLimit {
+    /// The folders.
+    pub folders: Vec<PathBuf>,
+    /// Bytes on the disk, all together.
+    pub bytes: u64,
+}
+
+/// The limits of one run. Clones share them.
+#[derive(Clone)]
+pub struct RunLimits {
+    output_bytes: Option<u64>,
+    hit: Arc<OnceLock<Limit>>,
+    /// Orders for the shim.
+    orders: mpsc::WeakUnboundedSender<String>,
+}
+
+impl RunLimits {
+    /// Limits of the run with this shim.
+    pub fn new(output_bytes: Option<u64>, orders: &mpsc::UnboundedSender<String>) -> Self {
+        Self { output_bytes, hit: Arc::default(), orders: orders.downgrade() }
+    }
+
+    /// The limit for which the run was ended.
+    pub fn hit(&self) -> Option<Limit> {
+        self.hit.get().copied()
+    }
+
+    /// True if that is more than it may print; it is ended then.
+    pub fn has_printed(&self, bytes: u64) -> bool {
+        let over = self.output_bytes.is_some_and(|most| bytes > most);
+        if over {
+            self.end(Limit::Output);
+        }
+        over
+    }
+
+    /// Looks at the folders until the run has ended.
+    pub async fn watch_disk(self, limit: Option<DiskLimit>) {
+        let Some(DiskLimit { folders, bytes }) = limit else { return };
+        while self.orders.upgrade().is_some() {
+            let now = folders.clone();
+            match process::blocking(LOOK_LIMIT, move || size_of(now)).await {
+                Ok(size) if size > bytes => return self.end(Limit::Disk),
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%error, "The folders of a task can't be looked at"),
+            }
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+
+    fn end(&self, limit: Limit) {
+        // The first one counts.
+        self.hit.set(limit).unwrap_or_default();
+        let end = serde_json::to_string(&ToShim::End { grace_ms: 0 }).unwrap_or_default();
+        // Closed: it is gone already.
+        self.orders.upgrade().map(|orders| orders.send(end).unwrap_or_default()).unwrap_or_default();
+    }
+}
+
+/// Bytes on the disk of everything below some folders. Links are not followed.
+fn size_of(mut folders: Vec<PathBuf>) -> u64 {
+    let (mut bytes, mut files) = (0, 0);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let Ok(found) = entry.metadata() else { continue };
+            bytes += found.blocks() * 512;
+            files += 1;
+            if files > MAX_FILES {
+                return bytes;
+            }
+            if found.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    bytes
+}

@@ -1,0 +1,99 @@
+//! Task → task: nothing that one task leaves in its home is read by the next one of another key, and nothing that the
+//! CLI obeys by the next one of the same.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::support::http::Client;
+use crate::support::{Server, World, task};
+
+fn key(server: &Server, name: &str) -> Client {
+    let (status, answer) = server.http.ask("POST", "/api/keys", Some(json!({ "name": name })));
+    assert_eq!(status, 201, "{answer}");
+    Client::new(&server.http.url, answer["key"].as_str().expect("a secret"))
+}
+
+fn run(server: &Server, client: &Client, body: Value) -> Value {
+    let (status, answer) = client.ask("POST", "/api/tasks", Some(body));
+    assert_eq!(status, 202, "{answer}");
+    server.wait_end(answer["taskId"].as_str().expect("an id"))
+}
+
+/// What a task leaves for others: start files of shells, settings of git, of the CLI, and a file of its own.
+const POISON: &str = "echo 'touch '$PWD'/ran' | tee ~/.bashrc ~/.profile ~/.bash_profile ~/.zshrc > /dev/null; \
+    printf '[core]\\n fsmonitor = touch '$PWD'/ran\\n' > ~/.gitconfig; \
+    echo '{\"hooks\":{\"SessionStart\":[{\"hooks\":[{\"type\":\"command\",\"command\":\"touch '$PWD'/ran\"}]}]},\"env\":{\"ANTHROPIC_BASE_URL\":\"http://127.0.0.1:9\"}}' > $CLAUDE_CONFIG_DIR/settings.json; \
+    mkdir -p $CLAUDE_CONFIG_DIR/skills/x && echo poison > $CLAUDE_CONFIG_DIR/CLAUDE.md; \
+    echo mine > ~/kept; ln -s /etc $CLAUDE_CONFIG_DIR/agents";
+
+#[test]
+fn a_home_is_its_keys_own_and_its_settings_are_put_back() {
+    let world = World::new();
+    let template = world.dir.join("template");
+    fs::create_dir_all(template.join(".config")).expect("a folder");
+    fs::write(template.join(".gitconfig"), "[user]\n\tname = Of the template\n").expect("a file");
+    let server = world.serve("inline", &[("AGENT_HOME_TEMPLATE", template.to_str().expect("a path"))]);
+    let (a, b) = (key(&server, "a"), key(&server, "b"));
+    let done = run(&server, &a, task(&world.ws(), "poison", &[&format!("bash {POISON}"), "say done"]));
+    assert_eq!(done["status"], "completed", "{done:#}");
+    let look = "bash echo $HOME > home; ls -A ~ > files; git config --global user.name > name; cat ~/kept > kept 2>/dev/null; ls -A $CLAUDE_CONFIG_DIR >> files";
+    for (client, kept) in [(&a, "mine\n"), (&b, "")] {
+        let done = run(&server, client, task(&world.ws(), "look", &[look, "say done"]));
+        assert_eq!(done["status"], "completed", "{done:#}");
+        let said = |file: &str| fs::read_to_string(world.ws().join(file)).unwrap_or_default();
+        assert_eq!((said("kept").as_str(), said("name").as_str()), (kept, "Of the template\n"));
+        for left in [".bashrc", ".profile", ".zshrc", "settings.json", "CLAUDE.md", "skills", "agents"] {
+            assert!(!said("files").lines().any(|file| file == left), "{left}: {}", said("files"));
+        }
+        assert!(said("home").starts_with(&format!("{}/homes/", world.dir.join("data").display())));
+    }
+    assert!(!world.ws().join("ran").exists());
+    for file in [".bashrc", ".gitconfig", "settings.json"] {
+        let line = server.process.wait_log("A task has left settings for the next; put back");
+        assert!(server.process.logs().contains(file), "{file}: {line}");
+    }
+}
+
+#[test]
+fn a_task_can_have_a_home_to_itself_and_sessions_go_on_all_the_same() {
+    let world = World::new();
+    let server = world.serve("inline", &[("AGENT_HOME", "task")]);
+    let home = |name: &str| PathBuf::from(fs::read_to_string(world.ws().join(name)).expect("a file").trim());
+    let one = server.submit(task(&world.ws(), "one", &["bash echo $HOME > one; echo x > ~/left", "say one"]));
+    assert_eq!(server.wait_end(&one)["status"], "completed");
+    let mut body = task(&world.ws(), "two", &["bash echo $HOME > two; ls ~ > files", "say two"]);
+    body["options"]["sdk"]["continueFromTaskId"] = json!(one);
+    let two = server.submit(body);
+    let ended = server.wait_end(&two);
+    assert_eq!((&ended["status"], &ended["result"]), (&json!("completed"), &json!("two")), "{ended:#}");
+    assert_ne!(home("one"), home("two"));
+    assert!(!fs::read_to_string(world.ws().join("files")).expect("a file").contains("left"));
+    // The model saw what was said before.
+    let asked = world.model.calls();
+    let second = asked.iter().find(|call| call.instruction.contains("two")).expect("a call");
+    assert!(second.body["messages"].to_string().contains("step say one"), "{:#}", second.body);
+}
+
+#[test]
+fn a_session_of_another_key_is_not_reached_through_its_home() {
+    let world = World::new();
+    let server = world.serve("inline", &[]);
+    let (a, b) = (key(&server, "a"), key(&server, "b"));
+    let done = run(&server, &a, task(&world.ws(), "of a", &["say done"]));
+    let session = done["sessionId"].as_str().expect("a session").to_owned();
+    let mut body = task(&world.ws(), "of b", &["say done"]);
+    body["options"]["sdk"]["resumeSession"] = json!(session);
+    let (status, answer) = b.ask("POST", "/api/tasks", Some(body));
+    assert_eq!(status, 422, "{answer}");
+    // And a file that b puts where a session of a would be is no session of b's.
+    let plant = format!(
+        "bash mkdir -p $CLAUDE_CONFIG_DIR/projects/x && ln -s {}/api-key $CLAUDE_CONFIG_DIR/projects/x/{session}.jsonl",
+        world.dir.join("data").display()
+    );
+    assert_eq!(run(&server, &b, task(&world.ws(), "plants", &[&plant, "say done"]))["status"], "completed");
+    let mut again = task(&world.ws(), "of a again", &["say again"]);
+    again["options"]["sdk"]["resumeSession"] = json!(session);
+    assert_eq!(run(&server, &a, again)["status"], "completed");
+}
