@@ -88,10 +88,8 @@ fn named(path: &Path) -> String {
 }
 
 fn read_files(targets: &Targets) -> Option<String> {
-    let can_read = |path: &&PathBuf| {
-        let mut byte = [0];
-        File::open(path).and_then(|mut file| io::Read::read(&mut file, &mut byte)).is_ok_and(|count| count > 0)
-    };
+    let can_read =
+        |path: &&PathBuf| File::open(path).and_then(|file| file.metadata()).is_ok_and(|found| found.is_file());
     targets.files.iter().find(can_read).map(|path| named(path))
 }
 

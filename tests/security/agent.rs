@@ -9,7 +9,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Server, World, task, until};
+use crate::support::{Server, World, command_line, task, until};
 
 /// Ways to hold a task's processes together, which have different walls.
 const ISOLATIONS: [&str; 2] = ["auto", "subreaper"];
@@ -195,7 +195,7 @@ fn nothing_of_a_repository_runs_before_the_model_speaks() {
     let hostile = hostile.replace("HOOKS", hooks.to_str().expect("a path"));
     let before = fs::read_to_string(repository.join(".git/config")).expect("a file");
     fs::write(repository.join(".git/config"), format!("{before}{hostile}")).expect("a file");
-    fs::write(repository.join(".git/more"), hostile).expect("a file");
+    fs::write(repository.join(".git/more"), hostile.replace("[include]", "[other]")).expect("a file");
 
     for sandbox in ["auto", "off"] {
         let server = world.serve("inline", &[("SANDBOX", sandbox)]);
@@ -250,7 +250,8 @@ fn each_limit_ends_the_task_and_says_which() {
         assert_eq!((&ended["status"], &ended["error"]["code"]), (&json!("failed"), &json!(code)), "{ended:#}");
         assert_eq!(ended["error"]["class"], "invalid", "{ended:#}");
         until("its processes to be gone", || {
-            (world.processes() == [server.process.pid()] || world.processes().len() <= 2).then_some(())
+            let is_spare = |pid: &u32| command_line(*pid).contains("agent-shim");
+            world.processes().iter().all(|pid| *pid == server.process.pid() || is_spare(pid)).then_some(())
         });
     }
     // A file that grows too large ends what writes it, and the model is told.

@@ -10,7 +10,8 @@ use crate::support::http::Client;
 use crate::support::{Server, World, task};
 
 fn key(server: &Server, name: &str) -> Client {
-    let (status, answer) = server.http.ask("POST", "/api/keys", Some(json!({ "name": name })));
+    let (status, answer) =
+        server.http.ask("POST", "/api/keys", Some(json!({ "name": name, "scopes": ["read", "submit"] })));
     assert_eq!(status, 201, "{answer}");
     Client::new(&server.http.url, answer["key"].as_str().expect("a secret"))
 }
@@ -82,7 +83,7 @@ fn a_session_of_another_key_is_not_reached_through_its_home() {
     let server = world.serve("inline", &[]);
     let (a, b) = (key(&server, "a"), key(&server, "b"));
     let done = run(&server, &a, task(&world.ws(), "of a", &["say done"]));
-    let session = done["sessionId"].as_str().expect("a session").to_owned();
+    let session = done["sdkSessionId"].as_str().expect("a session").to_owned();
     let mut body = task(&world.ws(), "of b", &["say done"]);
     body["options"]["sdk"]["resumeSession"] = json!(session);
     let (status, answer) = b.ask("POST", "/api/tasks", Some(body));

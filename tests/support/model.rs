@@ -255,7 +255,7 @@ fn start_of_message() -> Bytes {
     event(
         "message_start",
         &json!({ "type": "message_start", "message": {
-            "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-scripted", "content": [],
+            "id": format!("msg_{}", uuid::Uuid::new_v4().simple()), "type": "message", "role": "assistant", "model": "claude-scripted", "content": [],
             "stop_reason": null, "stop_sequence": null, "usage": { "input_tokens": 10, "output_tokens": 1 },
         }}),
     )
