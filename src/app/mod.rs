@@ -27,6 +27,8 @@ type Exit = anyhow::Result<u8>;
 /// Runs a role. What hangs in a thread of its own (a dead disk, a receiver that never answers) is not waited for: the
 /// process ends with it.
 fn run(role: impl Future<Output = Exit>) -> Exit {
+    // Its environment has the account's key, its descriptors the database.
+    crate::process::close_memory();
     let system = actix::System::new();
     let exit = system.block_on(role);
     std::mem::forget(system);

@@ -97,13 +97,26 @@ pub fn worktrees(config: &Config) -> anyhow::Result<PathBuf> {
     folder(config, "worktrees")
 }
 
+/// The folder of configuration files of MCP servers; resolved, as the CLI sees it.
+pub fn mcp_dir(config: &Config) -> anyhow::Result<PathBuf> {
+    folder(config, "mcp")
+}
+
 /// The homes of the CLI.
 pub fn homes(config: &Config) -> anyhow::Result<Homes> {
-    Ok(Homes::new(folder(config, "homes")?, &config.claude))
+    Ok(Homes::new(homes_dir(config)?, &config.claude))
+}
+
+/// The folder below which the CLI has homes; resolved, as the CLI sees it.
+pub fn homes_dir(config: &Config) -> anyhow::Result<PathBuf> {
+    folder(config, "homes")
 }
 
 fn folder(config: &Config, name: &str) -> anyhow::Result<PathBuf> {
     let folder = config.store.data_dir.join(name);
     process::make_private_folder(&folder).with_context(|| format!("can't make {}", folder.display()))?;
+    for passed in [&config.store.data_dir, &folder] {
+        process::let_pass(passed, config.claude.agent.user)?;
+    }
     Ok(std::fs::canonicalize(folder)?)
 }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 
 use super::parts::{FILES_OF_A_TASK, Parts, descriptors};
-use super::roles::{self, work_dir};
+use super::roles;
 use super::secrets::hide_secrets;
 use super::stop::{AFTER_DRAIN, CLOSE_LIMIT, Signals, tell, within};
 use super::{Exit, run};
@@ -42,7 +42,7 @@ pub fn serve(config: Config) -> Exit {
         let address = listener.local_addr()?;
         let (queue, hub) = parts.start_queue(&config).await?;
         let folder = &config.store.data_dir;
-        if process::is_open_to_others(folder) {
+        if process::is_open_to_others(folder, config.claude.agent.user.is_some()) {
             let cure = format!("chmod 700 {}", folder.display());
             tracing::warn!(target: "cc_anywhere::store", cure, "Other users may look into the data folder");
         }
@@ -50,7 +50,7 @@ pub fn serve(config: Config) -> Exit {
         queue::reap_at_start(&queue, holder).await;
         parts.beside(queue::reap_forever(queue.clone(), holder));
         if let Some(retention) = config.store.retention {
-            parts.beside(queue::prune_forever(queue.clone(), retention, work_dir(&config)?));
+            parts.beside(queue::prune_forever(queue.clone(), retention, config.store.data_dir.clone()));
         }
         if config.mode != Mode::Managed {
             supervisor::end_left_behind(&config.store.data_dir);

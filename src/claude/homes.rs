@@ -16,28 +16,42 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{AgentHome, Claude, Environment};
+use crate::process::{self, AgentUser};
 use domain::TaskId;
 
 /// Folder of the CLI's settings and sessions in a home.
 const CONFIG: &str = ".claude";
 /// Folders that every home has.
 const FOLDERS: &[&str] = &[CONFIG, ".config", ".cache", ".local", ".local/share", ".local/state", "tmp"];
-/// Files and folders that programs read when they start, and obey: the CLI's settings, those of shells and of git.
-/// A task may leave one there for the next.
+/// What stays in [`CONFIG`]: conversations and what belongs to them. Whatever else a task leaves there may be obeyed by
+/// the next, in a form that only a newer CLI knows.
+const KEPT: &[&str] = &[
+    "backups",
+    "debug",
+    "file-history",
+    "history.jsonl",
+    "image-cache",
+    "mcp-needs-auth-cache.json",
+    "paste-cache",
+    "plans",
+    "projects",
+    "session-env",
+    "sessions",
+    "shell-snapshots",
+    "stats-cache.json",
+    "statsig",
+    "tasks",
+    "telemetry",
+    "todos",
+    "uploads",
+    "usage-data",
+    ".last-cleanup",
+];
+/// What the CLI writes there itself, and does without.
+const FORGOTTEN: &[&str] = &["cache", ".update.lock", ".last-update-result.json"];
+/// Files and folders outside of [`CONFIG`] that programs read when they start, and obey: settings of shells, git and
+/// package managers. A task may leave one there for the next.
 const SETTINGS: &[&str] = &[
-    ".claude/settings.json",
-    ".claude/settings.local.json",
-    ".claude/managed-settings.json",
-    ".claude/CLAUDE.md",
-    ".claude/agents",
-    ".claude/commands",
-    ".claude/hooks",
-    ".claude/output-styles",
-    ".claude/plugins",
-    ".claude/rules",
-    ".claude/skills",
-    ".claude/.mcp.json",
-    ".claude/.credentials.json",
     ".claude.json",
     ".mcp.json",
     "CLAUDE.md",
@@ -102,7 +116,7 @@ pub struct Homes {
     kind: AgentHome,
     root: PathBuf,
     template: Option<PathBuf>,
-    user: Option<(u32, u32)>,
+    user: AgentUser,
     /// The CLI's folder of the user that runs the service.
     shared: Option<PathBuf>,
 }
@@ -147,26 +161,14 @@ impl Homes {
         own.iter().cloned().chain(others).chain(self.shared.clone()).collect()
     }
 
-    /// Removes the home of a task that is removed, where it had one to itself.
-    pub fn remove(&self, task: TaskId) {
-        for key in std::fs::read_dir(&self.root).into_iter().flatten().flatten() {
-            let home = key.path().join(task.to_string());
-            match std::fs::remove_dir_all(&home) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::warn!(home = %home.display(), error = crate::telemetry::chain(&error), "could not remove a home");
-                }
-                _ => {}
-            }
-        }
-    }
-
     /// Makes the home of a task ready for a start, and puts back what an earlier task has changed in it. Blocks.
     ///
     /// # Errors
     /// The system's.
     pub fn prepare(&self, key: &str, task: TaskId) -> io::Result<Option<PathBuf>> {
         let Some(path) = self.path(key, task) else { return Ok(None) };
-        crate::process::make_private_folder(&path)?;
+        process::make_private_folder(&path)?;
+        path.parent().map_or(Ok(()), |of_key| process::let_pass(of_key, self.user))?;
         let home = Home { top: open_dir(CWD, &path)?, path, template: self.template.as_deref(), user: self.user };
         home.own(&home.top)?;
         for folder in FOLDERS {
@@ -175,6 +177,7 @@ impl Homes {
         for settings in SETTINGS {
             home.put_back(Path::new(settings))?;
         }
+        home.put_back_config()?;
         home.put_back_own()?;
         home.copy_rest()?;
         home.clean_temporary();
@@ -210,7 +213,7 @@ struct Home<'a> {
     path: PathBuf,
     top: OwnedFd,
     template: Option<&'a Path>,
-    user: Option<(u32, u32)>,
+    user: AgentUser,
 }
 
 impl Home<'_> {
@@ -263,6 +266,30 @@ impl Home<'_> {
             self.remove(&folder, name, below)?;
         }
         self.copy(&wanted, below)
+    }
+
+    /// Lets the CLI's folder have what the template has, and what stays.
+    fn put_back_config(&self) -> io::Result<()> {
+        let folder = self.folder(Path::new(CONFIG))?;
+        let there = std::fs::read_dir(in_proc(&folder))?;
+        let wanted = self.template.map(|template| std::fs::read_dir(template.join(CONFIG)));
+        let names = there.chain(wanted.and_then(Result::ok).into_iter().flatten()).flatten();
+        let mut names: Vec<_> = names.map(|entry| entry.file_name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        for name in names {
+            let text = name.to_string_lossy();
+            // Beside its own file stand locks and copies of it.
+            if KEPT.contains(&&*text) || text.starts_with(OWN) {
+                continue;
+            }
+            if FORGOTTEN.contains(&&*text) {
+                std::fs::remove_dir_all(in_proc(&folder).join(&name)).unwrap_or_default();
+            } else {
+                self.put_back(&Path::new(CONFIG).join(&name))?;
+            }
+        }
+        Ok(())
     }
 
     /// The CLI's own file: what it obeys in it is as the template has it; what it only remembers stays.
@@ -355,7 +382,7 @@ impl Home<'_> {
     fn remove(&self, folder: &OwnedFd, name: &OsStr, below: &Path) -> io::Result<()> {
         let removed = match unlinkat(folder, name, AtFlags::empty()) {
             Err(rustix::io::Errno::ISDIR | rustix::io::Errno::PERM) => {
-                std::fs::remove_dir_all(PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name))
+                std::fs::remove_dir_all(in_proc(folder).join(name))
             }
             other => other.map_err(io::Error::from),
         };
@@ -378,8 +405,7 @@ impl Home<'_> {
     /// Removes temporary files that nobody has touched for long. What can't be removed stays.
     fn clean_temporary(&self) {
         let Ok(folder) = self.folder(Path::new("tmp")) else { return };
-        let path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
-        for entry in std::fs::read_dir(&path).into_iter().flatten().flatten() {
+        for entry in std::fs::read_dir(in_proc(&folder)).into_iter().flatten().flatten() {
             let Ok(found) = entry.metadata() else { continue };
             if found.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age > TEMPORARY)) {
                 let path = entry.path();
@@ -406,6 +432,11 @@ fn forget_obeyed(folder: &mut Map<String, Value>) -> bool {
         }
     }
     changed
+}
+
+/// Path of an open folder, whatever stands at its old path by now.
+fn in_proc(folder: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()))
 }
 
 /// Opens a folder without following a link, nor leaving the one that it is named from.
@@ -441,7 +472,7 @@ fn same(wanted: &Path, folder: &OwnedFd, name: &OsStr) -> bool {
         names.sort_unstable();
         names
     };
-    let all = std::fs::read_dir(format!("/proc/self/fd/{}", inside.as_raw_fd())).into_iter().flatten().flatten();
+    let all = std::fs::read_dir(in_proc(&inside)).into_iter().flatten().flatten();
     let mut there: Vec<_> = all.map(|entry| entry.file_name()).collect();
     there.sort_unstable();
     names(wanted) == there && there.iter().all(|name| same(&wanted.join(name), &inside, name))
@@ -475,6 +506,9 @@ mod tests {
         std::fs::write(home.join(".gitconfig"), "evil").expect("a file");
         std::fs::write(home.join(".claude/agents/b.md"), "evil").expect("a file");
         std::fs::create_dir_all(home.join(".claude/skills/x")).expect("a folder");
+        std::fs::create_dir_all(home.join(".claude/of-a-newer-version")).expect("a folder");
+        std::fs::write(home.join(".claude/.config.json"), "evil").expect("a file");
+        symlink(&outside, home.join(".claude/plugins")).expect("a link");
         std::fs::create_dir_all(home.join(".claude/projects/-p")).expect("a folder");
         std::fs::write(home.join(".claude/projects/-p/s.jsonl"), "kept").expect("a file");
         symlink(&outside, home.join(".config/fish")).expect("a link");
@@ -484,6 +518,9 @@ mod tests {
         std::fs::write(home.join(CONFIG).join(OWN), own).expect("a file");
         homes.prepare("k", TaskId::new()).expect("made");
         assert!(!home.join(".bashrc").exists() && !home.join(".claude/skills").exists());
+        for name in [".config.json", "of-a-newer-version", "plugins"] {
+            assert!(home.join(CONFIG).join(name).symlink_metadata().is_err(), "{name}");
+        }
         assert!(!home.join(".config/fish").is_symlink() && !home.join(".local").is_symlink());
         assert_eq!(std::fs::read_to_string(home.join(".gitconfig")).expect("a file"), "[user]\n");
         let agents = std::fs::read_dir(home.join(".claude/agents")).expect("a folder").count();
@@ -518,7 +555,5 @@ mod tests {
         let dirs = by_task.config_dirs("k", Some(b));
         let wanted = [by_task.path("k", b), by_task.path("k", a)].map(|home| home.expect("a home").join(CONFIG));
         assert_eq!(dirs, [wanted[0].clone(), wanted[1].clone(), dir.path().join("shared")]);
-        by_task.remove(a);
-        assert!(!by_task.path("k", a).expect("a home").exists());
     }
 }

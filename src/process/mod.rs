@@ -4,6 +4,7 @@
 //! *Promises* that what [`sweep`] and [`Tree::kill`] were asked to end has ended when they
 //! return, or says that it has not. Keeps no state: when the caller dies, nothing is lost here.
 
+mod agent_user;
 mod back_off;
 mod blocking;
 mod clock;
@@ -21,6 +22,7 @@ mod tree;
 mod tree_log;
 mod whole;
 
+pub use agent_user::{AgentUser, barred, give, let_pass};
 pub use back_off::BackOff;
 pub use blocking::blocking;
 pub use clock::{boot_now, wall_now};

@@ -11,6 +11,8 @@ const FILE: u32 = 0o600;
 const FOLDER: u32 = 0o700;
 /// Bits that open something to others.
 const OTHERS: u32 = 0o077;
+/// Those of them that only let others enter a folder.
+const PASS: u32 = 0o011;
 
 /// Makes a folder with its parents, where they aren't there. One that is there keeps its mode.
 ///
@@ -39,10 +41,11 @@ pub fn close_to_others(path: &Path, make: bool) -> io::Result<()> {
     }
 }
 
-/// True if others may list or enter the folder.
+/// True if others may list the folder or write to it, or, unless some have to, enter it.
 #[must_use]
-pub fn is_open_to_others(folder: &Path) -> bool {
-    std::fs::metadata(folder).is_ok_and(|found| found.mode() & OTHERS != 0)
+pub fn is_open_to_others(folder: &Path, some_pass: bool) -> bool {
+    let open = if some_pass { OTHERS & !PASS } else { OTHERS };
+    std::fs::metadata(folder).is_ok_and(|found| found.mode() & open != 0)
 }
 
 /// Checks that a file of a secret is a plain file of ours that others can't read.
@@ -78,7 +81,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let (folder, file) = (dir.path().join("a/b"), dir.path().join("file"));
         make_private_folder(&folder).expect("made");
-        assert!(!is_open_to_others(&folder) && !is_open_to_others(&dir.path().join("a")));
+        assert!(!is_open_to_others(&folder, false) && !is_open_to_others(&dir.path().join("a"), true));
         std::fs::write(&file, "secret").expect("written");
         std::fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("opened");
         let refused = check_secret(&file, &File::open(&file).expect("a file")).expect_err("open to others");

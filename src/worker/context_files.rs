@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::set_up::{NotReady, WorkerContext};
+use crate::process::{self, AgentUser};
 use domain::{Failure, FailureClass, TaskId};
 use wire::{ContextFile, Task, Upload, can_be_named};
 
@@ -33,7 +34,7 @@ pub fn prepare(tools: &WorkerContext, task: &Task, directory: &Path) -> Result<F
             ContextFile::Path(named) => files.named.push(resolve_named(tools, named, directory)?),
             ContextFile::Upload(upload) => {
                 let folder = folder_of(tools, task.id);
-                let written = write(&folder, upload)
+                let written = write(&folder, upload, tools.claude.agent.user)
                     .map_err(|error| NotReady::Release(format!("can't write {}: {error}", upload.name), DISK_DELAY))?;
                 files.named.push(written.display().to_string());
                 files.folder = Some(folder);
@@ -60,9 +61,11 @@ fn resolve_named(tools: &WorkerContext, named: &str, directory: &Path) -> Result
     }
 }
 
-fn write(folder: &Path, upload: &Upload) -> io::Result<PathBuf> {
-    std::fs::create_dir_all(folder)?;
+fn write(folder: &Path, upload: &Upload, user: AgentUser) -> io::Result<PathBuf> {
+    process::make_private_folder(folder)?;
     let path = folder.join(&upload.name);
     std::fs::write(&path, upload.bytes().ok_or(io::ErrorKind::InvalidData)?)?;
+    process::give(&path, user)?;
+    process::give(folder, user)?;
     Ok(path)
 }

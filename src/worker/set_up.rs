@@ -1,7 +1,7 @@
 //! Preparation of an attempt before its process starts.
 
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -361,7 +361,12 @@ async fn directory(tools: &WorkerContext, task: &Task) -> Result<(PathBuf, PathB
     };
     if named.starts_with(&tools.work_dir) {
         let made = named.to_owned();
-        let made = process::blocking(DISK_LIMIT, move || std::fs::create_dir_all(made)).await;
+        let user = tools.claude.agent.user;
+        let make = move || {
+            process::make_private_folder(&made)?;
+            process::give(&made, user)
+        };
+        let made = process::blocking(DISK_LIMIT, make).await;
         made.and_then(|made| made).map_err(|error| {
             NotReady::Release(format!("can't make {}: {error}", named.display()), UNAVAILABLE_DELAY)
         })?;
@@ -458,8 +463,9 @@ fn mcp_config(tools: &WorkerContext, task: &Task) -> Result<Option<PathBuf>, Not
     let digest = hex::encode(&Sha256::digest(&text)[..16]);
     let file = tools.mcp_dir.join(format!("{digest}.json"));
     let write = || -> io::Result<()> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&tools.mcp_dir)?;
-        process::write_whole(&file, text.as_bytes())
+        process::make_private_folder(&tools.mcp_dir)?;
+        process::write_whole(&file, text.as_bytes())?;
+        process::give(&file, tools.claude.agent.user)
     };
     write()
         .map_err(|error| NotReady::Release(format!("can't write {}: {error}", file.display()), UNAVAILABLE_DELAY))?;

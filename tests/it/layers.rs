@@ -33,7 +33,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("actix_web", &["src/api/", "src/proxy/"]),
     ("interprocess", &["src/ipc/"]),
     ("Command::new", &["src/process/"]),
-    ("env::var", &["src/config/"]),
+    ("env::var", &["src/config/", "src/sandbox/probe.rs"]),
     ("anyhow", &["src/main.rs", "src/app/", "src/client/", "src/admin/"]),
 ];
 

@@ -103,8 +103,9 @@ fn a_cli_that_kills_its_worker_each_time_is_poison() {
 #[test]
 fn a_poisonous_task_takes_no_other_with_it() {
     let world = World::new();
-    // Where it can see the worker at all.
-    let server = world.serve("managed", &[("QUEUE_CONCURRENCY", "3"), ("ISOLATION", "subreaper")]);
+    // Where it can see the worker, and reach it.
+    let settings = [("QUEUE_CONCURRENCY", "3"), ("ISOLATION", "subreaper"), ("SANDBOX", "off")];
+    let server = world.serve("managed", &settings);
     let long = |n: usize| task(&world.ws(), &format!("bystander-{n}-"), &["bash sleep 2", "bash sleep 2", "say fine"]);
     let bystanders: Vec<_> = (0..2).map(|n| server.submit(long(n))).collect();
     // It ends the worker itself: the process above its shim, which is above the CLI.

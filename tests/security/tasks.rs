@@ -75,6 +75,11 @@ fn a_task_can_have_a_home_to_itself_and_sessions_go_on_all_the_same() {
     let asked = world.model.calls();
     let second = asked.iter().find(|call| call.instruction.contains("two")).expect("a call");
     assert!(second.body["messages"].to_string().contains("step say one"), "{:#}", second.body);
+    // With a task its home goes.
+    drop(server);
+    let pruned = world.command("prune", &[]).args(["--older-than", "0"]).output().expect("the program");
+    assert!(pruned.status.success(), "{pruned:?}");
+    assert!(!home("one").exists() && !home("two").exists());
 }
 
 #[test]

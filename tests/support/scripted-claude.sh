@@ -4,7 +4,13 @@
 # It holds a lock in the task's folder for as long as anything of its process tree lives, and
 # says so where another tree holds it: the witness that no two of them live at a time.
 exec 9>lock
-flock -n 9 || echo "$CC_ANYWHERE_TASK" >>../../../witness/overlaps
+flock -n -E 75 9
+case $? in
+    0) ;;
+    75) echo "$CC_ANYWHERE_TASK" >>../../../witness/overlaps ;;
+    # A storm can hit this one process too.
+    *) exit 1 ;;
+esac
 IFS= read -r instruction
 case $instruction in *daemon*) setsid sleep 300 </dev/null >/dev/null 2>&1 & ;; esac
 echo '{"type":"system","subtype":"init","session_id":"none"}'
