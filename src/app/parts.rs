@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::roles::{homes, homes_dir, mcp_dir, work_dir, worktrees};
+use super::roles::{self, homes, mcp_dir, work_dir, worktrees};
 use super::stop::{CLOSE_LIMIT, Signals};
 use crate::claude;
 use crate::config::Config;
@@ -150,7 +150,7 @@ impl Parts {
         if worker::lacks_required(config) {
             anyhow::bail!("SANDBOX is required, and this kernel has no Landlock (Linux 5.13 or newer, lsm=landlock)");
         }
-        check_agent_user(config)?;
+        roles::check_agent_user(config)?;
         let proxy = Proxy::start(&config.claude).context("the credential proxy can't be started")?;
         worker::log_configuration(config, proxy.is_some());
         actix::spawn(worker::try_and_log(config.clone(), proxy.clone()));
@@ -219,21 +219,4 @@ impl Parts {
             }
         }
     }
-}
-
-/// Whether the user that the CLI becomes reaches the CLI, and its home.
-fn check_agent_user(config: &Config) -> anyhow::Result<()> {
-    let user = config.claude.agent.user;
-    process::give(&worktrees(config)?, user)?;
-    if let Some(folder) = process::barred(&homes_dir(config)?, user) {
-        anyhow::bail!(
-            "AGENT_USER can't pass through {}: set DB_PATH to a file in a folder that every user reaches, such as \
-             /var/lib/cc-anywhere/cc-anywhere.db",
-            folder.display()
-        );
-    }
-    if let Some(folder) = config.claude.path.as_ref().and_then(|program| process::barred(program, user)) {
-        anyhow::bail!("AGENT_USER can't pass through {}, in which the CLI is: install it elsewhere", folder.display());
-    }
-    Ok(())
 }

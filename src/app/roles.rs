@@ -120,3 +120,23 @@ fn folder(config: &Config, name: &str) -> anyhow::Result<PathBuf> {
     }
     Ok(std::fs::canonicalize(folder)?)
 }
+
+/// Looks whether the user that the CLI becomes reaches the CLI, and its home.
+///
+/// # Errors
+/// A folder on the way is closed to it.
+pub fn check_agent_user(config: &Config) -> anyhow::Result<()> {
+    let user = config.claude.agent.user;
+    process::give(&worktrees(config)?, user)?;
+    if let Some(folder) = process::barred(&homes_dir(config)?, user) {
+        anyhow::bail!(
+            "AGENT_USER can't pass through {}: set DB_PATH to a file in a folder that every user reaches, such as \
+             /var/lib/cc-anywhere/cc-anywhere.db",
+            folder.display()
+        );
+    }
+    if let Some(folder) = config.claude.path.as_ref().and_then(|program| process::barred(program, user)) {
+        anyhow::bail!("AGENT_USER can't pass through {}, in which the CLI is: install it elsewhere", folder.display());
+    }
+    Ok(())
+}

@@ -46,6 +46,9 @@ pub fn serve(config: Config) -> Exit {
             let cure = format!("chmod 700 {}", folder.display());
             tracing::warn!(target: "cc_anywhere::store", cure, "Other users may look into the data folder");
         }
+        if config.mode != Mode::Standalone {
+            roles::check_agent_user(&config)?;
+        }
         let holder = WorkerInstanceId::new();
         queue::reap_at_start(&queue, holder).await;
         parts.beside(queue::reap_forever(queue.clone(), holder));

@@ -15,96 +15,11 @@ use rustix::process::{Gid, Uid};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
+use super::home_files::{CONFIG, FOLDERS, FORGOTTEN, KEPT, OBEYED, OWN, SETTINGS};
 use crate::config::{AgentHome, Claude, Environment};
 use crate::process::{self, AgentUser};
 use domain::TaskId;
 
-/// Folder of the CLI's settings and sessions in a home.
-const CONFIG: &str = ".claude";
-/// Folders that every home has.
-const FOLDERS: &[&str] = &[CONFIG, ".config", ".cache", ".local", ".local/share", ".local/state", "tmp"];
-/// What stays in [`CONFIG`]: conversations and what belongs to them. Whatever else a task leaves there may be obeyed by
-/// the next, in a form that only a newer CLI knows.
-const KEPT: &[&str] = &[
-    "backups",
-    "debug",
-    "file-history",
-    "history.jsonl",
-    "image-cache",
-    "mcp-needs-auth-cache.json",
-    "paste-cache",
-    "plans",
-    "projects",
-    "session-env",
-    "sessions",
-    "shell-snapshots",
-    "stats-cache.json",
-    "statsig",
-    "tasks",
-    "telemetry",
-    "todos",
-    "uploads",
-    "usage-data",
-    ".last-cleanup",
-];
-/// What the CLI writes there itself, and does without.
-const FORGOTTEN: &[&str] = &["cache", ".update.lock", ".last-update-result.json"];
-/// Files and folders outside of [`CONFIG`] that programs read when they start, and obey: settings of shells, git and
-/// package managers. A task may leave one there for the next.
-const SETTINGS: &[&str] = &[
-    ".claude.json",
-    ".mcp.json",
-    "CLAUDE.md",
-    ".bashrc",
-    ".bash_profile",
-    ".bash_login",
-    ".bash_logout",
-    ".bash_aliases",
-    ".profile",
-    ".inputrc",
-    ".zshrc",
-    ".zshenv",
-    ".zprofile",
-    ".zlogin",
-    ".zlogout",
-    ".config/fish",
-    ".gitconfig",
-    ".config/git",
-    ".npmrc",
-    ".yarnrc",
-    ".bunfig.toml",
-    ".config/pip",
-    ".pip",
-    ".pydistutils.cfg",
-    ".cargo/config",
-    ".cargo/config.toml",
-    ".ssh/config",
-    ".ssh/rc",
-    ".curlrc",
-    ".wgetrc",
-];
-/// The CLI's own file below [`CONFIG`], which it writes at each start.
-const OWN: &str = ".claude.json";
-/// What in it makes the CLI run something, ask somebody else, or allow more.
-const OBEYED: &[&str] = &[
-    "mcpServers",
-    "enabledMcpjsonServers",
-    "enableAllProjectMcpServers",
-    "hooks",
-    "env",
-    "apiKeyHelper",
-    "awsAuthRefresh",
-    "awsCredentialExport",
-    "otelHeadersHelper",
-    "statusLine",
-    "permissions",
-    "allowedTools",
-    "customApiKeyResponses",
-    "oauthAccount",
-    "primaryApiKey",
-    "hasTrustDialogAccepted",
-    "hasClaudeMdExternalIncludesApproved",
-];
 /// A file of a home or template that is larger is none of settings.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 /// Temporary files that nobody has touched for this time are removed.

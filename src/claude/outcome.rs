@@ -116,6 +116,12 @@ impl Observed {
         self.spent = Spent { set_aside: said.set_aside, ..counted };
     }
 
+    /// Takes the end of the account's limit, in seconds of Unix time, as the API has said it: where the CLI didn't.
+    pub fn note_limit(&mut self, resets_at: Option<i64>) {
+        let said = resets_at.map(|seconds| Timestamp(seconds.saturating_mul(1_000)));
+        self.limit_resets_at = self.limit_resets_at.or(said);
+    }
+
     /// Names of the fields of the last result that could not be understood.
     #[must_use]
     pub fn unread(&self) -> &[&'static str] {

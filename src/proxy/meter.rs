@@ -32,6 +32,8 @@ struct Count {
     cost: i128,
     tokens: Tokens,
     answers: u64,
+    /// End of the account's limit, in seconds of Unix time, where the newest answer was that it is reached.
+    resets_at: Option<i64>,
 }
 
 impl Count {
@@ -66,6 +68,16 @@ impl Meter {
         let count = self.count();
         let cost_usd = Some(count.cost_usd());
         (count.answers > 0).then_some(Spent { cost_usd, set_aside: false, tokens: count.tokens })
+    }
+
+    /// Takes note of an answer's head: that the account's limit is reached, and until when, or that it isn't.
+    pub fn note_limit(&self, resets_at: Option<i64>) {
+        self.count().resets_at = resets_at;
+    }
+
+    /// End of the account's limit, in seconds of Unix time, where the newest answer was that it is reached.
+    pub fn resets_at(&self) -> Option<i64> {
+        self.count().resets_at
     }
 
     fn add(&self, model: &str, usage: Usage) {

@@ -108,6 +108,12 @@ impl Pass {
     pub fn spent(&self) -> Option<Spent> {
         self.meter.spent()
     }
+
+    /// End of the account's limit, in seconds of Unix time, where the newest answer was that it is reached.
+    #[must_use]
+    pub fn limit_resets_at(&self) -> Option<i64> {
+        self.meter.resets_at()
+    }
 }
 
 impl Drop for Pass {

@@ -10,11 +10,13 @@ use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use ureq::Body;
+use ureq::http::response::Parts;
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 
 use super::meter::{Answer, Meter};
 use super::upstream::{Upstream, is_own};
 use super::{Passes, hash, lock};
+use crate::process;
 
 /// Path of the calls that cost something.
 const MESSAGES: &str = "/v1/messages";
@@ -122,6 +124,9 @@ async fn ask(
         };
         let is_stream =
             head.headers.get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        if let Some(meter) = &meter {
+            meter.note_limit(limit(&head, process::wall_now().0 / 1_000));
+        }
         let meter = meter.filter(|_| head.status.is_success());
         if head_sender.send(Ok(head)).is_ok() {
             copy(body.into_reader(), &parts, meter.as_deref().map(|meter| Answer::new(meter, is_stream)));
@@ -150,6 +155,13 @@ async fn ask(
         }
         Err(_) => refuse(StatusCode::BAD_GATEWAY, "api_error", "the call has failed"),
     }
+}
+
+/// End of the limit that an answer tells of, in seconds of Unix time.
+fn limit(head: &Parts, now: i64) -> Option<i64> {
+    let number = |name: &str| head.headers.get(name)?.to_str().ok()?.trim().parse::<i64>().ok();
+    let after = || number("retry-after").filter(|seconds| *seconds >= 0).map(|seconds| now.saturating_add(seconds));
+    (head.status.as_u16() == 429).then(|| number("anthropic-ratelimit-unified-reset").or_else(after)).flatten()
 }
 
 /// Copies the answer until its end, or until nobody wants it any more.
@@ -196,5 +208,20 @@ mod tests {
             assert!(!passed_on("GET", path), "{path}");
         }
         assert!(!passed_on("POST", "/v1/messages/batches"));
+    }
+
+    #[test]
+    fn the_end_of_a_limit_is_read_from_the_answer() {
+        let head = |status: u16, headers: &[(&str, &str)]| {
+            let answer =
+                headers.iter().fold(Response::builder().status(status), |all, (name, value)| all.header(*name, *value));
+            answer.body(()).expect("an answer").into_parts().0
+        };
+        let reset = ("anthropic-ratelimit-unified-reset", "2000");
+        assert_eq!(limit(&head(429, &[reset, ("retry-after", "5")]), 1_000), Some(2_000));
+        assert_eq!(limit(&head(429, &[("retry-after", "5")]), 1_000), Some(1_005));
+        for other in [head(429, &[("retry-after", "soon")]), head(429, &[("retry-after", "-5")]), head(200, &[reset])] {
+            assert_eq!(limit(&other, 1_000), None);
+        }
     }
 }

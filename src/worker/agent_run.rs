@@ -107,8 +107,9 @@ impl AgentRun {
         fail_point!("agent-run");
         let duration_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
         let mut ended = attempt.close(exit).await;
-        if let Some(counted) = pass.and_then(|pass| pass.spent()) {
-            ended.observed.count(counted);
+        if let Some(pass) = pass {
+            pass.spent().into_iter().for_each(|counted| ended.observed.count(counted));
+            ended.observed.note_limit(pass.limit_resets_at());
         }
         self.conclude(ended, duration_ms, session_id).await;
         if let Some(recipe) = ready.recipe {

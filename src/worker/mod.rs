@@ -16,6 +16,8 @@ mod attempt;
 mod canary;
 mod confine;
 mod context_files;
+mod conversation;
+mod folders;
 mod limits;
 mod link;
 mod mcp;

@@ -10,27 +10,28 @@ use sha2::{Digest, Sha256};
 
 use super::confine::{self, CommonWalls, TaskPaths};
 use super::context_files::{self, Files};
+use super::conversation::{CONTINUE, bring_session, initial_prompt, session, talk};
+use super::folders::{directory, further_folders, is_below};
 use super::shim_pool::ShimPool;
 use super::warm_pool::{LaunchSpec, WarmPool};
-use super::worktree;
 use crate::claude::{self, DiskLimit, Homes, Session, Start, Unavailable};
 use crate::config::{AgentHome, Claude, Environment, Sandbox};
 use crate::git::{self, Git, State};
 use crate::process::{self, EnvMarks};
 use crate::proxy::{Pass, Proxy};
-use crate::queue::{Assignment, ConversationState, Queue, ReadTalk};
+use crate::queue::{Assignment, Queue};
 use crate::telemetry::Vitals;
-use domain::{BootInstant, Budgets, Failure, FailureClass, SessionId, Usd, WorkerInstanceId};
+use domain::{BootInstant, Budgets, Failure, FailureClass, Usd, WorkerInstanceId};
 use wire::{McpConfig, PermissionMode, SdkOptions, Task};
 
 /// Maximum length of a folder's CLAUDE.md that is passed on, in bytes: with the task's own text it must fit into one
 /// argument (128 KiB).
 const MAX_CLAUDE_MD_BYTES: u64 = 32 << 10;
 /// Time for which a worker without a CLI leaves a task alone, so that another one may take it.
-const UNAVAILABLE_DELAY: Duration = Duration::from_secs(10);
+pub const UNAVAILABLE_DELAY: Duration = Duration::from_secs(10);
 
 /// Time within which a disk that works has read and written what an attempt needs.
-const DISK_LIMIT: Duration = Duration::from_secs(20);
+pub const DISK_LIMIT: Duration = Duration::from_secs(20);
 
 /// Context that all attempts of a worker share.
 #[derive(Clone)]
@@ -124,9 +125,6 @@ pub struct Ready {
     /// Recipe from which the process could have been started before there was a task.
     pub recipe: Option<LaunchSpec>,
 }
-
-/// First message to a session that was interrupted: the instruction stands above it.
-const CONTINUE: &str = "The work on the task above was interrupted. Continue where it stopped.";
 
 /// Makes the folder, sees to it that no process of an earlier attempt is left, and decides on
 /// the conversation.
@@ -271,31 +269,8 @@ async fn on_disk(tools: &Arc<WorkerContext>, task: &Task, directory: &Path, trus
 }
 
 /// A disk or a network behind it that does not answer, or no thread to ask it with.
-fn no_answer(error: &io::Error) -> NotReady {
+pub fn no_answer(error: &io::Error) -> NotReady {
     NotReady::Release(format!("the task's folder does not answer: {error}"), UNAVAILABLE_DELAY)
-}
-
-/// Copies the conversation to where the CLI looks for it: into the home of the task, and, where the client asked for
-/// that, to the name of this folder.
-fn bring_session(task: &Task, configs: &[PathBuf], directory: &Path) -> Result<(), NotReady> {
-    for session in task.resume_session_id.into_iter().chain(task.attempted.session_id) {
-        match claude::bring_home(configs, session) {
-            Ok(()) => {}
-            // Whether it is needed is decided by what is there.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                tracing::warn!(%session, error = crate::telemetry::chain(&error), "A session can't be copied");
-            }
-        }
-    }
-    let wanted = task.spec.options.sdk.move_session == Some(true) && task.attempt == 1;
-    let Some(session) = task.resume_session_id.filter(|_| wanted) else {
-        return Ok(());
-    };
-    claude::move_transcript(configs, session, directory).map_err(|error| {
-        let message = format!("the session {session} can't be moved to {}: {error}", directory.display());
-        NotReady::Fail(Failure::new(FailureClass::Invalid, "UNKNOWN_SESSION", message))
-    })
 }
 
 /// True if a process for this task could be started before there is such a task: nothing in its recipe may be this
@@ -321,98 +296,8 @@ pub async fn look(tools: &WorkerContext, directory: &Path) -> State {
     }
 }
 
-/// Reads the state of an earlier attempt's conversation.
-async fn talk(queue: &Queue, task: &Task) -> Result<ConversationState, NotReady> {
-    if task.attempt == 1 {
-        return Ok(ConversationState::default());
-    }
-    let unknown = |error| NotReady::Release(format!("can't read what was said: {error}"), Duration::from_secs(1));
-    queue.ask(ReadTalk(task.id)).await.map_err(unknown)
-}
-
-/// Returns the first message, and its number where a client has sent it.
-fn initial_prompt(task: &Task, session: Session, talk: ConversationState) -> (String, Option<i64>) {
-    let begins_anew = task.attempt == 1 || !matches!(session, Session::Resume(_));
-    match (talk.current, talk.next) {
-        // Messages follow in turns of their own.
-        _ if begins_anew => (task.spec.instruction.clone(), None),
-        // Whether the session has heard of it is not known.
-        (Some((id, text)), _) => (format!("{CONTINUE}\n\nThe task: {text}"), Some(id)),
-        (None, Some((id, text))) if talk.idle => (text, Some(id)),
-        (None, _) if task.resume_session_id.is_some() => {
-            (format!("{CONTINUE}\n\nThe task: {}", task.spec.instruction), None)
-        }
-        (None, _) => (CONTINUE.to_owned(), None),
-    }
-}
-
 fn unavailable(error: &Unavailable) -> NotReady {
     NotReady::Release(error.to_string(), UNAVAILABLE_DELAY)
-}
-
-/// The folder of the task, as it really is now, and the one that it stands for: the one that was
-/// checked at the submit may have been replaced by a link since.
-async fn directory(tools: &WorkerContext, task: &Task) -> Result<(PathBuf, PathBuf), NotReady> {
-    let gone = |message: String| NotReady::Fail(Failure::new(FailureClass::Invalid, "WORKING_DIRECTORY", message));
-    let worktree = task.spec.options.worktree();
-    let named = match (&worktree, &task.spec.context.working_directory) {
-        (Some(_), Some(repository)) => Path::new(repository),
-        _ => Path::new(task.working_directory.as_deref().unwrap_or("/")),
-    };
-    if named.starts_with(&tools.work_dir) {
-        let made = named.to_owned();
-        let user = tools.claude.agent.user;
-        let make = move || {
-            process::make_private_folder(&made)?;
-            process::give(&made, user)
-        };
-        let made = process::blocking(DISK_LIMIT, make).await;
-        made.and_then(|made| made).map_err(|error| {
-            NotReady::Release(format!("can't make {}: {error}", named.display()), UNAVAILABLE_DELAY)
-        })?;
-        return Ok((named.to_owned(), named.to_owned()));
-    }
-    let found = process::resolve(named.to_owned()).await.map_err(|error| match error.kind() {
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => no_answer(&error),
-        _ => gone(format!("the working directory {} can't be used: {error}", named.display())),
-    })?;
-    let found = found.path;
-    if worktree.is_none() && found != named {
-        return Err(gone(format!(
-            "the working directory {} leads elsewhere by now: {}",
-            named.display(),
-            found.display()
-        )));
-    }
-    // The worktree of an earlier task, where its session goes on.
-    if !is_below(&found, &tools.claude.workspace_roots) && !found.starts_with(&tools.worktrees) {
-        return Err(gone(format!("the working directory {} is outside WORKSPACE_ROOTS", found.display())));
-    }
-    match worktree {
-        Some(options) => Ok((worktree::prepare(tools, task, &options, &found).await?, found)),
-        None => Ok((found.clone(), found)),
-    }
-}
-
-/// The further folders of a task, which are what they were when they were checked.
-async fn further_folders(tools: &WorkerContext, task: &Task) -> Result<Vec<String>, NotReady> {
-    let mut folders = Vec::new();
-    for named in &task.spec.options.sdk.add_dirs {
-        let gone = |why: String| NotReady::Fail(Failure::new(FailureClass::Invalid, "WORKING_DIRECTORY", why));
-        let found = process::resolve(named.into()).await.map_err(|error| match error.kind() {
-            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => no_answer(&error),
-            _ => gone(format!("the folder {named} can't be used: {error}")),
-        })?;
-        if found.path != Path::new(named) || !found.is_dir || !is_below(&found.path, &tools.claude.workspace_roots) {
-            return Err(gone(format!("the folder {named} leads elsewhere by now: {}", found.path.display())));
-        }
-        folders.push(named.clone());
-    }
-    Ok(folders)
-}
-
-fn is_below(path: &Path, roots: &[PathBuf]) -> bool {
-    roots.iter().any(|root| path.starts_with(root))
 }
 
 /// Two process trees of one task must never run at a time, whatever became of the worker
@@ -426,22 +311,6 @@ async fn end_earlier_attempts(task: &Task, deadline: BootInstant) -> Result<(), 
         Ok(())
     } else {
         Err(NotReady::Release("processes of an earlier attempt are left".to_owned(), Duration::from_secs(1)))
-    }
-}
-
-/// The conversation of the attempt before, where the CLI wrote it down; else the one that the task
-/// goes on with, or its own.
-fn session(configs: &[PathBuf], task: &Task) -> Session {
-    let own = task.attempted.session_id.unwrap_or(task.id.own_session());
-    let transcript = claude::transcript(configs, own);
-    match (transcript, task.resume_session_id) {
-        (Some(written), _) if written.has_messages() => Session::Resume(own),
-        (_, Some(from)) if from == own => Session::Resume(own),
-        (None, Some(from)) => Session::Fork { from, id: own },
-        (None, None) => Session::New(own),
-        // It was begun and says nothing: the CLI neither resumes it nor takes its id again.
-        (Some(_), Some(from)) => Session::Fork { from, id: SessionId::new() },
-        (Some(_), None) => Session::New(SessionId::new()),
     }
 }
 

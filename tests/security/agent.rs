@@ -123,6 +123,46 @@ fn no_frame_is_forged_through_proc() {
     }
 }
 
+/// Where the service is root, its tasks need not be.
+#[test]
+fn tasks_can_have_a_user_of_their_own() {
+    if !rustix::process::geteuid().is_root() {
+        let world = World::new();
+        let refused = world.command("serve", &[("AGENT_USER", "nobody")]).output().expect("the program");
+        assert!(
+            String::from_utf8_lossy(&refused.stderr).contains("only where the service runs as root"),
+            "{refused:?}"
+        );
+        return;
+    }
+    for isolation in ISOLATIONS {
+        let world = World::new();
+        let (uid, gid) = (65_534, 65_534);
+        std::os::unix::fs::chown(world.ws(), Some(uid), Some(gid)).expect("given");
+        let server = world.serve("inline", &[("AGENT_USER", "nobody"), ("ISOLATION", isolation)]);
+        let ended = attack(&server, &world.ws(), &["id -u > uid; echo x > ~/x && ls ~ > home".to_owned()]);
+        assert_eq!(ended["status"], "completed", "{isolation}: {ended:#}");
+        assert_eq!((said(&world.ws(), "uid"), said(&world.ws(), "home")), ("65534\n".into(), "tmp\nx\n".into()));
+        // Its own folder, and files that came with the request.
+        let mut body = task(&world.ws(), "own", &["bash cat ../*.files/a > copy && cat copy", "say done"]);
+        body["context"] = json!({ "files": [{ "name": "a", "content": "of the request" }] });
+        let id = server.submit(body);
+        assert_eq!(server.wait_end(&id)["status"], "completed", "{isolation}");
+        let logs = server.get(&format!("/api/tasks/{id}/logs"));
+        assert!(logs.to_string().contains("[tool_result] of the request"), "{isolation}: {logs:#}");
+        drop(server);
+        // A home that it can't reach is no surprise for the first task.
+        let closed = world.dir.join("closed");
+        fs::create_dir(&closed).expect("a folder");
+        fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("a mode");
+        let db = closed.join("data/cc.db").display().to_string();
+        let settings = [("AGENT_USER", "nobody"), ("DB_PATH", &*db)];
+        let refused = world.command("serve", &settings).output().expect("the program");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains("can't pass through") && said.contains("DB_PATH"), "{said}");
+    }
+}
+
 /// A folder that is another one when the task starts than it was when it was checked.
 #[test]
 fn a_folder_that_was_swapped_after_the_check_is_not_entered() {
