@@ -75,11 +75,13 @@ fn a_task_can_have_a_home_to_itself_and_sessions_go_on_all_the_same() {
     let asked = world.model.calls();
     let second = asked.iter().find(|call| call.instruction.contains("two")).expect("a call");
     assert!(second.body["messages"].to_string().contains("step say one"), "{:#}", second.body);
-    // With a task its home goes.
+    // With a task its home goes. The newest one stays.
+    let newest = server.submit(task(&world.ws(), "three", &["say three"]));
+    server.wait_end(&newest);
     drop(server);
     let pruned = world.command("prune", &[]).args(["--older-than", "0"]).output().expect("the program");
     assert!(pruned.status.success(), "{pruned:?}");
-    assert!(!home("one").exists() && !home("two").exists());
+    assert!(!home("one").exists() && !home("two").exists(), "{pruned:?}");
 }
 
 #[test]
