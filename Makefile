@@ -5,8 +5,9 @@
 #   make chaos   a long storm of faults (CHAOS_SECONDS, CHAOS_SEED)
 #   make bench   figures beside those of others (PARTS)
 #   make tools   what the tests need: the CLI, a fuzzer, makers of clients
+#   make sbom    the list of what the program is made of (SPDX), in target/cc-anywhere.spdx.json
 #   make clean   removes what was built and fetched
-.PHONY: run test check chaos bench tools clean help
+.PHONY: run test check chaos bench tools sbom clean help
 
 # The CLI that the tests were written against. Newer ones may behave in another way.
 CLAUDE_VERSION := 2.1.197
@@ -23,6 +24,7 @@ GENERATORS := $(TOOLS)/generators-$(PYTHON_CLIENT_VERSION)
 CARGO_DENY_VERSION := 0.20.2
 CARGO_MACHETE_VERSION := 0.9.1
 TYPOS_VERSION := 1.52.0
+CARGO_SBOM_VERSION := 0.10.0
 CHECKERS := $(TOOLS)/checkers-$(CARGO_DENY_VERSION)-$(CARGO_MACHETE_VERSION)-$(TYPOS_VERSION)
 # What people would use instead, for the benchmark.
 PEERS := $(TOOLS)/peers
@@ -87,8 +89,13 @@ $(CHECKERS): | $(FUZZER)
 	$(TOOLS)/venv/bin/pip install --quiet --disable-pip-version-check typos==$(TYPOS_VERSION)
 	touch $@
 
+sbom:
+	test -x $(TOOLS)/bin/cargo-sbom || cargo install --quiet --locked --root $(TOOLS) cargo-sbom@$(CARGO_SBOM_VERSION)
+	mkdir -p target
+	PATH="$(TOOLS)/bin:$$PATH" cargo sbom --output-format spdx_json_2_3 > target/cc-anywhere.spdx.json
+
 help:
-	@sed -n '2,8s/^# \{0,1\}//p' Makefile
+	@sed -n '2,9s/^# \{0,1\}//p' Makefile
 
 clean:
 	cargo clean

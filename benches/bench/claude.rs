@@ -11,8 +11,8 @@ use crate::server::Server;
 use crate::{Figures, load, model};
 
 const CLAUDE_RUNS: usize = 7;
-/// A CLI has read all that it reads.
-const READY: Duration = Duration::from_secs(2);
+/// Time after which a CLI has read all that it reads.
+pub const READY: Duration = Duration::from_secs(2);
 
 /// See the module.
 pub fn claude(figures: &mut Figures) {
@@ -45,7 +45,8 @@ pub fn claude(figures: &mut Figures) {
     figures.add("a Claude task over the CLI alone, warm", warm / direct, "");
 }
 
-fn whole_task(server: &Server) -> Duration {
+/// Runs a task to its end; returns the time that it took.
+pub fn whole_task(server: &Server) -> Duration {
     let began = Instant::now();
     let body = json!({
         "instruction": "step say ok", "context": { "workingDirectory": server.dir.join("ws") }, "options": { "async": false },

@@ -19,6 +19,7 @@ mod scale;
 mod server;
 mod stand_in;
 mod submits;
+mod walls;
 
 use std::path::Path;
 
@@ -52,7 +53,7 @@ fn main() {
 type Part = fn(&mut Figures);
 
 /// What `make bench` measures, in this order. One alone: `make bench PARTS=submits`.
-const PARTS: [(&str, Part); 9] = [
+const PARTS: [(&str, Part); 10] = [
     ("submits", submits::submits),
     ("dispatch", dispatch::dispatch),
     ("drain", drain::drain),
@@ -62,6 +63,7 @@ const PARTS: [(&str, Part); 9] = [
     ("events", events::events),
     ("scale", scale::scale),
     ("claude", claude::claude),
+    ("walls", walls::walls),
 ];
 
 fn load_average() -> String {

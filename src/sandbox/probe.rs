@@ -53,7 +53,7 @@ pub struct Report {
     pub tried: Vec<Tried>,
 }
 
-/// Tries everything and prints a [`Report`] in one line. Returns the exit code.
+/// Tries everything and prints what it reached in one line of JSON. Returns the exit code.
 #[must_use]
 pub fn run_probe(targets: &str) -> u8 {
     let Ok(targets) = serde_json::from_str::<Targets>(targets) else { return 64 };

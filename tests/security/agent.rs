@@ -144,7 +144,8 @@ fn tasks_can_have_a_user_of_their_own() {
         assert_eq!(ended["status"], "completed", "{isolation}: {ended:#}");
         assert_eq!((said(&world.ws(), "uid"), said(&world.ws(), "home")), ("65534\n".into(), "tmp\nx\n".into()));
         // Its own folder, and files that came with the request.
-        let mut body = task(&world.ws(), "own", &["bash cat ../$(basename $PWD).files/a > copy && cat copy", "say done"]);
+        let mut body =
+            task(&world.ws(), "own", &["bash cat ../$(basename $PWD).files/a > copy && cat copy", "say done"]);
         body["context"] = json!({ "files": [{ "name": "a", "content": "of the request" }] });
         let id = server.submit(body);
         assert_eq!(server.wait_end(&id)["status"], "completed", "{isolation}");
