@@ -74,18 +74,22 @@ fn make_private(folder: &Path) -> io::Result<()> {
 }
 
 impl Listening {
-    /// The next peer of our own uid; others are turned away.
+    /// The next peer of our own uid, with its process as the kernel knows it; others are turned away.
     ///
     /// # Errors
     /// The system's.
-    pub async fn accept<In: DeserializeOwned, Out: Serialize>(&self) -> io::Result<(Incoming<In>, Outgoing<Out>)> {
+    pub async fn accept<In: DeserializeOwned, Out: Serialize>(
+        &self,
+    ) -> io::Result<(Option<u32>, Incoming<In>, Outgoing<Out>)> {
         loop {
             let stream = self.listener.accept().await?;
-            let uid = stream.peer_creds()?.euid();
-            if uid == Some(crate::process::effective_uid()) {
-                return Ok(framed(stream));
+            let peer = stream.peer_creds()?;
+            if peer.euid() == Some(crate::process::effective_uid()) {
+                let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
+                let (incoming, outgoing) = framed(stream);
+                return Ok((pid, incoming, outgoing));
             }
-            tracing::warn!(?uid, "turned away a peer of another user");
+            tracing::warn!(uid = peer.euid(), "turned away a peer of another user");
         }
     }
 }

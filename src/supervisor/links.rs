@@ -21,9 +21,9 @@ pub async fn accept_links(listening: Listening, supervisor: Addr<SupervisorActor
     let mut back_off = BackOff::default();
     loop {
         match listening.accept().await {
-            Ok((incoming, outgoing)) => {
+            Ok((pid, incoming, outgoing)) => {
                 back_off.reset();
-                actix::spawn(talk(incoming, outgoing, supervisor.clone()));
+                actix::spawn(talk(pid, incoming, outgoing, supervisor.clone()));
             }
             Err(error) => {
                 tracing::warn!(error = crate::telemetry::chain(&error), "could not accept a worker");
@@ -34,6 +34,7 @@ pub async fn accept_links(listening: Listening, supervisor: Addr<SupervisorActor
 }
 
 async fn talk(
+    pid: Option<u32>,
     mut incoming: Incoming<ToSupervisor>,
     mut outgoing: Outgoing<ToWorker>,
     supervisor: Addr<SupervisorActor>,
@@ -41,9 +42,9 @@ async fn talk(
     let hello = tokio::time::timeout(HELLO_LIMIT, incoming.next()).await;
     let Ok(Some(ToSupervisor::Hello { worker, holder, token, version, .. })) = hello else { return };
     let (link, mut hints) = mpsc::channel(HINTS_AHEAD);
-    let up = LinkUp { name: worker.clone(), holder, token, version, link };
+    let up = LinkUp { name: worker.clone(), holder, pid, token, version, link };
     if !supervisor.send(up).await.unwrap_or(false) {
-        tracing::warn!(workerId = worker, "turned away a worker with a wrong token");
+        tracing::warn!(workerId = worker, "turned away a worker with a wrong token, or what is none of our workers");
         return;
     }
     if outgoing.send(&ToWorker::Welcome { version: PROTOCOL_VERSION }).await.is_err() {

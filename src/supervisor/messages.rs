@@ -66,6 +66,8 @@ pub struct LinkUp {
     pub name: String,
     /// Incarnation of the worker; new at each start.
     pub holder: WorkerInstanceId,
+    /// Its process, as the kernel says it.
+    pub pid: Option<u32>,
     /// Token that it shows.
     pub token: SecretString,
     /// Version of its protocol.

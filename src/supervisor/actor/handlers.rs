@@ -98,6 +98,10 @@ impl Handler<LinkUp> for SupervisorActor {
         if !bool::from(worker.record.token.expose_secret().as_bytes().ct_eq(up.token.expose_secret().as_bytes())) {
             return false;
         }
+        // A token that was found is no worker.
+        if up.pid != Some(worker.record.process.pid) {
+            return false;
+        }
         worker.life = ProcessState::Alive { heard: Instant::now(), greeted: true, link: Some(up.link) };
         if worker.leaving.is_some() || up.version != PROTOCOL_VERSION {
             worker.drain(self.settings.drain_limit);
