@@ -5,6 +5,9 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::mount::{OpenTreeFlags, open_tree};
+
 use audit::TreeLine;
 
 /// A file of this size gives way to a new one; one old file is kept. Some 100,000 attempts.
@@ -28,7 +31,18 @@ pub fn open_tree_log(file: &Path) -> io::Result<File> {
     if std::fs::metadata(file).is_ok_and(|found| found.len() > MAX_BYTES) {
         std::fs::rename(file, older(file))?;
     }
-    OpenOptions::new().append(true).create(true).mode(0o600).open(file)
+    open_apart(file).or_else(|_| OpenOptions::new().append(true).create(true).mode(0o600).open(file))
+}
+
+/// Opens it in a mount that stands nowhere: the one that it stands in can become read-only while it is open.
+fn open_apart(file: &Path) -> io::Result<File> {
+    let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let apart = open_tree(CWD, folder, flags)?;
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(apart, name, flags, Mode::RUSR | Mode::WUSR)?.into())
 }
 
 /// Adds a line. One write, so that lines of several shims don't mix.

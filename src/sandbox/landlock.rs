@@ -2,12 +2,14 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort, PathBeneath, PathFd,
     Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, Scope,
 };
 
+use super::opened::around;
 use super::system;
 use super::walls::{Held, Opened, Walls};
 
@@ -35,7 +37,8 @@ fn rules(walls: &Walls, opened: &[Opened], held: Held) -> Result<RulesetCreated,
     }
     let mut rules = ruleset.create()?;
     let read = AccessFs::from_read(KNOWN);
-    for path in system::readable() {
+    let uncovered: &[PathBuf] = if held.mounts { &[] } else { &walls.hidden };
+    for path in system::readable().iter().flat_map(|path| around(path, uncovered)) {
         rules = allow(rules, &path, read)?;
     }
     for device in system::DEVICES {

@@ -8,7 +8,11 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change, mount_remount};
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_bind_recursive, mount_change,
+    mount_remount, move_mount, open_tree,
+};
 
 use super::opened::open_exactly;
 use super::system;
@@ -61,6 +65,75 @@ fn cover_all(walls: &Walls, directory: &Path) -> Result<bool, Unsafe> {
         }
         _ => Ok(false),
     }
+}
+
+/// Makes everything read-only but what the task may write: Landlock knows nothing of modes, owners, times and attributes
+/// of files. Returns whether that was possible.
+///
+/// # Errors
+/// A granted path is not what it was.
+pub(super) fn seal(walls: &Walls, has_temp: bool) -> Result<bool, Unsafe> {
+    let mut granted: Vec<(&Path, bool)> = walls
+        .grants
+        .iter()
+        .filter(|grant| grant.access.is_write())
+        .map(|grant| (grant.path.as_path(), !grant.access.is_of_operator()))
+        .collect();
+    // An outer one comes with what is in it.
+    granted.sort_by_key(|(path, _)| path.components().count());
+    let mut kept: Vec<(&Path, bool, OwnedFd)> = Vec::new();
+    for (path, is_exact) in granted {
+        if kept.iter().any(|(outer, ..)| path.starts_with(outer)) {
+            continue;
+        }
+        match clone_tree(path, is_exact) {
+            Ok(tree) => kept.push((path, is_exact, tree)),
+            Err(error) if is_exact && error.kind() != io::ErrorKind::PermissionDenied => {
+                return Err(Unsafe::Path { path: path.to_owned(), source: error });
+            }
+            // What an operator names need not be there.
+            Err(_) if !is_exact => {}
+            Err(error) => return not_sealed(&error),
+        }
+    }
+    let root = open_exactly(Path::new("/"))?;
+    if let Err(error) = sys::set_read_only(&root, true, true) {
+        return not_sealed(&error);
+    }
+    for (path, is_exact, tree) in kept {
+        let at = open_as_granted(path, is_exact);
+        let at = at.map_err(|source| Unsafe::Path { path: path.to_owned(), source })?;
+        let empty = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        move_mount(&tree, "", &at, "", empty).map_err(io::Error::from)?;
+    }
+    let own = ["/proc", "/dev/shm", "/dev/pts"].into_iter().chain(has_temp.then_some("/tmp"));
+    for mount in own.filter_map(|path| open_exactly(Path::new(path)).ok()) {
+        // What is no mount here has nothing to be undone.
+        sys::set_read_only(&mount, false, false).unwrap_or_default();
+    }
+    Ok(true)
+}
+
+fn not_sealed(error: &io::Error) -> Result<bool, Unsafe> {
+    tracing::debug!(%error, "what a task may not write can't be made read-only");
+    Ok(false)
+}
+
+/// What stands at a path, with the mounts in it, in a mount that stands nowhere yet.
+fn clone_tree(path: &Path, is_exact: bool) -> io::Result<OwnedFd> {
+    let found = open_as_granted(path, is_exact)?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    Ok(open_tree(&found, "", flags)?)
+}
+
+fn open_as_granted(path: &Path, is_exact: bool) -> io::Result<OwnedFd> {
+    if is_exact {
+        return open_exactly(path);
+    }
+    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// Lets the folders between a granted one and what is hidden stay where they are.

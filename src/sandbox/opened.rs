@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
@@ -24,6 +24,35 @@ const NO_LINKS: ResolveFlags = ResolveFlags::NO_SYMLINKS.union(ResolveFlags::NO_
 /// Opens a path, following no link.
 pub(super) fn open_exactly(path: &Path) -> io::Result<OwnedFd> {
     Ok(openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), NO_LINKS)?)
+}
+
+/// What stands in a folder of the system or of the operator, but what is hidden there, for where no mount can cover
+/// that: Landlock grants a folder with all that is in it. The folder itself where nothing in it is hidden.
+pub(super) fn around(folder: &Path, hidden: &[PathBuf]) -> Vec<PathBuf> {
+    let whole = || vec![folder.to_owned()];
+    let Ok(real) = folder.canonicalize() else { return whole() };
+    if hidden.iter().any(|hidden| real.starts_with(hidden)) {
+        return Vec::new();
+    }
+    if !hidden.iter().any(|hidden| hidden.starts_with(&real)) {
+        return whole();
+    }
+    let entries = std::fs::read_dir(&real).into_iter().flatten().flatten();
+    // A link to a folder above would lead round in circles.
+    entries.filter(|entry| !entry.path().is_symlink()).flat_map(|entry| around(&entry.path(), hidden)).collect()
+}
+
+/// Returns the grants, those of the operator in parts where something that can't be covered is in them.
+pub(super) fn grants_around(grants: &[Grant], hidden: &[PathBuf]) -> Vec<Grant> {
+    let parts = |grant: &Grant| match grant.access {
+        Access::OperatorRead | Access::OperatorWrite => around(&grant.path, hidden),
+        Access::Read | Access::Write => vec![grant.path.clone()],
+    };
+    let grant = |grant: &Grant| {
+        let access = grant.access;
+        parts(grant).into_iter().map(move |path| Grant { path, access }).collect::<Vec<_>>()
+    };
+    grants.iter().flat_map(grant).collect()
 }
 
 /// Opens every granted path.
@@ -64,5 +93,26 @@ mod tests {
         assert!(
             open_all(&[Grant { path: root.join("none"), access: Access::OperatorRead }]).expect("left out").is_empty()
         );
+    }
+
+    #[test]
+    fn what_is_hidden_is_left_out_of_what_is_granted_round_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let root = dir.path().canonicalize().expect("a path");
+        for folder in ["app/data/homes/k", "app/bin", "app/lib"] {
+            std::fs::create_dir_all(root.join(folder)).expect("folders");
+        }
+        std::fs::write(root.join("app/claude"), "").expect("a file");
+        std::os::unix::fs::symlink(&root, root.join("app/up")).expect("a link");
+        let hidden = [root.join("app/data")];
+        let mut parts = around(&root, &hidden);
+        parts.sort_unstable();
+        assert_eq!(parts, ["app/bin", "app/claude", "app/lib"].map(|name| root.join(name)));
+        assert_eq!(around(&root.join("app/bin"), &hidden), [root.join("app/bin")]);
+        assert!(around(&hidden[0], &hidden).is_empty() && around(&root.join("app/data/homes"), &hidden).is_empty());
+        // What a task is given below it stays its own.
+        let home = Grant { path: root.join("app/data/homes/k"), access: Access::Write };
+        let all = grants_around(&[home.clone(), Grant { path: root.clone(), access: Access::OperatorRead }], &hidden);
+        assert_eq!((all.len(), &all[0]), (4, &home));
     }
 }

@@ -69,6 +69,7 @@ const ATTACKS: &[Attack] = &[
     ("read the service's files", read_files),
     ("write or replace the service's files", write_files),
     ("write outside its folders", write_outside),
+    ("change modes and times outside its folders", change_outside),
     ("read the home of another key", read_home),
     ("hold the account's key", hold_key),
     ("look into the shim, the worker or their descriptors", look_into),
@@ -121,6 +122,12 @@ fn write_outside(targets: &Targets) -> Option<String> {
         std::fs::remove_file(&file).unwrap_or_default();
         named(&targets.outside)
     })
+}
+
+fn change_outside(targets: &Targets) -> Option<String> {
+    // The mode that it has: nothing is changed where it can be.
+    let mode = std::fs::metadata(&targets.outside).ok()?.permissions();
+    std::fs::set_permissions(&targets.outside, mode).is_ok().then(|| named(&targets.outside))
 }
 
 fn read_home(targets: &Targets) -> Option<String> {

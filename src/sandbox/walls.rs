@@ -88,6 +88,8 @@ pub struct Held {
     pub mounts: bool,
     /// True if it has a `/tmp` of its own.
     pub temp: bool,
+    /// True if everything that it may not write is on a mount that is read-only: modes, owners and times included.
+    pub sealed: bool,
 }
 
 /// Walls that are ready for the start of a process.
@@ -151,11 +153,16 @@ pub fn build(walls: &Walls, directory: &Path, isolation: Isolation) -> Result<Bu
     let mut held = Held { landlock: abi, ..Held::default() };
     if isolation == Isolation::PidNamespace {
         (held.mounts, held.temp) = mounts::hide(walls, directory)?;
+        held.sealed = held.mounts && mounts::seal(walls, held.temp)?;
     }
     if abi > 0 && !held.mounts {
         check_exposed(walls)?;
     }
-    let opened = opened::open_all(&walls.grants)?;
+    let opened = if held.mounts {
+        opened::open_all(&walls.grants)?
+    } else {
+        opened::open_all(&opened::grants_around(&walls.grants, &walls.hidden))?
+    };
     let directory =
         opened::open_folder(directory).map_err(|source| Unsafe::Path { path: directory.to_owned(), source })?;
     let ruleset = landlock::ruleset(walls, &opened, held)?;

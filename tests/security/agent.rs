@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "attackers start programs and look at files as they like")]
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -25,6 +25,14 @@ fn attack(server: &Server, folder: &Path, commands: &[String]) -> Value {
 
 fn said(folder: &Path, file: &str) -> String {
     fs::read_to_string(folder.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// Names of the extended attributes of a folder.
+fn xattrs(folder: &Path) -> Vec<u8> {
+    let mut names = vec![0; 256];
+    let length = rustix::fs::listxattr(folder, &mut names[..]).unwrap_or(0);
+    names.truncate(length);
+    names
 }
 
 #[test]
@@ -49,8 +57,26 @@ fn a_task_reaches_nothing_of_the_service_and_nothing_outside_its_folders() {
             "for p in /proc/[0-9]*; do tr '\\0' '\\n' < $p/environ | grep -a LINK_TOKEN >> secrets; done 2>/dev/null; true".to_owned(),
             "env > environment".to_owned(),
         ];
+        let before = fs::metadata(&other).expect("a folder").modified().expect("a time");
         let ended = attack(&server, &own, &commands);
         assert_eq!(ended["status"], "completed", "{isolation}: {ended:#}");
+        if isolation == "auto" {
+            // What Landlock knows nothing of.
+            let changes = format!(
+                "for f in {0} {0}/file {1} {1}/cc.db {2}/home; do chmod 777 $f; chown 1:1 $f; touch -d 2001-01-01 $f; ln -s x $f/x; mkfifo $f/y; done; \
+                 python3 -c 'import os; [os.setxattr(f, \"user.x\", b\"x\") for f in (\"{0}\",)]'; true",
+                other.display(),
+                data.display(),
+                dir,
+            );
+            assert_eq!(attack(&server, &own, &[changes])["status"], "completed");
+            for folder in [&other, &other.join("file"), &data.join("cc.db"), &world.dir.join("home")] {
+                let found = fs::metadata(folder).expect("a file");
+                assert!(found.mode() & 0o777 != 0o777 && found.uid() != 1, "{}: {found:?}", folder.display());
+            }
+            assert_eq!(fs::metadata(&other).expect("a folder").modified().expect("a time"), before);
+            assert!(xattrs(&other).is_empty(), "{:?}", xattrs(&other));
+        }
         for file in ["found", "read"] {
             assert_eq!(said(&own, file), "", "{isolation}: {file}");
         }
@@ -61,6 +87,30 @@ fn a_task_reaches_nothing_of_the_service_and_nothing_outside_its_folders() {
         assert!(!said(&own, "environment").contains("sk-test-not-real"), "{isolation}: the account's key");
         assert!(data.join("api-key").exists() && other.join("file").exists());
         assert_eq!(server.get("/health")["status"], "healthy");
+    }
+}
+
+/// A folder that the operator lets tasks read, a toolchain's for one, with the data folder in it.
+#[test]
+fn what_is_granted_round_the_data_folder_shows_nothing_of_it() {
+    for isolation in ISOLATIONS {
+        let world = World::new();
+        fs::write(world.dir.join("home/document"), "for all").expect("a file");
+        let folder = world.dir.display().to_string();
+        let server = world.serve("inline", &[("ISOLATION", isolation), ("AGENT_READ", &folder)]);
+        let data = world.dir.join("data");
+        let commands = [
+            format!("cat {folder}/home/document > document"),
+            format!("cat {0}/api-key {0}/cc.db {0}/cc.db-wal {0}/trees.log > read 2>/dev/null", data.display()),
+            format!(
+                "for f in {0}/cc.db {0}/new {1}/new; do echo x >> $f && echo $f >> read; done; true",
+                data.display(),
+                folder
+            ),
+        ];
+        let ended = attack(&server, &world.ws(), &commands);
+        assert_eq!(ended["status"], "completed", "{isolation}: {ended:#}");
+        assert_eq!((said(&world.ws(), "document"), said(&world.ws(), "read")), ("for all".into(), String::new()));
     }
 }
 

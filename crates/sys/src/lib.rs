@@ -7,6 +7,7 @@ mod allocator;
 mod before_exec;
 mod descriptor;
 mod fork;
+mod mount;
 mod probe;
 mod signal;
 
@@ -14,5 +15,6 @@ pub use allocator::give_memory_back;
 pub use before_exec::{BeforeExec, User, before_exec};
 pub use descriptor::{inherited, readable};
 pub use fork::{fork, unshare, wait_in_place_of};
+pub use mount::set_read_only;
 pub use probe::{can_look_into, landlock_abi};
 pub use signal::{kill_namespace, reset_sigpipe};
