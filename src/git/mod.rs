@@ -24,7 +24,7 @@ use crate::sandbox::{self, Access, Grant, Walls};
 
 pub use attack::try_repository;
 pub use harmless::for_agent;
-pub use worktree::{Cleaned, Repository, Worktree};
+pub use worktree::{Cleaned, Repository, Worktree, linked};
 
 /// Longest call, unless the repository is huge.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -100,10 +100,20 @@ impl Git {
     /// # Errors
     /// It isn't there.
     pub fn find(claude: &Claude) -> Result<Self, GitError> {
+        let roots: Vec<&Path> = claude.workspace_roots.iter().map(PathBuf::as_path).collect();
+        Ok(Self::confined(claude)?.granted(&roots, Access::OperatorRead))
+    }
+
+    /// The same, with calls that read nothing but what is granted to them from here on: a repository can name another
+    /// one as its own, and a task can change what it names at any time.
+    ///
+    /// # Errors
+    /// It isn't there.
+    pub fn confined(claude: &Claude) -> Result<Self, GitError> {
         let path = claude.environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.clone());
         let path = path.unwrap_or_default();
         let program = path.split(':').map(|folder| Path::new(folder).join("git")).find(|program| program.is_file());
-        let folders = path.split(':').map(PathBuf::from).chain(claude.workspace_roots.iter().cloned());
+        let folders = path.split(':').map(PathBuf::from);
         let walls = (claude.agent.sandbox != Sandbox::Off).then(|| Walls {
             grants: folders.map(|path| Grant { path, access: Access::OperatorRead }).collect(),
             ..Walls::default()
@@ -111,10 +121,18 @@ impl Git {
         Ok(Self { program: program.ok_or(GitError::Missing)?, path, walls })
     }
 
-    /// The same, with calls that write below these folders.
+    /// The same, with calls that write below these folders, which are no links.
     #[must_use]
     pub fn writing(self, folders: &[&Path]) -> Self {
-        self.granted(folders, Access::OperatorWrite)
+        self.granted(folders, Access::Write)
+    }
+
+    /// The same, with calls that read what these walls grant to a task.
+    #[must_use]
+    pub fn reading_as(self, walls: Option<&Walls>) -> Self {
+        let of_task = walls.into_iter().flat_map(|walls| &walls.grants).filter(|grant| !grant.access.is_of_operator());
+        let folders: Vec<&Path> = of_task.map(|grant| grant.path.as_path()).collect();
+        self.granted(&folders, Access::Read)
     }
 
     /// The same, with calls that read everything: for those that say where a repository lies.

@@ -4,10 +4,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use super::parse::{Commit, File, LOG_FORMAT, commits, files};
 use super::{Git, GitError};
+use crate::config::Claude;
 
 /// The largest patch that is kept, in bytes.
 const MAX_PATCH_BYTES: usize = 8 << 20;
@@ -40,6 +42,7 @@ impl Repository {
         let none = |_| GitError::Unfit(format!("{} is in no git repository", folder.display()));
         let top = PathBuf::from(git.line(folder, &["rev-parse", "--show-toplevel"]).await.map_err(none)?);
         let git_dir = git.line(folder, &["rev-parse", "--path-format=absolute", "--git-common-dir"]).await?;
+        let [top, git_dir] = [top, git_dir.into()].map(|path| path.canonicalize().unwrap_or(path));
         // A filter is a command that git runs at every checkout.
         if git.run(folder, &["config", "--get-regexp", r"^filter\."]).await.is_ok() {
             return Err(GitError::Unfit(format!(
@@ -48,7 +51,7 @@ impl Repository {
             )));
         }
         let below = folder.strip_prefix(&top).unwrap_or(Path::new("")).to_owned();
-        Ok(Self { top, git_dir: git_dir.into(), below })
+        Ok(Self { top, git_dir, below })
     }
 
     /// The commit that a worktree begins at.
@@ -100,9 +103,36 @@ fn reference(branch: &str) -> String {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Note {
     repository: PathBuf,
+    /// Folder of its history; in it, where an earlier version has written the note.
+    #[serde(default)]
+    git_dir: Option<PathBuf>,
     branch: String,
     base: String,
     keep: bool,
+}
+
+/// Maximum length of a file that says where a repository is, in bytes.
+const MAX_LINK_BYTES: u64 = 8 << 10;
+
+/// The history of the repository that a folder is a worktree of, and the folder in it that is the worktree's own, as
+/// paths without links: where each of both names the other, so that none can name what isn't its own.
+#[must_use]
+pub fn linked(top: &Path) -> Option<(PathBuf, PathBuf)> {
+    let file = top.join(".git");
+    let own = top.join(read_link(&file)?.strip_prefix("gitdir:")?.trim()).canonicalize().ok()?;
+    let back = PathBuf::from(read_link(&own.join("gitdir"))?.trim()).canonicalize().ok()?;
+    let history = own.join(read_link(&own.join("commondir"))?.trim()).canonicalize().ok()?;
+    (back == file.canonicalize().ok()? && own.parent()? == history.join("worktrees")).then_some((history, own))
+}
+
+/// Reads a plain file, without following a link or waiting for a writer.
+fn read_link(file: &Path) -> Option<String> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = std::fs::File::from(rustix::fs::open(file, flags, Mode::empty()).ok()?);
+    let mut text = String::new();
+    let is_plain = opened.metadata().ok()?.is_file();
+    (is_plain && io::Read::read_to_string(&mut io::Read::take(opened, MAX_LINK_BYTES), &mut text).is_ok())
+        .then_some(text)
 }
 
 /// Changes of a task.
@@ -165,7 +195,8 @@ impl Worktree {
         }
         repository.check_branch(git, branch).await?;
         let base = repository.base(git, base).await?;
-        let note = Note { repository: repository.top.clone(), branch: branch.to_owned(), base, keep };
+        let git_dir = Some(repository.git_dir.clone());
+        let note = Note { repository: repository.top.clone(), git_dir, branch: branch.to_owned(), base, keep };
         let worktree = Self { path: path.to_owned(), note };
         worktree.write_note()?;
         worktree.mend(git).await
@@ -193,14 +224,28 @@ impl Worktree {
         &self.note.repository
     }
 
+    /// Folder of the repository's history.
+    fn git_dir(&self) -> PathBuf {
+        self.note.git_dir.clone().unwrap_or_else(|| self.note.repository.join(".git"))
+    }
+
     /// The folder of the repository's history, and the one in it that is the worktree's own, as paths without links.
     /// `None` where the worktree does not say so any more: its `.git` is a file that a task may change.
     #[must_use]
     pub fn history(&self) -> Option<(PathBuf, PathBuf)> {
-        let history = self.note.repository.join(".git").canonicalize().ok()?;
-        let text = std::fs::read_to_string(self.path.join(".git")).ok()?;
-        let own = Path::new(text.strip_prefix("gitdir:")?.trim()).canonicalize().ok()?;
-        (own.parent()? == history.join("worktrees")).then_some((history, own))
+        let noted = self.git_dir().canonicalize().ok()?;
+        linked(&self.path).filter(|(history, _)| *history == noted)
+    }
+
+    /// Git for calls in this worktree, which see it and its repository and nothing else.
+    ///
+    /// # Errors
+    /// A task has made it the worktree of something else, or there is no git.
+    pub fn git(&self, claude: &Claude, worktrees: &Path) -> Result<Git, GitError> {
+        if self.path.join(".git").exists() && self.history().is_none() {
+            return Err(GitError::Unfit(format!("{} is no longer a worktree of its repository", self.path.display())));
+        }
+        Ok(Git::confined(claude)?.writing(&[worktrees, &self.note.repository, &self.git_dir()]))
     }
 
     fn write_note(&self) -> Result<(), GitError> {

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::folders::is_below;
 use super::set_up::WorkerContext;
 use crate::config::{Agent, Claude, Config, Sandbox};
-use crate::git::Worktree;
+use crate::git::{self, Worktree};
 use crate::ipc;
 use crate::queue::{Queue, ReadKeys};
 use crate::sandbox::{Access, Grant, Limits, Walls};
@@ -127,6 +128,15 @@ pub async fn of_repository(tools: &WorkerContext, queue: &Queue, task: &Task, di
         return of_worktree(tools, directory).unwrap_or_default();
     }
     let roots = &tools.claude.workspace_roots;
+    // A worktree that a person has made.
+    let inside = directory.ancestors().take_while(|folder| is_below(folder, roots));
+    if let Some(top) = inside.into_iter().find(|folder| folder.join(".git").exists())
+        && let Some((history, own)) = git::linked(top)
+        && is_below(&history, roots)
+        && may_use(queue, task, &history).await
+    {
+        return shared_history(history, [own].into());
+    }
     let above = directory.ancestors().skip(1).take_while(|folder| roots.iter().any(|root| folder.starts_with(root)));
     let Some(history) = above.map(|folder| folder.join(".git")).find(|git| git.is_dir() && !git.is_symlink()) else {
         return TaskPaths::default();
@@ -138,7 +148,7 @@ pub async fn of_repository(tools: &WorkerContext, queue: &Queue, task: &Task, di
 }
 
 /// True if the task's key may use the folder.
-async fn may_use(queue: &Queue, task: &Task, folder: &Path) -> bool {
+pub async fn may_use(queue: &Queue, task: &Task, folder: &Path) -> bool {
     match queue.ask(ReadKeys).await {
         Ok(keys) => keys.iter().find(|key| key.name == task.key).is_none_or(|key| {
             // Of rights that can't be read there are none.
@@ -154,8 +164,12 @@ fn of_worktree(tools: &WorkerContext, directory: &Path) -> Option<TaskPaths> {
     let top = directory.ancestors().find(|folder| folder.parent() == Some(&tools.worktrees))?;
     let (history, own) = Worktree::open(top).ok()??.history()?;
     // All of the worktree, wherever in it the task works.
+    Some(shared_history(history, vec![own, top.to_owned()]))
+}
+
+/// What commits are made of may be written in a history that others share, and settings and hooks may not.
+fn shared_history(history: PathBuf, own: Vec<PathBuf>) -> TaskPaths {
     let write = ["objects", "refs", "logs"].map(|name| history.join(name));
-    let write =
-        write.into_iter().filter(|path| path.is_dir() && !path.is_symlink()).chain([own, top.to_owned()]).collect();
-    Some(TaskPaths { write, read: vec![history], ..TaskPaths::default() })
+    let write = write.into_iter().filter(|path| path.is_dir() && !path.is_symlink()).chain(own).collect();
+    TaskPaths { write, read: vec![history], ..TaskPaths::default() }
 }

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use super::set_up::{DISK_LIMIT, NotReady, UNAVAILABLE_DELAY, WorkerContext, no_answer};
 use super::worktree;
 use crate::process;
+use crate::queue::Queue;
 use domain::{Failure, FailureClass};
 use wire::Task;
 
 /// The folder of the task, as it really is now, and the one that it stands for: the one that was
 /// checked at the submit may have been replaced by a link since.
-pub async fn directory(tools: &WorkerContext, task: &Task) -> Result<(PathBuf, PathBuf), NotReady> {
+pub async fn directory(tools: &WorkerContext, queue: &Queue, task: &Task) -> Result<(PathBuf, PathBuf), NotReady> {
     let gone = |message: String| NotReady::Fail(Failure::new(FailureClass::Invalid, "WORKING_DIRECTORY", message));
     let worktree = task.spec.options.worktree();
     let named = match (&worktree, &task.spec.context.working_directory) {
@@ -49,7 +50,7 @@ pub async fn directory(tools: &WorkerContext, task: &Task) -> Result<(PathBuf, P
         return Err(gone(format!("the working directory {} is outside WORKSPACE_ROOTS", found.display())));
     }
     match worktree {
-        Some(options) => Ok((worktree::prepare(tools, task, &options, &found).await?, found)),
+        Some(options) => Ok((worktree::prepare(tools, queue, task, &options, &found).await?, found)),
         None => Ok((found.clone(), found)),
     }
 }

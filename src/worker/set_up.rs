@@ -20,6 +20,7 @@ use crate::git::{self, Git, State};
 use crate::process::{self, EnvMarks};
 use crate::proxy::{Pass, Proxy};
 use crate::queue::{Assignment, Queue};
+use crate::sandbox::Walls;
 use crate::telemetry::Vitals;
 use domain::{BootInstant, Budgets, Failure, FailureClass, Usd, WorkerInstanceId};
 use wire::{McpConfig, PermissionMode, SdkOptions, Task};
@@ -140,7 +141,7 @@ pub async fn set_up(
         let message = "its attempts have spent what the task may cost";
         return Err(NotReady::Fail(Failure::new(FailureClass::Invalid, "BUDGET_SPENT", message)));
     }
-    let (directory, named) = directory(tools, task).await?;
+    let (directory, named) = directory(tools, queue, task).await?;
     if task.attempt > 1 {
         end_earlier_attempts(task, deadline).await?;
     }
@@ -153,15 +154,15 @@ pub async fn set_up(
     let talk = talk(queue, task).await?;
     let mut environment = tools.environment();
     home.iter().for_each(|home| claude::move_in(&mut environment, home));
-    let state = look(tools, &directory).await;
-    let of_home = environment.clone();
-    environment.extend(state.variables);
     let disk = tools
         .claude
         .agent
         .disk_bytes
         .map(|bytes| DiskLimit { folders: paths.write.iter().cloned().chain(home.clone()).collect(), bytes });
     let walls = tools.walls.of(&tools.claude.agent, home.as_deref(), paths);
+    let state = look(tools, &directory, walls.as_ref()).await;
+    let of_home = environment.clone();
+    environment.extend(state.variables);
     let settings = claude::Settings {
         program: tools.claude.path.clone().ok_or_else(|| unavailable(&Unavailable::NoCli))?,
         environment,
@@ -287,11 +288,10 @@ fn may_be_warm(
     tools.warm > 0 && fresh && !own && tools.claude.agent.home != AgentHome::Task
 }
 
-/// Looks at the repository that a task is to work in.
-pub async fn look(tools: &WorkerContext, directory: &Path) -> State {
-    match Git::find(&tools.claude) {
-        // Worktrees stand outside the roots.
-        Ok(git) => git.writing(&[&tools.worktrees]).look(directory).await,
+/// Looks at the repository that a task is to work in, as the task itself could.
+pub async fn look(tools: &WorkerContext, directory: &Path, walls: Option<&Walls>) -> State {
+    match Git::confined(&tools.claude) {
+        Ok(git) => git.reading_as(walls).look(directory).await,
         Err(_) => State { summary: None, variables: git::for_agent(&[]) },
     }
 }

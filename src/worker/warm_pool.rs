@@ -176,7 +176,7 @@ impl WarmPool {
     /// Starts a process for the next task of this recipe, where there is none. The one that was wanted
     /// least recently makes room.
     pub async fn refill(&self, tools: &WorkerContext, mut recipe: LaunchSpec) {
-        recipe.know(look(tools, &recipe.directory).await);
+        recipe.know(look(tools, &recipe.directory, recipe.walls.as_ref()).await);
         let fits = |pool: &Pool| !pool.closed && !pool.waiting.iter().any(|waiting| waiting.recipe == recipe);
         if !fits(&self.pool()) {
             return;

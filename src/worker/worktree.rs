@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::confine;
+use super::folders::is_below;
 use super::set_up::{NotReady, WorkerContext};
 use crate::git::{Cleaned, Git, GitError, Repository, Worktree};
 use crate::process::{self, wall_now};
@@ -26,6 +28,7 @@ fn path(tools: &WorkerContext, task: TaskId) -> PathBuf {
 /// works in.
 pub async fn prepare(
     tools: &WorkerContext,
+    queue: &Queue,
     task: &Task,
     options: &WorktreeOptions,
     named: &Path,
@@ -33,6 +36,14 @@ pub async fn prepare(
     let made = async {
         let git = Git::find(&tools.claude)?;
         let repository = Repository::of(&git, named).await?;
+        for folder in [&repository.top, &repository.git_dir] {
+            // A folder can have become part of another repository since the submit.
+            if !is_below(folder, &tools.claude.workspace_roots) || !confine::may_use(queue, task, folder).await {
+                let folder = folder.display();
+                return Err(GitError::Unfit(format!("{folder} is outside the folders that the task's key may use")));
+            }
+        }
+        let git = Git::confined(&tools.claude)?;
         let git = git.writing(&[&tools.worktrees, &repository.top, &repository.git_dir]);
         let branch = options.branch_of(task.id);
         let base = options.base_branch.as_deref();
@@ -68,7 +79,7 @@ pub async fn conclude(
     completed: bool,
 ) -> Result<Option<ChangeSet>, GitError> {
     let Some(worktree) = Worktree::open(&path(tools, task.id))? else { return Ok(None) };
-    let git = Git::find(&tools.claude)?.writing(&[&tools.worktrees, worktree.repository()]);
+    let git = worktree.git(&tools.claude, &tools.worktrees)?;
     if completed && options.auto_commit {
         worktree.commit_all(&git, &message(task, options)).await?;
     }
@@ -108,11 +119,10 @@ async fn is_in_use(queue: &Queue, task: &Task) -> bool {
 async fn remove(tools: &WorkerContext, task: TaskId) {
     let cleaned = async {
         match Worktree::open(&path(tools, task))? {
-            Some(worktree) => {
-                let git = Git::find(&tools.claude)?.writing(&[&tools.worktrees, worktree.repository()]);
-                worktree.clean(&git).await
+            Some(worktree) if worktree.repository().exists() => {
+                worktree.clean(&worktree.git(&tools.claude, &tools.worktrees)?).await
             }
-            None => Ok(Cleaned::Kept),
+            _ => Ok(Cleaned::Kept),
         }
     };
     match cleaned.await {

@@ -1,8 +1,11 @@
 //! Task → task: nothing that one task leaves in its home is read by the next one of another key, and nothing that the
 //! CLI obeys by the next one of the same.
 
+#![expect(clippy::disallowed_methods, reason = "a repository is made by git, as its owner does")]
+
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -104,4 +107,98 @@ fn a_session_of_another_key_is_not_reached_through_its_home() {
     let mut again = task(&world.ws(), "of a again", &["say again"]);
     again["options"]["sdk"]["resumeSession"] = json!(session);
     assert_eq!(run(&server, &a, again)["status"], "completed");
+}
+
+/// Git in a folder, as its owner runs it.
+fn git(folder: &Path, args: &[&str]) -> String {
+    let identity = ["-c", "user.name=A", "-c", "user.email=a@localhost"];
+    let ran = Command::new("git").current_dir(folder).args(identity).args(args).output().expect("git");
+    assert!(ran.status.success(), "{args:?}: {ran:?}");
+    String::from_utf8_lossy(&ran.stdout).into_owned()
+}
+
+/// A repository with one commit.
+fn repository(folder: &Path, subject: &str) {
+    fs::create_dir(folder).expect("a folder");
+    git(folder, &["init", "--quiet", "-b", "main"]);
+    fs::write(folder.join(format!("{subject}.txt")), format!("text of {subject}\n")).expect("a file");
+    git(folder, &["add", "--all"]);
+    git(folder, &["commit", "--quiet", "-m", subject]);
+}
+
+/// Everything that the model was told for the tasks with this word in their instruction.
+fn told(world: &World, word: &str) -> String {
+    let calls = world.model.calls();
+    calls.iter().filter(|call| call.instruction.contains(word)).map(|call| call.body.to_string()).collect()
+}
+
+/// A folder can name another repository as its own, and that may be another key's.
+#[test]
+fn a_repository_of_another_key_is_not_seen_through_a_folder_that_names_it() {
+    let world = World::new();
+    let (theirs, ours) = (world.ws().join("theirs"), world.ws().join("ours"));
+    repository(&theirs, "confidential");
+    repository(&ours, "public");
+    let server = world.serve("inline", &[("LOG_LEVEL", "debug")]);
+    let rights = json!({ "name": "b", "scopes": ["read", "submit"], "roots": [ours] });
+    let (status, answer) = server.http.ask("POST", "/api/keys", Some(rights));
+    assert_eq!(status, 201, "{answer}");
+    let b = Client::new(&server.http.url, answer["key"].as_str().expect("a secret"));
+    // Named at the submit, and named only when the task starts.
+    server.http.ask("POST", "/api/queue/pause", Some(json!({})));
+    let mut in_worktree = task(&ours, "swapped", &["bash ls -a", "say done"]);
+    in_worktree["options"]["useWorktree"] = json!(true);
+    let (status, swapped) = b.ask("POST", "/api/tasks", Some(in_worktree.clone()));
+    assert_eq!(status, 202, "{swapped}");
+    fs::rename(ours.join(".git"), ours.join("git-before")).expect("renamed");
+    fs::write(ours.join(".git"), format!("gitdir: {}/.git\n", theirs.display())).expect("a file");
+    let (status, refused) = b.ask("POST", "/api/tasks", Some(in_worktree));
+    assert_eq!((status, &refused["error"]["details"]["field"]), (403, &json!("options.useWorktree")), "{refused}");
+    server.http.ask("POST", "/api/queue/start", Some(json!({})));
+    let ended = server.wait_end(swapped["taskId"].as_str().expect("an id"));
+    assert_eq!((&ended["status"], &ended["error"]["code"]), (&json!("failed"), &json!("WORKTREE")), "{ended:#}");
+    let looked = run(&server, &b, task(&ours, "looked", &["bash git log; git status; ls -a", "say done"]));
+    assert_eq!(looked["status"], "completed", "{looked:#}");
+    let told = told(&world, "looked");
+    assert!(!told.contains("confidential"), "{told}");
+}
+
+/// What ends a task reads its worktree, whose `.git` the task has written by then.
+#[test]
+fn a_worktree_that_becomes_one_of_another_repository_tells_nothing_of_it() {
+    let world = World::new();
+    let (theirs, ours) = (world.ws().join("theirs"), world.ws().join("ours"));
+    repository(&theirs, "confidential");
+    repository(&ours, "public");
+    let before = git(&theirs, &["rev-parse", "HEAD"]);
+    let server = world.serve("inline", &[]);
+    let redirect = format!("bash echo 'gitdir: {}/.git' > .git; echo x > new", theirs.display());
+    let mut body = task(&ours, "redirects", &[&redirect, "say done"]);
+    body["options"]["worktree"] = json!({ "autoCommit": true });
+    let (_, answer) = server.http.ask("POST", "/api/tasks", Some(body));
+    let id = answer["taskId"].as_str().expect("an id");
+    server.wait_end(id);
+    let (_, all) = server.http.ask("GET", &format!("/api/tasks/{id}/changes"), None);
+    assert!(!all.to_string().contains("confidential"), "{all:#}");
+    assert!(!server.task(id).to_string().contains("confidential"));
+    assert_eq!(git(&theirs, &["rev-parse", "HEAD"]), before);
+    assert_eq!(git(&theirs, &["status", "--porcelain"]), "");
+}
+
+/// A worktree that a person has made: its history stands elsewhere, and both name each other.
+#[test]
+fn a_task_works_in_a_worktree_of_a_person() {
+    let world = World::new();
+    let (ours, beside) = (world.ws().join("ours"), world.ws().join("beside"));
+    repository(&ours, "public");
+    git(&ours, &["config", "user.name", "A"]);
+    git(&ours, &["config", "user.email", "a@localhost"]);
+    git(&ours, &["worktree", "add", "--quiet", "-b", "other", beside.to_str().expect("a path")]);
+    let server = world.serve("inline", &[]);
+    let commands = "bash echo x > new && git add new && git commit -q -m second; git config user.name B && echo settings > written; echo x > $(git rev-parse --git-common-dir)/hooks/pre-commit && echo hooks >> written; true";
+    let done = server.wait_end(&server.submit(task(&beside, "beside", &[commands, "say done"])));
+    assert_eq!(done["status"], "completed", "{done:#}");
+    assert!(told(&world, "beside").contains("Branch: other"), "{}", told(&world, "beside"));
+    assert_eq!(git(&ours, &["log", "--format=%s", "other"]), "second\npublic\n");
+    assert!(!beside.join("written").exists(), "{:?}", fs::read_to_string(beside.join("written")));
 }
