@@ -61,13 +61,18 @@ impl Agent {
         let (memory_bytes, processes) = (limit("TASK_MEMORY_BYTES"), limit("TASK_PROCESSES"));
         let (file_bytes, output_bytes) = (limit("TASK_FILE_BYTES"), limit("TASK_OUTPUT_BYTES"));
         let disk_bytes = limit("TASK_DISK_BYTES");
+        let user = user(from);
         let homes = [("key", AgentHome::Key), ("task", AgentHome::Task), ("shared", AgentHome::Shared)];
+        let sandbox = [("auto", Sandbox::Auto), ("required", Sandbox::Required), ("off", Sandbox::Off)];
+        let sandbox = from.choice("SANDBOX", &sandbox);
+        if sandbox == Sandbox::Off && user.is_some() {
+            from.fault("AGENT_USER", "needs the sandbox: with SANDBOX=off the CLI stays the service's user");
+        }
         Self {
-            sandbox: from
-                .choice("SANDBOX", &[("auto", Sandbox::Auto), ("required", Sandbox::Required), ("off", Sandbox::Off)]),
+            sandbox,
             home: from.choice("AGENT_HOME", &homes),
             template: template(from),
-            user: user(from),
+            user,
             read: absolute(from, "AGENT_READ"),
             write: absolute(from, "AGENT_WRITE"),
             proxy: from.choice("CREDENTIAL_PROXY", &[("on", true), ("off", false)]),

@@ -116,6 +116,7 @@ impl Git {
         let folders = path.split(':').map(PathBuf::from);
         let walls = (claude.agent.sandbox != Sandbox::Off).then(|| Walls {
             grants: folders.map(|path| Grant { path, access: Access::OperatorRead }).collect(),
+            user: claude.agent.user,
             ..Walls::default()
         });
         Ok(Self { program: program.ok_or(GitError::Missing)?, path, walls })

@@ -30,7 +30,7 @@ pub use descriptors::raise_descriptors;
 pub use identity::Identity;
 pub use isolate::{Isolation, NO_PROCESS, drop_streams, isolate};
 pub use lock::end_stopped_holder;
-pub use path::{Resolved, resolve};
+pub use path::{Resolved, make_below, resolve};
 pub use private::{check_secret, close_to_others, is_open_to_others, make_private_folder};
 pub use sock::{control_from_fd, control_pair, cut_off_after};
 pub use spawn::{Launch, Streams, captured, exit_of, output, spawn_cli, spawn_shim, spawn_worker};

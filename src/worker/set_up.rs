@@ -1,11 +1,11 @@
 //! Preparation of an attempt before its process starts.
 
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use sha2::{Digest, Sha256};
 
 use super::confine::{self, CommonWalls, TaskPaths};
@@ -342,14 +342,12 @@ fn mcp_config(tools: &WorkerContext, task: &Task) -> Result<Option<PathBuf>, Not
 }
 
 /// The folder's CLAUDE.md, as text: it is advice to the model, and nothing of it is run. No
-/// link is followed.
+/// link is followed, on the way to it neither.
 fn claude_md(directory: &Path) -> Option<String> {
     let read = || -> io::Result<String> {
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let file = std::fs::File::options()
-            .read(true)
-            .custom_flags(i32::try_from(flags.bits()).unwrap_or_default())
-            .open(directory.join("CLAUDE.md"))?;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let no_links = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let file = std::fs::File::from(openat2(CWD, directory.join("CLAUDE.md"), flags, Mode::empty(), no_links)?);
         if !file.metadata()?.is_file() {
             return Err(io::ErrorKind::InvalidInput.into());
         }

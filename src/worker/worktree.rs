@@ -1,5 +1,6 @@
 //! The worktree of a task, around its attempts: made before, looked at behind, cleaned up at the end.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -49,9 +50,9 @@ pub async fn prepare(
         let base = options.base_branch.as_deref();
         let path = path(tools, task.id);
         Worktree::ensure(&git, &path, &repository, &branch, base, options.keep).await?;
-        Ok::<_, GitError>(path.join(repository.below))
+        Ok::<_, GitError>((path, repository.below))
     };
-    let folder = made.await.map_err(|error| {
+    let (top, below) = made.await.map_err(|error| {
         let why = crate::telemetry::chain(&error);
         if error.is_transient() {
             NotReady::Release(why, BUSY)
@@ -59,13 +60,19 @@ pub async fn prepare(
             NotReady::Fail(Failure::new(FailureClass::Invalid, "WORKTREE", why))
         }
     })?;
-    match folder.is_dir() {
-        true => Ok(folder),
-        // The folder that was named is not part of the commit.
-        false => std::fs::create_dir_all(&folder).map(|()| folder).map_err(|error| {
-            NotReady::Release(format!("can't make a folder in the worktree: {error}"), Duration::from_secs(10))
-        }),
-    }
+    // The folder that was named may be no part of the commit.
+    let folder = top.join(&below);
+    let made = process::make_below(&top, &below).and_then(|()| process::give(&folder, tools.claude.agent.user));
+    made.map(|()| folder).map_err(|error| {
+        let why = format!("can't make the folder {} in the worktree: {error}", below.display());
+        match error.kind() {
+            // A link, or a file.
+            io::ErrorKind::NotADirectory | io::ErrorKind::InvalidInput => {
+                NotReady::Fail(Failure::new(FailureClass::Invalid, "WORKTREE", why))
+            }
+            _ => NotReady::Release(why, Duration::from_secs(10)),
+        }
+    })
 }
 
 /// Returns the changes of the task; where they are to be committed, commits them before.

@@ -201,6 +201,27 @@ fn tasks_can_have_a_user_of_their_own() {
         assert_eq!(server.wait_end(&id)["status"], "completed", "{isolation}");
         let logs = server.get(&format!("/api/tasks/{id}/logs"));
         assert!(logs.to_string().contains("[tool_result] of the request"), "{isolation}: {logs:#}");
+        // A worktree of a repository of its own.
+        let repository = world.ws().join("repository");
+        fs::create_dir(&repository).expect("a folder");
+        fs::write(repository.join("file"), "x").expect("a file");
+        let git = |args: &[&str]| {
+            let identity = ["-c", "user.name=A", "-c", "user.email=a@localhost"];
+            let ran = Command::new("git").current_dir(&repository).args(identity).args(args).output().expect("git");
+            assert!(ran.status.success(), "{ran:?}");
+        };
+        git(&["init", "--quiet"]);
+        git(&["add", "--all"]);
+        git(&["commit", "--quiet", "-m", "first"]);
+        let given = Command::new("chown").args(["-R", &format!("{uid}:{gid}")]).arg(&repository).status();
+        assert!(given.is_ok_and(|status| status.success()));
+        let mut body = task(&repository, "worktree", &["bash echo y >> file && id -u > uid", "say done"]);
+        body["options"]["worktree"] = json!({ "autoCommit": true });
+        let id = server.submit(body);
+        let ended = server.wait_end(&id);
+        assert_eq!(ended["status"], "completed", "{isolation}: {ended:#}");
+        let changes = &ended["changes"];
+        assert_eq!((&changes["committed"], &changes["additions"]), (&json!(true), &json!(2)), "{changes:#}");
         drop(server);
         // A home that it can't reach is no surprise for the first task.
         let closed = world.dir.join("closed");
