@@ -23,6 +23,12 @@ const COVER: &core::ffi::CStr = c"size=1m,mode=0755";
 /// Size of a task's `/dev/shm`.
 const SHARED_MEMORY: &core::ffi::CStr = c"size=1g,mode=1777";
 
+/// Of what is open, with the mounts in it, a mount that stands nowhere yet.
+const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
+    .union(OpenTreeFlags::OPEN_TREE_CLOEXEC)
+    .union(OpenTreeFlags::AT_RECURSIVE)
+    .union(OpenTreeFlags::AT_EMPTY_PATH);
+
 /// Hides what is to be hidden. Returns whether that was possible, and whether there is a `/tmp` of its own.
 ///
 /// # Errors
@@ -86,14 +92,15 @@ pub(super) fn seal(walls: &Walls, has_temp: bool) -> Result<bool, Unsafe> {
         if kept.iter().any(|(outer, ..)| path.starts_with(outer)) {
             continue;
         }
-        match clone_tree(path, is_exact) {
-            Ok(tree) => kept.push((path, is_exact, tree)),
-            Err(error) if is_exact && error.kind() != io::ErrorKind::PermissionDenied => {
-                return Err(Unsafe::Path { path: path.to_owned(), source: error });
-            }
+        let found = match open_as_granted(path, is_exact) {
+            Ok(found) => found,
+            Err(source) if is_exact => return Err(Unsafe::Path { path: path.to_owned(), source }),
             // What an operator names need not be there.
-            Err(_) if !is_exact => {}
-            Err(error) => return not_sealed(&error),
+            Err(_) => continue,
+        };
+        match open_tree(&found, "", CLONE) {
+            Ok(tree) => kept.push((path, is_exact, tree)),
+            Err(error) => return not_sealed(&error.into()),
         }
     }
     let root = open_exactly(Path::new("/"))?;
@@ -117,16 +124,6 @@ pub(super) fn seal(walls: &Walls, has_temp: bool) -> Result<bool, Unsafe> {
 fn not_sealed(error: &io::Error) -> Result<bool, Unsafe> {
     tracing::debug!(%error, "what a task may not write can't be made read-only");
     Ok(false)
-}
-
-/// What stands at a path, with the mounts in it, in a mount that stands nowhere yet.
-fn clone_tree(path: &Path, is_exact: bool) -> io::Result<OwnedFd> {
-    let found = open_as_granted(path, is_exact)?;
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    Ok(open_tree(&found, "", flags)?)
 }
 
 fn open_as_granted(path: &Path, is_exact: bool) -> io::Result<OwnedFd> {

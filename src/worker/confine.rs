@@ -135,7 +135,10 @@ pub async fn of_repository(tools: &WorkerContext, queue: &Queue, task: &Task, di
         && is_below(&history, roots)
         && may_use(queue, task, &history).await
     {
-        return shared_history(history, [own].into());
+        let mut paths = shared_history(history, vec![own]);
+        // Where it works below the top, git looks for this.
+        paths.read.push(top.join(".git"));
+        return paths;
     }
     let above = directory.ancestors().skip(1).take_while(|folder| roots.iter().any(|root| folder.starts_with(root)));
     let Some(history) = above.map(|folder| folder.join(".git")).find(|git| git.is_dir() && !git.is_symlink()) else {

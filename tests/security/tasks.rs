@@ -202,4 +202,11 @@ fn a_task_works_in_a_worktree_of_a_person() {
     assert!(told(&world, "beside").contains("Branch: other"), "{}", told(&world, "beside"));
     assert_eq!(git(&ours, &["log", "--format=%s", "other"]), "second\npublic\n");
     assert!(!beside.join("written").exists(), "{:?}", fs::read_to_string(beside.join("written")));
+    // Below its top as well.
+    let below = beside.join("below");
+    fs::create_dir(&below).expect("a folder");
+    let commands = "bash echo x > new && git add new && git commit -q -m third";
+    let done = server.wait_end(&server.submit(task(&below, "below", &[commands, "say done"])));
+    assert_eq!(done["status"], "completed", "{done:#}");
+    assert_eq!(git(&ours, &["log", "--format=%s", "other"]), "third\nsecond\npublic\n");
 }
