@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow};
 
 use crate::claude;
-use crate::config::{Config, Flags};
+use crate::config::{Config, Flags, Sandbox};
 use crate::git;
 use crate::sandbox::Tried;
 use crate::store;
@@ -79,7 +79,27 @@ async fn findings(config: &Config) -> Vec<Finding> {
         Finding { what: "data folder", result: writable(data_dir) },
         Finding { what: "disk", result: disk(&config.store.db_path) },
         Finding { what: "database", result: database(&config.store.db_path).await },
+        Finding { what: "walls", result: walls(config).await },
     ]
+}
+
+/// How many of the walls round tasks hold. One that is open is no fault, unless the operator requires all that there are.
+async fn walls(config: &Config) -> anyhow::Result<String> {
+    if config.claude.agent.sandbox == Sandbox::Off {
+        return Ok("SANDBOX=off builds none".to_owned());
+    }
+    if worker::lacks_required(config) {
+        return Err(anyhow!(
+            "SANDBOX is required, and this kernel has no Landlock (Linux 5.13 or newer, lsm=landlock)"
+        ));
+    }
+    let proxy = worker::Proxy::start(&config.claude).context("the credential proxy can't be started")?;
+    let tried = worker::try_walls(config, proxy.as_ref()).await.context("they could not be tried")?;
+    let open = tried.iter().filter(|one| one.reached.is_some()).count();
+    Ok(match open {
+        0 => "all hold".to_owned(),
+        _ => format!("{open} of {} are open here; cc-anywhere doctor --security names them", tried.len()),
+    })
 }
 
 fn writable(folder: &Path) -> anyhow::Result<String> {

@@ -384,6 +384,8 @@ fn the_doctor_tries_every_wall_and_says_which_is_open() {
     let (code, table) = doctor(&[]);
     assert_eq!(code, Some(0), "{table}");
     assert!(table.lines().filter(|line| line.starts_with("holds")).count() >= 11 && !table.contains("OPEN"), "{table}");
+    let plain = world.command("doctor", &[]).output().expect("the program");
+    assert!(String::from_utf8_lossy(&plain.stdout).contains("walls: all hold"), "{plain:?}");
     let (code, table) = doctor(&[("ISOLATION", "subreaper"), ("SANDBOX", "required")]);
     assert!(code == Some(0) || table.contains("supervisor's socket"), "{table}");
     let (code, table) = doctor(&[("SANDBOX", "off"), ("CREDENTIAL_PROXY", "off"), ("AGENT_HOME", "shared")]);
