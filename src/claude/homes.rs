@@ -10,7 +10,9 @@ use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, fchown, mkdirat, openat, openat2, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, FlockOperation, Mode, OFlags, ResolveFlags, fchown, flock, mkdirat, openat, openat2, unlinkat,
+};
 use rustix::process::{Gid, Uid};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -83,7 +85,12 @@ impl Homes {
     pub fn prepare(&self, key: &str, task: TaskId) -> io::Result<Option<PathBuf>> {
         let Some(path) = self.path(key, task) else { return Ok(None) };
         process::make_private_folder(&path)?;
-        path.parent().map_or(Ok(()), |of_key| process::let_pass(of_key, self.user))?;
+        let of_key = path.parent().unwrap_or(&self.root);
+        process::let_pass(of_key, self.user)?;
+        // Attempts of one key begin at any time, in any process of this machine. No task can hold this lock: the folder
+        // is not the home's.
+        let lock = open_dir(CWD, of_key)?;
+        rustix::io::retry_on_intr(|| flock(&lock, FlockOperation::LockExclusive))?;
         let home = Home { top: open_dir(CWD, &path)?, path, template: self.template.as_deref(), user: self.user };
         home.own(&home.top)?;
         for folder in FOLDERS {
@@ -96,6 +103,7 @@ impl Homes {
         home.put_back_own()?;
         home.copy_rest()?;
         home.clean_temporary();
+        drop(lock);
         Ok(Some(home.path))
     }
 }
@@ -136,12 +144,19 @@ impl Home<'_> {
     fn folder(&self, below: &Path) -> io::Result<OwnedFd> {
         let mut at = open_dir(&self.top, Path::new("."))?;
         for name in below.components().map(Component::as_os_str) {
-            if let Ok(found) = open_dir(&at, Path::new(name)) {
-                at = found;
-                continue;
+            match open_dir(&at, Path::new(name)) {
+                Ok(found) => {
+                    at = found;
+                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(_) => self.remove(&at, name, below)?,
             }
-            self.remove(&at, name, below)?;
-            mkdirat(&at, name, Mode::RWXU)?;
+            // The CLI of another attempt may just have made it.
+            match mkdirat(&at, name, Mode::RWXU) {
+                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
             at = open_dir(&at, Path::new(name))?;
             self.own(&at)?;
         }
@@ -454,6 +469,23 @@ mod tests {
         homes.prepare("k", TaskId::new()).expect("made");
         assert!(!home.join(CONFIG).is_symlink());
         assert_eq!(std::fs::read_to_string(outside.join("settings.json")).expect("untouched"), "theirs");
+    }
+
+    #[test]
+    fn attempts_that_begin_together_take_nothing_from_each_other() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let root = dir.path().canonicalize().expect("a path");
+        let homes = homes(&root, AgentHome::Key);
+        for key in 0..20 {
+            let key = format!("k{key}");
+            std::thread::scope(|scope| {
+                let all: Vec<_> = (0..4).map(|_| scope.spawn(|| homes.prepare(&key, TaskId::new()))).collect();
+                for one in all {
+                    let home = one.join().expect("no panic").expect("made").expect("a home");
+                    assert!(home.join(".local/share").is_dir() && home.join(".claude/agents/a.md").is_file());
+                }
+            });
+        }
     }
 
     #[test]

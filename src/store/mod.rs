@@ -125,6 +125,14 @@ pub async fn open_read_only(path: &Path) -> Result<Reader, StoreError> {
     sqlite::open_read_only(path).await
 }
 
+/// Opens a database to read all of it as it is at one moment, beside the processes that use it.
+///
+/// # Errors
+/// There is none, or it is from another version.
+pub async fn open_snapshot(path: &Path) -> Result<Reader, StoreError> {
+    sqlite::open_snapshot(path).await
+}
+
 /// Finds out whether a database may be used. Changes nothing.
 ///
 /// # Errors

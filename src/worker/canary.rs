@@ -17,8 +17,10 @@ use domain::{BootInstant, SessionId, TaskId, WorkerInstanceId};
 
 /// Longest try, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(20);
-/// Keys of which nobody has one: their homes are the probe's and its victim's.
-const KEYS: [&str; 2] = ["(probe)", "(probed)"];
+/// Keys of which nobody has one, and each process its own: their homes are the probe's and its victim's.
+fn keys() -> [String; 2] {
+    ["probe", "probed"].map(|name| format!("({name} {})", std::process::id()))
+}
 
 /// Starts a process as the CLI would be started, which tries every attack.
 ///
@@ -97,7 +99,7 @@ impl Places {
             process::make_private_folder(folder)?;
         }
         let homes = Homes::new(data.join("homes"), &config.claude);
-        let [home, other_home] = KEYS.map(|key| homes.prepare(key, TaskId::new()));
+        let [home, other_home] = keys().map(|key| homes.prepare(&key, TaskId::new()));
         Ok(Self { work, outside, home: home?, other_home: other_home? })
     }
 

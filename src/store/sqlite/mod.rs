@@ -283,6 +283,18 @@ impl Store for SqliteStore {
 
 /// Opens a database only to read it, beside the processes that use it.
 pub async fn open_read_only(path: &Path) -> Result<Reader, StoreError> {
+    Ok(Arc::new(open_reader(path).await?))
+}
+
+/// Opens a database to read it as it is at one moment.
+pub async fn open_snapshot(path: &Path) -> Result<Reader, StoreError> {
+    let readers = open_reader(path).await?;
+    // It has one connection; its first read decides which moment that is, and its end ends the transaction.
+    readers.run(|db| db.execute("BEGIN", []).map(drop)).await?;
+    Ok(Arc::new(readers))
+}
+
+async fn open_reader(path: &Path) -> Result<Readers, StoreError> {
     if !path.exists() {
         return Err(StoreError::Missing { path: path.to_owned() });
     }
@@ -295,7 +307,7 @@ pub async fn open_read_only(path: &Path) -> Result<Reader, StoreError> {
     if applied.unwrap_or_default() != schema::steps() {
         return Err(StoreError::OtherVersion { path: path.to_owned() });
     }
-    Ok(Arc::new(readers))
+    Ok(readers)
 }
 
 /// Finds out whether a database may be used. Changes nothing.
