@@ -108,7 +108,7 @@ async fn prune(config: &Config, days: u32) -> anyhow::Result<u8> {
     let actor = queue::QueueActor::new(Arc::clone(&store), queue::ChangeNotifier::default(), Vitals::default());
     let queue = queue::Queue(start_guarded("queue", actor, queue::MAILBOX, ONCE, || {}));
     let retention = Duration::from_secs(u64::from(days) * 24 * 3_600);
-    let removed = queue::prune(&queue, retention, &config.store.data_dir).await;
+    let removed = queue::prune(&queue, retention, &config.store).await;
     store.close().await;
     println!("{} tasks were removed", removed.context("not all old tasks were removed")?);
     Ok(0)

@@ -147,9 +147,7 @@ impl Parts {
             home: environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| home.clone()),
             namespaces: config.claude.namespaces,
         };
-        if worker::lacks_required(config) {
-            anyhow::bail!("SANDBOX is required, and this kernel has no Landlock (Linux 5.13 or newer, lsm=landlock)");
-        }
+        worker::check_required(config)?;
         roles::check_agent_user(config)?;
         let proxy = Proxy::start(&config.claude).context("the credential proxy can't be started")?;
         worker::log_configuration(config, proxy.is_some());

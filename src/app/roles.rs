@@ -89,17 +89,17 @@ pub fn shared(config: &Config, service: Service, tail: EventFeed, workers: Worke
 
 /// The folder below which tasks get folders of their own; resolved, as the CLI sees it.
 pub fn work_dir(config: &Config) -> anyhow::Result<PathBuf> {
-    folder(config, "work")
+    folder(config, config.store.work_dir())
 }
 
 /// The folder below which tasks get worktrees of their own; resolved, as the CLI sees it.
 pub fn worktrees(config: &Config) -> anyhow::Result<PathBuf> {
-    folder(config, "worktrees")
+    folder(config, config.store.data_dir.join("worktrees"))
 }
 
 /// The folder of configuration files of MCP servers; resolved, as the CLI sees it.
 pub fn mcp_dir(config: &Config) -> anyhow::Result<PathBuf> {
-    folder(config, "mcp")
+    folder(config, config.store.data_dir.join("mcp"))
 }
 
 /// The homes of the CLI.
@@ -109,11 +109,10 @@ pub fn homes(config: &Config) -> anyhow::Result<Homes> {
 
 /// The folder below which the CLI has homes; resolved, as the CLI sees it.
 pub fn homes_dir(config: &Config) -> anyhow::Result<PathBuf> {
-    folder(config, "homes")
+    folder(config, config.store.homes_dir())
 }
 
-fn folder(config: &Config, name: &str) -> anyhow::Result<PathBuf> {
-    let folder = config.store.data_dir.join(name);
+fn folder(config: &Config, folder: PathBuf) -> anyhow::Result<PathBuf> {
     process::make_private_folder(&folder).with_context(|| format!("can't make {}", folder.display()))?;
     for passed in [&config.store.data_dir, &folder] {
         process::let_pass(passed, config.claude.agent.user)?;

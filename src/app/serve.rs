@@ -53,7 +53,7 @@ pub fn serve(config: Config) -> Exit {
         queue::reap_at_start(&queue, holder).await;
         parts.beside(queue::reap_forever(queue.clone(), holder));
         if let Some(retention) = config.store.retention {
-            parts.beside(queue::prune_forever(queue.clone(), retention, config.store.data_dir.clone()));
+            parts.beside(queue::prune_forever(queue.clone(), retention, config.store.clone()));
         }
         if config.mode != Mode::Managed {
             supervisor::end_left_behind(&config.store.data_dir);

@@ -11,6 +11,7 @@
 mod command;
 mod ending;
 mod frame;
+mod home;
 mod home_files;
 mod homes;
 mod input;

@@ -228,9 +228,6 @@ fn failed(code: &'static str, message: impl Into<String>) -> Outcome {
 /// Difference of two costs that is worth a word, in micro-dollars.
 const DIFFERENCE: u64 = 1_000;
 
-/// Signal of a process that writes a file above its limit (`SIGXFSZ`).
-const FILE_TOO_LARGE: i32 = 25;
-
 fn without_result(frames: usize, exit: &Exit, stderr: &str) -> Outcome {
     let said = if stderr.is_empty() { String::new() } else { format!(": {stderr}") };
     match exit.limit {
@@ -238,17 +235,15 @@ fn without_result(frames: usize, exit: &Exit, stderr: &str) -> Outcome {
         Some(Limit::Processes) => return failed("PROCESS_LIMIT", "it had more processes than it may"),
         Some(Limit::Output) => return failed("OUTPUT_BYTES", "the CLI printed more than it may"),
         Some(Limit::Disk) => return failed("DISK_LIMIT", "its folders hold more than they may"),
-        None if exit.signal == Some(FILE_TOO_LARGE) => {
+        None if exit.signal == Some(rustix::process::Signal::XFSZ.as_raw()) => {
             return failed("FILE_LIMIT", "the CLI wrote a file that is larger than it may be");
         }
         None => {}
     }
-    if let (Some(why), Some(code)) = (&exit.start_error, &exit.start_code) {
-        let known = ending::ENDINGS.iter().find(|row| row.code == code);
-        return failed(known.map_or("CLI_NOT_STARTED", |row| row.code), why);
-    }
-    if let Some(why) = &exit.start_error {
-        return failed("CLI_NOT_STARTED", format!("could not start the CLI: {why}"));
+    match &exit.start_error {
+        Some(why) if exit.is_of_the_task => return failed("WORKING_DIRECTORY", why),
+        Some(why) => return failed("CLI_NOT_STARTED", format!("could not start the CLI: {why}")),
+        None => {}
     }
     match (exit.code, exit.signal) {
         // It refused its options or its surroundings before it did anything.

@@ -44,8 +44,8 @@ pub struct Exit {
     pub gone: bool,
     /// Error of the start.
     pub start_error: Option<String>,
-    /// Code of the ending of a start that failed for the task's own folders.
-    pub start_code: Option<String>,
+    /// True if it was the task's own folders that were not as they should be.
+    pub is_of_the_task: bool,
     /// True if a start may succeed later: the system has no process or memory to give right now.
     pub is_transient: bool,
     /// Limit for which it was ended.
@@ -59,7 +59,7 @@ impl Exit {
         signal: None,
         gone: false,
         start_error: None,
-        start_code: None,
+        is_of_the_task: false,
         is_transient: false,
         limit: None,
     };
@@ -342,9 +342,9 @@ async fn wait_for_exit(
             Ok(Signed { says: FromShim::Started { isolation, held }, .. }) => {
                 tracing::debug!(?isolation, held = ?held.unwrap_or(Held::default()), "the CLI runs");
             }
-            Ok(Signed { says: FromShim::StartFailed { message, is_transient, code }, .. }) => {
+            Ok(Signed { says: FromShim::StartFailed { message, is_transient, is_of_the_task }, .. }) => {
                 let start_error = Some(message);
-                exit = Exit { start_error, start_code: code, gone: true, is_transient, ..Exit::LOST };
+                exit = Exit { start_error, is_of_the_task, gone: true, is_transient, ..Exit::LOST };
             }
             Ok(Signed { says: FromShim::Exited { code, signal, gone, limit }, .. }) => {
                 exit = Exit { code, signal, gone, limit, ..Exit::LOST };

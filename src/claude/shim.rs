@@ -95,9 +95,9 @@ pub(super) enum FromShim {
         /// True if it may succeed later.
         #[serde(default)]
         is_transient: bool,
-        /// Code of the ending, where it is not that of a CLI that can't be started.
+        /// True if it is the task's folders that are at fault.
         #[serde(default)]
-        code: Option<String>,
+        is_of_the_task: bool,
     },
     /// The CLI has ended, and so has everything that came of it, unless `gone` is false.
     Exited {
@@ -172,14 +172,14 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
     };
     if process::boot_now().ms >= shim.deadline_ms {
         let message = "its time had passed".to_owned();
-        shim.say(FromShim::StartFailed { message, is_transient: true, code: None });
+        shim.say(FromShim::StartFailed { message, is_transient: true, is_of_the_task: false });
         return 66;
     }
     let (mut steps, held) = match sandbox::enter(begin.walls.as_ref(), &begin.directory, isolation, begin.must_hold) {
         Ok(ready) => ready,
         Err(error) => {
-            let code = error.is_of_the_task().then(|| "WORKING_DIRECTORY".to_owned());
-            shim.say(FromShim::StartFailed { message: crate::telemetry::chain(&error), is_transient: false, code });
+            let (message, is_of_the_task) = (crate::telemetry::chain(&error), error.is_of_the_task());
+            shim.say(FromShim::StartFailed { message, is_transient: false, is_of_the_task });
             return 65;
         }
     };
@@ -191,7 +191,7 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
         Ok(cli) => cli.id(),
         Err(error) => {
             let is_transient = process::is_out_of_resources(&error);
-            shim.say(FromShim::StartFailed { message: error.to_string(), is_transient, code: None });
+            shim.say(FromShim::StartFailed { message: error.to_string(), is_transient, is_of_the_task: false });
             return 65;
         }
     };

@@ -1,13 +1,17 @@
 //! The files in which the CLI writes its sessions down: `projects/<folder>/<session>.jsonl` below its
 //! configuration, a JSON object a line. Only the CLI writes them; we look where they are.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, renameat, unlinkat};
+use rustix::fs::{CWD, Mode, OFlags, fchown, fstat, openat};
+use rustix::process::{Gid, Uid};
 use serde_json::Value;
 
+use crate::process;
 use domain::SessionId;
 
 /// Length that is read of a file, in bytes. The first message stands near its beginning.
@@ -48,24 +52,21 @@ struct Found {
 fn find(configs: &[PathBuf], session: SessionId) -> Option<Found> {
     let name = format!("{session}.jsonl");
     configs.iter().find_map(|config| {
-        let projects = open_below(config, Path::new("projects"), OFlags::RDONLY | OFlags::DIRECTORY).ok()?;
-        let entries =
-            std::fs::read_dir(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&projects))).ok()?;
+        let opened = open_config(config).ok()?;
+        let projects = process::open_folder(&opened, Path::new("projects")).ok()?;
+        let entries = std::fs::read_dir(process::path_of(&projects)).ok()?;
         entries.flatten().find_map(|entry| {
             let project = PathBuf::from(entry.file_name());
-            let below = Path::new("projects").join(&project).join(&name);
-            let file = open_below(config, &below, OFlags::RDONLY | OFlags::NONBLOCK).ok()?;
-            file.metadata().ok()?.is_file().then_some(Found { config: config.clone(), project, file })
+            let file = process::open_file(&projects, &project.join(&name)).ok()?;
+            Some(Found { config: config.clone(), project, file })
         })
     })
 }
 
-/// Opens what stands below one of the CLI's folders, without following a link in it.
-fn open_below(config: &Path, below: &Path, flags: OFlags) -> io::Result<File> {
-    let folder =
-        openat2(CWD, config, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::empty())?;
-    let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    Ok(openat2(&folder, below, flags | OFlags::CLOEXEC, Mode::empty(), how)?.into())
+/// Opens one of the CLI's folders: the operator may have put a link in its place, and whoever works in it may have put
+/// some in it.
+fn open_config(config: &Path) -> io::Result<OwnedFd> {
+    Ok(openat(CWD, config, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// Copies a session to where the CLI looks for it from this folder: its own folder below `projects` has the name of
@@ -94,41 +95,17 @@ fn copy(configs: &[PathBuf], session: SessionId, project: Option<&Path>) -> io::
     if found.config == *own && *project == *found.project {
         return Ok(());
     }
-    let folder = make_folder(own, project)?;
-    let (name, fresh) = (format!("{session}.jsonl"), format!(".{session}.new"));
-    if openat(&folder, &name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).is_ok() {
+    // The CLI may run as another user, whose folder this is.
+    let opened = open_config(own)?;
+    let owner = fstat(&opened)?;
+    let give =
+        |fresh: &OwnedFd| Ok(fchown(fresh, Some(Uid::from_raw(owner.st_uid)), Some(Gid::from_raw(owner.st_gid)))?);
+    let folder = process::make_folders(&opened, &Path::new("projects").join(project), Mode::RWXU, give)?;
+    let name = format!("{session}.jsonl");
+    if process::open_exactly(&folder, Path::new(&name), OFlags::PATH).is_ok() {
         return Ok(());
     }
-    // Of a copy that was broken off.
-    unlinkat(&folder, &fresh, AtFlags::empty()).unwrap_or_default();
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut to = File::from(openat(&folder, &fresh, flags, Mode::RUSR | Mode::WUSR)?);
-    io::copy(&mut found.file, &mut to)?;
-    // As its folder is: the CLI may run as another user.
-    let owner = folder.metadata()?;
-    std::os::unix::fs::fchown(
-        &to,
-        Some(std::os::unix::fs::MetadataExt::uid(&owner)),
-        Some(std::os::unix::fs::MetadataExt::gid(&owner)),
-    )?;
-    Ok(renameat(&folder, &fresh, &folder, &name)?)
-}
-
-/// Makes the folder of a project, where it isn't there.
-fn make_folder(config: &Path, project: &Path) -> io::Result<File> {
-    let owner = std::fs::metadata(config)?;
-    let (uid, gid) = (std::os::unix::fs::MetadataExt::uid(&owner), std::os::unix::fs::MetadataExt::gid(&owner));
-    let mut at = open_below(config, Path::new("."), OFlags::RDONLY | OFlags::DIRECTORY)?;
-    for name in [Path::new("projects"), project] {
-        match mkdirat(&at, name, Mode::RWXU) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
-        }
-        at = openat(&at, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?
-            .into();
-        std::os::unix::fs::fchown(&at, Some(uid), Some(gid))?;
-    }
-    Ok(at)
+    process::replace(&folder, OsStr::new(&name), &mut found.file, give)
 }
 
 /// Reads the transcript of this session. `None` where there is no file in these folders of the CLI. Blocks.

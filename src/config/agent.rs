@@ -26,6 +26,9 @@ pub enum AgentHome {
     Shared,
 }
 
+/// A user, as uid and gid; `None` where the CLI stays the service's own.
+pub type AgentUser = Option<(u32, u32)>;
+
 /// The walls round the CLI.
 #[derive(Clone, Debug)]
 pub struct Agent {
@@ -35,8 +38,8 @@ pub struct Agent {
     pub home: AgentHome,
     /// Folder that a new home is copied from.
     pub template: Option<PathBuf>,
-    /// User that the CLI becomes, as uid and gid.
-    pub user: Option<(u32, u32)>,
+    /// User that the CLI becomes.
+    pub user: AgentUser,
     /// Further paths that tasks may read.
     pub read: Vec<PathBuf>,
     /// Further paths that tasks may read and write.
@@ -109,7 +112,7 @@ fn absolute(from: &mut Source, name: &'static str) -> Vec<PathBuf> {
 }
 
 /// The user by name or number, as `/etc/passwd` has it.
-fn user(from: &mut Source) -> Option<(u32, u32)> {
+fn user(from: &mut Source) -> AgentUser {
     let named = from.text("AGENT_USER")?;
     let table = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let found = table.lines().find_map(|line| {

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use agent::{Agent, AgentHome, Sandbox};
+pub use agent::{Agent, AgentHome, AgentUser, Sandbox};
 pub use claude::Claude;
 use domain::Budgets;
 pub use environment::Environment;
@@ -120,6 +120,20 @@ pub struct Store {
     pub retention: Option<Duration>,
     /// Maximum size of the database, in bytes.
     pub max_bytes: Option<u64>,
+}
+
+impl Store {
+    /// The folder below which tasks get folders of their own.
+    #[must_use]
+    pub fn work_dir(&self) -> PathBuf {
+        self.data_dir.join("work")
+    }
+
+    /// The folder below which the CLI has homes.
+    #[must_use]
+    pub fn homes_dir(&self) -> PathBuf {
+        self.data_dir.join("homes")
+    }
 }
 
 /// Each worker.

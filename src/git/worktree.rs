@@ -4,12 +4,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::CWD;
 use serde::{Deserialize, Serialize};
 
 use super::parse::{Commit, File, LOG_FORMAT, commits, files};
 use super::{Git, GitError};
 use crate::config::Claude;
+use crate::process;
 
 /// The largest patch that is kept, in bytes.
 const MAX_PATCH_BYTES: usize = 8 << 20;
@@ -125,14 +126,8 @@ pub fn linked(top: &Path) -> Option<(PathBuf, PathBuf)> {
     (back == file.canonicalize().ok()? && own.parent()? == history.join("worktrees")).then_some((history, own))
 }
 
-/// Reads a plain file, without following a link or waiting for a writer.
 fn read_link(file: &Path) -> Option<String> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let opened = std::fs::File::from(rustix::fs::open(file, flags, Mode::empty()).ok()?);
-    let mut text = String::new();
-    let is_plain = opened.metadata().ok()?.is_file();
-    (is_plain && io::Read::read_to_string(&mut io::Read::take(opened, MAX_LINK_BYTES), &mut text).is_ok())
-        .then_some(text)
+    String::from_utf8(process::read(CWD, file, MAX_LINK_BYTES).ok()?).ok()
 }
 
 /// Changes of a task.

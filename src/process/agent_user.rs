@@ -5,11 +5,10 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::config::AgentUser;
+
 /// Mode of a folder that others pass through and can't list.
 const PASSED_THROUGH: u32 = 0o711;
-
-/// A user, as uid and gid; `None` where the CLI stays the service's own.
-pub type AgentUser = Option<(u32, u32)>;
 
 /// Gives a file or folder to the user; a link that stands there is given itself.
 ///

@@ -96,7 +96,7 @@ impl Upstream {
 }
 
 /// True if the CLI shows its token with it.
-pub fn is_credential(name: &HeaderName) -> bool {
+fn is_credential(name: &HeaderName) -> bool {
     name == "x-api-key" || name == "authorization"
 }
 

@@ -1,12 +1,12 @@
 //! Looks after the database beside the queue: keeps it up, and removes what is old. Each is a reconciler that may run in
 //! any number of processes at once.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::ask::Queue;
 use super::messages::{Probe, Prune, QueueError};
+use crate::config;
 use crate::process::wall_now;
 use crate::store::Store;
 use crate::telemetry::{Duty, Vitals, chain};
@@ -35,9 +35,9 @@ pub async fn keep(store: Arc<dyn Store>, queue: Queue, vitals: Vitals) {
 }
 
 /// Removes tasks whose retention is over, for as long as the process lives.
-pub async fn prune_forever(queue: Queue, retention: Duration, data_dir: PathBuf) {
+pub async fn prune_forever(queue: Queue, retention: Duration, folders: config::Store) {
     loop {
-        match prune(&queue, retention, &data_dir).await {
+        match prune(&queue, retention, &folders).await {
             Ok(0) => {}
             Ok(tasks) => tracing::info!(tasks, "removed tasks that ended long ago"),
             Err(error) => tracing::warn!(error = chain(&error), "could not remove old tasks"),
@@ -46,12 +46,12 @@ pub async fn prune_forever(queue: Queue, retention: Duration, data_dir: PathBuf)
     }
 }
 
-/// Removes tasks whose retention is over, with the folders below the data folder that they had to themselves.
+/// Removes tasks whose retention is over, with the folders that they had to themselves.
 /// Returns how many.
 ///
 /// # Errors
 /// The queue's. What was removed by then stays removed.
-pub async fn prune(queue: &Queue, retention: Duration, data_dir: &Path) -> Result<usize, QueueError> {
+pub async fn prune(queue: &Queue, retention: Duration, folders: &config::Store) -> Result<usize, QueueError> {
     let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
     let before = wall_now().plus_ms(-retention_ms);
     let mut removed = 0;
@@ -62,21 +62,21 @@ pub async fn prune(queue: &Queue, retention: Duration, data_dir: &Path) -> Resul
         }
         removed += tasks.len();
         for task in tasks {
-            remove_folders(data_dir, task).await;
+            remove_folders(folders, task).await;
         }
     }
 }
 
-async fn remove_folders(data_dir: &Path, task: TaskId) {
-    let work = data_dir.join("work");
-    let mut folders = vec![work.join(task.to_string()), work.join(format!("{task}.files"))];
+async fn remove_folders(folders: &config::Store, task: TaskId) {
+    let work = folders.work_dir();
+    let mut own = vec![work.join(task.to_string()), work.join(format!("{task}.files"))];
     // Its home, where it had one to itself, stands with those of its key.
-    if let Ok(mut keys) = tokio::fs::read_dir(data_dir.join("homes")).await {
+    if let Ok(mut keys) = tokio::fs::read_dir(folders.homes_dir()).await {
         while let Ok(Some(key)) = keys.next_entry().await {
-            folders.push(key.path().join(task.to_string()));
+            own.push(key.path().join(task.to_string()));
         }
     }
-    for folder in folders {
+    for folder in own {
         match tokio::fs::remove_dir_all(&folder).await {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 tracing::warn!(folder = %folder.display(), error = chain(&error), "could not remove a folder of an old task");

@@ -21,4 +21,4 @@ mod system;
 mod walls;
 
 pub use probe::{Report, Targets, Tried, run_probe};
-pub use walls::{Access, Grant, Held, Limits, Walls, enter};
+pub use walls::{Access, Grant, Held, Limits, Unsafe, Walls, check_required, enter};

@@ -5,18 +5,18 @@
 //! put in its place. Landlock keeps the processes inside from undoing any of it.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_bind_recursive, mount_change,
     mount_remount, move_mount, open_tree,
 };
 
-use super::opened::open_exactly;
 use super::system;
 use super::walls::{Unsafe, Walls};
+use crate::process::{self, path_of};
 
 /// Size of a covering folder: room for names.
 const COVER: &core::ffi::CStr = c"size=1m,mode=0755";
@@ -65,7 +65,7 @@ fn cover_all(walls: &Walls, directory: &Path) -> Result<bool, Unsafe> {
     }
     match &walls.temp {
         Some(temp) if !granted.iter().any(|path| path.starts_with("/tmp")) && !temp.starts_with("/tmp") => {
-            let temp = open_exactly(temp).map_err(|source| Unsafe::Path { path: temp.clone(), source })?;
+            let temp = open_path(temp).map_err(|source| Unsafe::Path { path: temp.clone(), source })?;
             bind(&temp, Path::new("/tmp"))?;
             Ok(true)
         }
@@ -103,7 +103,7 @@ pub(super) fn seal(walls: &Walls, has_temp: bool) -> Result<bool, Unsafe> {
             Err(error) => return not_sealed(&error.into()),
         }
     }
-    let root = open_exactly(Path::new("/"))?;
+    let root = open_path(Path::new("/"))?;
     if let Err(error) = sys::set_read_only(&root, true, true) {
         return not_sealed(&error);
     }
@@ -114,7 +114,7 @@ pub(super) fn seal(walls: &Walls, has_temp: bool) -> Result<bool, Unsafe> {
         move_mount(&tree, "", &at, "", empty).map_err(io::Error::from)?;
     }
     let own = ["/proc", "/dev/shm", "/dev/pts"].into_iter().chain(has_temp.then_some("/tmp"));
-    for mount in own.filter_map(|path| open_exactly(Path::new(path)).ok()) {
+    for mount in own.filter_map(|path| open_path(Path::new(path)).ok()) {
         // What is no mount here has nothing to be undone.
         sys::set_read_only(&mount, false, false).unwrap_or_default();
     }
@@ -128,7 +128,7 @@ fn not_sealed(error: &io::Error) -> Result<bool, Unsafe> {
 
 fn open_as_granted(path: &Path, is_exact: bool) -> io::Result<OwnedFd> {
     if is_exact {
-        return open_exactly(path);
+        return open_path(path);
     }
     Ok(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
 }
@@ -139,7 +139,7 @@ fn pin_ancestors(hidden: &Path, writable: &[&Path]) -> io::Result<()> {
     let mut between: Vec<&Path> = hidden.ancestors().skip(1).filter(|folder| is_inside(folder)).collect();
     between.reverse();
     for folder in between {
-        let found = open_exactly(folder)?;
+        let found = open_path(folder)?;
         bind(&found, folder)?;
     }
     Ok(())
@@ -147,14 +147,14 @@ fn pin_ancestors(hidden: &Path, writable: &[&Path]) -> io::Result<()> {
 
 /// Covers a file with nothing, a folder with an empty one in which what is granted shows. What isn't there needs none.
 fn cover(hidden: &Path, granted: &[&Path], exact: &[&Path]) -> Result<(), Unsafe> {
-    let Ok(found) = open_exactly(hidden) else { return Ok(()) };
-    if !std::fs::metadata(own_path(&found))?.is_dir() {
-        let nothing = open_exactly(Path::new("/dev/null"))?;
+    let Ok(found) = open_path(hidden) else { return Ok(()) };
+    if !std::fs::metadata(path_of(&found))?.is_dir() {
+        let nothing = open_path(Path::new("/dev/null"))?;
         return Ok(bind(&nothing, hidden)?);
     }
     let mut shown: Vec<(&Path, OwnedFd)> = Vec::new();
     for path in granted.iter().filter(|path| path.starts_with(hidden) && **path != hidden) {
-        match open_exactly(path) {
+        match open_path(path) {
             Ok(opened) => shown.push((path, opened)),
             Err(_) if !exact.contains(path) => {}
             Err(source) => return Err(Unsafe::Path { path: (*path).to_owned(), source }),
@@ -162,14 +162,13 @@ fn cover(hidden: &Path, granted: &[&Path], exact: &[&Path]) -> Result<(), Unsafe
     }
     // An outer one before what is in it, which stands there then.
     shown.sort_by_key(|(path, _)| path.components().count());
-    mount("tmpfs", own_path(&found), "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, COVER)
-        .map_err(io::Error::from)?;
+    mount("tmpfs", path_of(&found), "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, COVER).map_err(io::Error::from)?;
     let mut done: Vec<&Path> = Vec::new();
     for (path, opened) in &shown {
         if done.iter().any(|outer| path.starts_with(outer)) {
             continue;
         }
-        if std::fs::metadata(own_path(opened))?.is_dir() {
+        if std::fs::metadata(path_of(opened))?.is_dir() {
             std::fs::create_dir_all(path)?;
         } else {
             path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
@@ -185,10 +184,10 @@ fn cover(hidden: &Path, granted: &[&Path], exact: &[&Path]) -> Result<(), Unsafe
 
 /// Lets what was opened stand at this path.
 fn bind(opened: &OwnedFd, at: &Path) -> io::Result<()> {
-    Ok(mount_bind_recursive(own_path(opened), at)?)
+    Ok(mount_bind_recursive(path_of(opened), at)?)
 }
 
-/// Path of what is open, whatever became of its name.
-fn own_path(opened: &impl AsFd) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", opened.as_fd().as_raw_fd()))
+/// Opens a path without following a link, to say where it is.
+fn open_path(path: &Path) -> io::Result<OwnedFd> {
+    process::open_exactly(CWD, path, OFlags::PATH)
 }

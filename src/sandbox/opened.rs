@@ -3,28 +3,12 @@
 //! A path that was resolved has no link in it. It is opened without following any, so what is opened stands at that
 //! very path; a link that was put there since is an error. What was opened is what is used: by descriptor.
 
-use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{CWD, Mode, OFlags};
 
 use super::walls::{Access, Grant, Opened, Unsafe};
-
-/// Opens a folder, following no link.
-///
-/// # Errors
-/// It is no folder, or there is a link on the way.
-pub fn open_folder(path: &Path) -> io::Result<OwnedFd> {
-    Ok(openat2(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), NO_LINKS)?)
-}
-
-const NO_LINKS: ResolveFlags = ResolveFlags::NO_SYMLINKS.union(ResolveFlags::NO_MAGICLINKS);
-
-/// Opens a path, following no link.
-pub(super) fn open_exactly(path: &Path) -> io::Result<OwnedFd> {
-    Ok(openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), NO_LINKS)?)
-}
+use crate::process;
 
 /// What stands in a folder of the system or of the operator, but what is hidden there, for where no mount can cover
 /// that: Landlock grants a folder with all that is in it. The folder itself where nothing in it is hidden.
@@ -61,14 +45,13 @@ pub(super) fn open_all(grants: &[Grant]) -> Result<Vec<Opened>, Unsafe> {
     for Grant { path, access } in grants {
         let descriptor = match access {
             Access::OperatorRead | Access::OperatorWrite => {
-                match openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::empty()) {
+                match rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
                     Ok(found) => found,
                     Err(_) => continue,
                 }
             }
-            Access::Read | Access::Write => {
-                open_exactly(path).map_err(|source| Unsafe::Path { path: path.clone(), source })?
-            }
+            Access::Read | Access::Write => process::open_exactly(CWD, path, OFlags::PATH)
+                .map_err(|source| Unsafe::Path { path: path.clone(), source })?,
         };
         all.push(Opened { descriptor, access: *access });
     }
@@ -84,9 +67,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let root = dir.path().canonicalize().expect("a path");
         std::fs::create_dir_all(root.join("a/b")).expect("folders");
-        open_folder(&root.join("a/b")).expect("a folder");
         std::os::unix::fs::symlink(root.join("a"), root.join("link")).expect("a link");
-        assert!(open_folder(&root.join("link/b")).is_err() && open_folder(&root.join("link")).is_err());
         let grant = |access| [Grant { path: root.join("link/b"), access }];
         assert!(open_all(&grant(Access::Write)).is_err() && open_all(&grant(Access::Read)).is_err());
         assert_eq!(open_all(&grant(Access::OperatorRead)).expect("followed").len(), 1);

@@ -4,11 +4,13 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, OFlags};
 use serde::{Deserialize, Serialize};
 use sys::{BeforeExec, User};
 
 use super::{landlock, mounts, opened, system};
-use crate::process::Isolation;
+use crate::config::AgentUser;
+use crate::process::{self, Isolation};
 
 /// Description of the walls round the processes of one task, as plain data.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -23,7 +25,7 @@ pub struct Walls {
     /// TCP port that it may not connect to.
     pub refused_port: Option<u16>,
     /// User that it becomes, as uid and gid.
-    pub user: Option<(u32, u32)>,
+    pub user: AgentUser,
     /// Limits of its processes.
     pub limits: Limits,
 }
@@ -92,15 +94,6 @@ pub struct Held {
     pub sealed: bool,
 }
 
-/// Walls that are ready for the start of a process.
-#[derive(Debug)]
-pub struct Build {
-    /// Steps of the process before its program runs.
-    pub steps: BeforeExec,
-    /// The walls that will hold.
-    pub held: Held,
-}
-
 /// Reason for which a process is not started.
 #[derive(Debug, thiserror::Error)]
 pub enum Unsafe {
@@ -124,7 +117,7 @@ pub enum Unsafe {
         hidden: PathBuf,
     },
     /// SANDBOX=required, and the kernel can't.
-    #[error("SANDBOX is required, and this kernel has no Landlock (Linux 5.13, with lsm=landlock)")]
+    #[error("SANDBOX is required, and this kernel has no Landlock (Linux 5.13 or newer, with lsm=landlock)")]
     NoLandlock,
     /// The system refused a wall that it has.
     #[error("the sandbox can't be built")]
@@ -148,7 +141,7 @@ const CAPABILITIES: u64 = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 
 ///
 /// # Errors
 /// A path is not what it was, or a wall that the system has can't be built.
-pub fn build(walls: &Walls, directory: &Path, isolation: Isolation) -> Result<Build, Unsafe> {
+fn build(walls: &Walls, directory: &Path, isolation: Isolation) -> Result<(BeforeExec, Held), Unsafe> {
     let abi = sys::landlock_abi();
     let mut held = Held { landlock: abi, ..Held::default() };
     if isolation == Isolation::PidNamespace {
@@ -163,8 +156,7 @@ pub fn build(walls: &Walls, directory: &Path, isolation: Isolation) -> Result<Bu
     } else {
         opened::open_all(&opened::grants_around(&walls.grants, &walls.hidden))?
     };
-    let directory =
-        opened::open_folder(directory).map_err(|source| Unsafe::Path { path: directory.to_owned(), source })?;
+    let directory = open_directory(directory).map_err(|source| Unsafe::Path { path: directory.to_owned(), source })?;
     let ruleset = landlock::ruleset(walls, &opened, held)?;
     let steps = BeforeExec {
         directory: Some(directory),
@@ -175,7 +167,7 @@ pub fn build(walls: &Walls, directory: &Path, isolation: Isolation) -> Result<Bu
         filter: Some(system::filter()?),
         ..BeforeExec::default()
     };
-    Ok(Build { steps, held })
+    Ok((steps, held))
 }
 
 /// Builds the walls, or only opens the folder where there are none. Returns the steps of the process before its
@@ -190,15 +182,26 @@ pub fn enter(
     must_hold: bool,
 ) -> Result<(BeforeExec, Option<Held>), Unsafe> {
     let Some(walls) = walls else {
-        let opened = opened::open_folder(directory);
+        let opened = open_directory(directory);
         let opened = opened.map_err(|source| Unsafe::Path { path: directory.to_owned(), source })?;
         return Ok((BeforeExec { directory: Some(opened), ..BeforeExec::default() }, None));
     };
-    let Build { steps, held } = build(walls, directory, isolation)?;
-    if must_hold && held.landlock == 0 {
-        return Err(Unsafe::NoLandlock);
-    }
+    check_required(must_hold)?;
+    let (steps, held) = build(walls, directory, isolation)?;
     Ok((steps, Some(held)))
+}
+
+/// Opens the folder that a process is to start in, without following a link.
+fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    process::open_exactly(CWD, path, OFlags::PATH | OFlags::DIRECTORY)
+}
+
+/// Fails where the kernel lacks what the operator requires.
+///
+/// # Errors
+/// It has no Landlock.
+pub fn check_required(must_hold: bool) -> Result<(), Unsafe> {
+    if must_hold && sys::landlock_abi() == 0 { Err(Unsafe::NoLandlock) } else { Ok(()) }
 }
 
 /// Landlock grants a folder with all that is in it. Where nothing is hidden in there, it must not be granted.

@@ -12,7 +12,7 @@ use crate::config::{Config, Sandbox};
 use crate::ipc;
 use crate::process;
 use crate::proxy::Proxy;
-use crate::sandbox::{Report, Targets, Tried};
+use crate::sandbox::{self, Report, Targets, Tried, Unsafe};
 use domain::{BootInstant, SessionId, TaskId, WorkerInstanceId};
 
 /// Longest try, on a busy machine.
@@ -90,15 +90,17 @@ struct Places {
 
 impl Places {
     fn make(config: &Config) -> io::Result<Self> {
-        let data = config.store.data_dir.clone();
-        process::make_private_folder(&data)?;
-        let data = data.canonicalize()?;
-        let below = format!("probe-{}", std::process::id());
-        let (work, outside) = (data.join("work").join(&below), data.join("work").join(format!("{below}-outside")));
-        for folder in [&work, &outside, &data.join("homes")] {
+        let (work_dir, homes_dir) = (config.store.work_dir(), config.store.homes_dir());
+        for folder in [&work_dir, &homes_dir] {
             process::make_private_folder(folder)?;
         }
-        let homes = Homes::new(data.join("homes"), &config.claude);
+        let (work_dir, homes_dir) = (work_dir.canonicalize()?, homes_dir.canonicalize()?);
+        let below = format!("probe-{}", std::process::id());
+        let (work, outside) = (work_dir.join(&below), work_dir.join(format!("{below}-outside")));
+        for folder in [&work, &outside] {
+            process::make_private_folder(folder)?;
+        }
+        let homes = Homes::new(homes_dir, &config.claude);
         let [home, other_home] = keys().map(|key| homes.prepare(&key, TaskId::new()));
         Ok(Self { work, outside, home: home?, other_home: other_home? })
     }
@@ -157,10 +159,12 @@ pub async fn try_and_log(config: Config, proxy: Option<Proxy>) {
     }
 }
 
-/// True if the walls can't be built that the operator requires.
-#[must_use]
-pub fn lacks_required(config: &Config) -> bool {
-    config.claude.agent.sandbox == Sandbox::Required && sys::landlock_abi() == 0
+/// Fails where the kernel lacks what the operator requires.
+///
+/// # Errors
+/// It has no Landlock.
+pub fn check_required(config: &Config) -> Result<(), Unsafe> {
+    sandbox::check_required(config.claude.agent.sandbox == Sandbox::Required)
 }
 
 /// Lines for the start of a worker: what is less than it could be, and what changes it.

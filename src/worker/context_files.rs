@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::set_up::{NotReady, WorkerContext};
-use crate::process::{self, AgentUser};
+use crate::config::AgentUser;
+use crate::process;
 use domain::{Failure, FailureClass, TaskId};
 use wire::{ContextFile, Task, Upload, can_be_named};
 

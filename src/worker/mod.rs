@@ -32,7 +32,7 @@ mod worktree;
 
 pub use crate::proxy::Proxy;
 pub use actor::{MAILBOX, WorkerActor};
-pub use canary::{describe, lacks_required, log_configuration, try_and_log, try_walls};
+pub use canary::{check_required, describe, log_configuration, try_and_log, try_walls};
 pub use confine::{CommonWalls, hidden};
 pub use link::{Link, LinkEnd, LinkSettings};
 pub use messages::{Drain, StopNow};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::CWD;
 use sha2::{Digest, Sha256};
 
 use super::confine::{self, CommonWalls, TaskPaths};
@@ -332,7 +332,6 @@ fn mcp_config(tools: &WorkerContext, task: &Task) -> Result<Option<PathBuf>, Not
     let digest = hex::encode(&Sha256::digest(&text)[..16]);
     let file = tools.mcp_dir.join(format!("{digest}.json"));
     let write = || -> io::Result<()> {
-        process::make_private_folder(&tools.mcp_dir)?;
         process::write_whole(&file, text.as_bytes())?;
         process::give(&file, tools.claude.agent.user)
     };
@@ -344,17 +343,7 @@ fn mcp_config(tools: &WorkerContext, task: &Task) -> Result<Option<PathBuf>, Not
 /// The folder's CLAUDE.md, as text: it is advice to the model, and nothing of it is run. No
 /// link is followed, on the way to it neither.
 fn claude_md(directory: &Path) -> Option<String> {
-    let read = || -> io::Result<String> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let no_links = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let file = std::fs::File::from(openat2(CWD, directory.join("CLAUDE.md"), flags, Mode::empty(), no_links)?);
-        if !file.metadata()?.is_file() {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        let mut bytes = Vec::new();
-        io::Read::read_to_end(&mut io::Read::take(file, MAX_CLAUDE_MD_BYTES), &mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).replace('\0', ""))
-    };
-    let text = read().ok().filter(|text| !text.trim().is_empty())?;
-    Some(format!("Notes of this folder (CLAUDE.md):\n\n{text}"))
+    let bytes = process::read(CWD, &directory.join("CLAUDE.md"), MAX_CLAUDE_MD_BYTES).ok()?;
+    let text = String::from_utf8_lossy(&bytes).replace('\0', "");
+    (!text.trim().is_empty()).then(|| format!("Notes of this folder (CLAUDE.md):\n\n{text}"))
 }

@@ -1,8 +1,11 @@
 //! The worktree of a task, around its attempts: made before, looked at behind, cleaned up at the end.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use rustix::fs::{CWD, Mode};
 
 use super::confine;
 use super::folders::is_below;
@@ -62,8 +65,10 @@ pub async fn prepare(
     })?;
     // The folder that was named may be no part of the commit.
     let folder = top.join(&below);
-    let made = process::make_below(&top, &below).and_then(|()| process::give(&folder, tools.claude.agent.user));
-    made.map(|()| folder).map_err(|error| {
+    let give = |fresh: &OwnedFd| process::give(&process::path_of(fresh), tools.claude.agent.user);
+    let made = process::open_folder(CWD, &top)
+        .and_then(|top| process::make_folders(top, &below, Mode::from_raw_mode(0o777), give));
+    made.map(|_| folder).map_err(|error| {
         let why = format!("can't make the folder {} in the worktree: {error}", below.display());
         match error.kind() {
             // A link, or a file.

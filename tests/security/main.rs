@@ -6,6 +6,7 @@ mod support;
 
 mod agent;
 mod keys;
+mod link;
 mod matrix;
 mod network;
 mod output;
