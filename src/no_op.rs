@@ -38,7 +38,7 @@ pub struct NoOp {
 impl NoOp {
     /// Opens this database.
     pub async fn open(db: &Path) -> Self {
-        let store = store::open(db, false).await.expect("a database");
+        let store = store::open_file(db, false).await.expect("a database");
         let hub = ChangeNotifier::default();
         let actor = QueueActor::new(store, hub.clone(), crate::telemetry::Vitals::default());
         let (sender, started) = tokio::sync::oneshot::channel();

@@ -4,6 +4,8 @@
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::*;
 
+pub mod postgres;
+
 mod m0001_base;
 mod m0002_attempts;
 mod m0003_history;

@@ -36,7 +36,7 @@ pub async fn run(config: &Config, args: &Args) -> anyhow::Result<u8> {
     let excused =
         lines(args.excused.as_deref(), |words| Some((words.first()?.parse().ok()?, words.get(1)?.parse().ok()?)))?;
     let trees = process::read_trees(&process::tree_log(&config.store.data_dir));
-    let reader = store::open_snapshot(&config.store.db_path).await?;
+    let reader = store::open_snapshot(&config.store).await?;
     let mut audit = Audit::default();
     let (count, attempts) = fold(&*reader, &mut audit).await?;
     let (standing, unread) = standings(&*reader).await?;

@@ -81,7 +81,7 @@ async fn backup(config: &Config, file: &Path) -> anyhow::Result<u8> {
     if file.exists() {
         bail!("{} exists already; name a new file", file.display());
     }
-    let reader = store::open_read_only(&config.store.db_path).await?;
+    let reader = store::open_read_only(&config.store).await?;
     let mut partial = file.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
@@ -104,7 +104,7 @@ async fn backup(config: &Config, file: &Path) -> anyhow::Result<u8> {
 }
 
 async fn prune(config: &Config, days: u32) -> anyhow::Result<u8> {
-    let store = store::open(&config.store.db_path, config.store.accept_loss).await?;
+    let store = store::open(&config.store).await?;
     let actor = queue::QueueActor::new(Arc::clone(&store), queue::ChangeNotifier::default(), Vitals::default());
     let queue = queue::Queue(start_guarded("queue", actor, queue::MAILBOX, ONCE, || {}));
     let retention = Duration::from_secs(u64::from(days) * 24 * 3_600);

@@ -99,7 +99,7 @@ impl Parts {
 
     /// The queue has a thread of its own: nothing else's work delays a commit.
     pub async fn start_queue(&mut self, config: &Config) -> anyhow::Result<(Queue, ChangeNotifier)> {
-        let store = store::open(&config.store.db_path, config.store.accept_loss).await?;
+        let store = store::open(&config.store).await?;
         store.limit_size(config.store.max_bytes);
         let hub = ChangeNotifier::default();
         let actor = QueueActor::new(Arc::clone(&store), hub.clone(), self.vitals.clone());

@@ -77,8 +77,8 @@ async fn findings(config: &Config) -> Vec<Finding> {
         Finding { what: "Claude Code CLI", result: claude::version(&config.claude).await.map_err(Into::into) },
         Finding { what: "credential", result: credential },
         Finding { what: "data folder", result: writable(data_dir) },
-        Finding { what: "disk", result: disk(&config.store.db_path) },
-        Finding { what: "database", result: database(&config.store.db_path).await },
+        Finding { what: "disk", result: disk(config) },
+        Finding { what: "database", result: database(config).await },
         Finding { what: "walls", result: walls(config).await },
     ]
 }
@@ -110,7 +110,11 @@ fn writable(folder: &Path) -> anyhow::Result<String> {
         })
 }
 
-fn disk(database: &Path) -> anyhow::Result<String> {
+fn disk(config: &Config) -> anyhow::Result<String> {
+    let database = &config.store.db_path;
+    if config.store.server.is_some() {
+        return Ok("the database is on a server".to_owned());
+    }
     match store::room(database) {
         Ok((free, true)) => Ok(format!("{} MB free", free / 1_000_000)),
         Ok((free, false)) => Err(anyhow!(
@@ -122,10 +126,10 @@ fn disk(database: &Path) -> anyhow::Result<String> {
     }
 }
 
-async fn database(path: &Path) -> anyhow::Result<String> {
-    if !path.exists() {
+async fn database(config: &Config) -> anyhow::Result<String> {
+    let path = &config.store.db_path;
+    if config.store.server.is_none() && !path.exists() {
         return Ok(format!("{} will be made at the first start", path.display()));
     }
-    store::check(path).await?;
-    Ok(path.display().to_string())
+    Ok(store::check(&config.store).await?)
 }

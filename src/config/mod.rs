@@ -107,11 +107,26 @@ pub struct Server {
     pub wait_limit: Duration,
 }
 
+/// A database on PostgreSQL.
+#[derive(Clone, Debug)]
+pub struct DatabaseServer {
+    /// `postgres://USER@HOST:PORT/NAME?PARAMETERS`.
+    pub url: SecretString,
+    /// The server itself, where the URL names a pool.
+    pub listen_url: Option<SecretString>,
+    /// The password, where it is not in the URL.
+    pub password: Option<SecretString>,
+    /// File with the password.
+    pub password_file: Option<PathBuf>,
+}
+
 /// The database and the folder beside it.
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// The database file.
+    /// The database file; with a server there is none, and its folder is the data folder all the same.
     pub db_path: PathBuf,
+    /// The database on a server, in place of the file.
+    pub server: Option<DatabaseServer>,
     /// The folder of keys, sockets and working folders: where the database is.
     pub data_dir: PathBuf,
     /// True if the server goes on with a database that has lost something.
@@ -225,9 +240,7 @@ impl Config {
     }
 
     fn read_store(from: &mut Source) -> Store {
-        if from.text("DATABASE_URL").is_some() {
-            from.fault("DATABASE_URL", "PostgreSQL is not supported yet; unset it and use DB_PATH");
-        }
+        let server = read_database(from);
         let db_path = from.text("DB_PATH").map_or_else(|| default_db_path(from), |path| absolute(Path::new(&path)));
         let data_dir = db_path.parent().unwrap_or(Path::new("/")).to_owned();
         let days: u64 = from.number("RETENTION_DAYS", 0, 36_500);
@@ -235,7 +248,7 @@ impl Config {
         let accept_loss = from.choice("ACCEPT_LOSS", &[("off", false), ("on", true)]);
         let most: u64 = from.number("MAX_DATABASE_BYTES", 0, u64::MAX);
         let max_bytes = (most > 0).then_some(most);
-        Store { db_path, data_dir, accept_loss, retention, max_bytes }
+        Store { db_path, server, data_dir, accept_loss, retention, max_bytes }
     }
 
     fn read_server(from: &mut Source) -> Server {
@@ -275,6 +288,25 @@ impl Config {
             wait_limit: from.millis("WAIT_TIMEOUT_MS", 1, 3_600_000),
         }
     }
+}
+
+fn read_database(from: &mut Source) -> Option<DatabaseServer> {
+    for name in ["DATABASE_URL", "DATABASE_LISTEN_URL"] {
+        let is_one = |url: &String| url.starts_with("postgres://") || url.starts_with("postgresql://");
+        if from.text(name).is_some_and(|url| !is_one(&url)) {
+            from.fault(name, "must begin with postgres://; for a database in a file set DB_PATH");
+        }
+    }
+    let server = DatabaseServer {
+        url: from.text("DATABASE_URL")?.into(),
+        listen_url: from.text("DATABASE_LISTEN_URL").map(Into::into),
+        password: from.text("DATABASE_PASSWORD").map(Into::into),
+        password_file: from.text("DATABASE_PASSWORD_FILE").map(|file| absolute(Path::new(&file))),
+    };
+    if server.password.is_some() && server.password_file.is_some() {
+        from.fault("DATABASE_PASSWORD_FILE", "and DATABASE_PASSWORD are both set; set one of them");
+    }
+    Some(server)
 }
 
 fn read_budgets(from: &mut Source) -> Budgets {

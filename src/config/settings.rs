@@ -40,7 +40,18 @@ pub const SETTINGS: &[Setting] = &[
         Some("268435456"),
         "Bytes of events that an attempt stores whole; further ones are stored without their texts",
     ),
-    setting("DATABASE_URL", None, "Reserved for PostgreSQL"),
+    setting(
+        "DATABASE_URL",
+        None,
+        "The database on PostgreSQL, for any number of processes and machines: postgres://USER@HOST/NAME?sslmode=verify-full; DB_PATH then names the data folder alone",
+    ),
+    setting("DATABASE_PASSWORD", None, "The password of DATABASE_URL, where it is not in there"),
+    setting("DATABASE_PASSWORD_FILE", None, "A file with that password, read at each connect"),
+    setting(
+        "DATABASE_LISTEN_URL",
+        None,
+        "The server itself, where DATABASE_URL names a pool in transaction mode, which passes no notifications on",
+    ),
     setting("HOST", Some("127.0.0.1"), "The address to listen on; other than loopback needs API_KEY"),
     setting("PORT", Some("5000"), "The port to listen on; 0 takes a free one"),
     setting(

@@ -30,8 +30,16 @@ pub async fn commit(store: &dyn Store, batch: Vec<Box<dyn Command>>) -> Committe
         Err(failure) if store.relieve(&failure) => return Box::pin(commit(store, batch)).await,
         Err(failure) => failure,
     };
-    // Where none of them could be stored by itself either, there is no need to wait for the lock or the disk once each.
-    let all_fail = matches!(failure, StoreError::Locked | StoreError::Replaced { .. } | StoreError::Closed);
+    // Where none of them could be stored by itself either, there is no need to wait for the lock, the disk or the server once each.
+    let all_fail = matches!(
+        failure,
+        StoreError::Locked
+            | StoreError::Replaced { .. }
+            | StoreError::Closed
+            | StoreError::Unavailable { .. }
+            | StoreError::Refused { .. }
+            | StoreError::Schema { .. }
+    );
     if all_fail || batch.len() == 1 {
         let error = crate::telemetry::chain(&failure);
         tracing::warn!(commands = batch.len(), error, "Commands were not stored");
@@ -59,6 +67,8 @@ fn turn_away(store: &dyn Store, batch: Vec<Box<dyn Command>>) -> (Vec<Box<dyn Co
 
 async fn try_commit(store: &dyn Store, batch: &mut [Box<dyn Command>]) -> Result<Vec<TaskId>, StoreError> {
     let mut unit = Unit::begin(store).await?;
+    let about: Vec<TaskId> = batch.iter().filter_map(|each| each.task()).collect();
+    unit.tx.expect_tasks(&about).await?;
     for each in batch {
         each.run(&mut unit).await?;
     }

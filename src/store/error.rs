@@ -62,6 +62,42 @@ pub enum StoreError {
         /// Path of the database.
         path: PathBuf,
     },
+    /// The server of the database can't be reached, or can't be written to.
+    #[error("the database at {server} can't be reached")]
+    Unavailable {
+        /// Address of the server.
+        server: Arc<str>,
+        /// Error of the driver.
+        #[source]
+        source: Cause,
+    },
+    /// The database refuses who asks.
+    #[error(
+        "the database at {server} refuses: check the user, the password and the name of the database in DATABASE_URL"
+    )]
+    Refused {
+        /// Address of the server.
+        server: Arc<str>,
+        /// Error of the driver.
+        #[source]
+        source: Cause,
+    },
+    /// A setting says what can't be used.
+    #[error("{setting} {what}")]
+    Setting {
+        /// Name of the setting.
+        setting: &'static str,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The schema on the server is not that of this version.
+    #[error("the database at {server} {what}")]
+    Schema {
+        /// Address of the server.
+        server: Arc<str>,
+        /// What is wrong, and what helps.
+        what: String,
+    },
     /// This process has closed the database.
     #[error("the database is closed")]
     Closed,

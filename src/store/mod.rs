@@ -13,17 +13,20 @@
 //! | `convert`, `summary` | between rows and the domain |
 //! | `error` | why it did not do what was asked |
 //! | `sqlite` | the engine for one machine |
+//! | `postgres` | the engine for many |
 //! | `conformance` | the tests that every engine passes |
 //!
 //! Decided against: one set of statements for all engines, through a query builder. What makes a claim fast differs
 //! from engine to engine; what a claim means does not.
 
+mod columns;
 #[cfg(test)]
 mod conformance;
 pub mod convert;
 pub mod error;
 pub mod reads;
 pub mod rows;
+mod postgres;
 mod sqlite;
 mod summary;
 mod tables;
@@ -38,6 +41,7 @@ use async_trait::async_trait;
 pub use self::error::StoreError;
 pub use self::reads::{Reader, Reads};
 pub use self::tx::Tx;
+use crate::config;
 use self::views::{EventPage, Poll, Polled, ReadEvents};
 use domain::TaskId;
 
@@ -108,12 +112,23 @@ pub trait Store: Writes {
     async fn close(&self);
 }
 
-/// Opens the database at this path, makes it where it isn't there, and brings its schema up to date. One that has
-/// lost what it had is opened only where `accept_loss` says so.
+/// Opens the database of these settings, makes its schema where it isn't there, and brings it up to date. A file that has
+/// lost what it had is opened only where the settings say so.
+///
+/// # Errors
+/// It can't be opened, or must not be used. A server that can't be reached is no error: it is tried again.
+pub async fn open(settings: &config::Store) -> Result<Arc<dyn Store>, StoreError> {
+    match &settings.server {
+        Some(server) => Ok(Arc::new(postgres::PostgresStore::open(server).await?)),
+        None => open_file(&settings.db_path, settings.accept_loss).await,
+    }
+}
+
+/// Opens a database in a file.
 ///
 /// # Errors
 /// It can't be opened, or must not be used.
-pub async fn open(path: &Path, accept_loss: bool) -> Result<Arc<dyn Store>, StoreError> {
+pub async fn open_file(path: &Path, accept_loss: bool) -> Result<Arc<dyn Store>, StoreError> {
     Ok(Arc::new(sqlite::SqliteStore::open(path, accept_loss).await?))
 }
 
@@ -121,24 +136,33 @@ pub async fn open(path: &Path, accept_loss: bool) -> Result<Arc<dyn Store>, Stor
 ///
 /// # Errors
 /// There is none, or it is from another version.
-pub async fn open_read_only(path: &Path) -> Result<Reader, StoreError> {
-    sqlite::open_read_only(path).await
+pub async fn open_read_only(settings: &config::Store) -> Result<Reader, StoreError> {
+    match &settings.server {
+        Some(server) => postgres::open_read_only(server).await,
+        None => sqlite::open_read_only(&settings.db_path).await,
+    }
 }
 
 /// Opens a database to read all of it as it is at one moment, beside the processes that use it.
 ///
 /// # Errors
 /// There is none, or it is from another version.
-pub async fn open_snapshot(path: &Path) -> Result<Reader, StoreError> {
-    sqlite::open_snapshot(path).await
+pub async fn open_snapshot(settings: &config::Store) -> Result<Reader, StoreError> {
+    match &settings.server {
+        Some(server) => postgres::open_snapshot(server).await,
+        None => sqlite::open_snapshot(&settings.db_path).await,
+    }
 }
 
-/// Finds out whether a database may be used. Changes nothing.
+/// Finds out whether a database may be used. Changes nothing. Returns where it is.
 ///
 /// # Errors
 /// It must not be used, and why.
-pub async fn check(path: &Path) -> Result<(), StoreError> {
-    sqlite::check(path).await
+pub async fn check(settings: &config::Store) -> Result<String, StoreError> {
+    match &settings.server {
+        Some(server) => postgres::check(server).await,
+        None => sqlite::check(&settings.db_path).await.map(|()| settings.db_path.display().to_string()),
+    }
 }
 
 /// Number of bytes that the disk of a database has left, and whether new tasks would be accepted there.

@@ -26,7 +26,7 @@ pub trait Change: Send + 'static {
         true
     }
 
-    /// The task that it is about, for the log.
+    /// The task that it is about, for the log, and for an engine that reads the tasks of a batch together.
     fn task(&self) -> Option<TaskId> {
         None
     }
@@ -44,6 +44,8 @@ pub trait Command: Send {
     fn is_essential(&self) -> bool;
     /// True if there may be something to claim behind it.
     fn makes_work(&self) -> bool;
+    /// The task that it is about.
+    fn task(&self) -> Option<TaskId>;
     /// Carries it out and keeps the answer.
     fn run<'a>(&'a mut self, unit: &'a mut Unit<'_>) -> LocalBoxFuture<'a, Result<(), StoreError>>;
     /// Answers after the commit, or when it failed.
@@ -63,6 +65,10 @@ impl<C: Change> Command for Queued<C> {
 
     fn makes_work(&self) -> bool {
         C::MAKES_WORK
+    }
+
+    fn task(&self) -> Option<TaskId> {
+        self.change.task()
     }
 
     fn run<'a>(&'a mut self, unit: &'a mut Unit<'_>) -> LocalBoxFuture<'a, Result<(), StoreError>> {

@@ -37,7 +37,7 @@ struct Scratch {
 impl Scratch {
     async fn open() -> Self {
         let folder = std::env::temp_dir().join(format!("cca-store-{}", uuid::Uuid::new_v4().simple()));
-        let store = store::open(&folder.join("cc.db"), false).await.expect("a store");
+        let store = store::open_file(&folder.join("cc.db"), false).await.expect("a store");
         Self { store, folder }
     }
 

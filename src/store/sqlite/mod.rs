@@ -330,7 +330,7 @@ mod tests {
 
     impl Open for Scratch {
         async fn open(&self) -> Arc<dyn Store> {
-            crate::store::open(&self.0.join("cc.db"), false).await.expect("a store")
+            crate::store::open_file(&self.0.join("cc.db"), false).await.expect("a store")
         }
     }
 

@@ -159,7 +159,7 @@ mod tests {
                 max_attempts, epoch, last_event, cost_usd)
             VALUES (x'0189000000007000800000000000000A', 'completed', '{\"instruction\":\"x\"}', 0, 1, 3, 2, 1, 1, 0, 3, 1, 0, 0.5)";
         Connection::open(&path).expect("it").execute(insert, []).expect("a row");
-        let store = crate::store::open(&path, false).await.expect("the newest schema");
+        let store = crate::store::open_file(&path, false).await.expect("the newest schema");
         let id = str::parse::<TaskId>("01890000-0000-7000-8000-00000000000a").expect("an id");
         let task = store.reader().task(id).await.expect("a read");
         let attempts = task.and_then(|task| task.attempts).expect("its attempts");

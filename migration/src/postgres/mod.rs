@@ -1,0 +1,20 @@
+//! The schema on PostgreSQL, step by step. A step is a transaction; one that has been released is never edited.
+//!
+//! The tables are those of the entities, in PostgreSQL's types: all whole numbers are `BIGINT`, ids are `UUID`. The first
+//! step is the schema of SQLite as it was when PostgreSQL came; from then on a change of the schema is a step of each.
+
+mod p0001_base;
+
+/// A step of the schema.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// Name under which it is noted in the database.
+    pub name: &'static str,
+    /// Statements that make it.
+    pub up: &'static [&'static str],
+    /// Statements that undo it.
+    pub down: &'static [&'static str],
+}
+
+/// All steps, in order.
+pub const STEPS: &[Step] = &[p0001_base::STEP];

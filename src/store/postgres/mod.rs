@@ -1,0 +1,260 @@
+//! PostgreSQL: the engine for many machines.
+//!
+//! Transactions that write are alone, as on SQLite: an advisory lock makes them follow one another, on whichever machine
+//! they run ([`tx`]). So the commands' rules hold as they are written, and events and commits are numbered in the order of
+//! the commits. Reads run beside them, on connections of their own. Leases end by the clock of the server. Commits are told
+//! by `NOTIFY`, and looked up where a notification was lost.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `address`, `verify` | the server: what its URL says, how to connect, how far its certificate is checked |
+//! | `shared`, `connection`, `value`, `table` | connections, statements, values, whole rows |
+//! | `schema`, `listen` | the schema, and commits of other processes |
+//! | `tx`, `tasks`, `attempts`, `talk`, `limits`, `hooks`, `schedules`, `money`, `keys`, `workers`, `retention` | the statements of a transaction |
+//! | `readers`, `read_tasks`, `read_events`, `read_state`, `read_history` | the statements of reads |
+//!
+//! Decided against: transactions side by side, with locks of rows. Each rule that reads, decides and writes would need the
+//! locks of what it reads, and an order of them; and the numbers of events would need a second lock, at the end, for as
+//! long as the commit takes. What that would win is small, because commands share commits.
+
+mod address;
+mod attempts;
+mod connection;
+mod hooks;
+mod keys;
+mod limits;
+mod listen;
+mod money;
+mod read_events;
+mod read_history;
+mod read_state;
+mod read_tasks;
+mod readers;
+mod retention;
+mod schedules;
+mod schema;
+mod shared;
+mod table;
+mod talk;
+mod tasks;
+mod tx;
+mod value;
+mod verify;
+mod workers;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use tokio::sync::{Mutex, watch};
+
+use self::address::Address;
+use self::connection::Connection;
+use self::readers::Readers;
+use self::shared::{Line, Shared};
+use self::tx::PostgresTx;
+use super::views::{EventPage, Poll, Polled, ReadEvents};
+use super::{Reader, Store, StoreError, Tx, Writes};
+use crate::config::DatabaseServer;
+use domain::TaskId;
+
+/// Connections that read.
+const READERS: usize = 4;
+/// Longest wait for a commit of another process, before it is said that there is none.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// A database that is open.
+pub struct PostgresStore {
+    shared: Arc<Shared>,
+    writing: Mutex<Line>,
+    readers: Arc<Readers>,
+    changes: Mutex<watch::Receiver<u64>>,
+    is_closed: AtomicBool,
+}
+
+impl PostgresStore {
+    /// Opens the database, and brings its schema up to date. One that can't be reached is opened once it can.
+    ///
+    /// # Errors
+    /// It must not be used, or the settings are wrong.
+    pub async fn open(server: &DatabaseServer) -> Result<Self, StoreError> {
+        let address = read(server)?;
+        let listen = match &server.listen_url {
+            Some(url) => address_of(server, url, "DATABASE_LISTEN_URL")?,
+            None => Arc::clone(&address),
+        };
+        let shared = Arc::new(Shared::new(address));
+        let ready = shared.ready().await.map(drop);
+        shared.note(&ready);
+        match ready {
+            Err(error @ StoreError::Unavailable { .. }) => {
+                tracing::warn!(error = crate::telemetry::chain(&error), "The database can't be reached; it is tried again");
+            }
+            ready => ready?,
+        }
+        let readers = Arc::new(Readers::new(&shared, READERS));
+        tokio::spawn(listen::listen_forever(Arc::clone(&shared), listen, Arc::clone(&readers)));
+        Ok(Self {
+            writing: Mutex::new(Line::new(&shared)),
+            changes: Mutex::new(shared.changes.subscribe()),
+            readers,
+            shared,
+            is_closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Begins a transaction. A connection that broke while nobody used it is opened again: nothing was sent on it.
+    async fn try_begin(&self) -> Result<PostgresTx<'_>, StoreError> {
+        if self.is_closed.load(Ordering::Relaxed) {
+            return Err(StoreError::Closed);
+        }
+        let ready = self.shared.ready().await?;
+        let mut writing = self.writing.lock().await;
+        let db = writing.connection().await?;
+        PostgresTx::begin(&self.shared, ready, writing, db).await
+    }
+}
+
+fn read(server: &DatabaseServer) -> Result<Arc<Address>, StoreError> {
+    address_of(server, &server.url, "DATABASE_URL")
+}
+
+fn address_of(server: &DatabaseServer, url: &SecretString, setting: &'static str) -> Result<Arc<Address>, StoreError> {
+    Address::read(server, url).map(Arc::new).map_err(|what| StoreError::Setting { setting, what })
+}
+
+#[async_trait(?Send)]
+impl Writes for PostgresStore {
+    async fn begin(&self) -> Result<Box<dyn Tx + '_>, StoreError> {
+        fail::fail_point!("store-commit", |_| {
+            tracing::warn!("a failpoint fired");
+            Err(StoreError::statement(std::io::Error::other("a failpoint")))
+        });
+        let begun = match self.try_begin().await {
+            Err(StoreError::Unavailable { .. }) => self.try_begin().await,
+            begun => begun,
+        };
+        self.shared.note(&begun);
+        Ok(Box::new(begun?))
+    }
+
+    fn shortage(&self) -> Option<StoreError> {
+        let (used, most) = (self.shared.used.load(Ordering::Relaxed), self.shared.most.load(Ordering::Relaxed));
+        (used >= most).then_some(StoreError::Quota { used, most })
+    }
+
+    fn relieve(&self, _: &StoreError) -> bool {
+        false
+    }
+
+    fn probe(&self) -> Result<(), StoreError> {
+        self.shared.failure().map_or(Ok(()), Err)
+    }
+
+    async fn changed_elsewhere(&self) -> Result<bool, StoreError> {
+        let mut changes = self.changes.lock().await;
+        Ok(matches!(tokio::time::timeout(WAIT, changes.changed()).await, Ok(Ok(()))))
+    }
+
+    async fn poll(&self, poll: &Poll<'_>) -> Result<Polled, StoreError> {
+        read_state::poll(&*self.readers.connection().await?, poll).await
+    }
+
+    async fn has_ended(&self, task: TaskId) -> Result<bool, StoreError> {
+        read_state::has_ended(&*self.readers.connection().await?, task).await
+    }
+
+    async fn few_events(&self, read: &ReadEvents) -> Result<Option<EventPage>, StoreError> {
+        read_events::few(&*self.readers.connection().await?, read).await
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    fn reader(&self) -> Reader {
+        Arc::<Readers>::clone(&self.readers)
+    }
+
+    fn limit_size(&self, bytes: Option<u64>) {
+        self.shared.most.store(bytes.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    async fn keep_up(&self) -> Result<(), StoreError> {
+        let db = self.readers.connection().await?;
+        retention::fold_ledgers(&db).await?;
+        if self.shared.most.load(Ordering::Relaxed) < u64::MAX {
+            self.shared.used.store(read_state::bytes_in_use(&db).await?, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    async fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+        self.readers.close().await;
+        self.writing.lock().await.hang_up();
+    }
+}
+
+/// Opens a database only to read it.
+///
+/// # Errors
+/// It can't be reached, or is from another version.
+pub async fn open_read_only(server: &DatabaseServer) -> Result<Reader, StoreError> {
+    let db = Connection::open(read(server)?).await?;
+    schema::look(&db).await?;
+    Ok(Arc::new(Readers::of(Arc::new(db))))
+}
+
+/// Opens a database to read it as it is at one moment.
+///
+/// # Errors
+/// It can't be reached, or is from another version.
+pub async fn open_snapshot(server: &DatabaseServer) -> Result<Reader, StoreError> {
+    let db = Connection::open(read(server)?).await?;
+    schema::look(&db).await?;
+    db.simple("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    Ok(Arc::new(Readers::of(Arc::new(db))))
+}
+
+/// Finds out whether a database may be used. Changes nothing.
+///
+/// # Errors
+/// It can't be reached, or must not be used.
+pub async fn check(server: &DatabaseServer) -> Result<String, StoreError> {
+    let db = Connection::open(read(server)?).await?;
+    schema::check(&db).await?;
+    Ok(db.address().shown().to_string())
+}
+
+#[cfg(test)]
+#[path = "../../../tests/support/postgres.rs"]
+mod cluster;
+
+#[cfg(test)]
+mod tests {
+    use super::cluster::Cluster;
+    use super::*;
+    use crate::store::conformance::{Open, exercise};
+
+    /// A database of the shared server.
+    struct Scratch(DatabaseServer);
+
+    fn fresh() -> Scratch {
+        let cluster = Cluster::shared();
+        let url = cluster.url(&cluster.database()).into();
+        Scratch(DatabaseServer { url, listen_url: None, password: None, password_file: None })
+    }
+
+    impl Open for Scratch {
+        async fn open(&self) -> Arc<dyn Store> {
+            Arc::new(PostgresStore::open(&self.0).await.expect("a store"))
+        }
+    }
+
+    #[actix::test]
+    async fn postgres_keeps_the_promises_of_an_engine() {
+        exercise(fresh).await;
+    }
+}

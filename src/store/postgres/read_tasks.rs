@@ -1,0 +1,245 @@
+//! Reads of tasks, one or many.
+
+use std::path::Path;
+use std::sync::LazyLock;
+use strum::VariantArray as _;
+
+use tokio_postgres::Row;
+
+use super::connection::Connection;
+use super::read_state;
+use super::table::Table;
+use super::tx::only;
+use super::value::{Unread, Value, get, params};
+use crate::store::StoreError;
+use crate::store::convert::{attempt_of, lost_task, question_of, task_of};
+use crate::store::rows::{AttemptRow, MessageRow, QuestionRow, TaskRow};
+use crate::store::summary::{self, MAX_JSON, MAX_TEXT};
+use crate::store::views::{ConversationState, Explained, Filter, ListTasks, Page};
+use domain::{AttemptOutcome, EventKind, Named as _, Question, Scope, Status, TaskId, Timestamp};
+use wire::{Attempt, Task};
+
+static FIND: LazyLock<String> = LazyLock::new(|| format!("SELECT {} FROM tasks WHERE id = $1", TaskRow::COLUMNS));
+
+static ATTEMPTS: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {} FROM attempts WHERE task_id = $1 ORDER BY number", AttemptRow::COLUMNS));
+
+static QUESTIONS: LazyLock<String> = LazyLock::new(|| {
+    let columns = QuestionRow::COLUMNS;
+    format!(
+        "SELECT {columns} FROM questions WHERE task_id = $1 AND (NOT closed OR answer IS NOT NULL) ORDER BY asked_at"
+    )
+});
+
+static MESSAGES: LazyLock<String> = LazyLock::new(|| {
+    let columns = MessageRow::COLUMNS;
+    format!("SELECT {columns} FROM messages WHERE task_id = $1 AND kind = 'message' AND done_at IS NULL ORDER BY id")
+});
+
+const AHEAD: &str = "SELECT COUNT(*) FROM tasks WHERE status = 'pending' AND due_at IS NULL
+    AND (priority > $1 OR (priority = $1 AND id < $2))";
+
+const AHEAD_HELD: &str = "SELECT COUNT(*) FROM tasks WHERE status = 'pending' AND held = $3
+    AND (priority > $1 OR (priority = $1 AND id < $2))";
+
+const LATEST: &str = "SELECT kind, at, CASE WHEN kind = 'retry' THEN data ELSE '' END FROM events
+    WHERE task_id = $1 ORDER BY seq DESC LIMIT 20";
+
+/// The columns of a task, what may be megabytes long cut or left out; then, whether the request is, and the size of
+/// the result.
+static SUMMARY: LazyLock<String> = LazyLock::new(|| {
+    let column = |name: &str| match name {
+        "spec" => format!("CASE WHEN octet_length(spec) <= {MAX_JSON} THEN spec ELSE '' END"),
+        "waiting_for" | "structured_output" | "usage" | "permission_denials" | "remarks" => {
+            format!("CASE WHEN octet_length({name}) <= {MAX_JSON} THEN {name} END")
+        }
+        "working_directory" | "session_id" | "held" | "result" | "error_class" | "error_code" | "error_message" => {
+            format!("left({name}, {MAX_TEXT})")
+        }
+        _ => name.to_owned(),
+    };
+    let columns: Vec<String> = TaskRow::COLUMNS.split(", ").map(column).collect();
+    format!("{}, octet_length(spec) > {MAX_JSON}, octet_length(result)::bigint", columns.join(", "))
+});
+
+/// The task of a row; one that can't be read costs nothing but itself.
+fn task_of_row(row: &Row) -> Result<Task, Unread> {
+    match TaskRow::read(row) {
+        Ok(row) => Ok(task_of(row)),
+        Err(error) => Ok(lost_task(get(row, 0)?, &error.to_string())),
+    }
+}
+
+/// A task with its attempts and its changes.
+pub async fn find(db: &Connection, id: TaskId) -> Result<Option<Task>, StoreError> {
+    let Some(task) = db.one(&FIND, &params![id], task_of_row).await? else { return Ok(None) };
+    let summary = "SELECT summary FROM changes WHERE task_id = $1";
+    let summary: Option<String> = db.one(summary, &params![id], only).await?;
+    let changes = summary.and_then(|summary| serde_json::from_str(&summary).ok());
+    Ok(Some(Task { attempts: Some(attempts(db, id).await?), changes, ..task }))
+}
+
+async fn attempts(db: &Connection, id: TaskId) -> Result<Vec<Attempt>, StoreError> {
+    Ok(db.readable(&ATTEMPTS, &params![id], "attempt", AttemptRow::read).await?.into_iter().map(attempt_of).collect())
+}
+
+/// Reads the changes of a task, as a patch.
+pub async fn patch(db: &Connection, id: TaskId) -> Result<Option<Vec<u8>>, StoreError> {
+    db.one("SELECT patch FROM changes WHERE task_id = $1", &params![id], only).await
+}
+
+/// A task, and how many start before it.
+pub async fn explain(db: &Connection, id: TaskId) -> Result<Option<Explained>, StoreError> {
+    let Some(task) = find(db, id).await? else { return Ok(None) };
+    let priority = task.spec.priority;
+    let ahead = match &task.held {
+        Some(held) => db.one(AHEAD_HELD, &params![priority, id, held], only).await?,
+        None => db.one(AHEAD, &params![priority, id], only).await?,
+    };
+    let retry = if task.status == Status::Running { retry(db, id).await? } else { None };
+    Ok(Some(Explained { task, ahead: ahead.unwrap_or(0), retry }))
+}
+
+/// Reads the newest retry that the CLI has announced, unless it has heard from the API since.
+async fn retry(db: &Connection, id: TaskId) -> Result<Option<(Timestamp, String)>, StoreError> {
+    let asked = params![id];
+    let latest = db.readable(LATEST, &asked, "event", |row| {
+        Ok((EventKind::from_name(&get::<String>(row, 0)?), get(row, 1)?, get::<String>(row, 2)?))
+    });
+    let latest = latest.await?;
+    let decides = |kind: Option<EventKind>| {
+        use EventKind::{Assistant, Init, Retry, Status, ToolUse};
+        matches!(kind, Some(Retry | Assistant | ToolUse | Status | Init))
+    };
+    let newest = latest.into_iter().find(|(kind, ..)| decides(*kind));
+    Ok(newest.filter(|(kind, ..)| *kind == Some(EventKind::Retry)).map(|(_, at, data)| (at, data)))
+}
+
+/// Conditions of a query, and their values.
+#[derive(Default)]
+struct Conditions {
+    all: Vec<String>,
+    values: Vec<Value>,
+}
+
+impl Conditions {
+    /// Adds a condition; `?` stands for the value.
+    fn add(&mut self, condition: &str, value: impl Into<Value>) {
+        self.values.push(value.into());
+        self.all.push(condition.replace('?', &format!("${}", self.values.len())));
+    }
+
+    fn of(filter: &Filter) -> Self {
+        let mut conditions = Self::default();
+        if let Some(status) = filter.status {
+            conditions.add("status = ?", status.name());
+        }
+        if let Some(tag) = &filter.tag {
+            conditions.add("id IN (SELECT task_id FROM task_tags WHERE tag = ?)", tag);
+        }
+        if let Some(key) = &filter.key {
+            conditions.add("key_name = ?", key);
+        }
+        if let Some(folder) = &filter.working_directory {
+            conditions.in_folder(folder);
+        }
+        conditions
+    }
+
+    /// A folder of a task's own is found by the id in its name.
+    fn in_folder(&mut self, folder: &str) {
+        let owner = Path::new(folder).file_name().and_then(|name| str::parse::<TaskId>(name.to_str()?).ok());
+        self.add("working_directory = ?", folder);
+        match owner {
+            None => self.all.push("NOT own_directory".to_owned()),
+            Some(id) => self.add("(NOT own_directory OR id = ?)", id),
+        }
+    }
+
+    /// The conditions, as they stand in a statement.
+    fn text(&self) -> String {
+        if self.all.is_empty() { String::new() } else { format!("WHERE {}", self.all.join(" AND ")) }
+    }
+}
+
+/// Tasks, newest first.
+pub async fn list(db: &Connection, list: &ListTasks) -> Result<Page, StoreError> {
+    let total = total(db, &list.filter).await?;
+    let mut conditions = Conditions::of(&list.filter);
+    if let Some(before) = list.before {
+        conditions.add("id < ?", before);
+    }
+    let (where_, mut values) = (conditions.text(), conditions.values);
+    let number = |number: u64| Value::from(i64::try_from(number).unwrap_or(i64::MAX));
+    values.extend([number(list.limit), number(list.offset)]);
+    let (limit, offset) = (values.len() - 1, values.len());
+    let text = format!(
+        "SELECT {} FROM tasks {where_} ORDER BY id DESC LIMIT ${limit} OFFSET ${offset}",
+        SUMMARY.as_str()
+    );
+    let (mut tasks, mut bytes) = (Vec::new(), 0);
+    for row in db.rows(&text, &values).await? {
+        if bytes > summary::PAGE_BYTES {
+            return Ok(Page { tasks, more: true, total });
+        }
+        let task = summary_of(db, &row).await?;
+        bytes += summary::bytes_of(&task);
+        tasks.push(task);
+    }
+    Ok(Page { tasks, more: false, total })
+}
+
+/// A row of a list. A request that is too long for the list is read by itself.
+async fn summary_of(db: &Connection, row: &Row) -> Result<Task, StoreError> {
+    let unread = |error: Unread| StoreError::Statement(error.into());
+    let id = get(row, 0).map_err(unread)?;
+    let mut task = match TaskRow::read(row) {
+        Ok(row) => row,
+        Err(error) => return Ok(lost_task(id, &error.to_string())),
+    };
+    let is_long: bool = get(row, TaskRow::WIDTH).map_err(unread)?;
+    let result_bytes: Option<i64> = get(row, TaskRow::WIDTH + 1).map_err(unread)?;
+    if is_long {
+        let whole: Option<String> = db.one("SELECT spec FROM tasks WHERE id = $1", &params![id], only).await?;
+        task.spec = summary::shortened(&whole.unwrap_or_default());
+    }
+    Ok(summary::of(task_of(task), result_bytes, is_long))
+}
+
+/// Number of tasks the filter has; without one, or with a status alone, nothing is counted.
+async fn total(db: &Connection, filter: &Filter) -> Result<i64, StoreError> {
+    if filter.tag.is_none() && filter.working_directory.is_none() {
+        let counts = read_state::counts(db, filter.key.as_deref()).await?;
+        let which = |status: &Status| filter.status.is_none_or(|wanted| wanted == *status);
+        return Ok(Status::VARIANTS.iter().zip(counts).filter(|(status, _)| which(status)).map(|(_, n)| n).sum());
+    }
+    let conditions = Conditions::of(filter);
+    let text = format!("SELECT COUNT(*) FROM tasks {}", conditions.text());
+    Ok(db.one(&text, &conditions.values, only).await?.unwrap_or(0))
+}
+
+/// The questions of a task, oldest first; `None` where there is no such task.
+pub async fn questions(db: &Connection, id: TaskId) -> Result<Option<Vec<Question>>, StoreError> {
+    if !db.any("SELECT 1 FROM tasks WHERE id = $1", &params![id]).await? {
+        return Ok(None);
+    }
+    let rows = db.readable(&QUESTIONS, &params![id], "question", QuestionRow::read).await?;
+    Ok(Some(rows.into_iter().map(question_of).collect()))
+}
+
+/// Reads the state of a task's conversation.
+pub async fn talk(db: &Connection, id: TaskId) -> Result<ConversationState, StoreError> {
+    let open = db.readable(&MESSAGES, &params![id], "message", MessageRow::read).await?;
+    let is_begun = |row: &&MessageRow| row.epoch.is_some();
+    let said = |row: &MessageRow| (row.id, row.text.clone());
+    let last = attempts(db, id).await?.into_iter().rfind(|attempt| attempt.ended_at.is_some());
+    let questions = questions(db, id).await?.unwrap_or_default();
+    let is_allowed =
+        |question: &&Question| question.answer.as_ref().is_some_and(|answer| answer.scope == Scope::Session);
+    Ok(ConversationState {
+        current: open.iter().find(is_begun).map(said),
+        next: open.iter().find(|row| !is_begun(row)).map(said),
+        idle: last.is_some_and(|attempt| attempt.outcome == Some(AttemptOutcome::Completed.into())),
+        allowed: questions.iter().filter(is_allowed).flat_map(Question::session_rules).collect(),
+    })
+}

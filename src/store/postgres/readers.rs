@@ -1,0 +1,196 @@
+//! The connections that read, beside the one that writes.
+//!
+//! There are a few, which all reads share: statements that are sent while others are under way wait for those of their
+//! connection alone. One that breaks is opened again with the next read, no sooner than its back-off says.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use tokio::sync::Mutex;
+
+use super::connection::Connection;
+use super::shared::{Line, Shared};
+use super::{hooks, keys, limits, money, read_events, read_history, read_state, read_tasks, schedules};
+use crate::store::rows::Lenient;
+use crate::store::views::{
+    AuditRecord, ConversationState, Delivery, EventPage, Explained, LastTask, LatestEvents, LimitUse, ListTasks, Page,
+    ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, Usage, Webhook, WorkerInfo,
+};
+use crate::store::{Reads, StoreError};
+use audit::{Entry, TaskSnapshot};
+use domain::{Question, ScheduleId, SessionId, Status, TaskId, Timestamp, WorkerInstanceId};
+use wire::Task;
+
+/// See the [module](self).
+pub struct Readers {
+    lines: Vec<Mutex<Line>>,
+    /// The connection that the next read takes, as far as it is free to choose.
+    next: AtomicUsize,
+    is_closed: AtomicBool,
+}
+
+impl Readers {
+    /// Makes a number of connections, at their first use.
+    pub fn new(shared: &Arc<Shared>, connections: usize) -> Self {
+        let lines = (0..connections).map(|_| Mutex::new(Line::new(shared))).collect();
+        Self { lines, next: AtomicUsize::new(0), is_closed: AtomicBool::new(false) }
+    }
+
+    /// Reads on this connection alone.
+    pub fn of(connection: Arc<Connection>) -> Self {
+        let line = Mutex::new(Line::of(connection));
+        Self { lines: vec![line], next: AtomicUsize::new(0), is_closed: AtomicBool::new(false) }
+    }
+
+    /// A connection.
+    ///
+    /// # Errors
+    /// The server can't be reached, or they are closed.
+    pub async fn connection(&self) -> Result<Arc<Connection>, StoreError> {
+        if self.is_closed.load(Ordering::Relaxed) {
+            return Err(StoreError::Closed);
+        }
+        let at = self.next.fetch_add(1, Ordering::Relaxed) % self.lines.len();
+        self.lines[at].lock().await.connection().await
+    }
+
+    /// True if they are closed.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Relaxed)
+    }
+
+    /// Closes them: what comes later is refused.
+    pub async fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+        for line in &self.lines {
+            line.lock().await.hang_up();
+        }
+    }
+}
+
+#[async_trait]
+impl Reads for Readers {
+    async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
+        read_tasks::find(&*self.connection().await?, id).await
+    }
+
+    async fn patch(&self, id: TaskId) -> Result<Option<Vec<u8>>, StoreError> {
+        read_tasks::patch(&*self.connection().await?, id).await
+    }
+
+    async fn explain(&self, id: TaskId) -> Result<Option<Explained>, StoreError> {
+        read_tasks::explain(&*self.connection().await?, id).await
+    }
+
+    async fn tasks(&self, list: ListTasks) -> Result<Page, StoreError> {
+        read_tasks::list(&*self.connection().await?, &list).await
+    }
+
+    async fn events(&self, read: ReadEvents) -> Result<EventPage, StoreError> {
+        read_events::of_task(&*self.connection().await?, &read).await
+    }
+
+    async fn latest_events(&self, after: i64, limit: u64, bytes: u64) -> Result<LatestEvents, StoreError> {
+        read_events::latest(&*self.connection().await?, after, limit, bytes).await
+    }
+
+    async fn newest_event(&self) -> Result<i64, StoreError> {
+        read_events::newest(&*self.connection().await?).await
+    }
+
+    async fn stats(&self, key: Option<String>) -> Result<Stats, StoreError> {
+        read_state::stats(&*self.connection().await?, key.as_deref()).await
+    }
+
+    async fn owner(&self, id: TaskId) -> Result<Option<String>, StoreError> {
+        keys::owner(&*self.connection().await?, id).await
+    }
+
+    async fn has_session(&self, key: String, session: SessionId) -> Result<bool, StoreError> {
+        keys::has_session(&*self.connection().await?, &key, session).await
+    }
+
+    async fn api_keys(&self) -> Result<Vec<StoredKey>, StoreError> {
+        keys::all(&*self.connection().await?).await
+    }
+
+    async fn audit_log(&self, before: i64, limit: u64) -> Result<Vec<AuditRecord>, StoreError> {
+        keys::audit_log(&*self.connection().await?, before, limit).await
+    }
+
+    async fn usage(&self, read: ReadUsage) -> Result<Usage, StoreError> {
+        money::usage(&*self.connection().await?, &read).await
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError> {
+        read_state::workers(&*self.connection().await?).await
+    }
+
+    async fn holders(&self) -> Result<Vec<WorkerInstanceId>, StoreError> {
+        read_state::holders(&*self.connection().await?).await
+    }
+
+    async fn expired(&self) -> Result<Vec<(TaskId, WorkerInstanceId, Option<SessionId>)>, StoreError> {
+        read_state::expired(&*self.connection().await?).await
+    }
+
+    async fn questions(&self, id: TaskId) -> Result<Option<Vec<Question>>, StoreError> {
+        read_tasks::questions(&*self.connection().await?, id).await
+    }
+
+    async fn talk(&self, id: TaskId) -> Result<ConversationState, StoreError> {
+        read_tasks::talk(&*self.connection().await?, id).await
+    }
+
+    async fn limits(&self) -> Result<Vec<LimitUse>, StoreError> {
+        limits::in_use(&*self.connection().await?).await
+    }
+
+    async fn webhooks(&self, key: Option<String>) -> Result<Vec<Webhook>, StoreError> {
+        hooks::registered(&*self.connection().await?, key.as_deref()).await
+    }
+
+    async fn deliveries(&self, task: TaskId) -> Result<Vec<Delivery>, StoreError> {
+        hooks::deliveries(&*self.connection().await?, task).await
+    }
+
+    async fn schedules(&self, key: Option<String>) -> Result<Vec<Schedule>, StoreError> {
+        schedules::all(&*self.connection().await?, key.as_deref()).await
+    }
+
+    async fn schedule(&self, id: ScheduleId) -> Result<Option<Schedule>, StoreError> {
+        schedules::find(&*self.connection().await?, id).await
+    }
+
+    async fn due_schedules(&self) -> Result<Vec<Schedule>, StoreError> {
+        schedules::due(&*self.connection().await?).await
+    }
+
+    async fn next_firing(&self) -> Result<Option<Timestamp>, StoreError> {
+        schedules::next_firing(&*self.connection().await?).await
+    }
+
+    async fn runs(&self, read: ReadRuns) -> Result<Vec<ScheduleRun>, StoreError> {
+        schedules::runs(&*self.connection().await?, read).await
+    }
+
+    async fn last_task(&self, last: LastTask) -> Result<Option<(TaskId, Status)>, StoreError> {
+        schedules::last_task(&*self.connection().await?, last).await
+    }
+
+    async fn history(&self, after: i64) -> Result<Vec<Entry>, StoreError> {
+        read_history::history(&*self.connection().await?, after).await
+    }
+
+    async fn standings(&self, after: TaskId) -> Result<Vec<Lenient<TaskSnapshot>>, StoreError> {
+        read_history::standings(&*self.connection().await?, after).await
+    }
+
+    async fn copy_to(&self, _: &Path) -> Result<(), StoreError> {
+        Err(StoreError::statement(std::io::Error::other(
+            "a database on PostgreSQL is copied with pg_dump, or by a base backup of its server",
+        )))
+    }
+}

@@ -1,0 +1,90 @@
+//! Statements on questions and messages.
+
+use std::sync::LazyLock;
+
+use async_trait::async_trait;
+
+use super::table::Table;
+use super::tx::{PostgresTx, only};
+use super::value::params;
+use crate::store::StoreError;
+use crate::store::rows::QuestionRow;
+use crate::store::tx::Talk;
+use domain::{Epoch, TaskId, Timestamp};
+
+static FIND: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {} FROM questions WHERE task_id = $1 AND request_id = $2", QuestionRow::COLUMNS));
+
+static OPEN: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {} FROM questions WHERE task_id = $1 AND NOT closed ORDER BY asked_at", QuestionRow::COLUMNS)
+});
+
+const ANSWER: &str = "UPDATE questions SET answer = $3, answered_at = $4 WHERE task_id = $1 AND request_id = $2";
+
+const CLOSE: &str = "UPDATE questions SET closed = TRUE WHERE task_id = $1 AND ($2::text IS NULL OR request_id = $2)";
+
+const MESSAGE: &str = "INSERT INTO messages (task_id, kind, text, at, epoch) VALUES ($1, $2, $3, $4, $5) RETURNING id";
+
+const COUNT: &str = "UPDATE tasks SET pending_messages = (SELECT COUNT(*) FROM messages
+    WHERE task_id = $1 AND kind = 'message' AND done_at IS NULL) WHERE id = $1";
+
+#[async_trait(?Send)]
+impl Talk for PostgresTx<'_> {
+    async fn question(&mut self, task: TaskId, request_id: &str) -> Result<Option<QuestionRow>, StoreError> {
+        self.one(&FIND, params![task, request_id], QuestionRow::read).await
+    }
+
+    async fn open_questions(&mut self, task: TaskId) -> Result<Vec<QuestionRow>, StoreError> {
+        self.all(&OPEN, params![task], QuestionRow::read).await
+    }
+
+    async fn insert_question(&mut self, row: &QuestionRow) -> Result<(), StoreError> {
+        self.insert(row);
+        Ok(())
+    }
+
+    async fn answer_question(
+        &mut self,
+        task: TaskId,
+        request_id: &str,
+        answer: &str,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.defer(ANSWER, params![task, request_id, answer, at]);
+        Ok(())
+    }
+
+    async fn close_questions(&mut self, task: TaskId, request_id: Option<&str>) -> Result<(), StoreError> {
+        self.defer(CLOSE, params![task, request_id]);
+        Ok(())
+    }
+
+    async fn insert_message(
+        &mut self,
+        task: TaskId,
+        text: Option<&str>,
+        epoch: Epoch,
+        at: Timestamp,
+    ) -> Result<i64, StoreError> {
+        let (kind, epoch) = if text.is_some() { ("message", None) } else { ("interrupt", Some(epoch.number())) };
+        let values = params![task, kind, text.unwrap_or_default(), at, epoch];
+        self.tell();
+        Ok(self.one(MESSAGE, values, only).await?.unwrap_or_default())
+    }
+
+    async fn begin_message(&mut self, id: i64, epoch: Epoch) -> Result<Option<String>, StoreError> {
+        let text = "UPDATE messages SET epoch = $2 WHERE id = $1 AND epoch IS DISTINCT FROM $2 RETURNING text";
+        self.one(text, params![id, epoch], only).await
+    }
+
+    async fn end_message(&mut self, id: i64, at: Timestamp) -> Result<bool, StoreError> {
+        let text = "UPDATE messages SET done_at = $1 WHERE id = $2 AND done_at IS NULL RETURNING 1";
+        self.any(text, params![at, id]).await
+    }
+
+    async fn count_messages(&mut self, task: TaskId) -> Result<(), StoreError> {
+        self.forget(&[task]);
+        self.defer(COUNT, params![task]);
+        Ok(())
+    }
+}

@@ -1,0 +1,389 @@
+//! Statements on tasks.
+
+use std::sync::LazyLock;
+
+use async_trait::async_trait;
+use tokio_postgres::Row;
+
+use super::connection::readable;
+use super::limits::groups_of;
+use super::table::Table;
+use super::tx::{PostgresTx, only, status_name};
+use super::value::{Unread, Value, get, params};
+use crate::store::StoreError;
+use crate::store::rows::{
+    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, NextInLine, TaskRow, UnreadRow,
+};
+use crate::store::tx::{Tasks, Tx as _};
+use domain::{BootInstant, Epoch, LeaseKey, Name, Named as _, SessionId, Status, TaskId, Timestamp, WorkerInstanceId};
+use wire::TaskError;
+
+const ANY_HELD: &str = "EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND held IS NOT NULL)";
+
+/// Tasks, each with whether any is held back.
+static FIND: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {}, {ANY_HELD} FROM tasks WHERE id = ANY($1)", TaskRow::COLUMNS));
+
+const UPDATE: &str =
+    "UPDATE tasks SET status = $3, due_at = $4, completed_at = $5, attempt = $6, finished_attempts = $7,
+        crashes = $8, epoch = $9, holder = $10, lease_ms = $11, lease_boot = $12, held = $13, last_event = $14,
+        session_id = $15, waiting_for = $16, result = $17, structured_output = $18, error_class = $19,
+        error_code = $20, error_message = $21, cost_usd = $22, usage = $23, num_turns = $24, duration_ms = $25,
+        permission_denials = $26, remarks = $27
+    WHERE id = $1 AND epoch = $2";
+
+const RESCHEDULE: &str =
+    "UPDATE tasks SET spec = $2, priority = $3, due_at = $4, held = $5, last_event = $6 WHERE id = $1";
+
+/// Returns the key and the status that it had.
+const FAIL_UNREAD: &str =
+    "UPDATE tasks SET status = 'failed', holder = NULL, lease_ms = NULL, lease_boot = NULL, completed_at = $2,
+        error_class = $3, error_code = $4, error_message = $5
+    FROM (SELECT id AS was_id, key_name AS was_key, status AS was_status FROM tasks WHERE id = $1) was
+    WHERE id = was_id RETURNING was_key, was_status";
+
+const SESSION_USER: &str = "SELECT id FROM tasks WHERE id = $1 AND status IN ('pending', 'running')
+    UNION ALL SELECT id FROM tasks WHERE resume_session_id = $2 AND session_id = $2 AND status IN ('pending', 'running') LIMIT 1";
+
+const IDEMPOTENCY_KEY: &str = "SELECT key, fingerprint, task_id, created_at FROM idempotency_keys WHERE key = $1";
+
+/// Rows that somebody has locked by hand keep nobody waiting.
+static CLAIM: LazyLock<String> = LazyLock::new(|| {
+    let columns = TaskRow::COLUMNS;
+    format!(
+        "WITH next AS MATERIALIZED (SELECT id, priority, crashes FROM tasks WHERE status = 'pending' AND due_at IS NULL
+                ORDER BY priority DESC, id LIMIT $6 FOR UPDATE SKIP LOCKED),
+            counted AS (SELECT id, SUM((crashes >= $7)::int) OVER (ORDER BY priority DESC, id) AS suspects FROM next)
+        UPDATE tasks SET status = 'running', epoch = epoch + 1, attempt = attempt + 1,
+            holder = $1, worker = $2, lease_ms = $3, lease_boot = $4,
+            started_at = COALESCE(started_at, $5), last_event = last_event + 1, attempt_events = 0
+        WHERE id = ANY(ARRAY(SELECT id FROM counted WHERE suspects <= $8))
+        RETURNING {columns}"
+    )
+});
+
+const DUE: &str = "UPDATE tasks SET due_at = NULL, held = NULL WHERE status = 'pending' AND due_at <= $1 RETURNING id";
+
+/// The columns of [`Allowance`], in order.
+const ALLOWANCE: &str = "SELECT
+        paused OR EXISTS (SELECT 1 FROM credentials WHERE id = $2 AND parked_until > $3), concurrency,
+        (SELECT COUNT(*) FROM tasks WHERE status = 'running' AND holder = $1),
+        (SELECT COALESCE(MAX(crashes), 0) FROM tasks WHERE status = 'running' AND holder = $1),
+        (SELECT COALESCE(MAX(crashes), 0) FROM (SELECT crashes FROM tasks
+            WHERE status = 'pending' AND due_at IS NULL ORDER BY priority DESC, id LIMIT 1) next),
+        EXISTS (SELECT 1 FROM tasks WHERE exclusive AND status IN ('pending','running'))
+            OR EXISTS (SELECT 1 FROM tasks WHERE concurrency_key IS NOT NULL AND status IN ('pending','running')),
+        EXISTS (SELECT 1 FROM limits),
+        EXISTS (SELECT 1 FROM api_keys WHERE daily_budget_usd IS NOT NULL)
+    FROM queue_state WHERE id = 1";
+
+const RENEW: &str = "UPDATE tasks SET lease_ms = $1, lease_boot = $2
+    FROM unnest($3::uuid[], $4::int8[]) AS kept(task, task_epoch) WHERE id = task AND epoch = task_epoch";
+
+/// The leases of a worker.
+pub const LEASES: &str = "SELECT id, epoch FROM tasks WHERE status = 'running' AND holder = $1";
+
+static OF_HOLDER: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {} FROM tasks WHERE status = 'running' AND holder = $1", TaskRow::COLUMNS));
+
+const NEXT: &str = "SELECT id, working_directory, exclusive, max_budget_usd, cost_usd, key_name, concurrency_key,
+        CASE WHEN $2 THEN spec END
+    FROM tasks WHERE status = 'pending' AND due_at IS NULL ORDER BY priority DESC, id LIMIT $1";
+
+const BUSY: &str = "SELECT COALESCE(working_directory, ''), BOOL_OR(exclusive) FROM tasks WHERE status = 'running' GROUP BY 1";
+
+const RELEASE: &str = "UPDATE tasks SET held = NULL, due_at = NULL WHERE id = ANY(ARRAY(SELECT id FROM tasks
+        WHERE status = 'pending' AND held = $1 ORDER BY priority DESC, id LIMIT $2)) RETURNING id";
+
+const PUT_CHANGES: &str = "INSERT INTO changes (task_id, summary, patch) VALUES ($1, $2, $3)
+    ON CONFLICT (task_id) DO UPDATE SET summary = excluded.summary, patch = excluded.patch";
+
+/// A task; of one that can't be read, its id and why.
+fn lenient(row: &Row) -> Result<Lenient<TaskRow>, Unread> {
+    match TaskRow::read(row) {
+        Ok(row) => Ok(Ok(row)),
+        Err(error) => Ok(Err(UnreadRow { id: get(row, 0)?, why: error.to_string() })),
+    }
+}
+
+/// A lease.
+pub fn lease(row: &Row) -> Result<LeaseKey, Unread> {
+    Ok(LeaseKey { task: get(row, 0)?, epoch: get(row, 1)? })
+}
+
+fn next_in_line(row: &Row) -> Result<NextInLine, Unread> {
+    Ok(NextInLine {
+        id: get(row, 0)?,
+        working_directory: get(row, 1)?,
+        exclusive: get(row, 2)?,
+        max_budget_usd: get(row, 3)?,
+        cost_usd: get(row, 4)?,
+        key_name: get(row, 5)?,
+        groups: groups_of(row, 5)?,
+    })
+}
+
+fn allowance(row: &Row) -> Result<Allowance, Unread> {
+    Ok(Allowance {
+        held_back: get(row, 0)?,
+        concurrency: get(row, 1)?,
+        running: get(row, 2)?,
+        own_crashes: get(row, 3)?,
+        next_crashes: get(row, 4)?,
+        gated: get(row, 5)?,
+        limited: get(row, 6)?,
+        key_budgets: get(row, 7)?,
+    })
+}
+
+/// Reads tasks that the commands of a transaction are about. One that can't be read is left to its own command.
+pub async fn read_many(tx: &mut PostgresTx<'_>, ids: &[TaskId]) -> Result<(), StoreError> {
+    if ids.len() < 2 {
+        return Ok(());
+    }
+    let rows = tx.rows(&FIND, vec![Value::ids(ids.iter().map(|id| id.uuid()))]).await?;
+    keep(tx, &rows)
+}
+
+fn keep(tx: &mut PostgresTx<'_>, rows: &[Row]) -> Result<(), StoreError> {
+    for row in rows {
+        if tx.any_held.is_none() {
+            tx.any_held = row.try_get(TaskRow::WIDTH).ok();
+        }
+        if let Ok(row) = TaskRow::read(row) {
+            tx.keep(row);
+        }
+    }
+    Ok(())
+}
+
+#[async_trait(?Send)]
+impl Tasks for PostgresTx<'_> {
+    async fn insert_task(&mut self, row: &TaskRow, tags: &[String]) -> Result<(), StoreError> {
+        self.insert(row);
+        let mut known: Vec<&String> = Vec::new();
+        for tag in tags {
+            if !known.contains(&tag) {
+                known.push(tag);
+                self.insert_values("task_tags", "tag, task_id", params![tag, row.id].into());
+            }
+        }
+        self.count(&row.key_name, &status_name(row), 1);
+        Ok(())
+    }
+
+    async fn task(&mut self, id: TaskId) -> Result<Option<FoundTask>, StoreError> {
+        if let Some(row) = self.known(id)
+            && let Some(any_held) = self.any_held
+        {
+            return Ok(Some(FoundTask { row: row.clone(), any_held }));
+        }
+        let rows = self.rows(&FIND, vec![Value::ids([id.uuid()])]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let row = TaskRow::read(row).map_err(|error| StoreError::Statement(error.into()))?;
+        keep(self, &rows)?;
+        Ok(Some(FoundTask { row, any_held: self.any_held.unwrap_or(true) }))
+    }
+
+    async fn update_task(&mut self, row: &TaskRow, epoch: Epoch) -> Result<bool, StoreError> {
+        let Some(before) = self.task(row.id).await? else { return Ok(false) };
+        if before.row.epoch != epoch {
+            return Ok(false);
+        }
+        let (was, is) = (status_name(&before.row), status_name(row));
+        if was != is {
+            self.count(&before.row.key_name, &was, -1);
+            self.count(&before.row.key_name, &is, 1);
+        }
+        let values = params![
+            row.id,
+            epoch,
+            is,
+            row.due_at,
+            row.completed_at,
+            row.attempt,
+            row.finished_attempts,
+            row.crashes,
+            row.epoch,
+            row.holder,
+            row.lease_ms,
+            row.lease_boot,
+            &row.held,
+            row.last_event,
+            &row.session_id,
+            &row.waiting_for,
+            &row.result,
+            &row.structured_output,
+            row.error_class.as_ref().map(Name::name),
+            &row.error_code,
+            &row.error_message,
+            row.cost_usd,
+            &row.usage,
+            row.num_turns,
+            row.duration_ms,
+            &row.permission_denials,
+            &row.remarks,
+        ];
+        self.defer(UPDATE, values);
+        self.keep(row.clone());
+        Ok(true)
+    }
+
+    async fn reschedule_task(&mut self, row: &TaskRow) -> Result<(), StoreError> {
+        let TaskRow { id, spec, priority, due_at, held, last_event, .. } = row;
+        self.defer(RESCHEDULE, params![*id, spec, *priority, *due_at, held, *last_event]);
+        self.keep(row.clone());
+        Ok(())
+    }
+
+    async fn set_progress(
+        &mut self,
+        id: TaskId,
+        last_event: i64,
+        attempt_events: i64,
+        session: Option<SessionId>,
+    ) -> Result<(), StoreError> {
+        let session = session.map(|session| session.to_string());
+        if let Some(row) = self.known_mut(id) {
+            (row.last_event, row.attempt_events) = (last_event, attempt_events);
+            if session.is_some() {
+                row.session_id.clone_from(&session);
+            }
+        }
+        let text = "UPDATE tasks SET last_event = $2, attempt_events = $3, session_id = COALESCE($4, session_id) WHERE id = $1";
+        self.defer(text, params![id, last_event, attempt_events, session]);
+        Ok(())
+    }
+
+    async fn set_waiting(&mut self, id: TaskId, last_event: i64, waiting_for: Option<&str>) -> Result<(), StoreError> {
+        if let Some(row) = self.known_mut(id) {
+            row.last_event = last_event;
+            row.waiting_for = waiting_for.map(str::to_owned);
+        }
+        let text = "UPDATE tasks SET last_event = $2, waiting_for = $3 WHERE id = $1";
+        self.defer(text, params![id, last_event, waiting_for]);
+        Ok(())
+    }
+
+    async fn fail_unread(&mut self, id: TaskId, error: &TaskError) -> Result<(), StoreError> {
+        let TaskError { class, code, message } = error;
+        let values = params![id, self.clock().wall, class.name(), code, message];
+        let was: Option<(String, String)> =
+            self.one(FAIL_UNREAD, values, |row| Ok((get(row, 0)?, get(row, 1)?))).await?;
+        if let Some((key, status)) = was {
+            self.count(&key, &status, -1);
+            self.count(&key, Status::Failed.name(), 1);
+        }
+        self.forget(&[id]);
+        Ok(())
+    }
+
+    async fn session_user(&mut self, session: SessionId) -> Result<Option<TaskId>, StoreError> {
+        self.one(SESSION_USER, params![session, session.to_string()], only).await
+    }
+
+    async fn pending(&mut self) -> Result<i64, StoreError> {
+        self.pending_tasks().await
+    }
+
+    async fn idempotency_key(&mut self, key: &str) -> Result<Option<IdempotencyKeyRow>, StoreError> {
+        self.one(IDEMPOTENCY_KEY, params![key], IdempotencyKeyRow::read).await
+    }
+
+    async fn insert_idempotency_key(&mut self, row: &IdempotencyKeyRow) -> Result<(), StoreError> {
+        self.insert(row);
+        Ok(())
+    }
+
+    async fn promote_due(&mut self, now: Timestamp) -> Result<Vec<TaskId>, StoreError> {
+        let promoted = self.all(DUE, params![now], only).await?;
+        self.forget(&promoted);
+        if !promoted.is_empty() {
+            self.tell();
+        }
+        Ok(promoted)
+    }
+
+    async fn allowance(
+        &mut self,
+        holder: WorkerInstanceId,
+        credential: &str,
+        now: Timestamp,
+    ) -> Result<Option<Allowance>, StoreError> {
+        self.one(ALLOWANCE, params![holder, credential, now], allowance).await
+    }
+
+    async fn claim(&mut self, claim: &ClaimRow<'_>) -> Result<Vec<Lenient<TaskRow>>, StoreError> {
+        let ClaimRow { holder, worker, expires, now, limit, suspect, suspects } = *claim;
+        let values = params![holder, worker, expires.ms, expires.boot, now, limit, suspect, suspects];
+        let rows = self.rows(&CLAIM, values).await?;
+        let claimed: Vec<Lenient<TaskRow>> =
+            rows.iter().map(lenient).collect::<Result<_, _>>().map_err(|error| StoreError::Statement(error.into()))?;
+        let key_at = TaskRow::COLUMNS.split(", ").position(|column| column == "key_name").unwrap_or_default();
+        for (row, claimed) in rows.iter().zip(&claimed) {
+            let key: String = row.try_get(key_at).map_err(StoreError::statement)?;
+            self.count(&key, Status::Pending.name(), -1);
+            self.count(&key, Status::Running.name(), 1);
+            match claimed {
+                Ok(row) => self.keep(row.clone()),
+                Err(unread) => self.forget(&[unread.id]),
+            }
+        }
+        Ok(claimed)
+    }
+
+    async fn renew(&mut self, leases: &[LeaseKey], expires: BootInstant) -> Result<(), StoreError> {
+        for key in leases {
+            if let Some(row) = self.known_mut(key.task).filter(|row| row.epoch == key.epoch) {
+                (row.lease_ms, row.lease_boot) = (Some(expires.ms), Some(expires.boot));
+            }
+        }
+        let tasks = Value::ids(leases.iter().map(|key| key.task.uuid()));
+        let epochs = Value::numbers(leases.iter().map(|key| key.epoch.number()));
+        self.defer_quietly(RENEW, [expires.ms.into(), expires.boot.into(), tasks, epochs]);
+        Ok(())
+    }
+
+    async fn leases_of(&mut self, holder: WorkerInstanceId) -> Result<Vec<LeaseKey>, StoreError> {
+        self.all(LEASES, params![holder], lease).await
+    }
+
+    async fn tasks_of(&mut self, holder: WorkerInstanceId) -> Result<Vec<Lenient<TaskRow>>, StoreError> {
+        let rows = self.rows(&OF_HOLDER, params![holder]).await?;
+        Ok(readable(&rows, "task", lenient))
+    }
+
+    async fn next_in_line(&mut self, limit: u32, tags: bool) -> Result<Vec<NextInLine>, StoreError> {
+        self.all(NEXT, params![limit, tags], next_in_line).await
+    }
+
+    async fn busy_directories(&mut self) -> Result<Vec<(String, bool)>, StoreError> {
+        self.all(BUSY, [], |row| Ok((get(row, 0)?, get(row, 1)?))).await
+    }
+
+    async fn hold(&mut self, id: TaskId, hold: &str, due: Timestamp) -> Result<(), StoreError> {
+        self.any_held = Some(true);
+        self.forget(&[id]);
+        self.defer("UPDATE tasks SET held = $1, due_at = $2 WHERE id = $3", params![hold, due, id]);
+        Ok(())
+    }
+
+    async fn release_holds(&mut self, hold: &str, limit: Option<i64>) -> Result<Vec<TaskId>, StoreError> {
+        let released = self.all(RELEASE, params![hold, limit], only).await?;
+        self.forget(&released);
+        self.tell();
+        Ok(released)
+    }
+
+    async fn wake(&mut self, id: TaskId) -> Result<(), StoreError> {
+        self.forget(&[id]);
+        let text = "UPDATE tasks SET due_at = NULL, held = NULL WHERE id = $1 AND status = 'pending'";
+        self.defer(text, params![id]);
+        Ok(())
+    }
+
+    async fn put_changes(&mut self, row: &ChangesRow) -> Result<(), StoreError> {
+        self.defer(PUT_CHANGES, params![row.task_id, &row.summary, row.patch.clone()]);
+        Ok(())
+    }
+}

@@ -1,0 +1,425 @@
+//! A transaction, alone among all that write.
+//!
+//! Commands read, decide and write without further locks, and events and commits are numbered in the order of the commits:
+//! on SQLite because the file has one writer. Here an advisory lock has the same effect for all processes of all machines.
+//! What limits the rate is then how long each holds the lock, so a transaction
+//!
+//! - keeps what it writes until something must be read that depends on it, or until its end, and then sends all of it at
+//!   once, with the `COMMIT`: the server has the rest of the transaction in its hands, and no answer travels in between;
+//! - inserts the rows of one table by one statement, however many commands they come from;
+//! - reads the tasks that its commands are about by one statement, and keeps them as it has written them.
+//!
+//! A process that stops in the middle of a transaction holds the lock no longer than [`IDLE_LIMIT_MS`]: the server ends
+//! the transaction.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use tokio_postgres::Row;
+
+use super::shared::{Line, Ready, Shared};
+use super::connection::{Bound, Connection};
+use super::table::{Inserts, Table};
+use super::value::{Column as _, Unread, Value, get, params};
+use crate::process::BackOff;
+use crate::store::StoreError;
+use crate::store::rows::{Clock, TaskRow};
+use crate::store::tx::{History, Tx};
+use domain::{BootId, BootInstant, Named as _, Status, TaskId, Timestamp};
+
+/// Longest silence of a process inside a transaction, in milliseconds.
+const IDLE_LIMIT_MS: u32 = 3_000;
+/// Longest wait of a transaction for those of others, in milliseconds. Each takes milliseconds; longer means that one of
+/// them hangs.
+const LOCK_LIMIT_MS: u32 = 5_000;
+/// Longest run of a statement, in milliseconds.
+const STATEMENT_LIMIT_MS: u32 = 60_000;
+/// Time for which it is asked what became of a commit whose answer was lost.
+const OUTCOME_LIMIT: Duration = Duration::from_secs(30);
+
+/// The clock of the server, in place of a machine's boot: the same for every process that writes.
+pub const SERVER_CLOCK: BootId = BootId::from_u128(0xdb);
+
+/// The connection that writes, while a transaction of this process uses it.
+pub type Writing<'a> = tokio::sync::MutexGuard<'a, Line>;
+
+/// See the [module](self).
+pub struct PostgresTx<'a> {
+    shared: &'a Shared,
+    ready: &'a Ready,
+    /// Keeps other transactions of this process waiting.
+    _writing: Writing<'a>,
+    db: Arc<Connection>,
+    clock: Clock,
+    /// Number of the transaction, by which its outcome can be asked for.
+    xid: String,
+    is_open: bool,
+    inserts: Vec<Inserts>,
+    deferred: Vec<Bound>,
+    /// Tasks as the transaction has read and written them.
+    rows: HashMap<TaskId, TaskRow>,
+    sums: Sums,
+    /// Number of pending tasks, where it was asked for.
+    pending: Option<i64>,
+    /// True if any pending task is held back, where that was asked for.
+    pub any_held: Option<bool>,
+    mark: Option<Mark>,
+    /// True if other processes have something to hear.
+    is_news: bool,
+    /// Changes of the commit, for the history.
+    done: Option<String>,
+}
+
+/// What a transaction adds to the ledgers.
+#[derive(Clone, Default)]
+pub struct Sums {
+    /// Numbers of tasks by key and status.
+    pub counts: BTreeMap<(String, String), i64>,
+    /// Stored bytes by key.
+    pub bytes: BTreeMap<String, i64>,
+}
+
+/// A point to go back to.
+struct Mark {
+    sums: Sums,
+    /// True once the server knows of it.
+    is_sent: bool,
+}
+
+impl<'a> PostgresTx<'a> {
+    /// Begins a transaction, once no other one is under way.
+    pub async fn begin(
+        shared: &'a Shared,
+        ready: &'a Ready,
+        writing: Writing<'a>,
+        db: Arc<Connection>,
+    ) -> Result<Self, StoreError> {
+        let lock = ready.lock;
+        let text = format!(
+            "BEGIN; SET LOCAL idle_in_transaction_session_timeout = {IDLE_LIMIT_MS}; SET LOCAL lock_timeout = {LOCK_LIMIT_MS};
+            SET LOCAL statement_timeout = {STATEMENT_LIMIT_MS}; SELECT pg_advisory_xact_lock({lock});
+            SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, pg_current_xact_id()"
+        );
+        let begun = db.simple(&text).await.inspect_err(|_| db.forget("ROLLBACK"))?;
+        let [now, xid] = <[String; 2]>::try_from(begun).unwrap_or_default();
+        let ms: i64 = now.parse().map_err(StoreError::statement)?;
+        let clock = Clock { wall: Timestamp(ms), lease: BootInstant { boot: SERVER_CLOCK, ms } };
+        Ok(Self {
+            shared,
+            ready,
+            _writing: writing,
+            db,
+            clock,
+            xid,
+            is_open: true,
+            inserts: Vec::new(),
+            deferred: Vec::new(),
+            rows: HashMap::new(),
+            sums: Sums::default(),
+            pending: None,
+            any_held: None,
+            mark: None,
+            is_news: false,
+            done: None,
+        })
+    }
+
+    /// Writes a row with what is written next.
+    pub fn insert<T: Table>(&mut self, row: &T) {
+        self.insert_values(T::NAME, T::COLUMNS, row.values());
+    }
+
+    /// Writes the values of a row with what is written next.
+    pub fn insert_values(&mut self, table: &'static str, columns: &'static str, values: Vec<Value>) {
+        self.is_news = true;
+        match self.inserts.iter_mut().find(|inserts| inserts.table == table) {
+            Some(inserts) => inserts.rows.push(values),
+            None => self.inserts.push(Inserts { table, columns, rows: vec![values] }),
+        }
+    }
+
+    /// Runs a statement, of whose result nothing is needed, with what is written next.
+    pub fn defer(&mut self, text: &'static str, values: impl Into<Vec<Value>>) {
+        self.is_news = true;
+        self.defer_quietly(text, values);
+    }
+
+    /// The same for a statement that no other process waits for.
+    pub fn defer_quietly(&mut self, text: &'static str, values: impl Into<Vec<Value>>) {
+        self.deferred.push(Bound::of(text, values));
+    }
+
+    /// What waits to be written, in order: rows first, which nothing that waits was made without.
+    fn waiting(&mut self) -> Vec<Bound> {
+        let inserts = std::mem::take(&mut self.inserts);
+        let mut waiting: Vec<Bound> = inserts.into_iter().filter_map(Inserts::statement).collect();
+        waiting.append(&mut self.deferred);
+        if let Some(mark) = self.mark.as_mut().filter(|mark| !mark.is_sent && !waiting.is_empty()) {
+            mark.is_sent = true;
+            waiting.insert(0, Bound::of("SAVEPOINT mark", []));
+        }
+        waiting
+    }
+
+    /// Runs a statement behind what waits, and returns its rows.
+    pub async fn rows(&mut self, text: &'static str, values: impl Into<Vec<Value>>) -> Result<Vec<Row>, StoreError> {
+        let mut all = self.waiting();
+        all.push(Bound::of(text, values));
+        self.db.pipeline(&all).await
+    }
+
+    /// Reads all rows of a result.
+    pub async fn all<T>(
+        &mut self,
+        text: &'static str,
+        values: impl Into<Vec<Value>>,
+        read: impl FnMut(&Row) -> Result<T, Unread>,
+    ) -> Result<Vec<T>, StoreError> {
+        self.rows(text, values).await?.iter().map(read).collect::<Result<_, _>>().map_err(unread)
+    }
+
+    /// Reads the first row of a result.
+    pub async fn one<T>(
+        &mut self,
+        text: &'static str,
+        values: impl Into<Vec<Value>>,
+        read: impl FnOnce(&Row) -> Result<T, Unread>,
+    ) -> Result<Option<T>, StoreError> {
+        self.rows(text, values).await?.first().map(read).transpose().map_err(unread)
+    }
+
+    /// True if a statement has any row.
+    pub async fn any(&mut self, text: &'static str, values: impl Into<Vec<Value>>) -> Result<bool, StoreError> {
+        Ok(!self.rows(text, values).await?.is_empty())
+    }
+
+    /// Other processes have something to hear of this commit.
+    pub const fn tell(&mut self) {
+        self.is_news = true;
+    }
+
+    /// Counts tasks of a key more or less in a status.
+    pub fn count(&mut self, key: &str, status: &str, more: i64) {
+        *self.sums.counts.entry((key.to_owned(), status.to_owned())).or_default() += more;
+        if status == Status::Pending.name() {
+            self.pending = self.pending.map(|pending| pending + more);
+        }
+    }
+
+    /// What the transaction has added to the ledgers by now.
+    pub const fn sums(&mut self) -> &mut Sums {
+        &mut self.sums
+    }
+
+    /// Number of pending tasks, with what the transaction has done.
+    pub async fn pending_tasks(&mut self) -> Result<i64, StoreError> {
+        if let Some(pending) = self.pending {
+            return Ok(pending);
+        }
+        let text = "SELECT COALESCE(SUM(count), 0)::bigint FROM task_counts WHERE status = 'pending'";
+        let stored: i64 = self.one(text, [], |row| get(row, 0)).await?.unwrap_or(0);
+        let ours: i64 =
+            self.sums.counts.iter().filter(|((_, status), _)| status == Status::Pending.name()).map(|(_, n)| n).sum();
+        Ok(*self.pending.insert(stored + ours))
+    }
+
+    /// A task that was read before.
+    pub fn known(&self, id: TaskId) -> Option<&TaskRow> {
+        self.rows.get(&id)
+    }
+
+    /// A task that was read before, to be kept as it is written.
+    pub fn known_mut(&mut self, id: TaskId) -> Option<&mut TaskRow> {
+        self.rows.get_mut(&id)
+    }
+
+    /// Keeps a task as it is now.
+    pub fn keep(&mut self, row: TaskRow) {
+        self.rows.insert(row.id, row);
+    }
+
+    /// Forgets tasks that the database has changed by itself.
+    pub fn forget(&mut self, ids: &[TaskId]) {
+        for id in ids {
+            self.rows.remove(id);
+        }
+    }
+
+    /// The ledgers, the history and the notification: what each commit ends with. Returns them, with the place of the
+    /// number of the commit among the answers.
+    fn ending(&mut self) -> Vec<Bound> {
+        let Sums { counts, bytes } = std::mem::take(&mut self.sums);
+        let counts: Vec<_> = counts.into_iter().filter(|(_, more)| *more != 0).collect();
+        let mut ending = Vec::new();
+        if !counts.is_empty() {
+            let keys = Value::texts(counts.iter().map(|((key, _), _)| key.clone()));
+            let statuses = Value::texts(counts.iter().map(|((_, status), _)| status.clone()));
+            let numbers = Value::numbers(counts.iter().map(|(_, more)| *more));
+            let text = "INSERT INTO task_counts (key_name, status, count) SELECT * FROM unnest($1::text[], $2::text[], $3::int8[])";
+            ending.push(Bound::of(text, [keys, statuses, numbers]));
+        }
+        if !bytes.is_empty() {
+            let (keys, numbers): (Vec<_>, Vec<_>) = bytes.into_iter().unzip();
+            let text = "INSERT INTO key_bytes (key_name, bytes) SELECT * FROM unnest($1::text[], $2::int8[])";
+            ending.push(Bound::of(text, [Value::texts(keys), Value::numbers(numbers)]));
+        }
+        ending
+    }
+
+    /// Writes the history, and tells other processes of the commit, where there is something to tell.
+    fn telling(&mut self) -> Option<Bound> {
+        let Clock { wall, lease } = self.clock;
+        let told = [self.ready.channel.clone().into(), self.shared.instance.to_string().into()];
+        match (self.done.take(), self.is_news) {
+            (Some(done), true) => {
+                let text = "WITH added AS (INSERT INTO history (at, boot_ms, done) VALUES ($1, $2, $3) RETURNING seq)
+                    SELECT seq, pg_notify($4, $5 || ' ' || seq) FROM added";
+                let values = [wall.into(), lease.ms.into(), done.into()].into_iter().chain(told);
+                Some(Bound::of(text, values.collect::<Vec<_>>()))
+            }
+            (Some(done), false) => {
+                let text = "INSERT INTO history (at, boot_ms, done) VALUES ($1, $2, $3) RETURNING seq";
+                Some(Bound::of(text, params![wall, lease.ms, done]))
+            }
+            (None, true) => Some(Bound::of("SELECT 0::bigint, pg_notify($1, $2)", told)),
+            (None, false) => None,
+        }
+    }
+
+    /// Sends the rest of the transaction with its commit. Where the answer is lost, the server is asked what became of it.
+    async fn send_commit(&mut self) -> Result<(), StoreError> {
+        let mut all = self.waiting();
+        all.append(&mut self.ending());
+        let history = self.telling();
+        let is_told = history.is_some();
+        all.extend(history);
+        fail::fail_point!("postgres-commit");
+        let committed = self.db.commit(&all, is_told).await;
+        self.is_open = false;
+        match committed {
+            Ok(seq) => {
+                self.shared.seen(seq);
+                Ok(())
+            }
+            Err(error @ StoreError::Unavailable { .. }) => self.outcome(error).await,
+            Err(error) => {
+                // It has ended with an error; nothing is left open.
+                self.db.forget("ROLLBACK");
+                Err(error)
+            }
+        }
+    }
+
+    /// Asks what became of a commit whose answer was lost.
+    async fn outcome(&self, lost: StoreError) -> Result<(), StoreError> {
+        let until = Instant::now() + OUTCOME_LIMIT;
+        let mut back_off = BackOff::default();
+        while Instant::now() < until {
+            match self.ask_outcome().await {
+                Ok(Some(true)) => {
+                    tracing::info!("The answer to a commit was lost; it has happened");
+                    return Ok(());
+                }
+                Ok(Some(false)) => return Err(lost),
+                // It is under way, or nobody answers yet.
+                Ok(None) | Err(_) => back_off.pause().await,
+            }
+        }
+        tracing::error!(
+            error = crate::telemetry::chain(&lost),
+            "It is not known whether a commit has happened: its server does not answer"
+        );
+        Err(lost)
+    }
+
+    /// True if it was committed; `None` while it is under way.
+    async fn ask_outcome(&self) -> Result<Option<bool>, StoreError> {
+        let db = Connection::open(Arc::clone(self.db.address())).await?;
+        let text = "SELECT pg_xact_status($1::text::xid8)";
+        let asked = db.one(text, &params![self.xid.clone()], |row| get::<Option<String>>(row, 0)).await;
+        match asked {
+            Ok(Some(Some(status))) => Ok(match &*status {
+                "committed" => Some(true),
+                "aborted" => Some(false),
+                _ => None,
+            }),
+            Err(error @ StoreError::Unavailable { .. }) => Err(error),
+            // A server that doesn't know the number never had the transaction.
+            _ => Ok(Some(false)),
+        }
+    }
+}
+
+impl Drop for PostgresTx<'_> {
+    fn drop(&mut self) {
+        if self.is_open {
+            self.db.forget("ROLLBACK");
+        }
+    }
+}
+
+fn unread(error: Unread) -> StoreError {
+    StoreError::Statement(Arc::from(error))
+}
+
+#[async_trait(?Send)]
+impl Tx for PostgresTx<'_> {
+    fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    async fn expect_tasks(&mut self, ids: &[TaskId]) -> Result<(), StoreError> {
+        super::tasks::read_many(self, ids).await
+    }
+
+    async fn savepoint(&mut self) -> Result<(), StoreError> {
+        let waiting = self.waiting();
+        if !waiting.is_empty() {
+            self.db.pipeline(&waiting).await?;
+        }
+        self.mark = Some(Mark { sums: self.sums.clone(), is_sent: false });
+        Ok(())
+    }
+
+    async fn end_savepoint(&mut self, undo: bool) -> Result<(), StoreError> {
+        let Some(Mark { sums, is_sent }) = self.mark.take() else { return Ok(()) };
+        if !undo {
+            return Ok(());
+        }
+        self.inserts.clear();
+        self.deferred.clear();
+        self.rows.clear();
+        (self.pending, self.any_held, self.sums) = (None, None, sums);
+        if is_sent {
+            self.db.simple("ROLLBACK TO SAVEPOINT mark").await?;
+        }
+        Ok(())
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
+        self.send_commit().await
+    }
+}
+
+#[async_trait(?Send)]
+impl History for PostgresTx<'_> {
+    async fn append_history(&mut self, done: &str) -> Result<(), StoreError> {
+        self.done = Some(done.to_owned());
+        Ok(())
+    }
+}
+
+/// A value of one column.
+pub fn only<T: super::value::Column>(row: &Row) -> Result<T, Unread> {
+    T::read(row, 0)
+}
+
+/// The name of a status, as it is stored.
+pub fn status_name(row: &TaskRow) -> String {
+    match row.status.value() {
+        Value::Text(Some(name)) => name,
+        _ => String::new(),
+    }
+}
