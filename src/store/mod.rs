@@ -30,6 +30,8 @@ mod postgres;
 mod sqlite;
 mod summary;
 mod tables;
+#[cfg(test)]
+pub mod test_server;
 pub mod tx;
 pub mod views;
 

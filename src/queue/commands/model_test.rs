@@ -20,7 +20,7 @@ use crate::queue::schedules::{PutSchedule, SchedulePut};
 use crate::store::convert::record_of;
 use crate::store::rows::TaskRow;
 use crate::store::views::{Poll, ReadEvents, Schedule};
-use crate::store::{self, Store};
+use crate::store::{self, Store, test_server};
 use domain::{
     AttemptOutcome, Epoch, EventKind, Failure, FailureClass, Group, GroupKind, Lease, LeaseKey, LimitChange, Missed,
     Name, NewEvent, Outcome, Overlap, Record, ReleaseReason, Report, ScheduleId, Spent, State, Status, TaskCommand,
@@ -28,17 +28,21 @@ use domain::{
 };
 use wire::TaskSpec;
 
-/// A store in a temporary folder.
+/// A store of its own.
 struct Scratch {
     store: Arc<dyn Store>,
     folder: PathBuf,
 }
 
 impl Scratch {
-    async fn open() -> Self {
+    async fn sqlite() -> Self {
         let folder = std::env::temp_dir().join(format!("cca-store-{}", uuid::Uuid::new_v4().simple()));
         let store = store::open_file(&folder.join("cc.db"), false).await.expect("a store");
         Self { store, folder }
+    }
+
+    async fn postgres() -> Self {
+        Self { store: test_server::open_fresh().await, folder: PathBuf::from("/nonexistent") }
     }
 
     async fn ask<C: Change>(&self, change: C) -> C::Answer {
@@ -184,20 +188,19 @@ fn essence(record: &Record) -> (Status, Epoch, i32, i32, i32, Option<WorkerInsta
     (record.state.status(), record.epoch, record.attempt, record.ended, record.crashes, holder)
 }
 
-async fn compare(commands: Vec<TaskCommand>) -> Result<(), TestCaseError> {
-    let scratch = Scratch::open().await;
+async fn compare(scratch: &Scratch, commands: Vec<TaskCommand>) -> Result<(), TestCaseError> {
     let task = scratch.submit().await;
     let mut model = record_of(&scratch.row(task).await).expect("a record");
     for command in commands {
-        let changed = send(&scratch, task, &model, &command).await;
+        let changed = send(scratch, task, &model, &command).await;
         let applied = model.apply(command.clone(), Timestamp(i64::MAX / 2), 0.5);
         prop_assert_eq!(changed, applied.is_ok(), "{:?}", command);
         let row = scratch.row(task).await;
         let stored = record_of(&row).expect("a record");
         prop_assert_eq!(essence(&stored), essence(&model), "after {:?}", command);
     }
-    check_attempts(&scratch, task, &model).await?;
-    check_events_and_counts(&scratch, task).await
+    check_attempts(scratch, task, &model).await?;
+    check_events_and_counts(scratch, task).await
 }
 
 /// The history has each start once, and an end for all but one that runs.
@@ -234,18 +237,7 @@ async fn check_events_and_counts(scratch: &Scratch, task: TaskId) -> Result<(), 
     Ok(())
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn the_statements_do_what_the_domain_says(commands in prop::collection::vec(any_command(), 1..25)) {
-        actix::System::new().block_on(compare(commands))?;
-    }
-}
-
-#[actix::test]
-async fn one_bad_command_does_not_take_its_neighbours_along() {
-    let scratch = Scratch::open().await;
+async fn one_bad_command_does_not_take_its_neighbours_along(scratch: Scratch) {
     let task = scratch.submit().await;
     let row = scratch.row(task).await;
     scratch.put(&TaskRow { status: Status::Running.into(), holder: Some(WorkerInstanceId::from_u128(1)), ..row }).await;
@@ -257,9 +249,7 @@ async fn one_bad_command_does_not_take_its_neighbours_along() {
     assert!(good_answer.await.expect("an answer").is_ok());
 }
 
-#[actix::test]
-async fn a_stale_epoch_appends_nothing_and_a_check_names_what_was_lost() {
-    let scratch = Scratch::open().await;
+async fn a_stale_epoch_appends_nothing_and_a_check_names_what_was_lost(scratch: Scratch) {
     let task = scratch.submit().await;
     let holder = WorkerInstanceId::from_u128(1);
     let claim = Claim {
@@ -292,9 +282,7 @@ async fn a_stale_epoch_appends_nothing_and_a_check_names_what_was_lost() {
     assert_eq!(kinds, [EventKind::Status, EventKind::Status, EventKind::Log, EventKind::Status]);
 }
 
-#[actix::test]
-async fn a_cost_is_in_the_ledger_once_also_when_its_report_comes_late() {
-    let scratch = Scratch::open().await;
+async fn a_cost_is_in_the_ledger_once_also_when_its_report_comes_late(scratch: Scratch) {
     let task = scratch.submit().await;
     let holder = WorkerInstanceId::from_u128(1);
     let claim = || Claim {
@@ -328,9 +316,7 @@ async fn a_cost_is_in_the_ledger_once_also_when_its_report_comes_late() {
     assert_eq!(seen, [(Some("crashed"), Some(Usd::of(0.5))), (Some("failed"), Some(Usd::of(0.25)))]);
 }
 
-#[actix::test]
-async fn as_many_are_let_go_as_have_left_at_once() {
-    let scratch = Scratch::open().await;
+async fn as_many_are_let_go_as_have_left_at_once(scratch: Scratch) {
     let change = LimitChange { concurrency: Some(Some(6)), ..LimitChange::default() };
     scratch.ask(SetLimit { group: Group::new(GroupKind::Key, "default"), change: Some(change) }).await;
     for _ in 0..16 {
@@ -352,9 +338,7 @@ async fn as_many_are_let_go_as_have_left_at_once() {
     assert_eq!(scratch.ask(claim()).await.len(), 6);
 }
 
-#[actix::test]
-async fn a_schedule_that_is_changed_keeps_its_next_firing_unless_its_timetable_changes() {
-    let scratch = Scratch::open().await;
+async fn a_schedule_that_is_changed_keeps_its_next_firing_unless_its_timetable_changes(scratch: Scratch) {
     let spec: TaskSpec = serde_json::from_value(serde_json::json!({ "instruction": "x" })).expect("a spec");
     let one = |cron: &str, next: i64| Schedule {
         id: ScheduleId::from_u128(7),
@@ -381,3 +365,41 @@ async fn a_schedule_that_is_changed_keeps_its_next_firing_unless_its_timetable_c
     // What was read before a firing doesn't bring the firing back.
     assert_eq!(next, [Some(Timestamp(1)), Some(Timestamp(1)), Some(Timestamp(3))]);
 }
+
+/// The tests, over one engine.
+macro_rules! over {
+    ($engine:ident, $cases:literal: $($test:ident),* $(,)?) => {
+        mod $engine {
+            use super::*;
+
+            proptest! {
+                #![proptest_config(ProptestConfig { cases: $cases, failure_persistence: None, ..ProptestConfig::default() })]
+
+                #[test]
+                fn the_statements_do_what_the_domain_says(commands in prop::collection::vec(any_command(), 1..25)) {
+                    actix::System::new().block_on(async { compare(&Scratch::$engine().await, commands).await })?;
+                }
+            }
+
+            $(#[actix::test]
+            async fn $test() {
+                super::$test(Scratch::$engine().await).await;
+            })*
+        }
+    };
+}
+
+macro_rules! over_each_engine {
+    ($($test:ident),* $(,)?) => {
+        over!(sqlite, 48: $($test),*);
+        over!(postgres, 16: $($test),*);
+    };
+}
+
+over_each_engine!(
+    one_bad_command_does_not_take_its_neighbours_along,
+    a_stale_epoch_appends_nothing_and_a_check_names_what_was_lost,
+    a_cost_is_in_the_ledger_once_also_when_its_report_comes_late,
+    as_many_are_let_go_as_have_left_at_once,
+    a_schedule_that_is_changed_keeps_its_next_firing_unless_its_timetable_changes,
+);

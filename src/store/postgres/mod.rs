@@ -229,23 +229,13 @@ pub async fn check(server: &DatabaseServer) -> Result<String, StoreError> {
 }
 
 #[cfg(test)]
-#[path = "../../../tests/support/postgres.rs"]
-mod cluster;
-
-#[cfg(test)]
 mod tests {
-    use super::cluster::Cluster;
     use super::*;
     use crate::store::conformance::{Open, exercise};
+    use crate::store::test_server::Cluster;
 
     /// A database of the shared server.
     struct Scratch(DatabaseServer);
-
-    fn fresh() -> Scratch {
-        let cluster = Cluster::shared();
-        let url = cluster.url(&cluster.database()).into();
-        Scratch(DatabaseServer { url, listen_url: None, password: None, password_file: None })
-    }
 
     impl Open for Scratch {
         async fn open(&self) -> Arc<dyn Store> {
@@ -255,6 +245,6 @@ mod tests {
 
     #[actix::test]
     async fn postgres_keeps_the_promises_of_an_engine() {
-        exercise(fresh).await;
+        exercise(|| Scratch(Cluster::shared().fresh())).await;
     }
 }
