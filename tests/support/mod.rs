@@ -6,6 +6,7 @@
 
 pub mod http;
 pub mod model;
+pub mod postgres;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 
 use http::Client;
 use model::Model;
+use postgres::Cluster;
 
 /// No event of a test takes longer, on a machine that does other things as well.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -33,16 +35,32 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_cc-anywhere");
 pub struct World {
     pub dir: PathBuf,
     pub model: Model,
+    /// The address of its database, where that is on a server.
+    pub database: Option<String>,
 }
 
 impl World {
+    /// A world with its database in a file. With `TEST_DATABASE=postgres` it is on a server: so all tests can be tried on
+    /// it, but for those that are about the file.
     pub fn new() -> Self {
+        let is_server = std::env::var("TEST_DATABASE").is_ok_and(|kind| kind == "postgres");
+        let database = is_server.then(|| Cluster::shared().url(&Cluster::shared().database()));
+        Self::with(database)
+    }
+
+    /// A world with a database of its own on the server that the tests share.
+    pub fn on_postgres() -> Self {
+        Self::with(Some(Cluster::shared().url(&Cluster::shared().database())))
+    }
+
+    /// A world with its database at this address, or in a file.
+    pub fn with(database: Option<String>) -> Self {
         let dir = std::env::temp_dir().join(format!("cca-{}", uuid::Uuid::new_v4().simple()));
         for folder in ["home", "ws", "data", "witness"] {
             std::fs::create_dir_all(dir.join(folder)).expect("a temporary folder");
         }
         let dir = dir.canonicalize().expect("a temporary folder");
-        Self { dir, model: Model::start(0) }
+        Self { dir, model: Model::start(0), database }
     }
 
     /// The folder that tasks may work in.
@@ -54,6 +72,7 @@ impl World {
     pub fn command(&self, role: &str, settings: &[(&str, &str)]) -> Command {
         let mut command = Command::new(PROGRAM);
         command.arg(role).current_dir(self.ws()).env_clear().envs(self.environment());
+        command.envs(self.database.iter().map(|url| ("DATABASE_URL", url)));
         command.envs(settings.iter().copied());
         command
     }
