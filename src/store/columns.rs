@@ -80,7 +80,18 @@ macro_rules! each_table {
 
         $table!(
             "questions",
-            QuestionRow { task_id, request_id, tool, input, suggestions, asked_at, deadline, answer, answered_at, closed }
+            QuestionRow {
+                task_id,
+                request_id,
+                tool,
+                input,
+                suggestions,
+                asked_at,
+                deadline,
+                answer,
+                answered_at,
+                closed
+            }
         );
 
         $table!("messages", MessageRow { id, task_id, kind, text, at, epoch, done_at });

@@ -24,9 +24,9 @@ mod columns;
 mod conformance;
 pub mod convert;
 pub mod error;
+mod postgres;
 pub mod reads;
 pub mod rows;
-mod postgres;
 mod sqlite;
 mod summary;
 mod tables;
@@ -43,8 +43,8 @@ use async_trait::async_trait;
 pub use self::error::StoreError;
 pub use self::reads::{Reader, Reads};
 pub use self::tx::Tx;
-use crate::config;
 use self::views::{EventPage, Poll, Polled, ReadEvents};
+use crate::config;
 use domain::TaskId;
 
 /// The part of the store that its one owner has.

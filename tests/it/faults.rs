@@ -22,12 +22,12 @@ fn sleeps(mark: &str) -> Vec<u32> {
     running(&asleep).into_iter().filter(|pid| command_line(*pid) == asleep).collect()
 }
 
-fn gone(mark: &str) {
+pub fn gone(mark: &str) {
     until("the processes to be gone", || sleeps(mark).is_empty().then_some(()));
 }
 
 /// A task whose Bash call sleeps for ever in its first attempt, and ends at once in the next.
-fn once_asleep(world: &World, server: &Server, mark: &str) -> String {
+pub fn once_asleep(world: &World, server: &Server, mark: &str) -> String {
     let flag = world.ws().join(format!("flag-{mark}"));
     let bash = format!(
         "bash if [ -e {0} ]; then echo again; else touch {0}; setsid sleep {mark} & sleep {mark}; fi",
@@ -38,7 +38,7 @@ fn once_asleep(world: &World, server: &Server, mark: &str) -> String {
     id
 }
 
-fn completes_at_its_second_attempt(server: &Server, id: &str) -> Value {
+pub fn completes_at_its_second_attempt(server: &Server, id: &str) -> Value {
     let done = server.wait_end(id);
     assert_eq!(done["status"], "completed", "{done:#}");
     assert_eq!(done["attempt"], 2);

@@ -24,6 +24,7 @@ mod money;
 mod nemesis;
 mod openapi;
 mod outcomes;
+mod postgres;
 mod safety;
 mod schedules;
 mod sessions;

@@ -2,7 +2,7 @@
 
 use crate::support::{Server, World, task};
 
-fn writes_a_file(world: &World, server: &Server) {
+pub fn writes_a_file(world: &World, server: &Server) {
     let file = world.ws().join("hello.txt");
     let step = format!("write {} hello from claude", file.display());
     let id = server.submit(task(&world.ws(), "write", &[&step, "say written"]));
@@ -35,7 +35,7 @@ fn a_task_writes_a_file_standalone() {
 }
 
 /// Each of these tasks must begin one conversation, be at its first attempt, and complete.
-fn each_ran_once(world: &World, server: &Server, ids: &[String]) {
+pub fn each_ran_once(world: &World, server: &Server, ids: &[String]) {
     for (number, id) in ids.iter().enumerate() {
         let done = server.wait_end(id);
         assert_eq!(done["status"], "completed", "{done:#}");
@@ -44,7 +44,7 @@ fn each_ran_once(world: &World, server: &Server, ids: &[String]) {
     }
 }
 
-fn submit_ten(world: &World, server: &Server, from: usize) -> Vec<String> {
+pub fn submit_ten(world: &World, server: &Server, from: usize) -> Vec<String> {
     (from..from + 10).map(|number| server.submit(task(&world.ws(), &format!("task-{number}-"), &["say ok"]))).collect()
 }
 

@@ -7,6 +7,7 @@
 pub mod http;
 pub mod model;
 pub mod postgres;
+pub mod wire;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};

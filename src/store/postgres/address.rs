@@ -137,9 +137,7 @@ impl Address {
         match *code {
             SqlState::LOCK_NOT_AVAILABLE => StoreError::Locked,
             SqlState::DISK_FULL => StoreError::Full,
-            _ if is_refusal => {
-                StoreError::Refused { server: Arc::clone(&self.shown), source: Arc::new(error) }
-            }
+            _ if is_refusal => StoreError::Refused { server: Arc::clone(&self.shown), source: Arc::new(error) },
             _ if is_gone => self.unavailable(error),
             _ => StoreError::statement(error),
         }
@@ -225,7 +223,9 @@ fn tls(own: &Own) -> Result<MakeRustlsConnect, String> {
         }
         (None, None) => {}
     }
-    verify::client(roots, own.checks).map(MakeRustlsConnect::new).map_err(|error| format!("can't be used with TLS: {error}"))
+    verify::client(roots, own.checks)
+        .map(MakeRustlsConnect::new)
+        .map_err(|error| format!("can't be used with TLS: {error}"))
 }
 
 /// Server and database, for people.

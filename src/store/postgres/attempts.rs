@@ -44,17 +44,7 @@ impl Attempts for PostgresTx<'_> {
         let Spent { cost_usd, set_aside, tokens } = spent;
         let (input, output) = (tokens.input, tokens.output);
         let (cache_read, cache_write) = (tokens.cache_read, tokens.cache_write);
-        let values = params![
-            key.task,
-            key.epoch,
-            cost_usd,
-            set_aside,
-            input,
-            output,
-            cache_read,
-            cache_write,
-            once
-        ];
+        let values = params![key.task, key.epoch, cost_usd, set_aside, input, output, cache_read, cache_write, once];
         if once {
             return self.any(COST, values).await;
         }

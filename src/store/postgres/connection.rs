@@ -162,23 +162,23 @@ impl Connection {
         use tokio_postgres::SimpleQueryMessage::Row;
         let messages = self.client.simple_query(text).await.map_err(|error| self.failed(error))?;
         let last = messages.iter().rev().find_map(|message| if let Row(row) = message { Some(row) } else { None });
-        Ok(last.map_or_else(Vec::new, |row| {
-            (0..row.len()).map(|at| row.get(at).unwrap_or_default().to_owned()).collect()
-        }))
+        Ok(last
+            .map_or_else(Vec::new, |row| (0..row.len()).map(|at| row.get(at).unwrap_or_default().to_owned()).collect()))
     }
 
     /// Sends statements without waiting for the answers in between, and returns the rows of the last one. The first
     /// error is that of all.
     pub async fn pipeline(&self, statements: &[Bound]) -> Result<Vec<Row>, StoreError> {
         let mut last = Vec::new();
-        for answer in self.send_all(statements).await {
+        for answer in self.send_all(statements, None).await {
             last = answer?;
         }
         Ok(last)
     }
 
-    /// Sends statements without waiting for the answers in between. Returns each answer, in order.
-    async fn send_all(&self, statements: &[Bound]) -> Vec<Result<Vec<Row>, StoreError>> {
+    /// Sends statements, and at last a text without values, without waiting for the answers in between. Returns each
+    /// answer, in order; the text's has no rows.
+    async fn send_all(&self, statements: &[Bound], last: Option<&str>) -> Vec<Result<Vec<Row>, StoreError>> {
         let mut prepared = Vec::with_capacity(statements.len());
         for each in statements {
             match self.prepared(&each.text, &each.kinds()).await {
@@ -186,22 +186,29 @@ impl Connection {
                 Err(error) => return vec![Err(self.failed(error))],
             }
         }
-        let mut running: Vec<_> = statements
-            .iter()
-            .zip(&prepared)
+        let sent = statements.iter().zip(&prepared);
+        let mut running: Vec<_> = sent
             .map(|(each, statement)| Box::pin(maybe_done(self.send(statement.as_ref(), &each.text, &each.values))))
             .collect();
         // A request is sent at the first poll of its future.
         for each in &mut running {
             let _ready = futures_util::poll!(each.as_mut());
         }
-        let mut answers = Vec::with_capacity(running.len());
+        let mut end = Box::pin(maybe_done(async {
+            match last {
+                Some(last) => self.client.batch_execute(last).await.map(|()| Some(Vec::new())),
+                None => Ok(None),
+            }
+        }));
+        let _ready = futures_util::poll!(end.as_mut());
+        let mut answers = Vec::with_capacity(running.len() + 1);
         for mut each in running {
             each.as_mut().await;
-            let answer = each.as_mut().take_output();
-            answers.extend(answer.map(|answer| answer.map_err(|error| self.failed(error))));
+            answers.extend(each.as_mut().take_output());
         }
-        answers
+        end.as_mut().await;
+        answers.extend(end.as_mut().take_output().and_then(Result::transpose));
+        answers.into_iter().map(|answer| answer.map_err(|error| self.failed(error))).collect()
     }
 
     /// Sends a statement whose answer nobody waits for.
@@ -241,9 +248,7 @@ impl Connection {
     /// The first error of any of them, and then nothing has happened; [`StoreError::Unavailable`] where it is not known
     /// what has.
     pub async fn commit(&self, statements: &[Bound], is_told: bool) -> Result<i64, StoreError> {
-        let mut all = statements.to_vec();
-        all.push(Bound::of("COMMIT", []));
-        let answers = self.send_all(&all).await;
+        let answers = self.send_all(statements, Some("COMMIT")).await;
         let mut seq = 0;
         for (at, answer) in answers.into_iter().enumerate() {
             let rows = answer?;

@@ -56,8 +56,7 @@ const CLAIM: &str = "UPDATE deliveries SET attempts = attempts + 1, next_at = $2
     RETURNING id, task_id, url, host, secret, event, created_at, attempts, body";
 
 /// True if anything may be due: what most looks find is nothing.
-const IS_DUE: &str =
-    "SELECT 1 FROM deliveries WHERE state = 'pending' AND next_at <= $1 LIMIT 1";
+const IS_DUE: &str = "SELECT 1 FROM deliveries WHERE state = 'pending' AND next_at <= $1 LIMIT 1";
 
 const GIVE_UP: &str = "UPDATE deliveries SET state = 'failed', ended_at = $2, last_error = $3
     WHERE webhook_id = $1 AND state = 'pending'";

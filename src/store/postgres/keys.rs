@@ -30,8 +30,7 @@ const UPDATE: &str = "UPDATE api_keys SET hash = $2, previous_hash = $3, previou
 /// Times of two processes may come in any order.
 const TOUCH: &str = "UPDATE api_keys SET last_used_at = GREATEST(COALESCE(last_used_at, 0), $2) WHERE name = $1";
 
-const BUDGETS: &str =
-    "SELECT name, daily_budget_usd FROM api_keys WHERE daily_budget_usd IS NOT NULL";
+const BUDGETS: &str = "SELECT name, daily_budget_usd FROM api_keys WHERE daily_budget_usd IS NOT NULL";
 
 const USE: &str = "SELECT
     COALESCE((SELECT SUM(count) FROM task_counts WHERE key_name = $1 AND status = 'pending'), 0)::bigint,
@@ -114,8 +113,7 @@ impl Keys for PostgresTx<'_> {
     async fn key_use(&mut self, key: &str, day: Timestamp, most: u32) -> Result<KeyUse, StoreError> {
         let first = TaskId::first_of(day);
         let values = params![key, first, most];
-        let read =
-            |row: &Row| Ok(KeyUse { pending: get(row, 0)?, submitted: get(row, 1)?, bytes: get(row, 2)? });
+        let read = |row: &Row| Ok(KeyUse { pending: get(row, 0)?, submitted: get(row, 1)?, bytes: get(row, 2)? });
         let mut found = self.one(USE, values, read).await?.unwrap_or_default();
         let sums = self.sums();
         found.pending += sums.counts.get(&(key.to_owned(), Status::Pending.name().to_owned())).copied().unwrap_or(0);

@@ -9,8 +9,8 @@ use super::value::{Unread, get, params};
 use crate::store::StoreError;
 use crate::store::tx::Limits;
 use crate::store::views::LimitUse;
-use wire::stored;
 use domain::{Group, GroupKind, Limit, Named as _, Rate, Timestamp};
+use wire::stored;
 
 const ALL: &str = "SELECT kind, name, concurrency, rate_starts, rate_ms, paused FROM limits";
 

@@ -42,8 +42,8 @@ mod value;
 mod verify;
 mod workers;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -90,7 +90,10 @@ impl PostgresStore {
         shared.note(&ready);
         match ready {
             Err(error @ StoreError::Unavailable { .. }) => {
-                tracing::warn!(error = crate::telemetry::chain(&error), "The database can't be reached; it is tried again");
+                tracing::warn!(
+                    error = crate::telemetry::chain(&error),
+                    "The database can't be reached; it is tried again"
+                );
             }
             ready => ready?,
         }

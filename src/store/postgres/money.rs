@@ -57,7 +57,12 @@ fn day(row: &Row) -> Result<UsageDay, Unread> {
         key: get(row, 1)?,
         cost_usd: get(row, 2)?,
         attempts: get(row, 3)?,
-        tokens: Tokens { input: get(row, 4)?, output: get(row, 5)?, cache_read: get(row, 6)?, cache_write: get(row, 7)? },
+        tokens: Tokens {
+            input: get(row, 4)?,
+            output: get(row, 5)?,
+            cache_read: get(row, 6)?,
+            cache_write: get(row, 7)?,
+        },
     })
 }
 

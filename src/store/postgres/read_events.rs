@@ -40,7 +40,8 @@ fn event_of_row(row: &Row) -> Result<Event, Unread> {
 /// The status of a task, and the number of its last event.
 async fn end_of(db: &Connection, read: &ReadEvents) -> Result<Option<(Option<Status>, i64)>, StoreError> {
     let text = "SELECT status, last_event FROM tasks WHERE id = $1";
-    let found: Option<(String, i64)> = db.one(text, &params![read.task], |row| Ok((get(row, 0)?, get(row, 1)?))).await?;
+    let found: Option<(String, i64)> =
+        db.one(text, &params![read.task], |row| Ok((get(row, 0)?, get(row, 1)?))).await?;
     Ok(found.map(|(status, last)| (Status::from_name(&status), last)))
 }
 
@@ -78,7 +79,8 @@ pub async fn few(db: &Connection, read: &ReadEvents) -> Result<Option<EventPage>
 /// The events of all tasks behind this one, in order.
 pub async fn latest(db: &Connection, after: i64, limit: u64, bytes: u64) -> Result<LatestEvents, StoreError> {
     let values = params![after, stored(limit), stored(bytes)];
-    let events = db.all(PAGE_OF_ALL, &values, |row| Ok(SequencedEvent { n: get(row, 5)?, event: event_of_row(row)? })).await?;
+    let events =
+        db.all(PAGE_OF_ALL, &values, |row| Ok(SequencedEvent { n: get(row, 5)?, event: event_of_row(row)? })).await?;
     let size: u64 = events.iter().map(|event| event.event.data.len() as u64).sum();
     Ok(LatestEvents { more: events.len() as u64 == limit || size >= bytes, events })
 }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 use strum::VariantArray as _;
 
-
 use super::connection::Connection;
 use super::table::Table;
 use super::tasks::{LEASES, lease};
@@ -20,9 +19,11 @@ use domain::{Named as _, SessionId, Status, TREE_END_MS, TaskId, TaskInput, Time
 const OLDEST: &str = "SELECT created_at FROM tasks WHERE status = 'pending' ORDER BY id LIMIT 1";
 
 /// The same of one key.
-const OLDEST_OF_KEY: &str = "SELECT created_at FROM tasks WHERE status = 'pending' AND key_name = $1 ORDER BY id LIMIT 1";
+const OLDEST_OF_KEY: &str =
+    "SELECT created_at FROM tasks WHERE status = 'pending' AND key_name = $1 ORDER BY id LIMIT 1";
 
-const COUNTS: &str = "SELECT status, SUM(count)::bigint FROM task_counts WHERE $1::text IS NULL OR key_name = $1 GROUP BY status";
+const COUNTS: &str =
+    "SELECT status, SUM(count)::bigint FROM task_counts WHERE $1::text IS NULL OR key_name = $1 GROUP BY status";
 
 /// Milliseconds since the Unix epoch, by the clock of the server.
 pub const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
@@ -46,12 +47,14 @@ static EXPIRED: LazyLock<String> = LazyLock::new(|| {
 
 /// True if there is something to claim, now or due by now, and how many tasks a worker may run.
 static WORK: LazyLock<String> = LazyLock::new(|| {
-    format!("SELECT concurrency,
+    format!(
+        "SELECT concurrency,
         NOT paused
         AND (EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND due_at IS NULL)
             OR EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND due_at <= {NOW}))
         AND NOT EXISTS (SELECT 1 FROM credentials WHERE id = $1 AND parked_until > {NOW})
-    FROM queue_state")
+    FROM queue_state"
+    )
 });
 
 /// Reads the input that a worker's tasks have not received, in order. An interrupt is meant for the attempt that ran
@@ -132,9 +135,8 @@ pub async fn poll(db: &Connection, poll: &Poll<'_>) -> Result<Polled, StoreError
 
 async fn said(db: &Connection, poll: &Poll<'_>) -> Result<Vec<(TaskId, TaskInput)>, StoreError> {
     let (held, heard) = (params![poll.holder], [poll.holder.into(), Value::numbers(poll.heard.iter().copied())]);
-    let answers = db.readable(ANSWERS, &held, "answer", |row| {
-        Ok((get(row, 0)?, get::<String>(row, 1)?, get::<String>(row, 2)?))
-    });
+    let answers =
+        db.readable(ANSWERS, &held, "answer", |row| Ok((get(row, 0)?, get::<String>(row, 1)?, get::<String>(row, 2)?)));
     let messages = db.readable(SAID, &heard, "message", |row| {
         let (id, text) = (get(row, 1)?, get(row, 3)?);
         let is_message = get::<String>(row, 2)? == "message";

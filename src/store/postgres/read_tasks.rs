@@ -173,10 +173,8 @@ pub async fn list(db: &Connection, list: &ListTasks) -> Result<Page, StoreError>
     let number = |number: u64| Value::from(i64::try_from(number).unwrap_or(i64::MAX));
     values.extend([number(list.limit), number(list.offset)]);
     let (limit, offset) = (values.len() - 1, values.len());
-    let text = format!(
-        "SELECT {} FROM tasks {where_} ORDER BY id DESC LIMIT ${limit} OFFSET ${offset}",
-        SUMMARY.as_str()
-    );
+    let text =
+        format!("SELECT {} FROM tasks {where_} ORDER BY id DESC LIMIT ${limit} OFFSET ${offset}", SUMMARY.as_str());
     let (mut tasks, mut bytes) = (Vec::new(), 0);
     for row in db.rows(&text, &values).await? {
         if bytes > summary::PAGE_BYTES {

@@ -44,7 +44,8 @@ const RAN: &str = "INSERT INTO schedule_runs (schedule_id, due_at, fired_at, out
 const FORGET: &str = "DELETE FROM schedule_runs WHERE schedule_id = $1 AND n < (SELECT n FROM schedule_runs
     WHERE schedule_id = $1 ORDER BY n DESC LIMIT 1 OFFSET 999)";
 
-const SET_NEXT: &str = "UPDATE schedules SET next_at = $3 WHERE id = $1 AND ($2::bigint IS NULL OR next_at = $2) RETURNING 1";
+const SET_NEXT: &str =
+    "UPDATE schedules SET next_at = $3 WHERE id = $1 AND ($2::bigint IS NULL OR next_at = $2) RETURNING 1";
 
 const NEXT_FIRING: &str =
     "SELECT next_at FROM schedules WHERE enabled AND next_at IS NOT NULL ORDER BY next_at LIMIT 1";
@@ -99,21 +100,16 @@ pub async fn next_firing(db: &Connection) -> Result<Option<Timestamp>, StoreErro
 
 /// Reads the firings of a schedule, newest first.
 pub async fn runs(db: &Connection, read: ReadRuns) -> Result<Vec<ScheduleRun>, StoreError> {
-    db.readable(
-        RUNS,
-        &params![read.schedule, i64::try_from(read.limit).unwrap_or(i64::MAX)],
-        "firing",
-        |row| {
-            let (task, status): (Option<TaskId>, Option<String>) = (get(row, 3)?, get(row, 5)?);
-            Ok(ScheduleRun {
-                due_at: get(row, 0)?,
-                fired_at: get(row, 1)?,
-                outcome: get(row, 2)?,
-                task: task.map(|task| (task, status.as_deref().and_then(Status::from_name))),
-                detail: get(row, 4)?,
-            })
-        },
-    )
+    db.readable(RUNS, &params![read.schedule, i64::try_from(read.limit).unwrap_or(i64::MAX)], "firing", |row| {
+        let (task, status): (Option<TaskId>, Option<String>) = (get(row, 3)?, get(row, 5)?);
+        Ok(ScheduleRun {
+            due_at: get(row, 0)?,
+            fired_at: get(row, 1)?,
+            outcome: get(row, 2)?,
+            task: task.map(|task| (task, status.as_deref().and_then(Status::from_name))),
+            detail: get(row, 4)?,
+        })
+    })
     .await
 }
 

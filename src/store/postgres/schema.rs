@@ -59,7 +59,9 @@ pub async fn look(db: &Connection) -> Result<Ready, StoreError> {
     let ready = find(db).await?;
     match missing(db).await?.is_empty() {
         true => Ok(ready),
-        false => Err(wrong(db, "has the schema of another version of this program: start the server of this version once")),
+        false => {
+            Err(wrong(db, "has the schema of another version of this program: start the server of this version once"))
+        }
     }
 }
 
@@ -67,7 +69,10 @@ async fn find(db: &Connection) -> Result<Ready, StoreError> {
     let found = db.simple(LOCKS).await?;
     let lock = found.first().and_then(|lock| lock.parse().ok());
     let lock = lock.ok_or_else(|| {
-        wrong(db, "has no schema that its user may use: create one, or name it with options=-csearch_path in DATABASE_URL")
+        wrong(
+            db,
+            "has no schema that its user may use: create one, or name it with options=-csearch_path in DATABASE_URL",
+        )
     })?;
     Ok(Ready { lock, channel: format!("cc_anywhere_{}", i64::unsigned_abs(lock)) })
 }
@@ -85,7 +90,9 @@ async fn missing(db: &Connection) -> Result<Vec<&'static Step>, StoreError> {
     if let Some(unknown) = applied.iter().find(|name| !STEPS.iter().any(|step| step.name == *name)) {
         return Err(wrong(
             db,
-            &format!("was made by a newer version of this program (step {unknown}): install that version, or use another database"),
+            &format!(
+                "was made by a newer version of this program (step {unknown}): install that version, or use another database"
+            ),
         ));
     }
     Ok(STEPS.iter().filter(|step| !applied.iter().any(|name| name == step.name)).collect())

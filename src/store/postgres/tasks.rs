@@ -90,7 +90,8 @@ const NEXT: &str = "SELECT id, working_directory, exclusive, max_budget_usd, cos
         CASE WHEN $2 THEN spec END
     FROM tasks WHERE status = 'pending' AND due_at IS NULL ORDER BY priority DESC, id LIMIT $1";
 
-const BUSY: &str = "SELECT COALESCE(working_directory, ''), BOOL_OR(exclusive) FROM tasks WHERE status = 'running' GROUP BY 1";
+const BUSY: &str =
+    "SELECT COALESCE(working_directory, ''), BOOL_OR(exclusive) FROM tasks WHERE status = 'running' GROUP BY 1";
 
 const RELEASE: &str = "UPDATE tasks SET held = NULL, due_at = NULL WHERE id = ANY(ARRAY(SELECT id FROM tasks
         WHERE status = 'pending' AND held = $1 ORDER BY priority DESC, id LIMIT $2)) RETURNING id";

@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use tokio_postgres::Row;
 
-use super::shared::{Line, Ready, Shared};
 use super::connection::{Bound, Connection};
+use super::shared::{Line, Ready, Shared};
 use super::table::{Inserts, Table};
 use super::value::{Column as _, Unread, Value, get, params};
 use crate::process::BackOff;

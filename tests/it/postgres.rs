@@ -1,0 +1,309 @@
+//! The database on a server: what breaks there, and what comes of it.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::faults::{completes_at_its_second_attempt, gone, once_asleep};
+use crate::modes::{each_ran_once, submit_ten, writes_a_file};
+use crate::support::postgres::Cluster;
+use crate::support::wire::Wire;
+use crate::support::{Server, World, check_history, poll, scripted_claude, task, until};
+
+#[test]
+fn a_task_writes_a_file_inline() {
+    let world = World::on_postgres();
+    writes_a_file(&world, &world.serve("inline", &[]));
+    check_history(&world, &["--settled"]);
+}
+
+#[test]
+fn a_task_writes_a_file_managed() {
+    let world = World::on_postgres();
+    writes_a_file(&world, &world.serve("managed", &[]));
+    check_history(&world, &["--settled"]);
+}
+
+#[test]
+fn tasks_over_two_servers_and_two_workers_run_once_each() {
+    let world = World::on_postgres();
+    let (one, two) = (world.serve("standalone", &[]), world.serve("standalone", &[]));
+    let _workers = [world.worker(&[("WORKER_ID", "one")]), world.worker(&[("WORKER_ID", "two")])];
+    let mut ids = submit_ten(&world, &one, 0);
+    ids.extend(submit_ten(&world, &two, 10));
+    each_ran_once(&world, &one, &ids);
+    assert_eq!(two.get("/api/workers")["workerCount"], 2);
+    check_history(&world, &["--settled"]);
+}
+
+const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
+
+/// A quick task of the scripted CLI.
+fn quick() -> Value {
+    json!({ "instruction": "quick", "options": { "retry": { "initialDelay": 20, "maxDelay": 200 } } })
+}
+
+fn ends_well(server: &Server, id: &str) {
+    let done = server.wait_end(id);
+    assert_eq!(done["status"], "completed", "{done:#}");
+}
+
+#[test]
+fn a_server_that_is_down_at_the_start_is_waited_for() {
+    let cluster = Cluster::start(&[]);
+    let world = World::with(Some(cluster.url(&cluster.database())));
+    cluster.control("stop -m fast");
+    let server = world.serve("inline", &[("CLAUDE_PATH", &scripted_claude())]);
+    let (status, health) = server.http.ask("GET", "/health", None);
+    assert_eq!((status, &health["status"]), (503, &json!("unhealthy")), "{health:#}");
+    assert!(health["reason"].as_str().is_some_and(|why| why.contains("can't be reached")), "{health:#}");
+    let (status, headers, refused) = server.http.send("POST", "/api/tasks", &JSON, Some(&quick().to_string()));
+    assert!(status == 503 && headers.contains_key("retry-after"), "{status} {refused:#}");
+    cluster.control("start");
+    until("the server to be found", || (server.get("/health")["status"] == "healthy").then_some(()));
+    ends_well(&server, &server.submit(quick()));
+}
+
+#[test]
+fn a_restart_of_the_server_loses_nothing() {
+    let cluster = Cluster::start(&[]);
+    let world = World::with(Some(cluster.url(&cluster.database())));
+    let server = world.serve("inline", &[]);
+    let go = world.ws().join("go");
+    let bash = format!("bash while [ ! -e {} ]; do sleep 0.1; done; echo went", go.display());
+    let id = server.submit(task(&world.ws(), "long", &[&bash, "say done"]));
+    server.wait_tool(&id);
+    cluster.control("stop -m immediate");
+    let (status, _) = server.http.ask("POST", "/api/tasks", Some(task(&world.ws(), "refused", &["say x"])));
+    assert_eq!(status, 503);
+    cluster.control("start");
+    until("the server to be found", || (server.get("/health")["status"] == "healthy").then_some(()));
+    std::fs::write(go, "").expect("a file");
+    let done = server.wait_end(&id);
+    assert_eq!((&done["status"], &done["attempt"]), (&json!("completed"), &json!(1)), "{done:#}");
+    let next = server.submit(task(&world.ws(), "next", &["say x"]));
+    ends_well(&server, &next);
+    check_history(&world, &["--settled"]);
+}
+
+#[test]
+fn a_commit_that_is_cut_is_stored_once_or_not_at_all_and_the_answer_says_which() {
+    let cluster = Cluster::shared();
+    let database = cluster.database();
+    let wire = Wire::to(cluster.port);
+    let world = World::with(Some(format!("postgres://cca@127.0.0.1:{}/{database}", wire.port)));
+    let server = world.serve("standalone", &[]);
+    let mut accepted = Vec::new();
+    for round in 0..24 {
+        wire.cut_at_commit(round % 3, round % 2 == 0);
+        for _ in 0..4 {
+            match server.http.ask("POST", "/api/tasks", Some(quick())) {
+                (202, answer) => accepted.push(answer["taskId"].as_str().expect("an id").to_owned()),
+                (503, _) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!(wire.cuts() >= 20, "{} commits were cut", wire.cuts());
+    wire.cut_at_commit(-1, false);
+    let stored = cluster.sql(&database, "SELECT id FROM tasks ORDER BY id");
+    let mut stored: Vec<&str> = stored.lines().collect();
+    stored.sort_unstable();
+    accepted.sort_unstable();
+    assert_eq!(stored, accepted, "what is stored is what was accepted");
+    assert!(server.process.logs().contains("it has happened"), "a commit whose answer was lost is asked for");
+    check_history(&world, &[]);
+}
+
+#[test]
+fn slow_a_replica_that_is_promoted_goes_on_with_everything() {
+    let primary = Cluster::start(&["synchronous_standby_names='*'", "synchronous_commit=local"]);
+    let database = primary.database();
+    let replica = primary.replica(&["hot_standby=on"]);
+    primary.sql("postgres", "ALTER SYSTEM SET synchronous_commit = 'on'");
+    primary.sql("postgres", "SELECT pg_reload_conf()");
+    let url = format!("postgres://cca@127.0.0.1:{},127.0.0.1:{}/{database}", primary.port, replica.port);
+    let world = World::with(Some(url));
+    let server = world.serve("inline", &[]);
+    let go = world.ws().join("go");
+    let bash = format!("bash while [ ! -e {} ]; do sleep 0.1; done; echo went", go.display());
+    let id = server.submit(task(&world.ws(), "long", &[&bash, "say done"]));
+    server.wait_tool(&id);
+    let before: Vec<String> = (0..5).map(|_| server.submit(task(&world.ws(), "before", &["say x"]))).collect();
+    primary.control("stop -m immediate");
+    // What waits for a standby on the new one would wait for ever.
+    replica.control("promote");
+    replica.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = ''");
+    replica.sql("postgres", "SELECT pg_reload_conf()");
+    std::fs::write(go, "").expect("a file");
+    until("the replica to be found", || (server.get("/health")["status"] == "healthy").then_some(()));
+    let done = server.wait_end(&id);
+    assert_eq!((&done["status"], &done["attempt"]), (&json!("completed"), &json!(1)), "{done:#}");
+    for id in &before {
+        ends_well(&server, id);
+    }
+    check_history(&world, &["--settled"]);
+}
+
+#[test]
+fn a_worker_that_is_cut_off_ends_its_trees_before_another_starts_the_task() {
+    let cluster = Cluster::shared();
+    let database = cluster.database();
+    let wire = Wire::to(cluster.port);
+    let world = World::with(Some(cluster.url(&database)));
+    let lease = ("LEASE_MS", "5000");
+    let server = world.serve("standalone", &[lease]);
+    let through = format!("postgres://cca@127.0.0.1:{}/{database}", wire.port);
+    // Its own clock is an hour ahead: only the server's counts.
+    let settings =
+        [lease, ("WORKER_ID", "one"), ("DATABASE_URL", &through), ("FAILPOINTS", "wall-clock=return(3600000)")];
+    let one = world.worker(&settings);
+    let id = once_asleep(&world, &server, "98761");
+    wire.freeze(true);
+    let two = world.worker(&[lease, ("WORKER_ID", "two")]);
+    let done = completes_at_its_second_attempt(&server, &id);
+    assert_eq!(done["workerId"], "two");
+    gone("98761");
+    wire.freeze(false);
+    wire.cut();
+    until("the first worker to be back", || {
+        let workers = server.get("/api/workers");
+        (workers["workerCount"] == 2).then_some(())
+    });
+    drop((one, two));
+    // Among the promises: no two trees of a task live at a time.
+    check_history(&world, &["--settled"]);
+}
+
+#[test]
+fn a_notification_that_is_lost_costs_a_second_and_nothing_else() {
+    let cluster = Cluster::shared();
+    let database = cluster.database();
+    let wire = Wire::to(cluster.port);
+    let world = World::with(Some(cluster.url(&database)));
+    let server = world.serve("standalone", &[]);
+    let listen = format!("postgres://cca@127.0.0.1:{}/{database}", wire.port);
+    let _worker = world.worker(&[("DATABASE_LISTEN_URL", &listen), ("CLAUDE_PATH", &scripted_claude())]);
+    ends_well(&server, &server.submit(quick()));
+    wire.freeze(true);
+    for _ in 0..3 {
+        ends_well(&server, &server.submit(quick()));
+    }
+}
+
+#[test]
+fn a_schema_from_the_future_is_refused() {
+    let cluster = Cluster::shared();
+    let database = cluster.database();
+    let world = World::with(Some(cluster.url(&database)));
+    drop(world.serve("standalone", &[]));
+    cluster.sql(&database, "INSERT INTO seaql_migrations VALUES ('p9999_future', 1)");
+    let refused = world.command("serve", &[]).output().expect("the program");
+    let said = String::from_utf8_lossy(&refused.stderr) + String::from_utf8_lossy(&refused.stdout);
+    assert!(!refused.status.success() && said.contains("newer version") && said.contains("p9999_future"), "{said}");
+}
+
+#[test]
+fn many_that_start_at_once_make_the_schema_once() {
+    let world = World::on_postgres();
+    let servers: Vec<Server> = std::thread::scope(|scope| {
+        let started: Vec<_> = (0..4).map(|_| scope.spawn(|| world.serve("standalone", &[]))).collect();
+        started.into_iter().map(|server| server.join().expect("a server")).collect()
+    });
+    let made = servers.iter().filter(|server| server.process.logs().contains("was brought up to date")).count();
+    assert_eq!(made, 1);
+    let id = servers[0].submit(quick());
+    assert_eq!(servers[3].task(&id)["status"], "pending");
+}
+
+fn openssl(folder: &std::path::Path, args: &str) {
+    let made = Command::new("openssl").args(args.split(' ')).current_dir(folder).output().expect("openssl");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+#[test]
+fn certificates_are_checked_as_far_as_the_url_says_and_the_password_is_told_nobody() {
+    let secret = "a-very-secret-password";
+    let cluster = Cluster::start(&[]);
+    let database = cluster.database();
+    let data = cluster.folder.join("data");
+    openssl(
+        &data,
+        "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE -keyout server.key -out server.crt",
+    );
+    let owner = std::fs::metadata(&data).map(|data| std::os::unix::fs::MetadataExt::uid(&data)).expect("a folder");
+    std::os::unix::fs::chown(data.join("server.key"), Some(owner), None).expect("root, or the owner");
+    cluster.sql("postgres", &format!("ALTER USER cca PASSWORD '{secret}'"));
+    cluster.sql("postgres", "ALTER SYSTEM SET ssl = on");
+    std::fs::write(data.join("pg_hba.conf"), "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n")
+        .expect("written");
+    cluster.control("restart -m fast");
+    let world = World::with(None);
+    let file = world.dir.join("password");
+    std::fs::write(&file, format!("{secret}\n")).expect("written");
+    let file = file.display().to_string();
+    let root = data.join("server.crt").display().to_string();
+    let doctor = |host: &str, parameters: &str| {
+        let url = format!("postgres://cca@{host}:{}/{database}?{parameters}", cluster.port);
+        let settings = [("DATABASE_URL", &*url), ("DATABASE_PASSWORD_FILE", &file)];
+        let said = world.command("doctor", &settings).output().expect("the program");
+        let said = String::from_utf8_lossy(&said.stdout) + String::from_utf8_lossy(&said.stderr);
+        assert!(!said.contains(secret), "{said}");
+        said.lines().find(|line| line.contains(" database: ")).unwrap_or_default().to_owned()
+    };
+    let full = format!("sslmode=verify-full&sslrootcert={root}");
+    let is_well = |said: &str| said.contains(&database) && !said.contains("can't") && !said.contains("refuses");
+    assert!(is_well(&doctor("localhost", &full)), "{}", doctor("localhost", &full));
+    assert!(!is_well(&doctor("127.0.0.1", &full)), "the name of the server is another one");
+    assert!(is_well(&doctor("127.0.0.1", &format!("sslmode=verify-ca&sslrootcert={root}"))));
+    assert!(is_well(&doctor("127.0.0.1", "sslmode=require")), "{}", doctor("127.0.0.1", "sslmode=require"));
+    assert!(!is_well(&doctor("localhost", "sslmode=verify-full")), "nobody knows who has signed it");
+    assert!(!is_well(&doctor("localhost", "sslmode=disable")), "the server takes no such connection");
+    let url = format!("postgres://cca:{secret}@localhost:{}/{database}?{full}", cluster.port);
+    let server = world.serve("inline", &[("DATABASE_URL", &url), ("CLAUDE_PATH", &scripted_claude())]);
+    ends_well(&server, &server.submit(quick()));
+    assert!(!server.process.logs().contains(secret));
+    let line = std::fs::read(format!("/proc/{}/cmdline", server.process.pid())).expect("a process");
+    assert!(!String::from_utf8_lossy(&line).contains(secret));
+    // The file is read anew at each connect: a password that is rotated needs no restart.
+    drop(server);
+    cluster.control("stop -m fast");
+}
+
+#[test]
+fn wrong_addresses_say_what_is_wrong() {
+    let world = World::with(None);
+    let cluster = Cluster::shared();
+    let port = cluster.port;
+    let cases = [
+        ("mysql://x".to_owned(), "must begin with postgres://"),
+        (format!("postgres://cca@127.0.0.1:{port}/no_such_database"), "check the user, the password and the name"),
+        ("postgres://cca@localhost/x?sslmode=verify-full&sslrootcert=/nowhere".to_owned(), "/nowhere"),
+        ("postgres://cca@localhost/x?sslcert=a.pem".to_owned(), "sslcert, which is not supported"),
+    ];
+    for (url, what) in cases {
+        let refused = world.command("serve", &[("DATABASE_URL", &url)]).output().expect("the program");
+        let said = String::from_utf8_lossy(&refused.stderr) + String::from_utf8_lossy(&refused.stdout);
+        assert!(!refused.status.success() && said.contains(what), "{url}: {said}");
+    }
+}
+
+#[test]
+fn a_process_that_stops_in_a_transaction_keeps_others_waiting_for_seconds_only() {
+    let cluster = Cluster::shared();
+    let database = cluster.database();
+    let world = World::with(Some(cluster.url(&database)));
+    let server = world.serve("inline", &[("CLAUDE_PATH", &scripted_claude())]);
+    // A second process holds the lock, and falls silent.
+    let stuck = world.serve("standalone", &[("FAILPOINTS", "postgres-commit=1*sleep(20000)")]);
+    let asked = std::thread::scope(|scope| {
+        scope.spawn(|| stuck.http.try_ask("POST", "/api/tasks", &[], Some(&quick())));
+        std::thread::sleep(Duration::from_millis(500));
+        poll(Duration::from_secs(15), || {
+            server.http.try_ask("POST", "/api/tasks", &[], Some(&quick())).filter(|(status, _)| *status == 202)
+        })
+    });
+    let (_, answer) = asked.expect("a task is taken");
+    ends_well(&server, answer["taskId"].as_str().expect("an id"));
+}
