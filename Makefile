@@ -7,7 +7,7 @@
 #   make tools   what the tests need: the CLI, a fuzzer, makers of clients
 #   make sbom    the list of what the program is made of (SPDX), in target/cc-anywhere.spdx.json
 #   make clean   removes what was built and fetched
-.PHONY: run test check chaos bench tools sbom clean help
+.PHONY: run test check chaos bench tools servers sbom clean help
 
 # The CLI that the tests were written against. Newer ones may behave in another way.
 CLAUDE_VERSION := 2.1.197
@@ -62,7 +62,13 @@ $(PEERS)/node_modules: benches/peers/package.json benches/peers/peers.mjs
 	cd $(PEERS) && npm install --no-audit --no-fund --loglevel=error
 	touch $@
 
-tools: $(STAMP) $(FUZZER) $(GENERATORS) $(CHECKERS)
+tools: servers $(STAMP) $(FUZZER) $(GENERATORS) $(CHECKERS)
+
+# The tests start these in temporary folders.
+servers:
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || \
+		{ echo "the tests need PostgreSQL: install the package postgresql" >&2; exit 1; }
+	@command -v pgbouncer >/dev/null || { echo "the tests need pgbouncer: install the package pgbouncer" >&2; exit 1; }
 
 $(STAMP):
 	mkdir -p $(TOOLS)

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use crate::claude::{Item, Run, Shim, ShimLaunch, Start};
-use crate::config::Environment;
+use crate::config::{self, DatabaseServer, Environment};
 use crate::process::boot_now;
 use crate::queue::{
     Beat, ChangeNotifier, Claim, Directory, Finish, MAILBOX, NewTask, Queue, QueueActor, ReadStats, ReadWorkers,
@@ -36,9 +36,18 @@ pub struct NoOp {
 }
 
 impl NoOp {
-    /// Opens this database.
-    pub async fn open(db: &Path) -> Self {
-        let store = store::open_file(db, false).await.expect("a database");
+    /// Opens a database: in a file of this path, or at an address that begins with `postgres://`.
+    pub async fn open(place: &str) -> Self {
+        let server = place.starts_with("postgres://").then(|| DatabaseServer {
+            url: place.into(),
+            listen_url: None,
+            password: None,
+            password_file: None,
+        });
+        let (db_path, data_dir) = (PathBuf::from(place), std::env::temp_dir());
+        let settings =
+            config::Store { db_path, server, data_dir, accept_loss: false, retention: None, max_bytes: None };
+        let store = store::open(&settings).await.expect("a database");
         let hub = ChangeNotifier::default();
         let actor = QueueActor::new(store, hub.clone(), crate::telemetry::Vitals::default());
         let (sender, started) = tokio::sync::oneshot::channel();
@@ -141,7 +150,13 @@ impl NoOp {
 
     /// Says that this executor is here.
     pub async fn say_that_it_is_here(&self) {
-        let beat = Beat { holder: self.holder, name: "no-op".to_owned(), running: 0, concurrency: 10 };
+        self.beat(self.holder.uuid().as_u128()).await;
+    }
+
+    /// The heartbeat of a worker of this number.
+    pub async fn beat(&self, worker: u128) {
+        let holder = WorkerInstanceId::from_u128(worker);
+        let beat = Beat { holder, name: "no-op".to_owned(), running: 0, concurrency: 10 };
         self.queue.ask(beat).await.expect("stored");
     }
 

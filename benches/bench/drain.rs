@@ -8,7 +8,7 @@ use cc_anywhere::no_op::{NoOp, starts_a_second};
 use serde_json::json;
 
 use crate::peers::{self, Backend};
-use crate::server::{PROGRAM, Server, request, scratch};
+use crate::server::{PROGRAM, Server, request, scratch, text};
 use crate::{Figures, load};
 
 const TASKS: usize = 100_000;
@@ -46,7 +46,7 @@ pub fn whole(figures: &mut Figures) {
 fn alone(figures: &mut Figures) {
     let dir = scratch();
     let (submits, drained) = actix::System::new().block_on(async {
-        let queue = NoOp::open(&dir.join("cc.db")).await;
+        let queue = NoOp::open(&text(&dir.join("cc.db"))).await;
         let began = Instant::now();
         queue.submit(TASKS).await;
         let submits = began.elapsed();
@@ -64,7 +64,7 @@ fn with_submits(figures: &mut Figures) {
     let server = Server::start("standalone", &[]);
     let request = request("POST", "/api/tasks", &json!({ "instruction": "x" }).to_string());
     let (done, load, took) = actix::System::new().block_on(async {
-        let executor = NoOp::open(&server.dir.join("data/cc-anywhere.db")).await;
+        let executor = NoOp::open(&text(&server.dir.join("data/cc-anywhere.db"))).await;
         let began = Instant::now();
         let port = server.port;
         let load = std::thread::spawn(move || crate::block_on(load::run(port, &request, 64, TIME)));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cc_anywhere::no_op::NoOp;
 
-use crate::server::{Server, request, scratch};
+use crate::server::{Server, request, scratch, text};
 use crate::{Figures, block_on, load};
 
 const FINISHED: [u32; 3] = [1_000, 100_000, 1_000_000];
@@ -44,7 +44,7 @@ pub fn growth(figures: &mut Figures) {
 /// The median of claims, one at a time, out of so many pending tasks.
 fn claim(db: &Path, pending: usize) -> f64 {
     actix::System::new().block_on(async {
-        let queue = NoOp::open(db).await;
+        let queue = NoOp::open(&text(db)).await;
         queue.submit(pending).await;
         load::at(&queue.claim_times(CLAIMS).await, 0.5)
     })

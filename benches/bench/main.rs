@@ -15,6 +15,7 @@ mod memory;
 #[expect(dead_code, reason = "the tests look at what was asked")]
 mod model;
 mod peers;
+mod postgres;
 mod scale;
 mod server;
 mod stand_in;
@@ -53,7 +54,7 @@ fn main() {
 type Part = fn(&mut Figures);
 
 /// What `make bench` measures, in this order. One alone: `make bench PARTS=submits`.
-const PARTS: [(&str, Part); 10] = [
+const PARTS: [(&str, Part); 11] = [
     ("submits", submits::submits),
     ("dispatch", dispatch::dispatch),
     ("drain", drain::drain),
@@ -64,6 +65,7 @@ const PARTS: [(&str, Part); 10] = [
     ("scale", scale::scale),
     ("claude", claude::claude),
     ("walls", walls::walls),
+    ("postgres", postgres::postgres),
 ];
 
 fn load_average() -> String {

@@ -54,6 +54,33 @@ impl Backend {
         Some(Self::wait(child, dir, port.to_string(), port))
     }
 
+    /// The same server, and another database on it.
+    pub fn database(&self, name: &str) -> String {
+        let made = Command::new("psql").args([&*self.address, "-qc", &format!("CREATE DATABASE {name}")]).output();
+        let made = made.expect("psql");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        self.address.rsplit_once('/').map_or_else(String::new, |(server, _)| format!("{server}/{name}"))
+    }
+
+    /// Seconds of a core that the server and all its processes have used.
+    pub fn cpu_seconds(&self) -> f64 {
+        let parent = self.child.id();
+        let ticks = |pid: u32| -> Option<(u32, u64)> {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let words: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+            // With the children that have ended.
+            let used = words.get(11..15)?.iter().filter_map(|word| word.parse::<u64>().ok()).sum();
+            Some((words.get(1)?.parse().ok()?, used))
+        };
+        let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let used: u64 = pids
+            .filter_map(|pid| ticks(pid).filter(|(above, _)| *above == parent || pid == parent))
+            .map(|(_, used)| used)
+            .sum();
+        used as f64 / rustix::param::clock_ticks_per_second() as f64
+    }
+
     /// PostgreSQL as it is by default: it doesn't run as root.
     pub fn postgres() -> Option<Self> {
         let (initdb, postgres, dir, port) = (find("initdb")?, find("postgres")?, scratch(), free_port());

@@ -1,13 +1,12 @@
 //! Many processes on one database: where is the knee?
 
-use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use cc_anywhere::no_op::NoOp;
 
 use crate::Figures;
-use crate::server::{Server, scratch};
+use crate::server::{Server, scratch, text};
 
 const PROCESSES: [usize; 6] = [1, 2, 5, 10, 25, 50];
 const TASKS: usize = 20_000;
@@ -21,7 +20,7 @@ pub fn scale(figures: &mut Figures) {
     for processes in PROCESSES {
         let dir = scratch();
         let db = dir.join("cc.db");
-        let rate = actix::System::new().block_on(executors(&db, processes));
+        let rate = actix::System::new().block_on(executors(&text(&db), processes));
         figures.add(&format!("no-op tasks by {processes} processes"), rate, "/s");
         std::fs::remove_dir_all(dir).ok();
     }
@@ -36,7 +35,7 @@ pub fn scale(figures: &mut Figures) {
     }
 }
 
-async fn executors(db: &Path, processes: usize) -> f64 {
+pub async fn executors(db: &str, processes: usize) -> f64 {
     let queue = NoOp::open(db).await;
     queue.submit(TASKS).await;
     queue.pause(true).await;
@@ -60,7 +59,7 @@ async fn executors(db: &Path, processes: usize) -> f64 {
 /// The role of one of those processes.
 pub fn executor(db: &str) {
     actix::System::new().block_on(async {
-        let queue = NoOp::open(db.as_ref()).await;
+        let queue = NoOp::open(db).await;
         queue.say_that_it_is_here().await;
         queue.drain(usize::MAX, PATIENCE).await;
     });

@@ -20,6 +20,11 @@ pub fn scratch() -> PathBuf {
     dir
 }
 
+/// A path, as it is named.
+pub fn text(path: &std::path::Path) -> String {
+    path.display().to_string()
+}
+
 /// A server in a folder of its own; ended with its workers when dropped.
 pub struct Server {
     /// Process of the server.

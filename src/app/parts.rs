@@ -17,7 +17,7 @@ use crate::process;
 use crate::proxy::Proxy;
 use crate::queue::{self, ChangeNotifier, EventFeed, Queue, QueueActor};
 use crate::service::{self, Service};
-use crate::store::{self, Store};
+use crate::store::{self, Leadership, Store};
 use crate::supervise::{RestartPolicy, start_guarded};
 use crate::supervisor::{self, Records, SupervisorActor, SupervisorSettings};
 use crate::telemetry::Vitals;
@@ -114,6 +114,18 @@ impl Parts {
         let queue = Queue(started.await.context("the queue did not start")?);
         self.beside(queue::keep(store, queue.clone(), self.vitals.clone()));
         Ok((queue, hub))
+    }
+
+    /// What this process may do alone.
+    pub fn leadership(&self) -> anyhow::Result<Leadership> {
+        Ok(self.store.as_ref().context("no store")?.leadership())
+    }
+
+    /// Leaves the duties of the leader to others.
+    pub fn resign(&self) {
+        if let Some(store) = &self.store {
+            store.resign();
+        }
     }
 
     /// The duties that any process with a queue may do: schedules and webhooks.

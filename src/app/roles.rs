@@ -14,6 +14,7 @@ use crate::config::{Config, Server};
 use crate::process;
 use crate::queue::{ChangeNotifier, EventFeed, Queue};
 use crate::service::{KeyRing, Outbound, Phase, Service};
+use crate::store::Leadership;
 use crate::telemetry::Vitals;
 
 /// Makes the service of this process.
@@ -23,7 +24,7 @@ pub fn service(
     hub: ChangeNotifier,
     vitals: Vitals,
     has_local_workers: bool,
-    stands_in_after: Duration,
+    (leadership, stands_in_after): (Leadership, Duration),
     phase: watch::Receiver<Phase>,
 ) -> anyhow::Result<Service> {
     let secret_file = config.store.data_dir.join("webhook-secret");
@@ -49,6 +50,7 @@ pub fn service(
         max_pending: config.server.max_pending,
         exclusive_directory: config.server.exclusive_directory,
         stands_in_after,
+        leadership,
         phase,
     })
 }

@@ -15,7 +15,7 @@ use super::{Exit, run};
 use crate::api::{self, ApiActor, Workers};
 use crate::config::{Config, Mode};
 use crate::process;
-use crate::queue::{self, ChangeNotifier, Queue};
+use crate::queue::{self, ChangeNotifier, Queue, Reaper};
 use crate::service::Phase;
 use crate::supervisor;
 use crate::worker::{self, News, WorkerActor};
@@ -50,10 +50,12 @@ pub fn serve(config: Config) -> Exit {
             roles::check_agent_user(&config)?;
         }
         let holder = WorkerInstanceId::new();
-        queue::reap_at_start(&queue, holder).await;
-        parts.beside(queue::reap_forever(queue.clone(), holder));
+        let leadership = parts.leadership()?;
+        let reaper = Reaper { queue: queue.clone(), me: holder, leadership: leadership.clone() };
+        queue::reap_at_start(&reaper).await;
+        parts.beside(queue::reap_forever(reaper));
         if let Some(retention) = config.store.retention {
-            parts.beside(queue::prune_forever(queue.clone(), retention, config.store.clone()));
+            parts.beside(queue::prune_forever(queue.clone(), leadership.clone(), retention, config.store.clone()));
         }
         if config.mode != Mode::Managed {
             supervisor::end_left_behind(&config.store.data_dir);
@@ -61,8 +63,15 @@ pub fn serve(config: Config) -> Exit {
         let (workers, inline) = start_workers(&parts, &config, holder, &queue, &hub)?;
         let (phase, phases) = watch::channel(Phase::Serving);
         let tail = parts.start_tail(&hub)?;
-        let service =
-            roles::service(&config, queue, hub, parts.vitals.clone(), workers.are_local(), Duration::ZERO, phases)?;
+        let service = roles::service(
+            &config,
+            queue,
+            hub,
+            parts.vitals.clone(),
+            workers.are_local(),
+            (leadership, Duration::ZERO),
+            phases,
+        )?;
         parts.start_duties(&config, &service);
         let shared = roles::shared(&config, service, tail, workers.clone())?;
         // Those that were made just now as well.
@@ -75,6 +84,7 @@ pub fn serve(config: Config) -> Exit {
         let failed = parts.until_end(&mut signals).await;
         let limit = config.shutdown_limit;
         tracing::info!(target: "cc_anywhere::api", limit_ms = limit.as_millis() as u64, "Stopping");
+        parts.resign();
         tell(&api, api::Drain).await;
         drain(workers, inline, limit, &mut signals).await;
         within(CLOSE_LIMIT + AFTER_DRAIN, tell(&api, api::Stop)).await;

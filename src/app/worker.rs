@@ -13,7 +13,7 @@ use super::secrets::hide_secrets;
 use super::stop::{AFTER_DRAIN, Signals, tell, within};
 use super::{Exit, run};
 use crate::config::Config;
-use crate::queue;
+use crate::queue::{self, Reaper};
 use crate::service::Phase;
 use crate::worker::{self, Link, LinkEnd, LinkSettings, News, WorkerActor};
 use domain::WorkerInstanceId;
@@ -50,8 +50,9 @@ pub fn worker(config: Config, role: WorkerRole) -> Exit {
         let holder = role.holder.unwrap_or_else(WorkerInstanceId::new);
         if role.link.is_none() {
             // A supervisor looks after its workers' deaths itself.
-            queue::reap_at_start(&queue, holder).await;
-            parts.beside(queue::reap_forever(queue.clone(), holder));
+            let reaper = Reaper { queue: queue.clone(), me: holder, leadership: parts.leadership()? };
+            queue::reap_at_start(&reaper).await;
+            parts.beside(queue::reap_forever(reaper));
         }
         let name = config.worker.id.clone().unwrap_or_else(|| format!("worker-{}", std::process::id()));
         let (link_news, news_ahead) = mpsc::channel(NEWS_AHEAD);
@@ -64,7 +65,7 @@ pub fn worker(config: Config, role: WorkerRole) -> Exit {
                 hub.clone(),
                 parts.vitals.clone(),
                 true,
-                STANDS_IN_AFTER,
+                (parts.leadership()?, STANDS_IN_AFTER),
                 phases,
             )?;
             parts.start_duties(&config, &service);
@@ -85,6 +86,7 @@ pub fn worker(config: Config, role: WorkerRole) -> Exit {
             Some(order) = end.recv() => (0, order),
         };
         phase.send_replace(Phase::Draining);
+        parts.resign();
         drain(&worker, order, &mut end, own, &mut signals).await;
         parts.end().await;
         tracing::info!(target: "cc_anywhere::worker", workerId = name, "Stopped");

@@ -25,7 +25,7 @@ use super::messages::{
     QueueError, ReadLimits, Release, Renew, SetConcurrency, SetLimit, SetPaused, Submit, SubmitAll, Unpark, WorkerGone,
 };
 use super::poll::{FlushPoll, PollQueue, PollReply};
-use super::reads::{Explain, Find, HasEnded, ReadPatch, ReadStats, ReadWorkers};
+use super::reads::{Explain, Find, HasEnded, ReadClock, ReadPatch, ReadStats, ReadWorkers};
 use super::schedules::{
     DueSchedules, FindSchedule, Fire, NextFiring, PutSchedule, ReadSchedules, RemoveSchedule, Replan,
 };
@@ -370,6 +370,7 @@ macro_rules! reads {
 }
 
 reads! {
+    ReadClock => |reader, _read| reader.now();
     ReadPatch => |reader, read| reader.patch(read.0);
     Find => |reader, find| reader.task(find.0);
     ReadQuestions => |reader, read| reader.questions(read.0);

@@ -8,12 +8,14 @@ use super::ask::Queue;
 use super::messages::{Probe, Prune, QueueError};
 use crate::config;
 use crate::process::wall_now;
-use crate::store::Store;
+use crate::store::{Leadership, Store};
 use crate::telemetry::{Duty, Vitals, chain};
 use domain::TaskId;
 
 /// Time between two copies: the changes of this time can be lost with a database file without being noticed.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
+/// Time between two looks whether this process has become the leader.
+const LEAD_EVERY: Duration = Duration::from_secs(5);
 /// Old tasks may stay so much longer.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 
@@ -35,8 +37,12 @@ pub async fn keep(store: Arc<dyn Store>, queue: Queue, vitals: Vitals) {
 }
 
 /// Removes tasks whose retention is over, for as long as the process lives.
-pub async fn prune_forever(queue: Queue, retention: Duration, folders: config::Store) {
+pub async fn prune_forever(queue: Queue, leadership: Leadership, retention: Duration, folders: config::Store) {
     loop {
+        if !leadership.is_ours() {
+            tokio::time::sleep(LEAD_EVERY).await;
+            continue;
+        }
         match prune(&queue, retention, &folders).await {
             Ok(0) => {}
             Ok(tasks) => tracing::info!(tasks, "removed tasks that ended long ago"),

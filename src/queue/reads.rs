@@ -2,10 +2,11 @@
 
 use super::messages::answers;
 use crate::store::views::{EventPage, Explained, ListTasks, Page, ReadEvents, ReadUsage, Stats, Usage, WorkerInfo};
-use domain::TaskId;
+use domain::{TaskId, Timestamp};
 use wire::Task;
 
 answers! {
+    ReadClock => Timestamp;
     Find => Option<Task>;
     HasEnded => bool;
     ReadPatch => Option<Vec<u8>>;
@@ -16,6 +17,10 @@ answers! {
     ReadWorkers => Vec<WorkerInfo>;
     ReadUsage => Usage;
 }
+
+/// Reads the clock of the store: that of its transactions, the same for every process.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadClock;
 
 /// Reads a task.
 #[derive(Clone, Copy, Debug)]

@@ -8,19 +8,24 @@ use std::time::Duration;
 
 use super::ask::Queue;
 use super::messages::{Expire, FindExpired, FindHolders, HolderDied, QueueError, WorkerGone};
-use super::reads::ReadWorkers;
-use crate::process::{EnvMarks, end_all};
+use super::reads::{ReadClock, ReadWorkers};
+use crate::process::{EnvMarks, boot_now, end_all};
+use crate::store::Leadership;
+use crate::store::views::WorkerInfo;
 use domain::WorkerInstanceId;
 
 /// Time between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// A worker of another machine that has said nothing for this long, and holds nothing, is gone: many of its heartbeats.
+const SILENCE: Duration = Duration::from_secs(60);
+
 /// Longest wait for the first look at the start.
 const AT_START: Duration = Duration::from_secs(1);
 
 /// Looks once, before a worker of this process claims: what was interrupted goes on first.
-pub async fn reap_at_start(queue: &Queue, me: WorkerInstanceId) {
-    match tokio::time::timeout(AT_START, reap(queue, me)).await {
+pub async fn reap_at_start(reaper: &Reaper) {
+    match tokio::time::timeout(AT_START, reaper.reap()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             tracing::warn!(error = crate::telemetry::chain(&error), "could not look for tasks of dead workers");
@@ -30,35 +35,73 @@ pub async fn reap_at_start(queue: &Queue, me: WorkerInstanceId) {
 }
 
 /// Looks from time to time, for as long as the process lives.
-pub async fn reap_forever(queue: Queue, me: WorkerInstanceId) {
+pub async fn reap_forever(reaper: Reaper) {
     let mut look = tokio::time::interval(INTERVAL);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         look.tick().await;
-        if let Err(error) = reap(&queue, me).await {
+        if let Err(error) = reaper.reap().await {
             tracing::warn!(error = crate::telemetry::chain(&error), "could not look for tasks of dead workers");
         }
     }
 }
 
-async fn reap(queue: &Queue, me: WorkerInstanceId) -> Result<(), QueueError> {
-    let workers = queue.ask(ReadWorkers).await?;
-    let dead = workers.iter().filter(|worker| worker.holder != me && worker.process.is_known_dead());
-    let holders = queue.ask(FindHolders).await?;
-    for worker in dead {
-        if !holders.contains(&worker.holder) {
-            queue.ask(WorkerGone(worker.holder)).await?;
-        } else if end_all(vec![EnvMarks::holder(worker.holder)]).await {
-            let tasks = queue.ask(HolderDied(worker.holder)).await?;
-            tracing::warn!(workerId = worker.name, tasks, "took back the tasks of a worker that died");
+/// See the [module](self).
+#[derive(Clone)]
+pub struct Reaper {
+    /// The queue.
+    pub queue: Queue,
+    /// The worker of this process.
+    pub me: WorkerInstanceId,
+    /// Whether this process takes back what other machines have left.
+    pub leadership: Leadership,
+}
+
+impl Reaper {
+    async fn reap(&self) -> Result<(), QueueError> {
+        let Self { queue, me, leadership } = self;
+        let workers = queue.ask(ReadWorkers).await?;
+        let holders = queue.ask(FindHolders).await?;
+        for worker in workers.iter().filter(|worker| worker.holder != *me && self.is_dead(worker)) {
+            if !holders.contains(&worker.holder) {
+                queue.ask(WorkerGone(worker.holder)).await?;
+            } else if end_all(vec![EnvMarks::holder(worker.holder)]).await {
+                let tasks = queue.ask(HolderDied(worker.holder)).await?;
+                tracing::warn!(workerId = worker.name, tasks, "took back the tasks of a worker that died");
+            }
         }
-    }
-    for (task, holder, session) in queue.ask(FindExpired).await? {
-        let expire = Expire { task, holder };
-        // A task goes back only when it is certain that nothing of it is left on this machine.
-        if end_all(EnvMarks::of_attempt(task, session, holder)).await && queue.ask(expire).await? {
-            tracing::warn!(taskId = %task, "took back a task whose lease ran out");
+        if !leadership.is_ours() {
+            return Ok(());
         }
+        for (task, holder, session) in queue.ask(FindExpired).await? {
+            let expire = Expire { task, holder };
+            // A task goes back only when it is certain that nothing of it is left on this machine.
+            if end_all(EnvMarks::of_attempt(task, session, holder)).await && queue.ask(expire).await? {
+                tracing::warn!(taskId = %task, "took back a task whose lease ran out");
+            }
+        }
+        if leadership.is_elected() {
+            self.forget_silent(&workers, &holders).await?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// True if the process is known to be gone. Where machines share a database, one of another boot may be at work on
+    /// another machine: its lease decides.
+    fn is_dead(&self, worker: &WorkerInfo) -> bool {
+        let is_of_this_boot = worker.process.boot == boot_now().boot;
+        worker.process.is_known_dead() && (is_of_this_boot || !self.leadership.is_elected())
+    }
+
+    /// Forgets workers of other machines that hold nothing, and have said nothing for long.
+    async fn forget_silent(&self, workers: &[WorkerInfo], holders: &[WorkerInstanceId]) -> Result<(), QueueError> {
+        let now = self.queue.ask(ReadClock).await?;
+        for worker in workers {
+            if worker.beat_at.plus(SILENCE) < now && !holders.contains(&worker.holder) {
+                self.queue.ask(WorkerGone(worker.holder)).await?;
+                tracing::info!(workerId = worker.name, host = worker.host, "forgot a worker that says nothing more");
+            }
+        }
+        Ok(())
+    }
 }

@@ -35,9 +35,9 @@ const MAX_DELAY: Duration = Duration::from_secs(3_600);
 
 /// Delivers for as long as the process lives. The first wait after a failure is `initial_delay`.
 pub async fn deliver_forever(service: Service, initial_delay: Duration, disable_after: Duration) {
-    let Service { queue, hub, outbound, vitals, stands_in_after, .. } = service;
+    let Service { queue, hub, outbound, vitals, leadership, stands_in_after, .. } = service;
     let policy = RetryPolicy { initial_delay, max_delay: MAX_DELAY, multiplier: 3.0 };
-    let deliverer = Deliverer { queue, outbound, policy, disable_after, under_way: Arc::default(), stands_in_after };
+    let deliverer = Deliverer { queue, outbound, policy, disable_after, under_way: Arc::default() };
     let mut commits = hub.commits();
     let slots = Arc::new(Semaphore::new(TOGETHER));
     loop {
@@ -45,8 +45,8 @@ pub async fn deliver_forever(service: Service, initial_delay: Duration, disable_
         drop(tokio::time::timeout(LOOK, commits.changed()).await);
         tokio::time::sleep(PAUSE).await;
         let mut back_off = BackOff::default();
-        loop {
-            let delivered = deliverer.deliver(&slots).await;
+        while let Some(overdue) = leadership.delay(stands_in_after) {
+            let delivered = deliverer.deliver(&slots, overdue).await;
             vitals.note(Duty::Webhooks, &delivered);
             let Err(error) = delivered else { break };
             tracing::warn!(error = crate::telemetry::chain(&error), "webhooks wait for the store");
@@ -62,18 +62,16 @@ struct Deliverer {
     policy: RetryPolicy,
     /// Time after which a webhook of all tasks that has failed throughout is disabled.
     disable_after: Duration,
-    /// Minimum age of a message that this process sends.
-    stands_in_after: Duration,
     /// Deliveries under way by host.
     under_way: Arc<Mutex<HashMap<String, u32>>>,
 }
 
 impl Deliverer {
     /// Delivers everything that is due now, as far as there are slots.
-    async fn deliver(&self, slots: &Arc<Semaphore>) -> Result<(), QueueError> {
+    async fn deliver(&self, slots: &Arc<Semaphore>, overdue: Duration) -> Result<(), QueueError> {
         while slots.available_permits() > 0 {
             let limit = u32::try_from(slots.available_permits()).unwrap_or(1);
-            let (busy, overdue) = (self.busy_hosts(), self.stands_in_after);
+            let busy = self.busy_hosts();
             let claim = ClaimDeliveries { limit, per_host: PER_HOST, busy, patience: PATIENCE, overdue };
             let claimed = self.queue.ask(claim).await?;
             if claimed.is_empty() {

@@ -40,6 +40,7 @@ pub use self::usage::usage;
 use crate::claude::Homes;
 use crate::config::Claude;
 use crate::queue::{ChangeNotifier, Queue};
+use crate::store::Leadership;
 use crate::telemetry::Vitals;
 
 /// Phase of the process.
@@ -87,6 +88,8 @@ pub struct Service {
     /// Minimum time for which a duty is overdue before this process does it: none for an API process; a worker stands
     /// in where there is none.
     pub stands_in_after: Duration,
+    /// Whether this process has the duties of the leader.
+    pub leadership: Leadership,
     /// Phase of the process.
     pub phase: watch::Receiver<Phase>,
 }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::schedules::not_good;
 use super::{Phase, Service, admit, not_taken};
-use crate::process::{BackOff, boot_now, wall_now};
+use crate::process::{BackOff, boot_now};
 use crate::queue::{
-    DueSchedules, Fire, Fired, Firing, LastTask, NextFiring, QueueError, ReadSchedules, Replan, Schedule, Submit,
-    Submitted,
+    DueSchedules, Fire, Fired, Firing, LastTask, NextFiring, QueueError, ReadClock, ReadSchedules, Replan, Schedule,
+    Submit, Submitted,
 };
 use crate::telemetry::Duty;
-use domain::{Missed, Overlap, Timetable};
+use domain::{Missed, Overlap, Timestamp, Timetable};
 
 /// Longest time between two looks: another process may have stored a schedule.
 const LOOK: Duration = Duration::from_secs(1);
@@ -24,13 +24,12 @@ pub async fn fire_forever(service: Service) {
     // As if it had been set back before the start.
     let (mut clock, mut back_off) = (None, BackOff::default());
     loop {
-        if is_set_back(&mut clock)
-            && let Err(error) = replan(&service).await
-        {
+        let Some(delay) = service.leadership.delay(service.stands_in_after) else {
             clock = None;
-            tracing::warn!(error = crate::telemetry::chain(&error), "Schedules can't be fired at again");
-        }
-        let fired = fire_due(&service).await;
+            tokio::time::sleep(LOOK).await;
+            continue;
+        };
+        let fired = look(&service, &mut clock, delay).await;
         service.vitals.note(Duty::Schedules, &fired);
         match fired {
             Ok(wait) => {
@@ -45,15 +44,26 @@ pub async fn fire_forever(service: Service) {
     }
 }
 
-/// True if the wall clock was set back since the last call: it has lost time against the clock that never jumps.
-fn is_set_back(clock: &mut Option<i64>) -> bool {
-    let ahead = wall_now().0.saturating_sub(boot_now().ms);
+/// Looks at the clock once. Returns how long there is nothing to do.
+async fn look(service: &Service, clock: &mut Option<i64>, delay: Duration) -> Result<Duration, QueueError> {
+    let now = service.queue.ask(ReadClock).await?;
+    if is_set_back(clock, now)
+        && let Err(error) = replan(service, now).await
+    {
+        *clock = None;
+        tracing::warn!(error = crate::telemetry::chain(&error), "Schedules can't be fired at again");
+    }
+    fire_due(service, now, delay).await
+}
+
+/// True if the clock of the store was set back since the last call: it has lost time against the clock that never jumps.
+fn is_set_back(clock: &mut Option<i64>, now: Timestamp) -> bool {
+    let ahead = now.0.saturating_sub(boot_now().ms);
     clock.replace(ahead).is_none_or(|before| ahead < before - SET_BACK_MS)
 }
 
 /// Moves every firing to come that lies behind the next one of its timetable.
-async fn replan(service: &Service) -> Result<(), QueueError> {
-    let now = wall_now();
+async fn replan(service: &Service, now: Timestamp) -> Result<(), QueueError> {
     for schedule in service.queue.ask(ReadSchedules(None)).await?.into_iter().filter(|schedule| schedule.enabled) {
         let next = Timetable::read(&schedule.cron, &schedule.time_zone).ok().and_then(|table| table.next(now));
         if let (Some(was), Some(next)) = (schedule.next_at, next)
@@ -67,18 +77,17 @@ async fn replan(service: &Service) -> Result<(), QueueError> {
 }
 
 /// Fires what is due. Returns how long there is nothing to do.
-async fn fire_due(service: &Service) -> Result<Duration, QueueError> {
+async fn fire_due(service: &Service, now: Timestamp, delay: Duration) -> Result<Duration, QueueError> {
     let Some(next) = service.queue.ask(NextFiring).await? else { return Ok(LOOK) };
-    let now = wall_now();
-    let wait = Duration::from_millis(next.plus(service.stands_in_after).since_ms(now).unsigned_abs());
+    let wait = Duration::from_millis(next.plus(delay).since_ms(now).unsigned_abs());
     if !wait.is_zero() || service.phase() != Phase::Serving {
         return Ok(wait.clamp(Duration::from_millis(1), LOOK));
     }
     let mut refused = false;
-    let is_ours = |schedule: &Schedule| schedule.next_at.is_some_and(|due| due.plus(service.stands_in_after) <= now);
+    let is_ours = |schedule: &Schedule| schedule.next_at.is_some_and(|due| due.plus(delay) <= now);
     for schedule in service.queue.ask(DueSchedules).await?.into_iter().filter(is_ours) {
         // Each by itself: what one of them meets is none of the others' business.
-        match fire(service, &schedule).await {
+        match fire(service, &schedule, now).await {
             Ok(fired) => refused |= !fired,
             Err(error) => {
                 tracing::warn!(scheduleId = %schedule.id, error = crate::telemetry::chain(&error), "A schedule waits");
@@ -90,8 +99,8 @@ async fn fire_due(service: &Service) -> Result<Duration, QueueError> {
 }
 
 /// Fires a schedule. Returns false where the queue has not taken its task: then it is tried again.
-async fn fire(service: &Service, schedule: &Schedule) -> Result<bool, QueueError> {
-    let (Some(due), now) = (schedule.next_at, wall_now()) else { return Ok(true) };
+async fn fire(service: &Service, schedule: &Schedule, now: Timestamp) -> Result<bool, QueueError> {
+    let Some(due) = schedule.next_at else { return Ok(true) };
     let mut fire = Fire { schedule: schedule.id, due: Some(due), next: None, firing: Firing::Missed, detail: None };
     let table = match Timetable::read(&schedule.cron, &schedule.time_zone) {
         Ok(table) => table,

@@ -36,6 +36,7 @@ pub async fn exercise<O: Open>(fresh: impl Fn() -> O) {
     another_epoch_changes_nothing(&*fresh().open().await).await;
     what_is_held_back_is_let_go_in_order(&*fresh().open().await).await;
     events_and_commits_are_numbered_in_order(&fresh()).await;
+    no_event_is_seen_before_a_smaller_one(&fresh()).await;
     sessions_and_keys_are_known(&*fresh().open().await).await;
     limits_are_kept(&*fresh().open().await).await;
     deliveries_are_claimed_by_host(&*fresh().open().await).await;
@@ -221,6 +222,37 @@ async fn events_and_commits_are_numbered_in_order(open: &impl Open) {
     assert_eq!((few.events.len(), few.more), (5, false));
     let page = reader.events(ReadEvents { after: 0, bytes: 20, ..read }).await.expect("events");
     assert_eq!((page.events.len(), page.more), (2, true), "as many as reach this size");
+}
+
+/// Writers side by side, and a follower that goes on from the newest number that it has seen.
+async fn no_event_is_seen_before_a_smaller_one(open: &impl Open) {
+    const EACH: i64 = 30;
+    let stores = join_all((0..3).map(|_| open.open())).await;
+    let write = |store: Arc<dyn Store>, id| async move {
+        for seq in 1..=EACH {
+            let mut tx = begin(&*store).await;
+            let (task_id, kind) = (TaskId::from_u128(id), EventKind::Log.into());
+            tx.insert_event(&EventRow { task_id, seq, at: 1, kind, data: "{}".to_owned() }).await.expect("inserted");
+            // Others may begin, and end, before this one does.
+            tokio::task::yield_now().await;
+            tx.commit().await.expect("committed");
+        }
+    };
+    let writers = stores.iter().zip(1_u128..).map(|(store, id)| write(Arc::clone(store), id));
+    let reader = stores[0].reader();
+    let follow = async {
+        let (mut seen, mut last) = (Vec::new(), 0);
+        while seen.len() < 3 * usize::try_from(EACH).expect("small") {
+            let page = reader.latest_events(last, 7, u64::MAX).await.expect("events").events;
+            last = page.last().map_or(last, |event| event.n);
+            seen.extend(page.into_iter().map(|event| event.n));
+            tokio::task::yield_now().await;
+        }
+        seen
+    };
+    let limited = tokio::time::timeout(std::time::Duration::from_secs(30), follow);
+    let (seen, _) = futures_util::join!(limited, join_all(writers));
+    assert!(seen.expect("every event is seen").is_sorted_by(|a, b| a < b));
 }
 
 async fn sessions_and_keys_are_known(store: &dyn Store) {

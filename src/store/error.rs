@@ -21,7 +21,7 @@ pub enum StoreError {
         source: Cause,
     },
     /// The folder can't be made.
-    #[error("can't make the folder of the database {path}")]
+    #[error("can't make the data folder {path}")]
     Folder {
         /// The folder.
         path: PathBuf,

@@ -12,6 +12,7 @@
 //! | `views` | what reads are asked, and what they answer |
 //! | `convert`, `summary` | between rows and the domain |
 //! | `error` | why it did not do what was asked |
+//! | `leadership` | which process does what one alone should do |
 //! | `sqlite` | the engine for one machine |
 //! | `postgres` | the engine for many |
 //! | `conformance` | the tests that every engine passes |
@@ -24,6 +25,7 @@ mod columns;
 mod conformance;
 pub mod convert;
 pub mod error;
+mod leadership;
 mod postgres;
 pub mod reads;
 pub mod rows;
@@ -41,10 +43,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use self::error::StoreError;
+pub use self::leadership::Leadership;
 pub use self::reads::{Reader, Reads};
 pub use self::tx::Tx;
 use self::views::{EventPage, Poll, Polled, ReadEvents};
 use crate::config;
+use crate::process;
 use domain::TaskId;
 
 /// The part of the store that its one owner has.
@@ -110,6 +114,12 @@ pub trait Store: Writes {
     /// The database can't be read.
     async fn keep_up(&self) -> Result<(), StoreError>;
 
+    /// What this process may do alone.
+    fn leadership(&self) -> Leadership;
+
+    /// Leaves the duties of the leader to another process.
+    fn resign(&self);
+
     /// Waits until nothing uses the database, and closes it. What comes later is refused.
     async fn close(&self);
 }
@@ -121,7 +131,12 @@ pub trait Store: Writes {
 /// It can't be opened, or must not be used. A server that can't be reached is no error: it is tried again.
 pub async fn open(settings: &config::Store) -> Result<Arc<dyn Store>, StoreError> {
     match &settings.server {
-        Some(server) => Ok(Arc::new(postgres::PostgresStore::open(server).await?)),
+        Some(server) => {
+            let folder = &settings.data_dir;
+            process::make_private_folder(folder)
+                .map_err(|source| StoreError::Folder { path: folder.clone(), source: Arc::new(source) })?;
+            Ok(Arc::new(postgres::PostgresStore::open(server).await?))
+        }
         None => open_file(&settings.db_path, settings.accept_loss).await,
     }
 }

@@ -18,6 +18,9 @@ use wire::Task;
 /// The connections that read. One row that can't be read costs no more than itself.
 #[async_trait]
 pub trait Reads: Send + Sync {
+    /// Returns the time by the clock of the store, which is that of its transactions.
+    async fn now(&self) -> Result<Timestamp, StoreError>;
+
     /// Returns a task with its attempts and its changes.
     async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError>;
 

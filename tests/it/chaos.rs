@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::nemesis::{Fault, Nemesis};
+use crate::support::postgres::Cluster;
 use crate::support::{Dice, Process, World, check_history, http::Client, poll, scripted_claude};
 
 /// Short, so that a storm of seconds has many of them.
@@ -38,6 +39,8 @@ pub struct Service {
     pub mode: &'static str,
     /// True if the database is on a disk that nobody else uses.
     pub has_own_disk: bool,
+    /// The server of the database, and the name that it has there.
+    pub server: Option<(Cluster, String)>,
     port: u16,
     api: Option<Process>,
     /// In standalone mode.
@@ -45,14 +48,14 @@ pub struct Service {
 }
 
 impl Service {
-    fn start(mode: &'static str) -> Self {
-        let world = World::new();
+    fn start(mode: &'static str, server: Option<(Cluster, String)>) -> Self {
+        let world = World::with(server.as_ref().map(|(server, database)| server.url(database)));
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = free.local_addr().expect("a port").port();
         drop(free);
         let workers = if mode == "standalone" { (0..WORKERS).map(|_| None).collect() } else { Vec::new() };
         let has_own_disk = mount_disk(&world.dir.join("data"));
-        let mut service = Self { has_own_disk, world, mode, port, api: None, workers };
+        let mut service = Self { has_own_disk, server, world, mode, port, api: None, workers };
         service.revive();
         service
     }
@@ -348,8 +351,8 @@ fn reader(client: &Client, mut dice: Dice, accepted: &Accepted, stop: &AtomicBoo
 }
 
 /// One storm. Returns what is said of it.
-fn storm(mode: &'static str, seed: u64, length: Duration) -> String {
-    let mut service = Service::start(mode);
+fn storm(mode: &'static str, server: Option<(Cluster, String)>, seed: u64, length: Duration) -> String {
+    let mut service = Service::start(mode, server);
     let accepted = Accepted {
         file: service.world.dir.join("accepted"),
         ids: Mutex::default(),
@@ -357,7 +360,7 @@ fn storm(mode: &'static str, seed: u64, length: Duration) -> String {
         ear: ear(),
     };
     let stop = AtomicBool::new(false);
-    let mut nemesis = Nemesis::new(Dice::new(seed));
+    let mut nemesis = Nemesis::new(Dice::new(seed), &service);
     std::thread::scope(|scope| {
         for number in 0..CLIENTS {
             let (http, accepted, stop) = (service.client(), &accepted, &stop);
@@ -390,23 +393,44 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}: {text}")))
 }
 
-fn run(mode: &'static str) {
+fn run(mode: &'static str, server: Option<(Cluster, String)>) {
     let seed = setting("CHAOS_SEED", 20_261_123);
-    let said = storm(mode, seed, Duration::from_secs(setting("CHAOS_SECONDS", 12)));
+    let said = storm(mode, server, seed, Duration::from_secs(setting("CHAOS_SECONDS", 12)));
     println!("seed {seed}, {said}");
+}
+
+fn on_postgres() -> Option<(Cluster, String)> {
+    let server = Cluster::start(&["fsync=on"]);
+    let database = server.database();
+    Some((server, database))
 }
 
 #[test]
 fn slow_a_storm_of_faults_breaks_no_promise_inline() {
-    run("inline");
+    run("inline", None);
 }
 
 #[test]
 fn slow_a_storm_of_faults_breaks_no_promise_managed() {
-    run("managed");
+    run("managed", None);
 }
 
 #[test]
 fn slow_a_storm_of_faults_breaks_no_promise_standalone() {
-    run("standalone");
+    run("standalone", None);
+}
+
+#[test]
+fn slow_a_storm_of_faults_breaks_no_promise_inline_on_postgres() {
+    run("inline", on_postgres());
+}
+
+#[test]
+fn slow_a_storm_of_faults_breaks_no_promise_managed_on_postgres() {
+    run("managed", on_postgres());
+}
+
+#[test]
+fn slow_a_storm_of_faults_breaks_no_promise_standalone_on_postgres() {
+    run("standalone", on_postgres());
 }

@@ -3,10 +3,16 @@
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use serde_json::json;
 
+use crate::support::postgres::Cluster;
 use crate::support::{LIMIT, World, command_line, poll, scripted_claude, signal, task, until};
 
 /// Everything that was done, one text for each commit.
 fn history(world: &World) -> Vec<String> {
+    if let Some(url) = &world.database {
+        let database = url.rsplit('/').next().expect("a name");
+        let all = Cluster::shared().sql(database, "SELECT done FROM history ORDER BY seq");
+        return all.lines().map(str::to_owned).collect();
+    }
     let name = format!("sqlite:{}", world.dir.join("data/cc.db").display());
     tokio::runtime::Runtime::new().expect("a runtime").block_on(async {
         let db = sea_orm::Database::connect(name).await.expect("the database");
@@ -18,24 +24,32 @@ fn history(world: &World) -> Vec<String> {
 
 #[test]
 fn what_is_submitted_while_a_worker_waits_is_claimed_in_the_same_commit() {
-    let world = World::new();
+    submit_and_claim(&World::new());
+}
+
+#[test]
+fn what_is_submitted_while_a_worker_waits_is_claimed_in_the_same_commit_on_postgres() {
+    submit_and_claim(&World::on_postgres());
+}
+
+fn submit_and_claim(world: &World) {
     let server = world.serve("inline", &[("CLAUDE_PATH", &scripted_claude()), ("QUEUE_CONCURRENCY", "1")]);
     // The worker looks as soon as it has started, and then waits.
     let fused = poll(LIMIT, || {
         let id = server.submit(json!({ "instruction": "x" }));
         assert_eq!(server.wait_end(&id)["status"], "completed");
-        let commits = history(&world);
+        let commits = history(world);
         let mut its = commits.iter().filter(|done| done.contains(&id));
         its.next().is_some_and(|first| first.contains("submit") && first.contains("claim")).then_some(())
     });
-    assert!(fused.is_some(), "{:#?}", history(&world));
+    assert!(fused.is_some(), "{:#?}", history(world));
     // A pause holds what is submitted behind it, also where the worker waits.
     server.http.ask("POST", "/api/queue/pause", None);
     let held = server.submit(json!({ "instruction": "x" }));
     assert_eq!(server.task(&held)["status"], "pending");
     server.http.ask("POST", "/api/queue/start", None);
     assert_eq!(server.wait_end(&held)["status"], "completed");
-    crate::support::check_history(&world, &[]);
+    crate::support::check_history(world, &[]);
 }
 
 #[test]

@@ -29,6 +29,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
 const HOMES: &[(&str, &[&str])] = &[
     ("sea_orm", &["src/store/sqlite/", "entity/", "migration/"]),
     ("rusqlite", &["src/store/sqlite/"]),
+    ("tokio_postgres", &["src/store/postgres/"]),
     ("use entity", &["src/store/"]),
     ("actix_web", &["src/api/", "src/proxy/"]),
     ("interprocess", &["src/ipc/"]),

@@ -8,6 +8,7 @@ use std::fs;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -36,6 +37,10 @@ pub enum Fault {
     CutLink,
     FillDisk,
     LockDatabase,
+    /// Every connection to the database's server.
+    CutConnections,
+    /// The server of the database, as if its machine had lost power.
+    CrashServer,
 }
 
 /// Each as often as it stands here.
@@ -70,6 +75,8 @@ enum Held {
     Frozen(Vec<u32>),
     Full(PathBuf),
     Locked(tokio::runtime::Runtime, DatabaseConnection),
+    /// By a client of the server, which ends by itself.
+    LockedByClient(Child),
 }
 
 pub struct Nemesis {
@@ -77,17 +84,26 @@ pub struct Nemesis {
     held: Vec<(Instant, Held)>,
     faults: BTreeMap<Fault, usize>,
     excused: Vec<(i64, i64)>,
+    /// True if the history has the wall clock of a server.
+    by_wall: bool,
 }
 
 impl Nemesis {
-    pub fn new(dice: Dice) -> Self {
-        Self { dice, held: Vec::new(), faults: BTreeMap::new(), excused: Vec::new() }
+    pub fn new(dice: Dice, service: &Service) -> Self {
+        let by_wall = service.server.is_some();
+        Self { dice, held: Vec::new(), faults: BTreeMap::new(), excused: Vec::new(), by_wall }
     }
 
     /// Waits a moment, does something, and undoes what was done long enough ago.
     pub fn strike(&mut self, service: &mut Service) {
         std::thread::sleep(Duration::from_millis(50 + self.dice.roll(250)));
         let fault = FAULTS[self.dice.below(FAULTS.len())];
+        // A database on a server has no disk of ours, and no link is needed to reach it.
+        let fault = match (fault, &service.server) {
+            (Fault::FillDisk, Some(_)) => Fault::CrashServer,
+            (Fault::CutLink, Some(_)) => Fault::CutConnections,
+            _ => fault,
+        };
         let victim = self.dice.roll(1 << 30);
         if self.inflict(fault, victim, service) {
             *self.faults.entry(fault).or_default() += 1;
@@ -130,6 +146,18 @@ impl Nemesis {
             Fault::CutLink => service.api().is_some_and(|api| cut_link(api, victim)),
             Fault::FillDisk => self.fill(service),
             Fault::LockDatabase => self.lock(service),
+            Fault::CutConnections => service.server.as_ref().is_some_and(|(server, database)| {
+                server.sql(
+                    "postgres",
+                    &format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"),
+                );
+                true
+            }),
+            Fault::CrashServer => service.server.as_ref().is_some_and(|(server, _)| {
+                self.excuse(Duration::from_secs(2));
+                server.control("restart -m immediate");
+                true
+            }),
         }
     }
 
@@ -154,8 +182,15 @@ impl Nemesis {
     }
 
     fn lock(&mut self, service: &Service) -> bool {
-        if self.held.iter().any(|(_, held)| matches!(held, Held::Locked(..))) {
+        if self.held.iter().any(|(_, held)| matches!(held, Held::Locked(..) | Held::LockedByClient(_))) {
             return false;
+        }
+        if let Some((server, database)) = &service.server {
+            let lock = format!(
+                "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('cc-anywhere writes ' || current_schema(), 0)); SELECT pg_sleep({})",
+                LOCK.as_secs_f64()
+            );
+            return self.hold(LOCK, Held::LockedByClient(server.client(database, &lock)));
         }
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let name = format!("sqlite:{}", service.world.dir.join("data/cc.db").display());
@@ -167,17 +202,24 @@ impl Nemesis {
     }
 
     fn hold(&mut self, time: Duration, held: Held) -> bool {
-        let now = boot_ms();
-        let ms = i64::try_from(time.as_millis()).expect("short");
-        self.excused.push((now, now + ms + AFTERWARDS_MS));
+        self.excuse(time);
         self.held.push((Instant::now() + time, held));
         true
+    }
+
+    fn excuse(&mut self, time: Duration) {
+        let now = if self.by_wall { wall_ms() } else { boot_ms() };
+        let ms = i64::try_from(time.as_millis()).expect("short");
+        self.excused.push((now, now + ms + AFTERWARDS_MS));
     }
 
     fn undo(&mut self, is_due: impl Fn(Instant) -> bool) {
         for (_, held) in self.held.extract_if(.., |(until, _)| is_due(*until)) {
             match held {
                 Held::Frozen(pids) => pids.iter().for_each(|pid| signal(*pid, "CONT")),
+                Held::LockedByClient(mut client) => {
+                    client.wait().expect("an end");
+                }
                 Held::Full(file) => fs::remove_file(file).expect("removed"),
                 Held::Locked(runtime, db) => {
                     runtime.block_on(async {
@@ -188,6 +230,11 @@ impl Nemesis {
             }
         }
     }
+}
+
+fn wall_ms() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    i64::try_from(now.as_millis()).expect("small")
 }
 
 fn boot_ms() -> i64 {

@@ -1,7 +1,9 @@
 //! The database on a server: what breaks there, and what comes of it.
 
-use std::process::Command;
-use std::time::Duration;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -9,7 +11,7 @@ use crate::faults::{completes_at_its_second_attempt, gone, once_asleep};
 use crate::modes::{each_ran_once, submit_ten, writes_a_file};
 use crate::support::postgres::Cluster;
 use crate::support::wire::Wire;
-use crate::support::{Server, World, check_history, poll, scripted_claude, task, until};
+use crate::support::{Server, World, check_history, poll, scripted_claude, signal, task, until};
 
 #[test]
 fn a_task_writes_a_file_inline() {
@@ -306,4 +308,132 @@ fn a_process_that_stops_in_a_transaction_keeps_others_waiting_for_seconds_only()
     });
     let (_, answer) = asked.expect("a task is taken");
     ends_well(&server, answer["taskId"].as_str().expect("an id"));
+}
+
+/// A pool in transaction mode before a server, with few connections.
+struct Pool {
+    child: Child,
+    port: u16,
+}
+
+impl Pool {
+    fn start(cluster: &Cluster, folder: &Path) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+        let settings = folder.join("pgbouncer.ini");
+        let text = format!(
+            "[databases]\n* = host=127.0.0.1 port={} user=cca\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
+            auth_type = any\npool_mode = transaction\ndefault_pool_size = 3\nunix_socket_dir =\nlogfile = {}\n",
+            cluster.port,
+            folder.join("pgbouncer.log").display()
+        );
+        std::fs::write(&settings, text).expect("written");
+        // It refuses to run as root, and must read its settings.
+        std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("ours");
+        let is_root = rustix::process::geteuid().is_root();
+        let mut command = Command::new(if is_root { "setpriv" } else { "pgbouncer" });
+        if is_root {
+            command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups", "pgbouncer"]);
+        }
+        let child = command.arg("-q").arg(settings).spawn().expect("pgbouncer (is it installed?)");
+        until("the pool to listen", || TcpStream::connect(("127.0.0.1", port)).ok());
+        Self { child, port }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        signal(self.child.id(), "TERM");
+        self.child.wait().ok();
+    }
+}
+
+#[test]
+fn a_pool_in_transaction_mode_may_stand_between() {
+    let cluster = Cluster::shared();
+    let database = cluster.database();
+    let folder = World::with(None);
+    std::fs::create_dir(folder.dir.join("pool")).expect("a folder");
+    let pool = Pool::start(cluster, &folder.dir.join("pool"));
+    let world = World::with(Some(format!("postgres://cca@127.0.0.1:{}/{database}", pool.port)));
+    let (scripted, direct) = (scripted_claude(), cluster.url(&database));
+    let settings = [("CLAUDE_PATH", &*scripted), ("DATABASE_LISTEN_URL", &direct)];
+    let server = world.serve("standalone", &settings);
+    assert!(server.process.logs().contains("A pool stands before the database"), "it is found out");
+    let one = world.worker(&[("WORKER_ID", "one"), settings[0], settings[1]]);
+    // This one hears nothing, and looks.
+    let two = world.worker(&[("WORKER_ID", "two"), settings[0]]);
+    let ids: Vec<String> = (0..30).map(|_| server.submit(quick())).collect();
+    for id in &ids {
+        ends_well(&server, id);
+    }
+    until("it to say that it hears nothing", || {
+        ends_well(&server, &server.submit(quick()));
+        two.logs().contains("set DATABASE_LISTEN_URL").then_some(())
+    });
+    drop((one, two));
+    check_history(&world, &["--settled"]);
+}
+
+/// True if this process has said that it leads.
+fn leads(server: &Server) -> bool {
+    server.process.logs().contains("This process leads")
+}
+
+#[test]
+fn one_process_leads_and_another_one_as_soon_as_it_is_killed() {
+    let world = World::on_postgres();
+    let settings = [("CLAUDE_PATH", &*scripted_claude())];
+    let one = world.serve("standalone", &settings);
+    until("the first one to lead", || leads(&one).then_some(()));
+    let two = world.serve("standalone", &settings);
+    let plan = json!({ "cron": "* * * * * *", "task": { "instruction": "quick" } });
+    let (status, answer) = two.http.ask("POST", "/api/schedules", Some(plan));
+    assert_eq!(status, 201, "{answer:#}");
+    let runs = format!("/api/schedules/{}/runs", answer["scheduleId"].as_str().expect("an id"));
+    let count = || two.get(&runs)["runs"].as_array().map_or(0, Vec::len);
+    until("some firings", || (count() >= 2).then_some(()));
+    assert!(!leads(&two), "one leads at a time");
+    let mut one = one;
+    one.process.signal("KILL");
+    one.process.wait();
+    let (killed, before) = (Instant::now(), count());
+    until("firings by the other one", || (count() >= before + 2).then_some(()));
+    // Two firings are a second apart.
+    assert!(killed.elapsed() < Duration::from_secs(5), "{:?}", killed.elapsed());
+    assert!(leads(&two));
+    // One that stops leaves the duties to others before its tasks have ended.
+    let three = world.serve("standalone", &settings);
+    two.process.signal("TERM");
+    until("the third one to lead", || leads(&three).then_some(()));
+    drop(two);
+    check_history(&world, &[]);
+}
+
+#[test]
+fn a_worker_of_another_machine_is_not_judged_by_its_process() {
+    let cluster = Cluster::shared();
+    let database = cluster.database();
+    let world = World::with(Some(cluster.url(&database)));
+    let server = world.serve("standalone", &[]);
+    let one = world.worker(&[("WORKER_ID", "one")]);
+    let go = world.ws().join("go");
+    let bash = format!("bash while [ ! -e {} ]; do sleep 0.1; done; echo went", go.display());
+    let id = server.submit(task(&world.ws(), "long", &[&bash, "say done"]));
+    server.wait_tool(&id);
+    // As it looks from there: another boot, and a process that nobody here knows.
+    let other = uuid::Uuid::new_v4();
+    let sql = format!(
+        "UPDATE workers SET process = jsonb_set(jsonb_set(process::jsonb, '{{boot}}', '\"{other}\"'), '{{pid}}', '999999')::text"
+    );
+    cluster.sql(&database, &sql);
+    let two = world.worker(&[("WORKER_ID", "two")]);
+    // It has looked more than once by the time another task is done.
+    for _ in 0..2 {
+        ends_well(&server, &server.submit(task(&world.ws(), "short", &["say x"])));
+    }
+    std::fs::write(go, "").expect("a file");
+    let done = server.wait_end(&id);
+    assert_eq!((&done["attempt"], &done["workerId"]), (&json!(1), &json!("one")), "{done:#}");
+    drop((one, two));
+    check_history(&world, &["--settled"]);
 }

@@ -22,7 +22,7 @@ fn a_bad_setting_ends_the_program_with_its_name_and_2() {
         ("QUEUE_CONCURRENCY", "0"),
         ("QUEUE_CONCURRENCY", "many"),
         ("WORKER_COUNT", "-1"),
-        ("DATABASE_URL", "postgres://x"),
+        ("DATABASE_URL", "mysql://x"),
         ("HOST", "example.com"),
         ("PORT", "70000"),
         ("API_KEY", "short"),

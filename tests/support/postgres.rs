@@ -71,14 +71,22 @@ impl Cluster {
         self.hear(command);
     }
 
+    fn psql(&self, database: &str, sql: &str) -> Command {
+        let mut psql = Command::new("psql");
+        psql.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "cca", "-d", database]);
+        psql.args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-c", sql]);
+        psql
+    }
+
+    /// Runs SQL in a database beside the test. The server may end it.
+    pub fn client(&self, database: &str, sql: &str) -> Child {
+        let mut psql = self.psql(database, sql);
+        psql.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("psql")
+    }
+
     /// Runs SQL in a database, and returns what it prints.
     pub fn sql(&self, database: &str, sql: &str) -> String {
-        let port = self.port.to_string();
-        let ran = Command::new("psql")
-            .args(["-h", "127.0.0.1", "-p", &port, "-U", "cca", "-d", database, "-qAtX", "-v", "ON_ERROR_STOP=1"])
-            .args(["-c", sql])
-            .output()
-            .expect("psql");
+        let ran = self.psql(database, sql).output().expect("psql");
         assert!(ran.status.success(), "{sql}: {}", String::from_utf8_lossy(&ran.stderr));
         String::from_utf8_lossy(&ran.stdout).trim_end().to_owned()
     }

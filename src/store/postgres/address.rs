@@ -158,13 +158,11 @@ impl Address {
         self.pooled.load(Ordering::Relaxed)
     }
 
-    /// Notes that a pool stands before the server. Returns true if that is news.
-    pub fn note_pooled(&self) -> bool {
-        let news = !self.pooled.swap(true, Ordering::Relaxed);
-        if news {
+    /// Notes that a pool stands before the server.
+    pub fn note_pooled(&self) {
+        if !self.pooled.swap(true, Ordering::Relaxed) {
             tracing::info!(server = %self.shown, "A pool stands before the database: statements are not prepared");
         }
-        news
     }
 }
 

@@ -17,6 +17,9 @@ use crate::store::StoreError;
 /// Statements that a connection keeps ready: more than there are of fixed text.
 const STATEMENTS: usize = 256;
 
+/// The server doesn't know a statement that was prepared, or knows another one of its name.
+const UNPREPARED: [SqlState; 2] = [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT];
+
 /// A connection. Statements that are sent while others are under way are answered in their order.
 pub struct Connection {
     address: Arc<Address>,
@@ -64,6 +67,9 @@ impl Connection {
 
     /// Translates an error of the driver. After some of them the connection is not used again.
     fn failed(&self, error: tokio_postgres::Error) -> StoreError {
+        if error.code().is_some_and(|code| UNPREPARED.contains(code)) {
+            self.address.note_pooled();
+        }
         let failed = self.address.translate(error);
         if matches!(failed, StoreError::Unavailable { .. }) {
             self.spoiled.store(true, Ordering::Relaxed);
@@ -112,13 +118,7 @@ impl Connection {
 
     /// Returns the rows of a result.
     pub async fn rows(&self, text: &str, values: &[Value]) -> Result<Vec<Row>, StoreError> {
-        match self.run(text, values).await {
-            // A pool gave the statement's server to another client: it keeps none for us.
-            Err(error) if is_unprepared(&error) && self.address.note_pooled() => {
-                self.run(text, values).await.map_err(|error| self.failed(error))
-            }
-            found => found.map_err(|error| self.failed(error)),
-        }
+        self.run(text, values).await.map_err(|error| self.failed(error))
     }
 
     /// Reads all rows of a result.
@@ -232,12 +232,6 @@ pub fn readable<T>(rows: &[Row], what: &'static str, mut read: impl FnMut(&Row) 
 /// A row that can't be read.
 fn unread(error: Unread) -> StoreError {
     StoreError::Statement(Arc::from(error))
-}
-
-/// True if the server doesn't know a statement that was prepared, or knows another one of its name.
-fn is_unprepared(error: &tokio_postgres::Error) -> bool {
-    let code = error.code();
-    code == Some(&SqlState::INVALID_SQL_STATEMENT_NAME) || code == Some(&SqlState::DUPLICATE_PSTATEMENT)
 }
 
 impl Connection {

@@ -1,4 +1,4 @@
-//! Commits of other processes, as they are told by `NOTIFY`.
+//! Commits of other processes, as they are told by `NOTIFY`; and which process leads.
 //!
 //! The channel has a connection of its own, since a pool that gives each transaction any connection can't pass
 //! notifications on (`DATABASE_LISTEN_URL` names the server itself then). A notification can be lost, with its connection
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio_postgres::{Client, Notification};
+use tokio_postgres::{Client, Notification, Row};
 
 use super::address::Address;
 use super::read_history;
@@ -20,6 +20,8 @@ use crate::telemetry::chain;
 
 /// Time between two looks: the longest delay by a lost notification.
 const LOOK: Duration = Duration::from_secs(1);
+/// Longest wait for an answer on the connection that listens.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 /// Looks that find something, and no notification in between, before it is said.
 const PATIENCE: u32 = 5;
 
@@ -70,16 +72,17 @@ fn hear(shared: &Shared, heard: &AtomicBool, notification: &Notification) {
 /// Looks from time to time, until the connection ends.
 async fn look(shared: &Shared, client: &Client, readers: &Readers, heard: &AtomicBool) {
     let mut missed = 0;
-    while !client.is_closed() {
-        tokio::time::sleep(LOOK).await;
+    let mut resigned = shared.resigned.subscribe();
+    while !client.is_closed() && !readers.is_closed() {
+        if let Err(error) = lead(shared, client).await {
+            tracing::warn!(error = chain(&error), "Whether this process leads is not known");
+            break;
+        }
+        // A change is looked at at once; the sender outlives us.
+        drop(tokio::time::timeout(LOOK, resigned.changed()).await);
         let newest = async { read_history::newest_commit(&*readers.connection().await?).await }.await;
         shared.note(&newest);
-        let Ok(newest) = newest else {
-            if readers.is_closed() {
-                return;
-            }
-            continue;
-        };
+        let Ok(newest) = newest else { continue };
         if newest > shared.newest_seen() {
             shared.seen(newest);
             shared.changed();
@@ -90,5 +93,41 @@ async fn look(shared: &Shared, client: &Client, readers: &Readers, heard: &Atomi
                 );
             }
         }
+    }
+    shared.leads.send_if_modified(|leads| std::mem::take(leads));
+}
+
+/// Becomes the leader, should there be none: the lock is that of the connection, and goes with it, however the process
+/// ends. A pool would keep the lock for somebody else's connection, so behind one each process leads.
+async fn lead(shared: &Shared, client: &Client) -> Result<(), StoreError> {
+    let (leads, resigned) = (*shared.leads.borrow(), *shared.resigned.borrow());
+    let leader = shared.ready().await?.leader;
+    let ask = async |function: &str| client.query_typed(&format!("SELECT {function}({leader})"), &[]).await;
+    let is_leader = match (leads, resigned) {
+        _ if shared.listens_to_pool() => !resigned,
+        (true, true) => {
+            limited(shared, ask("pg_advisory_unlock")).await?;
+            false
+        }
+        (false, true) => false,
+        // It is known to be there for as long as it answers.
+        (true, false) => limited(shared, ask("1 +")).await.map(|_| true)?,
+        (false, false) => limited(shared, ask("pg_try_advisory_lock")).await?.is_some_and(|row| row.get(0)),
+    };
+    if shared.leads.send_if_modified(|leads| std::mem::replace(leads, is_leader) != is_leader) && is_leader {
+        tracing::info!("This process leads: it fires schedules, sends webhooks, and takes back what was left");
+    }
+    Ok(())
+}
+
+/// Waits for an answer, but not for ever.
+async fn limited(
+    shared: &Shared,
+    asked: impl Future<Output = Result<Vec<Row>, tokio_postgres::Error>>,
+) -> Result<Option<Row>, StoreError> {
+    match tokio::time::timeout(ANSWER_LIMIT, asked).await {
+        Ok(Ok(rows)) => Ok(rows.into_iter().next()),
+        Ok(Err(error)) => Err(shared.address.translate(error)),
+        Err(late) => Err(shared.address.unavailable(late)),
     }
 }

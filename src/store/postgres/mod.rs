@@ -56,7 +56,7 @@ use self::readers::Readers;
 use self::shared::{Line, Shared};
 use self::tx::PostgresTx;
 use super::views::{EventPage, Poll, Polled, ReadEvents};
-use super::{Reader, Store, StoreError, Tx, Writes};
+use super::{Leadership, Reader, Store, StoreError, Tx, Writes};
 use crate::config::DatabaseServer;
 use domain::TaskId;
 
@@ -85,7 +85,7 @@ impl PostgresStore {
             Some(url) => address_of(server, url, "DATABASE_LISTEN_URL")?,
             None => Arc::clone(&address),
         };
-        let shared = Arc::new(Shared::new(address));
+        let shared = Arc::new(Shared::new(address, server.listen_url.is_some()));
         let ready = shared.ready().await.map(drop);
         shared.note(&ready);
         match ready {
@@ -191,6 +191,14 @@ impl Store for PostgresStore {
             self.shared.used.store(read_state::bytes_in_use(&db).await?, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    fn leadership(&self) -> Leadership {
+        Leadership::elected(self.shared.leads.subscribe())
+    }
+
+    fn resign(&self) {
+        self.shared.resigned.send_replace(true);
     }
 
     async fn close(&self) {

@@ -72,6 +72,10 @@ impl Readers {
 
 #[async_trait]
 impl Reads for Readers {
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        read_state::now(&*self.connection().await?).await
+    }
+
     async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
         read_tasks::find(&*self.connection().await?, id).await
     }

@@ -18,8 +18,9 @@ const LOCK_LIMIT_MS: u32 = 60_000;
 const NOTES: &str = "CREATE TABLE IF NOT EXISTS seaql_migrations
     (version VARCHAR NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)";
 
-/// Advisory locks: of the transactions that write, and of the schema.
+/// Advisory locks: of the transactions that write, of the leader, and of the schema.
 const LOCKS: &str = "SELECT hashtextextended('cc-anywhere writes ' || current_schema(), 0),
+    hashtextextended('cc-anywhere leads ' || current_schema(), 0),
     hashtextextended('cc-anywhere schema ' || current_schema(), 0)";
 
 /// Makes the schema where it isn't there, and brings it up to date. Any number of processes may start at once: the first
@@ -29,6 +30,7 @@ const LOCKS: &str = "SELECT hashtextextended('cc-anywhere writes ' || current_sc
 /// The server can't be reached, or the schema is from a newer version.
 pub async fn migrate(address: &Arc<Address>) -> Result<Ready, StoreError> {
     let db = Connection::open(Arc::clone(address)).await?;
+    find_pool(&db).await?;
     let ready = find(&db).await?;
     if missing(&db).await?.is_empty() {
         return Ok(ready);
@@ -65,20 +67,38 @@ pub async fn look(db: &Connection) -> Result<Ready, StoreError> {
     }
 }
 
+/// Finds out whether a pool gives each transaction any connection of the server. There a statement that was prepared may
+/// be another process's one of the same name, so none is prepared. A connection of our own has one process of the
+/// server, and has it alone.
+async fn find_pool(db: &Connection) -> Result<(), StoreError> {
+    const PROCESS: &str = "SELECT pg_backend_pid()";
+    let other = Connection::open(Arc::clone(db.address())).await?;
+    let own = db.simple(PROCESS).await?;
+    for _ in 0..4 {
+        let others = other.simple(&format!("BEGIN; {PROCESS}")).await?;
+        let now = db.simple(PROCESS).await?;
+        other.simple("ROLLBACK").await?;
+        if others == own || now != own {
+            db.address().note_pooled();
+        }
+    }
+    Ok(())
+}
+
 async fn find(db: &Connection) -> Result<Ready, StoreError> {
     let found = db.simple(LOCKS).await?;
-    let lock = found.first().and_then(|lock| lock.parse().ok());
-    let lock = lock.ok_or_else(|| {
+    let key = |at: usize| found.get(at).and_then(|lock| lock.parse::<i64>().ok());
+    let (lock, leader) = key(0).zip(key(1)).ok_or_else(|| {
         wrong(
             db,
             "has no schema that its user may use: create one, or name it with options=-csearch_path in DATABASE_URL",
         )
     })?;
-    Ok(Ready { lock, channel: format!("cc_anywhere_{}", i64::unsigned_abs(lock)) })
+    Ok(Ready { lock, leader, channel: format!("cc_anywhere_{}", i64::unsigned_abs(lock)) })
 }
 
 async fn schema_lock(db: &Connection) -> Result<String, StoreError> {
-    Ok(db.simple(LOCKS).await?.get(1).cloned().unwrap_or_default())
+    Ok(db.simple(LOCKS).await?.get(2).cloned().unwrap_or_default())
 }
 
 /// The steps that the database hasn't.

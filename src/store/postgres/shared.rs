@@ -18,6 +18,8 @@ use crate::store::StoreError;
 pub struct Ready {
     /// Key of the advisory lock of transactions that write. Of each schema of each database another one.
     pub lock: i64,
+    /// Key of the advisory lock of the leader.
+    pub leader: i64,
     /// Channel on which commits are told.
     pub channel: String,
 }
@@ -33,6 +35,12 @@ pub struct Shared {
     seen: AtomicI64,
     /// Grows with each commit of another process.
     pub changes: watch::Sender<u64>,
+    /// True if notifications come from another address.
+    has_listen_url: bool,
+    /// True while this process is the leader.
+    pub leads: watch::Sender<bool>,
+    /// True once it leaves that to others.
+    pub resigned: watch::Sender<bool>,
     /// Reason for which the server could not be used when it was asked last.
     failure: Mutex<Option<StoreError>>,
     /// Bytes in use, as they were last counted, and the maximum number of them.
@@ -43,13 +51,16 @@ pub struct Shared {
 
 impl Shared {
     /// Knows the server by its address alone.
-    pub fn new(address: Arc<Address>) -> Self {
+    pub fn new(address: Arc<Address>, has_listen_url: bool) -> Self {
         Self {
+            has_listen_url,
             address,
             instance: Uuid::new_v4(),
             ready: OnceCell::new(),
             seen: AtomicI64::new(0),
             changes: watch::Sender::new(0),
+            leads: watch::Sender::new(false),
+            resigned: watch::Sender::new(false),
             failure: Mutex::default(),
             used: AtomicU64::new(0),
             most: AtomicU64::new(u64::MAX),
@@ -62,6 +73,11 @@ impl Shared {
     /// The server can't be reached, or the database can't be used.
     pub async fn ready(&self) -> Result<&Ready, StoreError> {
         self.ready.get_or_try_init(|| async { schema::migrate(&self.address).await }).await
+    }
+
+    /// True if the connection that listens is one of a pool.
+    pub fn listens_to_pool(&self) -> bool {
+        !self.has_listen_url && self.address.is_pooled()
     }
 
     /// A commit of this number is known here.

@@ -51,7 +51,7 @@ use self::readers::Readers;
 use self::reserve::Reserve;
 use self::tx::SqliteTx;
 use super::views::{EventPage, Poll, Polled, ReadEvents};
-use super::{Reader, Store, StoreError, Tx, Writes};
+use super::{Leadership, Reader, Store, StoreError, Tx, Writes};
 use crate::process::{self, end_stopped_holder};
 use domain::TaskId;
 
@@ -267,6 +267,12 @@ impl Store for SqliteStore {
         }
         self.advance_mark().await
     }
+
+    fn leadership(&self) -> Leadership {
+        Leadership::of_each()
+    }
+
+    fn resign(&self) {}
 
     async fn close(&self) {
         if let Err(error) = self.advance_mark().await {

@@ -95,6 +95,10 @@ fn serve(db: &Connection, jobs: &Mutex<Receiver<Job>>) {
 
 #[async_trait]
 impl Reads for Readers {
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        Ok(wall_now())
+    }
+
     async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
         self.run(move |db| read_tasks::find(db, id)).await
     }

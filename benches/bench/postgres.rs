@@ -1,0 +1,144 @@
+//! The database on a server, beside those that keep their jobs there: one server for all of them, in turns.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use cc_anywhere::no_op::NoOp;
+use serde_json::{Value, json};
+
+use crate::load::Load;
+use crate::peers::{self, Backend};
+use crate::scale;
+use crate::server::{PROGRAM, Peer, Server, request, scratch};
+use crate::{Figures, block_on, load};
+
+const CLIENTS: [usize; 3] = [1, 8, 64];
+const ROUNDS: u32 = 3;
+const TIME: Duration = Duration::from_secs(2);
+const TASKS: usize = 50_000;
+const PATIENCE: Duration = Duration::from_secs(3);
+const DISPATCHES: usize = 60;
+/// Between two of them: the service is idle again.
+const IDLE: Duration = Duration::from_millis(40);
+const WORKERS: usize = 50;
+/// A worker beats so often.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub fn postgres(figures: &mut Figures) {
+    let Some(server) = Backend::postgres() else { return };
+    submits(figures, &server);
+    drain(figures, &server);
+    dispatch(figures, &server);
+    beats(figures, &server);
+}
+
+fn submits(figures: &mut Figures, backend: &Backend) {
+    let ours = Server::start("standalone", &[("DATABASE_URL", &backend.database("ours"))]);
+    let peer = |name: &'static str, kind: &str| {
+        let command = peers::command(&[kind, "serve", &backend.database(&kind.replace('-', "_"))])?;
+        Some((name, Peer::of(command)))
+    };
+    let peers: Vec<_> =
+        [peer("pg-boss", "pg-boss"), peer("graphile-worker", "graphile-worker")].into_iter().flatten().collect();
+    let mut sides = vec![("cc-anywhere", ours.port)];
+    sides.extend(peers.iter().map(|(name, peer)| (*name, peer.port)));
+    let request =
+        request("POST", "/api/tasks", &json!({ "instruction": "Mend the build.", "tags": ["bench"] }).to_string());
+    for clients in CLIENTS {
+        let mut loads: Vec<Vec<Load>> = sides.iter().map(|_| Vec::new()).collect();
+        for _ in 0..ROUNDS {
+            for (side, loads) in sides.iter().zip(&mut loads) {
+                loads.push(block_on(load::run(side.1, &request, clients, TIME)));
+            }
+        }
+        let rate = |loads: &[Load]| loads.iter().map(|load| load.rate).sum::<f64>() / f64::from(ROUNDS);
+        let mine = rate(&loads[0]);
+        for ((name, _), loads) in sides.iter().zip(&loads) {
+            figures.add(&format!("PostgreSQL: submits, {clients} clients, {name}"), rate(loads), "/s");
+            if *name != "cc-anywhere" {
+                figures.add(&format!("  cc-anywhere over {name}, {clients} clients"), mine / rate(loads), "");
+            }
+        }
+    }
+}
+
+fn drain(figures: &mut Figures, backend: &Backend) {
+    let url = backend.database("drain");
+    let drained = actix::System::new().block_on(async {
+        let queue = NoOp::open(&url).await;
+        queue.submit(TASKS).await;
+        let began = Instant::now();
+        assert_eq!(queue.drain(TASKS, PATIENCE).await, TASKS);
+        began.elapsed()
+    });
+    let ours = TASKS as f64 / drained.as_secs_f64();
+    figures.add(&format!("PostgreSQL: drain of {TASKS} no-op tasks"), ours, "/s");
+    if let Some(mut command) =
+        peers::command(&["graphile-worker", "drain", &backend.database("graphile_drain"), &TASKS.to_string()])
+    {
+        let output = command.stdout(Stdio::piped()).output().expect("the peer");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let ms: f64 = text.trim().lines().last().and_then(|ms| ms.parse().ok()).expect("a time");
+        let theirs = TASKS as f64 / ms * 1_000.0;
+        figures.add(&format!("PostgreSQL: drain of {TASKS} no-op tasks, graphile's local queue"), theirs, "/s");
+        figures.add("  cc-anywhere over graphile-worker", ours / theirs, "");
+    }
+    for processes in [1, 4, 8] {
+        let url = backend.database(&format!("executors_{processes}"));
+        let rate = actix::System::new().block_on(scale::executors(&url, processes));
+        figures.add(&format!("PostgreSQL: no-op tasks by {processes} processes"), rate, "/s");
+    }
+}
+
+/// From the commit of a task to its claim by another process, both by the server's clock.
+fn dispatch(figures: &mut Figures, backend: &Backend) {
+    let (url, dir) = (backend.database("dispatch"), scratch());
+    let stand_in = std::env::current_exe().expect("ourselves").display().to_string();
+    let server = Server::start("standalone", &[("DATABASE_URL", &url)]);
+    let mut worker = std::process::Command::new(PROGRAM);
+    worker.arg("worker").current_dir(&dir).env_clear().env("HOME", dir.join("home")).env("PATH", "/usr/bin:/bin");
+    worker.envs([("DATABASE_URL", &*url), ("CLAUDE_PATH", &stand_in), ("ANTHROPIC_API_KEY", "none")]);
+    let mut worker = worker.stdout(Stdio::null()).spawn().expect("a worker");
+    while server.ask("GET", "/api/workers", None)["workerCount"] != 1 {
+        std::thread::sleep(IDLE);
+    }
+    let mut times: Vec<f64> = (0..DISPATCHES)
+        .map(|_| {
+            std::thread::sleep(IDLE);
+            let task =
+                server.ask("POST", "/api/tasks", Some(json!({ "instruction": "x", "options": { "async": false } })));
+            ms(&task["startedAt"]) - ms(&task["createdAt"])
+        })
+        .collect();
+    times.sort_unstable_by(f64::total_cmp);
+    figures.add("PostgreSQL: commit to claim by another process, p50", times[DISPATCHES / 2], "ms");
+    figures.add("PostgreSQL: commit to claim by another process, p95", times[DISPATCHES * 95 / 100], "ms");
+    worker.kill().expect("killed");
+    worker.wait().expect("an end");
+    std::fs::remove_dir_all(dir).ok();
+}
+
+/// Milliseconds within its day of a time such as `2026-01-31T08:15:00.000Z`.
+fn ms(time: &Value) -> f64 {
+    let text = time.as_str().expect("a time");
+    let parts: Vec<f64> = text[11..text.len() - 1].split(':').map(|part| part.parse().expect("a number")).collect();
+    ((parts[0] * 60.0 + parts[1]) * 60.0 + parts[2]) * 1_000.0
+}
+
+fn beats(figures: &mut Figures, backend: &Backend) {
+    let url = backend.database("beats");
+    let share = actix::System::new().block_on(async {
+        let queue = NoOp::open(&url).await;
+        let (before, began) = (backend.cpu_seconds(), Instant::now());
+        for round in 0..4 {
+            for worker in 0..WORKERS {
+                queue.beat(worker as u128).await;
+                let due = BEAT * round + BEAT * u32::try_from(worker).expect("small") / WORKERS as u32;
+                tokio::time::sleep(due.saturating_sub(began.elapsed())).await;
+            }
+        }
+        (backend.cpu_seconds() - before) / began.elapsed().as_secs_f64()
+    });
+    figures.add(&format!("PostgreSQL: heartbeats of {WORKERS} workers"), share * 100.0, "% of a core");
+}
