@@ -9,9 +9,12 @@ use crate::store::rows::{AttemptEnd, AttemptRow, EventRow};
 use crate::store::tx::{Attempts, Events};
 use domain::{LeaseKey, Named as _, SessionId, Spent, TaskId};
 
-const END: &str = "UPDATE attempts SET ended_at = $3, outcome = $4, error_class = $5, error_code = $6,
-        error_message = $7, session_id = COALESCE($8, session_id)
-    WHERE task_id = $1 AND number = $2";
+const END: &str = "UPDATE attempts SET ended_at = new.ended_at, outcome = new.outcome, error_class = new.error_class,
+        error_code = new.error_code, error_message = new.error_message,
+        session_id = COALESCE(new.session_id, attempts.session_id)
+    FROM unnest($1::uuid[], $2::int8[], $3::int8[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
+        AS new(task, number, ended_at, outcome, error_class, error_code, error_message, session_id)
+    WHERE attempts.task_id = new.task AND attempts.number = new.number";
 
 const COST: &str = "UPDATE attempts SET cost_usd = $3, cost_set_aside = $4, input_tokens = $5, output_tokens = $6,
         cache_read_tokens = $7, cache_write_tokens = $8
@@ -26,7 +29,7 @@ impl Attempts for PostgresTx<'_> {
 
     async fn set_attempt_session(&mut self, task: TaskId, number: i32, session: SessionId) -> Result<(), StoreError> {
         let text = "UPDATE attempts SET session_id = $3 WHERE task_id = $1 AND number = $2";
-        self.defer(text, params![task, number, session.to_string()]);
+        self.defer_of(task, text, params![task, number, session.to_string()]);
         Ok(())
     }
 
@@ -35,8 +38,8 @@ impl Attempts for PostgresTx<'_> {
         let (class, code) = (error.map(|error| error.class.name()), error.map(|error| &error.code));
         let session = end.session_id.map(|session| session.to_string());
         let message = error.map(|error| &error.message);
-        let values = params![task, number, end.at.0, end.outcome.name(), class, code, message, session];
-        self.defer(END, values);
+        let values = params![task, number, end.at, end.outcome.name(), class, code, message, session];
+        self.defer_row(task, END, values);
         Ok(())
     }
 
@@ -48,13 +51,13 @@ impl Attempts for PostgresTx<'_> {
         if once {
             return self.any(COST, values).await;
         }
-        self.defer(COST, values);
+        self.defer_of(key.task, COST, values);
         Ok(true)
     }
 
     async fn mark_cost_set_aside(&mut self, key: LeaseKey) -> Result<(), StoreError> {
         let text = "UPDATE attempts SET cost_set_aside = TRUE WHERE task_id = $1 AND epoch = $2";
-        self.defer(text, params![key.task, key.epoch.number()]);
+        self.defer_of(key.task, text, params![key.task, key.epoch]);
         Ok(())
     }
 }

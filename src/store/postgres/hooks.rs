@@ -15,9 +15,6 @@ use crate::store::tx::Hooks;
 use crate::store::views::{Delivery, Dispatch, Webhook};
 use domain::{Named as _, TaskId, Timestamp};
 
-const ADD: &str = "INSERT INTO webhooks (id, task_id, url, secret, events, created_at, key_name)
-    VALUES ($1, $2, $3, $4, $5, $6, $7)";
-
 /// The columns of [`webhook`].
 const COLUMNS: &str = "w.id, w.task_id, w.url, w.secret, w.events, w.created_at, w.failing_since, w.disabled_at, w.disabled_reason, w.key_name";
 
@@ -42,10 +39,13 @@ const UPDATE: &str = "UPDATE webhooks SET failing_since = $2, disabled_at = $3, 
 /// writes it says. An address that is longer than any that is accepted is none: each message would be as long.
 const TELL: &str =
     "INSERT INTO deliveries (id, task_id, url, secret, event, created_at, state, attempts, next_at, webhook_id, host)
-    SELECT replace(gen_random_uuid()::text, '-', ''), $1, url, secret, $2, $3, 'pending', 0, 0, id,
-        lower(split_part(split_part(url, '://', 2), '/', 1)) FROM webhooks
-    WHERE (task_id = $1 OR task_id IS NULL AND (key_name IS NULL OR key_name = (SELECT key_name FROM tasks WHERE id = $1)))
-        AND octet_length(url) <= 2048 AND disabled_at IS NULL AND strpos(events, ',' || $2 || ',') > 0";
+    SELECT replace(gen_random_uuid()::text, '-', ''), task, url, secret, event, at, 'pending', 0, 0, webhook.id,
+        lower(split_part(split_part(url, '://', 2), '/', 1))
+    FROM unnest($1::uuid[], $2::text[], $3::int8[]) AS told(task, event, at)
+    CROSS JOIN LATERAL (SELECT id, url, secret, events, disabled_at FROM webhooks WHERE task_id = task
+        UNION ALL SELECT id, url, secret, events, disabled_at FROM webhooks WHERE task_id IS NULL
+            AND (key_name IS NULL OR key_name = (SELECT key_name FROM tasks WHERE id = task))) webhook
+    WHERE octet_length(url) <= 2048 AND disabled_at IS NULL AND strpos(events, ',' || event || ',') > 0";
 
 /// Claims deliveries of each host, of the first that are due and whose host has not enough to do.
 const CLAIM: &str = "UPDATE deliveries SET attempts = attempts + 1, next_at = $2 WHERE id IN
@@ -131,7 +131,7 @@ impl Hooks for PostgresTx<'_> {
     async fn insert_webhook(&mut self, row: &WebhookRow) -> Result<(), StoreError> {
         let WebhookRow { id, task_id, url, secret, events, created_at, key_name, .. } = row;
         let values = params![id, *task_id, url, secret, events, *created_at, key_name];
-        self.defer(ADD, values);
+        self.insert_values("webhooks", "id, task_id, url, secret, events, created_at, key_name", values.into());
         Ok(())
     }
 
@@ -154,12 +154,13 @@ impl Hooks for PostgresTx<'_> {
     }
 
     async fn update_webhook(&mut self, row: &WebhookRow) -> Result<(), StoreError> {
+        self.fence();
         self.defer(UPDATE, params![&row.id, row.failing_since, row.disabled_at, &row.disabled_reason]);
         Ok(())
     }
 
     async fn queue_deliveries(&mut self, task: TaskId, event: &str, now: Timestamp) -> Result<(), StoreError> {
-        self.defer(TELL, params![task, event, now]);
+        self.defer_row(task, TELL, params![task, event, now]);
         Ok(())
     }
 
@@ -181,6 +182,7 @@ impl Hooks for PostgresTx<'_> {
     }
 
     async fn fail_deliveries(&mut self, webhook: &str, error: &str, now: Timestamp) -> Result<(), StoreError> {
+        self.fence();
         self.defer(GIVE_UP, params![webhook, now, error]);
         Ok(())
     }

@@ -94,7 +94,7 @@ async fn look(shared: &Shared, client: &Client, readers: &Readers, heard: &Atomi
             }
         }
     }
-    shared.leads.send_if_modified(|leads| std::mem::take(leads));
+    shared.leads.send_if_modified(std::mem::take);
 }
 
 /// Becomes the leader, should there be none: the lock is that of the connection, and goes with it, however the process

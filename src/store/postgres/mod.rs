@@ -10,7 +10,7 @@
 //! | `address`, `verify` | the server: what its URL says, how to connect, how far its certificate is checked |
 //! | `shared`, `connection`, `value`, `table` | connections, statements, values, whole rows |
 //! | `schema`, `listen` | the schema, and commits of other processes |
-//! | `tx`, `tasks`, `attempts`, `talk`, `limits`, `hooks`, `schedules`, `money`, `keys`, `workers`, `retention` | the statements of a transaction |
+//! | `tx`, `waiting`, `tasks`, `attempts`, `talk`, `limits`, `hooks`, `schedules`, `money`, `keys`, `workers`, `retention` | the statements of a transaction |
 //! | `readers`, `read_tasks`, `read_events`, `read_state`, `read_history` | the statements of reads |
 //!
 //! Decided against: transactions side by side, with locks of rows. Each rule that reads, decides and writes would need the
@@ -40,6 +40,7 @@ mod tasks;
 mod tx;
 mod value;
 mod verify;
+mod waiting;
 mod workers;
 
 use std::sync::Arc;

@@ -76,7 +76,7 @@ impl Money for PostgresTx<'_> {
 
     async fn sum_cost(&mut self, task: TaskId) -> Result<(), StoreError> {
         self.forget(&[task]);
-        self.defer(SUM, params![task]);
+        self.defer_of(task, SUM, params![task]);
         Ok(())
     }
 

@@ -55,7 +55,7 @@ impl Retention for PostgresTx<'_> {
         }
         self.forget(&[id]);
         for part in PARTS {
-            self.defer(part, params![id]);
+            self.defer_of(id, part, params![id]);
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use tokio_postgres::Row;
 
-use super::value::{Column, Unread, Value, array_of};
+use super::value::{Column, Unread, Value};
 use crate::store::columns::each_table;
 use crate::store::rows::{ApiKeyRow, AttemptRow, IdempotencyKeyRow, MessageRow, QuestionRow, TaskRow, WorkerRow};
 
@@ -51,37 +51,3 @@ macro_rules! table {
 }
 
 each_table!(table);
-
-/// Rows of one table that are inserted together.
-#[derive(Clone, Debug)]
-pub struct Inserts {
-    /// Name of the table.
-    pub table: &'static str,
-    /// Names of the columns.
-    pub columns: &'static str,
-    /// The values of each row.
-    pub rows: Vec<Vec<Value>>,
-}
-
-impl Inserts {
-    /// One statement for all rows, whose text doesn't depend on their number.
-    pub fn statement(self) -> Option<super::connection::Bound> {
-        let kinds: Vec<_> = self.rows.first()?.iter().map(Value::kind).collect();
-        let arrays: Vec<String> =
-            kinds.iter().enumerate().map(|(at, kind)| format!("${}::{}", at + 1, array_of(kind).name())).collect();
-        let Self { table, columns, rows } = self;
-        let mut lists: Vec<Vec<Value>> = kinds.iter().map(|_| Vec::with_capacity(rows.len())).collect();
-        for row in rows {
-            for (list, value) in lists.iter_mut().zip(row) {
-                list.push(value);
-            }
-        }
-        let text = format!(
-            "INSERT INTO {table} ({columns}) SELECT {columns}
-                FROM unnest({}) WITH ORDINALITY AS added({columns}, place) ORDER BY place",
-            arrays.join(", ")
-        );
-        let values = kinds.iter().zip(lists).map(|(kind, list)| Value::list(kind, list)).collect();
-        Some(super::connection::Bound { text: text.into(), values })
-    }
-}

@@ -84,7 +84,7 @@ impl Talk for PostgresTx<'_> {
 
     async fn count_messages(&mut self, task: TaskId) -> Result<(), StoreError> {
         self.forget(&[task]);
-        self.defer(COUNT, params![task]);
+        self.defer_of(task, COUNT, params![task]);
         Ok(())
     }
 }

@@ -24,13 +24,26 @@ const ANY_HELD: &str = "EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND
 static FIND: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {}, {ANY_HELD} FROM tasks WHERE id = ANY($1)", TaskRow::COLUMNS));
 
-const UPDATE: &str =
-    "UPDATE tasks SET status = $3, due_at = $4, completed_at = $5, attempt = $6, finished_attempts = $7,
-        crashes = $8, epoch = $9, holder = $10, lease_ms = $11, lease_boot = $12, held = $13, last_event = $14,
-        session_id = $15, waiting_for = $16, result = $17, structured_output = $18, error_class = $19,
-        error_code = $20, error_message = $21, cost_usd = $22, usage = $23, num_turns = $24, duration_ms = $25,
-        permission_denials = $26, remarks = $27
-    WHERE id = $1 AND epoch = $2";
+const UPDATE: &str = "UPDATE tasks SET status = new.status, due_at = new.due_at, completed_at = new.completed_at,
+        attempt = new.attempt, finished_attempts = new.finished_attempts, crashes = new.crashes, epoch = new.epoch,
+        holder = new.holder, lease_ms = new.lease_ms, lease_boot = new.lease_boot, held = new.held,
+        last_event = new.last_event, session_id = new.session_id, waiting_for = new.waiting_for, result = new.result,
+        structured_output = new.structured_output, error_class = new.error_class, error_code = new.error_code,
+        error_message = new.error_message, cost_usd = new.cost_usd, usage = new.usage, num_turns = new.num_turns,
+        duration_ms = new.duration_ms, permission_denials = new.permission_denials, remarks = new.remarks
+    FROM unnest($1::uuid[], $2::int8[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::int8[], $9::int8[],
+            $10::uuid[], $11::int8[], $12::uuid[], $13::text[], $14::int8[], $15::text[], $16::text[], $17::text[],
+            $18::text[], $19::text[], $20::text[], $21::text[], $22::float8[], $23::text[], $24::int8[], $25::int8[],
+            $26::text[], $27::text[])
+        AS new(task, was_epoch, status, due_at, completed_at, attempt, finished_attempts, crashes, epoch, holder, lease_ms,
+            lease_boot, held, last_event, session_id, waiting_for, result, structured_output, error_class, error_code,
+            error_message, cost_usd, usage, num_turns, duration_ms, permission_denials, remarks)
+    WHERE tasks.id = new.task AND tasks.epoch = new.was_epoch";
+
+const PROGRESS: &str = "UPDATE tasks SET last_event = new.last_event, attempt_events = new.attempt_events,
+        session_id = COALESCE(new.session_id, tasks.session_id)
+    FROM unnest($1::uuid[], $2::int8[], $3::int8[], $4::text[]) AS new(task, last_event, attempt_events, session_id)
+    WHERE tasks.id = new.task";
 
 const RESCHEDULE: &str =
     "UPDATE tasks SET spec = $2, priority = $3, due_at = $4, held = $5, last_event = $6 WHERE id = $1";
@@ -77,8 +90,9 @@ const ALLOWANCE: &str = "SELECT
         EXISTS (SELECT 1 FROM api_keys WHERE daily_budget_usd IS NOT NULL)
     FROM queue_state WHERE id = 1";
 
-const RENEW: &str = "UPDATE tasks SET lease_ms = $1, lease_boot = $2
-    FROM unnest($3::uuid[], $4::int8[]) AS kept(task, task_epoch) WHERE id = task AND epoch = task_epoch";
+const RENEW: &str = "UPDATE tasks SET lease_ms = kept.lease_ms, lease_boot = kept.lease_boot
+    FROM unnest($1::int8[], $2::uuid[], $3::uuid[], $4::int8[]) AS kept(lease_ms, lease_boot, task, task_epoch)
+    WHERE id = task AND epoch = task_epoch";
 
 /// The leases of a worker.
 pub const LEASES: &str = "SELECT id, epoch FROM tasks WHERE status = 'running' AND holder = $1";
@@ -225,14 +239,14 @@ impl Tasks for PostgresTx<'_> {
             &row.permission_denials,
             &row.remarks,
         ];
-        self.defer(UPDATE, values);
+        self.defer_row(row.id, UPDATE, values);
         self.keep(row.clone());
         Ok(true)
     }
 
     async fn reschedule_task(&mut self, row: &TaskRow) -> Result<(), StoreError> {
         let TaskRow { id, spec, priority, due_at, held, last_event, .. } = row;
-        self.defer(RESCHEDULE, params![*id, spec, *priority, *due_at, held, *last_event]);
+        self.defer_of(*id, RESCHEDULE, params![*id, spec, *priority, *due_at, held, *last_event]);
         self.keep(row.clone());
         Ok(())
     }
@@ -251,8 +265,7 @@ impl Tasks for PostgresTx<'_> {
                 row.session_id.clone_from(&session);
             }
         }
-        let text = "UPDATE tasks SET last_event = $2, attempt_events = $3, session_id = COALESCE($4, session_id) WHERE id = $1";
-        self.defer(text, params![id, last_event, attempt_events, session]);
+        self.defer_row(id, PROGRESS, params![id, last_event, attempt_events, session]);
         Ok(())
     }
 
@@ -262,7 +275,7 @@ impl Tasks for PostgresTx<'_> {
             row.waiting_for = waiting_for.map(str::to_owned);
         }
         let text = "UPDATE tasks SET last_event = $2, waiting_for = $3 WHERE id = $1";
-        self.defer(text, params![id, last_event, waiting_for]);
+        self.defer_of(id, text, params![id, last_event, waiting_for]);
         Ok(())
     }
 
@@ -338,10 +351,8 @@ impl Tasks for PostgresTx<'_> {
             if let Some(row) = self.known_mut(key.task).filter(|row| row.epoch == key.epoch) {
                 (row.lease_ms, row.lease_boot) = (Some(expires.ms), Some(expires.boot));
             }
+            self.defer_row_quietly(key.task, RENEW, params![expires.ms, expires.boot, key.task, key.epoch]);
         }
-        let tasks = Value::ids(leases.iter().map(|key| key.task.uuid()));
-        let epochs = Value::numbers(leases.iter().map(|key| key.epoch.number()));
-        self.defer_quietly(RENEW, [expires.ms.into(), expires.boot.into(), tasks, epochs]);
         Ok(())
     }
 
@@ -365,7 +376,7 @@ impl Tasks for PostgresTx<'_> {
     async fn hold(&mut self, id: TaskId, hold: &str, due: Timestamp) -> Result<(), StoreError> {
         self.any_held = Some(true);
         self.forget(&[id]);
-        self.defer("UPDATE tasks SET held = $1, due_at = $2 WHERE id = $3", params![hold, due, id]);
+        self.defer_of(id, "UPDATE tasks SET held = $1, due_at = $2 WHERE id = $3", params![hold, due, id]);
         Ok(())
     }
 
@@ -379,7 +390,7 @@ impl Tasks for PostgresTx<'_> {
     async fn wake(&mut self, id: TaskId) -> Result<(), StoreError> {
         self.forget(&[id]);
         let text = "UPDATE tasks SET due_at = NULL, held = NULL WHERE id = $1 AND status = 'pending'";
-        self.defer(text, params![id]);
+        self.defer_of(id, text, params![id]);
         Ok(())
     }
 

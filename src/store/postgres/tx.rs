@@ -21,8 +21,9 @@ use tokio_postgres::Row;
 
 use super::connection::{Bound, Connection};
 use super::shared::{Line, Ready, Shared};
-use super::table::{Inserts, Table};
+use super::table::Table;
 use super::value::{Column as _, Unread, Value, get, params};
+use super::waiting::Waiting;
 use crate::process::BackOff;
 use crate::store::StoreError;
 use crate::store::rows::{Clock, TaskRow};
@@ -56,8 +57,7 @@ pub struct PostgresTx<'a> {
     /// Number of the transaction, by which its outcome can be asked for.
     xid: String,
     is_open: bool,
-    inserts: Vec<Inserts>,
-    deferred: Vec<Bound>,
+    waiting: Waiting,
     /// Tasks as the transaction has read and written them.
     rows: HashMap<TaskId, TaskRow>,
     sums: Sums,
@@ -114,8 +114,7 @@ impl<'a> PostgresTx<'a> {
             clock,
             xid,
             is_open: true,
-            inserts: Vec::new(),
-            deferred: Vec::new(),
+            waiting: Waiting::default(),
             rows: HashMap::new(),
             sums: Sums::default(),
             pending: None,
@@ -134,10 +133,7 @@ impl<'a> PostgresTx<'a> {
     /// Writes the values of a row with what is written next.
     pub fn insert_values(&mut self, table: &'static str, columns: &'static str, values: Vec<Value>) {
         self.is_news = true;
-        match self.inserts.iter_mut().find(|inserts| inserts.table == table) {
-            Some(inserts) => inserts.rows.push(values),
-            None => self.inserts.push(Inserts { table, columns, rows: vec![values] }),
-        }
+        self.waiting.insert(table, columns, values);
     }
 
     /// Runs a statement, of whose result nothing is needed, with what is written next.
@@ -148,19 +144,40 @@ impl<'a> PostgresTx<'a> {
 
     /// The same for a statement that no other process waits for.
     pub fn defer_quietly(&mut self, text: &'static str, values: impl Into<Vec<Value>>) {
-        self.deferred.push(Bound::of(text, values));
+        self.waiting.add(None, text, values.into());
     }
 
-    /// What waits to be written, in order: rows first, which nothing that waits was made without.
+    /// The same for a statement about a task.
+    pub fn defer_of(&mut self, task: TaskId, text: &'static str, values: impl Into<Vec<Value>>) {
+        self.is_news = true;
+        self.waiting.add(Some(task), text, values.into());
+    }
+
+    /// The same for a statement about a task that takes an array for each of its values: those of many tasks are run as
+    /// one.
+    pub fn defer_row(&mut self, task: TaskId, text: &'static str, values: impl Into<Vec<Value>>) {
+        self.is_news = true;
+        self.defer_row_quietly(task, text, values);
+    }
+
+    /// The same for a statement that no other process waits for.
+    pub fn defer_row_quietly(&mut self, task: TaskId, text: &'static str, values: impl Into<Vec<Value>>) {
+        self.waiting.add_row(task, text, values.into());
+    }
+
+    /// What waits to be written, in order.
     fn waiting(&mut self) -> Vec<Bound> {
-        let inserts = std::mem::take(&mut self.inserts);
-        let mut waiting: Vec<Bound> = inserts.into_iter().filter_map(Inserts::statement).collect();
-        waiting.append(&mut self.deferred);
+        let mut waiting = self.waiting.take();
         if let Some(mark) = self.mark.as_mut().filter(|mark| !mark.is_sent && !waiting.is_empty()) {
             mark.is_sent = true;
             waiting.insert(0, Bound::of("SAVEPOINT mark", []));
         }
         waiting
+    }
+
+    /// Keeps what is written from here on behind what waits.
+    pub fn fence(&mut self) {
+        self.waiting.fence();
     }
 
     /// Runs a statement behind what waits, and returns its rows.
@@ -388,8 +405,7 @@ impl Tx for PostgresTx<'_> {
         if !undo {
             return Ok(());
         }
-        self.inserts.clear();
-        self.deferred.clear();
+        self.waiting = Waiting::default();
         self.rows.clear();
         (self.pending, self.any_held, self.sums) = (None, None, sums);
         if is_sent {
