@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use crate::claude::{Item, Run, Shim, ShimLaunch, Start};
-use crate::config::{self, DatabaseServer, Environment};
+use crate::config::{self, DatabasePassword, DatabaseServer, Environment};
 use crate::process::boot_now;
 use crate::queue::{
     Beat, ChangeNotifier, Claim, Directory, Finish, MAILBOX, NewTask, Queue, QueueActor, ReadStats, ReadWorkers,
@@ -41,12 +41,18 @@ impl NoOp {
         let server = place.starts_with("postgres://").then(|| DatabaseServer {
             url: place.into(),
             listen_url: None,
-            password: None,
-            password_file: None,
+            password: DatabasePassword::default(),
         });
         let (db_path, data_dir) = (PathBuf::from(place), std::env::temp_dir());
-        let settings =
-            config::Store { db_path, server, data_dir, accept_loss: false, retention: None, max_bytes: None };
+        let settings = config::Store {
+            db_path,
+            server,
+            password: DatabasePassword::default(),
+            data_dir,
+            accept_loss: false,
+            retention: None,
+            max_bytes: None,
+        };
         let store = store::open(&settings).await.expect("a database");
         let hub = ChangeNotifier::default();
         let actor = QueueActor::new(store, hub.clone(), crate::telemetry::Vitals::default());

@@ -30,7 +30,11 @@ pub fn postgres(figures: &mut Figures) {
     submits(figures, &server);
     drain(figures, &server);
     dispatch(figures, &server);
-    beats(figures, &server);
+    drop(server);
+    // On one that has nothing else to do.
+    if let Some(server) = Backend::postgres() {
+        beats(figures, &server);
+    }
 }
 
 fn submits(figures: &mut Figures, backend: &Backend) {

@@ -39,11 +39,28 @@ pub enum AdminCommand {
         #[command(flatten)]
         flags: Flags,
     },
+    /// Move the database
+    #[command(subcommand)]
+    Db(DbCommand),
     /// Hold everything that was done against the promises of the service
     CheckHistory {
         /// Facts beside it
         #[command(flatten)]
         args: check_history::Args,
+        /// Address of the database
+        #[command(flatten)]
+        flags: Flags,
+    },
+}
+
+/// A command for all of a database.
+#[derive(Debug, Subcommand)]
+pub enum DbCommand {
+    /// Move everything in DB_PATH to PostgreSQL, with its ids and numbers, while nothing uses either
+    Move {
+        /// An empty database: postgres://USER@HOST/NAME, with the parameters of DATABASE_URL
+        #[arg(long, value_name = "URL")]
+        to: String,
         /// Address of the database
         #[command(flatten)]
         flags: Flags,
@@ -59,6 +76,7 @@ pub fn run(command: AdminCommand) -> anyhow::Result<u8> {
     sys::reset_sigpipe();
     let (AdminCommand::Backup { flags, .. }
     | AdminCommand::Prune { flags, .. }
+    | AdminCommand::Db(DbCommand::Move { flags, .. })
     | AdminCommand::CheckHistory { flags, .. }) = &command;
     let config = match Config::load(flags) {
         Ok(config) => config,
@@ -71,6 +89,7 @@ pub fn run(command: AdminCommand) -> anyhow::Result<u8> {
         match command {
             AdminCommand::Backup { file, .. } => backup(&config, &file).await,
             AdminCommand::Prune { older_than, .. } => prune(&config, older_than).await,
+            AdminCommand::Db(DbCommand::Move { to, .. }) => move_database(&config, to).await,
             AdminCommand::CheckHistory { args, .. } => check_history::run(&config, &args).await,
         }
     })
@@ -100,6 +119,20 @@ async fn backup(config: &Config, file: &Path) -> anyhow::Result<u8> {
     };
     finish().with_context(|| format!("can't write {}", file.display()))?;
     println!("{} is a copy of {}", file.display(), config.store.db_path.display());
+    Ok(0)
+}
+
+/// The file stays, under another name.
+async fn move_database(config: &Config, to: String) -> anyhow::Result<u8> {
+    if config.store.server.is_some() {
+        bail!("DATABASE_URL is set: the database is on a server already; unset it, and name the new one with --to");
+    }
+    let server = config.store.server_at(to);
+    let moved = store::move_to(&config.store, &server).await?;
+    for (table, rows) in moved.iter().filter(|(_, rows)| *rows > 0) {
+        println!("{rows:>10}  {table}");
+    }
+    println!("Moved. Start the server with DATABASE_URL; the file is {}.moved", config.store.db_path.display());
     Ok(0)
 }
 

@@ -115,9 +115,16 @@ pub struct DatabaseServer {
     /// The server itself, where the URL names a pool.
     pub listen_url: Option<SecretString>,
     /// The password, where it is not in the URL.
-    pub password: Option<SecretString>,
+    pub password: DatabasePassword,
+}
+
+/// The password of a server's user.
+#[derive(Clone, Debug, Default)]
+pub struct DatabasePassword {
+    /// The password itself.
+    pub text: Option<SecretString>,
     /// File with the password.
-    pub password_file: Option<PathBuf>,
+    pub file: Option<PathBuf>,
 }
 
 /// The database and the folder beside it.
@@ -127,6 +134,8 @@ pub struct Store {
     pub db_path: PathBuf,
     /// The database on a server, in place of the file.
     pub server: Option<DatabaseServer>,
+    /// The password of a server, whichever it is.
+    pub password: DatabasePassword,
     /// The folder of keys, sockets and working folders: where the database is.
     pub data_dir: PathBuf,
     /// True if the server goes on with a database that has lost something.
@@ -138,6 +147,12 @@ pub struct Store {
 }
 
 impl Store {
+    /// A server at another address, with the same password.
+    #[must_use]
+    pub fn server_at(&self, url: String) -> DatabaseServer {
+        DatabaseServer { url: url.into(), listen_url: None, password: self.password.clone() }
+    }
+
     /// The folder below which tasks get folders of their own.
     #[must_use]
     pub fn work_dir(&self) -> PathBuf {
@@ -240,7 +255,8 @@ impl Config {
     }
 
     fn read_store(from: &mut Source) -> Store {
-        let server = read_database(from);
+        let password = read_password(from);
+        let server = read_database(from, &password);
         let db_path = from.text("DB_PATH").map_or_else(|| default_db_path(from), |path| absolute(Path::new(&path)));
         let data_dir = db_path.parent().unwrap_or(Path::new("/")).to_owned();
         let days: u64 = from.number("RETENTION_DAYS", 0, 36_500);
@@ -248,7 +264,7 @@ impl Config {
         let accept_loss = from.choice("ACCEPT_LOSS", &[("off", false), ("on", true)]);
         let most: u64 = from.number("MAX_DATABASE_BYTES", 0, u64::MAX);
         let max_bytes = (most > 0).then_some(most);
-        Store { db_path, server, data_dir, accept_loss, retention, max_bytes }
+        Store { db_path, server, password, data_dir, accept_loss, retention, max_bytes }
     }
 
     fn read_server(from: &mut Source) -> Server {
@@ -290,23 +306,27 @@ impl Config {
     }
 }
 
-fn read_database(from: &mut Source) -> Option<DatabaseServer> {
+fn read_password(from: &mut Source) -> DatabasePassword {
+    let text = from.text("DATABASE_PASSWORD").map(Into::into);
+    let file = from.text("DATABASE_PASSWORD_FILE").map(|file| absolute(Path::new(&file)));
+    if text.is_some() && file.is_some() {
+        from.fault("DATABASE_PASSWORD_FILE", "and DATABASE_PASSWORD are both set; set one of them");
+    }
+    DatabasePassword { text, file }
+}
+
+fn read_database(from: &mut Source, password: &DatabasePassword) -> Option<DatabaseServer> {
     for name in ["DATABASE_URL", "DATABASE_LISTEN_URL"] {
         let is_one = |url: &String| url.starts_with("postgres://") || url.starts_with("postgresql://");
         if from.text(name).is_some_and(|url| !is_one(&url)) {
             from.fault(name, "must begin with postgres://; for a database in a file set DB_PATH");
         }
     }
-    let server = DatabaseServer {
+    Some(DatabaseServer {
         url: from.text("DATABASE_URL")?.into(),
         listen_url: from.text("DATABASE_LISTEN_URL").map(Into::into),
-        password: from.text("DATABASE_PASSWORD").map(Into::into),
-        password_file: from.text("DATABASE_PASSWORD_FILE").map(|file| absolute(Path::new(&file))),
-    };
-    if server.password.is_some() && server.password_file.is_some() {
-        from.fault("DATABASE_PASSWORD_FILE", "and DATABASE_PASSWORD are both set; set one of them");
-    }
-    Some(server)
+        password: password.clone(),
+    })
 }
 
 fn read_budgets(from: &mut Source) -> Budgets {

@@ -43,6 +43,12 @@ pub enum StoreError {
         /// The database file.
         path: PathBuf,
     },
+    /// Another process uses the database.
+    #[error("the database {path} is in use: stop the server and its workers first")]
+    InUse {
+        /// The database file.
+        path: PathBuf,
+    },
     /// The disk is full.
     #[error("the disk of the database is full: free some space there")]
     Full,

@@ -12,6 +12,7 @@
 //! | `views` | what reads are asked, and what they answer |
 //! | `convert`, `summary` | between rows and the domain |
 //! | `error` | why it did not do what was asked |
+//! | `transfer` | all rows, moved from one engine to the other |
 //! | `leadership` | which process does what one alone should do |
 //! | `sqlite` | the engine for one machine |
 //! | `postgres` | the engine for many |
@@ -34,6 +35,7 @@ mod summary;
 mod tables;
 #[cfg(test)]
 pub mod test_server;
+mod transfer;
 pub mod tx;
 pub mod views;
 
@@ -45,6 +47,7 @@ use async_trait::async_trait;
 pub use self::error::StoreError;
 pub use self::leadership::Leadership;
 pub use self::reads::{Reader, Reads};
+pub use self::transfer::move_to;
 pub use self::tx::Tx;
 use self::views::{EventPage, Poll, Polled, ReadEvents};
 use crate::config;

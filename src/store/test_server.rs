@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Store, postgres};
-use crate::config::DatabaseServer;
+use crate::config::{DatabasePassword, DatabaseServer};
 
 #[expect(dead_code, reason = "what breaks a server is used by the tests of the whole program")]
 #[path = "../../tests/support/postgres.rs"]
@@ -15,7 +15,7 @@ impl Cluster {
     /// The settings of a new database.
     pub fn fresh(&self) -> DatabaseServer {
         let url = self.url(&self.database()).into();
-        DatabaseServer { url, listen_url: None, password: None, password_file: None }
+        DatabaseServer { url, listen_url: None, password: DatabasePassword::default() }
     }
 }
 

@@ -21,6 +21,7 @@ mod limits;
 mod migrations;
 mod modes;
 mod money;
+mod moves;
 mod nemesis;
 mod openapi;
 mod outcomes;

@@ -1,5 +1,7 @@
 //! The database on a server: what breaks there, and what comes of it.
 
+#![expect(clippy::disallowed_methods, reason = "a pool and certificates are made by programs")]
+
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command};
@@ -301,7 +303,8 @@ fn a_process_that_stops_in_a_transaction_keeps_others_waiting_for_seconds_only()
     let stuck = world.serve("standalone", &[("FAILPOINTS", "postgres-commit=1*sleep(20000)")]);
     let asked = std::thread::scope(|scope| {
         scope.spawn(|| stuck.http.try_ask("POST", "/api/tasks", &[], Some(&quick())));
-        std::thread::sleep(Duration::from_millis(500));
+        let idle = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'";
+        until("it to be in a transaction", || (cluster.sql(&database, idle) == "1").then_some(()));
         poll(Duration::from_secs(15), || {
             server.http.try_ask("POST", "/api/tasks", &[], Some(&quick())).filter(|(status, _)| *status == 202)
         })

@@ -51,7 +51,7 @@ impl Address {
     pub fn read(settings: &DatabaseServer, url: &SecretString) -> Result<Self, String> {
         let (url, own) = split(url.expose_secret())?;
         let mut config: Config = url.parse().map_err(|error| format!("is no address of PostgreSQL: {error}"))?;
-        if let Some(password) = &settings.password {
+        if let Some(password) = &settings.password.text {
             config.password(password.expose_secret());
         }
         if config.get_hosts().len() > 1 && config.get_target_session_attrs() == TargetSessionAttrs::Any {
@@ -70,7 +70,7 @@ impl Address {
             SslMode::Disable => None,
             _ => Some(tls(&own)?),
         };
-        let password_file = settings.password_file.clone();
+        let password_file = settings.password.file.clone();
         Ok(Self { config, tls, password_file, shown, pooled: AtomicBool::new(own.pooled) })
     }
 

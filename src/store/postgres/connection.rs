@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::maybe_done;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row, Statement};
+use tokio_postgres::{Client, Row, RowStream, Statement};
 
 use super::address::Address;
 use super::value::{Unread, Value};
@@ -209,6 +209,12 @@ impl Connection {
         end.as_mut().await;
         answers.extend(end.as_mut().take_output().and_then(Result::transpose));
         answers.into_iter().map(|answer| answer.map_err(|error| self.failed(error))).collect()
+    }
+
+    /// The rows of a result as they come, however many there are.
+    pub async fn stream(&self, text: &str) -> Result<RowStream, StoreError> {
+        let none: [(&(dyn ToSql + Sync), Type); 0] = [];
+        self.client.query_typed_raw(text, none).await.map_err(|error| self.failed(error))
     }
 
     /// Sends a statement whose answer nobody waits for.

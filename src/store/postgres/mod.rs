@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | `address`, `verify` | the server: what its URL says, how to connect, how far its certificate is checked |
 //! | `shared`, `connection`, `value`, `table` | connections, statements, values, whole rows |
-//! | `schema`, `listen` | the schema, and commits of other processes |
+//! | `schema`, `listen`, `import` | the schema, commits of other processes, and the rows of another database |
 //! | `tx`, `waiting`, `tasks`, `attempts`, `talk`, `limits`, `hooks`, `schedules`, `money`, `keys`, `workers`, `retention` | the statements of a transaction |
 //! | `readers`, `read_tasks`, `read_events`, `read_state`, `read_history` | the statements of reads |
 //!
@@ -21,6 +21,7 @@ mod address;
 mod attempts;
 mod connection;
 mod hooks;
+mod import;
 mod keys;
 mod limits;
 mod listen;
@@ -53,6 +54,7 @@ use tokio::sync::{Mutex, watch};
 
 use self::address::Address;
 use self::connection::Connection;
+pub use self::import::Import;
 use self::readers::Readers;
 use self::shared::{Line, Shared};
 use self::tx::PostgresTx;
@@ -81,7 +83,7 @@ impl PostgresStore {
     /// # Errors
     /// It must not be used, or the settings are wrong.
     pub async fn open(server: &DatabaseServer) -> Result<Self, StoreError> {
-        let address = read(server)?;
+        let address = address_of_server(server)?;
         let listen = match &server.listen_url {
             Some(url) => address_of(server, url, "DATABASE_LISTEN_URL")?,
             None => Arc::clone(&address),
@@ -121,7 +123,7 @@ impl PostgresStore {
     }
 }
 
-fn read(server: &DatabaseServer) -> Result<Arc<Address>, StoreError> {
+fn address_of_server(server: &DatabaseServer) -> Result<Arc<Address>, StoreError> {
     address_of(server, &server.url, "DATABASE_URL")
 }
 
@@ -214,7 +216,7 @@ impl Store for PostgresStore {
 /// # Errors
 /// It can't be reached, or is from another version.
 pub async fn open_read_only(server: &DatabaseServer) -> Result<Reader, StoreError> {
-    let db = Connection::open(read(server)?).await?;
+    let db = Connection::open(address_of_server(server)?).await?;
     schema::look(&db).await?;
     Ok(Arc::new(Readers::of(Arc::new(db))))
 }
@@ -224,7 +226,7 @@ pub async fn open_read_only(server: &DatabaseServer) -> Result<Reader, StoreErro
 /// # Errors
 /// It can't be reached, or is from another version.
 pub async fn open_snapshot(server: &DatabaseServer) -> Result<Reader, StoreError> {
-    let db = Connection::open(read(server)?).await?;
+    let db = Connection::open(address_of_server(server)?).await?;
     schema::look(&db).await?;
     db.simple("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     Ok(Arc::new(Readers::of(Arc::new(db))))
@@ -235,7 +237,7 @@ pub async fn open_snapshot(server: &DatabaseServer) -> Result<Reader, StoreError
 /// # Errors
 /// It can't be reached, or must not be used.
 pub async fn check(server: &DatabaseServer) -> Result<String, StoreError> {
-    let db = Connection::open(read(server)?).await?;
+    let db = Connection::open(address_of_server(server)?).await?;
     schema::check(&db).await?;
     Ok(db.address().shown().to_string())
 }

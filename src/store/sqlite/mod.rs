@@ -11,10 +11,12 @@
 //! | `schema`, `preflight`, `mark`, `reserve` | what happens before it is used: its schema, whether it may be used at all, what it must have, and space for a full disk |
 //! | `connection`, `query`, `table` | connections, statements, whole rows |
 //! | `tx`, `tasks`, `attempts`, `talk`, `limits`, `hooks`, `schedules`, `money`, `workers`, `retention` | the statements of a transaction |
+//! | `export` | all rows, for another database |
 //! | `readers`, `read_tasks`, `read_events`, `read_state`, `read_history` | the statements of reads |
 
 mod attempts;
 mod connection;
+mod export;
 mod high_water_mark;
 mod hooks;
 mod keys;
@@ -46,6 +48,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use rusqlite::Connection;
 
+pub use self::export::Export;
 use self::query::Db;
 use self::readers::Readers;
 use self::reserve::Reserve;
