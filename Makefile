@@ -2,12 +2,13 @@
 #   make run     fetch the CLI where there is none, build, serve on http://127.0.0.1:5000
 #   make test    everything that CI checks
 #   make check   format, lints, documentation, dependencies and spelling alone
+#   make deployments   what stands in deploy/, tried with the programs that read it
 #   make chaos   a long storm of faults (CHAOS_SECONDS, CHAOS_SEED)
 #   make bench   figures beside those of others (PARTS)
 #   make tools   what the tests need: the CLI, a fuzzer, makers of clients
 #   make sbom    the list of what the program is made of (SPDX), in target/cc-anywhere.spdx.json
 #   make clean   removes what was built and fetched
-.PHONY: run test check chaos bench tools servers sbom clean help
+.PHONY: run test check deployments chaos bench tools servers sbom clean help
 
 # The CLI that the tests were written against. Newer ones may behave in another way.
 CLAUDE_VERSION := 2.1.197
@@ -24,8 +25,9 @@ GENERATORS := $(TOOLS)/generators-$(PYTHON_CLIENT_VERSION)
 CARGO_DENY_VERSION := 0.20.2
 CARGO_MACHETE_VERSION := 0.9.1
 TYPOS_VERSION := 1.52.0
+KUBERNETES_VALIDATE_VERSION := 1.37.0
 CARGO_SBOM_VERSION := 0.10.0
-CHECKERS := $(TOOLS)/checkers-$(CARGO_DENY_VERSION)-$(CARGO_MACHETE_VERSION)-$(TYPOS_VERSION)
+CHECKERS := $(TOOLS)/checkers-$(CARGO_DENY_VERSION)-$(CARGO_MACHETE_VERSION)-$(TYPOS_VERSION)-$(KUBERNETES_VALIDATE_VERSION)
 # What people would use instead, for the benchmark.
 PEERS := $(TOOLS)/peers
 
@@ -34,7 +36,7 @@ run:
 	cargo build --release --locked
 	PATH="$$PATH:$(TOOLS)/node_modules/.bin" exec ./target/release/cc-anywhere serve
 
-test: check tools
+test: check deployments tools
 	cargo test --locked --workspace --features failpoints
 
 check: $(CHECKERS)
@@ -44,6 +46,17 @@ check: $(CHECKERS)
 	cargo deny --locked check licenses bans sources
 	cargo machete
 	$(TOOLS)/venv/bin/typos
+
+# What stands in deploy/ is what its programs take.
+COMPOSE := $(if $(shell command -v docker-compose),docker-compose,docker compose)
+UNITS := $(TOOLS)/units
+deployments: servers $(CHECKERS)
+	for file in compose.yaml deploy/compose.yaml; do \
+		API_KEY=a-key-of-sixteen-characters ANTHROPIC_API_KEY=x DATABASE_PASSWORD=x $(COMPOSE) -f $$file config -q || exit 1; done
+	$(TOOLS)/venv/bin/kubernetes-validate --quiet --strict deploy/kubernetes/*.yaml
+	rm -rf $(UNITS) && mkdir -p $(UNITS)
+	for unit in deploy/systemd/*.service; do sed 's,/usr/local/bin/cc-anywhere,/bin/true,' $$unit > $(UNITS)/$${unit##*/} || exit 1; done
+	systemd-analyze verify $(UNITS)/*.service
 
 # A long storm of faults; make test has a short one. The same seed gives the same faults.
 CHAOS_SECONDS ?= 180
@@ -68,6 +81,8 @@ tools: servers $(STAMP) $(FUZZER) $(GENERATORS) $(CHECKERS)
 servers:
 	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || \
 		{ echo "the tests need PostgreSQL: install the package postgresql" >&2; exit 1; }
+	@for tool in systemd-analyze $(firstword $(COMPOSE)); do \
+		command -v $$tool >/dev/null || { echo "the checks need $$tool: install systemd and docker-compose" >&2; exit 1; }; done
 	@command -v pgbouncer >/dev/null || { echo "the tests need pgbouncer: install the package pgbouncer" >&2; exit 1; }
 
 $(STAMP):
@@ -92,7 +107,8 @@ $(GENERATORS): | $(STAMP) $(FUZZER)
 $(CHECKERS): | $(FUZZER)
 	command -v cargo-deny >/dev/null || cargo install --quiet --locked cargo-deny@$(CARGO_DENY_VERSION)
 	command -v cargo-machete >/dev/null || cargo install --quiet --locked cargo-machete@$(CARGO_MACHETE_VERSION)
-	$(TOOLS)/venv/bin/pip install --quiet --disable-pip-version-check typos==$(TYPOS_VERSION)
+	$(TOOLS)/venv/bin/pip install --quiet --disable-pip-version-check typos==$(TYPOS_VERSION) \
+		kubernetes-validate==$(KUBERNETES_VALIDATE_VERSION)
 	touch $@
 
 sbom:
@@ -101,7 +117,7 @@ sbom:
 	PATH="$(TOOLS)/bin:$$PATH" cargo sbom --output-format spdx_json_2_3 > target/cc-anywhere.spdx.json
 
 help:
-	@sed -n '2,9s/^# \{0,1\}//p' Makefile
+	@sed -n '2,10s/^# \{0,1\}//p' Makefile
 
 clean:
 	cargo clean
