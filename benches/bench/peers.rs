@@ -62,6 +62,27 @@ impl Backend {
         self.address.rsplit_once('/').map_or_else(String::new, |(server, _)| format!("{server}/{name}"))
     }
 
+    /// Fills a database of ours with tasks that have ended, from one number to another, and ten events of each.
+    pub fn fill(url: &str, from: u32, to: u32) {
+        let sql = format!(
+            "INSERT INTO tasks (id, status, spec, priority, created_at, completed_at, attempt, finished_attempts, crashes,
+                max_attempts, epoch, last_event, attempt_events, key_name, own_directory, exclusive, pending_messages)
+            SELECT ('01890000-' || lpad(to_hex(n / 65536), 4, '0') || '-7' || lpad(to_hex(n % 4096), 3, '0') || '-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
+                'completed', '{{\"instruction\":\"x\"}}', 0, n, n, 1, 1, 0, 3, 1, 10, 10, 'default', TRUE, FALSE, 0
+            FROM generate_series({from} + 1, {to}) n;
+            INSERT INTO task_counts VALUES ('default', 'completed', {to} - {from});
+            INSERT INTO events (task_id, seq, at, kind, data)
+            SELECT ('01890000-' || lpad(to_hex(n / 65536), 4, '0') || '-7' || lpad(to_hex(n % 4096), 3, '0') || '-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
+                seq, n, 'log', '{{\"message\":\"' || repeat('x', 120) || '\"}}'
+            FROM generate_series({from} + 1, {to}) n, generate_series(1, 10) seq;
+            ANALYZE"
+        );
+        for statement in sql.split(';') {
+            let ran = Command::new("psql").args([url, "-qc", statement]).output().expect("psql");
+            assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        }
+    }
+
     /// Seconds of a core that the server and all its processes have used.
     pub fn cpu_seconds(&self) -> f64 {
         let parent = self.child.id();

@@ -21,6 +21,10 @@ const DISPATCHES: usize = 60;
 /// Between two of them: the service is idle again.
 const IDLE: Duration = Duration::from_millis(40);
 const WORKERS: usize = 50;
+const FINISHED: [u32; 3] = [1_000, 100_000, 1_000_000];
+/// Of each of them.
+const EVENTS: i64 = 10;
+const CLAIMS: usize = 300;
 /// A worker beats so often.
 const BEAT: Duration = Duration::from_secs(5);
 
@@ -30,6 +34,7 @@ pub fn postgres(figures: &mut Figures) {
     submits(figures, &server);
     drain(figures, &server);
     dispatch(figures, &server);
+    growth(figures, &server);
     drop(server);
     // On one that has nothing else to do.
     if let Some(server) = Backend::postgres() {
@@ -145,4 +150,40 @@ fn beats(figures: &mut Figures, backend: &Backend) {
         (backend.cpu_seconds() - before) / began.elapsed().as_secs_f64()
     });
     figures.add(&format!("PostgreSQL: heartbeats of {WORKERS} workers"), share * 100.0, "% of a core");
+}
+
+/// Claims, lists and pages of events, with few and with many rows.
+fn growth(figures: &mut Figures, backend: &Backend) {
+    let url = backend.database("growth");
+    let (mut has, mut first) = (0, Vec::new());
+    for rows in FINISHED {
+        let server = Server::start("standalone", &[("DATABASE_URL", &url)]);
+        Backend::fill(&url, has, rows);
+        has = rows;
+        let mut times = vec![("a claim", claim(&url))];
+        let last = format!("/api/events/page?after={}&limit=100", i64::from(rows) * EVENTS / 2);
+        for (what, path) in [
+            ("a list of tasks", "/api/tasks?limit=50"),
+            ("a page of events", &*last),
+            ("the counts", "/api/queue/stats"),
+        ] {
+            let load = block_on(load::run(server.port, &request("GET", path, ""), 1, Duration::from_secs(1)));
+            times.push((what, load.p50));
+        }
+        if first.is_empty() {
+            first.clone_from(&times);
+        }
+        for ((what, p50), (_, first)) in times.iter().zip(&first) {
+            figures.add(&format!("PostgreSQL: {what}, {rows} finished tasks, p50"), *p50, "ms");
+            figures.add("  over one with a thousand", p50 / first, "");
+        }
+    }
+}
+
+fn claim(url: &str) -> f64 {
+    actix::System::new().block_on(async {
+        let queue = NoOp::open(url).await;
+        queue.submit(CLAIMS).await;
+        load::at(&queue.claim_times(CLAIMS).await, 0.5)
+    })
 }
