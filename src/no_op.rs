@@ -107,7 +107,7 @@ impl NoOp {
     /// came for `patience`. Returns how many.
     pub async fn drain(&self, count: usize, patience: Duration) -> usize {
         let (mut done, mut last) = (0, Instant::now());
-        let mut hints = self.hub.commits();
+        let mut hints = self.hub.work();
         let mut finishes = FuturesUnordered::new();
         while done < count && last.elapsed() < patience {
             let claimed = self.queue.ask(self.claim(AHEAD)).await.expect("a claim");

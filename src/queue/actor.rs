@@ -206,7 +206,7 @@ impl QueueActor {
                 Ok(changed) => {
                     this.back_off.reset();
                     if changed {
-                        this.hub.changed_elsewhere();
+                        this.hub.changed_elsewhere(this.store.has_news_for_workers());
                     }
                     ELSEWHERE
                 }

@@ -30,6 +30,8 @@ pub struct ChangeNotifier(Arc<Inner>);
 struct Inner {
     /// Grows with every commit, ours or another process's.
     commits: watch::Sender<u64>,
+    /// Grows with every commit that may concern workers.
+    work: watch::Sender<u64>,
     /// Grows with our own commits only.
     own_commits: watch::Sender<u64>,
     /// Senders of tasks with followers.
@@ -39,7 +41,7 @@ struct Inner {
 impl Default for ChangeNotifier {
     fn default() -> Self {
         let counter = || watch::Sender::new(0);
-        Self(Arc::new(Inner { commits: counter(), own_commits: counter(), tasks: Mutex::default() }))
+        Self(Arc::new(Inner { commits: counter(), work: counter(), own_commits: counter(), tasks: Mutex::default() }))
     }
 }
 
@@ -48,6 +50,12 @@ impl ChangeNotifier {
     #[must_use]
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.0.commits.subscribe()
+    }
+
+    /// Wakes at every commit that may concern workers.
+    #[must_use]
+    pub fn work(&self) -> watch::Receiver<u64> {
+        self.0.work.subscribe()
     }
 
     /// Wakes at the commits of this process, which others see only when they look.
@@ -70,17 +78,21 @@ impl ChangeNotifier {
             self.tell(*task, &TaskSignal::Changed);
         }
         self.0.own_commits.send_modify(|commits| *commits += 1);
+        self.0.work.send_modify(|commits| *commits += 1);
         self.0.commits.send_modify(|commits| *commits += 1);
     }
 
     /// Signals a commit of another process: its tasks are not known.
-    pub fn changed_elsewhere(&self) {
+    pub fn changed_elsewhere(&self, concerns_workers: bool) {
         let tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         for sender in tasks.values() {
             // An error means that the last follower just left.
             drop(sender.send(TaskSignal::Changed));
         }
         drop(tasks);
+        if concerns_workers {
+            self.0.work.send_modify(|commits| *commits += 1);
+        }
         self.0.commits.send_modify(|commits| *commits += 1);
     }
 

@@ -82,6 +82,12 @@ pub trait Writes: Send + Sync {
     /// The database can't be read.
     async fn changed_elsewhere(&self) -> Result<bool, StoreError>;
 
+    /// True if what another process has written since the last call may concern workers: more to claim, or something to tell
+    /// a task. An engine that can't tell says so.
+    fn has_news_for_workers(&self) -> bool {
+        true
+    }
+
     /// Returns what a worker should know. Claims nothing.
     ///
     /// # Errors

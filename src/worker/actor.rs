@@ -329,7 +329,7 @@ impl Actor for WorkerActor {
         };
         ctx.wait(beaten.into_actor(self).map(|(), this, ctx| this.want_look(ctx)));
         self.tools.spare.refill();
-        let mut commits = self.news.hub.commits();
+        let mut commits = self.news.hub.work();
         let me = ctx.address();
         let hints = async move {
             while commits.changed().await.is_ok() {

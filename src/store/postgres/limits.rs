@@ -77,6 +77,7 @@ impl Limits for PostgresTx<'_> {
     }
 
     async fn put_limit(&mut self, group: &Group, limit: Option<&Limit>) -> Result<(), StoreError> {
+        self.tell_workers();
         let (kind, name) = (group.kind.name(), &group.name);
         match limit {
             Some(Limit { concurrency, rate, paused }) => {

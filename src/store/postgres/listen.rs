@@ -34,7 +34,7 @@ pub async fn listen_forever(shared: Arc<Shared>, address: Arc<Address>, readers:
             Ok(client) => {
                 back_off.reset();
                 // What was told before is told no more.
-                shared.changed();
+                shared.changed(true);
                 look(&shared, &client, &readers, &heard).await;
             }
             Err(error) => {
@@ -58,14 +58,14 @@ async fn connect(shared: &Arc<Shared>, address: &Address, heard: &Arc<AtomicBool
     Ok(client)
 }
 
-/// The name of the process that has committed, and the number of the commit.
+/// The name of the process that has committed, the number of the commit, and `work` where it may concern workers.
 fn hear(shared: &Shared, heard: &AtomicBool, notification: &Notification) {
     heard.store(true, Ordering::Relaxed);
     let mut words = notification.payload().split(' ');
     let who = words.next().unwrap_or_default();
     shared.seen(words.next().and_then(|seq| seq.parse().ok()).unwrap_or(0));
     if who != shared.instance.to_string() {
-        shared.changed();
+        shared.changed(words.next() == Some("work"));
     }
 }
 
@@ -85,7 +85,7 @@ async fn look(shared: &Shared, client: &Client, readers: &Readers, heard: &Atomi
         let Ok(newest) = newest else { continue };
         if newest > shared.newest_seen() {
             shared.seen(newest);
-            shared.changed();
+            shared.changed(true);
             missed += u32::from(!heard.swap(false, Ordering::Relaxed));
             if missed == PATIENCE {
                 tracing::warn!(

@@ -164,6 +164,10 @@ impl Writes for PostgresStore {
         Ok(matches!(tokio::time::timeout(WAIT, changes.changed()).await, Ok(Ok(()))))
     }
 
+    fn has_news_for_workers(&self) -> bool {
+        self.shared.work.swap(false, Ordering::Relaxed)
+    }
+
     async fn poll(&self, poll: &Poll<'_>) -> Result<Polled, StoreError> {
         read_state::poll(&*self.readers.connection().await?, poll).await
     }

@@ -1,7 +1,7 @@
 //! The connections that read, beside the one that writes.
 //!
-//! There are a few, which all reads share: statements that are sent while others are under way wait for those of their
-//! connection alone. One that breaks is opened again with the next read, no sooner than its back-off says.
+//! There are a few, opened as they are needed, which all reads share: statements that are sent while others are under way
+//! wait for those of their connection alone. One that breaks is opened again with the next read, no sooner than its back-off says.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -51,6 +51,18 @@ impl Readers {
     pub async fn connection(&self) -> Result<Arc<Connection>, StoreError> {
         if self.is_closed.load(Ordering::Relaxed) {
             return Err(StoreError::Closed);
+        }
+        // One that is open and idle; one that is not open yet; the next one.
+        let idle = self.lines.iter().filter_map(|line| line.try_lock().ok()).find_map(|line| line.idle());
+        if let Some(idle) = idle {
+            return Ok(idle);
+        }
+        for line in &self.lines {
+            if let Ok(mut line) = line.try_lock()
+                && !line.is_open()
+            {
+                return line.connection().await;
+            }
         }
         let at = self.next.fetch_add(1, Ordering::Relaxed) % self.lines.len();
         self.lines[at].lock().await.connection().await

@@ -1,6 +1,6 @@
 //! What the connections of a store share: the server, what was found there, and how it goes.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -35,6 +35,8 @@ pub struct Shared {
     seen: AtomicI64,
     /// Grows with each commit of another process.
     pub changes: watch::Sender<u64>,
+    /// True if one of them concerned workers.
+    pub work: AtomicBool,
     /// True if notifications come from another address.
     has_listen_url: bool,
     /// True while this process is the leader.
@@ -59,6 +61,7 @@ impl Shared {
             ready: OnceCell::new(),
             seen: AtomicI64::new(0),
             changes: watch::Sender::new(0),
+            work: AtomicBool::new(false),
             leads: watch::Sender::new(false),
             resigned: watch::Sender::new(false),
             failure: Mutex::default(),
@@ -90,8 +93,9 @@ impl Shared {
         self.seen.load(Ordering::Relaxed)
     }
 
-    /// Another process has committed.
-    pub fn changed(&self) {
+    /// Another process has committed, and whether that may concern workers.
+    pub fn changed(&self, concerns_workers: bool) {
+        self.work.fetch_or(concerns_workers, Ordering::Relaxed);
         self.changes.send_modify(|changes| *changes += 1);
     }
 
@@ -165,6 +169,16 @@ impl Line {
                 Err(error)
             }
         }
+    }
+
+    /// The connection, if it is open and nobody uses it.
+    pub fn idle(&self) -> Option<Arc<Connection>> {
+        self.connection.clone().filter(|connection| !connection.is_closed() && Arc::strong_count(connection) == 2)
+    }
+
+    /// True if there is a connection.
+    pub fn is_open(&self) -> bool {
+        self.connection.as_ref().is_some_and(|connection| !connection.is_closed())
     }
 
     /// Closes it, and opens none.

@@ -50,6 +50,7 @@ impl Talk for PostgresTx<'_> {
         answer: &str,
         at: Timestamp,
     ) -> Result<(), StoreError> {
+        self.tell_workers();
         self.defer(ANSWER, params![task, request_id, answer, at]);
         Ok(())
     }
@@ -68,7 +69,7 @@ impl Talk for PostgresTx<'_> {
     ) -> Result<i64, StoreError> {
         let (kind, epoch) = if text.is_some() { ("message", None) } else { ("interrupt", Some(epoch.number())) };
         let values = params![task, kind, text.unwrap_or_default(), at, epoch];
-        self.tell();
+        self.tell_workers();
         Ok(self.one(MESSAGE, values, only).await?.unwrap_or_default())
     }
 

@@ -176,6 +176,7 @@ fn keep(tx: &mut PostgresTx<'_>, rows: &[Row]) -> Result<(), StoreError> {
 impl Tasks for PostgresTx<'_> {
     async fn insert_task(&mut self, row: &TaskRow, tags: &[String]) -> Result<(), StoreError> {
         self.insert(row);
+        self.tell_workers();
         let mut known: Vec<&String> = Vec::new();
         for tag in tags {
             if !known.contains(&tag) {
@@ -206,6 +207,9 @@ impl Tasks for PostgresTx<'_> {
             return Ok(false);
         }
         let (was, is) = (status_name(&before.row), status_name(row));
+        if [Status::Pending.name(), Status::Cancelled.name()].contains(&&*is) {
+            self.tell_workers();
+        }
         if was != is {
             self.count(&before.row.key_name, &was, -1);
             self.count(&before.row.key_name, &is, 1);
@@ -246,6 +250,7 @@ impl Tasks for PostgresTx<'_> {
 
     async fn reschedule_task(&mut self, row: &TaskRow) -> Result<(), StoreError> {
         let TaskRow { id, spec, priority, due_at, held, last_event, .. } = row;
+        self.tell_workers();
         self.defer_of(*id, RESCHEDULE, params![*id, spec, *priority, *due_at, held, *last_event]);
         self.keep(row.clone());
         Ok(())
@@ -288,6 +293,7 @@ impl Tasks for PostgresTx<'_> {
             self.count(&key, &status, -1);
             self.count(&key, Status::Failed.name(), 1);
         }
+        self.tell_workers();
         self.forget(&[id]);
         Ok(())
     }
@@ -313,7 +319,7 @@ impl Tasks for PostgresTx<'_> {
         let promoted = self.all(DUE, params![now], only).await?;
         self.forget(&promoted);
         if !promoted.is_empty() {
-            self.tell();
+            self.tell_workers();
         }
         Ok(promoted)
     }
@@ -383,12 +389,13 @@ impl Tasks for PostgresTx<'_> {
     async fn release_holds(&mut self, hold: &str, limit: Option<i64>) -> Result<Vec<TaskId>, StoreError> {
         let released = self.all(RELEASE, params![hold, limit], only).await?;
         self.forget(&released);
-        self.tell();
+        self.tell_workers();
         Ok(released)
     }
 
     async fn wake(&mut self, id: TaskId) -> Result<(), StoreError> {
         self.forget(&[id]);
+        self.tell_workers();
         let text = "UPDATE tasks SET due_at = NULL, held = NULL WHERE id = $1 AND status = 'pending'";
         self.defer_of(id, text, params![id]);
         Ok(())

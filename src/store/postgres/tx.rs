@@ -68,6 +68,8 @@ pub struct PostgresTx<'a> {
     mark: Option<Mark>,
     /// True if other processes have something to hear.
     is_news: bool,
+    /// True if that may concern workers.
+    is_work: bool,
     /// Changes of the commit, for the history.
     done: Option<String>,
 }
@@ -121,6 +123,7 @@ impl<'a> PostgresTx<'a> {
             any_held: None,
             mark: None,
             is_news: false,
+            is_work: false,
             done: None,
         })
     }
@@ -212,9 +215,9 @@ impl<'a> PostgresTx<'a> {
         Ok(!self.rows(text, values).await?.is_empty())
     }
 
-    /// Other processes have something to hear of this commit.
-    pub const fn tell(&mut self) {
-        self.is_news = true;
+    /// Workers of other processes have something to hear of this commit: more to claim, or something to tell a task.
+    pub const fn tell_workers(&mut self) {
+        (self.is_news, self.is_work) = (true, true);
     }
 
     /// Counts tasks of a key more or less in a status.
@@ -288,11 +291,12 @@ impl<'a> PostgresTx<'a> {
     /// Writes the history, and tells other processes of the commit, where there is something to tell.
     fn telling(&mut self) -> Option<Bound> {
         let Clock { wall, lease } = self.clock;
-        let told = [self.ready.channel.clone().into(), self.shared.instance.to_string().into()];
+        let concerns = if self.is_work { "work" } else { "events" };
+        let told = [self.ready.channel.clone().into(), self.shared.instance.to_string().into(), concerns.into()];
         match (self.done.take(), self.is_news) {
             (Some(done), true) => {
                 let text = "WITH added AS (INSERT INTO history (at, boot_ms, done) VALUES ($1, $2, $3) RETURNING seq)
-                    SELECT seq, pg_notify($4, $5 || ' ' || seq) FROM added";
+                    SELECT seq, pg_notify($4, $5 || ' ' || seq || ' ' || $6) FROM added";
                 let values = [wall.into(), lease.ms.into(), done.into()].into_iter().chain(told);
                 Some(Bound::of(text, values.collect::<Vec<_>>()))
             }
@@ -300,7 +304,7 @@ impl<'a> PostgresTx<'a> {
                 let text = "INSERT INTO history (at, boot_ms, done) VALUES ($1, $2, $3) RETURNING seq";
                 Some(Bound::of(text, params![wall, lease.ms, done]))
             }
-            (None, true) => Some(Bound::of("SELECT 0::bigint, pg_notify($1, $2)", told)),
+            (None, true) => Some(Bound::of("SELECT 0::bigint, pg_notify($1, $2 || ' 0 ' || $3)", told)),
             (None, false) => None,
         }
     }

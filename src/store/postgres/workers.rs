@@ -32,21 +32,25 @@ impl Workers for PostgresTx<'_> {
     }
 
     async fn park(&mut self, row: &CredentialRow) -> Result<(), StoreError> {
+        self.tell_workers();
         self.defer(PARK, params![&row.id, row.parked_until, row.class.name(), &row.message]);
         Ok(())
     }
 
     async fn unpark(&mut self, credential: &str, now: Timestamp) -> Result<bool, StoreError> {
         let text = "UPDATE credentials SET parked_until = $2 WHERE id = $1 AND parked_until > $2 RETURNING 1";
+        self.tell_workers();
         self.any(text, params![credential, now]).await
     }
 
     async fn set_paused(&mut self, paused: bool) -> Result<(), StoreError> {
+        self.tell_workers();
         self.defer("UPDATE queue_state SET paused = $1", params![paused]);
         Ok(())
     }
 
     async fn set_concurrency(&mut self, concurrency: u32) -> Result<(), StoreError> {
+        self.tell_workers();
         self.defer("UPDATE queue_state SET concurrency = $1", params![concurrency]);
         Ok(())
     }
