@@ -12,11 +12,13 @@ use crate::claude::{Item, Run, Shim, ShimLaunch, Start};
 use crate::config::{self, DatabasePassword, DatabaseServer, Environment};
 use crate::process::boot_now;
 use crate::queue::{
-    Beat, ChangeNotifier, Claim, Directory, Finish, MAILBOX, NewTask, Queue, QueueActor, ReadStats, ReadWorkers,
-    SetPaused, Submit,
+    Append, Beat, ChangeNotifier, Claim, Directory, Finish, MAILBOX, NewTask, PollQueue, Queue, QueueActor, ReadStats,
+    ReadWorkers, Renew, SetPaused, Submit,
 };
 use crate::store;
-use domain::{BootInstant, Budgets, Outcome, Report, SessionId, Status, WorkerInstanceId};
+use domain::{
+    BootInstant, Budgets, EventKind, LeaseKey, NewEvent, Outcome, Report, SessionId, Status, WorkerInstanceId,
+};
 use wire::TaskSpec;
 
 /// Tasks of one claim, as far ahead as executors with a queue of their own look.
@@ -38,6 +40,11 @@ pub struct NoOp {
 impl NoOp {
     /// Opens a database: in a file of this path, or at an address that begins with `postgres://`.
     pub async fn open(place: &str) -> Self {
+        Self::open_on(place, &Arbiter::new().handle()).await
+    }
+
+    /// The same, with its queue in this thread.
+    pub async fn open_on(place: &str, thread: &ArbiterHandle) -> Self {
         let server = place.starts_with("postgres://").then(|| DatabaseServer {
             url: place.into(),
             listen_url: None,
@@ -57,7 +64,7 @@ impl NoOp {
         let hub = ChangeNotifier::default();
         let actor = QueueActor::new(store, hub.clone(), crate::telemetry::Vitals::default());
         let (sender, started) = tokio::sync::oneshot::channel();
-        Arbiter::new().spawn_fn(move || {
+        thread.spawn_fn(move || {
             let address = QueueActor::create(|ctx| {
                 ctx.set_mailbox_capacity(MAILBOX);
                 actor
@@ -149,6 +156,53 @@ impl NoOp {
         times
     }
 
+    /// Works as a worker with this many agents does, for a time: each agent stores an event about once a second, the worker
+    /// beats, renews, and looks for work. Returns how long each event took to be stored.
+    pub async fn live(&self, agents: u32, time: Duration) -> Vec<Duration> {
+        let until = Instant::now() + time;
+        let claimed = self.queue.ask(self.claim(agents)).await.expect("a claim");
+        let leases: Vec<LeaseKey> = claimed.iter().map(|assignment| assignment.key).collect();
+        let agent = |key: LeaseKey| async move {
+            let mut times = Vec::new();
+            tokio::time::sleep(pause(1)).await;
+            while Instant::now() < until {
+                let event = NewEvent::new(EventKind::Log, &serde_json::json!({ "message": "x".repeat(400) }));
+                let (from, events) = (times.len() as i64, vec![event]);
+                let began = Instant::now();
+                let append = Append { key, from, events, session_id: None, essential: false };
+                self.queue.ask(append).await.expect("stored").expect("a lease");
+                times.push(began.elapsed());
+                tokio::time::sleep(pause(2)).await;
+            }
+            times
+        };
+        let duties = async {
+            let mut second = 0;
+            while Instant::now() < until {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                second += 1;
+                if second % 5 == 0 {
+                    self.say_that_it_is_here().await;
+                }
+                if second % 10 == 0 {
+                    let renew = Renew { holder: self.holder, leases: leases.clone(), lease: LEASE };
+                    self.queue.ask(renew).await.expect("stored");
+                }
+                let look = PollQueue {
+                    holder: self.holder,
+                    credential: String::new(),
+                    leases: leases.clone(),
+                    heard: Vec::new(),
+                    claim: None,
+                };
+                self.queue.ask(look).await.expect("an answer");
+            }
+        };
+        let agents = futures_util::future::join_all(leases.iter().map(|key| agent(*key)));
+        let (times, ()) = futures_util::join!(agents, duties);
+        times.concat()
+    }
+
     /// Holds claims back, or lets them go on.
     pub async fn pause(&self, paused: bool) {
         self.queue.ask(SetPaused(paused)).await.expect("stored");
@@ -177,6 +231,11 @@ impl NoOp {
     pub async fn completed(&self) -> i64 {
         self.queue.ask(ReadStats(None)).await.expect("the counts").count(Status::Completed)
     }
+}
+
+/// A random time below this many seconds.
+fn pause(seconds: u32) -> Duration {
+    Duration::from_secs(seconds.into()).mul_f64(crate::process::chance())
 }
 
 /// Starts a shim and this CLI behind it, one after the other until the time is over: how many this machine

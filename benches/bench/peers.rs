@@ -104,6 +104,11 @@ impl Backend {
 
     /// PostgreSQL as it is by default: it doesn't run as root.
     pub fn postgres() -> Option<Self> {
+        Self::postgres_with(&[])
+    }
+
+    /// The same, with these settings.
+    pub fn postgres_with(settings: &[&str]) -> Option<Self> {
         let (initdb, postgres, dir, port) = (find("initdb")?, find("postgres")?, scratch(), free_port());
         let as_other = |program: &Path| {
             if !rustix::process::geteuid().is_root() {
@@ -124,7 +129,8 @@ impl Backend {
             .arg("-D")
             .arg(&data)
             .args(["-c", "listen_addresses=127.0.0.1", "-p", &port.to_string(), "-k"])
-            .arg(&dir);
+            .arg(&dir)
+            .args(settings.iter().flat_map(|setting| ["-c", setting]));
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("postgres");
         Some(Self::wait(child, dir, format!("postgres://postgres@127.0.0.1:{port}/postgres"), port))
     }

@@ -25,6 +25,10 @@ const FINISHED: [u32; 3] = [1_000, 100_000, 1_000_000];
 /// Of each of them.
 const EVENTS: i64 = 10;
 const CLAIMS: usize = 300;
+/// Workers, and agents of each.
+const FLEETS: [(usize, u32); 4] = [(10, 10), (50, 20), (100, 100), (500, 20)];
+const FLEET_TIME: Duration = Duration::from_secs(20);
+const THREADS: usize = 4;
 /// A worker beats so often.
 const BEAT: Duration = Duration::from_secs(5);
 
@@ -186,4 +190,30 @@ fn claim(url: &str) -> f64 {
         queue.submit(CLAIMS).await;
         load::at(&queue.claim_times(CLAIMS).await, 0.5)
     })
+}
+
+/// Workers in one process, each with a store of its own, and thousands of agents: how long does an event take to be stored?
+pub fn fleet(figures: &mut Figures) {
+    for (workers, agents) in FLEETS {
+        let Some(server) = Backend::postgres_with(&["max_connections=1700"]) else { return };
+        let url = server.database("fleet");
+        let (mut times, share) = actix::System::new().block_on(async {
+            let threads: Vec<_> = (0..THREADS).map(|_| actix::Arbiter::new()).collect();
+            let mut all = Vec::new();
+            for worker in 0..workers {
+                all.push(NoOp::open_on(&url, &threads[worker % THREADS].handle()).await);
+            }
+            all[0].submit(workers * agents as usize).await;
+            let (before, began) = (server.cpu_seconds(), Instant::now());
+            let times = futures_util::future::join_all(all.iter().map(|worker| worker.live(agents, FLEET_TIME))).await;
+            let share = (server.cpu_seconds() - before) / began.elapsed().as_secs_f64();
+            (times.concat(), share)
+        });
+        times.sort_unstable();
+        let name = format!("PostgreSQL: {workers} workers with {agents} agents each");
+        figures.add(&format!("{name}, events"), times.len() as f64 / FLEET_TIME.as_secs_f64(), "/s");
+        figures.add("  an event is stored after, p50", load::at(&times, 0.5), "ms");
+        figures.add("  an event is stored after, p99", load::at(&times, 0.99), "ms");
+        figures.add("  the server uses", share * 100.0, "% of a core");
+    }
 }
