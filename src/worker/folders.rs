@@ -8,7 +8,7 @@ use super::set_up::{DISK_LIMIT, NotReady, UNAVAILABLE_DELAY, WorkerContext, no_a
 use super::worktree;
 use crate::process;
 use crate::queue::Queue;
-use domain::{Failure, FailureClass};
+use domain::{Failure, FailureClass, TaskId};
 use wire::Task;
 
 /// The folder of the task, as it really is now, and the one that it stands for: the one that was
@@ -20,6 +20,8 @@ pub async fn directory(tools: &WorkerContext, queue: &Queue, task: &Task) -> Res
         (Some(_), Some(repository)) => Path::new(repository),
         _ => Path::new(task.working_directory.as_deref().unwrap_or("/")),
     };
+    let here = own_folder_here(tools, named);
+    let named = here.as_deref().unwrap_or(named);
     if named.starts_with(&tools.work_dir) {
         let made = named.to_owned();
         let user = tools.claude.agent.user;
@@ -53,6 +55,15 @@ pub async fn directory(tools: &WorkerContext, queue: &Queue, task: &Task) -> Res
         Some(options) => Ok((worktree::prepare(tools, queue, task, &options, &found).await?, found)),
         None => Ok((found.clone(), found)),
     }
+}
+
+/// The folder of this machine in place of another one's: where a task has a folder to itself, its path begins with the data
+/// folder of the machine that has taken it.
+fn own_folder_here(tools: &WorkerContext, named: &Path) -> Option<PathBuf> {
+    let (parent, name) = (named.parent()?, named.file_name()?);
+    let is_own = parent.file_name() == tools.work_dir.file_name() && name.to_str()?.parse::<TaskId>().is_ok();
+    let is_elsewhere = parent != tools.work_dir && !is_below(named, &tools.claude.workspace_roots);
+    (is_own && is_elsewhere).then(|| tools.work_dir.join(name))
 }
 
 /// The further folders of a task, which are what they were when they were checked.

@@ -440,3 +440,19 @@ fn a_worker_of_another_machine_is_not_judged_by_its_process() {
     drop((one, two));
     check_history(&world, &["--settled"]);
 }
+
+#[test]
+fn a_task_without_a_folder_gets_one_on_whichever_machine_runs_it() {
+    let world = World::on_postgres();
+    let server = world.serve("standalone", &[]);
+    // Another data folder, as on another machine.
+    let other = world.dir.join("other");
+    std::fs::create_dir(&other).expect("a folder");
+    let db_path = other.join("cc.db").display().to_string();
+    let _worker = world.worker(&[("DB_PATH", &db_path)]);
+    let task = json!({ "instruction": "own\nstep write made.txt here\nstep say done", "options": { "sdk": { "permissionMode": "acceptEdits" } } });
+    let id = server.submit(task);
+    ends_well(&server, &id);
+    assert!(other.join("work").join(&id).is_dir(), "its folder is where it ran");
+    assert!(!world.dir.join("data/work").join(&id).exists());
+}
