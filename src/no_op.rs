@@ -169,7 +169,7 @@ impl NoOp {
                 let event = NewEvent::new(EventKind::Log, &serde_json::json!({ "message": "x".repeat(400) }));
                 let (from, events) = (times.len() as i64, vec![event]);
                 let began = Instant::now();
-                let append = Append { key, from, events, session_id: None, essential: false };
+                let append = Append { key, from, events, session_id: None, transcript: Vec::new(), essential: false };
                 self.queue.ask(append).await.expect("stored").expect("a lease");
                 times.push(began.elapsed());
                 tokio::time::sleep(pause(2)).await;

@@ -20,6 +20,7 @@ mod m0011_schedules;
 mod m0012_remarks;
 mod m0013_words;
 mod m0014_keys;
+mod m0015_transcripts;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -42,6 +43,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0012_remarks::Migration),
             Box::new(m0013_words::Migration),
             Box::new(m0014_keys::Migration),
+            Box::new(m0015_transcripts::Migration),
         ]
     }
 }

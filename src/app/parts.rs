@@ -168,6 +168,7 @@ impl Parts {
         let open_port = (!config.server.auth).then_some(config.server.port);
         let tools = WorkerContext {
             name,
+            mirrors: self.leadership()?.is_elected(),
             holder,
             spare: Arc::new(worker::ShimPool::new(shim)),
             claude: config.claude.clone(),

@@ -36,6 +36,8 @@ pub struct Settings {
     pub allowed: Vec<String>,
     /// The file with the MCP servers that the task named.
     pub mcp_config: Option<PathBuf>,
+    /// True if the CLI prints what it adds to the transcript of its session.
+    pub mirror: bool,
 }
 
 /// The conversation of an attempt.
@@ -78,6 +80,7 @@ pub fn command(settings: &Settings, sdk: &SdkOptions, session: Session) -> (Vec<
             args.extend([format!("--resume={from}"), "--fork-session".to_owned(), format!("--session-id={id}")]);
         }
     }
+    args.extend(settings.mirror.then(|| "--session-mirror".to_owned()));
     args.extend(whose_settings(settings));
     args.extend(settings.mcp_config.iter().map(|file| format!("--mcp-config={}", file.display())));
     args.extend(asking(settings));
@@ -198,6 +201,7 @@ mod tests {
             max_budget_usd: None,
             allowed: Vec::new(),
             mcp_config: None,
+            mirror: false,
         }
     }
 

@@ -3,6 +3,8 @@
 //! Any field may be missing, null, or of another type. What can be understood is taken; a line that can't be read
 //! at all is text for the log.
 
+use std::path::Path;
+
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -95,6 +97,13 @@ pub enum FrameKind {
     McpStatus(Vec<McpServer>),
     /// The end of a turn.
     Result(Box<ResultFrame>),
+    /// What the CLI has added to the transcript of a session, which is not printed otherwise.
+    Mirror {
+        /// The session.
+        session: SessionId,
+        /// Lines of JSON, each with its end.
+        entries: String,
+    },
     /// The CLI says what it is doing; nothing to keep.
     Progress,
     /// An answer to one of our control requests.
@@ -163,6 +172,7 @@ impl Frame {
             | FrameKind::BackgroundStarted { .. }
             | FrameKind::BackgroundEnded { .. } => EventKind::Log,
             FrameKind::Partial { .. }
+            | FrameKind::Mirror { .. }
             | FrameKind::Progress
             | FrameKind::Asks { .. }
             | FrameKind::TakesBack { .. }
@@ -223,6 +233,7 @@ fn kind_of(frame: Value) -> FrameKind {
             let resets_at = super::lenient::int(&info["resetsAt"]).filter(|_| info["status"] == "rejected");
             FrameKind::RateLimit { resets_at }
         }
+        ("transcript_mirror", _) => mirror_of(&frame),
         // Says that a request is on its way, several times a turn.
         ("system", "status") => FrameKind::Progress,
         ("assistant", _) => FrameKind::Assistant {
@@ -243,6 +254,14 @@ fn kind_of(frame: Value) -> FrameKind {
         },
         _ => FrameKind::Other,
     }
+}
+
+/// Transcripts of sub-agents stand in files of other names: no session goes on from them.
+fn mirror_of(frame: &Value) -> FrameKind {
+    let name = Path::new(frame["filePath"].as_str().unwrap_or_default()).file_stem();
+    let Some(session) = name.and_then(|name| name.to_str()?.parse().ok()) else { return FrameKind::Progress };
+    let entries = frame["entries"].as_array().into_iter().flatten().filter(|entry| entry.is_object());
+    FrameKind::Mirror { session, entries: entries.map(|entry| format!("{entry}\n")).collect() }
 }
 
 /// A background task in words: `local_bash: run the tests`.

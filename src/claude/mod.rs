@@ -36,5 +36,5 @@ pub use outcome::{Ending, Observed};
 pub use run::{Exit, Item, Run, Start};
 pub use shim::{ShimArgs, run_shim};
 pub use spawn::{Shim, ShimLaunch};
-pub use transcript::{Transcript, bring_home, move_transcript, transcript};
+pub use transcript::{Transcript, bring_home, move_transcript, restore as restore_transcript, transcript};
 pub use unavailable::{Unavailable, check, version};

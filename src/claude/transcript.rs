@@ -75,9 +75,7 @@ fn open_config(config: &Path) -> io::Result<OwnedFd> {
 /// # Errors
 /// There is no such session, or the file can't be copied.
 pub fn move_transcript(configs: &[PathBuf], session: SessionId, directory: &Path) -> io::Result<()> {
-    let name: String =
-        directory.to_string_lossy().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    copy(configs, session, Some(Path::new(&name)))
+    copy(configs, session, Some(&project_of(directory)))
 }
 
 /// Copies a session to the first of the CLI's folders, where it stands in another one. Blocks.
@@ -88,6 +86,31 @@ pub fn bring_home(configs: &[PathBuf], session: SessionId) -> io::Result<()> {
     copy(configs, session, None)
 }
 
+/// Writes a session where the CLI looks for it from this folder, unless there is a longer one. Blocks. Returns true if it
+/// was written.
+///
+/// # Errors
+/// The file can't be written.
+pub fn restore(configs: &[PathBuf], session: SessionId, directory: &Path, lines: &str) -> io::Result<bool> {
+    let known = find(configs, session).map_or(0, |found| BufReader::new(found.file).lines().count());
+    if known >= lines.lines().count() {
+        return Ok(false);
+    }
+    let own = configs.first().ok_or(io::ErrorKind::NotFound)?;
+    write(own, &project_of(directory), session, true, &mut lines.as_bytes())?;
+    Ok(true)
+}
+
+/// The CLI's own folder below `projects` has the name of the working directory, with `-` for whatever is no letter or digit.
+fn project_of(directory: &Path) -> PathBuf {
+    directory
+        .to_string_lossy()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect::<String>()
+        .into()
+}
+
 fn copy(configs: &[PathBuf], session: SessionId, project: Option<&Path>) -> io::Result<()> {
     let mut found = find(configs, session).ok_or(io::ErrorKind::NotFound)?;
     let own = configs.first().ok_or(io::ErrorKind::NotFound)?;
@@ -95,17 +118,22 @@ fn copy(configs: &[PathBuf], session: SessionId, project: Option<&Path>) -> io::
     if found.config == *own && *project == *found.project {
         return Ok(());
     }
+    write(own, project, session, false, &mut found.file)
+}
+
+/// Writes a file of a session in one of the CLI's folders. Where one is there, it stays unless it is to be replaced.
+fn write(config: &Path, project: &Path, session: SessionId, replaces: bool, from: &mut dyn Read) -> io::Result<()> {
     // The CLI may run as another user, whose folder this is.
-    let opened = open_config(own)?;
+    let opened = open_config(config)?;
     let owner = fstat(&opened)?;
     let give =
         |fresh: &OwnedFd| Ok(fchown(fresh, Some(Uid::from_raw(owner.st_uid)), Some(Gid::from_raw(owner.st_gid)))?);
     let folder = process::make_folders(&opened, &Path::new("projects").join(project), Mode::RWXU, give)?;
     let name = format!("{session}.jsonl");
-    if process::open_exactly(&folder, Path::new(&name), OFlags::PATH).is_ok() {
+    if !replaces && process::open_exactly(&folder, Path::new(&name), OFlags::PATH).is_ok() {
         return Ok(());
     }
-    process::replace(&folder, OsStr::new(&name), &mut found.file, give)
+    process::replace(&folder, OsStr::new(&name), from, give)
 }
 
 /// Reads the transcript of this session. `None` where there is no file in these folders of the CLI. Blocks.

@@ -83,7 +83,7 @@ pub fn make_folders(
 pub fn replace(
     folder: &OwnedFd,
     name: &OsStr,
-    from: &mut impl Read,
+    from: &mut (impl Read + ?Sized),
     fresh: impl Fn(&OwnedFd) -> io::Result<()>,
 ) -> io::Result<()> {
     let partial = format!(".{}.new", name.to_string_lossy());

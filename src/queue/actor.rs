@@ -25,7 +25,7 @@ use super::messages::{
     QueueError, ReadLimits, Release, Renew, SetConcurrency, SetLimit, SetPaused, Submit, SubmitAll, Unpark, WorkerGone,
 };
 use super::poll::{FlushPoll, PollQueue, PollReply};
-use super::reads::{Explain, Find, HasEnded, ReadClock, ReadPatch, ReadStats, ReadWorkers};
+use super::reads::{Explain, Find, HasEnded, ReadClock, ReadPatch, ReadStats, ReadTranscript, ReadWorkers};
 use super::schedules::{
     DueSchedules, FindSchedule, Fire, NextFiring, PutSchedule, ReadSchedules, RemoveSchedule, Replan,
 };
@@ -376,6 +376,7 @@ reads! {
     ReadQuestions => |reader, read| reader.questions(read.0);
     ReadTalk => |reader, read| reader.talk(read.0);
     Explain => |reader, explain| reader.explain(explain.0);
+    ReadTranscript => |reader, read| reader.transcript(read.0);
     ListTasks => |reader, list| reader.tasks(list);
     ReadStats => |reader, read| reader.stats(read.0);
     FindOwner => |reader, find| reader.owner(find.0);

@@ -213,6 +213,8 @@ pub struct Append {
     pub events: Vec<NewEvent>,
     /// The session, once it is known.
     pub session_id: Option<SessionId>,
+    /// Parts of the transcript of its session, each with its number.
+    pub transcript: Vec<(SessionId, i64, String)>,
     /// True if they are stored also when the disk is full: they are short then.
     pub essential: bool,
 }

@@ -50,7 +50,7 @@ pub use messages::{
     Stale, Submit, SubmitAll, Submitted, Unpark, WorkerGone,
 };
 pub use poll::{FlushPoll, PollQueue, PollReply};
-pub use reads::{Explain, Find, HasEnded, ReadClock, ReadPatch, ReadStats, ReadWorkers};
+pub use reads::{Explain, Find, HasEnded, ReadClock, ReadPatch, ReadStats, ReadTranscript, ReadWorkers};
 pub use reaper::{Reaper, reap_at_start, reap_forever};
 pub use schedules::{
     DueSchedules, FindSchedule, Fire, Fired, Firing, NextFiring, PutSchedule, ReadSchedules, RemoveSchedule, Replan,

@@ -2,7 +2,7 @@
 
 use super::messages::answers;
 use crate::store::views::{EventPage, Explained, ListTasks, Page, ReadEvents, ReadUsage, Stats, Usage, WorkerInfo};
-use domain::{TaskId, Timestamp};
+use domain::{SessionId, TaskId, Timestamp};
 use wire::Task;
 
 answers! {
@@ -13,6 +13,7 @@ answers! {
     Explain => Option<Explained>;
     ListTasks => Page;
     ReadEvents => EventPage;
+    ReadTranscript => String;
     ReadStats => Stats;
     ReadWorkers => Vec<WorkerInfo>;
     ReadUsage => Usage;
@@ -37,6 +38,10 @@ pub struct ReadPatch(pub TaskId);
 /// Reads a task, and how many start before it.
 #[derive(Clone, Copy, Debug)]
 pub struct Explain(pub TaskId);
+
+/// Reads the transcript of a session, as it is stored.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadTranscript(pub SessionId);
 
 /// Reads the counts, of all keys or of one.
 #[derive(Clone, Debug)]

@@ -77,6 +77,9 @@ pub trait Reads: Send + Sync {
     /// Returns where the conversation of a task stands.
     async fn talk(&self, id: TaskId) -> Result<ConversationState, StoreError>;
 
+    /// Returns the transcript of a session as its CLI has written it down, line by line; empty where nothing is stored.
+    async fn transcript(&self, session: SessionId) -> Result<String, StoreError>;
+
     /// Returns the limits that are set, with the number of tasks that wait under each.
     async fn limits(&self) -> Result<Vec<LimitUse>, StoreError>;
 

@@ -4,7 +4,8 @@
 //! knows.
 
 use domain::{
-    AttemptOutcome, BootInstant, Group, RunOutcome, ScheduleId, SessionId, TaskId, Timestamp, Usd, WorkerInstanceId,
+    AttemptOutcome, BootInstant, Group, LeaseKey, RunOutcome, ScheduleId, SessionId, TaskId, Timestamp, Usd,
+    WorkerInstanceId,
 };
 use wire::{DeliveryState, TaskError};
 
@@ -124,6 +125,19 @@ pub struct AttemptEnd {
     pub error: Option<TaskError>,
     /// The session, where it has become known.
     pub session_id: Option<SessionId>,
+}
+
+/// What the CLI has added to the transcript of a session at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TranscriptRow<'a> {
+    /// The session.
+    pub session: SessionId,
+    /// The attempt whose CLI it was.
+    pub key: LeaseKey,
+    /// Number among those of the attempt.
+    pub part: i64,
+    /// Lines of JSON.
+    pub entries: &'a str,
 }
 
 /// A webhook.

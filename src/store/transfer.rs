@@ -11,7 +11,7 @@ use super::sqlite::Export;
 use crate::config::{self, DatabaseServer};
 
 /// All tables.
-pub const TABLES: [&str; 23] = [
+pub const TABLES: [&str; 24] = [
     "tasks",
     "task_tags",
     "events",
@@ -19,6 +19,7 @@ pub const TABLES: [&str; 23] = [
     "questions",
     "messages",
     "changes",
+    "transcripts",
     "workers",
     "queue_state",
     "idempotency_keys",

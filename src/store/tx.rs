@@ -17,7 +17,7 @@ use super::error::StoreError;
 use super::rows::{
     Allowance, ApiKeyRow, AttemptEnd, AttemptRow, AuditRow, ChangesRow, ClaimDeliveriesRow, ClaimRow, Clock,
     CredentialRow, DeliveryEnd, EventRow, FoundTask, IdempotencyKeyRow, KeyUse, Lenient, NextInLine, QuestionRow,
-    ScheduleRow, ScheduleRunRow, TaskRow, WebhookRow, WorkerRow,
+    ScheduleRow, ScheduleRunRow, TaskRow, TranscriptRow, WebhookRow, WorkerRow,
 };
 use super::views::Dispatch;
 use domain::{
@@ -162,7 +162,7 @@ pub trait Events {
     async fn insert_event(&mut self, row: &EventRow) -> Result<(), StoreError>;
 }
 
-/// Questions, their answers, and messages.
+/// Questions, their answers, messages, and transcripts.
 #[async_trait(?Send)]
 pub trait Talk {
     /// Returns a question.
@@ -200,6 +200,9 @@ pub trait Talk {
 
     /// Notes that a message was worked on. Returns false where that was noted before.
     async fn end_message(&mut self, id: i64, at: Timestamp) -> Result<bool, StoreError>;
+
+    /// Stores a part of a transcript, unless it is there.
+    async fn insert_transcript(&mut self, row: &TranscriptRow<'_>) -> Result<(), StoreError>;
 
     /// Writes with the task how many messages wait for it.
     async fn count_messages(&mut self, task: TaskId) -> Result<(), StoreError>;

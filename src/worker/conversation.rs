@@ -4,14 +4,49 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::set_up::NotReady;
+use super::set_up::{NotReady, WorkerContext};
 use crate::claude::{self, Session};
-use crate::queue::{ConversationState, Queue, ReadTalk};
+use crate::queue::{ConversationState, Queue, ReadTalk, ReadTranscript};
 use domain::{Failure, FailureClass, SessionId};
 use wire::Task;
 
 /// First message to a session that was interrupted: the instruction stands above it.
 pub const CONTINUE: &str = "The work on the task above was interrupted. Continue where it stopped.";
+
+/// Reads the transcripts that the attempt may go on with, where they are stored: another machine may have written them.
+pub async fn stored_transcripts(
+    tools: &WorkerContext,
+    queue: &Queue,
+    task: &Task,
+) -> Result<Vec<(SessionId, String)>, NotReady> {
+    let mut stored = Vec::new();
+    if !tools.mirrors || (task.attempt == 1 && task.resume_session_id.is_none()) {
+        return Ok(stored);
+    }
+    for session in task.resume_session_id.into_iter().chain(task.attempted.session_id) {
+        let read = queue.ask(ReadTranscript(session)).await;
+        let read = read.map_err(|error| {
+            NotReady::Release(format!("can't read the transcript: {error}"), Duration::from_secs(1))
+        })?;
+        stored.push((session, read));
+    }
+    Ok(stored)
+}
+
+/// Writes stored transcripts where the CLI looks for them. What is longer there stays: it is this machine's own, and its
+/// end may not have been stored.
+pub fn restore(transcripts: &[(SessionId, String)], configs: &[PathBuf], directory: &Path) {
+    for (session, lines) in transcripts.iter().filter(|(_, lines)| !lines.is_empty()) {
+        match claude::restore_transcript(configs, *session, directory, lines) {
+            Ok(true) => tracing::info!(%session, "A session goes on from what is stored of it"),
+            Ok(false) => {}
+            // Whether it is needed is decided by what is there.
+            Err(error) => {
+                tracing::warn!(%session, error = crate::telemetry::chain(&error), "A session can't be written");
+            }
+        }
+    }
+}
 
 /// Copies the conversation to where the CLI looks for it: into the home of the task, and, where the client asked for
 /// that, to the name of this folder.

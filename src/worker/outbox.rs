@@ -26,6 +26,8 @@ const MAX_SHORT_TEXT: usize = 200;
 enum Item {
     /// An event, with the room that it takes.
     Event(NewEvent, OwnedSemaphorePermit),
+    /// A part of a transcript, with the room that it takes.
+    Transcript(SessionId, String, OwnedSemaphorePermit),
     /// A question.
     Ask(Box<Ask>),
     /// A step of a question or message.
@@ -59,7 +61,9 @@ impl Outbox {
         // Without a bound: the writer must not wait for the attempt, which may wait for the writer.
         let (sender, filed) = mpsc::unbounded_channel();
         let (lost_sender, lost) = oneshot::channel();
-        let writer = Writer { queue, key, session: Some(session), sent: 0, left: most, filed: sender };
+        let (transcript, parts) = (Vec::new(), 0);
+        let session = Some(session);
+        let writer = Writer { queue, key, session, sent: 0, left: most, transcript, parts, filed: sender };
         let write = async move {
             if writer.run(receiver).await.is_err() {
                 lost_sender.send(()).unwrap_or_default();
@@ -72,9 +76,20 @@ impl Outbox {
     /// Stores an event, without the secrets in it; waits while too many are on their way.
     pub async fn add(&self, mut event: NewEvent) {
         mask(&mut event.data);
-        let kib = u32::try_from(event.data.len() >> 10).unwrap_or(KIB_AHEAD).min(KIB_AHEAD);
-        let Ok(place) = Arc::clone(&self.room).acquire_many_owned(kib).await else { return };
+        let Some(place) = self.room_for(event.data.len()).await else { return };
         self.put(Item::Event(event, place)).await;
+    }
+
+    /// Stores what the CLI has added to a transcript, without the secrets in it.
+    pub async fn mirror(&self, session: SessionId, mut entries: String) {
+        mask(&mut entries);
+        let Some(place) = self.room_for(entries.len()).await else { return };
+        self.put(Item::Transcript(session, entries, place)).await;
+    }
+
+    async fn room_for(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let kib = u32::try_from(bytes >> 10).unwrap_or(KIB_AHEAD).min(KIB_AHEAD);
+        Arc::clone(&self.room).acquire_many_owned(kib).await.ok()
     }
 
     /// Stores a question, without the secrets in it; [`next`](Self::next) tells when it is stored.
@@ -122,6 +137,9 @@ struct Writer {
     sent: i64,
     /// Bytes of events that are stored whole.
     left: u64,
+    /// Parts of transcripts that are stored with the next events, and the number of all of them.
+    transcript: Vec<(SessionId, i64, String)>,
+    parts: i64,
     filed: mpsc::UnboundedSender<Filed>,
 }
 
@@ -134,6 +152,11 @@ impl Writer {
                 match item {
                     Item::Event(event, place) => {
                         events.push(event);
+                        places.push(place);
+                    }
+                    Item::Transcript(session, entries, place) => {
+                        self.parts += 1;
+                        self.transcript.push((session, self.parts, entries));
                         places.push(place);
                     }
                     Item::Ask(ask) => {
@@ -160,13 +183,14 @@ impl Writer {
 
     /// Stores events, without their texts where the disk is full: there, [`Queue::insist`] would never end.
     async fn append(&mut self, mut events: Vec<NewEvent>) -> Result<(), Stale> {
-        if events.is_empty() {
+        if events.is_empty() && self.transcript.is_empty() {
             return Ok(());
         }
         events.iter_mut().for_each(|event| self.spend(event));
         let count = i64::try_from(events.len()).unwrap_or(0);
         let session_id = self.session.take();
-        let mut append = Append { key: self.key, from: self.sent, events, session_id, essential: false };
+        let transcript = std::mem::take(&mut self.transcript);
+        let mut append = Append { key: self.key, from: self.sent, events, session_id, transcript, essential: false };
         self.sent += count;
         let mut back_off = BackOff::default();
         loop {

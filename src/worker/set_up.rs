@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::confine::{self, CommonWalls, TaskPaths};
 use super::context_files::{self, Files};
-use super::conversation::{CONTINUE, bring_session, initial_prompt, session, talk};
+use super::conversation::{CONTINUE, bring_session, initial_prompt, restore, session, stored_transcripts, talk};
 use super::folders::{directory, further_folders, is_below};
 use super::shim_pool::ShimPool;
 use super::warm_pool::{LaunchSpec, WarmPool};
@@ -22,7 +22,7 @@ use crate::proxy::{Pass, Proxy};
 use crate::queue::{Assignment, Queue};
 use crate::sandbox::Walls;
 use crate::telemetry::Vitals;
-use domain::{BootInstant, Budgets, Failure, FailureClass, Usd, WorkerInstanceId};
+use domain::{BootInstant, Budgets, Failure, FailureClass, SessionId, Usd, WorkerInstanceId};
 use wire::{McpConfig, PermissionMode, SdkOptions, Task};
 
 /// Maximum length of a folder's CLAUDE.md that is passed on, in bytes: with the task's own text it must fit into one
@@ -39,6 +39,8 @@ pub const DISK_LIMIT: Duration = Duration::from_secs(20);
 pub struct WorkerContext {
     /// The worker's name.
     pub name: String,
+    /// True if transcripts are stored, since a task may go on on another machine.
+    pub mirrors: bool,
     /// Incarnation of the worker; new at each start.
     pub holder: WorkerInstanceId,
     /// The shim of the next attempt.
@@ -147,7 +149,8 @@ pub async fn set_up(
     }
     let trusted = is_below(&named, &tools.claude.trusted_roots);
     let further_folders = further_folders(tools, task).await?;
-    let on_disk = on_disk(tools, task, &directory, trusted).await?;
+    let transcripts = stored_transcripts(tools, queue, task).await?;
+    let on_disk = on_disk(tools, task, &directory, trusted, transcripts).await?;
     let mut paths = confine::of_repository(tools, queue, task, &directory).await;
     on_disk.add_paths(tools, task, &directory, &further_folders, &mut paths);
     let OnDisk { home, files, session, claude_md, mcp_config } = on_disk;
@@ -175,6 +178,7 @@ pub async fn set_up(
         add_dir: files.folder,
         allowed: talk.allowed.clone(),
         mcp_config,
+        mirror: tools.mirrors,
     };
     let sdk = SdkOptions { add_dirs: further_folders, ..task.spec.options.sdk.clone() };
     let recipe = may_be_warm(tools, task, &settings, session, &directory).then(|| LaunchSpec {
@@ -247,13 +251,20 @@ impl OnDisk {
 }
 
 /// Reads and writes it beside the runtime: a folder may be on a network that does not answer.
-async fn on_disk(tools: &Arc<WorkerContext>, task: &Task, directory: &Path, trusted: bool) -> Result<OnDisk, NotReady> {
+async fn on_disk(
+    tools: &Arc<WorkerContext>,
+    task: &Task,
+    directory: &Path,
+    trusted: bool,
+    transcripts: Vec<(SessionId, String)>,
+) -> Result<OnDisk, NotReady> {
     let (tools, task, directory) = (Arc::clone(tools), task.clone(), directory.to_owned());
     let work = move || {
         let home = tools.homes.prepare(&task.key, task.id).map_err(|error| {
             NotReady::Release(format!("can't make the home of the CLI: {error}"), UNAVAILABLE_DELAY)
         })?;
         let mut configs = tools.homes.config_dirs(&task.key, Some(task.id));
+        restore(&transcripts, &configs, &directory);
         bring_session(&task, &configs, &directory)?;
         if home.is_some() {
             configs.truncate(1);

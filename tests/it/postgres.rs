@@ -456,3 +456,40 @@ fn a_task_without_a_folder_gets_one_on_whichever_machine_runs_it() {
     assert!(other.join("work").join(&id).is_dir(), "its folder is where it ran");
     assert!(!world.dir.join("data/work").join(&id).exists());
 }
+
+#[test]
+fn a_session_goes_on_on_another_machine() {
+    let world = World::on_postgres();
+    let lease = ("LEASE_MS", "3000");
+    let server = world.serve("standalone", &[lease]);
+    // Each has a home and a data folder to itself, as on machines of their own.
+    let machine = |name: &'static str| {
+        let [home, data] = ["home", "data"].map(|of| world.dir.join(format!("{name}-{of}")));
+        for folder in [&home, &data] {
+            std::fs::create_dir_all(folder).expect("a folder");
+        }
+        let db_path = data.join("cc.db").display().to_string();
+        world.worker(&[lease, ("WORKER_ID", name), ("HOME", &home.display().to_string()), ("DB_PATH", &db_path)])
+    };
+    let one = machine("one");
+    let flag = world.dir.join("witness/flag");
+    let bash = format!("bash if [ -e {0} ]; then echo again; else touch {0}; sleep 98771; fi", flag.display());
+    let instruction = format!("moves\nstep bash echo first\nstep {bash}\nstep say done");
+    let options = json!({ "sdk": { "permissionMode": "acceptEdits", "allowedTools": ["Bash"] } });
+    let id = server.submit(json!({ "instruction": instruction, "options": options }));
+    until("the first attempt to sleep", || flag.exists().then_some(()));
+    let session = server.task(&id)["sdkSessionId"].clone();
+    let stored = || {
+        let database = world.database.as_ref().and_then(|url| url.rsplit('/').next()).expect("a database");
+        Cluster::shared().sql(database, "SELECT string_agg(entries, '') FROM transcripts")
+    };
+    until("the transcript to be stored", || stored().contains("echo first").then_some(()));
+    let mut one = one;
+    one.signal("KILL");
+    one.wait();
+    let two = machine("two");
+    let done = completes_at_its_second_attempt(&server, &id);
+    assert_eq!((&done["workerId"], &done["sdkSessionId"]), (&json!("two"), &session), "{done:#}");
+    assert!(two.logs().contains("A session goes on from what is stored of it"), "{}", two.logs());
+    assert_eq!(world.model.begun("moves\nstep"), 1, "the conversation was not begun anew");
+}

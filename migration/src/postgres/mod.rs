@@ -4,6 +4,7 @@
 //! step is the schema of SQLite as it was when PostgreSQL came; from then on a change of the schema is a step of each.
 
 mod p0001_base;
+mod p0002_transcripts;
 
 /// A step of the schema.
 #[derive(Clone, Copy, Debug)]
@@ -17,4 +18,4 @@ pub struct Step {
 }
 
 /// All steps, in order.
-pub const STEPS: &[Step] = &[p0001_base::STEP];
+pub const STEPS: &[Step] = &[p0001_base::STEP, p0002_transcripts::STEP];

@@ -266,6 +266,7 @@ async fn a_stale_epoch_appends_nothing_and_a_check_names_what_was_lost(scratch: 
         from: 0,
         events: vec![NewEvent::log("x")],
         session_id: None,
+        transcript: Vec::new(),
         essential: false,
     };
     assert!(scratch.ask(append(key.epoch)).await.is_ok());

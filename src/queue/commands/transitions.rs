@@ -11,7 +11,7 @@ use super::{Change, Unit, hooks, money, talk, workers};
 use crate::queue::messages::{Append, Cancel, Cancelled, Finish, NextStep, Release, Stale};
 use crate::store::StoreError;
 use crate::store::convert::{no_class, put_record, record_of, status_of, task_of, unreadable};
-use crate::store::rows::{AttemptEnd, ChangesRow, TaskRow};
+use crate::store::rows::{AttemptEnd, ChangesRow, TaskRow, TranscriptRow};
 use audit::{Counts, HistoryEvent};
 use domain::{
     AttemptOutcome, ChangeSet, Epoch, EventKind, Failure, FailureClass, LeaseKey, Named as _, NewEvent, Outcome,
@@ -228,6 +228,10 @@ impl Change for Append {
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Self::Answer, StoreError> {
         let Some(row) = unit.held(self.key).await? else { return Ok(Err(Stale)) };
+        for (session, part, entries) in &self.transcript {
+            let part = TranscriptRow { session: *session, key: self.key, part: *part, entries };
+            unit.tx.insert_transcript(&part).await?;
+        }
         // Sent again because the answer was lost: what is stored is not stored again.
         let known = usize::try_from(row.attempt_events - self.from).unwrap_or(0).min(self.events.len());
         let last = unit.add_events(row.id, &row.key_name, row.last_event, &self.events[known..]).await?;

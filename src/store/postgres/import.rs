@@ -164,9 +164,14 @@ impl Import {
     /// # Errors
     /// The server's. It may have been committed where the answer was lost.
     pub async fn commit(self, last: &[(String, i64)]) -> Result<(), StoreError> {
-        for (table, column) in
-            [("events", "n"), ("messages", "id"), ("history", "seq"), ("schedule_runs", "n"), ("audit_log", "id")]
-        {
+        for (table, column) in [
+            ("events", "n"),
+            ("messages", "id"),
+            ("history", "seq"),
+            ("schedule_runs", "n"),
+            ("transcripts", "n"),
+            ("audit_log", "id"),
+        ] {
             let last = last.iter().find(|(name, _)| name == table).map_or(0, |(_, last)| *last);
             let text = format!(
                 "SELECT setval(pg_get_serial_sequence('{table}', '{column}'),

@@ -16,7 +16,7 @@ use crate::store::convert::{attempt_of, lost_task, question_of, task_of};
 use crate::store::rows::{AttemptRow, MessageRow, QuestionRow, TaskRow};
 use crate::store::summary::{self, MAX_JSON, MAX_TEXT};
 use crate::store::views::{ConversationState, Explained, Filter, ListTasks, Page};
-use domain::{AttemptOutcome, EventKind, Named as _, Question, Scope, Status, TaskId, Timestamp};
+use domain::{AttemptOutcome, EventKind, Named as _, Question, Scope, SessionId, Status, TaskId, Timestamp};
 use wire::{Attempt, Task};
 
 static FIND: LazyLock<String> = LazyLock::new(|| format!("SELECT {} FROM tasks WHERE id = $1", TaskRow::COLUMNS));
@@ -214,6 +214,13 @@ async fn total(db: &Connection, filter: &Filter) -> Result<i64, StoreError> {
     let conditions = Conditions::of(filter);
     let text = format!("SELECT COUNT(*) FROM tasks {}", conditions.text());
     Ok(db.one(&text, &conditions.values, only).await?.unwrap_or(0))
+}
+
+/// The transcript of a session, line by line.
+pub async fn transcript(db: &Connection, session: SessionId) -> Result<String, StoreError> {
+    let text = "SELECT entries FROM transcripts WHERE session_id = $1 ORDER BY n";
+    let parts: Vec<String> = db.readable(text, &params![session], "part of a transcript", only).await?;
+    Ok(parts.concat())
 }
 
 /// The questions of a task, oldest first; `None` where there is no such task.

@@ -160,6 +160,10 @@ impl Reads for Readers {
         read_tasks::talk(&*self.connection().await?, id).await
     }
 
+    async fn transcript(&self, session: SessionId) -> Result<String, StoreError> {
+        read_tasks::transcript(&*self.connection().await?, session).await
+    }
+
     async fn limits(&self) -> Result<Vec<LimitUse>, StoreError> {
         limits::in_use(&*self.connection().await?).await
     }

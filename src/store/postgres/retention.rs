@@ -23,7 +23,8 @@ const REMOVE: &str = "DELETE FROM tasks WHERE id = $1 RETURNING key_name, status
     (octet_length(spec) + COALESCE((SELECT SUM(octet_length(data)) FROM events WHERE task_id = $1), 0))::bigint";
 
 /// Tables with rows of a task.
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 10] = [
+    "DELETE FROM transcripts WHERE task_id = $1",
     "DELETE FROM events WHERE task_id = $1",
     "DELETE FROM attempts WHERE task_id = $1",
     "DELETE FROM questions WHERE task_id = $1",

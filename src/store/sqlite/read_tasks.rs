@@ -17,7 +17,7 @@ use crate::store::convert::{attempt_of, lost_task, question_of, task_of};
 use crate::store::rows::{AttemptRow, MessageRow, QuestionRow, TaskRow};
 use crate::store::summary::{self, MAX_JSON, MAX_TEXT};
 use crate::store::views::{ConversationState, Explained, Filter, ListTasks, Page};
-use domain::{AttemptOutcome, EventKind, Named as _, Question, Scope, Status, TaskId, Timestamp};
+use domain::{AttemptOutcome, EventKind, Named as _, Question, Scope, SessionId, Status, TaskId, Timestamp};
 use wire::{Attempt, Task};
 
 static FIND: LazyLock<String> = LazyLock::new(|| format!("SELECT {} FROM tasks WHERE id = ?1", TaskRow::COLUMNS));
@@ -186,6 +186,13 @@ fn in_folder(folder: &str) -> Condition {
     Condition::any()
         .add(Condition::all().add(is_it()).add(Expr::cust("NOT own_directory")))
         .add_option(owner.map(|id| Condition::all().add(Column::Id.eq(id.uuid())).add(is_it())))
+}
+
+/// The transcript of a session, line by line.
+pub fn transcript(db: Db<'_>, session: SessionId) -> Result<String, StoreError> {
+    let text = "SELECT entries FROM transcripts WHERE session_id = ?1 ORDER BY n";
+    let parts: Vec<String> = db.readable(text, [session.as_bytes()], "part of a transcript", |row| row.get(0))?;
+    Ok(parts.concat())
 }
 
 /// The questions of a task, oldest first; `None` where there is no such task.

@@ -171,6 +171,10 @@ impl Reads for Readers {
         self.run(move |db| read_tasks::talk(db, id)).await
     }
 
+    async fn transcript(&self, session: SessionId) -> Result<String, StoreError> {
+        self.run(move |db| read_tasks::transcript(db, session)).await
+    }
+
     async fn limits(&self) -> Result<Vec<LimitUse>, StoreError> {
         self.run(limits::in_use).await
     }

@@ -23,7 +23,8 @@ const FREE: &str = "UPDATE key_bytes SET bytes = MAX(0, bytes
     WHERE key_name = (SELECT key_name FROM tasks WHERE id = ?1)";
 
 /// Tables with rows of a task; its own row last.
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 11] = [
+    "DELETE FROM transcripts WHERE task_id = ?1",
     "DELETE FROM events WHERE task_id = ?1",
     "DELETE FROM attempts WHERE task_id = ?1",
     "DELETE FROM questions WHERE task_id = ?1",

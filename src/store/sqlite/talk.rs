@@ -1,4 +1,4 @@
-//! Statements on questions and messages.
+//! Statements on questions, messages and transcripts.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use rusqlite::params;
 use super::table::Table;
 use super::tx::SqliteTx;
 use crate::store::StoreError;
-use crate::store::rows::QuestionRow;
+use crate::store::rows::{QuestionRow, TranscriptRow};
 use crate::store::tx::Talk;
 use domain::{Epoch, TaskId, Timestamp};
 
@@ -24,6 +24,10 @@ const ANSWER: &str = "UPDATE questions SET answer = ?3, answered_at = ?4 WHERE t
 const CLOSE: &str = "UPDATE questions SET closed = TRUE WHERE task_id = ?1 AND (?2 IS NULL OR request_id = ?2)";
 
 const MESSAGE: &str = "INSERT INTO messages (task_id, kind, text, at, epoch) VALUES (?1, ?2, ?3, ?4, ?5)";
+
+const TRANSCRIPT: &str =
+    "INSERT INTO transcripts (session_id, task_id, epoch, part, entries) VALUES (?1, ?2, ?3, ?4, ?5)
+    ON CONFLICT DO NOTHING";
 
 const COUNT: &str = "UPDATE tasks SET pending_messages = (SELECT COUNT(*) FROM messages
     WHERE task_id = ?1 AND kind = 'message' AND done_at IS NULL) WHERE id = ?1";
@@ -78,6 +82,13 @@ impl Talk for SqliteTx<'_> {
     async fn end_message(&mut self, id: i64, at: Timestamp) -> Result<bool, StoreError> {
         let text = "UPDATE messages SET done_at = ?1 WHERE id = ?2 AND done_at IS NULL";
         Ok(self.db()?.execute(text, [at.0, id])? == 1)
+    }
+
+    async fn insert_transcript(&mut self, row: &TranscriptRow<'_>) -> Result<(), StoreError> {
+        let TranscriptRow { session, key, part, entries } = row;
+        let values = params![session.as_bytes(), key.task.as_bytes(), key.epoch.number(), part, entries];
+        self.db()?.execute(TRANSCRIPT, values)?;
+        Ok(())
     }
 
     async fn count_messages(&mut self, task: TaskId) -> Result<(), StoreError> {

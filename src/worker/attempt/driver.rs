@@ -120,6 +120,7 @@ impl Attempt {
                         self.news.partial(self.key.task, &shown);
                     }
                 }
+                Effect::Transcript { session, entries } => self.outbox.mirror(session, entries).await,
                 Effect::Warn(what, detail) => tracing::warn!(detail, "{what}"),
             }
         }

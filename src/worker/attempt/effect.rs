@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use crate::claude::{Ending, Frame};
 use crate::queue::{Ask, Step};
 use crate::worker::outbox::Filed;
-use domain::{Decision, NewEvent, TaskInput, Timestamp};
+use domain::{Decision, NewEvent, SessionId, TaskInput, Timestamp};
 
 /// The time of an event.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +68,13 @@ pub enum Effect {
     Note(Step),
     /// Text while it is written goes to whom follows.
     Partial(String),
+    /// Store what the CLI has added to the transcript of a session.
+    Transcript {
+        /// The session.
+        session: SessionId,
+        /// Lines of JSON.
+        entries: String,
+    },
     /// A line of the log.
     Warn(&'static str, String),
 }

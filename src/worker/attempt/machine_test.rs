@@ -208,7 +208,7 @@ impl Witness {
             Effect::Note(Step::Done(id)) if id < 6 => {
                 prop_assert_eq!(self.current.take(), Some(id), "another turn is done than was begun");
             }
-            Effect::Note(_) | Effect::Add(_) | Effect::Partial(_) | Effect::Warn(..) => {}
+            Effect::Note(_) | Effect::Add(_) | Effect::Partial(_) | Effect::Transcript { .. } | Effect::Warn(..) => {}
         }
         Ok(())
     }

@@ -21,6 +21,9 @@ impl Machine {
         match &frame.kind {
             FrameKind::Partial { text } if text.is_empty() => return,
             FrameKind::Partial { text } => return self.emit(Effect::Partial(text.clone())),
+            FrameKind::Mirror { session, entries } => {
+                return self.emit(Effect::Transcript { session: *session, entries: entries.clone() });
+            }
             FrameKind::AsksOther { request_id } => self.tell(ToCli::Refuse(request_id.clone())),
             FrameKind::TakesBack { request_id } => self.take_back(request_id),
             _ => {}
