@@ -200,6 +200,7 @@ impl QueueActor {
     /// Tells the hub whenever another process has written.
     fn look_elsewhere(&self, ctx: &mut Context<Self>) {
         let store = Arc::clone(&self.store);
+        store.note_followers(self.hub.has_followers());
         let look = async move { store.changed_elsewhere().await };
         ctx.spawn(look.into_actor(self).map(|changed, this, ctx| {
             let pause = match changed {

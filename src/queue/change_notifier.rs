@@ -4,6 +4,7 @@
 //! costs latency, since everybody also looks from time to time.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{broadcast, watch};
@@ -34,6 +35,8 @@ struct Inner {
     work: watch::Sender<u64>,
     /// Grows with our own commits only.
     own_commits: watch::Sender<u64>,
+    /// True if anybody follows all tasks.
+    all_are_followed: AtomicBool,
     /// Senders of tasks with followers.
     tasks: Mutex<HashMap<TaskId, broadcast::Sender<TaskSignal>>>,
 }
@@ -41,7 +44,13 @@ struct Inner {
 impl Default for ChangeNotifier {
     fn default() -> Self {
         let counter = || watch::Sender::new(0);
-        Self(Arc::new(Inner { commits: counter(), work: counter(), own_commits: counter(), tasks: Mutex::default() }))
+        Self(Arc::new(Inner {
+            commits: counter(),
+            work: counter(),
+            own_commits: counter(),
+            all_are_followed: AtomicBool::new(false),
+            tasks: Mutex::default(),
+        }))
     }
 }
 
@@ -62,6 +71,18 @@ impl ChangeNotifier {
     #[must_use]
     pub fn own_commits(&self) -> watch::Receiver<u64> {
         self.0.own_commits.subscribe()
+    }
+
+    /// Notes whether anybody follows all tasks.
+    pub fn note_followers(&self, are_there: bool) {
+        self.0.all_are_followed.store(are_there, Ordering::Relaxed);
+    }
+
+    /// True if anybody follows a task, or all of them.
+    #[must_use]
+    pub fn has_followers(&self) -> bool {
+        self.0.all_are_followed.load(Ordering::Relaxed)
+            || !self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Follows one task from now on.

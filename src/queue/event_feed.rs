@@ -106,8 +106,10 @@ impl EventFeed {
         let (mut commits, mut followers) = (hub.commits(), self.0.followers.subscribe());
         let mut back_off = BackOff::default();
         loop {
+            hub.note_followers(false);
             // An error would say that this very tail is gone.
             drop(followers.wait_for(|followers| *followers > 0).await);
+            hub.note_followers(true);
             let read = self.read_on(&mut commits, &mut followers, &mut back_off).await;
             if let Err(error) = read {
                 self.0.vitals.failed(Duty::Events, &error);

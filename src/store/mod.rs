@@ -88,6 +88,9 @@ pub trait Writes: Send + Sync {
         true
     }
 
+    /// Notes whether anybody in this process follows events, which an engine may have to look for.
+    fn note_followers(&self, _are_there: bool) {}
+
     /// Returns what a worker should know. Claims nothing.
     ///
     /// # Errors

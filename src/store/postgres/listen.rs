@@ -71,11 +71,15 @@ fn hear(shared: &Shared, heard: &AtomicBool, notification: &Notification) {
 
 /// Looks from time to time, until the connection ends.
 async fn look(shared: &Shared, client: &Client, readers: &Readers, heard: &AtomicBool) {
-    let mut missed = 0;
+    let (mut missed, mut follows) = (0, false);
     let mut resigned = shared.resigned.subscribe();
     while !client.is_closed() && !readers.is_closed() {
         if let Err(error) = lead(shared, client).await {
             tracing::warn!(error = chain(&error), "Whether this process leads is not known");
+            break;
+        }
+        if let Err(error) = follow(shared, client, &mut follows).await {
+            tracing::warn!(error = chain(&error), "Who follows can't be told of events");
             break;
         }
         // A change is looked at at once; the sender outlives us.
@@ -117,6 +121,19 @@ async fn lead(shared: &Shared, client: &Client) -> Result<(), StoreError> {
     if shared.leads.send_if_modified(|leads| std::mem::replace(leads, is_leader) != is_leader) && is_leader {
         tracing::info!("This process leads: it fires schedules, sends webhooks, and takes back what was left");
     }
+    Ok(())
+}
+
+/// Shares the lock of those who follow while anybody does here: others tell of events then.
+async fn follow(shared: &Shared, client: &Client, follows: &mut bool) -> Result<(), StoreError> {
+    let should = shared.followed.load(Ordering::Relaxed) && !shared.listens_to_pool();
+    if should == *follows {
+        return Ok(());
+    }
+    let function = if should { "pg_advisory_lock_shared" } else { "pg_advisory_unlock_shared" };
+    let text = format!("SELECT {function}({})", shared.ready().await?.followers);
+    limited(shared, client.query_typed(&text, &[])).await?;
+    *follows = should;
     Ok(())
 }
 

@@ -45,7 +45,7 @@ mod waiting;
 mod workers;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -59,14 +59,16 @@ use self::readers::Readers;
 use self::shared::{Line, Shared};
 use self::tx::PostgresTx;
 use super::views::{EventPage, Poll, Polled, ReadEvents};
-use super::{Leadership, Reader, Store, StoreError, Tx, Writes};
+use super::{Leadership, Reader, Reads as _, Store, StoreError, Tx, Writes};
 use crate::config::DatabaseServer;
 use domain::TaskId;
 
 /// Connections that read.
 const READERS: usize = 4;
 /// Longest wait for a commit of another process, before it is said that there is none.
-const WAIT: Duration = Duration::from_secs(1);
+const WAIT: Duration = Duration::from_millis(250);
+/// Time between two looks for events of other processes, while somebody follows.
+const LOOK: Duration = Duration::from_millis(30);
 
 /// A database that is open.
 pub struct PostgresStore {
@@ -74,6 +76,8 @@ pub struct PostgresStore {
     writing: Mutex<Line>,
     readers: Arc<Readers>,
     changes: Mutex<watch::Receiver<u64>>,
+    /// Number of the newest event, as it was looked up last.
+    newest_event: AtomicI64,
     is_closed: AtomicBool,
 }
 
@@ -105,6 +109,7 @@ impl PostgresStore {
         Ok(Self {
             writing: Mutex::new(Line::new(&shared)),
             changes: Mutex::new(shared.changes.subscribe()),
+            newest_event: AtomicI64::new(0),
             readers,
             shared,
             is_closed: AtomicBool::new(false),
@@ -159,9 +164,21 @@ impl Writes for PostgresStore {
         self.shared.failure().map_or(Ok(()), Err)
     }
 
+    /// Waits for a commit that is told, and looks for events while there are followers.
     async fn changed_elsewhere(&self) -> Result<bool, StoreError> {
         let mut changes = self.changes.lock().await;
-        Ok(matches!(tokio::time::timeout(WAIT, changes.changed()).await, Ok(Ok(()))))
+        if !self.shared.followed.load(Ordering::Relaxed) {
+            return Ok(matches!(tokio::time::timeout(WAIT, changes.changed()).await, Ok(Ok(()))));
+        }
+        if let Ok(Ok(())) = tokio::time::timeout(LOOK, changes.changed()).await {
+            return Ok(true);
+        }
+        let newest = self.readers.newest_event().await?;
+        Ok(self.newest_event.swap(newest, Ordering::Relaxed) != newest)
+    }
+
+    fn note_followers(&self, are_there: bool) {
+        self.shared.followed.store(are_there, Ordering::Relaxed);
     }
 
     fn has_news_for_workers(&self) -> bool {

@@ -18,9 +18,10 @@ const LOCK_LIMIT_MS: u32 = 60_000;
 const NOTES: &str = "CREATE TABLE IF NOT EXISTS seaql_migrations
     (version VARCHAR NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)";
 
-/// Advisory locks: of the transactions that write, of the leader, and of the schema.
+/// Advisory locks: of the transactions that write, of the leader, of those who follow, and of the schema.
 const LOCKS: &str = "SELECT hashtextextended('cc-anywhere writes ' || current_schema(), 0),
     hashtextextended('cc-anywhere leads ' || current_schema(), 0),
+    hashtextextended('cc-anywhere follows ' || current_schema(), 0),
     hashtextextended('cc-anywhere schema ' || current_schema(), 0)";
 
 /// Makes the schema where it isn't there, and brings it up to date. Any number of processes may start at once: the first
@@ -88,17 +89,18 @@ async fn find_pool(db: &Connection) -> Result<(), StoreError> {
 async fn find(db: &Connection) -> Result<Ready, StoreError> {
     let found = db.simple(LOCKS).await?;
     let key = |at: usize| found.get(at).and_then(|lock| lock.parse::<i64>().ok());
-    let (lock, leader) = key(0).zip(key(1)).ok_or_else(|| {
+    let keys = key(0).zip(key(1)).zip(key(2));
+    let ((lock, leader), followers) = keys.ok_or_else(|| {
         wrong(
             db,
             "has no schema that its user may use: create one, or name it with options=-csearch_path in DATABASE_URL",
         )
     })?;
-    Ok(Ready { lock, leader, channel: format!("cc_anywhere_{}", i64::unsigned_abs(lock)) })
+    Ok(Ready { lock, leader, followers, channel: format!("cc_anywhere_{}", i64::unsigned_abs(lock)) })
 }
 
 async fn schema_lock(db: &Connection) -> Result<String, StoreError> {
-    Ok(db.simple(LOCKS).await?.get(2).cloned().unwrap_or_default())
+    Ok(db.simple(LOCKS).await?.get(3).cloned().unwrap_or_default())
 }
 
 /// The steps that the database hasn't.

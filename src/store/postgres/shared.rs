@@ -20,6 +20,8 @@ pub struct Ready {
     pub lock: i64,
     /// Key of the advisory lock of the leader.
     pub leader: i64,
+    /// Key of the advisory lock that processes with followers share.
+    pub followers: i64,
     /// Channel on which commits are told.
     pub channel: String,
 }
@@ -37,6 +39,10 @@ pub struct Shared {
     pub changes: watch::Sender<u64>,
     /// True if one of them concerned workers.
     pub work: AtomicBool,
+    /// True if anybody in this process follows events.
+    pub followed: AtomicBool,
+    /// Time at which other processes were last told of events, in milliseconds.
+    pub told: AtomicI64,
     /// True if notifications come from another address.
     has_listen_url: bool,
     /// True while this process is the leader.
@@ -62,6 +68,8 @@ impl Shared {
             seen: AtomicI64::new(0),
             changes: watch::Sender::new(0),
             work: AtomicBool::new(false),
+            followed: AtomicBool::new(false),
+            told: AtomicI64::new(0),
             leads: watch::Sender::new(false),
             resigned: watch::Sender::new(false),
             failure: Mutex::default(),

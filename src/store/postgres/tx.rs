@@ -14,6 +14,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -37,6 +38,8 @@ const IDLE_LIMIT_MS: u32 = 3_000;
 const LOCK_LIMIT_MS: u32 = 5_000;
 /// Longest run of a statement, in milliseconds.
 const STATEMENT_LIMIT_MS: u32 = 60_000;
+/// Time between two notifications of events by a process, in milliseconds.
+const TELL_EVERY_MS: i64 = 100;
 /// Time for which it is asked what became of a commit whose answer was lost.
 const OUTCOME_LIMIT: Duration = Duration::from_secs(30);
 
@@ -288,15 +291,32 @@ impl<'a> PostgresTx<'a> {
         ending
     }
 
-    /// Writes the history, and tells other processes of the commit, where there is something to tell.
+    /// True if followers in other processes should hear of this commit's events. Each notification wakes a process of the
+    /// server for each one that listens, workers too, so a process tells from time to time, and who follows looks besides.
+    fn tells_followers(&self) -> bool {
+        let (now, told) = (self.clock.wall.0, &self.shared.told);
+        let is_due = self.is_news && now - told.load(Ordering::Relaxed) >= TELL_EVERY_MS;
+        if is_due {
+            told.store(now, Ordering::Relaxed);
+        }
+        is_due
+    }
+
+    /// Writes the history, and tells other processes of the commit, where there is something to tell. Events alone are
+    /// told where the lock of those who follow is taken.
     fn telling(&mut self) -> Option<Bound> {
         let Clock { wall, lease } = self.clock;
-        let concerns = if self.is_work { "work" } else { "events" };
-        let told = [self.ready.channel.clone().into(), self.shared.instance.to_string().into(), concerns.into()];
-        match (self.done.take(), self.is_news) {
+        let told = [
+            self.ready.channel.clone().into(),
+            self.shared.instance.to_string().into(),
+            self.is_work.into(),
+            self.ready.followers.into(),
+        ];
+        match (self.done.take(), self.is_work || self.tells_followers()) {
             (Some(done), true) => {
                 let text = "WITH added AS (INSERT INTO history (at, boot_ms, done) VALUES ($1, $2, $3) RETURNING seq)
-                    SELECT seq, pg_notify($4, $5 || ' ' || seq || ' ' || $6) FROM added";
+                    SELECT seq, CASE WHEN $6 OR NOT pg_try_advisory_xact_lock($7)
+                        THEN pg_notify($4, $5 || ' ' || seq || CASE WHEN $6 THEN ' work' ELSE '' END) END FROM added";
                 let values = [wall.into(), lease.ms.into(), done.into()].into_iter().chain(told);
                 Some(Bound::of(text, values.collect::<Vec<_>>()))
             }
@@ -304,7 +324,11 @@ impl<'a> PostgresTx<'a> {
                 let text = "INSERT INTO history (at, boot_ms, done) VALUES ($1, $2, $3) RETURNING seq";
                 Some(Bound::of(text, params![wall, lease.ms, done]))
             }
-            (None, true) => Some(Bound::of("SELECT 0::bigint, pg_notify($1, $2 || ' 0 ' || $3)", told)),
+            (None, true) => {
+                let text = "SELECT 0::bigint, CASE WHEN $3 OR NOT pg_try_advisory_xact_lock($4)
+                    THEN pg_notify($1, $2 || ' 0' || CASE WHEN $3 THEN ' work' ELSE '' END) END";
+                Some(Bound::of(text, told))
+            }
             (None, false) => None,
         }
     }
