@@ -160,7 +160,13 @@ impl NoOp {
     /// beats, renews, and looks for work. Returns how long each event took to be stored.
     pub async fn live(&self, agents: u32, time: Duration) -> Vec<Duration> {
         let until = Instant::now() + time;
-        let claimed = self.queue.ask(self.claim(agents)).await.expect("a claim");
+        // All of a fleet begin at once.
+        let claimed = loop {
+            tokio::time::sleep(pause(5)).await;
+            if let Ok(claimed) = self.queue.ask(self.claim(agents)).await {
+                break claimed;
+            }
+        };
         let leases: Vec<LeaseKey> = claimed.iter().map(|assignment| assignment.key).collect();
         let agent = |key: LeaseKey| async move {
             let mut times = Vec::new();
@@ -170,7 +176,7 @@ impl NoOp {
                 let (from, events) = (times.len() as i64, vec![event]);
                 let began = Instant::now();
                 let append = Append { key, from, events, session_id: None, transcript: Vec::new(), essential: false };
-                self.queue.ask(append).await.expect("stored").expect("a lease");
+                while self.queue.ask(append.clone()).await.is_err() {}
                 times.push(began.elapsed());
                 tokio::time::sleep(pause(2)).await;
             }
@@ -182,11 +188,12 @@ impl NoOp {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 second += 1;
                 if second % 5 == 0 {
-                    self.say_that_it_is_here().await;
+                    let beat = Beat { holder: self.holder, name: "no-op".to_owned(), running: 0, concurrency: 10 };
+                    drop(self.queue.ask(beat).await);
                 }
                 if second % 10 == 0 {
                     let renew = Renew { holder: self.holder, leases: leases.clone(), lease: LEASE };
-                    self.queue.ask(renew).await.expect("stored");
+                    drop(self.queue.ask(renew).await);
                 }
                 let look = PollQueue {
                     holder: self.holder,
@@ -195,7 +202,7 @@ impl NoOp {
                     heard: Vec::new(),
                     claim: None,
                 };
-                self.queue.ask(look).await.expect("an answer");
+                drop(self.queue.ask(look).await);
             }
         };
         let agents = futures_util::future::join_all(leases.iter().map(|key| agent(*key)));

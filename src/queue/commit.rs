@@ -66,9 +66,8 @@ fn turn_away(store: &dyn Store, batch: Vec<Box<dyn Command>>) -> (Vec<Box<dyn Co
 }
 
 async fn try_commit(store: &dyn Store, batch: &mut [Box<dyn Command>]) -> Result<Vec<TaskId>, StoreError> {
-    let mut unit = Unit::begin(store).await?;
     let about: Vec<TaskId> = batch.iter().filter_map(|each| each.task()).collect();
-    unit.tx.expect_tasks(&about).await?;
+    let mut unit = Unit::begin(store, &about).await?;
     for each in batch {
         each.run(&mut unit).await?;
     }

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 
 use super::rows::{
     AttemptRow, ClaimDeliveriesRow, ClaimRow, DeliveryEnd, EventRow, IdempotencyKeyRow, ScheduleRow, TaskRow,
-    WebhookRow,
+    TranscriptRow, WebhookRow,
 };
 use super::views::{Filter, ListTasks, Poll, ReadEvents, ReadUsage};
 use super::{Store, StoreError, Tx};
@@ -38,6 +38,7 @@ pub async fn exercise<O: Open>(fresh: impl Fn() -> O) {
     events_and_commits_are_numbered_in_order(&fresh()).await;
     no_event_is_seen_before_a_smaller_one(&fresh()).await;
     sessions_and_keys_are_known(&*fresh().open().await).await;
+    transcripts_are_stored_once(&*fresh().open().await).await;
     limits_are_kept(&*fresh().open().await).await;
     deliveries_are_claimed_by_host(&*fresh().open().await).await;
     a_firing_stays_with_its_timetable(&*fresh().open().await).await;
@@ -269,6 +270,36 @@ async fn sessions_and_keys_are_known(store: &dyn Store) {
     assert_eq!(tx.idempotency_key("k").await.expect("a read"), Some(row));
     assert_eq!(tx.idempotency_key("other").await.expect("a read"), None);
     assert_eq!(tx.pending().await.expect("a count"), 2);
+}
+
+async fn transcripts_are_stored_once(store: &dyn Store) {
+    insert(store, &[task(1)]).await;
+    let (session, other) = (SessionId::from_u128(9), SessionId::from_u128(8));
+    let part = |session, epoch, part, entries| TranscriptRow {
+        session,
+        key: LeaseKey { task: TaskId::from_u128(1), epoch: Epoch::of(epoch) },
+        part,
+        entries,
+    };
+    let mut tx = begin(store).await;
+    for row in [
+        part(session, 1, 1, "a\n"),
+        part(session, 1, 2, "b\n"),
+        part(session, 1, 2, "again\n"),
+        part(other, 1, 3, "x\n"),
+    ] {
+        tx.insert_transcript(&row).await.expect("inserted");
+    }
+    tx.commit().await.expect("committed");
+    let mut tx = begin(store).await;
+    tx.insert_transcript(&part(session, 2, 1, "c\n")).await.expect("inserted");
+    tx.commit().await.expect("committed");
+    assert_eq!(store.reader().transcript(session).await.expect("a read"), "a\nb\nc\n");
+    assert_eq!(store.reader().transcript(SessionId::from_u128(7)).await.expect("a read"), "");
+    let mut tx = begin(store).await;
+    tx.remove_task(TaskId::from_u128(1)).await.expect("removed");
+    tx.commit().await.expect("committed");
+    assert_eq!(store.reader().transcript(session).await.expect("a read"), "", "it goes with its tasks");
 }
 
 async fn limits_are_kept(store: &dyn Store) {

@@ -63,6 +63,14 @@ pub trait Writes: Send + Sync {
     /// The database can't be written: [`StoreError::Locked`] where another process writes for too long.
     async fn begin(&self) -> Result<Box<dyn Tx + '_>, StoreError>;
 
+    /// Begins a transaction about these tasks, which an engine may read together, and at once.
+    ///
+    /// # Errors
+    /// Those of [`begin`](Self::begin).
+    async fn begin_for(&self, _tasks: &[TaskId]) -> Result<Box<dyn Tx + '_>, StoreError> {
+        self.begin().await
+    }
+
     /// Returns the reason for which only what brings tasks to their end is stored: the disk is full, or the database has
     /// reached its size.
     fn shortage(&self) -> Option<StoreError>;

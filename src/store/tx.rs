@@ -34,11 +34,6 @@ pub trait Tx:
     /// The time of the transaction: one for all that it writes.
     fn clock(&self) -> Clock;
 
-    /// Says which tasks the commands of the transaction are about, so that an engine may read them together.
-    async fn expect_tasks(&mut self, _ids: &[TaskId]) -> Result<(), StoreError> {
-        Ok(())
-    }
-
     /// Marks a point to go back to.
     async fn savepoint(&mut self) -> Result<(), StoreError>;
 

@@ -72,13 +72,13 @@ impl Scratch {
     }
 
     async fn row(&self, id: TaskId) -> TaskRow {
-        let mut unit = Unit::begin(&*self.store).await.expect("begun");
+        let mut unit = Unit::begin(&*self.store, &[]).await.expect("begun");
         unit.find(id).await.expect("a read").expect("a row")
     }
 
     /// Changes a row beside all rules.
     async fn put(&self, row: &TaskRow) {
-        let mut unit = Unit::begin(&*self.store).await.expect("begun");
+        let mut unit = Unit::begin(&*self.store, &[]).await.expect("begun");
         unit.tx.update_task(row, row.epoch).await.expect("written");
         unit.commit().await.expect("committed");
     }

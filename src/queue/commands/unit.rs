@@ -32,12 +32,12 @@ pub struct Unit<'t> {
 }
 
 impl<'t> Unit<'t> {
-    /// Begins a transaction.
+    /// Begins a transaction of commands that are about these tasks.
     ///
     /// # Errors
     /// The store's.
-    pub async fn begin(store: &'t dyn Writes) -> Result<Self, StoreError> {
-        let tx = store.begin().await?;
+    pub async fn begin(store: &'t dyn Writes, about: &[TaskId]) -> Result<Self, StoreError> {
+        let tx = store.begin_for(about).await?;
         let Clock { wall, lease } = tx.clock();
         Ok(Self {
             tx,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::maybe_done;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row, RowStream, Statement};
+use tokio_postgres::{Client, Row, RowStream, SimpleQueryMessage, Statement};
 
 use super::address::Address;
 use super::value::{Unread, Value};
@@ -159,11 +159,18 @@ impl Connection {
 
     /// Runs statements of a fixed text without values, separated by semicolons. Returns the columns of the last row.
     pub async fn simple(&self, text: &str) -> Result<Vec<String>, StoreError> {
-        use tokio_postgres::SimpleQueryMessage::Row;
-        let messages = self.client.simple_query(text).await.map_err(|error| self.failed(error))?;
-        let last = messages.iter().rev().find_map(|message| if let Row(row) = message { Some(row) } else { None });
-        Ok(last
-            .map_or_else(Vec::new, |row| (0..row.len()).map(|at| row.get(at).unwrap_or_default().to_owned()).collect()))
+        self.client.simple_query(text).await.map(last_row).map_err(|error| self.failed(error))
+    }
+
+    /// The same, and a further statement sent with it. Returns the rows of that as well.
+    pub async fn begin(&self, text: &str, then: Option<&Bound>) -> Result<(Vec<String>, Vec<Row>), StoreError> {
+        let Some(then) = then else { return Ok((self.simple(text).await?, Vec::new())) };
+        let statement = self.prepared(&then.text, &then.kinds()).await.map_err(|error| self.failed(error))?;
+        // A request is sent at the first poll of its future, and these are polled in order.
+        let rows = self.send(statement.as_ref(), &then.text, &then.values);
+        let (begun, rows) = futures_util::join!(self.client.simple_query(text), rows);
+        let begun = begun.map_err(|error| self.failed(error))?;
+        Ok((last_row(begun), rows.map_err(|error| self.failed(error))?))
     }
 
     /// Sends statements without waiting for the answers in between, and returns the rows of the last one. The first
@@ -258,4 +265,13 @@ impl Connection {
         }
         Ok(seq)
     }
+}
+
+/// The columns of the last row of a result.
+fn last_row(messages: Vec<SimpleQueryMessage>) -> Vec<String> {
+    let row = messages.into_iter().rev().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    row.map_or_else(Vec::new, |row| (0..row.len()).map(|at| row.get(at).unwrap_or_default().to_owned()).collect())
 }

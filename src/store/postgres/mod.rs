@@ -117,14 +117,14 @@ impl PostgresStore {
     }
 
     /// Begins a transaction. A connection that broke while nobody used it is opened again: nothing was sent on it.
-    async fn try_begin(&self) -> Result<PostgresTx<'_>, StoreError> {
+    async fn try_begin(&self, tasks: &[TaskId]) -> Result<PostgresTx<'_>, StoreError> {
         if self.is_closed.load(Ordering::Relaxed) {
             return Err(StoreError::Closed);
         }
         let ready = self.shared.ready().await?;
         let mut writing = self.writing.lock().await;
         let db = writing.connection().await?;
-        PostgresTx::begin(&self.shared, ready, writing, db).await
+        PostgresTx::begin(&self.shared, ready, writing, db, tasks).await
     }
 }
 
@@ -139,12 +139,16 @@ fn address_of(server: &DatabaseServer, url: &SecretString, setting: &'static str
 #[async_trait(?Send)]
 impl Writes for PostgresStore {
     async fn begin(&self) -> Result<Box<dyn Tx + '_>, StoreError> {
+        self.begin_for(&[]).await
+    }
+
+    async fn begin_for(&self, tasks: &[TaskId]) -> Result<Box<dyn Tx + '_>, StoreError> {
         fail::fail_point!("store-commit", |_| {
             tracing::warn!("a failpoint fired");
             Err(StoreError::statement(std::io::Error::other("a failpoint")))
         });
-        let begun = match self.try_begin().await {
-            Err(StoreError::Unavailable { .. }) => self.try_begin().await,
+        let begun = match self.try_begin(tasks).await {
+            Err(StoreError::Unavailable { .. }) => self.try_begin(tasks).await,
             begun => begun,
         };
         self.shared.note(&begun);

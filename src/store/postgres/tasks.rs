@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use async_trait::async_trait;
 use tokio_postgres::Row;
 
-use super::connection::readable;
+use super::connection::{Bound, readable};
 use super::limits::groups_of;
 use super::table::Table;
 use super::tx::{PostgresTx, only, status_name};
@@ -151,16 +151,13 @@ fn allowance(row: &Row) -> Result<Allowance, Unread> {
     })
 }
 
-/// Reads tasks that the commands of a transaction are about. One that can't be read is left to its own command.
-pub async fn read_many(tx: &mut PostgresTx<'_>, ids: &[TaskId]) -> Result<(), StoreError> {
-    if ids.len() < 2 {
-        return Ok(());
-    }
-    let rows = tx.rows(&FIND, vec![Value::ids(ids.iter().map(|id| id.uuid()))]).await?;
-    keep(tx, &rows)
+/// Reads tasks.
+pub fn find(ids: &[TaskId]) -> Bound {
+    Bound::of(&FIND, [Value::ids(ids.iter().map(|id| id.uuid()))])
 }
 
-fn keep(tx: &mut PostgresTx<'_>, rows: &[Row]) -> Result<(), StoreError> {
+/// Keeps tasks that were read. One that can't be is left to its own command.
+pub fn keep(tx: &mut PostgresTx<'_>, rows: &[Row]) {
     for row in rows {
         if tx.any_held.is_none() {
             tx.any_held = row.try_get(TaskRow::WIDTH).ok();
@@ -169,7 +166,6 @@ fn keep(tx: &mut PostgresTx<'_>, rows: &[Row]) -> Result<(), StoreError> {
             tx.keep(row);
         }
     }
-    Ok(())
 }
 
 #[async_trait(?Send)]
@@ -197,7 +193,7 @@ impl Tasks for PostgresTx<'_> {
         let rows = self.rows(&FIND, vec![Value::ids([id.uuid()])]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let row = TaskRow::read(row).map_err(|error| StoreError::Statement(error.into()))?;
-        keep(self, &rows)?;
+        keep(self, &rows);
         Ok(Some(FoundTask { row, any_held: self.any_held.unwrap_or(true) }))
     }
 

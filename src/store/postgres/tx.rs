@@ -7,7 +7,8 @@
 //! - keeps what it writes until something must be read that depends on it, or until its end, and then sends all of it at
 //!   once, with the `COMMIT`: the server has the rest of the transaction in its hands, and no answer travels in between;
 //! - inserts the rows of one table by one statement, however many commands they come from;
-//! - reads the tasks that its commands are about by one statement, and keeps them as it has written them.
+//! - reads the tasks that its commands are about with its beginning, by one statement, and keeps them as it has written
+//!   them.
 //!
 //! A process that stops in the middle of a transaction holds the lock no longer than [`IDLE_LIMIT_MS`]: the server ends
 //! the transaction.
@@ -100,6 +101,7 @@ impl<'a> PostgresTx<'a> {
         ready: &'a Ready,
         writing: Writing<'a>,
         db: Arc<Connection>,
+        tasks: &[TaskId],
     ) -> Result<Self, StoreError> {
         let lock = ready.lock;
         let text = format!(
@@ -107,11 +109,13 @@ impl<'a> PostgresTx<'a> {
             SET LOCAL statement_timeout = {STATEMENT_LIMIT_MS}; SELECT pg_advisory_xact_lock({lock});
             SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, pg_current_xact_id()"
         );
-        let begun = db.simple(&text).await.inspect_err(|_| db.forget("ROLLBACK"))?;
+        let find = (!tasks.is_empty()).then(|| super::tasks::find(tasks));
+        let begun = db.begin(&text, find.as_ref()).await;
+        let (begun, rows) = begun.inspect_err(|_| db.forget("ROLLBACK"))?;
         let [now, xid] = <[String; 2]>::try_from(begun).unwrap_or_default();
         let ms: i64 = now.parse().map_err(StoreError::statement)?;
         let clock = Clock { wall: Timestamp(ms), lease: BootInstant { boot: SERVER_CLOCK, ms } };
-        Ok(Self {
+        let mut tx = Self {
             shared,
             ready,
             _writing: writing,
@@ -128,7 +132,9 @@ impl<'a> PostgresTx<'a> {
             is_news: false,
             is_work: false,
             done: None,
-        })
+        };
+        super::tasks::keep(&mut tx, &rows);
+        Ok(tx)
     }
 
     /// Writes a row with what is written next.
@@ -413,10 +419,6 @@ fn unread(error: Unread) -> StoreError {
 impl Tx for PostgresTx<'_> {
     fn clock(&self) -> Clock {
         self.clock
-    }
-
-    async fn expect_tasks(&mut self, ids: &[TaskId]) -> Result<(), StoreError> {
-        super::tasks::read_many(self, ids).await
     }
 
     async fn savepoint(&mut self) -> Result<(), StoreError> {
