@@ -1,4 +1,5 @@
-# Everything on a fresh machine needs a Rust toolchain, npm and a C compiler (for the tests also Python 3), and one of these:
+# Everything on a fresh machine needs a Rust toolchain, npm and a C compiler, and one of these. For the tests also Python 3 and
+# the packages postgresql, pgbouncer, docker-compose, systemd and openssl (.ci/run installs what is missing):
 #   make run     fetch the CLI where there is none, build, serve on http://127.0.0.1:5000
 #   make test    everything that CI checks
 #   make check   format, lints, documentation, dependencies and spelling alone
@@ -117,7 +118,7 @@ sbom:
 	PATH="$(TOOLS)/bin:$$PATH" cargo sbom --output-format spdx_json_2_3 > target/cc-anywhere.spdx.json
 
 help:
-	@sed -n '2,10s/^# \{0,1\}//p' Makefile
+	@sed -n '3,11s/^# \{0,1\}//p' Makefile
 
 clean:
 	cargo clean

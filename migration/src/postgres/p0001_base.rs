@@ -270,7 +270,7 @@ const UP: &[&str] = &[
         status BIGINT NOT NULL,
         detail TEXT NOT NULL
     )",
-    // Ledgers: each commit adds a row, a sum is what holds, and what is summed up is folded into one row from time to
+    // Tallies: each commit adds a row, a sum is what holds, and what is summed up is folded into one row from time to
     // time. A row for each sum would be written by every commit.
     "CREATE TABLE task_counts (key_name TEXT NOT NULL, status TEXT NOT NULL, count BIGINT NOT NULL)
         WITH (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 2000)",

@@ -214,7 +214,7 @@ impl Store for PostgresStore {
 
     async fn keep_up(&self) -> Result<(), StoreError> {
         let db = self.readers.connection().await?;
-        retention::fold_ledgers(&db).await?;
+        retention::fold_tallies(&db).await?;
         if self.shared.most.load(Ordering::Relaxed) < u64::MAX {
             self.shared.used.store(read_state::bytes_in_use(&db).await?, Ordering::Relaxed);
         }

@@ -67,8 +67,8 @@ impl Retention for PostgresTx<'_> {
     }
 }
 
-/// Sums up what commits have added to the ledgers, unless another process does. What a commit adds meanwhile is left.
-pub async fn fold_ledgers(db: &Connection) -> Result<(), StoreError> {
+/// Sums up what commits have added to the tallies, unless another process does. What a commit adds meanwhile is left.
+pub async fn fold_tallies(db: &Connection) -> Result<(), StoreError> {
     for fold in FOLDS {
         db.rows(fold, &[]).await?;
     }

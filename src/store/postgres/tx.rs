@@ -78,7 +78,7 @@ pub struct PostgresTx<'a> {
     done: Option<String>,
 }
 
-/// What a transaction adds to the ledgers.
+/// Sums of what a transaction adds to the tallies.
 #[derive(Clone, Default)]
 pub struct Sums {
     /// Numbers of tasks by key and status.
@@ -237,7 +237,7 @@ impl<'a> PostgresTx<'a> {
         }
     }
 
-    /// What the transaction has added to the ledgers by now.
+    /// What the transaction has added to the tallies by now.
     pub const fn sums(&mut self) -> &mut Sums {
         &mut self.sums
     }
@@ -276,8 +276,7 @@ impl<'a> PostgresTx<'a> {
         }
     }
 
-    /// The ledgers, the history and the notification: what each commit ends with. Returns them, with the place of the
-    /// number of the commit among the answers.
+    /// What the transaction adds to the tallies.
     fn ending(&mut self) -> Vec<Bound> {
         let Sums { counts, bytes } = std::mem::take(&mut self.sums);
         let counts: Vec<_> = counts.into_iter().filter(|(_, more)| *more != 0).collect();
