@@ -182,6 +182,7 @@ impl NoOp {
             }
             times
         };
+        // What fails is tried again with the next second.
         let duties = async {
             let mut second = 0;
             while Instant::now() < until {

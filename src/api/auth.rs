@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::config::Server;
@@ -19,15 +18,18 @@ const MAX_SECRET: u64 = 1_024;
 /// # Errors
 /// The file can't be read or written.
 pub fn load_or_make_key(path: &Path) -> io::Result<String> {
-    match fs::File::options().create_new(true).write(true).mode(0o600).open(path) {
-        Ok(mut file) => {
-            let key = process::secret()?;
-            file.write_all(key.as_bytes())?;
-            file.sync_all()?;
-            Ok(key)
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read_secret(path),
-        Err(error) => Err(error),
+    if path.try_exists()? {
+        return read_secret(path);
+    }
+    // The file gets its name when it is whole: another process may be at the same.
+    let key = process::secret()?;
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new("/")))?;
+    file.write_all(key.as_bytes())?;
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(key),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => read_secret(path),
+        Err(error) => Err(error.error),
     }
 }
 

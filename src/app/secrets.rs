@@ -23,6 +23,8 @@ pub fn hide_secrets(config: &Config) -> anyhow::Result<()> {
     let of_cli = config.claude.environment.iter().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.as_str());
     let read = |name: &str| std::fs::read_to_string(config.store.data_dir.join(name)).ok();
     let files: Vec<String> = FILES.into_iter().filter_map(read).collect();
+    let database = config.store.database_passwords();
+    let of_settings = of_settings.chain(database.iter().map(String::as_str));
     hide(Masker::new(of_settings.chain(of_cli).chain(files.iter().map(String::as_str)), &config.mask_patterns)?);
     Ok(())
 }

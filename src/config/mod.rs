@@ -17,7 +17,7 @@ pub use agent::{Agent, AgentHome, AgentUser, Sandbox};
 pub use claude::Claude;
 use domain::Budgets;
 pub use environment::Environment;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 pub use settings::{SETTINGS, Setting};
 use sha2::{Digest as _, Sha256};
 use source::Source;
@@ -147,6 +147,20 @@ pub struct Store {
 }
 
 impl Store {
+    /// Passwords of the database, wherever they are given, to be masked.
+    #[must_use]
+    pub fn database_passwords(&self) -> Vec<String> {
+        let in_url = |server: &DatabaseServer| {
+            let (user, _) = server.url.expose_secret().split_once("://")?.1.rsplit_once('@')?;
+            let encoded = user.split_once(':')?.1;
+            Some(percent_encoding::percent_decode_str(encoded).decode_utf8_lossy().into_owned())
+        };
+        let text = self.password.text.as_ref().map(|text| text.expose_secret().to_owned());
+        let file = self.password.file.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+        let file = file.map(|file| file.trim_end().to_owned());
+        self.server.as_ref().and_then(in_url).into_iter().chain(text).chain(file).collect()
+    }
+
     /// A server at another address, with the same password.
     #[must_use]
     pub fn server_at(&self, url: String) -> DatabaseServer {

@@ -37,6 +37,7 @@ pub async fn exercise<O: Open>(fresh: impl Fn() -> O) {
     what_is_held_back_is_let_go_in_order(&*fresh().open().await).await;
     events_and_commits_are_numbered_in_order(&fresh()).await;
     no_event_is_seen_before_a_smaller_one(&fresh()).await;
+    what_a_transaction_reads_stays_true_until_its_commit(&fresh()).await;
     sessions_and_keys_are_known(&*fresh().open().await).await;
     transcripts_are_stored_once(&*fresh().open().await).await;
     limits_are_kept(&*fresh().open().await).await;
@@ -254,6 +255,45 @@ async fn no_event_is_seen_before_a_smaller_one(open: &impl Open) {
     let limited = tokio::time::timeout(std::time::Duration::from_secs(30), follow);
     let (seen, _) = futures_util::join!(limited, join_all(writers));
     assert!(seen.expect("every event is seen").is_sorted_by(|a, b| a < b));
+}
+
+/// One transaction is open, with what it wrote sent to the database, while another one tries to overtake it.
+async fn what_a_transaction_reads_stays_true_until_its_commit(open: &impl Open) {
+    /// Time that the other one has to overtake. One that has to wait says nothing of it.
+    const CHANCE: std::time::Duration = std::time::Duration::from_millis(300);
+    let (first, second) = (open.open().await, open.open().await);
+    let event = |id| EventRow {
+        task_id: TaskId::from_u128(id),
+        seq: 1,
+        at: 1,
+        kind: EventKind::Log.into(),
+        data: "{}".to_owned(),
+    };
+    let mut tx = begin(&*first).await;
+    assert_eq!(tx.pending().await.expect("a count"), 0);
+    tx.insert_task(&task(1), &[]).await.expect("inserted");
+    tx.insert_event(&event(1)).await.expect("inserted");
+    assert!(tx.task(TaskId::from_u128(1)).await.expect("a read").is_some());
+    let overtake = async {
+        let mut tx = begin(&*second).await;
+        let pending = tx.pending().await.expect("a count");
+        tx.insert_event(&event(2)).await.expect("inserted");
+        tx.commit().await.expect("committed");
+        pending
+    };
+    let mut overtake = std::pin::pin!(overtake);
+    let overtaken = tokio::time::timeout(CHANCE, overtake.as_mut()).await.ok();
+    let reader = first.reader();
+    let seen = reader.latest_events(0, 9, u64::MAX).await.expect("events").events;
+    tx.commit().await.expect("committed");
+    let pending = match overtaken {
+        Some(pending) => pending,
+        None => overtake.await,
+    };
+    assert_eq!(pending, 1, "it was begun after the commit of the first");
+    let last = seen.last().map_or(0, |event| event.n);
+    let rest = reader.latest_events(last, 9, u64::MAX).await.expect("events").events;
+    assert_eq!(seen.len() + rest.len(), 2, "a follower misses none");
 }
 
 async fn sessions_and_keys_are_known(store: &dyn Store) {

@@ -102,7 +102,8 @@ impl Sum {
 /// name. Returns the number of rows of each table.
 ///
 /// # Errors
-/// One of them is in use, is not empty, is of another version, or they differ in the end. Then nothing was moved.
+/// One of them is in use, is not empty, is of another version, or they differ in the end. Then nothing was moved. Where
+/// only the file could not be given its other name, all of it was.
 pub async fn move_to(from: &config::Store, to: &DatabaseServer) -> Result<Vec<(&'static str, u64)>, StoreError> {
     let export = Export::open(&from.db_path)?;
     let import = Import::begin(to).await?;
@@ -134,7 +135,7 @@ mod tests {
     use crate::store::test_server::Cluster;
 
     #[actix::test]
-    async fn both_engines_have_these_tables_and_no_others() {
+    async fn both_engines_have_these_tables_with_the_same_columns_and_no_others() {
         let ours: BTreeSet<String> = TABLES.iter().map(|table| (*table).to_owned()).collect();
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("cc.db");
@@ -148,7 +149,17 @@ mod tests {
             listen_url: None,
             password: crate::config::DatabasePassword::default(),
         };
-        drop(Import::begin(&server).await.expect("a schema"));
+        let import = Import::begin(&server).await.expect("a schema");
+        let export = Export::open(&file).expect("a file that nobody uses");
+        for table in TABLES {
+            let columns = |mut names: Vec<String>| {
+                names.sort();
+                names
+            };
+            let theirs = import.columns(table).await.expect("columns").names();
+            assert_eq!(columns(theirs), columns(export.columns(table).expect("columns")), "{table}");
+        }
+        drop(import);
         let tables = cluster.sql(&database, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'");
         let theirs: BTreeSet<String> =
             tables.lines().filter(|table| *table != "seaql_migrations").map(str::to_owned).collect();

@@ -18,6 +18,7 @@ mod idle;
 mod isolation;
 mod layers;
 mod limits;
+mod machines;
 mod migrations;
 mod modes;
 mod money;

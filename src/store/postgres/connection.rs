@@ -218,6 +218,24 @@ impl Connection {
         answers.into_iter().map(|answer| answer.map_err(|error| self.failed(error))).collect()
     }
 
+    /// Sends statements with the commit of the transaction that they end. With `is_told`, the first column of the last
+    /// one is the number of the commit.
+    ///
+    /// # Errors
+    /// The first error of any of them, and then nothing has happened; [`StoreError::Unavailable`] where it is not known
+    /// what has.
+    pub async fn commit(&self, statements: &[Bound], is_told: bool) -> Result<i64, StoreError> {
+        let answers = self.send_all(statements, Some("COMMIT")).await;
+        let mut seq = 0;
+        for (at, answer) in answers.into_iter().enumerate() {
+            let rows = answer?;
+            if is_told && at + 1 == statements.len() {
+                seq = rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or(0);
+            }
+        }
+        Ok(seq)
+    }
+
     /// The rows of a result as they come, however many there are.
     pub async fn stream(&self, text: &str) -> Result<RowStream, StoreError> {
         let none: [(&(dyn ToSql + Sync), Type); 0] = [];
@@ -243,28 +261,8 @@ pub fn readable<T>(rows: &[Row], what: &'static str, mut read: impl FnMut(&Row) 
 }
 
 /// A row that can't be read.
-fn unread(error: Unread) -> StoreError {
+pub fn unread(error: Unread) -> StoreError {
     StoreError::Statement(Arc::from(error))
-}
-
-impl Connection {
-    /// Sends statements with the commit of the transaction that they end. With `is_told`, the first column of the last
-    /// one is the number of the commit.
-    ///
-    /// # Errors
-    /// The first error of any of them, and then nothing has happened; [`StoreError::Unavailable`] where it is not known
-    /// what has.
-    pub async fn commit(&self, statements: &[Bound], is_told: bool) -> Result<i64, StoreError> {
-        let answers = self.send_all(statements, Some("COMMIT")).await;
-        let mut seq = 0;
-        for (at, answer) in answers.into_iter().enumerate() {
-            let rows = answer?;
-            if is_told && at + 1 == statements.len() {
-                seq = rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or(0);
-            }
-        }
-        Ok(seq)
-    }
 }
 
 /// The columns of the last row of a result.

@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::connection::{Bound, Connection};
+use super::connection::{Bound, Connection, unread};
 use super::value::{Unread, Value, array_of, get, params};
 use super::{address_of_server, schema};
 use crate::config::DatabaseServer;
@@ -152,8 +152,7 @@ impl Import {
         let mut sum = Sum::default();
         while let Some(row) = rows.try_next().await.map_err(|error| self.db.address().translate(error))? {
             let cells = columns.0.iter().enumerate().map(|(at, (_, kind))| cell(&row, at, kind));
-            let cells: Vec<Cell> =
-                cells.collect::<Result<_, _>>().map_err(|error| StoreError::Statement(error.into()))?;
+            let cells: Vec<Cell> = cells.collect::<Result<_, _>>().map_err(unread)?;
             sum.add(&cells);
         }
         Ok(sum)

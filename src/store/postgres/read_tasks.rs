@@ -6,7 +6,7 @@ use strum::VariantArray as _;
 
 use tokio_postgres::Row;
 
-use super::connection::Connection;
+use super::connection::{Connection, unread};
 use super::read_state;
 use super::table::Table;
 use super::tx::only;
@@ -189,7 +189,6 @@ pub async fn list(db: &Connection, list: &ListTasks) -> Result<Page, StoreError>
 
 /// A row of a list. A request that is too long for the list is read by itself.
 async fn summary_of(db: &Connection, row: &Row) -> Result<Task, StoreError> {
-    let unread = |error: Unread| StoreError::Statement(error.into());
     let id = get(row, 0).map_err(unread)?;
     let mut task = match TaskRow::read(row) {
         Ok(row) => row,

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use async_trait::async_trait;
 use tokio_postgres::Row;
 
-use super::connection::{Bound, readable};
+use super::connection::{Bound, readable, unread};
 use super::limits::groups_of;
 use super::table::Table;
 use super::tx::{PostgresTx, only, status_name};
@@ -192,7 +192,7 @@ impl Tasks for PostgresTx<'_> {
         }
         let rows = self.rows(&FIND, vec![Value::ids([id.uuid()])]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
-        let row = TaskRow::read(row).map_err(|error| StoreError::Statement(error.into()))?;
+        let row = TaskRow::read(row).map_err(unread)?;
         keep(self, &rows);
         Ok(Some(FoundTask { row, any_held: self.any_held.unwrap_or(true) }))
     }
@@ -333,8 +333,7 @@ impl Tasks for PostgresTx<'_> {
         let ClaimRow { holder, worker, expires, now, limit, suspect, suspects } = *claim;
         let values = params![holder, worker, expires.ms, expires.boot, now, limit, suspect, suspects];
         let rows = self.rows(&CLAIM, values).await?;
-        let claimed: Vec<Lenient<TaskRow>> =
-            rows.iter().map(lenient).collect::<Result<_, _>>().map_err(|error| StoreError::Statement(error.into()))?;
+        let claimed: Vec<Lenient<TaskRow>> = rows.iter().map(lenient).collect::<Result<_, _>>().map_err(unread)?;
         let key_at = TaskRow::COLUMNS.split(", ").position(|column| column == "key_name").unwrap_or_default();
         for (row, claimed) in rows.iter().zip(&claimed) {
             let key: String = row.try_get(key_at).map_err(StoreError::statement)?;

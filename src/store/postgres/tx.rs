@@ -13,20 +13,19 @@
 //! A process that stops in the middle of a transaction holds the lock no longer than [`IDLE_LIMIT_MS`]: the server ends
 //! the transaction.
 
+mod commit;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio_postgres::Row;
 
-use super::connection::{Bound, Connection};
+use super::connection::{Bound, Connection, unread};
 use super::shared::{Line, Ready, Shared};
 use super::table::Table;
-use super::value::{Column as _, Unread, Value, get, params};
+use super::value::{Column as _, Unread, Value, get};
 use super::waiting::Waiting;
-use crate::process::BackOff;
 use crate::store::StoreError;
 use crate::store::rows::{Clock, TaskRow};
 use crate::store::tx::{History, Tx};
@@ -39,10 +38,6 @@ const IDLE_LIMIT_MS: u32 = 3_000;
 const LOCK_LIMIT_MS: u32 = 5_000;
 /// Longest run of a statement, in milliseconds.
 const STATEMENT_LIMIT_MS: u32 = 60_000;
-/// Time between two notifications of events by a process, in milliseconds.
-const TELL_EVERY_MS: i64 = 100;
-/// Time for which it is asked what became of a commit whose answer was lost.
-const OUTCOME_LIMIT: Duration = Duration::from_secs(30);
 
 /// The clock of the server, in place of a machine's boot: the same for every process that writes.
 pub const SERVER_CLOCK: BootId = BootId::from_u128(0xdb);
@@ -275,131 +270,6 @@ impl<'a> PostgresTx<'a> {
             self.rows.remove(id);
         }
     }
-
-    /// What the transaction adds to the tallies.
-    fn ending(&mut self) -> Vec<Bound> {
-        let Sums { counts, bytes } = std::mem::take(&mut self.sums);
-        let counts: Vec<_> = counts.into_iter().filter(|(_, more)| *more != 0).collect();
-        let mut ending = Vec::new();
-        if !counts.is_empty() {
-            let keys = Value::texts(counts.iter().map(|((key, _), _)| key.clone()));
-            let statuses = Value::texts(counts.iter().map(|((_, status), _)| status.clone()));
-            let numbers = Value::numbers(counts.iter().map(|(_, more)| *more));
-            let text = "INSERT INTO task_counts (key_name, status, count) SELECT * FROM unnest($1::text[], $2::text[], $3::int8[])";
-            ending.push(Bound::of(text, [keys, statuses, numbers]));
-        }
-        if !bytes.is_empty() {
-            let (keys, numbers): (Vec<_>, Vec<_>) = bytes.into_iter().unzip();
-            let text = "INSERT INTO key_bytes (key_name, bytes) SELECT * FROM unnest($1::text[], $2::int8[])";
-            ending.push(Bound::of(text, [Value::texts(keys), Value::numbers(numbers)]));
-        }
-        ending
-    }
-
-    /// True if followers in other processes should hear of this commit's events. Each notification wakes a process of the
-    /// server for each one that listens, workers too, so a process tells from time to time, and who follows looks besides.
-    fn tells_followers(&self) -> bool {
-        let (now, told) = (self.clock.wall.0, &self.shared.told);
-        let is_due = self.is_news && now - told.load(Ordering::Relaxed) >= TELL_EVERY_MS;
-        if is_due {
-            told.store(now, Ordering::Relaxed);
-        }
-        is_due
-    }
-
-    /// Writes the history, and tells other processes of the commit, where there is something to tell. Events alone are
-    /// told where the lock of those who follow is taken.
-    fn telling(&mut self) -> Option<Bound> {
-        let Clock { wall, lease } = self.clock;
-        let told = [
-            self.ready.channel.clone().into(),
-            self.shared.instance.to_string().into(),
-            self.is_work.into(),
-            self.ready.followers.into(),
-        ];
-        match (self.done.take(), self.is_work || self.tells_followers()) {
-            (Some(done), true) => {
-                let text = "WITH added AS (INSERT INTO history (at, boot_ms, done) VALUES ($1, $2, $3) RETURNING seq)
-                    SELECT seq, CASE WHEN $6 OR NOT pg_try_advisory_xact_lock($7)
-                        THEN pg_notify($4, $5 || ' ' || seq || CASE WHEN $6 THEN ' work' ELSE '' END) END FROM added";
-                let values = [wall.into(), lease.ms.into(), done.into()].into_iter().chain(told);
-                Some(Bound::of(text, values.collect::<Vec<_>>()))
-            }
-            (Some(done), false) => {
-                let text = "INSERT INTO history (at, boot_ms, done) VALUES ($1, $2, $3) RETURNING seq";
-                Some(Bound::of(text, params![wall, lease.ms, done]))
-            }
-            (None, true) => {
-                let text = "SELECT 0::bigint, CASE WHEN $3 OR NOT pg_try_advisory_xact_lock($4)
-                    THEN pg_notify($1, $2 || ' 0' || CASE WHEN $3 THEN ' work' ELSE '' END) END";
-                Some(Bound::of(text, told))
-            }
-            (None, false) => None,
-        }
-    }
-
-    /// Sends the rest of the transaction with its commit. Where the answer is lost, the server is asked what became of it.
-    async fn send_commit(&mut self) -> Result<(), StoreError> {
-        let mut all = self.waiting();
-        all.append(&mut self.ending());
-        let history = self.telling();
-        let is_told = history.is_some();
-        all.extend(history);
-        fail::fail_point!("postgres-commit");
-        let committed = self.db.commit(&all, is_told).await;
-        self.is_open = false;
-        match committed {
-            Ok(seq) => {
-                self.shared.seen(seq);
-                Ok(())
-            }
-            Err(error @ StoreError::Unavailable { .. }) => self.outcome(error).await,
-            Err(error) => {
-                // It has ended with an error; nothing is left open.
-                self.db.forget("ROLLBACK");
-                Err(error)
-            }
-        }
-    }
-
-    /// Asks what became of a commit whose answer was lost.
-    async fn outcome(&self, lost: StoreError) -> Result<(), StoreError> {
-        let until = Instant::now() + OUTCOME_LIMIT;
-        let mut back_off = BackOff::default();
-        while Instant::now() < until {
-            match self.ask_outcome().await {
-                Ok(Some(true)) => {
-                    tracing::info!("The answer to a commit was lost; it has happened");
-                    return Ok(());
-                }
-                Ok(Some(false)) => return Err(lost),
-                // It is under way, or nobody answers yet.
-                Ok(None) | Err(_) => back_off.pause().await,
-            }
-        }
-        tracing::error!(
-            error = crate::telemetry::chain(&lost),
-            "It is not known whether a commit has happened: its server does not answer"
-        );
-        Err(lost)
-    }
-
-    /// True if it was committed; `None` while it is under way.
-    async fn ask_outcome(&self) -> Result<Option<bool>, StoreError> {
-        let db = Connection::open(Arc::clone(self.db.address())).await?;
-        let text = "SELECT pg_xact_status($1::text::xid8)";
-        let asked = db.one(text, &params![self.xid.clone()], |row| get::<Option<String>>(row, 0)).await;
-        match asked {
-            Ok(Some(Some(status))) => Ok(match &*status {
-                "committed" => Some(true),
-                "aborted" => Some(false),
-                _ => None,
-            }),
-            Err(error @ StoreError::Unavailable { .. }) => Err(error),
-            // A server that doesn't know the number never had the transaction.
-            _ => Ok(Some(false)),
-        }
-    }
 }
 
 impl Drop for PostgresTx<'_> {
@@ -408,10 +278,6 @@ impl Drop for PostgresTx<'_> {
             self.db.forget("ROLLBACK");
         }
     }
-}
-
-fn unread(error: Unread) -> StoreError {
-    StoreError::Statement(Arc::from(error))
 }
 
 #[async_trait(?Send)]

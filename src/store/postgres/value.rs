@@ -151,7 +151,7 @@ impl From<&Option<String>> for Value {
 /// The values of a statement, in order.
 macro_rules! params {
     ($($value:expr),* $(,)?) => {
-        [$(super::value::Value::from($value)),*]
+        [$($crate::store::postgres::value::Value::from($value)),*]
     };
 }
 

@@ -82,6 +82,13 @@ impl Export {
         Db(&db).all("SELECT name, seq FROM sqlite_sequence", [], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
+    /// Names of the columns of a table.
+    #[cfg(test)]
+    pub fn columns(&self, table: &str) -> Result<Vec<String>, StoreError> {
+        let db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
+        Db(&db).all("SELECT name FROM pragma_table_info(?1)", [table], |row| row.get(0))
+    }
+
     /// Names of all tables.
     #[cfg(test)]
     pub fn tables(&self) -> Result<Vec<String>, StoreError> {
