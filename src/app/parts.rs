@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::ipc;
 use crate::process;
 use crate::proxy::Proxy;
-use crate::queue::{self, ChangeNotifier, EventFeed, Queue, QueueActor};
+use crate::queue::{self, ChangeNotifier, EventFeed, Queue, QueueActor, Reaper};
 use crate::service::{self, Service};
 use crate::store::{self, Leadership, Store};
 use crate::supervise::{RestartPolicy, start_guarded};
@@ -116,9 +116,13 @@ impl Parts {
         Ok((queue, hub))
     }
 
-    /// What this process may do alone.
-    pub fn leadership(&self) -> anyhow::Result<Leadership> {
-        Ok(self.store.as_ref().context("no store")?.leadership())
+    fn store(&self) -> anyhow::Result<&Arc<dyn Store>> {
+        self.store.as_ref().context("no store")
+    }
+
+    /// Makes this process one of those that may lead; it must [start the duties](Self::start_duties).
+    pub fn stand(&self) -> anyhow::Result<Leadership> {
+        Ok(self.store()?.stand())
     }
 
     /// Leaves the duties of the leader to others.
@@ -128,8 +132,14 @@ impl Parts {
         }
     }
 
-    /// The duties that any process with a queue may do: schedules and webhooks.
-    pub fn start_duties(&mut self, config: &Config, service: &Service) {
+    /// All that a leader does: what was left by workers, schedules, webhooks, retention. A process that lacks one of them
+    /// must not stand: while it led, nobody would do that.
+    pub fn start_duties(&mut self, config: &Config, service: &Service, reaper: Reaper) {
+        let Reaper { queue, leadership, .. } = reaper.clone();
+        self.beside(queue::reap_forever(reaper));
+        if let Some(retention) = config.store.retention {
+            self.beside(queue::prune_forever(queue, leadership, retention, config.store.clone()));
+        }
         let (delay, disable_after) = (config.server.webhook_retry_delay, config.server.webhook_disable_after);
         self.beside(service::deliver_forever(service.clone(), delay, disable_after));
         self.beside(service::fire_forever(service.clone()));
@@ -137,7 +147,7 @@ impl Parts {
 
     /// The events of all tasks, for those who follow them.
     pub fn start_tail(&mut self, hub: &ChangeNotifier) -> anyhow::Result<EventFeed> {
-        let reader = self.store.as_ref().context("no store")?.reader();
+        let reader = self.store()?.reader();
         let tail = EventFeed::new(reader, self.vitals.clone());
         self.beside(tail.clone().run(hub.clone()));
         Ok(tail)
@@ -168,7 +178,7 @@ impl Parts {
         let open_port = (!config.server.auth).then_some(config.server.port);
         let tools = WorkerContext {
             name,
-            mirrors: self.leadership()?.is_elected(),
+            mirrors: self.store()?.spans_machines(),
             holder,
             spare: Arc::new(worker::ShimPool::new(shim)),
             claude: config.claude.clone(),

@@ -50,13 +50,8 @@ pub fn serve(config: Config) -> Exit {
             roles::check_agent_user(&config)?;
         }
         let holder = WorkerInstanceId::new();
-        let leadership = parts.leadership()?;
-        let reaper = Reaper { queue: queue.clone(), me: holder, leadership: leadership.clone() };
+        let reaper = Reaper { queue: queue.clone(), me: holder, leadership: parts.stand()? };
         queue::reap_at_start(&reaper).await;
-        parts.beside(queue::reap_forever(reaper));
-        if let Some(retention) = config.store.retention {
-            parts.beside(queue::prune_forever(queue.clone(), leadership.clone(), retention, config.store.clone()));
-        }
         if config.mode != Mode::Managed {
             supervisor::end_left_behind(&config.store.data_dir);
         }
@@ -69,10 +64,10 @@ pub fn serve(config: Config) -> Exit {
             hub,
             parts.vitals.clone(),
             workers.are_local(),
-            (leadership, Duration::ZERO),
+            (reaper.leadership.clone(), Duration::ZERO),
             phases,
         )?;
-        parts.start_duties(&config, &service);
+        parts.start_duties(&config, &service, reaper);
         let shared = roles::shared(&config, service, tail, workers.clone())?;
         // Those that were made just now as well.
         hide_secrets(&config)?;

@@ -48,27 +48,23 @@ pub fn worker(config: Config, role: WorkerRole) -> Exit {
         let mut signals = Signals::new()?;
         let (queue, hub) = parts.start_queue(&config).await?;
         let holder = role.holder.unwrap_or_else(WorkerInstanceId::new);
-        if role.link.is_none() {
-            // A supervisor looks after its workers' deaths itself.
-            let reaper = Reaper { queue: queue.clone(), me: holder, leadership: parts.leadership()? };
-            queue::reap_at_start(&reaper).await;
-            parts.beside(queue::reap_forever(reaper));
-        }
         let name = config.worker.id.clone().unwrap_or_else(|| format!("worker-{}", std::process::id()));
         let (link_news, news_ahead) = mpsc::channel(NEWS_AHEAD);
         let (phase, phases) = watch::channel(Phase::Serving);
         if role.link.is_none() {
-            // It has no supervisor: with the API down there are still schedules and webhooks.
+            // It has no supervisor, whose process has these duties: with the API down they are still done.
+            let reaper = Reaper { queue: queue.clone(), me: holder, leadership: parts.stand()? };
+            queue::reap_at_start(&reaper).await;
             let service = roles::service(
                 &config,
                 queue.clone(),
                 hub.clone(),
                 parts.vitals.clone(),
                 true,
-                (parts.leadership()?, STANDS_IN_AFTER),
+                (reaper.leadership.clone(), STANDS_IN_AFTER),
                 phases,
             )?;
-            parts.start_duties(&config, &service);
+            parts.start_duties(&config, &service, reaper);
         }
         let news = News { hub, link: role.link.is_some().then_some(link_news) };
         let worker = parts.start_worker(&config, name.clone(), holder, &queue, news)?;

@@ -107,6 +107,9 @@ impl EventFeed {
         let mut back_off = BackOff::default();
         loop {
             hub.note_followers(false);
+            if *followers.borrow() == 0 {
+                self.0.vitals.well(Duty::Events);
+            }
             // An error would say that this very tail is gone.
             drop(followers.wait_for(|followers| *followers > 0).await);
             hub.note_followers(true);

@@ -52,6 +52,9 @@ pub async fn deliver_forever(service: Service, initial_delay: Duration, disable_
             tracing::warn!(error = crate::telemetry::chain(&error), "webhooks wait for the store");
             back_off.pause().await;
         }
+        if !leadership.is_ours() {
+            vitals.well(Duty::Webhooks);
+        }
     }
 }
 

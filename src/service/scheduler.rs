@@ -26,6 +26,7 @@ pub async fn fire_forever(service: Service) {
     loop {
         let Some(delay) = service.leadership.delay(service.stands_in_after) else {
             clock = None;
+            service.vitals.well(Duty::Schedules);
             tokio::time::sleep(LOOK).await;
             continue;
         };

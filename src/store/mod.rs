@@ -134,10 +134,13 @@ pub trait Store: Writes {
     /// The database can't be read.
     async fn keep_up(&self) -> Result<(), StoreError>;
 
-    /// What this process may do alone.
-    fn leadership(&self) -> Leadership;
+    /// True if processes of other machines may use it.
+    fn spans_machines(&self) -> bool;
 
-    /// Leaves the duties of the leader to another process.
+    /// Makes this process one of those that may lead. It must have all duties of a leader.
+    fn stand(&self) -> Leadership;
+
+    /// Leaves them to another process, for good.
     fn resign(&self);
 
     /// Waits until nothing uses the database, and closes it. What comes later is refused.

@@ -60,7 +60,7 @@ impl Vitals {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a success.
+    /// Notes a success, or that others do it.
     pub fn well(&self, duty: Duty) {
         self.all().remove(&duty);
     }

@@ -89,6 +89,30 @@ fn one_process_leads_and_another_one_as_soon_as_it_is_killed() {
 }
 
 #[test]
+fn a_managed_worker_never_leads() {
+    let cluster = Cluster::shared();
+    let database = cluster.database();
+    let world = World::with(Some(cluster.url(&database)));
+    let server = world.serve("managed", &[("CLAUDE_PATH", &scripted_claude()), ("WORKER_COUNT", "4")]);
+    until("the workers", || (server.get("/api/workers")["workerCount"] == 4).then_some(()));
+    let plan = json!({ "cron": "* * * * * *", "task": { "instruction": "quick" } });
+    let (status, answer) = server.http.ask("POST", "/api/schedules", Some(plan));
+    assert_eq!(status, 201, "{answer:#}");
+    let runs = format!("/api/schedules/{}/runs", answer["scheduleId"].as_str().expect("an id"));
+    let count = || server.get(&runs)["runs"].as_array().map_or(0, Vec::len);
+    // Whichever process is first leads next. A worker has not all of the duties: nothing would fire.
+    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND pid IN
+        (SELECT pid FROM pg_stat_activity WHERE state = 'idle')";
+    for _ in 0..6 {
+        let before = count();
+        until("the leader to be cut off", || (cluster.sql(&database, cut) == "1").then_some(()));
+        until("a firing", || (count() > before + 1).then_some(()));
+    }
+    check_history(&world, &[]);
+}
+
+#[test]
 fn a_worker_of_another_machine_is_not_judged_by_its_process() {
     let cluster = Cluster::shared();
     let database = cluster.database();

@@ -72,7 +72,7 @@ fn hear(shared: &Shared, heard: &AtomicBool, notification: &Notification) {
 /// Looks from time to time, until the connection ends.
 async fn look(shared: &Shared, client: &Client, readers: &Readers, heard: &AtomicBool) {
     let (mut missed, mut follows) = (0, false);
-    let mut resigned = shared.resigned.subscribe();
+    let mut stands = shared.stands.subscribe();
     while !client.is_closed() && !readers.is_closed() {
         if let Err(error) = lead(shared, client).await {
             tracing::warn!(error = chain(&error), "Whether this process leads is not known");
@@ -83,7 +83,7 @@ async fn look(shared: &Shared, client: &Client, readers: &Readers, heard: &Atomi
             break;
         }
         // A change is looked at at once; the sender outlives us.
-        drop(tokio::time::timeout(LOOK, resigned.changed()).await);
+        drop(tokio::time::timeout(LOOK, stands.changed()).await);
         let newest = async { read_history::newest_commit(&*readers.connection().await?).await }.await;
         shared.note(&newest);
         let Ok(newest) = newest else { continue };
@@ -101,22 +101,22 @@ async fn look(shared: &Shared, client: &Client, readers: &Readers, heard: &Atomi
     shared.leads.send_if_modified(std::mem::take);
 }
 
-/// Becomes the leader, should there be none: the lock is that of the connection, and goes with it, however the process
+/// Becomes the leader, should there be none and this process stand for it: the lock is that of the connection, and goes with it, however the process
 /// ends. A pool would keep the lock for somebody else's connection, so behind one each process leads.
 async fn lead(shared: &Shared, client: &Client) -> Result<(), StoreError> {
-    let (leads, resigned) = (*shared.leads.borrow(), *shared.resigned.borrow());
+    let (leads, stands) = (*shared.leads.borrow(), *shared.stands.borrow());
     let leader = shared.ready().await?.leader;
     let ask = async |function: &str| client.query_typed(&format!("SELECT {function}({leader})"), &[]).await;
-    let is_leader = match (leads, resigned) {
-        _ if shared.listens_to_pool() => !resigned,
-        (true, true) => {
+    let is_leader = match (leads, stands) {
+        _ if shared.listens_to_pool() => stands,
+        (true, false) => {
             limited(shared, ask("pg_advisory_unlock")).await?;
             false
         }
-        (false, true) => false,
+        (false, false) => false,
         // It is known to be there for as long as it answers.
-        (true, false) => limited(shared, ask("1 +")).await.map(|_| true)?,
-        (false, false) => limited(shared, ask("pg_try_advisory_lock")).await?.is_some_and(|row| row.get(0)),
+        (true, true) => limited(shared, ask("1 +")).await.map(|_| true)?,
+        (false, true) => limited(shared, ask("pg_try_advisory_lock")).await?.is_some_and(|row| row.get(0)),
     };
     if shared.leads.send_if_modified(|leads| std::mem::replace(leads, is_leader) != is_leader) && is_leader {
         tracing::info!("This process leads: it fires schedules, sends webhooks, and takes back what was left");

@@ -221,12 +221,17 @@ impl Store for PostgresStore {
         Ok(())
     }
 
-    fn leadership(&self) -> Leadership {
+    fn spans_machines(&self) -> bool {
+        true
+    }
+
+    fn stand(&self) -> Leadership {
+        self.shared.stands.send_replace(true);
         Leadership::elected(self.shared.leads.subscribe())
     }
 
     fn resign(&self) {
-        self.shared.resigned.send_replace(true);
+        self.shared.stands.send_replace(false);
     }
 
     async fn close(&self) {

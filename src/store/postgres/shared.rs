@@ -47,8 +47,8 @@ pub struct Shared {
     has_listen_url: bool,
     /// True while this process is the leader.
     pub leads: watch::Sender<bool>,
-    /// True once it leaves that to others.
-    pub resigned: watch::Sender<bool>,
+    /// True while it may be.
+    pub stands: watch::Sender<bool>,
     /// Reason for which the server could not be used when it was asked last.
     failure: Mutex<Option<StoreError>>,
     /// Bytes in use, as they were last counted, and the maximum number of them.
@@ -71,7 +71,7 @@ impl Shared {
             followed: AtomicBool::new(false),
             told: AtomicI64::new(0),
             leads: watch::Sender::new(false),
-            resigned: watch::Sender::new(false),
+            stands: watch::Sender::new(false),
             failure: Mutex::default(),
             used: AtomicU64::new(0),
             most: AtomicU64::new(u64::MAX),

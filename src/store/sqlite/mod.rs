@@ -271,7 +271,11 @@ impl Store for SqliteStore {
         self.advance_mark().await
     }
 
-    fn leadership(&self) -> Leadership {
+    fn spans_machines(&self) -> bool {
+        false
+    }
+
+    fn stand(&self) -> Leadership {
         Leadership::of_each()
     }
 
