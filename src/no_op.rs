@@ -17,7 +17,7 @@ use crate::queue::{
 };
 use crate::store;
 use domain::{
-    BootInstant, Budgets, EventKind, LeaseKey, NewEvent, Outcome, Report, SessionId, Status, WorkerInstanceId,
+    BootInstant, Budgets, EventKind, Labels, LeaseKey, NewEvent, Outcome, Report, SessionId, Status, WorkerInstanceId,
 };
 use wire::TaskSpec;
 
@@ -104,6 +104,7 @@ impl NoOp {
             holder: self.holder,
             worker: "no-op".to_owned(),
             credential: String::new(),
+            labels: Labels::default(),
             limit,
             budgets: Budgets::default(),
             lease: LEASE,
@@ -189,7 +190,13 @@ impl NoOp {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 second += 1;
                 if second % 5 == 0 {
-                    let beat = Beat { holder: self.holder, name: "no-op".to_owned(), running: 0, concurrency: 10 };
+                    let beat = Beat {
+                        holder: self.holder,
+                        name: "no-op".to_owned(),
+                        running: 0,
+                        concurrency: 10,
+                        labels: Labels::default(),
+                    };
                     drop(self.queue.ask(beat).await);
                 }
                 if second % 10 == 0 {
@@ -201,6 +208,7 @@ impl NoOp {
                     credential: String::new(),
                     leases: leases.clone(),
                     heard: Vec::new(),
+                    labels: Labels::default(),
                     claim: None,
                 };
                 drop(self.queue.ask(look).await);
@@ -224,7 +232,7 @@ impl NoOp {
     /// The heartbeat of a worker of this number.
     pub async fn beat(&self, worker: u128) {
         let holder = WorkerInstanceId::from_u128(worker);
-        let beat = Beat { holder, name: "no-op".to_owned(), running: 0, concurrency: 10 };
+        let beat = Beat { holder, name: "no-op".to_owned(), running: 0, concurrency: 10, labels: Labels::default() };
         self.queue.ask(beat).await.expect("stored");
     }
 

@@ -65,6 +65,8 @@ pub struct Model {
     pub exclusive: bool,
     /// Tasks with the same one are a group with a limit.
     pub concurrency_key: Option<String>,
+    /// Labels that its worker must have, between commas.
+    pub lane: String,
     /// Reason besides its time for which it is kept back, while pending.
     pub held: Option<String>,
     /// The answer or message that it waits for, as JSON.

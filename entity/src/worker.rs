@@ -23,6 +23,12 @@ pub struct Model {
     pub running: i64,
     /// Tasks that it may run at a time.
     pub concurrency: i64,
+    /// Its labels, between commas.
+    pub labels: String,
+    /// Version of its program.
+    pub version: String,
+    /// True once it is to finish what it runs, and to end.
+    pub drain: bool,
 }
 
 /// No relation is needed by the queries.

@@ -21,6 +21,7 @@ mod m0012_remarks;
 mod m0013_words;
 mod m0014_keys;
 mod m0015_transcripts;
+mod m0016_labels;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -44,6 +45,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0013_words::Migration),
             Box::new(m0014_keys::Migration),
             Box::new(m0015_transcripts::Migration),
+            Box::new(m0016_labels::Migration),
         ]
     }
 }

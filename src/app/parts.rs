@@ -22,7 +22,7 @@ use crate::supervise::{RestartPolicy, start_guarded};
 use crate::supervisor::{self, Records, SupervisorActor, SupervisorSettings};
 use crate::telemetry::Vitals;
 use crate::worker::{self, CommonWalls, News, WorkerActor, WorkerContext};
-use domain::WorkerInstanceId;
+use domain::{Labels, WorkerInstanceId, check_label};
 
 /// An actor that panics is back within milliseconds; one that does nothing but panic ends the
 /// process, so that the level above restarts it.
@@ -50,6 +50,12 @@ pub fn descriptors(needed: u64) -> anyhow::Result<u64> {
     limit.checked_sub(needed).with_context(|| {
         format!("the limit of open files is {limit}, and {needed} are needed: raise it (ulimit -n {needed})")
     })
+}
+
+/// What a worker of this process has: its settings' labels, and the name of its machine.
+fn labels(config: &Config) -> Labels {
+    let host = Some(format!("host={}", process::host_name())).filter(|label| check_label(label).is_ok());
+    config.worker.labels.iter().cloned().chain(host).collect()
 }
 
 /// The actors of this process with what runs beside them, and the news of their ends.
@@ -178,6 +184,7 @@ impl Parts {
         let open_port = (!config.server.auth).then_some(config.server.port);
         let tools = WorkerContext {
             name,
+            labels: labels(config),
             mirrors: self.store()?.spans_machines(),
             holder,
             spare: Arc::new(worker::ShimPool::new(shim)),

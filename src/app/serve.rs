@@ -99,7 +99,7 @@ fn start_workers(
     Ok(match config.mode {
         Mode::Standalone => (Workers::Standalone, None),
         Mode::Inline => {
-            let news = News { hub: hub.clone(), link: None };
+            let news = News { hub: hub.clone(), link: None, asked_to_end: std::sync::Arc::default() };
             (Workers::Inline, Some(parts.start_worker(config, "inline".to_owned(), holder, queue, news)?))
         }
         Mode::Managed => (Workers::Managed(parts.start_supervisor(config, queue, hub)?), None),

@@ -1,11 +1,12 @@
 //! A worker process: of a supervisor, or on its own.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
 use anyhow::Context as _;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::parts::{FILES_OF_A_TASK, Parts, descriptors};
 use super::roles;
@@ -16,7 +17,7 @@ use crate::config::Config;
 use crate::queue::{self, Reaper};
 use crate::service::Phase;
 use crate::worker::{self, Link, LinkEnd, LinkSettings, News, WorkerActor};
-use domain::WorkerInstanceId;
+use domain::{InvalidLabel, WorkerInstanceId, check_label};
 
 /// Maximum number of news on their way to the supervisor; more are dropped.
 const NEWS_AHEAD: usize = 256;
@@ -34,13 +35,21 @@ pub struct WorkerRole {
     /// The socket of the supervisor
     #[arg(long, hide = true)]
     link: Option<PathBuf>,
+    /// A label of this worker, beside those of WORKER_LABELS: NAME or NAME=VALUE; may be repeated
+    #[arg(long = "label", value_name = "LABEL", value_parser = label)]
+    labels: Vec<String>,
+}
+
+fn label(text: &str) -> Result<String, InvalidLabel> {
+    check_label(text).map(|()| text.to_owned())
 }
 
 /// A worker process: of a supervisor, or on its own.
 ///
 /// # Errors
 /// Something that it can't live without could not be started.
-pub fn worker(config: Config, role: WorkerRole) -> Exit {
+pub fn worker(mut config: Config, role: WorkerRole) -> Exit {
+    config.worker.labels.extend(role.labels);
     run(async move {
         hide_secrets(&config)?;
         let mut parts = Parts::new();
@@ -66,7 +75,9 @@ pub fn worker(config: Config, role: WorkerRole) -> Exit {
             )?;
             parts.start_duties(&config, &service, reaper);
         }
-        let news = News { hub, link: role.link.is_some().then_some(link_news) };
+        let asked_to_end = Arc::new(Notify::new());
+        let news =
+            News { hub, link: role.link.is_some().then_some(link_news), asked_to_end: Arc::clone(&asked_to_end) };
         let worker = parts.start_worker(&config, name.clone(), holder, &queue, news)?;
         let (ends, mut end) = mpsc::channel(4);
         if let Some(path) = role.link {
@@ -80,6 +91,10 @@ pub fn worker(config: Config, role: WorkerRole) -> Exit {
         let (failed, order) = tokio::select! {
             failed = parts.until_end(&mut signals) => (failed, LinkEnd::Alone),
             Some(order) = end.recv() => (0, order),
+            () = asked_to_end.notified() => {
+                tracing::info!(target: "cc_anywhere::worker", workerId = name, "Somebody has asked for its end");
+                (0, LinkEnd::Alone)
+            }
         };
         phase.send_replace(Phase::Draining);
         parts.resign();

@@ -154,6 +154,7 @@ pub fn task(task: &Task) {
     }
     line(task);
     let tags = (!task.tags.is_empty()).then(|| task.tags.join(", "));
+    let requires = (!task.requires.is_empty()).then(|| task.requires.join(", "));
     let error = task.error.as_ref().map(|error| format!("{} {}", style(&error.code).red(), error.message));
     for (name, shown) in [
         ("folder", text(task.working_directory.as_ref())),
@@ -165,6 +166,7 @@ pub fn task(task: &Task) {
         ("attempt", Some(task.attempt.to_string())),
         ("turns", text(task.num_turns.as_ref())),
         ("tags", tags),
+        ("requires", requires),
         ("waits for", text(task.waiting_for.as_deref())),
         ("cost", task.cost_usd.map(|usd| format!("${usd:.4}"))),
         ("error", error),

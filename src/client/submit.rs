@@ -44,12 +44,15 @@ pub struct Submit {
     /// Earliest start, such as 2026-01-31T08:15:00Z
     #[arg(long, value_parser = super::word::<Timestamp>)]
     run_at: Option<Timestamp>,
-    /// A label to find it by
+    /// A name to find it by
     #[arg(long = "tag")]
     tags: Vec<String>,
     /// Tasks with the same key run one at a time
     #[arg(long)]
     concurrency_key: Option<String>,
+    /// A label that its worker must have: NAME=VALUE, or NAME for any value
+    #[arg(long = "require", value_name = "LABEL")]
+    requires: Vec<String>,
     /// Work in a git worktree, on a branch of its own
     #[arg(long)]
     worktree: bool,
@@ -102,6 +105,7 @@ impl Submit {
         spec.run_at = self.run_at;
         spec.tags.clone_from(&self.tags);
         spec.concurrency_key.clone_from(&self.concurrency_key);
+        spec.requires.clone_from(&self.requires);
         spec.options.use_worktree = self.worktree.then_some(true);
         let sdk = &mut spec.options.sdk;
         sdk.allowed_tools.clone_from(&self.allowed_tools);

@@ -185,6 +185,8 @@ impl Store {
 pub struct Worker {
     /// Name; made up where it isn't set.
     pub id: Option<String>,
+    /// Its labels.
+    pub labels: Vec<String>,
     /// Tasks at a time.
     pub concurrency: u32,
     /// Duration of a claim without renewal.
@@ -241,6 +243,7 @@ impl Config {
             server: Self::read_server(from),
             worker: Worker {
                 id: from.text("WORKER_ID"),
+                labels: from.labels("WORKER_LABELS"),
                 concurrency: from.number("QUEUE_CONCURRENCY", 1, 1_000),
                 lease: from.millis("LEASE_MS", 3_000, 3_600_000),
                 task_timeout: from.millis("TASK_TIMEOUT_MS", 1, 86_400_000),

@@ -128,6 +128,7 @@ pub const SETTINGS: &[Setting] = &[
         "Milliseconds after which a silent managed worker is replaced",
     ),
     setting("WORKER_ID", None, "The name of this worker (cc-anywhere worker)"),
+    setting("WORKER_LABELS", None, "What the workers have, separated by commas: NAME or NAME=VALUE"),
     setting("CLAUDE_PATH", None, "The Claude Code CLI; found on PATH where not set"),
     setting("ANTHROPIC_API_KEY", None, "The credential of the CLI"),
     setting("CLAUDE_API_KEY", None, "The same, by its older name"),

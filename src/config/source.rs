@@ -189,6 +189,16 @@ impl Source {
         let text = self.text(name).unwrap_or_default();
         text.split(separator).map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
     }
+
+    pub(super) fn labels(&mut self, name: &'static str) -> Vec<String> {
+        let labels = self.list(name, ',');
+        for label in &labels {
+            if let Err(error) = domain::check_label(label) {
+                self.fault(name, &format!("{error}, got \"{label}\""));
+            }
+        }
+        labels
+    }
 }
 
 /// The environment; what is no UTF-8 is left out.

@@ -21,8 +21,9 @@ use super::hooks::{
 };
 use super::keys::{CreateKey, FindOwner, HasSession, NoteAudit, ReadAudit, ReadKeys, RevokeKey, RotateKey, TouchKey};
 use super::messages::{
-    Amend, Append, Beat, Cancel, Claim, Draining, Expire, FindExpired, FindHolders, Finish, HolderDied, Probe, Prune,
-    QueueError, ReadLimits, Release, Renew, SetConcurrency, SetLimit, SetPaused, Submit, SubmitAll, Unpark, WorkerGone,
+    Amend, Append, Beat, Cancel, Claim, DrainWorker, Draining, Expire, FindExpired, FindHolders, Finish, HolderDied,
+    Probe, Prune, QueueError, ReadLimits, Release, Renew, SetConcurrency, SetLimit, SetPaused, Submit, SubmitAll,
+    Unpark, WorkerGone,
 };
 use super::poll::{FlushPoll, PollQueue, PollReply};
 use super::reads::{Explain, Find, HasEnded, ReadClock, ReadPatch, ReadStats, ReadTranscript, ReadWorkers};
@@ -266,6 +267,7 @@ changes!(
     Draining,
     Prune,
     WorkerGone,
+    DrainWorker,
     Ask,
     Progress,
     Answer,
@@ -298,7 +300,8 @@ impl Handler<PollQueue> for QueueActor {
     fn handle(&mut self, look: PollQueue, _: &mut Context<Self>) -> Self::Result {
         let store = Arc::clone(&self.store);
         let polled = async move {
-            let poll = Poll { holder: look.holder, credential: &look.credential, heard: &look.heard };
+            let poll =
+                Poll { holder: look.holder, credential: &look.credential, heard: &look.heard, labels: &look.labels };
             let polled = store.poll(&poll).await?;
             Ok((PollReply::of(&look.leases, polled), look.claim))
         };

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::store::StoreError;
 use crate::store::views::LimitUse;
 use domain::{
-    Budgets, Group, LeaseKey, Limit, LimitChange, NewEvent, ReleaseReason, Report, SessionId, Spent, Status, TaskId,
-    Timestamp, Usd, WorkerInstanceId,
+    Budgets, Group, Labels, LeaseKey, Limit, LimitChange, NewEvent, ReleaseReason, Report, SessionId, Spent, Status,
+    TaskId, Timestamp, Usd, WorkerInstanceId,
 };
 use wire::{KeyLimits, Task, TaskSpec};
 
@@ -50,6 +50,7 @@ answers! {
     Beat => ();
     Draining => ();
     Prune => Vec<TaskId>;
+    DrainWorker => bool;
     WorkerGone => ();
     SetPaused => ();
     Unpark => bool;
@@ -152,6 +153,8 @@ pub enum Submitted {
     SessionInUse(TaskId),
     /// Too many are pending.
     Full,
+    /// Its requirements are new, and pending tasks have too many different ones already.
+    TooManyLanes,
     /// The key has reached a limit of its own, by the limit's name.
     KeyLimit { limit: &'static str, most: i64 },
 }
@@ -165,6 +168,8 @@ pub struct Claim {
     pub worker: String,
     /// The credential of its CLI, see [`Parked`](crate::store::views::Parked).
     pub credential: String,
+    /// Its labels.
+    pub labels: Labels,
     /// Maximum number.
     pub limit: u32,
     /// The limits of money.
@@ -311,6 +316,8 @@ pub struct Beat {
     pub running: usize,
     /// Tasks that it may run at a time.
     pub concurrency: u32,
+    /// Its labels.
+    pub labels: Labels,
 }
 
 /// A worker claims no more.
@@ -324,6 +331,10 @@ pub struct Prune {
     /// The time.
     pub before: Timestamp,
 }
+
+/// Tells a worker to finish what it runs, and to end. Answered with whether it is known.
+#[derive(Clone, Copy, Debug)]
+pub struct DrainWorker(pub WorkerInstanceId);
 
 /// A worker has left, with nothing in hand.
 #[derive(Clone, Copy, Debug)]

@@ -26,7 +26,7 @@ mod schedules;
 mod talk;
 
 pub use crate::store::StoreError;
-pub use crate::store::rows::{ApiKeyRow, AuditRow};
+pub use crate::store::rows::{ApiKeyRow, AuditRow, MAX_LANES};
 pub use crate::store::views::{
     AuditRecord, ConversationState, Delivery, Dispatch, EventPage, Explained, Filter, LastTask, LimitUse, ListTasks,
     Parked, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, SequencedEvent, Stats, StoredKey, Usage, UsageDay,
@@ -45,9 +45,9 @@ pub use keys::{
     CreateKey, FindOwner, HasSession, KeyChanged, NoteAudit, ReadAudit, ReadKeys, RevokeKey, RotateKey, TouchKey,
 };
 pub use messages::{
-    Amend, Amended, Append, Assignment, Beat, Cancel, Cancelled, Claim, Directory, Draining, Finish, HolderDied,
-    NewTask, NextStep, QueueError, ReadLimits, Release, Renew, Renewed, Resumes, SetConcurrency, SetLimit, SetPaused,
-    Stale, Submit, SubmitAll, Submitted, Unpark, WorkerGone,
+    Amend, Amended, Append, Assignment, Beat, Cancel, Cancelled, Claim, Directory, DrainWorker, Draining, Finish,
+    HolderDied, NewTask, NextStep, QueueError, ReadLimits, Release, Renew, Renewed, Resumes, SetConcurrency, SetLimit,
+    SetPaused, Stale, Submit, SubmitAll, Submitted, Unpark, WorkerGone,
 };
 pub use poll::{FlushPoll, PollQueue, PollReply};
 pub use reads::{Explain, Find, HasEnded, ReadClock, ReadPatch, ReadStats, ReadTranscript, ReadWorkers};

@@ -2,7 +2,7 @@
 
 use super::messages::{Assignment, Claim, QueueError, answers};
 use crate::store::views::Polled;
-use domain::{LeaseKey, TaskId, TaskInput, WorkerInstanceId};
+use domain::{Labels, LeaseKey, TaskId, TaskInput, WorkerInstanceId};
 
 answers! {
     PollQueue => PollReply;
@@ -19,6 +19,8 @@ pub struct PollQueue {
     pub leases: Vec<LeaseKey>,
     /// Messages and interrupts that it has passed on already.
     pub heard: Vec<i64>,
+    /// Its labels.
+    pub labels: Labels,
     /// Tasks that it claims, should there be any. Where there is nothing, and nothing else to tell, the answer waits
     /// for the next submit of this process, and what that brings is claimed in its very transaction; or for a
     /// [`FlushPoll`].
@@ -43,6 +45,8 @@ pub struct PollReply {
     pub concurrency: Option<u32>,
     /// Input for its tasks that they have not received, in order.
     pub said: Vec<(TaskId, TaskInput)>,
+    /// True if it is to finish what it runs, and to end.
+    pub drain: bool,
     /// Tasks that it has claimed.
     pub claimed: Result<Vec<Assignment>, QueueError>,
 }
@@ -50,19 +54,20 @@ pub struct PollReply {
 impl PollReply {
     /// Returns the state of a worker's tasks, by the leases that it believes to hold.
     pub(super) fn of(leases: &[LeaseKey], polled: Polled) -> Self {
-        let Polled { leases: held, work, concurrency, said } = polled;
+        let Polled { leases: held, work, concurrency, said, drain } = polled;
         Self {
             lost: leases.iter().copied().filter(|key| !held.contains(key)).collect(),
             forgotten: held.into_iter().filter(|key| !leases.contains(key)).collect(),
             work,
             concurrency,
             said,
+            drain,
             claimed: Ok(Vec::new()),
         }
     }
 
     /// True if there is nothing to tell.
     pub(super) fn is_quiet(&self) -> bool {
-        !self.work && self.lost.is_empty() && self.forgotten.is_empty() && self.said.is_empty()
+        !self.work && !self.drain && self.lost.is_empty() && self.forgotten.is_empty() && self.said.is_empty()
     }
 }

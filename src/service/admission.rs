@@ -13,7 +13,7 @@ use super::{Caller, Kind, Phase, Refusal, Service};
 use crate::claude;
 use crate::git::{Git, GitError, Repository};
 use crate::process;
-use crate::queue::{Directory, NewTask, Submit, Submitted};
+use crate::queue::{Directory, MAX_LANES, NewTask, Submit, Submitted};
 
 /// Carries out every check before a task is stored.
 pub async fn admit(
@@ -71,6 +71,13 @@ pub fn not_taken(service: &Service, refused: &Submitted) -> Refusal {
                 format!("task {task} works in this session; wait for its end, or set options.sdk.forkSession");
             Refusal::new(Kind::Conflict, "SESSION_IN_USE", message).with(json!({ "taskId": task }))
         }
+        Submitted::TooManyLanes => Refusal::new(
+            Kind::Full,
+            "TOO_MANY_LABEL_SETS",
+            format!(
+                "pending tasks require {MAX_LANES} different sets of labels already; use one of these, or try again later"
+            ),
+        ),
         Submitted::Full => {
             let message = format!("{} tasks are pending already; try again later", service.max_pending);
             Refusal::new(Kind::Full, "QUEUE_FULL", message)

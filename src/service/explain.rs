@@ -1,12 +1,12 @@
 //! Explanations: the rule that holds a task back, and until when.
 
-use domain::{FailureClass, Group, GroupKind, Limit, Named as _, Rate, Status, TaskId, Timestamp};
+use domain::{FailureClass, Group, GroupKind, Limit, Named as _, Rate, Status, TaskId, Timestamp, lane_of};
 use serde_json::Value;
 use wire::Task;
 use wire::response::{Explanation, LimitState, Reason};
 
 use super::{Caller, Service};
-use crate::queue::{self, Explained, LimitUse, QueueError, ReadLimits, ReadStats, Stats};
+use crate::queue::{self, Explained, LimitUse, QueueError, ReadClock, ReadLimits, ReadStats, ReadWorkers, Stats};
 use crate::telemetry::Duty;
 
 /// Explains a task; `workers` is the number of workers that could take it. `None` where the caller sees no such task.
@@ -24,11 +24,16 @@ pub async fn explain(
         return Ok(None);
     };
     let stats = service.queue.ask(ReadStats(None)).await?;
+    let unmet = task.status == Status::Pending && !task.spec.requires.is_empty() && !is_met(service, &task).await?;
     let reasons = match task.status {
         Status::Pending => {
             let limits = service.queue.ask(ReadLimits).await?;
             let full = service.vitals.failing(Duty::Disk).map(|failing| reason("DISK_FULL", failing.why));
-            let reasons = full.into_iter().chain(pending(&task, ahead, &stats, workers, &limits));
+            let unmet = unmet.then(|| {
+                let labels = task.spec.requires.join(", ");
+                reason("NO_MATCHING_WORKER", format!("no worker has all labels that it requires: {labels}"))
+            });
+            let reasons = full.into_iter().chain(unmet).chain(pending(&task, ahead, &stats, workers, &limits));
             if caller.is_admin() { reasons.collect() } else { reasons.map(without_credential).collect() }
         }
         Status::Running => {
@@ -40,6 +45,13 @@ pub async fn explain(
     let has_place = task.due_at.is_none() || task.held.is_some();
     let position = (task.status == Status::Pending && has_place).then_some(ahead + 1);
     Ok(Some(Explanation { task_id: id, status: task.status, position, reasons }))
+}
+
+/// True if a worker that lives may take the task.
+async fn is_met(service: &Service, task: &Task) -> Result<bool, QueueError> {
+    let (lane, now) = (lane_of(&task.spec.requires), service.queue.ask(ReadClock).await?);
+    let workers = service.queue.ask(ReadWorkers).await?;
+    Ok(workers.iter().any(|worker| worker.is_fresh(now) && !worker.drain && worker.labels.meet(&lane)))
 }
 
 /// A reason as a client sees it that can't mend a credential.

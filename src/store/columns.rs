@@ -36,6 +36,7 @@ macro_rules! each_table {
                 own_directory,
                 exclusive,
                 concurrency_key,
+                lane,
                 held,
                 waiting_for,
                 pending_messages,
@@ -96,7 +97,22 @@ macro_rules! each_table {
 
         $table!("messages", MessageRow { id, task_id, kind, text, at, epoch, done_at });
 
-        $table!("workers", WorkerRow { holder, name, host, process, started_at, beat_at, running, concurrency });
+        $table!(
+            "workers",
+            WorkerRow {
+                holder,
+                name,
+                host,
+                process,
+                started_at,
+                beat_at,
+                running,
+                concurrency,
+                labels,
+                version,
+                drain
+            }
+        );
 
         $table!(
             "api_keys",

@@ -9,13 +9,13 @@ use futures_util::future::join_all;
 
 use super::rows::{
     AttemptRow, ClaimDeliveriesRow, ClaimRow, DeliveryEnd, EventRow, IdempotencyKeyRow, ScheduleRow, TaskRow,
-    TranscriptRow, WebhookRow,
+    TranscriptRow, WebhookRow, WorkerRow,
 };
 use super::views::{Filter, ListTasks, Poll, ReadEvents, ReadUsage};
 use super::{Store, StoreError, Tx};
 use domain::{
-    Epoch, EventKind, Group, GroupKind, LeaseKey, Limit, Rate, SUSPECT, ScheduleId, SessionId, Spent, Status, TaskId,
-    Timestamp, Tokens, Usd, WorkerInstanceId,
+    Epoch, EventKind, Group, GroupKind, Labels, LeaseKey, Limit, Rate, SUSPECT, ScheduleId, SessionId, Spent, Status,
+    TaskId, Timestamp, Tokens, Usd, WorkerInstanceId,
 };
 
 /// Opens one database, again and again: each store is a process of its own.
@@ -32,6 +32,8 @@ pub async fn exercise<O: Open>(fresh: impl Fn() -> O) {
     a_savepoint_is_gone_back_to(&*fresh().open().await).await;
     tasks_are_claimed_by_priority_then_age(&*fresh().open().await).await;
     a_suspect_is_counted(&*fresh().open().await).await;
+    a_lane_is_for_those_who_meet_it(&*fresh().open().await).await;
+    a_worker_is_told_to_end(&*fresh().open().await).await;
     each_task_is_claimed_by_one_of_many(&fresh()).await;
     another_epoch_changes_nothing(&*fresh().open().await).await;
     what_is_held_back_is_let_go_in_order(&*fresh().open().await).await;
@@ -72,7 +74,17 @@ async fn insert(store: &dyn Store, tasks: &[TaskRow]) {
 }
 
 /// Claims in one transaction. Returns the ids in the order of a worker.
-async fn claim(store: &dyn Store, holder: WorkerInstanceId, limit: u32, suspects: u32) -> Vec<u128> {
+async fn claim(store: &dyn Store, holder: WorkerInstanceId, limit: u32, alone: bool) -> Vec<u128> {
+    claim_from(store, holder, limit, alone, &[String::new()]).await
+}
+
+async fn claim_from(
+    store: &dyn Store,
+    holder: WorkerInstanceId,
+    limit: u32,
+    alone: bool,
+    lanes: &[String],
+) -> Vec<u128> {
     let mut tx = begin(store).await;
     let clock = tx.clock();
     let claim = ClaimRow {
@@ -82,7 +94,8 @@ async fn claim(store: &dyn Store, holder: WorkerInstanceId, limit: u32, suspects
         now: clock.wall,
         limit,
         suspect: SUSPECT,
-        suspects,
+        alone,
+        lanes,
     };
     let mut rows: Vec<TaskRow> =
         tx.claim(&claim).await.expect("claimed").into_iter().map(|row| row.expect("a row")).collect();
@@ -133,28 +146,90 @@ async fn tasks_are_claimed_by_priority_then_age(store: &dyn Store) {
         TaskRow { status: Status::Cancelled.into(), priority: 9, ..task(5) },
     ];
     insert(store, &rows).await;
-    assert_eq!(claim(store, HOLDER, 2, 0).await, [2, 4]);
-    assert_eq!(claim(store, HOLDER, 9, 0).await, [1]);
-    assert_eq!(claim(store, HOLDER, 9, 0).await, [] as [u128; 0]);
+    assert_eq!(claim(store, HOLDER, 2, false).await, [2, 4]);
+    assert_eq!(claim(store, HOLDER, 9, false).await, [1]);
+    assert_eq!(claim(store, HOLDER, 9, false).await, [] as [u128; 0]);
     let mut tx = begin(store).await;
     let row = tx.task(TaskId::from_u128(2)).await.expect("a read").expect("it").row;
     assert_eq!((row.status.name(), row.epoch, row.attempt, row.last_event), ("running", Epoch::of(1), 1, 1));
     assert_eq!(tx.promote_due(Timestamp(i64::MAX)).await.expect("promoted"), [TaskId::from_u128(3)]);
     tx.commit().await.expect("committed");
-    assert_eq!(claim(store, HOLDER, 9, 0).await, [3]);
-    let polled = store.poll(&Poll { holder: HOLDER, credential: "c", heard: &[] }).await.expect("polled");
+    assert_eq!(claim(store, HOLDER, 9, false).await, [3]);
+    let polled = store
+        .poll(&Poll { holder: HOLDER, credential: "c", heard: &[], labels: &Labels::default() })
+        .await
+        .expect("polled");
     assert_eq!((polled.leases.len(), polled.work), (4, false));
 }
 
 async fn a_suspect_is_counted(store: &dyn Store) {
     let suspect = |id| TaskRow { crashes: SUSPECT, ..task(id) };
     insert(store, &[task(1), suspect(2), task(3), suspect(4)]).await;
-    assert_eq!(claim(store, HOLDER, 9, 0).await, [1], "none beyond the first suspect");
-    assert_eq!(claim(store, HOLDER, 9, 1).await, [2, 3]);
+    assert_eq!(claim(store, HOLDER, 9, false).await, [1], "none beyond the first suspect");
+    assert_eq!(claim(store, HOLDER, 9, false).await, [] as [u128; 0]);
+    assert_eq!(claim(store, HOLDER, 9, true).await, [2], "by itself");
     let mut tx = begin(store).await;
     let now = tx.clock().wall;
     let allowance = tx.allowance(HOLDER, "c", now).await.expect("a read").expect("one");
-    assert_eq!((allowance.running, allowance.own_crashes, allowance.next_crashes), (3, SUSPECT, SUSPECT));
+    assert_eq!((allowance.running, allowance.own_crashes), (2, SUSPECT));
+}
+
+async fn a_lane_is_for_those_who_meet_it(store: &dyn Store) {
+    let of = |lane: &str, priority, id| TaskRow { lane: lane.to_owned(), priority, ..task(id) };
+    insert(store, &[of("", 0, 1), of("gpu", 5, 2), of("", 9, 3), of("disk,gpu", 9, 4), of("gpu", 9, 5), of("x", 1, 6)])
+        .await;
+    let lanes = |lanes: &[&str]| lanes.iter().map(|lane| (*lane).to_owned()).collect::<Vec<_>>();
+    let mut tx = begin(store).await;
+    let now = tx.clock().wall;
+    let allowance = tx.allowance(HOLDER, "c", now).await.expect("a read").expect("one");
+    assert_eq!(allowance.lanes, lanes(&["", "disk,gpu", "gpu", "x"]));
+    assert_eq!(tx.lanes().await.expect("a read"), allowance.lanes);
+    let next = tx.next_in_line(3, false, &lanes(&["", "gpu"])).await.expect("a read");
+    assert_eq!(next.iter().map(|task| task.id.uuid().as_u128()).collect::<Vec<_>>(), [3, 5, 2]);
+    drop(tx);
+    let labels = |text: &str| Labels::from_text(text);
+    for (text, work) in [("", true), ("gpu=a100", true)] {
+        let poll = Poll { holder: HOLDER, credential: "c", heard: &[], labels: &labels(text) };
+        assert_eq!(store.poll(&poll).await.expect("polled").work, work);
+    }
+    // By priority, then age, from all lanes together.
+    assert_eq!(claim_from(store, HOLDER, 2, false, &lanes(&["", "gpu"])).await, [3, 5]);
+    assert_eq!(claim_from(store, HOLDER, 9, false, &lanes(&["", "gpu"])).await, [2, 1]);
+    assert_eq!(claim_from(store, HOLDER, 9, false, &lanes(&["", "gpu"])).await, [] as [u128; 0]);
+    for (text, work) in [("", false), ("gpu=a100", false), ("x=1", true), ("disk,gpu", true)] {
+        let poll = Poll { holder: HOLDER, credential: "c", heard: &[], labels: &labels(text) };
+        assert_eq!(store.poll(&poll).await.expect("polled").work, work, "{text}");
+    }
+}
+
+async fn a_worker_is_told_to_end(store: &dyn Store) {
+    let worker = WorkerRow {
+        holder: HOLDER,
+        name: "w".to_owned(),
+        host: "h".to_owned(),
+        process: serde_json::to_string(&crate::process::Identity::current()).expect("an identity"),
+        started_at: 1,
+        beat_at: 1,
+        running: 0,
+        concurrency: 1,
+        labels: "gpu".to_owned(),
+        version: "1".to_owned(),
+        drain: false,
+    };
+    let mut tx = begin(store).await;
+    tx.put_worker(&worker).await.expect("stored");
+    tx.commit().await.expect("committed");
+    let poll = Poll { holder: HOLDER, credential: "c", heard: &[], labels: &Labels::default() };
+    assert!(!store.poll(&poll).await.expect("polled").drain);
+    let mut tx = begin(store).await;
+    assert!(tx.drain_worker(HOLDER).await.expect("a statement"));
+    assert!(!tx.drain_worker(WorkerInstanceId::from_u128(77)).await.expect("a statement"));
+    // Its next heartbeat takes nothing back.
+    tx.put_worker(&WorkerRow { beat_at: 2, ..worker }).await.expect("stored");
+    tx.commit().await.expect("committed");
+    assert!(store.poll(&poll).await.expect("polled").drain);
+    let known = store.reader().workers().await.expect("a read");
+    assert_eq!((known[0].drain, known[0].labels.text(), &*known[0].version), (true, "gpu".to_owned(), "1"));
 }
 
 async fn each_task_is_claimed_by_one_of_many(open: &impl Open) {
@@ -163,7 +238,7 @@ async fn each_task_is_claimed_by_one_of_many(open: &impl Open) {
     let claims = stores.iter().zip(1_u128..).map(|(store, holder)| async move {
         let mut mine = Vec::new();
         loop {
-            let some = claim(&**store, WorkerInstanceId::from_u128(holder), 3, 0).await;
+            let some = claim(&**store, WorkerInstanceId::from_u128(holder), 3, false).await;
             if some.is_empty() {
                 return mine;
             }
@@ -193,13 +268,13 @@ async fn what_is_held_back_is_let_go_in_order(store: &dyn Store) {
         tx.hold(TaskId::from_u128(id), "directory:/w", Timestamp(i64::MAX)).await.expect("held");
     }
     assert!(tx.task(TaskId::from_u128(4)).await.expect("a read").expect("it").any_held);
-    let next = tx.next_in_line(9, true).await.expect("a read");
+    let next = tx.next_in_line(9, true, &[String::new()]).await.expect("a read");
     assert_eq!(next.iter().map(|task| task.id.uuid().as_u128()).collect::<Vec<_>>(), [4]);
     assert!(next[0].groups.contains(&Group::new(GroupKind::Tag, "a")));
     let two = tx.release_holds("directory:/w", Some(2)).await.expect("let go");
     assert_eq!(two.iter().max(), Some(&TaskId::from_u128(2)), "the first by priority, then age");
     assert_eq!(tx.release_holds("directory:/w", None).await.expect("let go"), [TaskId::from_u128(3)]);
-    assert_eq!(tx.next_in_line(9, false).await.expect("a read").len(), 4);
+    assert_eq!(tx.next_in_line(9, false, &[String::new()]).await.expect("a read").len(), 4);
 }
 
 async fn events_and_commits_are_numbered_in_order(open: &impl Open) {

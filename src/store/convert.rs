@@ -13,8 +13,8 @@ use super::rows::{
 use super::views::{Schedule, StoredKey, Webhook, WorkerInfo};
 use audit::{Entry, HistoryEvent};
 use domain::{
-    BootInstant, Event, EventKind, Failure, FailureClass, Lease, Missed, Name, Overlap, Question, Record, SessionId,
-    Spent, State, Status, Timestamp, Tokens, json,
+    BootInstant, Event, EventKind, Failure, FailureClass, Labels, Lease, Missed, Name, Overlap, Question, Record,
+    SessionId, Spent, State, Status, Timestamp, Tokens, json,
 };
 use wire::stored::{self, StoredSpec};
 use wire::{Attempt, Attempted, Remarks, Task, TaskError, TaskSpec, Truncated};
@@ -272,6 +272,9 @@ pub fn worker_of(row: WorkerRow) -> Option<WorkerInfo> {
         beat_at: Timestamp(row.beat_at),
         running: row.running,
         concurrency: row.concurrency,
+        labels: Labels::from_text(&row.labels),
+        version: row.version,
+        drain: row.drain,
     })
 }
 

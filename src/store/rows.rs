@@ -44,8 +44,11 @@ pub struct FoundTask {
     pub any_held: bool,
 }
 
+/// Maximum number of lanes with ready tasks: each claim looks at the first task of each.
+pub const MAX_LANES: usize = 200;
+
 /// Facts that decide how many tasks a worker may claim.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Allowance {
     /// True if the queue is paused, or the worker's credential is parked.
     pub held_back: bool,
@@ -55,14 +58,14 @@ pub struct Allowance {
     pub running: u32,
     /// Highest number of crashes among the tasks that the worker runs.
     pub own_crashes: i32,
-    /// Crashes of the next task in line.
-    pub next_crashes: i32,
     /// True if a task that has not ended needs its folder for itself, or has a concurrency key.
     pub gated: bool,
     /// True if limits are set.
     pub limited: bool,
     /// True if any key has a budget of its own.
     pub key_budgets: bool,
+    /// The lanes in which tasks are ready, at most [`MAX_LANES`].
+    pub lanes: Vec<String>,
 }
 
 /// Use of a key, as its limits count it.
@@ -91,8 +94,11 @@ pub struct ClaimRow<'a> {
     pub limit: u32,
     /// Number of crashes that makes a task a suspect.
     pub suspect: i32,
-    /// Maximum number of suspects among them.
-    pub suspects: u32,
+    /// True if the worker runs nothing: then it gets a suspect, should that be the first in line, and nothing besides.
+    /// Otherwise it gets what stands before the first suspect.
+    pub alone: bool,
+    /// The lanes whose tasks it may take; at least one.
+    pub lanes: &'a [String],
 }
 
 /// A ready task, as far as it is looked at before a claim.

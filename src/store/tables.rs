@@ -5,6 +5,7 @@
 
 use domain::{
     AttemptOutcome, BootId, Epoch, EventKind, FailureClass, Name, Status, TaskId, Timestamp, Usd, WorkerInstanceId,
+    lane_of,
 };
 use wire::{TaskSpec, stored};
 
@@ -71,6 +72,8 @@ pub struct TaskRow {
     pub exclusive: bool,
     /// Tasks with the same one are a group with a limit.
     pub concurrency_key: Option<String>,
+    /// Labels that its worker must have, between commas.
+    pub lane: String,
     /// Reason besides its time for which it is kept back, while pending.
     pub held: Option<String>,
     /// The answer or message that it waits for, as JSON.
@@ -137,6 +140,7 @@ impl TaskRow {
             own_directory: false,
             exclusive: false,
             concurrency_key: spec.concurrency_key.clone(),
+            lane: lane_of(&spec.requires),
             held: None,
             waiting_for: None,
             pending_messages: 0,
@@ -259,6 +263,12 @@ pub struct WorkerRow {
     pub running: i64,
     /// Tasks that it may run at a time.
     pub concurrency: i64,
+    /// Its labels, between commas.
+    pub labels: String,
+    /// Version of its program.
+    pub version: String,
+    /// True once it is to finish what it runs, and to end.
+    pub drain: bool,
 }
 
 /// One row an event.

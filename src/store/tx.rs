@@ -111,8 +111,11 @@ pub trait Tasks {
     /// Returns the running tasks of a worker, held until the end of the transaction.
     async fn tasks_of(&mut self, holder: WorkerInstanceId) -> Result<Vec<Lenient<TaskRow>>, StoreError>;
 
-    /// Returns the first ready tasks, by priority, then age; with their tags where `tags` is true.
-    async fn next_in_line(&mut self, limit: u32, tags: bool) -> Result<Vec<NextInLine>, StoreError>;
+    /// Returns the lanes in which tasks are ready, at most [`MAX_LANES`](super::rows::MAX_LANES).
+    async fn lanes(&mut self) -> Result<Vec<String>, StoreError>;
+
+    /// Returns the first ready tasks of these lanes, by priority, then age; with their tags where `tags` is true.
+    async fn next_in_line(&mut self, limit: u32, tags: bool, lanes: &[String]) -> Result<Vec<NextInLine>, StoreError>;
 
     /// Returns the folders in which tasks run, each with whether one of them needs it for itself.
     async fn busy_directories(&mut self) -> Result<Vec<(String, bool)>, StoreError>;
@@ -341,6 +344,9 @@ pub trait Keys {
 pub trait Workers {
     /// Stores a worker; of one that is known only its beat and its figures.
     async fn put_worker(&mut self, row: &WorkerRow) -> Result<(), StoreError>;
+
+    /// Tells a worker to finish what it runs, and to end. Returns false if it isn't known.
+    async fn drain_worker(&mut self, holder: WorkerInstanceId) -> Result<bool, StoreError>;
 
     /// Removes a worker.
     async fn remove_worker(&mut self, holder: WorkerInstanceId) -> Result<(), StoreError>;

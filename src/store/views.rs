@@ -6,7 +6,7 @@ use strum::VariantArray as _;
 
 use crate::process::Identity;
 use domain::{
-    Event, FailureClass, Group, LeaseKey, Limit, Missed, Name, Overlap, RunOutcome, ScheduleId, Status, TaskId,
+    Event, FailureClass, Group, Labels, LeaseKey, Limit, Missed, Name, Overlap, RunOutcome, ScheduleId, Status, TaskId,
     TaskInput, Timestamp, Tokens, Usd, WorkerInstanceId,
 };
 use wire::{DeliveryState, HookEvent, Task, TaskSpec};
@@ -176,6 +176,23 @@ pub struct WorkerInfo {
     pub running: i64,
     /// Tasks that it may run at a time.
     pub concurrency: i64,
+    /// Its labels.
+    pub labels: Labels,
+    /// Version of its program.
+    pub version: String,
+    /// True once it is to finish what it runs, and to end.
+    pub drain: bool,
+}
+
+/// A worker says every 5 s that it lives; one that missed three is taken for gone.
+const FRESH_MS: i64 = 15_000;
+
+impl WorkerInfo {
+    /// True if it has been heard of lately.
+    #[must_use]
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        now.since_ms(self.beat_at) < FRESH_MS
+    }
 }
 
 /// An event with its place among all events.
@@ -355,6 +372,8 @@ pub struct Poll<'a> {
     pub credential: &'a str,
     /// Numbers of messages and interrupts that it has heard.
     pub heard: &'a [i64],
+    /// Its labels.
+    pub labels: &'a Labels,
 }
 
 /// The answer to a [`Poll`].
@@ -368,4 +387,29 @@ pub struct Polled {
     pub concurrency: Option<u32>,
     /// Input for its tasks that they have not received, in order.
     pub said: Vec<(TaskId, TaskInput)>,
+    /// True if it is to finish what it runs, and to end.
+    pub drain: bool,
+}
+
+/// State of the queue, as far as it says whether there is something to claim.
+#[derive(Clone, Debug, Default)]
+pub struct Work {
+    /// Maximum number of tasks of each worker, where it was set.
+    pub concurrency: Option<u32>,
+    /// True if tasks are started, with this credential.
+    pub is_open: bool,
+    /// True if a task has become due.
+    pub any_due: bool,
+    /// The lanes in which tasks are ready.
+    pub lanes: Vec<String>,
+    /// True if the worker is to end.
+    pub drain: bool,
+}
+
+impl Work {
+    /// True if there is something to claim for a worker with these labels.
+    #[must_use]
+    pub fn is_for(&self, labels: &Labels) -> bool {
+        self.is_open && (self.any_due || self.lanes.iter().any(|lane| labels.meet(lane)))
+    }
 }

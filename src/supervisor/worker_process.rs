@@ -76,6 +76,8 @@ impl WorkerProcess {
             crash_looping: Some(state == WorkerState::CrashLooping),
             host: None,
             last_beat_ms: None,
+            labels: None,
+            version: None,
             running: self.running as i64,
             concurrency: self.concurrency.into(),
             failing: self.failing.clone(),

@@ -108,6 +108,7 @@ impl WorkerActor {
             credential: self.tools.claude.credential.clone(),
             leases: self.running.leases(),
             heard: self.running.heard(),
+            labels: self.tools.labels.clone(),
             claim: able.as_ref().ok().and_then(|()| self.claim()),
         };
         let queue = self.queue.clone();
@@ -138,6 +139,7 @@ impl WorkerActor {
             holder: self.tools.holder,
             worker: self.tools.name.clone(),
             credential: self.tools.claude.credential.clone(),
+            labels: self.tools.labels.clone(),
             limit,
             budgets: self.tools.budgets,
             lease: self.tools.lease,
@@ -160,6 +162,9 @@ impl WorkerActor {
         self.running.pass_on(reply.said);
         for key in reply.forgotten {
             self.give_back(key, ctx);
+        }
+        if reply.drain {
+            self.news.asked_to_end.notify_one();
         }
         self.concurrency = reply.concurrency.unwrap_or(self.default_concurrency);
         if let Some(why) = unable.filter(|_| reply.work) {
@@ -262,6 +267,7 @@ impl WorkerActor {
             name: self.tools.name.clone(),
             running: self.running.len(),
             concurrency: self.concurrency,
+            labels: self.tools.labels.clone(),
         }
     }
 

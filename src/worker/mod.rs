@@ -51,6 +51,8 @@ pub struct News {
     pub hub: ChangeNotifier,
     /// The way up.
     pub link: Option<tokio::sync::mpsc::Sender<ToSupervisor>>,
+    /// Told when somebody has asked for the end of the worker.
+    pub asked_to_end: std::sync::Arc<tokio::sync::Notify>,
 }
 
 impl News {

@@ -22,7 +22,7 @@ use crate::proxy::{Pass, Proxy};
 use crate::queue::{Assignment, Queue};
 use crate::sandbox::Walls;
 use crate::telemetry::Vitals;
-use domain::{BootInstant, Budgets, Failure, FailureClass, SessionId, Usd, WorkerInstanceId};
+use domain::{BootInstant, Budgets, Failure, FailureClass, Labels, SessionId, Usd, WorkerInstanceId};
 use wire::{McpConfig, PermissionMode, SdkOptions, Task};
 
 /// Maximum length of a folder's CLAUDE.md that is passed on, in bytes: with the task's own text it must fit into one
@@ -39,6 +39,8 @@ pub const DISK_LIMIT: Duration = Duration::from_secs(20);
 pub struct WorkerContext {
     /// The worker's name.
     pub name: String,
+    /// What it has.
+    pub labels: Labels,
     /// True if transcripts are stored, since a task may go on on another machine.
     pub mirrors: bool,
     /// Incarnation of the worker; new at each start.

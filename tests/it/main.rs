@@ -16,6 +16,7 @@ mod hostile_cli;
 mod hostile_store;
 mod idle;
 mod isolation;
+mod labels;
 mod layers;
 mod limits;
 mod machines;

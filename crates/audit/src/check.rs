@@ -44,6 +44,8 @@ struct Picture {
     ended: i32,
     crashes: i32,
     max_attempts: i32,
+    /// Labels that its worker must have.
+    lane: String,
     /// Costs by epoch, as they were reported first.
     costs: HashMap<Epoch, Usd>,
     /// Time of the cancel, and the epoch that ran then.
@@ -99,6 +101,13 @@ fn is_older(task: TaskId, since: i64) -> bool {
     made.is_some_and(|(seconds, nanos)| (seconds as i64) * 1_000 + i64::from(nanos / 1_000_000) < since)
 }
 
+/// True if each requirement is among these labels, by itself or as the name of one.
+fn has_all(labels: &str, lane: &str) -> bool {
+    let has =
+        |required: &str| labels.split(',').any(|label| label == required || label.split('=').next() == Some(required));
+    lane.is_empty() || lane.split(',').all(has)
+}
+
 impl Audit {
     fn broken(&mut self, promise: u8, task: impl Into<Option<TaskId>>, evidence: impl Into<String>) {
         self.broken.push(Broken { promise, task: task.into(), evidence: evidence.into() });
@@ -115,10 +124,15 @@ impl Audit {
                 self.broken(2, None, format!("commit {} can't be read: {why}", entry.commit));
             }
             did if did.task().is_some_and(|task| is_older(task, self.since)) => {}
-            HistoryEvent::Submit { task, priority, due, max_attempts, concurrency_key, key } => {
+            HistoryEvent::Submit { task, priority, due, max_attempts, concurrency_key, lane, key } => {
                 self.groups.submit(*task, concurrency_key.as_ref());
-                let picture =
-                    Picture { priority: *priority, due: *due, max_attempts: *max_attempts, ..Default::default() };
+                let picture = Picture {
+                    priority: *priority,
+                    due: *due,
+                    max_attempts: *max_attempts,
+                    lane: lane.clone(),
+                    ..Default::default()
+                };
                 if self.tasks.insert(*task, picture).is_some() {
                     self.broken(2, *task, "was stored twice");
                 }
@@ -198,9 +212,10 @@ impl Audit {
         }
     }
 
-    /// Checks that no due task stood before this one.
-    fn first_in_line(&mut self, task: TaskId, priority: i64) {
-        let is_due = |other: &TaskId| self.tasks.get(other).is_some_and(|picture| picture.due.is_none());
+    /// Checks that no due task stood before this one that the worker could have taken.
+    fn first_in_line(&mut self, task: TaskId, priority: i64, labels: &str) {
+        let stands = |picture: &Picture| picture.due.is_none() && has_all(labels, &picture.lane);
+        let is_due = |other: &TaskId| self.tasks.get(other).is_some_and(stands);
         let before = self.pending.range(..(-priority, task)).find(|(_, other)| is_due(other));
         if let Some((before, other)) = before {
             let evidence = format!("(priority {priority}) was claimed before {other} (priority {})", -before);

@@ -25,7 +25,15 @@ fn lease(task: TaskId, epoch: i64) -> LeaseKey {
 }
 
 fn submit(task: TaskId, priority: i64) -> HistoryEvent {
-    HistoryEvent::Submit { task, priority, due: None, max_attempts: 3, concurrency_key: None, key: None }
+    HistoryEvent::Submit {
+        task,
+        priority,
+        due: None,
+        max_attempts: 3,
+        concurrency_key: None,
+        lane: String::new(),
+        key: None,
+    }
 }
 
 fn finish(task: TaskId, epoch: i64, outcome: AttemptOutcome, to: Status) -> HistoryEvent {
@@ -78,6 +86,7 @@ impl Forgery {
             lease: lease(self.task, epoch),
             holder: self.holder,
             credential: "c".to_owned(),
+            labels: String::new(),
             attempt,
             expires,
         });
@@ -248,6 +257,7 @@ fn promise_9_two_tasks_of_one_key() {
             due: None,
             max_attempts: 3,
             concurrency_key: None,
+            lane: String::new(),
             key,
         });
         forgery.add(HistoryEvent::Cancel { lease: lease(id(number), 0) });
@@ -294,7 +304,14 @@ fn promise_10_a_suspect_that_does_not_run_alone() {
     forgery.claim(3);
     forgery.add(submit(id(2), 0));
     let (lease, holder) = (lease(id(2), 1), forgery.holder);
-    forgery.add(HistoryEvent::Claim { lease, holder, credential: String::new(), attempt: 1, expires: 90_000 });
+    forgery.add(HistoryEvent::Claim {
+        lease,
+        holder,
+        credential: String::new(),
+        labels: String::new(),
+        attempt: 1,
+        expires: 90_000,
+    });
     forgery.beside.standing = vec![standing(id(1), Status::Running, 3, 0), standing(id(2), Status::Running, 1, 0)];
     forgery.beside.standing[0].crashes = 2;
     forgery.breaks(10);
@@ -334,6 +351,32 @@ fn promise_11_claims_of_a_queue_that_is_paused_or_a_worker_that_drains_or_is_ful
 }
 
 #[test]
+fn promise_11_a_worker_without_the_labels_that_a_task_requires() {
+    let claimed = |labels: &str| {
+        let mut forgery = Forgery::new();
+        let submit = submit(id(2), 5);
+        let HistoryEvent::Submit { task, priority, due, max_attempts, concurrency_key, key, .. } = submit else {
+            unreachable!("a submit")
+        };
+        let lane = "gpu,repo=web".to_owned();
+        forgery.add(HistoryEvent::Submit { task, priority, due, max_attempts, concurrency_key, lane, key });
+        let (holder, credential, labels) = (forgery.holder, String::new(), labels.to_owned());
+        // The other one has a higher priority, and is not for a worker without labels.
+        let task = if labels.is_empty() { id(1) } else { id(2) };
+        let lease = lease(task, 1);
+        forgery.add(HistoryEvent::Claim { lease, holder, credential, labels, attempt: 1, expires: 90_000 });
+        for number in [1, 2] {
+            let (status, epoch) = if id(number) == task { (Status::Running, 1) } else { (Status::Pending, 0) };
+            forgery.beside.standing.push(standing(id(number), status, epoch, 0));
+        }
+        forgery
+    };
+    assert_eq!(claimed("").found(), []);
+    assert_eq!(claimed("gpu=a100,repo=web").found(), []);
+    claimed("gpu").breaks(11);
+}
+
+#[test]
 fn promise_11_more_of_a_concurrency_key_than_may_run() {
     let two = || {
         let mut forgery = Forgery::new();
@@ -346,6 +389,7 @@ fn promise_11_more_of_a_concurrency_key_than_may_run() {
                 due: None,
                 max_attempts: 3,
                 concurrency_key,
+                lane: String::new(),
                 key: None,
             });
         }
@@ -354,7 +398,14 @@ fn promise_11_more_of_a_concurrency_key_than_may_run() {
     let run = |mut forgery: Forgery| {
         for number in [2, 3] {
             let (lease, holder) = (lease(id(number), 1), WorkerInstanceId::from_u128(number.into()));
-            forgery.add(HistoryEvent::Claim { lease, holder, credential: String::new(), attempt: 1, expires: 90_000 });
+            forgery.add(HistoryEvent::Claim {
+                lease,
+                holder,
+                credential: String::new(),
+                labels: String::new(),
+                attempt: 1,
+                expires: 90_000,
+            });
             forgery.beside.standing.push(standing(id(number), Status::Running, 1, 0));
         }
         forgery.beside.standing.push(standing(id(1), Status::Pending, 0, 0));
@@ -390,6 +441,7 @@ fn promise_12_tasks_that_start_out_of_turn_or_too_early() {
         due,
         max_attempts: 3,
         concurrency_key: None,
+        lane: String::new(),
         key: None,
     };
     forgery.claim(1);

@@ -44,6 +44,9 @@ pub enum HistoryEvent {
         /// The group that has a limit.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         concurrency_key: Option<String>,
+        /// Labels that its worker must have, between commas.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        lane: String,
         /// The client's key for it, and the fingerprint of its request.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<(String, String)>,
@@ -87,6 +90,9 @@ pub enum HistoryEvent {
         /// The credential.
         #[serde(default)]
         credential: String,
+        /// The labels of the worker, between commas.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        labels: String,
         /// The number of the attempt.
         attempt: i32,
         /// The end of the lease, on the clock of the boot.

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::WebhookOptions;
 use crate::files::{self, ContextFile};
 use crate::sdk::SdkOptions;
-use domain::{Invalid, MAX_NAME, RetryPolicy, TaskId, Timestamp};
+use domain::{Invalid, MAX_LABELS, MAX_NAME, RetryPolicy, TaskId, Timestamp, check_label};
 
 /// The longest instruction, in bytes. The prompt of a model holds less.
 pub const MAX_INSTRUCTION_BYTES: usize = 1 << 20;
@@ -41,7 +41,7 @@ pub struct TaskSpec {
     /// Earliest start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_at: Option<Timestamp>,
-    /// Labels to find it by.
+    /// Names to find it by.
     #[schema(max_items = 20)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
@@ -49,6 +49,10 @@ pub struct TaskSpec {
     #[schema(min_length = 1, max_length = 128)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency_key: Option<String>,
+    /// Labels that its worker must have: `NAME=VALUE`, or `NAME` for any value.
+    #[schema(max_items = 16)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<String>,
     /// Options.
     #[serde(default)]
     pub options: Options,
@@ -278,6 +282,10 @@ impl TaskSpec {
         if let Some(key) = self.concurrency_key.as_ref().filter(|key| key.len() > MAX_NAME) {
             invalid("concurrencyKey", format!("must have 1 to {MAX_NAME} bytes, got {}", key.len()))?;
         }
+        texts("requires", &self.requires, MAX_LABELS)?;
+        for label in &self.requires {
+            check_label(label).map_err(|error| Invalid::new("requires", format!("{error}, got {label:?}")))?;
+        }
         self.options.validate()
     }
 }
@@ -293,6 +301,7 @@ impl TaskSpec {
             run_at: None,
             tags: Vec::new(),
             concurrency_key: None,
+            requires: Vec::new(),
             options: Options::default(),
         }
     }

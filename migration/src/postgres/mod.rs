@@ -5,6 +5,7 @@
 
 mod p0001_base;
 mod p0002_transcripts;
+mod p0003_labels;
 
 /// A step of the schema.
 #[derive(Clone, Copy, Debug)]
@@ -18,4 +19,4 @@ pub struct Step {
 }
 
 /// All steps, in order.
-pub const STEPS: &[Step] = &[p0001_base::STEP, p0002_transcripts::STEP];
+pub const STEPS: &[Step] = &[p0001_base::STEP, p0002_transcripts::STEP, p0003_labels::STEP];

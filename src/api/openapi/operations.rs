@@ -135,7 +135,7 @@ pub const OPERATIONS: &[Operation] = &[
         .optional_body::<NewWorker>(&[r#"{"workerId": "worker-2"}"#])
         .errors(&[404, 409]),
     op(ADMIN, "GET", "/api/workers/{id}", "getWorker", "Read a worker", &[json::<Worker>(200)]),
-    op(ADMIN, "DELETE", "/api/workers/{id}", "stopWorker", "Drain a worker, then stop it", &[json::<WorkerStopped>(200)]),
+    op(ADMIN, "DELETE", "/api/workers/{id}", "stopWorker", "Drain a worker, then stop it", &[json::<WorkerStopped>(200), json::<WorkerStopped>(202)]),
     op(ADMIN, "GET", "/api/keys", "listKeys", "List the API keys", &[json::<Keys>(200)]),
     op(ADMIN, "POST", "/api/keys", "createKey", "Create an API key; its secret is shown this once", &[json::<KeySecret>(201)])
         .body::<NewKey>(&[r#"{"name": "ci", "scopes": ["read", "submit"], "limits": {"maxPending": 100, "dailyBudgetUsd": 5}}"#])

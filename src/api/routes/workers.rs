@@ -9,14 +9,12 @@ use super::super::error::ApiError;
 use super::super::input;
 use super::super::shared::{Shared, Workers};
 use super::resource;
-use crate::process::wall_now;
-use crate::queue::{QueueError, ReadWorkers, WorkerInfo};
+use crate::process::boot_now;
+use crate::queue::{DrainWorker, QueueError, ReadClock, ReadWorkers, WorkerInfo};
 use crate::supervisor::{List, StartFailed, StartWorker, StopWorker};
+use domain::Timestamp;
 use wire::request::NewWorker;
 use wire::response::{Worker, WorkerState, WorkerStopped};
-
-/// A standalone worker says every 5 s that it lives; one that missed three is taken for gone.
-const FRESH_MS: i64 = 15_000;
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
@@ -38,14 +36,18 @@ pub async fn overview(shared: &Shared) -> Result<WorkerOverview, ApiError> {
     match &shared.workers {
         Workers::Inline => Ok(WorkerOverview { healthy: true, count: 1, complaint: None, workers: Vec::new() }),
         Workers::Managed(supervisor) => {
-            let workers = supervisor.send(List).await.map_err(|_| ApiError::from(QueueError::Restarting))?;
+            let mut workers = supervisor.send(List).await.map_err(|_| ApiError::from(QueueError::Restarting))?;
+            add_what_is_stored(shared, &mut workers).await?;
             let runs = |worker: &Worker| worker.connected && worker.state == Some(WorkerState::Running);
             let complaint = complaint(&workers, workers.iter().any(runs));
             Ok(WorkerOverview { healthy: complaint.is_none(), count: workers.len(), complaint, workers })
         }
         Workers::Standalone => {
             let workers = shared.queue.ask(ReadWorkers).await?;
-            let workers: Vec<_> = workers.into_iter().filter_map(standalone_view).collect();
+            let now = shared.queue.ask(ReadClock).await?;
+            let lives = |worker: &WorkerInfo| worker.is_fresh(now) && !is_known_dead(worker);
+            let workers: Vec<_> =
+                workers.into_iter().filter(lives).map(|worker| standalone_view(worker, now)).collect();
             let complaint = workers.is_empty().then(|| "no worker is there".to_owned());
             Ok(WorkerOverview { healthy: !workers.is_empty(), count: workers.len(), complaint, workers })
         }
@@ -63,24 +65,43 @@ fn complaint(workers: &[Worker], any_runs: bool) -> Option<String> {
     (!any_runs).then(|| "no worker is connected".to_owned())
 }
 
-fn standalone_view(worker: WorkerInfo) -> Option<Worker> {
-    let now = wall_now();
-    let silent = now.since_ms(worker.beat_at);
-    (silent < FRESH_MS && !worker.process.is_known_dead()).then(|| Worker {
+/// Adds what managed workers say of themselves in the store.
+async fn add_what_is_stored(shared: &Shared, workers: &mut [Worker]) -> Result<(), ApiError> {
+    let (stored, now) = (shared.queue.ask(ReadWorkers).await?, shared.queue.ask(ReadClock).await?);
+    for worker in workers {
+        let of_name = |info: &&WorkerInfo| info.name == worker.worker_id && info.process.pid == worker.pid;
+        let Some(info) = stored.iter().find(of_name) else { continue };
+        worker.host = Some(info.host.clone());
+        worker.last_beat_ms = Some(now.since_ms(info.beat_at));
+        worker.labels = Some(info.labels.iter().map(str::to_owned).collect());
+        worker.version = Some(info.version.clone());
+    }
+    Ok(())
+}
+
+/// A process of another machine is not known here, which says nothing of it.
+fn is_known_dead(worker: &WorkerInfo) -> bool {
+    worker.process.boot == boot_now().boot && worker.process.is_known_dead()
+}
+
+fn standalone_view(worker: WorkerInfo, now: Timestamp) -> Worker {
+    Worker {
         worker_id: worker.name,
         pid: worker.process.pid,
         start_time: worker.started_at,
         uptime: now.since_ms(worker.started_at),
         restart_count: 0,
         connected: true,
-        state: None,
+        state: Some(if worker.drain { WorkerState::Draining } else { WorkerState::Running }),
         crash_looping: None,
         host: Some(worker.host),
-        last_beat_ms: Some(silent),
+        last_beat_ms: Some(now.since_ms(worker.beat_at)),
+        labels: Some(worker.labels.iter().map(str::to_owned).collect()),
+        version: Some(worker.version),
         running: worker.running,
         concurrency: worker.concurrency,
         failing: None,
-    })
+    }
 }
 
 fn unavailable(message: &str) -> ApiError {
@@ -148,6 +169,9 @@ async fn start(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> 
 }
 
 async fn stop(name: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    if let Workers::Standalone = shared.workers {
+        return drain(&name, &shared).await;
+    }
     let supervisor = manager(&shared)?;
     let stopped = supervisor.send(StopWorker { name: name.to_string() }).await;
     if stopped.map_err(|_| ApiError::from(QueueError::Restarting))? {
@@ -156,4 +180,19 @@ async fn stop(name: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, 
     } else {
         Err(no_worker(&name))
     }
+}
+
+/// Tells a worker of another process, on whichever machine, to finish what it runs, and to end.
+async fn drain(name: &str, shared: &Shared) -> Result<HttpResponse, ApiError> {
+    let (workers, now) = (shared.queue.ask(ReadWorkers).await?, shared.queue.ask(ReadClock).await?);
+    let mut any = false;
+    for worker in workers.iter().filter(|worker| worker.name == name && worker.is_fresh(now) && !is_known_dead(worker))
+    {
+        any |= shared.queue.ask(DrainWorker(worker.holder)).await?;
+    }
+    if !any {
+        return Err(no_worker(name));
+    }
+    let message = format!("worker {name} claims no more; it ends when its tasks have ended");
+    Ok(HttpResponse::Accepted().json(WorkerStopped { success: true, worker_id: name.to_owned(), message }))
 }

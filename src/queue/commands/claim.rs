@@ -22,18 +22,19 @@ impl Change for Claim {
     }
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Vec<Assignment>, StoreError> {
-        let ClaimAllowance { mut limit, suspects, gated, limited, key_budgets } = allowance(unit, self).await?;
+        let ClaimAllowance { mut limit, alone, gated, limited, key_budgets, lanes } = allowance(unit, self).await?;
         let limits = if limited { LimitsInForce::read(unit).await? } else { LimitsInForce::default() };
         let budgets = BudgetsInForce::read(unit, self, key_budgets).await?;
         if limit > 0 && (gated || limited || budgets.are_set()) {
-            limit = gate::hold(unit, &budgets, &limits, limit).await?;
+            limit = gate::hold(unit, &budgets, &limits, &lanes, limit).await?;
         }
         if limit == 0 {
             return Ok(Vec::new());
         }
         let (now, worker) = (unit.now, self.worker.as_str());
         let expires = LeaseTimes::new(self.lease).expiry(unit.lease_now);
-        let claim = ClaimRow { holder: self.holder, worker, expires, now, limit, suspect: SUSPECT, suspects };
+        let claim =
+            ClaimRow { holder: self.holder, worker, expires, now, limit, suspect: SUSPECT, alone, lanes: &lanes };
         let mut rows = Vec::new();
         for row in unit.tx.claim(&claim).await? {
             match row {
@@ -79,8 +80,8 @@ async fn assign(
         hooks::tell(unit, row.id, HookEvent::Started).await?;
     }
     let key = LeaseKey { task: row.id, epoch: row.epoch };
-    let (holder, credential) = (claim.holder, claim.credential.clone());
-    unit.record(&HistoryEvent::Claim { lease: key, holder, credential, attempt: row.attempt, expires });
+    let (holder, credential, labels) = (claim.holder, claim.credential.clone(), claim.labels.text());
+    unit.record(&HistoryEvent::Claim { lease: key, holder, credential, labels, attempt: row.attempt, expires });
     Ok(Assignment { key, task: task_with(row, read), budget_usd })
 }
 
@@ -89,14 +90,16 @@ async fn assign(
 struct ClaimAllowance {
     /// Maximum number of tasks.
     limit: u32,
-    /// Maximum number of suspects among them.
-    suspects: u32,
+    /// True if the worker runs nothing.
+    alone: bool,
     /// True if single tasks may have to wait for others.
     gated: bool,
     /// True if limits are set on groups.
     limited: bool,
     /// True if any key has a budget of its own.
     key_budgets: bool,
+    /// The lanes that its labels meet.
+    lanes: Vec<String>,
 }
 
 /// Returns none while the queue is paused or the worker's credential is parked, and no more than an operator has set.
@@ -108,15 +111,11 @@ async fn allowance(unit: &mut Unit<'_>, claim: &Claim) -> Result<ClaimAllowance,
     }
     let found = unit.tx.allowance(claim.holder, &claim.credential, unit.now).await?;
     let Some(found) = found else { return Ok(ClaimAllowance::default()) };
-    let Allowance { held_back, concurrency, running, own_crashes, next_crashes, gated, limited, key_budgets } = found;
-    let limit = claim.limit.min(concurrency.map_or(u32::MAX, |most| most.saturating_sub(running)));
-    let (limit, suspects) = match (held_back || own_crashes >= SUSPECT, next_crashes >= SUSPECT) {
-        (true, _) => (0, 0),
-        (false, true) if running > 0 => (0, 0),
-        (false, true) => (limit.min(1), 1),
-        (false, false) => (limit, 0),
-    };
-    Ok(ClaimAllowance { limit, suspects, gated, limited, key_budgets })
+    let Allowance { held_back, concurrency, running, own_crashes, gated, limited, key_budgets, lanes } = found;
+    let lanes: Vec<String> = lanes.into_iter().filter(|lane| claim.labels.meet(lane)).collect();
+    let most = claim.limit.min(concurrency.map_or(u32::MAX, |most| most.saturating_sub(running)));
+    let limit = if held_back || own_crashes >= SUSPECT || lanes.is_empty() { 0 } else { most };
+    Ok(ClaimAllowance { limit, alone: running == 0, gated, limited, key_budgets, lanes })
 }
 
 impl Change for Renew {

@@ -52,11 +52,12 @@ pub async fn hold(
     unit: &mut Unit<'_>,
     budgets: &BudgetsInForce,
     limits: &LimitsInForce,
+    lanes: &[String],
     limit: u32,
 ) -> Result<u32, StoreError> {
     for _ in 0..WINDOWS {
         let mut room = room(unit, budgets, limits).await?;
-        let next = unit.tx.next_in_line(WINDOW.max(limit), limits.are_on_tags()).await?;
+        let next = unit.tx.next_in_line(WINDOW.max(limit), limits.are_on_tags(), lanes).await?;
         let mut admitted = 0;
         let mut held = Vec::new();
         for task in next {

@@ -22,9 +22,9 @@ use crate::store::rows::TaskRow;
 use crate::store::views::{Poll, ReadEvents, Schedule};
 use crate::store::{self, Store, test_server};
 use domain::{
-    AttemptOutcome, Epoch, EventKind, Failure, FailureClass, Group, GroupKind, Lease, LeaseKey, LimitChange, Missed,
-    Name, NewEvent, Outcome, Overlap, Record, ReleaseReason, Report, ScheduleId, Spent, State, Status, TaskCommand,
-    TaskId, Timestamp, Usd, WorkerInstanceId,
+    AttemptOutcome, Epoch, EventKind, Failure, FailureClass, Group, GroupKind, Labels, Lease, LeaseKey, LimitChange,
+    Missed, Name, NewEvent, Outcome, Overlap, Record, ReleaseReason, Report, ScheduleId, Spent, State, Status,
+    TaskCommand, TaskId, Timestamp, Usd, WorkerInstanceId,
 };
 use wire::TaskSpec;
 
@@ -84,7 +84,7 @@ impl Scratch {
     }
 
     async fn poll(&self, holder: WorkerInstanceId, leases: &[LeaseKey]) -> PollReply {
-        let poll = Poll { holder, credential: "", heard: &[] };
+        let poll = Poll { holder, credential: "", heard: &[], labels: &Labels::default() };
         PollReply::of(leases, self.store.poll(&poll).await.expect("polled"))
     }
 }
@@ -131,6 +131,7 @@ async fn send(scratch: &Scratch, task: TaskId, model: &Record, command: &TaskCom
                 holder,
                 worker: "w".into(),
                 credential: String::new(),
+                labels: Labels::default(),
                 limit: 1,
                 budgets: domain::Budgets::default(),
                 lease,
@@ -242,7 +243,13 @@ async fn one_bad_command_does_not_take_its_neighbours_along(scratch: Scratch) {
     let row = scratch.row(task).await;
     scratch.put(&TaskRow { status: Status::Running.into(), holder: Some(WorkerInstanceId::from_u128(1)), ..row }).await;
     let (bad, bad_answer) = asked(Cancel(task));
-    let beat = Beat { holder: WorkerInstanceId::from_u128(1), name: "w".into(), running: 0, concurrency: 1 };
+    let beat = Beat {
+        holder: WorkerInstanceId::from_u128(1),
+        name: "w".into(),
+        running: 0,
+        concurrency: 1,
+        labels: Labels::default(),
+    };
     let (good, good_answer) = asked(beat);
     commit(&*scratch.store, vec![bad, good]).await;
     assert!(bad_answer.await.expect("an answer").is_err());
@@ -256,6 +263,7 @@ async fn a_stale_epoch_appends_nothing_and_a_check_names_what_was_lost(scratch: 
         holder,
         worker: "w".into(),
         credential: String::new(),
+        labels: Labels::default(),
         limit: 5,
         budgets: domain::Budgets::default(),
         lease: Duration::from_secs(60),
@@ -290,6 +298,7 @@ async fn a_cost_is_in_the_ledger_once_also_when_its_report_comes_late(scratch: S
         holder,
         worker: "w".into(),
         credential: String::new(),
+        labels: Labels::default(),
         limit: 1,
         budgets: domain::Budgets::default(),
         lease: Duration::from_secs(60),
@@ -327,6 +336,7 @@ async fn as_many_are_let_go_as_have_left_at_once(scratch: Scratch) {
         holder: WorkerInstanceId::from_u128(1),
         worker: "w".into(),
         credential: String::new(),
+        labels: Labels::default(),
         limit: 16,
         budgets: domain::Budgets::default(),
         lease: Duration::from_secs(60),

@@ -6,9 +6,9 @@ use super::{Change, Unit, hooks, keys};
 use crate::queue::messages::{AllSubmitted, Directory, Submit, SubmitAll, Submitted};
 use crate::store::StoreError;
 use crate::store::convert::{task_of, task_with};
-use crate::store::rows::{IdempotencyKeyRow, TaskRow};
+use crate::store::rows::{IdempotencyKeyRow, MAX_LANES, TaskRow};
 use audit::HistoryEvent;
-use domain::{EventKind, NewEvent, Status, TaskId};
+use domain::{EventKind, NewEvent, Status, TaskId, lane_of};
 use wire::stored::StoredSpec;
 
 impl Change for Submit {
@@ -36,6 +36,7 @@ impl Change for Submit {
             due: row.due_at,
             max_attempts: row.max_attempts,
             concurrency_key: row.concurrency_key.clone(),
+            lane: row.lane.clone(),
             key: self.idempotency.clone(),
         });
         unit.count_bytes(&row.key_name, row.spec.len() as i64);
@@ -100,6 +101,13 @@ impl Submit {
         }
         if unit.tx.pending().await? >= self.max_pending {
             return Ok(Some(Submitted::Full));
+        }
+        let lane = lane_of(&self.task.spec.requires);
+        if !lane.is_empty() {
+            let lanes = unit.tx.lanes().await?;
+            if lanes.len() >= MAX_LANES && !lanes.contains(&lane) {
+                return Ok(Some(Submitted::TooManyLanes));
+            }
         }
         keys::passed(unit, &self.task.key, &self.limits).await
     }

@@ -2,7 +2,7 @@
 
 use super::{Change, Unit};
 use crate::process::{Identity, host_name};
-use crate::queue::messages::{Beat, Draining, SetConcurrency, SetPaused, Unpark, WorkerGone};
+use crate::queue::messages::{Beat, DrainWorker, Draining, SetConcurrency, SetPaused, Unpark, WorkerGone};
 use crate::store::StoreError;
 use crate::store::rows::{CredentialRow, WorkerRow};
 use audit::HistoryEvent;
@@ -24,6 +24,9 @@ impl Change for Beat {
             beat_at: unit.now.0,
             running: i64::try_from(self.running).unwrap_or(i64::MAX),
             concurrency: self.concurrency.into(),
+            labels: self.labels.text(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            drain: false,
         };
         unit.tx.put_worker(&worker).await
     }
@@ -35,6 +38,14 @@ impl Change for Draining {
     async fn run(&self, unit: &mut Unit<'_>) -> Result<(), StoreError> {
         unit.record(&HistoryEvent::Drain { holder: self.0 });
         Ok(())
+    }
+}
+
+impl Change for DrainWorker {
+    type Answer = bool;
+
+    async fn run(&self, unit: &mut Unit<'_>) -> Result<bool, StoreError> {
+        unit.tx.drain_worker(self.0).await
     }
 }
 

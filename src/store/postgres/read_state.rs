@@ -6,13 +6,13 @@ use strum::VariantArray as _;
 
 use super::connection::Connection;
 use super::table::Table;
-use super::tasks::{LEASES, lease};
+use super::tasks::{LANES, LEASES, lease};
 use super::tx::{SERVER_CLOCK, only};
 use super::value::{Value, get, params};
 use crate::store::StoreError;
 use crate::store::convert::worker_of;
 use crate::store::rows::WorkerRow;
-use crate::store::views::{Parked, Poll, Polled, Stats, WorkerInfo};
+use crate::store::views::{Parked, Poll, Polled, Stats, Work, WorkerInfo};
 use domain::{Named as _, SessionId, Status, TREE_END_MS, TaskId, TaskInput, Timestamp, WorkerInstanceId};
 
 /// Ids sort by the time of their making.
@@ -45,14 +45,13 @@ static EXPIRED: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// True if there is something to claim, now or due by now, and how many tasks a worker may run.
+/// The columns of [`Work`].
 static WORK: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT concurrency,
-        NOT paused
-        AND (EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND due_at IS NULL)
-            OR EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND due_at <= {NOW}))
-        AND NOT EXISTS (SELECT 1 FROM credentials WHERE id = $1 AND parked_until > {NOW})
+        NOT paused AND NOT EXISTS (SELECT 1 FROM credentials WHERE id = $1 AND parked_until > {NOW}),
+        EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND due_at <= {NOW}), {LANES},
+        EXISTS (SELECT 1 FROM workers WHERE holder = $2 AND drain)
     FROM queue_state"
     )
 });
@@ -124,13 +123,16 @@ pub async fn now(db: &Connection) -> Result<Timestamp, StoreError> {
 
 /// Reads the answer to a worker's poll.
 pub async fn poll(db: &Connection, poll: &Poll<'_>) -> Result<Polled, StoreError> {
-    let (held, asked) = (params![poll.holder], params![poll.credential]);
-    let work = db.one(&WORK, &asked, |row| Ok((get(row, 0)?, get(row, 1)?)));
+    let (held, asked) = (params![poll.holder], params![poll.credential, poll.holder]);
+    let work = db.one(&WORK, &asked, |row| {
+        let (concurrency, is_open, any_due) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
+        Ok(Work { concurrency, is_open, any_due, lanes: get(row, 3)?, drain: get(row, 4)? })
+    });
     let (leases, work) = futures_util::try_join!(db.all(LEASES, &held, lease), work)?;
     // Most workers that ask run nothing.
     let said = if leases.is_empty() { Vec::new() } else { said(db, poll).await? };
-    let (concurrency, work) = work.unwrap_or_default();
-    Ok(Polled { leases, work, concurrency, said })
+    let work = work.unwrap_or_default();
+    Ok(Polled { leases, work: work.is_for(poll.labels), concurrency: work.concurrency, said, drain: work.drain })
 }
 
 async fn said(db: &Connection, poll: &Poll<'_>) -> Result<Vec<(TaskId, TaskInput)>, StoreError> {

@@ -64,31 +64,47 @@ const IDEMPOTENCY_KEY: &str = "SELECT key, fingerprint, task_id, created_at FROM
 static CLAIM: LazyLock<String> = LazyLock::new(|| {
     let columns = TaskRow::COLUMNS;
     format!(
-        "WITH next AS MATERIALIZED (SELECT id, priority, crashes FROM tasks WHERE status = 'pending' AND due_at IS NULL
-                ORDER BY priority DESC, id LIMIT $6 FOR UPDATE SKIP LOCKED),
-            counted AS (SELECT id, SUM((crashes >= $7)::int) OVER (ORDER BY priority DESC, id) AS suspects FROM next)
+        "WITH next AS MATERIALIZED (SELECT first.* FROM unnest($9::text[]) AS wanted(lane) CROSS JOIN LATERAL
+                    (SELECT id, priority, crashes FROM tasks
+                        WHERE status = 'pending' AND due_at IS NULL AND lane = wanted.lane
+                        ORDER BY priority DESC, id LIMIT $6 FOR UPDATE SKIP LOCKED) first
+                ORDER BY priority DESC, id LIMIT $6),
+            counted AS (SELECT id, SUM((crashes >= $7)::int) OVER line AS suspects, ROW_NUMBER() OVER line AS place
+                FROM next WINDOW line AS (ORDER BY priority DESC, id))
         UPDATE tasks SET status = 'running', epoch = epoch + 1, attempt = attempt + 1,
             holder = $1, worker = $2, lease_ms = $3, lease_boot = $4,
             started_at = COALESCE(started_at, $5), last_event = last_event + 1, attempt_events = 0
-        WHERE id = ANY(ARRAY(SELECT id FROM counted WHERE suspects <= $8))
+        WHERE id = ANY(ARRAY(SELECT id FROM counted WHERE suspects = 0 OR ($8 AND place = 1)))
         RETURNING {columns}"
     )
 });
 
 const DUE: &str = "UPDATE tasks SET due_at = NULL, held = NULL WHERE status = 'pending' AND due_at <= $1 RETURNING id";
 
+/// Goes from lane to lane, however many tasks each has.
+pub const LANES: &str = "ARRAY(WITH RECURSIVE lanes AS (
+        (SELECT lane FROM tasks WHERE status = 'pending' AND due_at IS NULL ORDER BY lane LIMIT 1)
+        UNION ALL
+        SELECT (SELECT lane FROM tasks WHERE status = 'pending' AND due_at IS NULL AND lane > lanes.lane
+            ORDER BY lane LIMIT 1) FROM lanes WHERE lanes.lane IS NOT NULL)
+    SELECT lane FROM lanes WHERE lane IS NOT NULL LIMIT 200)";
+
+static ONLY_LANES: LazyLock<String> = LazyLock::new(|| format!("SELECT {LANES}"));
+
 /// The columns of [`Allowance`], in order.
-const ALLOWANCE: &str = "SELECT
+static ALLOWANCE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT
         paused OR EXISTS (SELECT 1 FROM credentials WHERE id = $2 AND parked_until > $3), concurrency,
         (SELECT COUNT(*) FROM tasks WHERE status = 'running' AND holder = $1),
         (SELECT COALESCE(MAX(crashes), 0) FROM tasks WHERE status = 'running' AND holder = $1),
-        (SELECT COALESCE(MAX(crashes), 0) FROM (SELECT crashes FROM tasks
-            WHERE status = 'pending' AND due_at IS NULL ORDER BY priority DESC, id LIMIT 1) next),
         EXISTS (SELECT 1 FROM tasks WHERE exclusive AND status IN ('pending','running'))
             OR EXISTS (SELECT 1 FROM tasks WHERE concurrency_key IS NOT NULL AND status IN ('pending','running')),
         EXISTS (SELECT 1 FROM limits),
-        EXISTS (SELECT 1 FROM api_keys WHERE daily_budget_usd IS NOT NULL)
-    FROM queue_state WHERE id = 1";
+        EXISTS (SELECT 1 FROM api_keys WHERE daily_budget_usd IS NOT NULL), {LANES}
+    FROM queue_state WHERE id = 1"
+    )
+});
 
 const RENEW: &str = "UPDATE tasks SET lease_ms = kept.lease_ms, lease_boot = kept.lease_boot
     FROM unnest($1::int8[], $2::uuid[], $3::uuid[], $4::int8[]) AS kept(lease_ms, lease_boot, task, task_epoch)
@@ -100,9 +116,12 @@ pub const LEASES: &str = "SELECT id, epoch FROM tasks WHERE status = 'running' A
 static OF_HOLDER: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {} FROM tasks WHERE status = 'running' AND holder = $1", TaskRow::COLUMNS));
 
-const NEXT: &str = "SELECT id, working_directory, exclusive, max_budget_usd, cost_usd, key_name, concurrency_key,
-        CASE WHEN $2 THEN spec END
-    FROM tasks WHERE status = 'pending' AND due_at IS NULL ORDER BY priority DESC, id LIMIT $1";
+const NEXT: &str = "SELECT id, working_directory, exclusive, max_budget_usd, cost_usd, key_name, concurrency_key, spec
+    FROM unnest($3::text[]) AS wanted(lane) CROSS JOIN LATERAL
+        (SELECT priority, id, working_directory, exclusive, max_budget_usd, cost_usd, key_name, concurrency_key,
+            CASE WHEN $2 THEN spec END AS spec FROM tasks
+        WHERE status = 'pending' AND due_at IS NULL AND lane = wanted.lane ORDER BY priority DESC, id LIMIT $1) first
+    ORDER BY priority DESC, id LIMIT $1";
 
 const BUSY: &str =
     "SELECT COALESCE(working_directory, ''), BOOL_OR(exclusive) FROM tasks WHERE status = 'running' GROUP BY 1";
@@ -144,10 +163,10 @@ fn allowance(row: &Row) -> Result<Allowance, Unread> {
         concurrency: get(row, 1)?,
         running: get(row, 2)?,
         own_crashes: get(row, 3)?,
-        next_crashes: get(row, 4)?,
-        gated: get(row, 5)?,
-        limited: get(row, 6)?,
-        key_budgets: get(row, 7)?,
+        gated: get(row, 4)?,
+        limited: get(row, 5)?,
+        key_budgets: get(row, 6)?,
+        lanes: get(row, 7)?,
     })
 }
 
@@ -326,12 +345,13 @@ impl Tasks for PostgresTx<'_> {
         credential: &str,
         now: Timestamp,
     ) -> Result<Option<Allowance>, StoreError> {
-        self.one(ALLOWANCE, params![holder, credential, now], allowance).await
+        self.one(&ALLOWANCE, params![holder, credential, now], allowance).await
     }
 
     async fn claim(&mut self, claim: &ClaimRow<'_>) -> Result<Vec<Lenient<TaskRow>>, StoreError> {
-        let ClaimRow { holder, worker, expires, now, limit, suspect, suspects } = *claim;
-        let values = params![holder, worker, expires.ms, expires.boot, now, limit, suspect, suspects];
+        let ClaimRow { holder, worker, expires, now, limit, suspect, alone, lanes } = *claim;
+        let lanes = Value::texts(lanes.iter().cloned());
+        let values = params![holder, worker, expires.ms, expires.boot, now, limit, suspect, alone, lanes];
         let rows = self.rows(&CLAIM, values).await?;
         let claimed: Vec<Lenient<TaskRow>> = rows.iter().map(lenient).collect::<Result<_, _>>().map_err(unread)?;
         let key_at = TaskRow::COLUMNS.split(", ").position(|column| column == "key_name").unwrap_or_default();
@@ -366,8 +386,12 @@ impl Tasks for PostgresTx<'_> {
         Ok(readable(&rows, "task", lenient))
     }
 
-    async fn next_in_line(&mut self, limit: u32, tags: bool) -> Result<Vec<NextInLine>, StoreError> {
-        self.all(NEXT, params![limit, tags], next_in_line).await
+    async fn lanes(&mut self) -> Result<Vec<String>, StoreError> {
+        Ok(self.one(&ONLY_LANES, [], only).await?.unwrap_or_default())
+    }
+
+    async fn next_in_line(&mut self, limit: u32, tags: bool, lanes: &[String]) -> Result<Vec<NextInLine>, StoreError> {
+        self.all(NEXT, params![limit, tags, Value::texts(lanes.iter().cloned())], next_in_line).await
     }
 
     async fn busy_directories(&mut self) -> Result<Vec<(String, bool)>, StoreError> {

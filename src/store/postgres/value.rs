@@ -142,6 +142,12 @@ values! {
     Usd => Float, |value| value.dollars();
 }
 
+impl From<Vec<String>> for Value {
+    fn from(texts: Vec<String>) -> Self {
+        Self::texts(texts)
+    }
+}
+
 impl From<&Option<String>> for Value {
     fn from(value: &Option<String>) -> Self {
         Self::from(value.as_deref())
@@ -188,7 +194,7 @@ macro_rules! plain {
     };
 }
 
-plain!(i64, bool, String, f64, Vec<u8>, Option<i64>, Option<f64>, Option<String>, Option<bool>);
+plain!(i64, bool, String, f64, Vec<u8>, Option<i64>, Option<f64>, Option<String>, Option<bool>, Vec<String>);
 
 /// A type that is stored as another one.
 macro_rules! stored_as {

@@ -9,8 +9,9 @@ use crate::store::rows::{CredentialRow, WorkerRow};
 use crate::store::tx::Workers;
 use domain::{Timestamp, WorkerInstanceId};
 
-const PUT: &str = "INSERT INTO workers (holder, name, host, process, started_at, beat_at, running, concurrency)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+const PUT: &str = "INSERT INTO workers (holder, name, host, process, started_at, beat_at, running, concurrency,
+        labels, version, drain)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
     ON CONFLICT (holder) DO UPDATE SET beat_at = excluded.beat_at, running = excluded.running,
         concurrency = excluded.concurrency";
 
@@ -21,9 +22,28 @@ const PARK: &str = "INSERT INTO credentials (id, parked_until, class, message) V
 #[async_trait(?Send)]
 impl Workers for PostgresTx<'_> {
     async fn put_worker(&mut self, row: &WorkerRow) -> Result<(), StoreError> {
-        let WorkerRow { holder, name, host, process, started_at, beat_at, running, concurrency } = row;
-        self.defer_quietly(PUT, params![*holder, name, host, process, *started_at, *beat_at, *running, *concurrency]);
+        let WorkerRow { holder, name, host, process, started_at, beat_at, running, concurrency, .. } = row;
+        let WorkerRow { labels, version, drain, .. } = row;
+        let values = params![
+            *holder,
+            name,
+            host,
+            process,
+            *started_at,
+            *beat_at,
+            *running,
+            *concurrency,
+            labels,
+            version,
+            *drain
+        ];
+        self.defer_quietly(PUT, values);
         Ok(())
+    }
+
+    async fn drain_worker(&mut self, holder: WorkerInstanceId) -> Result<bool, StoreError> {
+        self.tell_workers();
+        self.any("UPDATE workers SET drain = TRUE WHERE holder = $1 RETURNING 1", params![holder]).await
     }
 
     async fn remove_worker(&mut self, holder: WorkerInstanceId) -> Result<(), StoreError> {

@@ -8,12 +8,12 @@ use rusqlite::params;
 
 use super::query::{Db, name, time};
 use super::table::Table;
-use super::tasks::leases_of;
+use super::tasks::{lanes, leases_of};
 use crate::process::{boot_now, wall_now};
 use crate::store::StoreError;
 use crate::store::convert::worker_of;
 use crate::store::rows::WorkerRow;
-use crate::store::views::{Parked, Poll, Polled, Stats, WorkerInfo};
+use crate::store::views::{Parked, Poll, Polled, Stats, Work, WorkerInfo};
 use domain::{Named as _, SessionId, Status, TREE_END_MS, TaskId, TaskInput, WorkerInstanceId};
 
 /// Ids sort by the time of their making.
@@ -35,12 +35,11 @@ const HOLDERS: &str = "SELECT DISTINCT holder FROM tasks WHERE status = 'running
 const EXPIRED: &str = "SELECT id, holder, session_id FROM tasks
     WHERE status = 'running' AND holder IS NOT NULL AND (lease_boot <> ?1 OR lease_ms < ?2)";
 
-/// True if there is something to claim, now or due by now, and how many tasks a worker may run.
+/// The columns of [`Work`], but for the lanes.
 const WORK: &str = "SELECT concurrency,
-        NOT paused
-        AND (EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_ready WHERE status = 'pending' AND due_at IS NULL)
-            OR EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_due WHERE status = 'pending' AND due_at <= ?1))
-        AND NOT EXISTS (SELECT 1 FROM credentials WHERE id = ?2 AND parked_until > ?1)
+        NOT paused AND NOT EXISTS (SELECT 1 FROM credentials WHERE id = ?2 AND parked_until > ?1),
+        EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_due WHERE status = 'pending' AND due_at <= ?1),
+        EXISTS (SELECT 1 FROM workers WHERE holder = ?3 AND drain)
     FROM queue_state";
 
 /// Reads the input that a worker's tasks have not received, in order. An interrupt is meant for the attempt that ran
@@ -109,9 +108,13 @@ pub fn poll(db: Db<'_>, poll: &Poll<'_>) -> Result<Polled, StoreError> {
     let leases = leases_of(db, poll.holder)?;
     // Most workers that ask run nothing.
     let said = if leases.is_empty() { Vec::new() } else { said(db, poll)? };
-    let values = params![wall_now().0, poll.credential];
-    let (concurrency, work) = db.one(WORK, values, |row| Ok((row.get(0)?, row.get(1)?)))?.unwrap_or_default();
-    Ok(Polled { leases, work, concurrency, said })
+    let values = params![wall_now().0, poll.credential, poll.holder.as_bytes()];
+    let work = db.one(WORK, values, |row| {
+        let (concurrency, is_open, any_due, drain) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        Ok(Work { concurrency, is_open, any_due, lanes: Vec::new(), drain })
+    })?;
+    let work = Work { lanes: lanes(db)?, ..work.unwrap_or_default() };
+    Ok(Polled { leases, work: work.is_for(poll.labels), concurrency: work.concurrency, said, drain: work.drain })
 }
 
 fn said(db: Db<'_>, poll: &Poll<'_>) -> Result<Vec<(TaskId, TaskInput)>, StoreError> {

@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
-use rusqlite::{Row, params};
+use rusqlite::{Row, ToSql, params};
 
 use super::limits::groups_of;
 use super::query::Db;
@@ -48,21 +48,44 @@ const SESSION_USER: &str = "SELECT id FROM tasks WHERE id = ?1 AND status IN ('p
 
 const IDEMPOTENCY_KEY: &str = "SELECT key, fingerprint, task_id, created_at FROM idempotency_keys WHERE key = ?1";
 
+/// The first ready tasks of each of these lanes, by columns that begin with the priority and the id. The lanes are the
+/// parameters from `first` on: each has a line of its own in the index, which is read no further than it must be.
+fn first_of_lanes(columns: &str, limit: &str, first: usize, lanes: usize) -> String {
+    let one = |at: usize| {
+        format!(
+            "SELECT * FROM (SELECT {columns} FROM tasks INDEXED BY tasks_ready
+                WHERE status = 'pending' AND due_at IS NULL AND lane = ?{at} ORDER BY priority DESC, id LIMIT {limit})"
+        )
+    };
+    let all: Vec<String> = (first..first + lanes).map(one).collect();
+    format!("{} ORDER BY priority DESC, id LIMIT {limit}", all.join(" UNION ALL "))
+}
+
 /// Two workers never get one task: this is one statement, inside an immediate transaction.
-static CLAIM: LazyLock<String> = LazyLock::new(|| {
-    let columns = TaskRow::COLUMNS;
+fn claim_text(lanes: usize) -> String {
+    let (columns, ready) = (TaskRow::COLUMNS, first_of_lanes("priority, id, crashes", "?6", 9, lanes));
     format!(
         "UPDATE tasks SET status = 'running', epoch = epoch + 1, attempt = attempt + 1,
             holder = ?1, worker = ?2, lease_ms = ?3, lease_boot = ?4,
             started_at = COALESCE(started_at, ?5), last_event = last_event + 1, attempt_events = 0
         WHERE id IN (SELECT id FROM
-            (SELECT id, SUM(crashes >= ?7) OVER (ORDER BY priority DESC, id) AS suspects FROM
-                (SELECT id, priority, crashes FROM tasks INDEXED BY tasks_ready WHERE status = 'pending' AND due_at IS NULL
-                    ORDER BY priority DESC, id LIMIT ?6))
-            WHERE suspects <= ?8)
+            (SELECT id, SUM(crashes >= ?7) OVER line AS suspects, ROW_NUMBER() OVER line AS place FROM ({ready})
+                WINDOW line AS (ORDER BY priority DESC, id))
+            WHERE suspects = 0 OR (?8 AND place = 1))
         RETURNING {columns}"
     )
-});
+}
+
+/// Most claims are from one lane.
+static CLAIM: LazyLock<String> = LazyLock::new(|| claim_text(1));
+
+/// Goes from lane to lane, however many tasks each has.
+const LANES: &str = "WITH RECURSIVE lanes(lane) AS (
+        SELECT (SELECT lane FROM tasks INDEXED BY tasks_ready WHERE status = 'pending' AND due_at IS NULL ORDER BY lane LIMIT 1)
+        UNION ALL
+        SELECT (SELECT lane FROM tasks INDEXED BY tasks_ready WHERE status = 'pending' AND due_at IS NULL
+            AND lane > lanes.lane ORDER BY lane LIMIT 1) FROM lanes WHERE lane IS NOT NULL LIMIT 201)
+    SELECT lane FROM lanes WHERE lane IS NOT NULL LIMIT 200";
 
 /// Walks the index of what waits for a time, and no more.
 const DUE: &str = "UPDATE tasks INDEXED BY tasks_due SET due_at = NULL, held = NULL
@@ -73,8 +96,6 @@ const ALLOWANCE: &str = "SELECT
         paused OR EXISTS (SELECT 1 FROM credentials WHERE id = ?2 AND parked_until > ?3), concurrency,
         (SELECT COUNT(*) FROM tasks INDEXED BY tasks_running WHERE status = 'running' AND holder = ?1),
         (SELECT COALESCE(MAX(crashes), 0) FROM tasks INDEXED BY tasks_running WHERE status = 'running' AND holder = ?1),
-        (SELECT COALESCE(MAX(crashes), 0) FROM (SELECT crashes FROM tasks INDEXED BY tasks_ready
-            WHERE status = 'pending' AND due_at IS NULL ORDER BY priority DESC, id LIMIT 1)),
         EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_exclusive WHERE exclusive AND status IN ('pending','running'))
             OR EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_concurrency_key
                 WHERE concurrency_key IS NOT NULL AND status IN ('pending','running')),
@@ -89,9 +110,8 @@ const LEASES: &str = "SELECT id, epoch FROM tasks INDEXED BY tasks_running WHERE
 static OF_HOLDER: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {} FROM tasks WHERE status = 'running' AND holder = ?1", TaskRow::COLUMNS));
 
-const NEXT: &str = "SELECT id, working_directory, exclusive, max_budget_usd, cost_usd, key_name, concurrency_key,
-        CASE WHEN ?2 AND json_valid(spec) THEN spec ->> '$.tags' END
-    FROM tasks INDEXED BY tasks_ready WHERE status = 'pending' AND due_at IS NULL ORDER BY priority DESC, id LIMIT ?1";
+const NEXT: &str = "priority, id, working_directory, exclusive, max_budget_usd, cost_usd, key_name, concurrency_key,
+        CASE WHEN ?2 AND json_valid(spec) THEN spec ->> '$.tags' END";
 
 const BUSY: &str =
     "SELECT working_directory, MAX(exclusive) FROM tasks INDEXED BY tasks_running WHERE status = 'running' GROUP BY 1";
@@ -118,15 +138,20 @@ pub fn leases_of(db: Db<'_>, holder: WorkerInstanceId) -> Result<Vec<LeaseKey>, 
     })
 }
 
+/// The lanes in which tasks are ready.
+pub fn lanes(db: Db<'_>) -> Result<Vec<String>, StoreError> {
+    db.readable(LANES, [], "task", |row| row.get(0))
+}
+
 fn next_in_line(row: &Row<'_>) -> rusqlite::Result<NextInLine> {
     Ok(NextInLine {
-        id: TaskId::of(row.get(0)?),
-        working_directory: row.get(1)?,
-        exclusive: row.get(2)?,
-        max_budget_usd: row.get::<_, Option<f64>>(3)?.map(Usd::of),
-        cost_usd: row.get::<_, Option<f64>>(4)?.map(Usd::of),
-        key_name: row.get(5)?,
-        groups: groups_of(row, 5)?,
+        id: TaskId::of(row.get(1)?),
+        working_directory: row.get(2)?,
+        exclusive: row.get(3)?,
+        max_budget_usd: row.get::<_, Option<f64>>(4)?.map(Usd::of),
+        cost_usd: row.get::<_, Option<f64>>(5)?.map(Usd::of),
+        key_name: row.get(6)?,
+        groups: groups_of(row, 6)?,
     })
 }
 
@@ -136,10 +161,10 @@ fn allowance(row: &Row<'_>) -> rusqlite::Result<Allowance> {
         concurrency: row.get(1)?,
         running: row.get(2)?,
         own_crashes: row.get(3)?,
-        next_crashes: row.get(4)?,
-        gated: row.get(5)?,
-        limited: row.get(6)?,
-        key_budgets: row.get(7)?,
+        gated: row.get(4)?,
+        limited: row.get(5)?,
+        key_budgets: row.get(6)?,
+        lanes: Vec::new(),
     })
 }
 
@@ -259,14 +284,21 @@ impl Tasks for SqliteTx<'_> {
         credential: &str,
         now: Timestamp,
     ) -> Result<Option<Allowance>, StoreError> {
-        self.db()?.one(ALLOWANCE, params![holder.as_bytes(), credential, now.0], allowance)
+        let found = self.db()?.one(ALLOWANCE, params![holder.as_bytes(), credential, now.0], allowance)?;
+        let Some(found) = found else { return Ok(None) };
+        Ok(Some(Allowance { lanes: self.lanes().await?, ..found }))
     }
 
     async fn claim(&mut self, claim: &ClaimRow<'_>) -> Result<Vec<Lenient<TaskRow>>, StoreError> {
-        let ClaimRow { holder, worker, expires, now, limit, suspect, suspects } = *claim;
-        let values =
-            params![holder.as_bytes(), worker, expires.ms, expires.boot.as_bytes(), now.0, limit, suspect, suspects];
-        self.db()?.all(&CLAIM, values, lenient)
+        let ClaimRow { holder, worker, expires, now, limit, suspect, alone, lanes } = *claim;
+        let (holder, boot) = (holder.as_bytes(), expires.boot.as_bytes());
+        let fixed = params![holder, worker, expires.ms, boot, now.0, limit, suspect, alone];
+        let values: Vec<&dyn ToSql> =
+            fixed.iter().copied().chain(lanes.iter().map(|lane| lane as &dyn ToSql)).collect();
+        match lanes.len() {
+            1 => self.db()?.all(&CLAIM, &*values, lenient),
+            several => self.db()?.all(&claim_text(several), &*values, lenient),
+        }
     }
 
     async fn renew(&mut self, leases: &[LeaseKey], expires: BootInstant) -> Result<(), StoreError> {
@@ -285,8 +317,16 @@ impl Tasks for SqliteTx<'_> {
         self.db()?.all(&OF_HOLDER, [holder.as_bytes()], lenient)
     }
 
-    async fn next_in_line(&mut self, limit: u32, tags: bool) -> Result<Vec<NextInLine>, StoreError> {
-        self.db()?.all(NEXT, params![limit, tags], next_in_line)
+    async fn lanes(&mut self) -> Result<Vec<String>, StoreError> {
+        lanes(self.db()?)
+    }
+
+    async fn next_in_line(&mut self, limit: u32, tags: bool, lanes: &[String]) -> Result<Vec<NextInLine>, StoreError> {
+        let text = first_of_lanes(NEXT, "?1", 3, lanes.len());
+        let fixed: &[&dyn ToSql] = params![limit, tags];
+        let values: Vec<&dyn ToSql> =
+            fixed.iter().copied().chain(lanes.iter().map(|lane| lane as &dyn ToSql)).collect();
+        self.db()?.all(&text, &*values, next_in_line)
     }
 
     async fn busy_directories(&mut self) -> Result<Vec<(String, bool)>, StoreError> {

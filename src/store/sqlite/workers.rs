@@ -9,8 +9,9 @@ use crate::store::rows::{CredentialRow, WorkerRow};
 use crate::store::tx::Workers;
 use domain::{Timestamp, WorkerInstanceId};
 
-const PUT: &str = "INSERT INTO workers (holder, name, host, process, started_at, beat_at, running, concurrency)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+const PUT: &str = "INSERT INTO workers (holder, name, host, process, started_at, beat_at, running, concurrency,
+        labels, version, drain)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
     ON CONFLICT (holder) DO UPDATE SET beat_at = excluded.beat_at, running = excluded.running,
         concurrency = excluded.concurrency";
 
@@ -21,10 +22,17 @@ const PARK: &str = "INSERT INTO credentials (id, parked_until, class, message) V
 #[async_trait(?Send)]
 impl Workers for SqliteTx<'_> {
     async fn put_worker(&mut self, row: &WorkerRow) -> Result<(), StoreError> {
-        let WorkerRow { holder, name, host, process, started_at, beat_at, running, concurrency } = row;
-        self.db()?
-            .execute(PUT, params![holder.as_bytes(), name, host, process, started_at, beat_at, running, concurrency])?;
+        let WorkerRow { holder, name, host, process, started_at, beat_at, running, concurrency, .. } = row;
+        let WorkerRow { labels, version, drain, .. } = row;
+        let holder = holder.as_bytes();
+        let values =
+            params![holder, name, host, process, started_at, beat_at, running, concurrency, labels, version, drain];
+        self.db()?.execute(PUT, values)?;
         Ok(())
+    }
+
+    async fn drain_worker(&mut self, holder: WorkerInstanceId) -> Result<bool, StoreError> {
+        Ok(self.db()?.execute("UPDATE workers SET drain = TRUE WHERE holder = ?1", [holder.as_bytes()])? > 0)
     }
 
     async fn remove_worker(&mut self, holder: WorkerInstanceId) -> Result<(), StoreError> {

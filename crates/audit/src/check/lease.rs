@@ -1,6 +1,6 @@
 //! The part of the [checker](super::Audit) that follows leases: claims, renewals, and what takes them back.
 
-use super::{Audit, Picture, is_older};
+use super::{Audit, Picture, has_all, is_older};
 use crate::history::{Counts, Entry, HistoryEvent};
 use domain::{AttemptOutcome, CRASH_LIMIT, LeaseKey, SUSPECT, Status, TREE_END_MS, Usd, WorkerInstanceId};
 
@@ -8,9 +8,19 @@ impl Audit {
     /// Checks an entry about a lease.
     pub(super) fn take_lease(&mut self, entry: &Entry, did: &HistoryEvent) {
         match did {
-            HistoryEvent::Claim { lease, holder, credential, attempt, expires } => {
+            HistoryEvent::Claim { lease, holder, credential, labels, attempt, expires } => {
                 if self.parked.get(credential).is_some_and(|until| *until > entry.at) {
                     self.broken(11, lease.task, format!("was claimed while its credential {credential} was parked"));
+                }
+                if self.tasks.get(&lease.task).is_some_and(|task| !has_all(labels, &task.lane)) {
+                    self.broken(
+                        11,
+                        lease.task,
+                        format!("was claimed by {holder}, which lacks a label that it requires"),
+                    );
+                }
+                if let Some(picture) = self.tasks.get(&lease.task) {
+                    self.first_in_line(lease.task, picture.priority, labels);
                 }
                 self.claim(entry, *lease, *holder, *attempt, *expires);
             }
@@ -79,7 +89,6 @@ impl Audit {
         if let Some(due) = due {
             self.broken(12, task, format!("was claimed {} ms before it was due", due - entry.at));
         }
-        self.first_in_line(task, priority);
         if let Some(evidence) = self.groups.claim(task) {
             self.broken(11, task, evidence);
         }

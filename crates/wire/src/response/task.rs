@@ -30,6 +30,8 @@ pub struct TaskView<'a> {
     pub tags: Cow<'a, [String]>,
     /// Tasks with the same key run one at a time, or as many as its limit says.
     pub concurrency_key: Option<Cow<'a, str>>,
+    /// Labels that its worker must have.
+    pub requires: Cow<'a, [String]>,
     /// Folder of the task.
     pub working_directory: Option<Cow<'a, str>>,
     /// Time at which it was stored.
@@ -202,6 +204,7 @@ impl<'a> TaskView<'a> {
             priority: task.spec.priority,
             tags: Cow::Borrowed(&task.spec.tags),
             concurrency_key: task.spec.concurrency_key.as_deref().map(Cow::Borrowed),
+            requires: Cow::Borrowed(&task.spec.requires),
             working_directory: task.working_directory.as_deref().map(Cow::Borrowed),
             created_at: task.created_at,
             run_at: task.spec.run_at,

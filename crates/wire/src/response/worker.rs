@@ -38,7 +38,7 @@ pub struct Worker {
     pub restart_count: u32,
     /// True while it is heard of.
     pub connected: bool,
-    /// Of a managed worker: its state.
+    /// State.
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<WorkerState>,
@@ -46,14 +46,22 @@ pub struct Worker {
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crash_looping: Option<bool>,
-    /// Of a standalone worker: name of its machine.
+    /// Name of its machine.
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// Of a standalone worker: milliseconds since its last heartbeat.
+    /// Milliseconds since its last heartbeat in the store.
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_beat_ms: Option<i64>,
+    /// Its labels.
+    #[schema(nullable = false)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Vec<String>>,
+    /// Version of its program.
+    #[schema(nullable = false)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// Tasks that it runs.
     pub running: i64,
     /// Maximum number of tasks at a time.
