@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::roles::{self, homes, mcp_dir, work_dir, worktrees};
+use super::roles::{self, homes, mcp_dir, repositories, work_dir, worktrees};
 use super::stop::{CLOSE_LIMIT, Signals};
 use crate::claude;
 use crate::config::Config;
@@ -193,6 +193,7 @@ impl Parts {
             warm: config.worker.warm,
             standby: Arc::default(),
             worktrees: worktrees(config)?,
+            repositories: repositories(config)?,
             proxy,
             homes: homes(config)?,
             walls: CommonWalls::new(&config.claude, worker::hidden(config), open_port),

@@ -99,6 +99,11 @@ pub fn worktrees(config: &Config) -> anyhow::Result<PathBuf> {
     folder(config, config.store.data_dir.join("worktrees"))
 }
 
+/// The folder of clones of repositories; resolved, as the CLI sees it.
+pub fn repositories(config: &Config) -> anyhow::Result<PathBuf> {
+    folder(config, config.store.data_dir.join("repositories"))
+}
+
 /// The folder of configuration files of MCP servers; resolved, as the CLI sees it.
 pub fn mcp_dir(config: &Config) -> anyhow::Result<PathBuf> {
     folder(config, config.store.data_dir.join("mcp"))

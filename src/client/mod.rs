@@ -35,7 +35,7 @@ pub enum ClientCommand {
 #[derive(Debug, Subcommand)]
 pub enum Ask {
     /// Submit a task
-    Submit(submit::Submit),
+    Submit(Box<submit::Submit>),
     /// Submit many tasks, all or none: a file with a JSON array of them
     Batch {
         /// The file; `-` is standard input

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, anyhow};
 use domain::{TaskId, Timestamp, Usd};
 use wire::response::Receipt;
-use wire::{ContextFile, PermissionMode, TaskSpec};
+use wire::{ContextFile, PermissionMode, RemoteRepository, TaskSpec, WorktreeOptions};
 
 use super::http::Server;
 use super::print::Output;
@@ -53,6 +53,15 @@ pub struct Submit {
     /// A label that its worker must have: NAME=VALUE, or NAME for any value
     #[arg(long = "require", value_name = "LABEL")]
     requires: Vec<String>,
+    /// Work in a clone of this repository, on a branch of its own
+    #[arg(long, value_name = "URL", conflicts_with_all = ["dir", "worktree"])]
+    repo: Option<String>,
+    /// Branch, tag or commit of --repo at which it begins
+    #[arg(long, requires = "repo")]
+    revision: Option<String>,
+    /// Push the branch to --repo when the task completes
+    #[arg(long, requires = "repo")]
+    push: bool,
     /// Work in a git worktree, on a branch of its own
     #[arg(long)]
     worktree: bool,
@@ -99,6 +108,9 @@ impl Submit {
         };
         let mut spec = TaskSpec::of(self.instruction()?);
         spec.context.working_directory = self.dir.as_ref().map(resolved).transpose()?;
+        let revision = self.revision.clone();
+        spec.context.repository = self.repo.clone().map(|url| RemoteRepository { url, revision });
+        spec.options.worktree = self.push.then(|| WorktreeOptions { push: true, ..WorktreeOptions::default() });
         let files = self.files.iter().map(|file| resolved(file).map(ContextFile::Path));
         spec.context.files = files.collect::<anyhow::Result<_>>()?;
         spec.priority = self.priority.unwrap_or_default();

@@ -88,6 +88,10 @@ pub struct Claude {
     pub credential: String,
     /// Folders that a task may work in; resolved.
     pub workspace_roots: Vec<PathBuf>,
+    /// Addresses of repositories that tasks may name, by how they begin.
+    pub repository_urls: Vec<String>,
+    /// File of the credentials for these, in the form of git-credential-store(1).
+    pub git_credentials: Option<PathBuf>,
     /// Folders whose own settings are read; resolved.
     pub trusted_roots: Vec<PathBuf>,
     /// The most that a task may ask for.
@@ -142,6 +146,8 @@ impl Claude {
             has_credential,
             credential,
             workspace_roots: roots(from, "WORKSPACE_ROOTS", true),
+            repository_urls: repository_urls(from),
+            git_credentials: git_credentials(from),
             trusted_roots: roots(from, "TRUSTED_ROOTS", false),
             max_permission_mode: from.choice("MAX_PERMISSION_MODE", &modes),
             namespaces: from.choice("ISOLATION", &[("auto", true), ("subreaper", false)]),
@@ -188,6 +194,24 @@ fn find_cli(from: &mut Source) -> Option<PathBuf> {
     }
     let path = from.environment().get("PATH")?;
     std::env::split_paths(path).map(|dir| dir.join("claude")).find(|candidate| candidate.is_file())
+}
+
+fn repository_urls(from: &mut Source) -> Vec<String> {
+    let urls = from.list("REPOSITORY_URLS", ',');
+    for url in &urls {
+        if let Err(rule) = wire::check_url(url) {
+            from.fault("REPOSITORY_URLS", &format!("{rule}, got \"{url}\""));
+        }
+    }
+    urls
+}
+
+fn git_credentials(from: &mut Source) -> Option<PathBuf> {
+    let file = super::absolute(Path::new(&from.text("GIT_CREDENTIALS")?));
+    if !file.is_file() || file.to_str().is_none_or(|name| name.contains(char::is_whitespace)) {
+        from.fault("GIT_CREDENTIALS", &format!("must be a file, without spaces in its path: {}", file.display()));
+    }
+    Some(file)
 }
 
 /// Folders by their resolved names; the folder of the start where `or_here`.

@@ -137,6 +137,12 @@ pub const SETTINGS: &[Setting] = &[
         None,
         "Folders that a task may work in, separated by colons; the folder of the start where not set",
     ),
+    setting(
+        "REPOSITORY_URLS",
+        None,
+        "Repositories that tasks may name by address: how their addresses begin, separated by commas",
+    ),
+    setting("GIT_CREDENTIALS", None, "A file of the credentials for these, in the form of git-credential-store"),
     setting("TRUSTED_ROOTS", None, "Folders whose own Claude settings are read, separated by colons"),
     setting("MCP_CONFIG", None, "A file of MCP servers, in the CLI's own shape, that tasks may name"),
     setting(

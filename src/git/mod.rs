@@ -2,8 +2,8 @@
 //!
 //! *Owns* every call of git. *Talks to* the file system only, through `process`. *Promises* that no
 //! call runs code of the repository: no hooks, no fsmonitor, no filters (a repository that has some
-//! is refused a worktree, and looked at with its filters overruled), no external diffs, no editor, no network, no
-//! settings but the repository's own; and that a call runs behind the walls of a task (`sandbox`) all the same.
+//! is refused a worktree, and looked at with its filters overruled), no external diffs, no editor, no network but to
+//! a repository that the operator allows, no settings but the repository's own; and that a call runs behind the walls of a task (`sandbox`) all the same.
 //! Keeps no state: what must outlive us stands in a file beside the worktree.
 //!
 //! Decided against: a git library. The rules of worktrees are git's own and change with it; the
@@ -12,6 +12,7 @@
 mod attack;
 mod harmless;
 mod parse;
+mod remote;
 mod summary;
 mod worktree;
 
@@ -24,6 +25,7 @@ use crate::sandbox::{self, Access, Grant, Walls};
 
 pub use attack::try_repository;
 pub use harmless::for_agent;
+pub use remote::RemoteClone;
 pub use worktree::{Cleaned, Repository, Worktree, linked};
 
 /// Longest call, unless the repository is huge.
@@ -83,6 +85,10 @@ pub struct Git {
     path: String,
     /// Walls round every call; none where `None`.
     walls: Option<Walls>,
+    /// Longest call.
+    limit: Duration,
+    /// The remote repository that calls may talk to.
+    transfer: Option<remote::Transfer>,
 }
 
 /// State of a repository before a task begins.
@@ -119,7 +125,7 @@ impl Git {
             user: claude.agent.user,
             ..Walls::default()
         });
-        Ok(Self { program: program.ok_or(GitError::Missing)?, path, walls })
+        Ok(Self { program: program.ok_or(GitError::Missing)?, path, walls, limit: LIMIT, transfer: None })
     }
 
     /// The same, with calls that write below these folders, which are no links.
@@ -140,6 +146,11 @@ impl Git {
     #[must_use]
     pub fn reading_all(self) -> Self {
         self.granted(&[Path::new("/")], Access::OperatorRead)
+    }
+
+    /// The same, with calls that read these files and folders of the operator.
+    fn reading(self, paths: &[&Path]) -> Self {
+        self.granted(paths, Access::OperatorRead)
     }
 
     fn granted(mut self, folders: &[&Path], access: Access) -> Self {
@@ -196,14 +207,20 @@ impl Git {
         more: &[(&str, &str)],
         overruled: &[(String, String)],
     ) -> Result<Vec<u8>, GitError> {
-        let mut env: Environment = harmless::for_us(overruled).into();
+        let overruled: Vec<_> =
+            overruled.iter().cloned().chain(self.transfer.iter().flat_map(remote::Transfer::settings)).collect();
+        let mut env: Environment = harmless::for_us(&overruled).into();
+        for (name, value) in self.transfer.iter().flat_map(remote::Transfer::variables) {
+            env.retain(|(other, _)| other != name);
+            env.push((name.to_owned(), value));
+        }
         env.push(("PATH".to_owned(), self.path.clone()));
         env.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let args = args.iter().map(Into::into).collect();
         let launch = Launch { program: self.program.clone(), args, env, directory: None };
         let (steps, _) = sandbox::enter(self.walls.as_ref(), folder, Isolation::Subreaper, false)
             .map_err(|error| GitError::Run(std::io::Error::other(error)))?;
-        let ran = process::captured(&launch, steps, LIMIT, MAX_OUTPUT_BYTES).await.map_err(GitError::Run)?;
+        let ran = process::captured(&launch, steps, self.limit, MAX_OUTPUT_BYTES).await.map_err(GitError::Run)?;
         if ran.status.success() {
             return Ok(ran.stdout);
         }

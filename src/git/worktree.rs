@@ -149,6 +149,12 @@ pub struct Changes {
     pub deletions: i64,
     /// True if all of it is committed.
     pub committed: bool,
+    /// Where the branch was to be pushed: true if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed: Option<bool>,
+    /// Reason for which it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push_error: Option<String>,
     /// Patch from the base to now, with what is not committed; empty where it would be too large.
     #[serde(skip)]
     pub patch: Vec<u8>,
@@ -320,6 +326,8 @@ impl Worktree {
             additions,
             deletions,
             committed: self.is_clean(git).await?,
+            pushed: None,
+            push_error: None,
             patch: if patch_bytes > MAX_PATCH_BYTES { Vec::new() } else { patch },
             patch_bytes,
         })

@@ -46,6 +46,10 @@ pub async fn admit(
     spec.context.working_directory.clone_from(&named);
     let directory = match (&conversation, named) {
         (Some(conversation), named) => Directory::Named(conversation.directory(service, caller, named).await?),
+        (None, None) if spec.context.repository.is_some() => {
+            check_repository(service, caller, &spec)?;
+            Directory::WorktreeBelow(service.worktrees.display().to_string(), String::new())
+        }
         (None, Some(named)) => match spec.options.worktree() {
             Some(options) => worktree(service, caller, &options, &named).await?,
             None => Directory::Named(named),
@@ -145,6 +149,20 @@ async fn worktree(
         repository.check_branch(&git, branch).await.map_err(unfit("options.worktree.branch"))?;
     }
     Ok(Directory::WorktreeBelow(service.worktrees.display().to_string(), repository.below.display().to_string()))
+}
+
+/// Refuses a repository that the operator does not name. A key that is bound to folders has none besides these.
+fn check_repository(service: &Service, caller: &Caller, spec: &TaskSpec) -> Result<(), Refusal> {
+    let Some(remote) = &spec.context.repository else { return Ok(()) };
+    let allowed = &service.claude.repository_urls;
+    let is_allowed = allowed.iter().any(|allowed| remote.is_below(allowed));
+    if is_allowed && caller.rights().roots.is_empty() {
+        return Ok(());
+    }
+    let why = if is_allowed { "the key is bound to folders (roots)" } else { "REPOSITORY_URLS does not name it" };
+    let message = format!("context.repository.url: tasks may not use \"{}\": {why}", remote.url);
+    let details = json!({ "field": "context.repository.url", "repositoryUrls": allowed });
+    Err(Refusal::forbidden("REPOSITORY_NOT_ALLOWED", message).with(details))
 }
 
 /// Refuses an address that is not sent to.

@@ -182,7 +182,7 @@ impl AgentRun {
     /// Returns the changes of the task in its worktree, where it has one.
     async fn changes(&self, outcome: &Outcome) -> Option<ChangeSet> {
         let task = &self.assignment.task;
-        let options = task.spec.options.worktree()?;
+        let options = task.spec.worktree()?;
         let completed = *outcome == Outcome::Completed;
         match worktree::conclude(&self.tools, task, &options, completed).await {
             Ok(changes) => changes,
@@ -200,7 +200,7 @@ impl AgentRun {
         let finish = Finish { key, report, credential, events: Vec::new(), chance: process::chance() };
         let Some(next) = self.insist(&finish, "the end of a task").await else { return };
         log_end(&self.assignment.task, &finish.report, &next);
-        if matches!(next, NextStep::Ended(_)) && self.assignment.task.spec.options.worktree().is_some() {
+        if matches!(next, NextStep::Ended(_)) && self.assignment.task.spec.worktree().is_some() {
             worktree::clean(&self.tools, &self.queue, &self.assignment.task).await;
         }
     }

@@ -14,8 +14,12 @@ use wire::Task;
 /// The folder of the task, as it really is now, and the one that it stands for: the one that was
 /// checked at the submit may have been replaced by a link since.
 pub async fn directory(tools: &WorkerContext, queue: &Queue, task: &Task) -> Result<(PathBuf, PathBuf), NotReady> {
+    if let Some(remote) = &task.spec.context.repository {
+        let made = worktree::prepare_remote(tools, task, remote).await?;
+        return Ok((made.clone(), made));
+    }
     let gone = |message: String| NotReady::Fail(Failure::new(FailureClass::Invalid, "WORKING_DIRECTORY", message));
-    let worktree = task.spec.options.worktree();
+    let worktree = task.spec.worktree();
     let named = match (&worktree, &task.spec.context.working_directory) {
         (Some(_), Some(repository)) => Path::new(repository),
         _ => Path::new(task.working_directory.as_deref().unwrap_or("/")),
@@ -57,13 +61,14 @@ pub async fn directory(tools: &WorkerContext, queue: &Queue, task: &Task) -> Res
     }
 }
 
-/// The folder of this machine in place of another one's: where a task has a folder to itself, its path begins with the data
-/// folder of the machine that has taken it.
+/// The folder of this machine in place of another one's: where a task has a folder or a worktree to itself, its path begins
+/// with the data folder of the machine that has taken it.
 fn own_folder_here(tools: &WorkerContext, named: &Path) -> Option<PathBuf> {
     let (parent, name) = (named.parent()?, named.file_name()?);
-    let is_own = parent.file_name() == tools.work_dir.file_name() && name.to_str()?.parse::<TaskId>().is_ok();
-    let is_elsewhere = parent != tools.work_dir && !is_below(named, &tools.claude.workspace_roots);
-    (is_own && is_elsewhere).then(|| tools.work_dir.join(name))
+    let here = [&tools.work_dir, &tools.worktrees].into_iter().find(|here| here.file_name() == parent.file_name())?;
+    let is_own = name.to_str()?.parse::<TaskId>().is_ok();
+    let is_elsewhere = parent != here && !is_below(named, &tools.claude.workspace_roots);
+    (is_own && is_elsewhere).then(|| here.join(name))
 }
 
 /// The further folders of a task, which are what they were when they were checked.

@@ -53,6 +53,8 @@ pub struct WorkerContext {
     pub work_dir: PathBuf,
     /// The folder below which tasks get worktrees of their own.
     pub worktrees: PathBuf,
+    /// The folder of clones.
+    pub repositories: PathBuf,
     /// Folder for the configuration files of MCP servers.
     pub mcp_dir: PathBuf,
     /// The way of the CLI to the API; `None` where it has the credential itself.

@@ -10,14 +10,16 @@ use rustix::fs::{CWD, Mode};
 use super::confine;
 use super::folders::is_below;
 use super::set_up::{NotReady, WorkerContext};
-use crate::git::{Cleaned, Git, GitError, Repository, Worktree};
-use crate::process::{self, wall_now};
+use crate::git::{Cleaned, Git, GitError, RemoteClone, Repository, Worktree};
+use crate::process::{self, BackOff, wall_now};
 use crate::queue::{Filter, Find, ListTasks, Queue};
 use domain::{ChangeSet, Failure, FailureClass, Status, TaskId};
-use wire::{Task, WorktreeOptions};
+use wire::{RemoteRepository, Task, WorktreeOptions};
 
 /// Delay of a task whose repository is locked by another process.
 const BUSY: Duration = Duration::from_secs(1);
+/// Maximum number of tries to push a branch.
+const PUSHES: u32 = 4;
 /// Time within which the folder of worktrees is listed.
 const LIST_LIMIT: Duration = Duration::from_secs(30);
 /// Time after its end when a task surely has no process any more, in milliseconds.
@@ -80,6 +82,67 @@ pub async fn prepare(
     })
 }
 
+/// Makes the worktree of a task that names its repository by address, from a clone that is brought up to date before; or
+/// finds the one of an earlier attempt.
+pub async fn prepare_remote(
+    tools: &WorkerContext,
+    task: &Task,
+    remote: &RemoteRepository,
+) -> Result<PathBuf, NotReady> {
+    let (options, path) = (task.spec.worktree().unwrap_or_default(), path(tools, task.id));
+    let made = async {
+        if !tools.claude.repository_urls.iter().any(|allowed| remote.is_below(allowed)) {
+            return Err(GitError::Unfit(format!("REPOSITORY_URLS of this worker does not name {}", remote.url)));
+        }
+        let (clone, git) = clone_of(tools, task, remote)?;
+        let known = Worktree::open(&path)?.is_some();
+        let branch = options.branch_of(task.id);
+        let base = match known {
+            true => None,
+            false => {
+                let base = clone.update(&transferring(tools, &git, remote), remote).await?;
+                clone.check_branch(&git, &branch).await?;
+                Some(base)
+            }
+        };
+        Worktree::ensure(&git, &path, &clone.repository(), &branch, base.as_deref(), options.keep).await?;
+        Ok::<_, GitError>(())
+    };
+    match made.await {
+        Ok(()) => Ok(path.clone()),
+        Err(error) if error.is_transient() => Err(NotReady::Release(crate::telemetry::chain(&error), BUSY)),
+        Err(error) => {
+            let class = if error.may_pass() { FailureClass::Network } else { FailureClass::Invalid };
+            Err(NotReady::Fail(Failure::new(class, "REPOSITORY", crate::telemetry::chain(&error))))
+        }
+    }
+}
+
+/// The clone of a task's repository, and git for calls in it and in the worktrees.
+fn clone_of(tools: &WorkerContext, task: &Task, remote: &RemoteRepository) -> Result<(RemoteClone, Git), GitError> {
+    let clone = RemoteClone::below(&tools.repositories, &task.key, remote, tools.claude.agent.user);
+    let git = Git::confined(&tools.claude)?.writing(&[&tools.worktrees, &clone.repository().top]);
+    Ok((clone, git))
+}
+
+fn transferring(tools: &WorkerContext, git: &Git, remote: &RemoteRepository) -> Git {
+    git.clone().transferring(remote, tools.claude.git_credentials.as_deref())
+}
+
+/// Pushes the branch of a task. What is committed nowhere else stays here, should that fail.
+async fn push(tools: &WorkerContext, task: &Task, branch: &str) -> Result<(), GitError> {
+    let Some(remote) = &task.spec.context.repository else { return Ok(()) };
+    let (clone, git) = clone_of(tools, task, remote)?;
+    let (git, mut back_off) = (transferring(tools, &git, remote), BackOff::default());
+    for _ in 1..PUSHES {
+        match clone.push(&git, remote, branch).await {
+            Err(error) if error.may_pass() || error.is_transient() => back_off.pause().await,
+            pushed => return pushed,
+        }
+    }
+    clone.push(&git, remote, branch).await
+}
+
 /// Returns the changes of the task; where they are to be committed, commits them before.
 ///
 /// # Errors
@@ -92,10 +155,15 @@ pub async fn conclude(
 ) -> Result<Option<ChangeSet>, GitError> {
     let Some(worktree) = Worktree::open(&path(tools, task.id))? else { return Ok(None) };
     let git = worktree.git(&tools.claude, &tools.worktrees)?;
-    if completed && options.auto_commit {
+    if completed && (options.auto_commit || options.push) {
         worktree.commit_all(&git, &message(task, options)).await?;
     }
     let mut changes = worktree.changes(&git).await?;
+    if completed && options.push && !changes.commits.is_empty() {
+        let pushed = push(tools, task, &changes.branch).await;
+        changes.pushed = Some(pushed.is_ok());
+        changes.push_error = pushed.err().map(|error| crate::telemetry::chain(&error));
+    }
     let patch = std::mem::take(&mut changes.patch);
     Ok(Some(ChangeSet { summary: serde_json::to_value(changes).unwrap_or_default(), patch }))
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Server, World, task, until};
 
-fn git(folder: &Path, args: &[&str]) -> String {
+pub fn git(folder: &Path, args: &[&str]) -> String {
     let identity = ["-c", "user.name=Ann", "-c", "user.email=ann@localhost", "-c", "init.defaultBranch=main"];
     let ran = Command::new("git").current_dir(folder).args(identity).args(args).output().expect("git");
     assert!(ran.status.success(), "{args:?}: {}", String::from_utf8_lossy(&ran.stderr));

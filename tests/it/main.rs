@@ -28,6 +28,7 @@ mod nemesis;
 mod openapi;
 mod outcomes;
 mod postgres;
+mod repositories;
 mod safety;
 mod schedules;
 mod sessions;

@@ -5,6 +5,7 @@
 
 mod files;
 mod key;
+mod repository;
 pub mod request;
 pub mod response;
 mod sdk;
@@ -15,6 +16,7 @@ mod webhook;
 
 pub use files::{ContextFile, Upload, can_be_named};
 pub use key::{KeyLimits, KeyRights, KeyScope, check_key_name};
+pub use repository::{RemoteRepository, check_url};
 pub use sdk::{McpConfig, PermissionMode, SdkOptions};
 pub use spec::{
     Background, Context, MAX_INSTRUCTION_BYTES, Options, PRIORITIES, Questions, TaskSpec, Timeout, WorktreeOptions,

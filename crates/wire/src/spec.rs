@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::WebhookOptions;
 use crate::files::{self, ContextFile};
+use crate::repository::RemoteRepository;
 use crate::sdk::SdkOptions;
 use domain::{Invalid, MAX_LABELS, MAX_NAME, RetryPolicy, TaskId, Timestamp, check_label};
 
@@ -65,6 +66,9 @@ pub struct Context {
     /// An absolute path; without one the task gets an empty folder of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_directory: Option<String>,
+    /// A repository in place of a folder: the task works in a worktree of a clone, on whichever machine runs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<RemoteRepository>,
     /// Files that the model is given with the instruction.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<ContextFile>,
@@ -148,6 +152,9 @@ pub struct WorktreeOptions {
     /// True if everything is committed when the task completes.
     #[serde(default)]
     pub auto_commit: bool,
+    /// True if its branch is pushed to `context.repository` when the task completes, with everything committed.
+    #[serde(default)]
+    pub push: bool,
     /// The message of that commit; the beginning of the instruction where it isn't set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit_message: Option<String>,
@@ -271,7 +278,10 @@ impl TaskSpec {
         text("context.workingDirectory", self.context.working_directory.as_ref())?;
         within("priority", Some(self.priority), *PRIORITIES.start(), *PRIORITIES.end())?;
         files::validate(&self.context.files)?;
-        if self.options.worktree().is_some() {
+        if let Some(repository) = &self.context.repository {
+            repository.validate()?;
+        }
+        if self.worktree().is_some() {
             self.validate_worktree()?;
         }
         texts("tags", &self.tags, 20)?;
@@ -306,9 +316,33 @@ impl TaskSpec {
         }
     }
 
+    /// The worktree that it works in, if it has one.
+    #[must_use]
+    pub fn worktree(&self) -> Option<WorktreeOptions> {
+        match &self.context.repository {
+            Some(_) => Some(self.options.worktree.clone().unwrap_or_default()),
+            None => self.options.worktree(),
+        }
+    }
+
     fn validate_worktree(&self) -> Result<(), Invalid> {
         let sdk = &self.options.sdk;
-        if self.context.working_directory.is_none() {
+        match (&self.context.repository, &self.context.working_directory) {
+            (Some(_), Some(_)) => {
+                return invalid("context.workingDirectory", "can't be set beside context.repository: name one of them");
+            }
+            (Some(_), None) if self.options.use_worktree == Some(false) => {
+                return invalid("options.useWorktree", "can't be false with context.repository");
+            }
+            (Some(_), None) if self.options.worktree.as_ref().is_some_and(|one| one.base_branch.is_some()) => {
+                return invalid("options.worktree.baseBranch", "is context.repository.revision here");
+            }
+            (None, _) if self.options.worktree.as_ref().is_some_and(|one| one.push) => {
+                return invalid("options.worktree.push", "needs context.repository");
+            }
+            _ => {}
+        }
+        if self.context.working_directory.is_none() && self.context.repository.is_none() {
             return invalid("context.workingDirectory", "must name a folder of the repository that gets a worktree");
         }
         if sdk.resume_session.is_some() || sdk.continue_from_task_id.is_some() {

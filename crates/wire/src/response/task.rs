@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::LimitState;
-use crate::{Attempt, Context, ContextFile, Options, Task, TaskError};
+use crate::{Attempt, Context, ContextFile, Options, RemoteRepository, Task, TaskError};
 
 /// A task, whole.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -107,6 +107,10 @@ pub struct ContextView<'a> {
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_directory: Option<Cow<'a, str>>,
+    /// The repository in place of a folder.
+    #[schema(nullable = false)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<Cow<'a, RemoteRepository>>,
     /// Files: paths, and `{"name", "bytes"}` of those that came with the request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<Value>,
@@ -122,6 +126,7 @@ impl<'a> ContextView<'a> {
         };
         Self {
             working_directory: context.working_directory.as_deref().map(Cow::Borrowed),
+            repository: context.repository.as_ref().map(Cow::Borrowed),
             files: context.files.iter().map(file).collect(),
         }
     }
