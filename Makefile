@@ -84,6 +84,7 @@ servers:
 		{ echo "the tests need PostgreSQL: install the package postgresql" >&2; exit 1; }
 	@for tool in systemd-analyze $(firstword $(COMPOSE)); do \
 		command -v $$tool >/dev/null || { echo "the checks need $$tool: install systemd and docker-compose" >&2; exit 1; }; done
+	@command -v ip >/dev/null || { echo "the tests need ip: install the package iproute2" >&2; exit 1; }
 	@command -v pgbouncer >/dev/null || { echo "the tests need pgbouncer: install the package pgbouncer" >&2; exit 1; }
 
 $(STAMP):

@@ -87,6 +87,8 @@ pub struct Git {
     walls: Option<Walls>,
     /// Longest call.
     limit: Duration,
+    /// Variables of calls that talk to one: proxies, and certificates of the operator's.
+    network: Vec<(String, String)>,
     /// The remote repository that calls may talk to.
     transfer: Option<remote::Transfer>,
 }
@@ -118,6 +120,7 @@ impl Git {
     pub fn confined(claude: &Claude) -> Result<Self, GitError> {
         let path = claude.environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.clone());
         let path = path.unwrap_or_default();
+        let network = remote::network(&claude.environment);
         let program = path.split(':').map(|folder| Path::new(folder).join("git")).find(|program| program.is_file());
         let folders = path.split(':').map(PathBuf::from);
         let walls = (claude.agent.sandbox != Sandbox::Off).then(|| Walls {
@@ -125,7 +128,7 @@ impl Git {
             user: claude.agent.user,
             ..Walls::default()
         });
-        Ok(Self { program: program.ok_or(GitError::Missing)?, path, walls, limit: LIMIT, transfer: None })
+        Ok(Self { program: program.ok_or(GitError::Missing)?, path, walls, limit: LIMIT, network, transfer: None })
     }
 
     /// The same, with calls that write below these folders, which are no links.
@@ -210,9 +213,9 @@ impl Git {
         let overruled: Vec<_> =
             overruled.iter().cloned().chain(self.transfer.iter().flat_map(remote::Transfer::settings)).collect();
         let mut env: Environment = harmless::for_us(&overruled).into();
-        for (name, value) in self.transfer.iter().flat_map(remote::Transfer::variables) {
-            env.retain(|(other, _)| other != name);
-            env.push((name.to_owned(), value));
+        for (name, value) in self.transfer.iter().flat_map(|to| to.variables(&self.network)) {
+            env.retain(|(other, _)| *other != name);
+            env.push((name, value));
         }
         env.push(("PATH".to_owned(), self.path.clone()));
         env.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));

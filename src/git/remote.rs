@@ -14,7 +14,7 @@ use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock};
 use sha2::{Digest, Sha256};
 
 use super::{Git, GitError, Repository};
-use crate::config::AgentUser;
+use crate::config::{AgentUser, Environment};
 use crate::process;
 use wire::RemoteRepository;
 
@@ -54,12 +54,21 @@ impl Transfer {
     }
 
     /// Variables in place of those that forbid every transfer. Keys and known hosts of `ssh` are those of the service's user.
-    pub fn variables(&self) -> [(&'static str, String); 2] {
-        [
-            ("GIT_ALLOW_PROTOCOL", self.protocol.clone()),
-            ("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o StrictHostKeyChecking=yes".to_owned()),
-        ]
+    pub fn variables(&self, network: &[(String, String)]) -> Vec<(String, String)> {
+        let mut variables = network.to_vec();
+        variables.push(("GIT_ALLOW_PROTOCOL".to_owned(), self.protocol.clone()));
+        let ssh = "ssh -o BatchMode=yes -o StrictHostKeyChecking=yes";
+        variables.push(("GIT_SSH_COMMAND".to_owned(), ssh.to_owned()));
+        variables
     }
+}
+
+/// The operator's proxies and certificates, as git names them.
+pub fn network(environment: &Environment) -> Vec<(String, String)> {
+    const NAMES: [(&str, &str); 3] =
+        [("HTTPS_PROXY", "HTTPS_PROXY"), ("NO_PROXY", "NO_PROXY"), ("SSL_CERT_FILE", "GIT_SSL_CAINFO")];
+    let value = |name: &str| environment.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    NAMES.iter().filter_map(|(name, gits)| Some(((*gits).to_owned(), value(name)?))).collect()
 }
 
 impl Git {
@@ -69,7 +78,9 @@ impl Git {
         self.limit = TRANSFER_LIMIT;
         self.transfer =
             Some(Transfer { protocol: remote.protocol().to_owned(), credentials: credentials.map(Path::to_owned) });
-        let readable: Vec<&Path> = local(remote).into_iter().chain(credentials).collect();
+        let certificates = self.network.iter().find(|(name, _)| name == "GIT_SSL_CAINFO").map(|(_, file)| file.clone());
+        let certificates = certificates.as_deref().map(Path::new).filter(|file| file.is_file());
+        let readable: Vec<&Path> = local(remote).into_iter().chain(credentials).chain(certificates).collect();
         self.reading(&readable)
     }
 }

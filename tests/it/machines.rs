@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::faults::{completes_at_its_second_attempt, gone, once_asleep};
 use crate::modes::{each_ran_once, submit_ten};
 use crate::postgres::ends_well;
+use crate::support::machine::on_machine;
 use crate::support::postgres::Cluster;
 use crate::support::wire::Wire;
 use crate::support::{Server, World, check_history, scripted_claude, task, until};
@@ -162,16 +163,33 @@ fn a_session_goes_on_on_another_machine() {
     let world = World::on_postgres();
     let lease = ("LEASE_MS", "3000");
     let server = world.serve("standalone", &[lease]);
-    // Each has a home and a data folder to itself, as on machines of their own.
-    let machine = |name: &'static str| {
+    let url = world.database.clone().expect("a database");
+    let (_, database) = url.rsplit_once('/').expect("a database");
+    let model: u16 = world.model.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    // Each has a network, a home, a data folder and a clock of its own.
+    let machine = |name: &'static str, ahead: &str| {
         let [home, data] = ["home", "data"].map(|of| world.dir.join(format!("{name}-{of}")));
         for folder in [&home, &data] {
             std::fs::create_dir_all(folder).expect("a folder");
         }
-        let db_path = data.join("cc.db").display().to_string();
-        world.worker(&[lease, ("WORKER_ID", name), ("HOME", &home.display().to_string()), ("DB_PATH", &db_path)])
+        on_machine(|network| {
+            let wires = [network.lead(Cluster::shared().port), network.lead(model)];
+            let there = std::net::TcpStream::connect(server.http.url.trim_start_matches("http://"));
+            assert!(!network.is_own || there.is_err(), "nothing but what is led there");
+            let database = format!("postgres://cca@127.0.0.1:{}/{database}", wires[0].port);
+            let settings = [
+                lease,
+                ("WORKER_ID", name),
+                ("HOME", &home.display().to_string()),
+                ("DB_PATH", &data.join("cc.db").display().to_string()),
+                ("DATABASE_URL", &database),
+                ("ANTHROPIC_BASE_URL", &format!("http://127.0.0.1:{}", wires[1].port)),
+                ("FAILPOINTS", &format!("wall-clock=return({ahead})")),
+            ];
+            (world.worker(&settings), wires)
+        })
     };
-    let one = machine("one");
+    let (one, wires) = machine("one", "-1800000");
     let flag = world.dir.join("witness/flag");
     let bash = format!("bash if [ -e {0} ]; then echo again; else touch {0}; sleep 98771; fi", flag.display());
     let instruction = format!("moves\nstep bash echo first\nstep {bash}\nstep say done");
@@ -183,11 +201,13 @@ fn a_session_goes_on_on_another_machine() {
         let database = world.database.as_ref().and_then(|url| url.rsplit('/').next()).expect("a database");
         Cluster::shared().sql(database, "SELECT string_agg(entries, '') FROM transcripts")
     };
+    // Gone for good: with its network.
     until("the transcript to be stored", || stored().contains("echo first").then_some(()));
     let mut one = one;
     one.signal("KILL");
     one.wait();
-    let two = machine("two");
+    wires.iter().for_each(Wire::cut);
+    let (two, _wires) = machine("two", "3600000");
     let done = completes_at_its_second_attempt(&server, &id);
     assert_eq!((&done["workerId"], &done["sdkSessionId"]), (&json!("two"), &session), "{done:#}");
     assert!(two.logs().contains("A session goes on from what is stored of it"), "{}", two.logs());

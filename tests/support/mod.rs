@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests start the program and wait for it as its users do")]
 
 pub mod http;
+pub mod machine;
 pub mod model;
 pub mod postgres;
 pub mod wire;

@@ -32,6 +32,11 @@ struct Inner {
 impl Wire {
     /// A wire to this port.
     pub fn to(port: u16) -> Self {
+        Self::over(port, TcpStream::connect)
+    }
+
+    /// A wire to this port, by connections that are made so.
+    pub fn over(port: u16, connect: impl Fn(SocketAddr) -> std::io::Result<TcpStream> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let own = listener.local_addr().expect("an address").port();
         let inner = Arc::new(Inner {
@@ -46,7 +51,7 @@ impl Wire {
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let to = *shared.to.lock().expect("an address");
-                let Ok(server) = TcpStream::connect(to) else { continue };
+                let Ok(server) = connect(to) else { continue };
                 for socket in [&client, &server] {
                     socket.set_nodelay(true).ok();
                     shared.open.lock().expect("sockets").extend(socket.try_clone());
