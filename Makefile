@@ -5,11 +5,12 @@
 #   make check   format, lints, documentation, dependencies and spelling alone
 #   make deployments   what stands in deploy/, tried with the programs that read it
 #   make chaos   a long storm of faults (CHAOS_SECONDS, CHAOS_SEED)
+#   make upgrade two versions beside each other (BASE: a revision)
 #   make bench   figures beside those of others (PARTS)
 #   make tools   what the tests need: the CLI, a fuzzer, makers of clients
 #   make sbom    the list of what the program is made of (SPDX), in target/cc-anywhere.spdx.json
 #   make clean   removes what was built and fetched
-.PHONY: run test check deployments chaos bench tools servers sbom clean help
+.PHONY: run test check deployments chaos upgrade bench tools servers sbom clean help
 
 # The CLI that the tests were written against. Newer ones may behave in another way.
 CLAUDE_VERSION := 2.1.197
@@ -65,6 +66,16 @@ CHAOS_SEED ?= $(shell date +%s)
 chaos: $(STAMP)
 	CHAOS_SECONDS=$(CHAOS_SECONDS) CHAOS_SEED=$(CHAOS_SEED) \
 		cargo test --locked --features failpoints --test it chaos:: -- --nocapture
+
+# This version beside the one of another revision, on one database.
+BASE ?= HEAD
+BASE_TREE := $(CURDIR)/target/base
+upgrade: servers $(STAMP)
+	rm -rf $(BASE_TREE) && git worktree prune && git worktree add --force --detach $(BASE_TREE) $(BASE)
+	cd $(BASE_TREE) && CARGO_TARGET_DIR=$(CURDIR)/target/base-target cargo build --locked --features failpoints
+	git worktree remove --force $(BASE_TREE)
+	BASE_PROGRAM=$(CURDIR)/target/base-target/debug/cc-anywhere \
+		cargo test --locked --features failpoints --test it upgrade:: -- --ignored
 
 bench: $(STAMP) $(PEERS)/node_modules
 	cargo bench --locked --features bench --bench bench -- $(PARTS)

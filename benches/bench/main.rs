@@ -54,7 +54,7 @@ fn main() {
 type Part = fn(&mut Figures);
 
 /// What `make bench` measures, in this order. One alone: `make bench PARTS=submits`.
-const PARTS: [(&str, Part); 12] = [
+const PARTS: [(&str, Part); 13] = [
     ("submits", submits::submits),
     ("dispatch", dispatch::dispatch),
     ("drain", drain::drain),
@@ -66,6 +66,7 @@ const PARTS: [(&str, Part); 12] = [
     ("claude", claude::claude),
     ("walls", walls::walls),
     ("postgres", postgres::postgres),
+    ("hour", postgres::hour),
     ("fleet", postgres::fleet),
 ];
 

@@ -16,6 +16,9 @@ const CLIENTS: [usize; 3] = [1, 8, 64];
 const ROUNDS: u32 = 3;
 const TIME: Duration = Duration::from_secs(2);
 const TASKS: usize = 50_000;
+/// Rounds of so many: some 400,000 tasks are an hour at a hundred a second.
+const HOUR_ROUNDS: usize = 8;
+const HELD_ROUNDS: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(3);
 const DISPATCHES: usize = 60;
 /// Between two of them: the service is idle again.
@@ -216,4 +219,41 @@ pub fn fleet(figures: &mut Figures) {
         figures.add("  an event is stored after, p99", load::at(&times, 0.99), "ms");
         figures.add("  the server uses", share * 100.0, "% of a core");
     }
+}
+
+/// The rows of an hour at a hundred tasks a second, claimed and finished as fast as it goes: do claims stay as fast? Then the
+/// same while somebody's transaction keeps the server from cleaning up.
+pub fn hour(figures: &mut Figures) {
+    let Some(backend) = Backend::postgres() else { return };
+    for is_held in [false, true] {
+        let (rounds, suffix) = if is_held { (HELD_ROUNDS, ", with a snapshot held") } else { (HOUR_ROUNDS, "") };
+        let url = backend.database(if is_held { "held" } else { "hour" });
+        let mut first = claim(&url);
+        let mut holder = is_held.then(|| {
+            let sql = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM tasks LIMIT 1; SELECT pg_sleep(3600)";
+            std::process::Command::new("psql").args([&*url, "-qc", sql]).stdout(Stdio::null()).spawn().expect("psql")
+        });
+        let rates: Vec<f64> = (0..rounds).map(|_| round(&url)).collect();
+        let last = claim(&url);
+        if let Some(holder) = &mut holder {
+            holder.kill().expect("killed");
+            holder.wait().expect("an end");
+        }
+        let total = rounds * TASKS;
+        first = first.max(f64::MIN_POSITIVE);
+        figures.add(&format!("PostgreSQL: the last {TASKS} of {total} no-op tasks{suffix}"), rates[rounds - 1], "/s");
+        figures.add("  over the first", rates[rounds - 1] / rates[0], "");
+        figures.add(&format!("PostgreSQL: a claim behind them{suffix}, p50"), last, "ms");
+        figures.add("  over one before", last / first, "");
+    }
+}
+
+fn round(url: &str) -> f64 {
+    actix::System::new().block_on(async {
+        let queue = NoOp::open(url).await;
+        queue.submit(TASKS).await;
+        let began = Instant::now();
+        assert_eq!(queue.drain(TASKS, PATIENCE).await, TASKS);
+        TASKS as f64 / began.elapsed().as_secs_f64()
+    })
 }

@@ -38,4 +38,5 @@ mod storage;
 mod strange;
 mod streams;
 mod talk;
+mod upgrade;
 mod webhooks;

@@ -39,6 +39,8 @@ pub struct World {
     pub model: Model,
     /// The address of its database, where that is on a server.
     pub database: Option<String>,
+    /// The program.
+    pub program: String,
 }
 
 impl World {
@@ -62,7 +64,7 @@ impl World {
             std::fs::create_dir_all(dir.join(folder)).expect("a temporary folder");
         }
         let dir = dir.canonicalize().expect("a temporary folder");
-        Self { dir, model: Model::start(0), database }
+        Self { dir, model: Model::start(0), database, program: PROGRAM.to_owned() }
     }
 
     /// The folder that tasks may work in.
@@ -72,7 +74,7 @@ impl World {
 
     /// The program with this world's environment, and nothing else of ours.
     pub fn command(&self, role: &str, settings: &[(&str, &str)]) -> Command {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(&self.program);
         command.arg(role).current_dir(self.ws()).env_clear().envs(self.environment());
         command.envs(self.database.iter().map(|url| ("DATABASE_URL", url)));
         command.envs(settings.iter().copied());
