@@ -44,7 +44,7 @@ pub struct FoundTask {
     pub any_held: bool,
 }
 
-/// Maximum number of lanes with ready tasks: each claim looks at the first task of each.
+/// Maximum number of lanes with requirements: each claim looks at the first task of each.
 pub const MAX_LANES: usize = 200;
 
 /// Facts that decide how many tasks a worker may claim.
@@ -64,7 +64,7 @@ pub struct Allowance {
     pub limited: bool,
     /// True if any key has a budget of its own.
     pub key_budgets: bool,
-    /// The lanes in which tasks are ready, at most [`MAX_LANES`].
+    /// The lanes with requirements in which tasks are ready, at most [`MAX_LANES`].
     pub lanes: Vec<String>,
 }
 

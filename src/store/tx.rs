@@ -111,7 +111,7 @@ pub trait Tasks {
     /// Returns the running tasks of a worker, held until the end of the transaction.
     async fn tasks_of(&mut self, holder: WorkerInstanceId) -> Result<Vec<Lenient<TaskRow>>, StoreError>;
 
-    /// Returns the lanes in which tasks are ready, at most [`MAX_LANES`](super::rows::MAX_LANES).
+    /// Returns the lanes with requirements in which tasks are ready, at most [`MAX_LANES`](super::rows::MAX_LANES).
     async fn lanes(&mut self) -> Result<Vec<String>, StoreError>;
 
     /// Returns the first ready tasks of these lanes, by priority, then age; with their tags where `tags` is true.

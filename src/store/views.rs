@@ -398,9 +398,9 @@ pub struct Work {
     pub concurrency: Option<u32>,
     /// True if tasks are started, with this credential.
     pub is_open: bool,
-    /// True if a task has become due.
-    pub any_due: bool,
-    /// The lanes in which tasks are ready.
+    /// True if a task without requirements is ready, or any has become due.
+    pub any: bool,
+    /// The lanes with requirements in which tasks are ready.
     pub lanes: Vec<String>,
     /// True if the worker is to end.
     pub drain: bool,
@@ -410,6 +410,6 @@ impl Work {
     /// True if there is something to claim for a worker with these labels.
     #[must_use]
     pub fn is_for(&self, labels: &Labels) -> bool {
-        self.is_open && (self.any_due || self.lanes.iter().any(|lane| labels.meet(lane)))
+        self.is_open && (self.any || self.lanes.iter().any(|lane| labels.meet(lane)))
     }
 }

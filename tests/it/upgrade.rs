@@ -25,7 +25,8 @@ fn two_versions_work_beside_each_other_and_the_older_one_leaves() {
         assert_eq!((&other["status"], &other["workerId"]), (&one["status"], &one["workerId"]));
         assert_eq!(world.model.begun(&format!("task-{number}-")), 1, "conversations of task {number}");
     }
-    let by: std::collections::BTreeSet<_> = ids[10..].iter().map(|id| server.task(id)["workerId"].to_string()).collect();
+    let by: std::collections::BTreeSet<_> =
+        ids[10..].iter().map(|id| server.task(id)["workerId"].to_string()).collect();
     assert_eq!(by.len(), 2, "both had their share");
     // The older ones go, with what they have in hand given back.
     drop((old_server, old_worker));

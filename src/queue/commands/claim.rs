@@ -98,7 +98,7 @@ struct ClaimAllowance {
     limited: bool,
     /// True if any key has a budget of its own.
     key_budgets: bool,
-    /// The lanes that its labels meet.
+    /// The lanes that it may take from: that without requirements, and those that its labels meet.
     lanes: Vec<String>,
 }
 
@@ -112,9 +112,10 @@ async fn allowance(unit: &mut Unit<'_>, claim: &Claim) -> Result<ClaimAllowance,
     let found = unit.tx.allowance(claim.holder, &claim.credential, unit.now).await?;
     let Some(found) = found else { return Ok(ClaimAllowance::default()) };
     let Allowance { held_back, concurrency, running, own_crashes, gated, limited, key_budgets, lanes } = found;
-    let lanes: Vec<String> = lanes.into_iter().filter(|lane| claim.labels.meet(lane)).collect();
+    let met = lanes.into_iter().filter(|lane| claim.labels.meet(lane));
+    let lanes = std::iter::once(String::new()).chain(met).collect();
     let most = claim.limit.min(concurrency.map_or(u32::MAX, |most| most.saturating_sub(running)));
-    let limit = if held_back || own_crashes >= SUSPECT || lanes.is_empty() { 0 } else { most };
+    let limit = if held_back || own_crashes >= SUSPECT { 0 } else { most };
     Ok(ClaimAllowance { limit, alone: running == 0, gated, limited, key_budgets, lanes })
 }
 

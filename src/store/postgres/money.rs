@@ -25,15 +25,16 @@ const SUM: &str = "UPDATE tasks SET cost_usd = (SELECT SUM(cost_usd) FROM attemp
 /// US dollars spent today and reserved by running tasks, by key.
 const USED: &str = "SELECT key_name, SUM(usd) FROM
         (SELECT key_name, cost_usd AS usd FROM spending WHERE day = $1
-        UNION ALL SELECT key_name, reserved_usd FROM attempts WHERE ended_at IS NULL AND reserved_usd IS NOT NULL) used
+        UNION ALL SELECT a.key_name, a.reserved_usd FROM tasks t JOIN attempts a ON a.task_id = t.id
+            WHERE t.status = 'running' AND a.ended_at IS NULL AND a.reserved_usd IS NOT NULL) used
     GROUP BY key_name";
 
 const DAYS: &str = "SELECT day, key_name, cost_usd, attempts, input_tokens, output_tokens, cache_read_tokens,
         cache_write_tokens
     FROM spending WHERE day >= $1 AND day <= $2 AND ($3::text IS NULL OR key_name = $3) ORDER BY day, key_name";
 
-const RESERVED: &str = "SELECT key_name, SUM(reserved_usd) FROM attempts
-    WHERE ended_at IS NULL AND reserved_usd IS NOT NULL GROUP BY key_name";
+const RESERVED: &str = "SELECT a.key_name, SUM(a.reserved_usd) FROM tasks t JOIN attempts a ON a.task_id = t.id
+    WHERE t.status = 'running' AND a.ended_at IS NULL AND a.reserved_usd IS NOT NULL GROUP BY a.key_name";
 
 /// Reads the spending by key and day.
 pub async fn usage(db: &Connection, read: &ReadUsage) -> Result<Usage, StoreError> {

@@ -50,7 +50,8 @@ static WORK: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT concurrency,
         NOT paused AND NOT EXISTS (SELECT 1 FROM credentials WHERE id = $1 AND parked_until > {NOW}),
-        EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND due_at <= {NOW}), {LANES},
+        EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND due_at IS NULL AND lane = '')
+            OR EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND due_at <= {NOW}), {LANES},
         EXISTS (SELECT 1 FROM workers WHERE holder = $2 AND drain)
     FROM queue_state"
     )
@@ -125,8 +126,8 @@ pub async fn now(db: &Connection) -> Result<Timestamp, StoreError> {
 pub async fn poll(db: &Connection, poll: &Poll<'_>) -> Result<Polled, StoreError> {
     let (held, asked) = (params![poll.holder], params![poll.credential, poll.holder]);
     let work = db.one(&WORK, &asked, |row| {
-        let (concurrency, is_open, any_due) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
-        Ok(Work { concurrency, is_open, any_due, lanes: get(row, 3)?, drain: get(row, 4)? })
+        let (concurrency, is_open, any) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
+        Ok(Work { concurrency, is_open, any, lanes: get(row, 3)?, drain: get(row, 4)? })
     });
     let (leases, work) = futures_util::try_join!(db.all(LEASES, &held, lease), work)?;
     // Most workers that ask run nothing.

@@ -81,13 +81,14 @@ static CLAIM: LazyLock<String> = LazyLock::new(|| {
 
 const DUE: &str = "UPDATE tasks SET due_at = NULL, held = NULL WHERE status = 'pending' AND due_at <= $1 RETURNING id";
 
-/// Goes from lane to lane, however many tasks each has.
+/// Goes from lane to lane, however many tasks each has, and never into that of tasks without requirements: it begins with all
+/// that were claimed since the server cleaned up last.
 pub const LANES: &str = "ARRAY(WITH RECURSIVE lanes AS (
-        (SELECT lane FROM tasks WHERE status = 'pending' AND due_at IS NULL ORDER BY lane LIMIT 1)
+        SELECT ''::text AS lane
         UNION ALL
         SELECT (SELECT lane FROM tasks WHERE status = 'pending' AND due_at IS NULL AND lane > lanes.lane
             ORDER BY lane LIMIT 1) FROM lanes WHERE lanes.lane IS NOT NULL)
-    SELECT lane FROM lanes WHERE lane IS NOT NULL LIMIT 200)";
+    SELECT lane FROM lanes WHERE lane > '' LIMIT 200)";
 
 static ONLY_LANES: LazyLock<String> = LazyLock::new(|| format!("SELECT {LANES}"));
 

@@ -38,7 +38,8 @@ const EXPIRED: &str = "SELECT id, holder, session_id FROM tasks
 /// The columns of [`Work`], but for the lanes.
 const WORK: &str = "SELECT concurrency,
         NOT paused AND NOT EXISTS (SELECT 1 FROM credentials WHERE id = ?2 AND parked_until > ?1),
-        EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_due WHERE status = 'pending' AND due_at <= ?1),
+        EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_ready WHERE status = 'pending' AND due_at IS NULL AND lane = '')
+            OR EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_due WHERE status = 'pending' AND due_at <= ?1),
         EXISTS (SELECT 1 FROM workers WHERE holder = ?3 AND drain)
     FROM queue_state";
 
@@ -110,8 +111,8 @@ pub fn poll(db: Db<'_>, poll: &Poll<'_>) -> Result<Polled, StoreError> {
     let said = if leases.is_empty() { Vec::new() } else { said(db, poll)? };
     let values = params![wall_now().0, poll.credential, poll.holder.as_bytes()];
     let work = db.one(WORK, values, |row| {
-        let (concurrency, is_open, any_due, drain) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-        Ok(Work { concurrency, is_open, any_due, lanes: Vec::new(), drain })
+        let (concurrency, is_open, any, drain) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        Ok(Work { concurrency, is_open, any, lanes: Vec::new(), drain })
     })?;
     let work = Work { lanes: lanes(db)?, ..work.unwrap_or_default() };
     Ok(Polled { leases, work: work.is_for(poll.labels), concurrency: work.concurrency, said, drain: work.drain })

@@ -79,13 +79,13 @@ fn claim_text(lanes: usize) -> String {
 /// Most claims are from one lane.
 static CLAIM: LazyLock<String> = LazyLock::new(|| claim_text(1));
 
-/// Goes from lane to lane, however many tasks each has.
+/// Goes from lane to lane, however many tasks each has, and never into that of tasks without requirements.
 const LANES: &str = "WITH RECURSIVE lanes(lane) AS (
-        SELECT (SELECT lane FROM tasks INDEXED BY tasks_ready WHERE status = 'pending' AND due_at IS NULL ORDER BY lane LIMIT 1)
+        VALUES ('')
         UNION ALL
         SELECT (SELECT lane FROM tasks INDEXED BY tasks_ready WHERE status = 'pending' AND due_at IS NULL
-            AND lane > lanes.lane ORDER BY lane LIMIT 1) FROM lanes WHERE lane IS NOT NULL LIMIT 201)
-    SELECT lane FROM lanes WHERE lane IS NOT NULL LIMIT 200";
+            AND lane > lanes.lane ORDER BY lane LIMIT 1) FROM lanes WHERE lane IS NOT NULL LIMIT 202)
+    SELECT lane FROM lanes WHERE lane > '' LIMIT 200";
 
 /// Walks the index of what waits for a time, and no more.
 const DUE: &str = "UPDATE tasks INDEXED BY tasks_due SET due_at = NULL, held = NULL
@@ -138,7 +138,7 @@ pub fn leases_of(db: Db<'_>, holder: WorkerInstanceId) -> Result<Vec<LeaseKey>, 
     })
 }
 
-/// The lanes in which tasks are ready.
+/// The lanes with requirements in which tasks are ready.
 pub fn lanes(db: Db<'_>) -> Result<Vec<String>, StoreError> {
     db.readable(LANES, [], "task", |row| row.get(0))
 }
