@@ -22,6 +22,7 @@ mod m0013_words;
 mod m0014_keys;
 mod m0015_transcripts;
 mod m0016_labels;
+mod m0017_open_questions;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -46,6 +47,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0014_keys::Migration),
             Box::new(m0015_transcripts::Migration),
             Box::new(m0016_labels::Migration),
+            Box::new(m0017_open_questions::Migration),
         ]
     }
 }

@@ -32,7 +32,7 @@ use super::schedules::{
 };
 use super::talk::{Answer, Ask, Progress, ReadQuestions, ReadTalk, Say};
 use crate::process::BackOff;
-use crate::store::views::{LastTask, ListTasks, Poll, ReadEvents, ReadRuns, ReadUsage};
+use crate::store::views::{LastTask, ListQuestions, ListTasks, Poll, ReadEvents, ReadRuns, ReadUsage};
 use crate::store::{Reader, Store, StoreError};
 use crate::telemetry::{Duty, Vitals, chain};
 
@@ -378,6 +378,7 @@ reads! {
     ReadPatch => |reader, read| reader.patch(read.0);
     Find => |reader, find| reader.task(find.0);
     ReadQuestions => |reader, read| reader.questions(read.0);
+    ListQuestions => |reader, list| reader.open_questions(list);
     ReadTalk => |reader, read| reader.talk(read.0);
     Explain => |reader, explain| reader.explain(explain.0);
     ReadTranscript => |reader, read| reader.transcript(read.0);

@@ -28,9 +28,9 @@ mod talk;
 pub use crate::store::StoreError;
 pub use crate::store::rows::{ApiKeyRow, AuditRow, MAX_LANES};
 pub use crate::store::views::{
-    AuditRecord, ConversationState, Delivery, Dispatch, EventPage, Explained, Filter, LastTask, LimitUse, ListTasks,
-    Parked, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, SequencedEvent, Stats, StoredKey, Usage, UsageDay,
-    Webhook, WorkerInfo,
+    AuditRecord, ConversationState, Delivery, Dispatch, EventPage, Explained, Filter, LastTask, LimitUse,
+    ListQuestions, ListTasks, OpenQuestion, Parked, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun,
+    SequencedEvent, Stats, StoredKey, Usage, UsageDay, Webhook, WorkerInfo,
 };
 pub use actor::{MAILBOX, QueueActor};
 pub use ask::Queue;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::messages::{Stale, answers};
-use crate::store::views::ConversationState;
+use crate::store::views::{ConversationState, ListQuestions, QuestionPage};
 use domain::{Decision, LeaseKey, Question, Status, TaskId, Timestamp};
 
 answers! {
@@ -14,6 +14,7 @@ answers! {
     Answer => AnswerOutcome;
     Say => SaidTo;
     ReadQuestions => Option<Vec<Question>>;
+    ListQuestions => QuestionPage;
     ReadTalk => ConversationState;
 }
 

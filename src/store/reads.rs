@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use super::error::StoreError;
 use super::rows::Lenient;
 use super::views::{
-    AuditRecord, ConversationState, Delivery, EventPage, Explained, LastTask, LatestEvents, LimitUse, ListTasks, Page,
-    ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, Usage, Webhook, WorkerInfo,
+    AuditRecord, ConversationState, Delivery, EventPage, Explained, LastTask, LatestEvents, LimitUse, ListQuestions,
+    ListTasks, Page, QuestionPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, Usage,
+    Webhook, WorkerInfo,
 };
 use audit::{Entry, TaskSnapshot};
 use domain::{Question, ScheduleId, SessionId, TaskId, Timestamp, WorkerInstanceId};
@@ -73,6 +74,9 @@ pub trait Reads: Send + Sync {
 
     /// Returns the questions of a task, oldest first; `None` where there is no such task.
     async fn questions(&self, id: TaskId) -> Result<Option<Vec<Question>>, StoreError>;
+
+    /// Returns open questions of all tasks, oldest first.
+    async fn open_questions(&self, list: ListQuestions) -> Result<QuestionPage, StoreError>;
 
     /// Returns where the conversation of a task stands.
     async fn talk(&self, id: TaskId) -> Result<ConversationState, StoreError>;

@@ -6,8 +6,8 @@ use strum::VariantArray as _;
 
 use crate::process::Identity;
 use domain::{
-    Event, FailureClass, Group, Labels, LeaseKey, Limit, Missed, Name, Overlap, RunOutcome, ScheduleId, Status, TaskId,
-    TaskInput, Timestamp, Tokens, Usd, WorkerInstanceId,
+    Event, FailureClass, Group, Labels, LeaseKey, Limit, Missed, Name, Overlap, Question, RunOutcome, ScheduleId,
+    SessionId, Status, TaskId, TaskInput, Timestamp, Tokens, Usd, WorkerInstanceId,
 };
 use wire::{DeliveryState, HookEvent, Task, TaskSpec};
 
@@ -36,17 +36,71 @@ pub struct ListTasks {
     pub before: Option<TaskId>,
 }
 
+/// Reads the open questions of all tasks, oldest first.
+#[derive(Clone, Debug)]
+pub struct ListQuestions {
+    /// Name of the client's key.
+    pub key: Option<String>,
+    /// The last one of the page before: its time, its task and its name.
+    pub after: Option<(Timestamp, TaskId, String)>,
+    /// Maximum number of them.
+    pub limit: u64,
+}
+
+/// An open question, with its task as a summary.
+#[derive(Clone, Debug)]
+pub struct OpenQuestion {
+    pub question: Question,
+    pub task: Task,
+}
+
+/// A page of open questions.
+#[derive(Clone, Debug)]
+pub struct QuestionPage {
+    /// Oldest first.
+    pub questions: Vec<OpenQuestion>,
+    /// Number of open questions in all.
+    pub total: i64,
+}
+
 /// Filter of tasks; all conditions together.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// Status.
-    pub status: Option<Status>,
+    /// Statuses, any of them; with none, all.
+    pub statuses: Vec<Status>,
+    /// Classes of the newest failure, any of them; with none, all.
+    pub error_classes: Vec<FailureClass>,
+    /// The Claude session.
+    pub session: Option<SessionId>,
+    /// The schedule that has submitted it.
+    pub schedule: Option<ScheduleId>,
+    /// Earliest time of the submit.
+    pub since: Option<Timestamp>,
+    /// Latest time of the submit, which is not meant itself.
+    pub until: Option<Timestamp>,
     /// Tag.
     pub tag: Option<String>,
     /// Folder.
     pub working_directory: Option<String>,
     /// Name of the client's key.
     pub key: Option<String>,
+}
+
+impl Filter {
+    /// True if the numbers of tasks by key and status say how many it has: then nothing is counted.
+    #[must_use]
+    pub fn is_of_statuses(&self) -> bool {
+        let Self { error_classes, session, schedule, since, until, tag, working_directory, .. } = self;
+        let is_plain = error_classes.is_empty() && session.is_none() && schedule.is_none();
+        is_plain && since.is_none() && until.is_none() && tag.is_none() && working_directory.is_none()
+    }
+
+    /// Number of tasks of its statuses among these.
+    #[must_use]
+    pub fn sum(&self, counts: [i64; 5]) -> i64 {
+        let meant = |status: &Status| self.statuses.is_empty() || self.statuses.contains(status);
+        Status::VARIANTS.iter().zip(counts).filter(|(status, _)| meant(status)).map(|(_, count)| count).sum()
+    }
 }
 
 /// A page of tasks.

@@ -187,7 +187,7 @@ pub async fn clean(tools: &WorkerContext, queue: &Queue, task: &Task) {
 async fn is_in_use(queue: &Queue, task: &Task) -> bool {
     for status in [Status::Pending, Status::Running] {
         let working_directory = task.working_directory.clone();
-        let filter = Filter { status: Some(status), working_directory, ..Filter::default() };
+        let filter = Filter { statuses: vec![status], working_directory, ..Filter::default() };
         match queue.ask(ListTasks { filter, limit: 1, offset: 0, before: None }).await {
             Ok(page) if page.tasks.is_empty() => {}
             _ => return true,

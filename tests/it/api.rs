@@ -97,6 +97,12 @@ fn what_is_not_there_or_not_allowed_has_its_code() {
         ("limit=101", "limit"),
         ("offset=-1", "offset"),
         ("status=done", "status"),
+        ("status=running,done", "status"),
+        ("errorClass=bad", "errorClass"),
+        ("since=yesterday", "since"),
+        ("until=", "until"),
+        ("session=x", "session"),
+        ("schedule=x", "schedule"),
         ("cursor=x", "cursor"),
         ("colour=red", "colour"),
     ] {

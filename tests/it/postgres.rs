@@ -108,6 +108,32 @@ fn a_commit_that_is_cut_is_stored_once_or_not_at_all_and_the_answer_says_which()
 }
 
 #[test]
+fn a_number_that_a_crashed_server_gives_anew_says_nothing_of_a_commit() {
+    let cluster = Cluster::start(&["fsync=on"]);
+    let database = cluster.database();
+    let wire = Wire::to(cluster.port);
+    let world = World::with(Some(format!("postgres://cca@127.0.0.1:{}/{database}", wire.port)));
+    let server = world.serve("standalone", &[]);
+    let before = server.submit(quick());
+    wire.shut_at_commit();
+    let (status, answer) = std::thread::scope(|scope| {
+        let submit = scope.spawn(|| server.http.ask("POST", "/api/tasks", Some(quick())));
+        until("the cut", || (wire.cuts() == 1).then_some(()));
+        // The server forgets the transaction, and its number with it, which others get and commit.
+        cluster.control("stop -m immediate");
+        cluster.control("start");
+        let others = "DO $$ BEGIN FOR i IN 1..500 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$";
+        cluster.sql("postgres", others);
+        wire.open();
+        submit.join().expect("an answer")
+    });
+    assert_eq!(status, 503, "{answer:#}");
+    assert_eq!(cluster.sql(&database, "SELECT id FROM tasks"), before);
+    until("the next submit", || (server.http.ask("POST", "/api/tasks", Some(quick())).0 == 202).then_some(()));
+    check_history(&world, &[]);
+}
+
+#[test]
 fn slow_a_replica_that_is_promoted_goes_on_with_everything() {
     let primary = Cluster::start(&["synchronous_standby_names='*'", "synchronous_commit=local"]);
     let database = primary.database();

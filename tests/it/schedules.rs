@@ -202,3 +202,19 @@ fn a_clock_that_was_set_back_delays_no_schedule() {
     until("the next firing", || (runs(&server, &id).len() > before).then_some(()));
     check_history(&world, &[]);
 }
+
+#[test]
+fn the_next_firings_of_a_timetable_are_told_before_there_is_a_schedule() {
+    let world = World::new();
+    let server = world.serve("standalone", &[]);
+    let answer = server.get("/api/schedules/preview?cron=0%209%20*%20*%201-5&timeZone=Europe/Berlin&n=7");
+    let firings = answer["firings"].as_array().expect("times");
+    assert_eq!((firings.len(), &answer["timeZone"]), (7, &json!("Europe/Berlin")));
+    assert!(firings.windows(2).all(|two| two[0].as_str() < two[1].as_str()), "{answer}");
+    for (query, field) in
+        [("", "cron"), ("cron=x", "cron"), ("cron=@daily&timeZone=Nowhere", "timeZone"), ("cron=@daily&n=0", "n")]
+    {
+        let (status, answer) = server.http.ask("GET", &format!("/api/schedules/preview?{query}"), None);
+        assert_eq!((status, &answer["error"]["details"]["field"]), (422, &json!(field)), "{query}");
+    }
+}

@@ -263,3 +263,77 @@ fn many_messages_lose_none_and_hold_up_nothing() {
     let in_order: Vec<String> = (0..40).map(|n| format!("message {n}")).collect();
     assert_eq!(turns(&world)[1..], in_order);
 }
+
+fn open_questions(world: &World) {
+    let keys = "team-a=a-key-of-team-a-here,team-b=a-key-of-team-b-here";
+    let server = world.serve("inline", &[("API_KEYS", keys), ("QUEUE_CONCURRENCY", "4")]);
+    let of = |key: &str| crate::support::http::Client::new(&server.http.url, key);
+    let ask = |client: &crate::support::http::Client, name: &str| {
+        let (status, answer) = client.ask(
+            "POST",
+            "/api/tasks",
+            Some(asking(&world.ws(), name, &[&format!("bash touch {}", world.ws().join(name).display()), "say done"])),
+        );
+        assert_eq!(status, 202, "{answer}");
+        answer["taskId"].as_str().expect("an id").to_owned()
+    };
+    let (a, b) = (of("a-key-of-team-a-here"), of("a-key-of-team-b-here"));
+    let mut ids = Vec::new();
+    for name in ["first", "second", "third"] {
+        let id = ask(if name == "second" { &b } else { &a }, name);
+        question(&server, &id);
+        ids.push(id);
+    }
+    let all = server.get("/api/questions");
+    let titles = |answer: &Value| -> Vec<String> {
+        let of = answer["questions"].as_array().expect("questions").iter();
+        of.map(|one| one["title"].as_str().expect("a title").to_owned()).collect()
+    };
+    assert_eq!((titles(&all), &all["total"]), (vec!["first".into(), "second".into(), "third".into()], &json!(3)));
+    let one = &all["questions"][1];
+    assert_eq!((&one["taskId"], &one["key"], &one["status"]), (&json!(ids[1]), &json!("team-b"), &json!("running")));
+    assert_eq!(one["question"]["toolName"], "Bash");
+    // Each team sees its own.
+    let (_, of_b) = b.ask("GET", "/api/questions", None);
+    assert_eq!((titles(&of_b), &of_b["total"]), (vec!["second".to_owned()], &json!(1)));
+    // Page by page.
+    let (mut path, mut seen) = ("/api/questions?limit=1".to_owned(), Vec::new());
+    while let Some(cursor) = {
+        let page = server.get(&path);
+        seen.extend(titles(&page));
+        page["nextCursor"].as_str().map(str::to_owned)
+    } {
+        path = format!("/api/questions?limit=1&cursor={cursor}");
+    }
+    assert_eq!(seen, ["first", "second", "third"]);
+    for (query, field) in [("cursor=x", "cursor"), ("state=shut", "state"), ("limit=0", "limit")] {
+        let (status, answer) = server.http.ask("GET", &format!("/api/questions?{query}"), None);
+        assert_eq!((status, &answer["error"]["details"]["field"]), (422, &json!(field)));
+    }
+    // What is answered is open no more, nor what belongs to a task that has ended.
+    answer(&server, &ids[0], &all["questions"][0]["question"], json!({ "behavior": "allow" }));
+    server.http.ask("DELETE", &format!("/api/tasks/{}", ids[2]), None);
+    until("one question", || (server.get("/api/questions")["total"] == 1).then_some(()));
+    // Lists by more than one thing.
+    server.wait_end(&ids[0]);
+    let total = |query: &str| server.get(&format!("/api/tasks?{query}"))["total"].clone();
+    assert_eq!(total("status=completed,cancelled"), 2);
+    assert_eq!(total("status=running&key=team-b"), 1);
+    assert_eq!(total("key=team-a"), 2);
+    assert_eq!(total(&format!("session={}", ids[1])), 1);
+    assert_eq!(total("since=2026-01-01T00:00:00Z&until=2100-01-01T00:00:00Z"), 3);
+    assert_eq!(total("until=2026-01-01T00:00:00Z"), 0);
+    assert_eq!(total("errorClass=network,timeout"), 0);
+    answer(&server, &ids[1], &all["questions"][1]["question"], json!({ "behavior": "deny" }));
+    server.wait_end(&ids[1]);
+}
+
+#[test]
+fn open_questions_of_all_tasks_are_listed() {
+    open_questions(&World::new());
+}
+
+#[test]
+fn open_questions_of_all_tasks_are_listed_on_postgres() {
+    open_questions(&World::on_postgres());
+}

@@ -22,6 +22,10 @@ struct Inner {
     to: Mutex<SocketAddr>,
     open: Mutex<Vec<TcpStream>>,
     is_frozen: AtomicBool,
+    /// True while nobody is connected.
+    is_shut: AtomicBool,
+    /// True if the next cut shuts it.
+    shuts: AtomicBool,
     /// Commits that pass before one is cut; negative: none is.
     commits: AtomicI64,
     /// True if the commit that is cut still reaches the server.
@@ -43,6 +47,8 @@ impl Wire {
             to: Mutex::new(([127, 0, 0, 1], port).into()),
             open: Mutex::default(),
             is_frozen: AtomicBool::new(false),
+            is_shut: AtomicBool::new(false),
+            shuts: AtomicBool::new(false),
             commits: AtomicI64::new(-1),
             is_late: AtomicBool::new(false),
             cuts: AtomicI64::new(0),
@@ -50,6 +56,9 @@ impl Wire {
         let shared = Arc::clone(&inner);
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
+                if shared.is_shut.load(Ordering::Relaxed) {
+                    continue;
+                }
                 let to = *shared.to.lock().expect("an address");
                 let Ok(server) = connect(to) else { continue };
                 for socket in [&client, &server] {
@@ -84,6 +93,17 @@ impl Wire {
         self.inner.commits.store(after, Ordering::Relaxed);
     }
 
+    /// Cuts the connection of the next commit before it reaches the server, and connects nobody until it is opened.
+    pub fn shut_at_commit(&self) {
+        self.inner.shuts.store(true, Ordering::Relaxed);
+        self.cut_at_commit(0, false);
+    }
+
+    /// Connects again.
+    pub fn open(&self) {
+        self.inner.is_shut.store(false, Ordering::Relaxed);
+    }
+
     /// Number of commits that were cut.
     pub fn cuts(&self) -> i64 {
         self.inner.cuts.load(Ordering::Relaxed)
@@ -101,6 +121,9 @@ impl Inner {
             let commits = is_there && bytes.windows(COMMIT.len()).any(|window| window == COMMIT);
             let is_cut = commits && self.commits.fetch_sub(1, Ordering::Relaxed) == 0;
             if is_cut {
+                if self.shuts.swap(false, Ordering::Relaxed) {
+                    self.is_shut.store(true, Ordering::Relaxed);
+                }
                 self.cuts.fetch_add(1, Ordering::Relaxed);
                 // Nothing of the answer comes back.
                 from.shutdown(Shutdown::Both).ok();

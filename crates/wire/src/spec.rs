@@ -20,6 +20,8 @@ pub const MAX_INSTRUCTION_BYTES: usize = 1 << 20;
 /// The longest text of an option, in bytes: it becomes one argument of the CLI, and Linux
 /// takes 128 KiB for each.
 pub(super) const MAX_OPTION_BYTES: usize = 64 << 10;
+/// The longest title, in characters.
+const MAX_TITLE: usize = 120;
 /// Valid priorities.
 pub const PRIORITIES: std::ops::RangeInclusive<i64> = 0..=100;
 /// The longest time limit: a day, in milliseconds.
@@ -313,6 +315,16 @@ impl TaskSpec {
             concurrency_key: None,
             requires: Vec::new(),
             options: Options::default(),
+        }
+    }
+
+    /// First line of the instruction that says anything, at most [`MAX_TITLE`] characters.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let line = self.instruction.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        match line.char_indices().nth(MAX_TITLE) {
+            Some((end, _)) => format!("{}…", &line[..end]),
+            None => line.to_owned(),
         }
     }
 

@@ -6,6 +6,7 @@
 mod p0001_base;
 mod p0002_transcripts;
 mod p0003_labels;
+mod p0004_open_questions;
 
 /// A step of the schema.
 #[derive(Clone, Copy, Debug)]
@@ -19,4 +20,4 @@ pub struct Step {
 }
 
 /// All steps, in order.
-pub const STEPS: &[Step] = &[p0001_base::STEP, p0002_transcripts::STEP, p0003_labels::STEP];
+pub const STEPS: &[Step] = &[p0001_base::STEP, p0002_transcripts::STEP, p0003_labels::STEP, p0004_open_questions::STEP];

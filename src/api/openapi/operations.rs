@@ -1,14 +1,15 @@
 //! Every operation, as a table. A test holds it against the routes, and a fuzz run against the answers.
 
-use domain::{Decision, GroupKind, Status};
+use domain::{Decision, GroupKind};
 use wire::request::{
     Batch, Concurrency, Members, Message, NewKey, NewLimit, NewSchedule, NewWorker, Rotation, ScheduleChanges,
     TaskChanges, WebhookChanges,
 };
 use wire::response::{
     Alive, Answered, AuditPage, BatchReceipt, Conversation, Deliveries, DeliveryReceipt, EventPage, Explanation,
-    FeedPage, Health, Key, KeySecret, Keys, LimitState, Limits, Logs, MessageReceipt, Permissions, Readiness, Receipt,
-    Runs, Schedule, Schedules, Stats, TaskPage, TaskView, Usage, Webhook, Webhooks, Worker, WorkerStopped, Workers,
+    FeedPage, Health, Key, KeySecret, Keys, LimitState, Limits, Logs, MessageReceipt, OpenQuestions, Permissions,
+    Preview, Readiness, Receipt, Runs, Schedule, Schedules, Stats, TaskPage, TaskView, Usage, Webhook, Webhooks,
+    Worker, WorkerStopped, Workers,
 };
 use wire::{TaskSpec, WebhookOptions};
 
@@ -42,8 +43,14 @@ pub const OPERATIONS: &[Operation] = &[
         )
         .errors(&[404, 409, 429]),
     op(READ, "GET", "/api/tasks", "listTasks", "List tasks, newest first", &[json::<TaskPage<'static>>(200)]).query(&[
-        ("status", Of(of::<Status>())),
+        ("status", Text),
+        ("errorClass", Text),
+        ("session", Uuid),
+        ("schedule", Uuid),
+        ("since", Text),
+        ("until", Text),
         ("tag", Text),
+        ("key", Text),
         ("workingDirectory", Text),
         ("limit", Number(1, 100)),
         ("offset", Number(0, 4294967295)),
@@ -91,6 +98,8 @@ pub const OPERATIONS: &[Operation] = &[
     op(READ, "GET", "/api/tasks/{id}/conversation", "getConversation", "Read what was said", &[json::<Conversation>(200)]),
     op(READ, "GET", "/api/tasks/{id}/logs", "getTaskLogs", "Read the events as lines", &[json::<Logs>(200)]),
     op(READ, "GET", "/api/tasks/{id}/permissions", "listPermissions", "List open questions", &[json::<Permissions>(200)]).query(&[("all", Flag)]),
+    op(READ, "GET", "/api/questions", "listQuestions", "List the open questions of all tasks", &[json::<OpenQuestions>(200)])
+        .query(&[("state", Text), ("limit", Number(1, 100)), ("cursor", Text)]),
     op(DECIDE, "POST", "/api/tasks/{id}/permissions/{request}", "answerPermission", "Answer a question", &[json::<Answered>(200)])
         .body::<Decision>(&[r#"{"behavior": "allow", "scope": "session"}"#, r#"{"behavior": "deny", "message": "Not that one"}"#])
         .errors(&[409]),
@@ -116,6 +125,8 @@ pub const OPERATIONS: &[Operation] = &[
         )
         .errors(&[404, 409]),
     op(READ, "GET", "/api/schedules", "listSchedules", "List schedules", &[json::<Schedules<'static>>(200)]),
+    op(READ, "GET", "/api/schedules/preview", "previewSchedule", "Read the next firings of a timetable", &[json::<Preview>(200)])
+        .query(&[("cron", Text), ("timeZone", Text), ("n", Number(1, 100))]),
     op(READ, "GET", "/api/schedules/{id}", "getSchedule", "Read a schedule", &[json::<Schedule<'static>>(200)]),
     op(SUBMIT, "PATCH", "/api/schedules/{id}", "changeSchedule", "Change a schedule", &[json::<Schedule<'static>>(200)])
         .body::<ScheduleChanges>(&[r#"{"enabled": false}"#, r#"{"cron": "*/5 * * * *", "timeZone": "UTC"}"#])

@@ -16,14 +16,15 @@ use super::{resource, submit};
 use crate::process::wall_now;
 use crate::queue::{self, FindSchedule, Fire, Fired, Firing, ReadRuns, ReadSchedules, RemoveSchedule, Schedule};
 use crate::service::{self, Planned};
-use domain::ScheduleId;
+use domain::{ScheduleId, Timetable};
 use wire::TaskSpec;
 use wire::request::{NewSchedule, ScheduleChanges};
-use wire::response::{self, Run, Runs, Schedules};
+use wire::response::{self, Preview, Run, Runs, Schedules};
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(resource("/api/schedules").get(list).post(add))
+        .service(resource("/api/schedules/preview").get(preview))
         .service(resource("/api/schedules/{id}").get(show).patch(change).delete(remove))
         .service(resource("/api/schedules/{id}/run").post(run))
         .service(resource("/api/schedules/{id}/runs").get(runs));
@@ -53,6 +54,18 @@ fn view(schedule: &Schedule) -> response::Schedule<'_> {
 async fn list(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let schedules = shared.queue.ask(ReadSchedules(caller.own())).await?;
     Ok(answer::list(&Schedules { schedules: schedules.iter().map(view).collect() }))
+}
+
+/// `GET /api/schedules/preview`: the next firings of a timetable, whether a schedule has it or not.
+async fn preview(_: Caller, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let params = Params::read(&request, &["cron", "timeZone", "n"])?;
+    let cron = params.text("cron").ok_or_else(|| ApiError::invalid("cron", "must be a cron expression"))?;
+    let time_zone = params.text("timeZone").unwrap_or("UTC");
+    let number = params.number("n", 1, 100, 5)?;
+    let table = Timetable::read(cron, time_zone).map_err(|error| ApiError::invalid(error.field, error.rule))?;
+    let firings = std::iter::successors(table.next(wall_now()), |last| table.next(*last));
+    let firings = firings.take(usize::try_from(number).unwrap_or_default()).collect();
+    Ok(HttpResponse::Ok().json(Preview { cron: cron.to_owned(), time_zone: time_zone.to_owned(), firings }))
 }
 
 /// The schedule in a path, if the caller sees it.

@@ -11,10 +11,11 @@ use super::super::caller::{Caller, own_task};
 use super::super::error::ApiError;
 use super::super::input::{self, Params};
 use super::super::shared::Shared;
+use crate::queue::{ListQuestions, OpenQuestion};
 use crate::service;
-use domain::{Decision, Question};
+use domain::{Decision, Question, TaskId, Timestamp};
 use wire::request::Message;
-use wire::response::{Answered, MessageReceipt, Permission, Permissions};
+use wire::response::{Answered, MessageReceipt, OpenQuestions, Permission, Permissions};
 
 /// `GET …/permissions`: open questions, oldest first; `?all=true` those that were answered as well.
 pub async fn questions(
@@ -29,6 +30,43 @@ pub async fn questions(
     let questions = service::questions(&shared, task_id).await?;
     let wanted = questions.into_iter().filter(|question| all || question.answer.is_none());
     Ok(answer::list(&Permissions { task_id, permissions: wanted.map(view).collect() }))
+}
+
+/// `GET /api/questions`: open questions of all tasks, oldest first.
+pub async fn open_questions(
+    caller: Caller,
+    request: HttpRequest,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let params = Params::read(&request, &["state", "limit", "cursor"])?;
+    if let Some(state) = params.text("state").filter(|state| *state != "open") {
+        return Err(ApiError::invalid("state", format!("must be open, got \"{state}\"")));
+    }
+    let limit = params.number("limit", 1, 100, 50)?.unsigned_abs();
+    let after = params.text("cursor").map(|cursor| {
+        cursor_of(cursor).ok_or_else(|| ApiError::invalid("cursor", "must be a nextCursor of an earlier answer"))
+    });
+    let page = shared.queue.ask(ListQuestions { key: caller.own(), after: after.transpose()?, limit }).await?;
+    let is_full = page.questions.len() as u64 == limit;
+    let last = page.questions.last().filter(|_| is_full);
+    let next_cursor = last
+        .map(|OpenQuestion { question, task }| format!("{}_{}_{}", question.asked_at.0, task.id, question.request_id));
+    let questions = page.questions.into_iter().map(|OpenQuestion { question, task }| wire::response::OpenQuestion {
+        task_id: task.id,
+        title: task.spec.title(),
+        status: task.status,
+        key: task.key,
+        tags: task.spec.tags,
+        working_directory: task.working_directory,
+        question: view(question),
+    });
+    Ok(answer::list(&OpenQuestions { questions: questions.collect(), total: page.total, next_cursor }))
+}
+
+fn cursor_of(text: &str) -> Option<(Timestamp, TaskId, String)> {
+    let (at, rest) = text.split_once('_')?;
+    let (task, name) = rest.split_once('_')?;
+    Some((Timestamp(at.parse().ok()?), task.parse().ok()?, name.to_owned()))
 }
 
 fn view(question: Question) -> Permission {

@@ -15,7 +15,7 @@ use super::super::shared::Shared;
 use super::super::stream::TaskEvents;
 use super::{conversation, explain, resource, submit, talk};
 use crate::queue::{self, Amend, Amended, Cancel, Cancelled, Filter, ListTasks, ReadEvents, ReadPatch};
-use domain::{Named as _, Status, TaskId};
+use domain::{Named, Status, TaskId, Timestamp};
 use wire::PRIORITIES;
 use wire::request::TaskChanges;
 use wire::response::{EventPage, EventView, Logs, TaskPage, TaskView};
@@ -25,6 +25,23 @@ const MAX_LOG_LINES: u64 = 10_000;
 
 /// Maximum size of the events in one answer, in bytes; one event is shown whatever its size.
 const PAGE_BYTES: u64 = 2 << 20;
+
+/// Parameters of a list of tasks.
+const LIST: &[&str] = &[
+    "status",
+    "errorClass",
+    "session",
+    "schedule",
+    "since",
+    "until",
+    "tag",
+    "key",
+    "workingDirectory",
+    "limit",
+    "offset",
+    "cursor",
+];
+const TIME: &str = "must be a time, such as 2026-01-31T08:15:00Z";
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
@@ -38,6 +55,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/api/tasks/{id}/changes.patch").get(patch))
         .service(resource("/api/tasks/{id}/permissions").get(talk::questions))
         .service(resource("/api/tasks/{id}/permissions/{request}").post(talk::answer))
+        .service(resource("/api/questions").get(talk::open_questions))
         .service(resource("/api/tasks/{id}/messages").post(talk::message))
         .service(resource("/api/tasks/{id}/interrupt").post(talk::interrupt))
         .service(resource("/api/tasks/{id}/explain").get(explain::explain))
@@ -45,8 +63,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
 }
 
 async fn list(request: HttpRequest, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let params = Params::read(&request, &["status", "tag", "workingDirectory", "limit", "offset", "cursor"])?;
-    let status = params.text("status").map(status_of).transpose()?;
+    let params = Params::read(&request, LIST)?;
     let before = params.text("cursor").map(|cursor| {
         str::parse::<TaskId>(cursor)
             .map_err(|_| ApiError::invalid("cursor", "must be a nextCursor of an earlier answer"))
@@ -55,10 +72,15 @@ async fn list(request: HttpRequest, caller: Caller, shared: Data<Shared>) -> Res
     let offset = params.number("offset", 0, i64::from(u32::MAX), 0)?;
     let list = ListTasks {
         filter: Filter {
-            status,
+            statuses: names("status", &params)?,
+            error_classes: names("errorClass", &params)?,
+            session: read("session", &params, "must be the id of a session")?,
+            schedule: read("schedule", &params, "must be the id of a schedule")?,
+            since: time("since", &params)?,
+            until: time("until", &params)?,
             tag: params.text("tag").map(str::to_owned),
             working_directory: params.text("workingDirectory").map(str::to_owned),
-            key: caller.own(),
+            key: key_of(&caller, params.text("key"))?,
         },
         limit: limit.unsigned_abs(),
         offset: offset.unsigned_abs(),
@@ -71,11 +93,31 @@ async fn list(request: HttpRequest, caller: Caller, shared: Data<Shared>) -> Res
     Ok(answer::list(&TaskPage { tasks, total: page.total, limit, offset, next_cursor }))
 }
 
-fn status_of(name: &str) -> Result<Status, ApiError> {
-    Status::from_name(name).ok_or_else(|| {
-        let names = Status::names();
-        ApiError::invalid("status", format!("must be one of {names}, got \"{name}\""))
-    })
+/// Names between commas, each of them known.
+fn names<T: Named>(field: &'static str, params: &Params) -> Result<Vec<T>, ApiError> {
+    let named = params.text(field).into_iter().flat_map(|text| text.split(','));
+    let known = |name: &str| {
+        let rule = || format!("must be one of {}, or several between commas, got \"{name}\"", T::names());
+        T::from_name(name).ok_or_else(|| ApiError::invalid(field, rule()))
+    };
+    named.map(known).collect()
+}
+
+fn read<T: std::str::FromStr>(field: &'static str, params: &Params, rule: &str) -> Result<Option<T>, ApiError> {
+    params.text(field).map(|text| text.parse().map_err(|_| ApiError::invalid(field, rule))).transpose()
+}
+
+fn time(field: &'static str, params: &Params) -> Result<Option<Timestamp>, ApiError> {
+    let read = |text: &str| serde_json::from_value(json!(text)).map_err(|_| ApiError::invalid(field, TIME));
+    params.text(field).map(read).transpose()
+}
+
+/// The key whose tasks are meant: a client that isn't an admin sees its own only.
+fn key_of(caller: &Caller, named: Option<&str>) -> Result<Option<String>, ApiError> {
+    match (caller.own(), named) {
+        (Some(own), Some(named)) if own != named => Err(ApiError::invalid("key", "must be your own, or none")),
+        (own, named) => Ok(own.or_else(|| named.map(str::to_owned))),
+    }
 }
 
 async fn show(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {

@@ -1,8 +1,8 @@
 //! Reads of tasks, one or many.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::LazyLock;
-use strum::VariantArray as _;
 
 use tokio_postgres::Row;
 
@@ -15,8 +15,10 @@ use crate::store::StoreError;
 use crate::store::convert::{attempt_of, lost_task, question_of, task_of};
 use crate::store::rows::{AttemptRow, MessageRow, QuestionRow, TaskRow};
 use crate::store::summary::{self, MAX_JSON, MAX_TEXT};
-use crate::store::views::{ConversationState, Explained, Filter, ListTasks, Page};
-use domain::{AttemptOutcome, EventKind, Named as _, Question, Scope, SessionId, Status, TaskId, Timestamp};
+use crate::store::views::{
+    ConversationState, Explained, Filter, ListQuestions, ListTasks, OpenQuestion, Page, QuestionPage,
+};
+use domain::{AttemptOutcome, EventKind, Named, Question, Scope, SessionId, Status, TaskId, Timestamp};
 use wire::{Attempt, Task};
 
 static FIND: LazyLock<String> = LazyLock::new(|| format!("SELECT {} FROM tasks WHERE id = $1", TaskRow::COLUMNS));
@@ -30,6 +32,19 @@ static QUESTIONS: LazyLock<String> = LazyLock::new(|| {
         "SELECT {columns} FROM questions WHERE task_id = $1 AND (NOT closed OR answer IS NOT NULL) ORDER BY asked_at"
     )
 });
+
+static OPEN_QUESTIONS: LazyLock<String> = LazyLock::new(|| {
+    let columns = QuestionRow::COLUMNS;
+    format!(
+        "SELECT {columns} FROM questions WHERE answer IS NULL AND NOT closed
+            AND ($1::text IS NULL OR (SELECT key_name FROM tasks WHERE id = task_id) = $1)
+            AND (asked_at, task_id, request_id) > ($2, $3, $4)
+        ORDER BY asked_at, task_id, request_id LIMIT $5"
+    )
+});
+
+const COUNT_OPEN_QUESTIONS: &str = "SELECT COUNT(*) FROM questions WHERE answer IS NULL AND NOT closed
+        AND ($1::text IS NULL OR (SELECT key_name FROM tasks WHERE id = task_id) = $1)";
 
 static MESSAGES: LazyLock<String> = LazyLock::new(|| {
     let columns = MessageRow::COLUMNS;
@@ -131,8 +146,19 @@ impl Conditions {
 
     fn of(filter: &Filter) -> Self {
         let mut conditions = Self::default();
-        if let Some(status) = filter.status {
-            conditions.add("status = ?", status.name());
+        conditions.any_of("status", &filter.statuses);
+        conditions.any_of("error_class", &filter.error_classes);
+        if let Some(session) = filter.session {
+            conditions.add("session_id = ?", session.to_string());
+        }
+        if let Some(schedule) = filter.schedule {
+            conditions.add("id IN (SELECT task_id FROM schedule_runs WHERE schedule_id = ?)", schedule);
+        }
+        if let Some(since) = filter.since {
+            conditions.add("id >= ?", TaskId::first_of(since));
+        }
+        if let Some(until) = filter.until {
+            conditions.add("id < ?", TaskId::first_of(until));
         }
         if let Some(tag) = &filter.tag {
             conditions.add("id IN (SELECT task_id FROM task_tags WHERE tag = ?)", tag);
@@ -144,6 +170,12 @@ impl Conditions {
             conditions.in_folder(folder);
         }
         conditions
+    }
+
+    fn any_of<T: Named>(&mut self, column: &str, all: &[T]) {
+        if !all.is_empty() {
+            self.add(&format!("{column} = ANY(?)"), Value::texts(all.iter().map(|one| one.name().to_owned())));
+        }
     }
 
     /// A folder of a task's own is found by the id in its name.
@@ -205,10 +237,8 @@ async fn summary_of(db: &Connection, row: &Row) -> Result<Task, StoreError> {
 
 /// Number of tasks the filter has; without one, or with a status alone, nothing is counted.
 async fn total(db: &Connection, filter: &Filter) -> Result<i64, StoreError> {
-    if filter.tag.is_none() && filter.working_directory.is_none() {
-        let counts = read_state::counts(db, filter.key.as_deref()).await?;
-        let which = |status: &Status| filter.status.is_none_or(|wanted| wanted == *status);
-        return Ok(Status::VARIANTS.iter().zip(counts).filter(|(status, _)| which(status)).map(|(_, n)| n).sum());
+    if filter.is_of_statuses() {
+        return Ok(filter.sum(read_state::counts(db, filter.key.as_deref()).await?));
     }
     let conditions = Conditions::of(filter);
     let text = format!("SELECT COUNT(*) FROM tasks {}", conditions.text());
@@ -229,6 +259,30 @@ pub async fn questions(db: &Connection, id: TaskId) -> Result<Option<Vec<Questio
     }
     let rows = db.readable(&QUESTIONS, &params![id], "question", QuestionRow::read).await?;
     Ok(Some(rows.into_iter().map(question_of).collect()))
+}
+
+/// Open questions of all tasks, oldest first.
+pub async fn open_questions(db: &Connection, list: &ListQuestions) -> Result<QuestionPage, StoreError> {
+    let ListQuestions { key, after, limit } = list;
+    let (at, task, name) = match after {
+        Some((at, task, name)) => (at.0, *task, name.as_str()),
+        None => (i64::MIN, TaskId::from_u128(0), ""),
+    };
+    let limit = i64::try_from(*limit).unwrap_or(i64::MAX);
+    let values = params![key, at, task, name, limit];
+    let rows = db.readable(&OPEN_QUESTIONS, &values, "question", QuestionRow::read).await?;
+    let text = format!("SELECT {} FROM tasks WHERE id = ANY($1)", SUMMARY.as_str());
+    let mut tasks = HashMap::new();
+    for row in db.rows(&text, &[Value::ids(rows.iter().map(|row| row.task_id.uuid()))]).await? {
+        let task = summary_of(db, &row).await?;
+        tasks.insert(task.id, task);
+    }
+    let questions = rows.into_iter().filter_map(|row| {
+        let task = tasks.get(&row.task_id)?.clone();
+        Some(OpenQuestion { question: question_of(row), task })
+    });
+    let total = db.one(COUNT_OPEN_QUESTIONS, &params![key], only).await?.unwrap_or(0);
+    Ok(QuestionPage { questions: questions.collect(), total })
 }
 
 /// Reads the state of a task's conversation.

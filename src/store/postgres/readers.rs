@@ -15,8 +15,9 @@ use super::shared::{Line, Shared};
 use super::{hooks, keys, limits, money, read_events, read_history, read_state, read_tasks, schedules};
 use crate::store::rows::Lenient;
 use crate::store::views::{
-    AuditRecord, ConversationState, Delivery, EventPage, Explained, LastTask, LatestEvents, LimitUse, ListTasks, Page,
-    ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, Usage, Webhook, WorkerInfo,
+    AuditRecord, ConversationState, Delivery, EventPage, Explained, LastTask, LatestEvents, LimitUse, ListQuestions,
+    ListTasks, Page, QuestionPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, Usage,
+    Webhook, WorkerInfo,
 };
 use crate::store::{Reads, StoreError};
 use audit::{Entry, TaskSnapshot};
@@ -154,6 +155,10 @@ impl Reads for Readers {
 
     async fn questions(&self, id: TaskId) -> Result<Option<Vec<Question>>, StoreError> {
         read_tasks::questions(&*self.connection().await?, id).await
+    }
+
+    async fn open_questions(&self, list: ListQuestions) -> Result<QuestionPage, StoreError> {
+        read_tasks::open_questions(&*self.connection().await?, &list).await
     }
 
     async fn talk(&self, id: TaskId) -> Result<ConversationState, StoreError> {

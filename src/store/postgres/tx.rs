@@ -53,8 +53,10 @@ pub struct PostgresTx<'a> {
     _writing: Writing<'a>,
     db: Arc<Connection>,
     clock: Clock,
-    /// Number of the transaction, by which its outcome can be asked for.
+    /// Number of the transaction, by which it can be asked whether it is under way.
     xid: String,
+    /// Number of a commit before this one.
+    seen: i64,
     is_open: bool,
     waiting: Waiting,
     /// Tasks as the transaction has read and written them.
@@ -117,6 +119,7 @@ impl<'a> PostgresTx<'a> {
             db,
             clock,
             xid,
+            seen: shared.newest_seen(),
             is_open: true,
             waiting: Waiting::default(),
             rows: HashMap::new(),

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 use std::sync::LazyLock;
-use strum::VariantArray as _;
 
 use entity::task::{Column, Entity};
 use rusqlite::{Row, params};
-use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::sea_query::{Expr, ExprTrait, Query, SimpleExpr};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
 
 use super::query::{Db, bound, time};
@@ -16,8 +15,10 @@ use crate::store::StoreError;
 use crate::store::convert::{attempt_of, lost_task, question_of, task_of};
 use crate::store::rows::{AttemptRow, MessageRow, QuestionRow, TaskRow};
 use crate::store::summary::{self, MAX_JSON, MAX_TEXT};
-use crate::store::views::{ConversationState, Explained, Filter, ListTasks, Page};
-use domain::{AttemptOutcome, EventKind, Named as _, Question, Scope, SessionId, Status, TaskId, Timestamp};
+use crate::store::views::{
+    ConversationState, Explained, Filter, ListQuestions, ListTasks, OpenQuestion, Page, QuestionPage,
+};
+use domain::{AttemptOutcome, EventKind, Named, Question, ScheduleId, Scope, SessionId, Status, TaskId, Timestamp};
 use wire::{Attempt, Task};
 
 static FIND: LazyLock<String> = LazyLock::new(|| format!("SELECT {} FROM tasks WHERE id = ?1", TaskRow::COLUMNS));
@@ -31,6 +32,20 @@ static QUESTIONS: LazyLock<String> = LazyLock::new(|| {
         "SELECT {columns} FROM questions WHERE task_id = ?1 AND (NOT closed OR answer IS NOT NULL) ORDER BY asked_at"
     )
 });
+
+static OPEN_QUESTIONS: LazyLock<String> = LazyLock::new(|| {
+    let columns = QuestionRow::COLUMNS;
+    format!(
+        "SELECT {columns} FROM questions INDEXED BY questions_open WHERE answer IS NULL AND NOT closed
+            AND (?1 IS NULL OR (SELECT key_name FROM tasks WHERE id = task_id) = ?1)
+            AND (asked_at, task_id, request_id) > (?2, ?3, ?4)
+        ORDER BY asked_at, task_id, request_id LIMIT ?5"
+    )
+});
+
+const COUNT_OPEN_QUESTIONS: &str =
+    "SELECT COUNT(*) FROM questions INDEXED BY questions_open WHERE answer IS NULL AND NOT closed
+        AND (?1 IS NULL OR (SELECT key_name FROM tasks WHERE id = task_id) = ?1)";
 
 static MESSAGES: LazyLock<String> = LazyLock::new(|| {
     let columns = MessageRow::COLUMNS;
@@ -156,10 +171,8 @@ fn summary_of(db: Db<'_>, row: &Row<'_>) -> Result<Task, StoreError> {
 
 /// Number of tasks the filter has; without one, or with a status alone, nothing is counted.
 fn total(db: Db<'_>, filter: &Filter) -> Result<i64, StoreError> {
-    if filter.tag.is_none() && filter.working_directory.is_none() {
-        let counts = read_state::counts(db, filter.key.as_deref())?;
-        let which = |status: &Status| filter.status.is_none_or(|wanted| wanted == *status);
-        return Ok(Status::VARIANTS.iter().zip(counts).filter(|(status, _)| which(status)).map(|(_, n)| n).sum());
+    if filter.is_of_statuses() {
+        return Ok(filter.sum(read_state::counts(db, filter.key.as_deref())?));
     }
     let count = Entity::find().filter(condition(filter)).select_only().expr(Expr::cust("COUNT(*)")).into_query();
     let (text, values) = bound(&count);
@@ -172,10 +185,30 @@ fn condition(filter: &Filter) -> Condition {
         Column::Id.in_subquery(tags)
     };
     Condition::all()
-        .add_option(filter.status.map(|status| Column::Status.eq(status.name())))
+        .add_option(any_of(&filter.statuses).map(|names| Column::Status.is_in(names)))
+        .add_option(any_of(&filter.error_classes).map(|names| Column::ErrorClass.is_in(names)))
+        .add_option(filter.session.map(|session| Column::SessionId.eq(session.to_string())))
+        .add_option(filter.schedule.map(fired))
+        .add_option(filter.since.map(|since| Column::Id.gte(TaskId::first_of(since).uuid())))
+        .add_option(filter.until.map(|until| Column::Id.lt(TaskId::first_of(until).uuid())))
         .add_option(filter.tag.as_deref().map(tagged))
         .add_option(filter.working_directory.as_deref().map(in_folder))
         .add_option(filter.key.as_deref().map(|key| Column::KeyName.eq(key)))
+}
+
+/// The names of these, should there be any.
+fn any_of<T: Named + Copy>(all: &[T]) -> Option<Vec<&'static str>> {
+    (!all.is_empty()).then(|| all.iter().map(|one| one.name()).collect())
+}
+
+/// The tasks that a schedule has submitted.
+fn fired(schedule: ScheduleId) -> SimpleExpr {
+    let runs = Query::select()
+        .column("task_id")
+        .from("schedule_runs")
+        .and_where(Expr::col("schedule_id").eq(schedule.uuid()))
+        .to_owned();
+    Column::Id.in_subquery(runs)
 }
 
 /// A folder of a task's own is found by the id in its name.
@@ -202,6 +235,28 @@ pub fn questions(db: Db<'_>, id: TaskId) -> Result<Option<Vec<Question>>, StoreE
     }
     let rows = db.readable(&QUESTIONS, [id.as_bytes()], "question", QuestionRow::read)?;
     Ok(Some(rows.into_iter().map(question_of).collect()))
+}
+
+/// Open questions of all tasks, oldest first.
+pub fn open_questions(db: Db<'_>, list: &ListQuestions) -> Result<QuestionPage, StoreError> {
+    let ListQuestions { key, after, limit } = list;
+    let (at, task, name) = match after {
+        Some((at, task, name)) => (at.0, task.as_bytes().to_vec(), name.as_str()),
+        None => (i64::MIN, Vec::new(), ""),
+    };
+    let limit = i64::try_from(*limit).unwrap_or(i64::MAX);
+    let rows = db.readable(&OPEN_QUESTIONS, params![key, at, task, name, limit], "question", QuestionRow::read)?;
+    let mut questions = Vec::with_capacity(rows.len());
+    for row in rows {
+        let task = row.task_id;
+        let text = format!("SELECT {} FROM tasks WHERE id = ?1", SUMMARY.as_str());
+        let mut statement = db.0.prepare_cached(&text)?;
+        let mut found = statement.query([task.as_bytes()])?;
+        let Some(of) = found.next()? else { continue };
+        questions.push(OpenQuestion { question: question_of(row), task: summary_of(db, of)? });
+    }
+    let total = db.one(COUNT_OPEN_QUESTIONS, [key], |row| row.get(0))?.unwrap_or(0);
+    Ok(QuestionPage { questions, total })
 }
 
 /// Reads the state of a task's conversation.

@@ -15,8 +15,9 @@ use super::{connection, hooks, keys, limits, money, read_events, read_history, r
 use crate::process::wall_now;
 use crate::store::rows::Lenient;
 use crate::store::views::{
-    AuditRecord, ConversationState, Delivery, EventPage, Explained, LastTask, LatestEvents, LimitUse, ListTasks, Page,
-    ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, Usage, Webhook, WorkerInfo,
+    AuditRecord, ConversationState, Delivery, EventPage, Explained, LastTask, LatestEvents, LimitUse, ListQuestions,
+    ListTasks, Page, QuestionPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, Usage,
+    Webhook, WorkerInfo,
 };
 use crate::store::{Reads, StoreError};
 use audit::{Entry, TaskSnapshot};
@@ -165,6 +166,10 @@ impl Reads for Readers {
 
     async fn questions(&self, id: TaskId) -> Result<Option<Vec<Question>>, StoreError> {
         self.run(move |db| read_tasks::questions(db, id)).await
+    }
+
+    async fn open_questions(&self, list: ListQuestions) -> Result<QuestionPage, StoreError> {
+        self.run(move |db| read_tasks::open_questions(db, &list)).await
     }
 
     async fn talk(&self, id: TaskId) -> Result<ConversationState, StoreError> {

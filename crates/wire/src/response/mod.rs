@@ -27,9 +27,12 @@ pub use event::{
 pub use health::{Alive, Check, Health, HealthStatus, ParkedCredential, QueueCounts, Readiness, WorkerCounts};
 pub use key::{AuditEntry, AuditPage, Key, KeySecret, Keys};
 pub use queue::{LimitState, LimitUse, Limits, Stats};
-pub use schedule::{Run, Runs, Schedule, Schedules};
+pub use schedule::{Preview, Run, Runs, Schedule, Schedules};
 pub use submit::{BatchReceipt, Receipt};
-pub use talk::{Answered, Conversation, ConversationMessage, MessageReceipt, Permission, Permissions, Role};
+pub use talk::{
+    Answered, Conversation, ConversationMessage, MessageReceipt, OpenQuestion, OpenQuestions, Permission, Permissions,
+    Role,
+};
 pub use task::{AttemptView, ContextView, ErrorView, Explanation, Reason, TaskPage, TaskView};
 pub use usage::{Left, Today, Usage, UsageDay};
 pub use webhook::{Deliveries, Delivery, DeliveryReceipt, Webhook, Webhooks};

@@ -73,3 +73,15 @@ pub struct Run {
     /// A remark for people.
     pub detail: Option<String>,
 }
+
+/// The next firings of a timetable.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Preview {
+    /// The cron expression.
+    pub cron: String,
+    /// The time zone.
+    pub time_zone: String,
+    /// Times, in order.
+    pub firings: Vec<Timestamp>,
+}

@@ -1,6 +1,6 @@
 //! Questions of a task, and what was said in its conversation.
 
-use domain::{Decision, SessionId, TaskId, Timestamp};
+use domain::{Decision, SessionId, Status, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -33,6 +33,38 @@ pub struct Permission {
     pub deadline: Timestamp,
     /// The answer, where there is one.
     pub answer: Option<Decision>,
+}
+
+/// An open question, with what is to be known of its task.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenQuestion {
+    /// The task.
+    pub task_id: TaskId,
+    /// Its title.
+    pub title: String,
+    /// Its status.
+    pub status: Status,
+    /// Name of the client's key.
+    pub key: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Its folder.
+    pub working_directory: Option<String>,
+    /// The question.
+    pub question: Permission,
+}
+
+/// Open questions of all tasks.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenQuestions {
+    /// The questions, oldest first.
+    pub questions: Vec<OpenQuestion>,
+    /// Number of open questions in all.
+    pub total: i64,
+    /// Start of the next page.
+    pub next_cursor: Option<String>,
 }
 
 /// An answer that counts.

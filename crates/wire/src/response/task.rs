@@ -18,6 +18,8 @@ pub struct TaskView<'a> {
     pub task_id: TaskId,
     /// Status.
     pub status: Status,
+    /// First line of the instruction, at most 120 characters.
+    pub title: Cow<'a, str>,
     /// Instruction; in a list its first 4 KiB.
     pub instruction: Cow<'a, str>,
     /// Surroundings of the task.
@@ -203,6 +205,7 @@ impl<'a> TaskView<'a> {
         Self {
             task_id: task.id,
             status: task.status,
+            title: Cow::Owned(task.spec.title()),
             instruction: Cow::Borrowed(&task.spec.instruction),
             context: ContextView::of(&task.spec.context),
             options: task.spec.options.shown(),

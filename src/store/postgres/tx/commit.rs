@@ -61,7 +61,7 @@ impl PostgresTx<'_> {
             self.is_work.into(),
             self.ready.followers.into(),
         ];
-        match (self.done.take(), self.is_work || self.tells_followers()) {
+        match (self.done.clone(), self.is_work || self.tells_followers()) {
             (Some(done), true) => {
                 let text = "WITH added AS (INSERT INTO history (at, boot_ms, done) VALUES ($1, $2, $3) RETURNING seq)
                     SELECT seq, CASE WHEN $6 OR NOT pg_try_advisory_xact_lock($7)
@@ -90,6 +90,7 @@ impl PostgresTx<'_> {
         let is_told = history.is_some();
         all.extend(history);
         fail::fail_point!("postgres-commit");
+        let mark = self.done.take();
         let committed = self.db.commit(&all, is_told).await;
         self.is_open = false;
         match committed {
@@ -97,7 +98,7 @@ impl PostgresTx<'_> {
                 self.shared.seen(seq);
                 Ok(())
             }
-            Err(error @ StoreError::Unavailable { .. }) => self.outcome(error).await,
+            Err(error @ StoreError::Unavailable { .. }) => self.outcome(error, mark.as_deref()).await,
             Err(error) => {
                 // It has ended with an error; nothing is left open.
                 self.db.forget("ROLLBACK");
@@ -106,12 +107,15 @@ impl PostgresTx<'_> {
         }
     }
 
-    /// Asks what became of a commit whose answer was lost.
-    async fn outcome(&self, lost: StoreError) -> Result<(), StoreError> {
+    /// Asks what became of a commit whose answer was lost. It has happened if what it would have written to the history is
+    /// there: the number of the transaction alone says nothing, because a server that has crashed may give it to another
+    /// one. Of a commit without history it stays unknown, and so it counts as lost.
+    async fn outcome(&self, lost: StoreError, done: Option<&str>) -> Result<(), StoreError> {
+        let Some(done) = done else { return Err(lost) };
         let until = Instant::now() + OUTCOME_LIMIT;
         let mut back_off = BackOff::default();
         while Instant::now() < until {
-            match self.ask_outcome().await {
+            match self.ask_outcome(done).await {
                 Ok(Some(true)) => {
                     tracing::info!("The answer to a commit was lost; it has happened");
                     return Ok(());
@@ -129,21 +133,21 @@ impl PostgresTx<'_> {
     }
 
     /// True if it was committed; `None` while it is under way.
-    async fn ask_outcome(&self) -> Result<Option<bool>, StoreError> {
+    async fn ask_outcome(&self, done: &str) -> Result<Option<bool>, StoreError> {
         let db = Connection::open(Arc::clone(self.db.address())).await?;
         let text = "SELECT pg_xact_status($1::text::xid8)";
         let asked = db.one(text, &params![self.xid.clone()], |row| get::<Option<String>>(row, 0)).await;
         match asked {
-            Ok(Some(Some(status))) => Ok(match &*status {
-                "committed" => Some(true),
-                "aborted" => Some(false),
-                _ => None,
-            }),
-            // A server that doesn't know the number never had the transaction.
-            Ok(_) => Ok(Some(false)),
-            Err(StoreError::Statement(error)) if is_number_to_come(&*error) => Ok(Some(false)),
-            Err(error) => Err(error),
+            Ok(Some(Some(status))) if status == "in progress" => return Ok(None),
+            // A server that doesn't know the number never had the transaction, or has lost it.
+            Ok(_) => {}
+            Err(StoreError::Statement(error)) if is_number_to_come(&*error) => {}
+            Err(error) => return Err(error),
         }
+        let Clock { wall, lease } = self.clock;
+        let text = "SELECT 1 FROM history WHERE seq > $1 AND at = $2 AND boot_ms = $3 AND done = $4";
+        let values = params![self.seen, wall, lease.ms, done];
+        db.any(text, &values).await.map(Some)
     }
 }
 
