@@ -33,7 +33,11 @@ pub async fn explain(
                 let labels = task.spec.requires.join(", ");
                 reason("NO_MATCHING_WORKER", format!("no worker has all labels that it requires: {labels}"))
             });
-            let reasons = full.into_iter().chain(unmet).chain(pending(&task, ahead, &stats, workers, &limits));
+            // Where nobody could take it, it stands in no line.
+            let stands =
+                |reason: &Reason| unmet.is_none() || !["BEHIND_OTHERS", "NO_FREE_SLOT"].contains(&&*reason.code);
+            let others: Vec<_> = pending(&task, ahead, &stats, workers, &limits).into_iter().filter(stands).collect();
+            let reasons = full.into_iter().chain(unmet).chain(others);
             if caller.is_admin() { reasons.collect() } else { reasons.map(without_credential).collect() }
         }
         Status::Running => {

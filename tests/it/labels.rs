@@ -40,7 +40,7 @@ fn tasks_run_where_their_labels_are(world: &World) {
     let here = requiring(world, &server, "anybody", &[]);
     ends_well(&server, &here);
     assert_eq!(server.task(&lost[0])["status"], "pending");
-    assert_eq!(reasons(&server, &lost[0])[0], "NO_MATCHING_WORKER");
+    assert_eq!(reasons(&server, &lost[0]), ["NO_MATCHING_WORKER"]);
     assert_eq!(server.task(&ids[1])["requires"], json!(["repo=web", "gpu=a100"]));
     let listed = server.get("/api/workers/gpu");
     let labels: Vec<&str> = listed["labels"].as_array().expect("labels").iter().filter_map(Value::as_str).collect();

@@ -318,7 +318,7 @@ impl TaskSpec {
         }
     }
 
-    /// First line of the instruction that says anything, at most [`MAX_TITLE`] characters.
+    /// First line of the instruction that says anything, at most 120 characters.
     #[must_use]
     pub fn title(&self) -> String {
         let line = self.instruction.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
