@@ -138,8 +138,9 @@ fn slow_a_replica_that_is_promoted_goes_on_with_everything() {
     let primary = Cluster::start(&["synchronous_standby_names='*'", "synchronous_commit=local"]);
     let database = primary.database();
     let replica = primary.replica(&["hot_standby=on"]);
-    primary.sql("postgres", "ALTER SYSTEM SET synchronous_commit = 'on'");
-    primary.sql("postgres", "SELECT pg_reload_conf()");
+    // Over what the server was started with: without a replica nothing could be set up.
+    primary.sql("postgres", &format!("ALTER DATABASE {database} SET synchronous_commit = 'on'"));
+    assert_eq!(primary.sql(&database, "SHOW synchronous_commit"), "on");
     let url = format!("postgres://cca@127.0.0.1:{},127.0.0.1:{}/{database}", primary.port, replica.port);
     let world = World::with(Some(url));
     let server = world.serve("inline", &[]);
