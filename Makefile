@@ -1,5 +1,5 @@
 # Everything on a fresh machine needs a Rust toolchain, npm and a C compiler, and one of these. For the tests also Python 3 and
-# the packages postgresql, pgbouncer, docker-compose, systemd and openssl (.ci/run installs what is missing):
+# the packages postgresql, pgbouncer, docker-compose, systemd, iproute2 and openssl (.ci/run installs what is missing):
 #   make run     fetch the CLI where there is none, build, serve on http://127.0.0.1:5000
 #   make test    everything that CI checks
 #   make check   format, lints, documentation, dependencies and spelling alone

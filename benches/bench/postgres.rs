@@ -229,7 +229,7 @@ pub fn hour(figures: &mut Figures) {
     for is_held in [false, true] {
         let (rounds, suffix) = if is_held { (HELD_ROUNDS, ", with a snapshot held") } else { (HOUR_ROUNDS, "") };
         let url = backend.database(if is_held { "held" } else { "hour" });
-        let mut first = claim(&url);
+        let first = claim(&url);
         let mut holder = is_held.then(|| {
             let sql = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM tasks LIMIT 1; SELECT pg_sleep(3600)";
             std::process::Command::new("psql").args([&*url, "-qc", sql]).stdout(Stdio::null()).spawn().expect("psql")
@@ -241,7 +241,6 @@ pub fn hour(figures: &mut Figures) {
             holder.wait().expect("an end");
         }
         let total = rounds * TASKS;
-        first = first.max(f64::MIN_POSITIVE);
         figures.add(&format!("PostgreSQL: the last {TASKS} of {total} no-op tasks{suffix}"), rates[rounds - 1], "/s");
         figures.add("  over the first", rates[rounds - 1] / rates[0], "");
         figures.add(&format!("PostgreSQL: a claim behind them{suffix}, p50"), last, "ms");

@@ -25,7 +25,8 @@ const LOOK: Duration = Duration::from_millis(200);
 /// What is fetched: all branches, all tags, and what the repository says is its default branch.
 const REFS: [&str; 3] = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*", "+HEAD:refs/origin/HEAD"];
 /// Parts of git's errors that another try changes nothing of.
-const FOR_GOOD: [&str; 8] = [
+const FOR_GOOD: [&str; 9] = [
+    "rejected",
     "not found",
     "does not exist",
     "does not appear to be a git repository",
@@ -207,7 +208,9 @@ impl GitError {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Refused { command, said } => command == "fetch" && !FOR_GOOD.iter().any(|part| said.contains(part)),
+            Self::Refused { command, said } if command == "fetch" || command == "push" => {
+                !FOR_GOOD.iter().any(|part| said.contains(part))
+            }
             other => other.is_transient(),
         }
     }

@@ -29,15 +29,8 @@ pub async fn explain(
         Status::Pending => {
             let limits = service.queue.ask(ReadLimits).await?;
             let full = service.vitals.failing(Duty::Disk).map(|failing| reason("DISK_FULL", failing.why));
-            let unmet = unmet.then(|| {
-                let labels = task.spec.requires.join(", ");
-                reason("NO_MATCHING_WORKER", format!("no worker has all labels that it requires: {labels}"))
-            });
-            // Where nobody could take it, it stands in no line.
-            let stands =
-                |reason: &Reason| unmet.is_none() || !["BEHIND_OTHERS", "NO_FREE_SLOT"].contains(&&*reason.code);
-            let others: Vec<_> = pending(&task, ahead, &stats, workers, &limits).into_iter().filter(stands).collect();
-            let reasons = full.into_iter().chain(unmet).chain(others);
+            let could_take_it = if unmet { WorkersForIt::NoneMatches } else { WorkersForIt::of(workers) };
+            let reasons = full.into_iter().chain(pending(&task, ahead, &stats, could_take_it, &limits));
             if caller.is_admin() { reasons.collect() } else { reasons.map(without_credential).collect() }
         }
         Status::Running => {
@@ -49,6 +42,22 @@ pub async fn explain(
     let has_place = task.due_at.is_none() || task.held.is_some();
     let position = (task.status == Status::Pending && has_place).then_some(ahead + 1);
     Ok(Some(Explanation { task_id: id, status: task.status, position, reasons }))
+}
+
+/// Workers that live and could take a task.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WorkersForIt {
+    Some,
+    /// There is no worker at all.
+    None,
+    /// None has the labels that it requires.
+    NoneMatches,
+}
+
+impl WorkersForIt {
+    const fn of(workers: usize) -> Self {
+        if workers == 0 { Self::None } else { Self::Some }
+    }
 }
 
 /// True if a worker that lives may take the task.
@@ -111,13 +120,19 @@ fn reason(code: &'static str, message: impl Into<String>) -> Reason {
     Reason { code: code.into(), message: message.into(), credential: None, request_id: None, until: None, rule: None }
 }
 
-fn pending(task: &Task, ahead: i64, stats: &Stats, workers: usize, limits: &[LimitUse]) -> Vec<Reason> {
+fn pending(task: &Task, ahead: i64, stats: &Stats, workers: WorkersForIt, limits: &[LimitUse]) -> Vec<Reason> {
     let mut reasons = Vec::new();
     if stats.paused {
         reasons.push(reason("QUEUE_PAUSED", "the queue is paused: POST /api/queue/start lets it go on"));
     }
-    if workers == 0 {
-        reasons.push(reason("NO_WORKER", "no worker is there to take it"));
+    match workers {
+        WorkersForIt::Some => {}
+        WorkersForIt::None => reasons.push(reason("NO_WORKER", "no worker is there to take it")),
+        WorkersForIt::NoneMatches => {
+            let labels = task.spec.requires.join(", ");
+            let message = format!("no worker has all labels that it requires: {labels}");
+            reasons.push(reason("NO_MATCHING_WORKER", message));
+        }
     }
     for parked in &stats.parked {
         let message = match parked.class.known() {

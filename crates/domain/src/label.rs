@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 
 /// Maximum number of bytes of a label.
 pub const MAX_LABEL: usize = 128;
-/// Maximum number of requirements of a task, and of labels of a worker.
+/// Maximum number of requirements of a task.
 pub const MAX_LABELS: usize = 16;
-/// Stands between the requirements of a lane; no label has it.
+/// Stands between labels; none has it.
 const BETWEEN: char = ',';
 
 /// Reason for which a text is no label.
@@ -32,8 +32,7 @@ pub fn check_label(label: &str) -> Result<(), InvalidLabel> {
 /// Name of the lane of a task with these requirements; empty without any. Order and repetitions make no difference.
 #[must_use]
 pub fn lane_of(requires: &[String]) -> String {
-    let sorted: BTreeSet<&str> = requires.iter().map(String::as_str).collect();
-    sorted.into_iter().collect::<Vec<_>>().join(&BETWEEN.to_string())
+    requires.iter().cloned().collect::<Labels>().text()
 }
 
 /// What a worker has.
@@ -50,7 +49,7 @@ impl Labels {
     /// The labels between commas.
     #[must_use]
     pub fn text(&self) -> String {
-        self.0.iter().map(String::as_str).collect::<Vec<_>>().join(&BETWEEN.to_string())
+        self.iter().collect::<Vec<_>>().join(&BETWEEN.to_string())
     }
 
     /// The labels, in order.

@@ -159,7 +159,7 @@ mod tests {
             let one = at(&format!("https://example.org/team/{rest}"));
             if one.validate().is_ok() {
                 prop_assert!(one.is_below("https://example.org/team/"));
-                prop_assert!(!one.url[8..].contains("..") || !one.url.split('/').any(|part| part == ".."));
+                prop_assert!(!one.url.split('/').any(|part| part == ".."));
             }
             let revision = RemoteRepository { revision: Some(rest.clone()), ..at("https://example.org/a") };
             if revision.validate().is_ok() {

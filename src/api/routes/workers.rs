@@ -47,7 +47,7 @@ pub async fn overview(shared: &Shared) -> Result<WorkerOverview, ApiError> {
             let now = shared.queue.ask(ReadClock).await?;
             let lives = |worker: &WorkerInfo| worker.is_fresh(now) && !is_known_dead(worker);
             let workers: Vec<_> =
-                workers.into_iter().filter(lives).map(|worker| standalone_view(worker, now)).collect();
+                workers.iter().filter(|worker| lives(worker)).map(|worker| standalone_view(worker, now)).collect();
             let complaint = workers.is_empty().then(|| "no worker is there".to_owned());
             Ok(WorkerOverview { healthy: !workers.is_empty(), count: workers.len(), complaint, workers })
         }
@@ -71,12 +71,17 @@ async fn add_what_is_stored(shared: &Shared, workers: &mut [Worker]) -> Result<(
     for worker in workers {
         let of_name = |info: &&WorkerInfo| info.name == worker.worker_id && info.process.pid == worker.pid;
         let Some(info) = stored.iter().find(of_name) else { continue };
-        worker.host = Some(info.host.clone());
-        worker.last_beat_ms = Some(now.since_ms(info.beat_at));
-        worker.labels = Some(info.labels.iter().map(str::to_owned).collect());
-        worker.version = Some(info.version.clone());
+        describe(worker, info, now);
     }
     Ok(())
+}
+
+/// Adds what a worker says of itself in the store.
+fn describe(worker: &mut Worker, info: &WorkerInfo, now: Timestamp) {
+    worker.host = Some(info.host.clone());
+    worker.last_beat_ms = Some(now.since_ms(info.beat_at));
+    worker.labels = Some(info.labels.iter().map(str::to_owned).collect());
+    worker.version = Some(info.version.clone());
 }
 
 /// A process of another machine is not known here, which says nothing of it.
@@ -84,9 +89,9 @@ fn is_known_dead(worker: &WorkerInfo) -> bool {
     worker.process.boot == boot_now().boot && worker.process.is_known_dead()
 }
 
-fn standalone_view(worker: WorkerInfo, now: Timestamp) -> Worker {
-    Worker {
-        worker_id: worker.name,
+fn standalone_view(worker: &WorkerInfo, now: Timestamp) -> Worker {
+    let mut view = Worker {
+        worker_id: worker.name.clone(),
         pid: worker.process.pid,
         start_time: worker.started_at,
         uptime: now.since_ms(worker.started_at),
@@ -94,14 +99,16 @@ fn standalone_view(worker: WorkerInfo, now: Timestamp) -> Worker {
         connected: true,
         state: Some(if worker.drain { WorkerState::Draining } else { WorkerState::Running }),
         crash_looping: None,
-        host: Some(worker.host),
-        last_beat_ms: Some(now.since_ms(worker.beat_at)),
-        labels: Some(worker.labels.iter().map(str::to_owned).collect()),
-        version: Some(worker.version),
+        host: None,
+        last_beat_ms: None,
+        labels: None,
+        version: None,
         running: worker.running,
         concurrency: worker.concurrency,
         failing: None,
-    }
+    };
+    describe(&mut view, worker, now);
+    view
 }
 
 fn unavailable(message: &str) -> ApiError {

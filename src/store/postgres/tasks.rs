@@ -12,7 +12,7 @@ use super::tx::{PostgresTx, only, status_name};
 use super::value::{Unread, Value, get, params};
 use crate::store::StoreError;
 use crate::store::rows::{
-    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, NextInLine, TaskRow, UnreadRow,
+    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, NextInLine, TaskRow, UnreadRow,
 };
 use crate::store::tx::{Tasks, Tx as _};
 use domain::{BootInstant, Epoch, LeaseKey, Name, Named as _, SessionId, Status, TaskId, Timestamp, WorkerInstanceId};
@@ -80,6 +80,9 @@ static CLAIM: LazyLock<String> = LazyLock::new(|| {
 });
 
 const DUE: &str = "UPDATE tasks SET due_at = NULL, held = NULL WHERE status = 'pending' AND due_at <= $1 RETURNING id";
+
+// As it stands in the statement.
+const _: () = assert!(MAX_LANES == 200, "the limit of LANES");
 
 /// Goes from lane to lane, however many tasks each has, and never into that of tasks without requirements: it begins with all
 /// that were claimed since the server cleaned up last.

@@ -14,7 +14,7 @@ use super::table::Table;
 use super::tx::SqliteTx;
 use crate::store::StoreError;
 use crate::store::rows::{
-    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, NextInLine, TaskRow, UnreadRow,
+    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, NextInLine, TaskRow, UnreadRow,
 };
 use crate::store::tx::{Tasks, Tx as _};
 use domain::{BootId, BootInstant, Epoch, LeaseKey, Name, SessionId, TaskId, Timestamp, Usd, WorkerInstanceId};
@@ -78,6 +78,9 @@ fn claim_text(lanes: usize) -> String {
 
 /// Most claims are from one lane.
 static CLAIM: LazyLock<String> = LazyLock::new(|| claim_text(1));
+
+// As it stands in the statement.
+const _: () = assert!(MAX_LANES == 200, "the limit of LANES");
 
 /// Goes from lane to lane, however many tasks each has, and never into that of tasks without requirements.
 const LANES: &str = "WITH RECURSIVE lanes(lane) AS (

@@ -90,7 +90,7 @@ impl PostgresTx<'_> {
         let is_told = history.is_some();
         all.extend(history);
         fail::fail_point!("postgres-commit");
-        let mark = self.done.take();
+        let done = self.done.take();
         let committed = self.db.commit(&all, is_told).await;
         self.is_open = false;
         match committed {
@@ -98,7 +98,7 @@ impl PostgresTx<'_> {
                 self.shared.seen(seq);
                 Ok(())
             }
-            Err(error @ StoreError::Unavailable { .. }) => self.outcome(error, mark.as_deref()).await,
+            Err(error @ StoreError::Unavailable { .. }) => self.outcome(error, done.as_deref()).await,
             Err(error) => {
                 // It has ended with an error; nothing is left open.
                 self.db.forget("ROLLBACK");
