@@ -5,15 +5,20 @@
 //! elsewhere: every folder is opened without following any.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rustix::fs::{CWD, FlockOperation, flock};
+use rustix::fs::CWD;
 use sha2::{Digest as _, Sha256};
 
 use super::home::Home;
 use super::home_files::CONFIG;
 use crate::config::{AgentHome, AgentUser, Claude, Environment};
-use crate::process;
+use crate::process::{self, LockWait};
 use domain::TaskId;
+
+/// Longest wait until another attempt of the key has its home ready. Beside what the disk takes it fits into the limit of
+/// a set-up.
+const LOCK_LIMIT: Duration = Duration::from_secs(10);
 
 /// Where homes are, and how they are made.
 #[derive(Clone, Debug)]
@@ -77,9 +82,10 @@ impl Homes {
         process::let_pass(of_key, self.user)?;
         // Attempts of one key begin at any time, in any process of this machine. No task can hold this lock: the folder
         // is not the home's.
-        let lock = process::open_folder(CWD, of_key)?;
-        rustix::io::retry_on_intr(|| flock(&lock, FlockOperation::LockExclusive))?;
+        let lock = LockWait::new(process::open_folder(CWD, of_key)?, LOCK_LIMIT).wait()?;
+        process::barrier("home-locked");
         Home::open(path.clone(), self.template.as_deref(), self.user)?.prepare()?;
+        drop(lock);
         Ok(Some(path))
     }
 }

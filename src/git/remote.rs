@@ -8,20 +8,18 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock};
+use rustix::fs::{CWD, Mode, OFlags};
 use sha2::{Digest, Sha256};
 
 use super::{Git, GitError, Repository};
 use crate::config::{AgentUser, Environment};
-use crate::process;
+use crate::process::{self, LockWait};
 use wire::RemoteRepository;
 
 /// Longest transfer.
 const TRANSFER_LIMIT: Duration = Duration::from_secs(900);
-/// Time between two looks whether another process has finished its transfer.
-const LOOK: Duration = Duration::from_millis(200);
 /// What is fetched: all branches, all tags, and what the repository says is its default branch.
 const REFS: [&str; 3] = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*", "+HEAD:refs/origin/HEAD"];
 /// Parts of git's errors that another try changes nothing of.
@@ -192,14 +190,7 @@ impl RemoteClone {
             OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW,
             Mode::from_raw_mode(0o600),
         )?;
-        let until = Instant::now() + TRANSFER_LIMIT;
-        while let Err(error) = flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            if error != rustix::io::Errno::WOULDBLOCK || Instant::now() > until {
-                return Err(error.into());
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-        Ok(lock)
+        LockWait::new(lock, TRANSFER_LIMIT).wait_beside().await
     }
 }
 

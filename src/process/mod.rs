@@ -30,7 +30,7 @@ pub use clock::{boot_now, wall_now};
 pub use descriptors::raise_descriptors;
 pub use identity::Identity;
 pub use isolate::{Isolation, NO_PROCESS, drop_streams, isolate};
-pub use lock::end_stopped_holder;
+pub use lock::{LockWait, end_stopped_holder};
 pub use no_links::{make_folders, open_exactly, open_file, open_folder, path_of, read, replace};
 pub use path::{Resolved, resolve};
 pub use private::{check_secret, close_to_others, is_open_to_others, make_private_folder};

@@ -111,6 +111,12 @@ fn slow_a_worker_that_dies_or_freezes_at_a_step_of_an_attempt() {
     }
 }
 
+#[test]
+fn slow_a_worker_that_freezes_while_it_makes_a_home() {
+    // The trial of the walls at its start makes two.
+    until_untouched(|n| worker_struck(&at("home-locked", n, "stop")));
+}
+
 /// A task is submitted, its worker dies, it is cancelled: the API ends at one of its commits on
 /// this way, and comes back.
 fn api_struck(point: &str, n: usize) -> bool {
