@@ -176,7 +176,15 @@ impl NoOp {
                 let event = NewEvent::new(EventKind::Log, &serde_json::json!({ "message": "x".repeat(400) }));
                 let (from, events) = (times.len() as i64, vec![event]);
                 let began = Instant::now();
-                let append = Append { key, from, events, session_id: None, transcript: Vec::new(), essential: false };
+                let append = Append {
+                    key,
+                    from,
+                    events,
+                    session_id: None,
+                    cost_so_far: None,
+                    transcript: Vec::new(),
+                    essential: false,
+                };
                 while self.queue.ask(append.clone()).await.is_err() {}
                 times.push(began.elapsed());
                 tokio::time::sleep(pause(2)).await;

@@ -85,6 +85,8 @@ pub struct Model {
     pub error_message: Option<String>,
     /// US dollars.
     pub cost_usd: Option<f64>,
+    /// US dollars of the attempt that runs, as far as is known.
+    pub cost_so_far: Option<f64>,
     /// Tokens, as JSON.
     pub usage: Option<String>,
     /// Turns of the conversation.

@@ -23,6 +23,7 @@ mod m0014_keys;
 mod m0015_transcripts;
 mod m0016_labels;
 mod m0017_open_questions;
+mod m0018_figures;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -48,6 +49,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0015_transcripts::Migration),
             Box::new(m0016_labels::Migration),
             Box::new(m0017_open_questions::Migration),
+            Box::new(m0018_figures::Migration),
         ]
     }
 }

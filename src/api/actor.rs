@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_web::dev::{Extensions, ServerHandle};
-use actix_web::middleware::from_fn;
+use actix_web::middleware::{Compress, from_fn};
 use actix_web::rt::net::TcpStream;
 use actix_web::{App, HttpServer, web};
 use tokio::sync::watch;
 
 use super::connections::Connections;
 use super::shared::Shared;
-use super::{guard, routes};
+use super::{encoding, guard, routes};
 use crate::process;
 use crate::service::Phase;
 
@@ -69,6 +69,8 @@ impl ApiActor {
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(data.clone())
+                .wrap(from_fn(encoding::mark))
+                .wrap(Compress::default())
                 .wrap(from_fn(guard::guard))
                 .configure(routes::all)
                 .default_service(web::to(routes::not_found))

@@ -15,6 +15,7 @@ use tracing::{Instrument as _, Span};
 
 use super::audit::Audited;
 use super::caller::Caller;
+use super::encoding;
 use super::error::ApiError;
 use super::openapi::{self, Access};
 use super::shared::Shared;
@@ -28,6 +29,7 @@ pub async fn guard(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let mut response = check_and_answer(request, next).await?;
     harden(response.headers_mut());
+    encoding::unmark(response.headers_mut());
     Ok(response)
 }
 

@@ -12,6 +12,7 @@ mod auth;
 mod body;
 mod caller;
 mod connections;
+mod encoding;
 mod error;
 mod feed;
 mod follow;

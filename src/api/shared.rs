@@ -10,9 +10,10 @@ use super::connections::Connections;
 use super::memory::Memory;
 use super::streams::Streams;
 use super::wrong_keys::WrongKeys;
-use crate::config::{Mode, Server};
+use crate::config::{Effective, Mode, Server};
+use crate::doctor::Doctor;
 use crate::queue::{EventFeed, Stats};
-use crate::service::Service;
+use crate::service::{Figures, Service};
 use crate::supervisor::SupervisorActor;
 
 /// Place of the work.
@@ -71,6 +72,12 @@ pub struct Shared {
     pub wrong_keys: WrongKeys,
     /// The names of this server.
     pub hosts: Hosts,
+    /// Every setting as it is in force, without secrets.
+    pub settings: Arc<[Effective]>,
+    /// What must be right before tasks can run.
+    pub doctor: Doctor,
+    /// The queue's figures of the last hours.
+    pub figures: Figures,
 }
 
 impl Deref for Shared {

@@ -11,9 +11,10 @@ use tokio::sync::watch;
 use crate::api::{self, Connections, Hosts, Memory, Shared, Streams, Workers, WrongKeys};
 use crate::claude::Homes;
 use crate::config::{Config, Server};
+use crate::doctor::Doctor;
 use crate::process;
 use crate::queue::{ChangeNotifier, EventFeed, Queue};
-use crate::service::{KeyRing, Outbound, Phase, Service};
+use crate::service::{Figures, KeyRing, Outbound, Phase, Service};
 use crate::store::Leadership;
 use crate::telemetry::Vitals;
 
@@ -72,7 +73,13 @@ fn keys(config: &Config, queue: &Queue) -> anyhow::Result<KeyRing> {
 }
 
 /// Makes the shared state of this process's handlers.
-pub fn shared(config: &Config, service: Service, tail: EventFeed, workers: Workers) -> anyhow::Result<Shared> {
+pub fn shared(
+    config: &Config,
+    service: Service,
+    tail: EventFeed,
+    figures: Figures,
+    workers: Workers,
+) -> anyhow::Result<Shared> {
     Ok(Shared {
         service,
         tail,
@@ -85,6 +92,9 @@ pub fn shared(config: &Config, service: Service, tail: EventFeed, workers: Worke
         streams: Streams::default(),
         wrong_keys: WrongKeys::default(),
         hosts: Hosts::new(&config.server),
+        settings: config.effective.clone().into(),
+        doctor: Doctor::new(config.clone()),
+        figures,
         server: config.server.clone(),
     })
 }

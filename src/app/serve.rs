@@ -16,7 +16,7 @@ use crate::api::{self, ApiActor, Workers};
 use crate::config::{Config, Mode};
 use crate::process;
 use crate::queue::{self, ChangeNotifier, Queue, Reaper};
-use crate::service::Phase;
+use crate::service::{Figures, Phase};
 use crate::supervisor;
 use crate::worker::{self, News, WorkerActor};
 use domain::{Named as _, WorkerInstanceId};
@@ -68,7 +68,9 @@ pub fn serve(config: Config) -> Exit {
             phases,
         )?;
         parts.start_duties(&config, &service, reaper);
-        let shared = roles::shared(&config, service, tail, workers.clone())?;
+        let figures = Figures::default();
+        parts.beside(figures.clone().follow(service.queue.clone(), service.hub.clone()));
+        let shared = roles::shared(&config, service, tail, figures, workers.clone())?;
         // Those that were made just now as well.
         hide_secrets(&config)?;
         let actor = ApiActor::start_server(listener, shared, phase, connections)?;

@@ -40,6 +40,8 @@ pub enum FrameKind {
         by_model: bool,
         /// Number of tools that it calls.
         tool_calls: usize,
+        /// Counts of the answer that it is a part of.
+        answer: Box<AnswerCounts>,
     },
     /// Results of tools.
     User {
@@ -110,6 +112,17 @@ pub enum FrameKind {
     ControlResponse,
     /// Any other frame.
     Other,
+}
+
+/// Counts of an answer of the model. It comes in several messages, each of which says them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AnswerCounts {
+    /// Name of the answer.
+    pub id: String,
+    /// The model.
+    pub model: String,
+    /// The counts, as the API says them.
+    pub usage: Value,
 }
 
 /// Reason and time of the next request to the API.
@@ -207,7 +220,7 @@ impl Frame {
     }
 }
 
-fn kind_of(frame: Value) -> FrameKind {
+fn kind_of(mut frame: Value) -> FrameKind {
     let text = |key: &str| frame[key].as_str().unwrap_or_default();
     match (text("type"), text("subtype")) {
         ("system", "init") => {
@@ -240,6 +253,11 @@ fn kind_of(frame: Value) -> FrameKind {
             // The CLI words its own errors as messages of a model of this name.
             by_model: frame["message"]["model"].as_str() != Some("<synthetic>"),
             tool_calls: blocks(&frame, "tool_use"),
+            answer: Box::new(AnswerCounts {
+                id: frame["message"]["id"].as_str().unwrap_or_default().to_owned(),
+                model: frame["message"]["model"].as_str().unwrap_or_default().to_owned(),
+                usage: frame["message"]["usage"].take(),
+            }),
         },
         ("user", _) => FrameKind::User { tool_results: blocks(&frame, "tool_result") },
         ("stream_event", _) => {

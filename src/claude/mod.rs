@@ -29,7 +29,7 @@ mod unavailable;
 pub use crate::sandbox::run_probe;
 pub use command::{ASK_USER, Session, Settings, command, not_allowed};
 pub use ending::is_hopeless;
-pub use frame::{ApiRetry, Frame, FrameKind, McpServer};
+pub use frame::{AnswerCounts, ApiRetry, Frame, FrameKind, McpServer};
 pub use homes::{Homes, move_in};
 pub use limits::DiskLimit;
 pub use outcome::{Ending, Observed};

@@ -53,7 +53,7 @@ impl Observed {
         self.frames += 1;
         match &frame.kind {
             FrameKind::Init { session_id: Some(id) } => self.session_id = Some(*id),
-            FrameKind::Assistant { by_model, tool_calls } => {
+            FrameKind::Assistant { by_model, tool_calls, .. } => {
                 self.model_answered |= by_model;
                 self.open_tools += tool_calls;
             }

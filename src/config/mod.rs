@@ -18,7 +18,7 @@ pub use claude::Claude;
 use domain::Budgets;
 pub use environment::Environment;
 use secrecy::{ExposeSecret as _, SecretString};
-pub use settings::{SETTINGS, Setting};
+pub use settings::{Effective, Origin, SETTINGS, Setting};
 use sha2::{Digest as _, Sha256};
 use source::Source;
 pub use source::{Faults, Flags};
@@ -60,6 +60,8 @@ pub struct Config {
     pub mask_patterns: Vec<String>,
     /// The file that settings were read from, where it is there.
     pub file: Option<PathBuf>,
+    /// Every setting as it is in force, without secrets.
+    pub effective: Vec<Effective>,
     /// Environment that a worker process of ours needs to read the same settings.
     pub for_children: Environment,
     /// In a managed worker: its token for the supervisor.
@@ -266,6 +268,7 @@ impl Config {
             mask_patterns: read_patterns(from),
             store,
             file: Some(absolute(Path::new(source::FILE))).filter(|file| file.exists()),
+            effective: from.effective(),
             for_children: from.for_children().into(),
             link_token: from.environment().get(LINK_TOKEN).cloned().map(Into::into),
         }

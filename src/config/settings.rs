@@ -11,10 +11,46 @@ pub struct Setting {
     pub default: Option<&'static str>,
     /// Meaning, with the range.
     pub help: &'static str,
+    /// True if its value is shown to nobody.
+    pub is_secret: bool,
 }
 
 const fn setting(name: &'static str, default: Option<&'static str>, help: &'static str) -> Setting {
-    Setting { name, default, help }
+    Setting { name, default, help, is_secret: false }
+}
+
+impl Setting {
+    const fn secret(mut self) -> Self {
+        self.is_secret = true;
+        self
+    }
+}
+
+/// Source of a setting's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum Origin {
+    /// It is not set.
+    Default,
+    /// `cc-anywhere.toml`.
+    File,
+    /// An environment variable.
+    Environment,
+    /// A flag of the command.
+    Flag,
+}
+
+/// A setting as it is in force.
+#[derive(Clone, Debug)]
+pub struct Effective {
+    /// The setting.
+    pub setting: &'static Setting,
+    /// Value; `None` where it has none, and of a secret.
+    pub value: Option<String>,
+    /// True if it has a value.
+    pub is_set: bool,
+    /// Source of the value.
+    pub origin: Origin,
 }
 
 /// Every setting, in the order of the documentation.
@@ -44,26 +80,26 @@ pub const SETTINGS: &[Setting] = &[
         "DATABASE_URL",
         None,
         "The database on PostgreSQL, for any number of processes and machines: postgres://USER@HOST/NAME?sslmode=verify-full; DB_PATH then names the data folder alone",
-    ),
-    setting("DATABASE_PASSWORD", None, "The password of DATABASE_URL, where it is not in there"),
+    ).secret(),
+    setting("DATABASE_PASSWORD", None, "The password of DATABASE_URL, where it is not in there").secret(),
     setting("DATABASE_PASSWORD_FILE", None, "A file with that password, read at each connect"),
     setting(
         "DATABASE_LISTEN_URL",
         None,
         "The server itself, where DATABASE_URL names a pool in transaction mode, which passes no notifications on",
-    ),
+    ).secret(),
     setting("HOST", Some("127.0.0.1"), "The address to listen on; other than loopback needs API_KEY"),
     setting("PORT", Some("5000"), "The port to listen on; 0 takes a free one"),
     setting(
         "API_KEY",
         None,
         "The key that clients show, at least 16 characters; made at the first start (api-key in the data folder)",
-    ),
+    ).secret(),
     setting(
         "API_KEYS",
         None,
         "More keys, each with a name that its tasks are counted under: NAME=KEY, separated by commas",
-    ),
+    ).secret(),
     setting("DAILY_BUDGET_USD", None, "What all tasks together may cost a day (UTC), in US dollars"),
     setting("KEY_DAILY_BUDGET_USD", None, "What the tasks of each key may cost a day (UTC), in US dollars"),
     setting(
@@ -86,7 +122,7 @@ pub const SETTINGS: &[Setting] = &[
         "WEBHOOK_SECRET",
         None,
         "What webhooks are signed with that have no secret of their own; made at the first start",
-    ),
+    ).secret(),
     setting("WEBHOOK_ALLOWED_HOSTS", None, "Hosts of webhooks that may have private addresses, separated by commas"),
     setting(
         "WEBHOOK_RETRY_DELAY_MS",
@@ -102,7 +138,7 @@ pub const SETTINGS: &[Setting] = &[
         "MASK_PATTERNS",
         None,
         "Regular expressions of secrets that are masked in events, results, webhooks and logs, separated by spaces",
-    ),
+    ).secret(),
     setting("LOG_LEVEL", Some("info"), "error, warn, info, debug, trace, or a filter such as info,sqlx=debug"),
     setting("LOG_FORMAT", Some("text"), "text or json"),
     setting("TASK_TIMEOUT_MS", Some("1800000"), "Time limit of an attempt whose task sets none, in milliseconds"),
@@ -130,8 +166,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("WORKER_ID", None, "The name of this worker (cc-anywhere worker)"),
     setting("WORKER_LABELS", None, "What the workers have, separated by commas: NAME or NAME=VALUE"),
     setting("CLAUDE_PATH", None, "The Claude Code CLI; found on PATH where not set"),
-    setting("ANTHROPIC_API_KEY", None, "The credential of the CLI"),
-    setting("CLAUDE_API_KEY", None, "The same, by its older name"),
+    setting("ANTHROPIC_API_KEY", None, "The credential of the CLI").secret(),
+    setting("CLAUDE_API_KEY", None, "The same, by its older name").secret(),
     setting(
         "WORKSPACE_ROOTS",
         None,

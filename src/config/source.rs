@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command};
 
-use super::settings::SETTINGS;
+use super::settings::{Effective, Origin, SETTINGS, Setting};
 
 /// The file that is read from the folder of the start, where it is there.
 pub(super) const FILE: &str = "cc-anywhere.toml";
@@ -70,7 +70,7 @@ impl clap::Args for Flags {
 
 /// All layers of settings, and the errors found in them.
 pub(super) struct Source {
-    values: HashMap<&'static str, String>,
+    values: HashMap<&'static str, (String, Origin)>,
     environment: HashMap<String, String>,
     faults: Vec<String>,
 }
@@ -82,10 +82,10 @@ impl Source {
         for setting in SETTINGS {
             // An empty variable is one that is not set: compose files pass them on so.
             if let Some(value) = source.environment.get(setting.name).filter(|value| !value.is_empty()) {
-                source.values.insert(setting.name, value.clone());
+                source.values.insert(setting.name, (value.clone(), Origin::Environment));
             }
             if let Some(value) = flags.0.get(setting.name) {
-                source.values.insert(setting.name, value.clone());
+                source.values.insert(setting.name, (value.clone(), Origin::Flag));
             }
         }
         source
@@ -106,12 +106,16 @@ impl Source {
                 self.faults.push(format!("{FILE}: unknown setting \"{key}\""));
                 continue;
             };
-            match value {
-                toml::Value::String(text) => drop(self.values.insert(setting.name, text)),
-                toml::Value::Float(number) => drop(self.values.insert(setting.name, number.to_string())),
-                toml::Value::Integer(number) => drop(self.values.insert(setting.name, number.to_string())),
-                other => self.fault(setting.name, &format!("must be a text or a number, got {}", other.type_str())),
-            }
+            let text = match value {
+                toml::Value::String(text) => text,
+                toml::Value::Float(number) => number.to_string(),
+                toml::Value::Integer(number) => number.to_string(),
+                other => {
+                    self.fault(setting.name, &format!("must be a text or a number, got {}", other.type_str()));
+                    continue;
+                }
+            };
+            self.values.insert(setting.name, (text, Origin::File));
         }
     }
 
@@ -131,13 +135,24 @@ impl Source {
     /// Returns the environment with the values of file and flags.
     pub(super) fn for_children(&self) -> Vec<(String, String)> {
         let mut all = self.environment.clone();
-        all.extend(self.values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        all.extend(self.values.iter().map(|(name, (value, _))| ((*name).to_owned(), value.clone())));
         all.into_iter().collect()
     }
 
     pub(super) fn text(&self, name: &'static str) -> Option<String> {
         let default = || SETTINGS.iter().find(|setting| setting.name == name)?.default.map(str::to_owned);
-        self.values.get(name).cloned().or_else(default)
+        self.values.get(name).map(|(value, _)| value.clone()).or_else(default)
+    }
+
+    /// Returns every setting as it is in force, without secrets.
+    pub(super) fn effective(&self) -> Vec<Effective> {
+        let one = |setting: &'static Setting| {
+            let value = self.text(setting.name);
+            let origin = self.values.get(setting.name).map_or(Origin::Default, |(_, origin)| *origin);
+            let is_set = value.is_some();
+            Effective { setting, value: value.filter(|_| !setting.is_secret), is_set, origin }
+        };
+        SETTINGS.iter().map(one).collect()
     }
 
     /// A value that has a default.

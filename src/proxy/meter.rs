@@ -3,10 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
-use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::price::{Usage, cost};
+use super::price::{Said, Usage, cost};
 use domain::{Spent, Tokens, Usd};
 
 /// Calls of one attempt at a time: its subagents ask side by side.
@@ -157,16 +156,9 @@ impl<'a> Answer<'a> {
         if let Some(model) = model {
             self.model = model;
         }
-        let Some(said) = said else { return };
-        let usage = self.usage.get_or_insert_default();
-        let set = |to: &mut i64, value: &Value| *to = value.as_i64().map_or(*to, |value| value.max(*to));
-        set(&mut usage.input, &said.input_tokens);
-        set(&mut usage.output, &said.output_tokens);
-        set(&mut usage.write, &said.cache_creation_input_tokens);
-        set(&mut usage.read, &said.cache_read_input_tokens);
-        set(&mut usage.write_hour, &said.cache_creation["ephemeral_1h_input_tokens"]);
-        set(&mut usage.searches, &said.server_tool_use["web_search_requests"]);
-        usage.fast |= said.speed == "fast";
+        if let Some(said) = said {
+            self.usage.get_or_insert_default().raise(&said);
+        }
     }
 }
 
@@ -197,19 +189,6 @@ struct Message {
     model: Option<String>,
     #[serde(default)]
     usage: Option<Said>,
-}
-
-/// Counts, as the API says them; what is no number counts for nothing.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Said {
-    input_tokens: Value,
-    output_tokens: Value,
-    cache_creation_input_tokens: Value,
-    cache_read_input_tokens: Value,
-    cache_creation: Value,
-    server_tool_use: Value,
-    speed: Value,
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! Decided against: a Unix socket, which the CLI can't be given as an address; an asynchronous HTTP client beside the one
 //! that sends webhooks. A call of a model takes a thread for seconds, and a worker has few at a time.
 
+mod estimate;
 mod meter;
 mod price;
 mod server;
@@ -23,6 +24,7 @@ use sha2::{Digest as _, Sha256};
 use crate::config::{Claude, Environment};
 use crate::process;
 use domain::{Spent, Usd};
+pub use estimate::Estimate;
 use meter::Meter;
 use upstream::Upstream;
 

@@ -2,6 +2,9 @@
 //!
 //! Source: the price list of the Messages API, as CLI 2.1.197 has it too. Prices are micro-dollars for a million tokens.
 
+use serde::Deserialize;
+use serde_json::Value;
+
 /// Price of a model, in micro-dollars for a million tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Price {
@@ -56,6 +59,33 @@ pub struct Usage {
     pub searches: i64,
     /// True if it was answered at the higher speed, which costs more.
     pub fast: bool,
+}
+
+/// Counts, as the API says them; what is no number counts for nothing.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct Said {
+    input_tokens: Value,
+    output_tokens: Value,
+    cache_creation_input_tokens: Value,
+    cache_read_input_tokens: Value,
+    cache_creation: Value,
+    server_tool_use: Value,
+    speed: Value,
+}
+
+impl Usage {
+    /// Takes what is said later of the same answer: each count is a total.
+    pub fn raise(&mut self, said: &Said) {
+        let set = |to: &mut i64, value: &Value| *to = value.as_i64().map_or(*to, |value| value.max(*to));
+        set(&mut self.input, &said.input_tokens);
+        set(&mut self.output, &said.output_tokens);
+        set(&mut self.write, &said.cache_creation_input_tokens);
+        set(&mut self.read, &said.cache_read_input_tokens);
+        set(&mut self.write_hour, &said.cache_creation["ephemeral_1h_input_tokens"]);
+        set(&mut self.searches, &said.server_tool_use["web_search_requests"]);
+        self.fast |= said.speed == "fast";
+    }
 }
 
 /// The cost of an answer, in millionths of micro-dollars.

@@ -26,13 +26,18 @@ use super::messages::{
     Unpark, WorkerGone,
 };
 use super::poll::{FlushPoll, PollQueue, PollReply};
-use super::reads::{Explain, Find, HasEnded, ReadClock, ReadPatch, ReadStats, ReadTranscript, ReadWorkers};
+use super::reads::{
+    Explain, Find, HasEnded, ReadClock, ReadHistory, ReadPatch, ReadStats, ReadTranscript, ReadWorkers,
+};
 use super::schedules::{
     DueSchedules, FindSchedule, Fire, NextFiring, PutSchedule, ReadSchedules, RemoveSchedule, Replan,
 };
 use super::talk::{Answer, Ask, Progress, ReadQuestions, ReadTalk, Say};
 use crate::process::BackOff;
-use crate::store::views::{LastTask, ListQuestions, ListTasks, Poll, ReadEvents, ReadRuns, ReadUsage};
+use crate::store::views::{
+    FindCommit, LastTask, ListConversations, ListQuestions, ListTaskIds, ListTasks, Poll, ReadEventPage, ReadEvents,
+    ReadRuns, ReadUsage,
+};
 use crate::store::{Reader, Store, StoreError};
 use crate::telemetry::{Duty, Vitals, chain};
 
@@ -383,6 +388,11 @@ reads! {
     Explain => |reader, explain| reader.explain(explain.0);
     ReadTranscript => |reader, read| reader.transcript(read.0);
     ListTasks => |reader, list| reader.tasks(list);
+    ReadEventPage => |reader, read| reader.event_page(read);
+    ReadHistory => |reader, read| reader.history(read.0);
+    FindCommit => |reader, find| reader.find_commit(find);
+    ListTaskIds => |reader, list| reader.task_ids(list);
+    ListConversations => |reader, list| reader.conversations(list);
     ReadStats => |reader, read| reader.stats(read.0);
     FindOwner => |reader, find| reader.owner(find.0);
     HasSession => |reader, asked| reader.has_session(asked.key, asked.session);

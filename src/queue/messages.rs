@@ -218,6 +218,8 @@ pub struct Append {
     pub events: Vec<NewEvent>,
     /// The session, once it is known.
     pub session_id: Option<SessionId>,
+    /// US dollars of the attempt, as far as is known.
+    pub cost_so_far: Option<Usd>,
     /// Parts of the transcript of its session, each with its number.
     pub transcript: Vec<(SessionId, i64, String)>,
     /// True if they are stored also when the disk is full: they are short then.

@@ -28,9 +28,10 @@ mod talk;
 pub use crate::store::StoreError;
 pub use crate::store::rows::{ApiKeyRow, AuditRow, MAX_LANES};
 pub use crate::store::views::{
-    AuditRecord, ConversationState, Delivery, Dispatch, EventPage, Explained, Filter, LastTask, LimitUse,
-    ListQuestions, ListTasks, OpenQuestion, Parked, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun,
-    SequencedEvent, Stats, StoredKey, Usage, UsageDay, Webhook, WorkerInfo,
+    AuditRecord, ConversationState, ConversationTasks, Delivery, Dispatch, EventPage, Explained, Filter, FindCommit,
+    LastTask, LimitUse, ListConversations, ListQuestions, ListTaskIds, ListTasks, OpenQuestion, PagePlace, Parked,
+    ReadEventPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, SequencedEvent, Stats, StoredKey, Usage,
+    UsageDay, Webhook, WorkerInfo,
 };
 pub use actor::{MAILBOX, QueueActor};
 pub use ask::Queue;
@@ -50,7 +51,7 @@ pub use messages::{
     SetPaused, Stale, Submit, SubmitAll, Submitted, Unpark, WorkerGone,
 };
 pub use poll::{FlushPoll, PollQueue, PollReply};
-pub use reads::{Explain, Find, HasEnded, ReadClock, ReadPatch, ReadStats, ReadTranscript, ReadWorkers};
+pub use reads::{Explain, Find, HasEnded, ReadClock, ReadHistory, ReadPatch, ReadStats, ReadTranscript, ReadWorkers};
 pub use reaper::{Reaper, reap_at_start, reap_forever};
 pub use schedules::{
     DueSchedules, FindSchedule, Fire, Fired, Firing, NextFiring, PutSchedule, ReadSchedules, RemoveSchedule, Replan,

@@ -1,7 +1,11 @@
 //! Reads of [`QueueActor`](super::QueueActor): answered beside the commits, on connections of their own.
 
 use super::messages::answers;
-use crate::store::views::{EventPage, Explained, ListTasks, Page, ReadEvents, ReadUsage, Stats, Usage, WorkerInfo};
+use crate::store::views::{
+    ConversationTasks, EventPage, Explained, FindCommit, FoundCommit, ListConversations, ListTaskIds, ListTasks, Page,
+    ReadEventPage, ReadEvents, ReadUsage, Stats, Usage, WorkerInfo,
+};
+use audit::Entry;
 use domain::{SessionId, TaskId, Timestamp};
 use wire::Task;
 
@@ -13,11 +17,20 @@ answers! {
     Explain => Option<Explained>;
     ListTasks => Page;
     ReadEvents => EventPage;
+    ReadEventPage => EventPage;
+    ReadHistory => Vec<Entry>;
+    FindCommit => FoundCommit;
+    ListTaskIds => Vec<TaskId>;
+    ListConversations => Vec<ConversationTasks>;
     ReadTranscript => String;
     ReadStats => Stats;
     ReadWorkers => Vec<WorkerInfo>;
     ReadUsage => Usage;
 }
+
+/// Reads some of what was done in the commits behind this one, in order.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadHistory(pub i64);
 
 /// Reads the clock of the store: that of its transactions, the same for every process.
 #[derive(Clone, Copy, Debug)]

@@ -9,6 +9,7 @@
 mod admission;
 mod deliverer;
 mod explain;
+mod figures;
 mod folders;
 mod keys;
 mod manage_keys;
@@ -29,6 +30,7 @@ use tokio::sync::watch;
 pub use self::admission::{admit, check_webhook, is_below_ceiling, key_limit, not_taken};
 pub use self::deliverer::deliver_forever;
 pub use self::explain::explain;
+pub use self::figures::{Figure, Figures, Wanted};
 pub use self::keys::{Caller, KeyRing, NotGood};
 pub use self::manage_keys::{KeySecret, create_key, key_view, revoke_key, rotate_key};
 pub use self::outbound::Outbound;

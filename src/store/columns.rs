@@ -46,6 +46,7 @@ macro_rules! each_table {
                 error_code,
                 error_message,
                 cost_usd,
+                cost_so_far,
                 usage,
                 num_turns,
                 duration_ms,

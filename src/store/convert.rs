@@ -1,10 +1,11 @@
 //! Between rows and the domain: the same for every engine. What is stored is read leniently.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
+use strum::VariantArray as _;
 
 use super::error::StoreError;
 use super::rows::{
@@ -13,11 +14,11 @@ use super::rows::{
 use super::views::{Schedule, StoredKey, Webhook, WorkerInfo};
 use audit::{Entry, HistoryEvent};
 use domain::{
-    BootInstant, Event, EventKind, Failure, FailureClass, Labels, Lease, Missed, Name, Overlap, Question, Record,
-    SessionId, Spent, State, Status, Timestamp, Tokens, json,
+    BootInstant, Event, EventKind, Failure, FailureClass, Labels, Lease, Missed, Name, Named as _, Overlap, Question,
+    Record, SessionId, Spent, State, Status, TaskId, Timestamp, Tokens, json, line_of,
 };
 use wire::stored::{self, StoredSpec};
-use wire::{Attempt, Attempted, Remarks, Task, TaskError, TaskSpec, Truncated};
+use wire::{Activity, Attempt, Attempted, Remarks, Task, TaskError, TaskSpec, Truncated};
 
 fn bad(row: &TaskRow, what: impl ToString) -> StoreError {
     StoreError::Row { table: "task", id: row.id.uuid(), what: what.to_string() }
@@ -54,6 +55,28 @@ pub fn status_of(row: &TaskRow) -> Result<Status, StoreError> {
 pub fn task_of(row: TaskRow) -> Task {
     let read = spec_of(&row);
     task_with(row, read)
+}
+
+/// Numbers of tasks by the name of their status, in the order of `Status::VARIANTS`.
+pub fn by_status(rows: Vec<(String, i64)>) -> [i64; 5] {
+    let counts: HashMap<String, i64> = rows.into_iter().collect();
+    std::array::from_fn(|at| counts.get(Status::VARIANTS[at].name()).copied().unwrap_or(0))
+}
+
+/// What a task does, by an event; `None` for a kind that this version doesn't know.
+pub fn activity_of((kind, at, data): (Name<EventKind>, Timestamp, String)) -> Option<Activity> {
+    let kind = kind.known()?;
+    Some(Activity { at, kind, line: line_of(kind, &data) })
+}
+
+/// Tasks with their sessions, of those whose session is one.
+pub fn sessions_of(rows: Vec<(TaskId, String)>) -> impl Iterator<Item = (TaskId, SessionId)> {
+    rows.into_iter().filter_map(|(task, session)| Some((task, session.parse().ok()?)))
+}
+
+/// The tasks of a conversation, oldest first: its newest, and those that were found beside it.
+pub fn conversation_of(newest: TaskId, found: Vec<TaskId>) -> BTreeSet<TaskId> {
+    found.into_iter().chain([newest]).collect()
 }
 
 /// The failure of a task whose row can't be read.
@@ -93,6 +116,9 @@ pub fn lost_task(id: domain::TaskId, why: &str) -> Task {
         remarks: Remarks::default(),
         truncated: Truncated::default(),
         changes: None,
+        last_seq: 0,
+        cost_so_far: None,
+        activity: None,
         attempts: None,
     }
 }
@@ -127,6 +153,9 @@ pub fn task_with(row: TaskRow, read: StoredSpec) -> Task {
         held: row.held,
         truncated: Truncated::default(),
         changes: None,
+        last_seq: row.last_event,
+        cost_so_far: row.cost_so_far,
+        activity: None,
         attempts: None,
         attempted: Attempted {
             structured_output: json(&row.structured_output),

@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use super::error::StoreError;
 use super::rows::Lenient;
 use super::views::{
-    AuditRecord, ConversationState, Delivery, EventPage, Explained, LastTask, LatestEvents, LimitUse, ListQuestions,
-    ListTasks, Page, QuestionPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, Usage,
-    Webhook, WorkerInfo,
+    AuditRecord, ConversationState, ConversationTasks, Delivery, EventPage, Explained, FindCommit, FoundCommit,
+    LastTask, LatestEvents, LimitUse, ListConversations, ListQuestions, ListTaskIds, ListTasks, Page, QuestionPage,
+    ReadEventPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, Usage, Webhook,
+    WorkerInfo,
 };
 use audit::{Entry, TaskSnapshot};
 use domain::{Question, ScheduleId, SessionId, TaskId, Timestamp, WorkerInstanceId};
@@ -34,8 +35,17 @@ pub trait Reads: Send + Sync {
     /// Returns tasks, newest first.
     async fn tasks(&self, list: ListTasks) -> Result<Page, StoreError>;
 
+    /// Returns ids of tasks, newest first.
+    async fn task_ids(&self, list: ListTaskIds) -> Result<Vec<TaskId>, StoreError>;
+
+    /// Returns conversations, by their newest task, newest first.
+    async fn conversations(&self, list: ListConversations) -> Result<Vec<ConversationTasks>, StoreError>;
+
     /// Returns events of a task, in order.
     async fn events(&self, read: ReadEvents) -> Result<EventPage, StoreError>;
+
+    /// Returns a page of the events of a task, in order.
+    async fn event_page(&self, read: ReadEventPage) -> Result<EventPage, StoreError>;
 
     /// Returns events of all tasks with a greater number than `after`, in order: at most `limit`, and about as many
     /// `bytes` of data.
@@ -113,6 +123,9 @@ pub trait Reads: Send + Sync {
 
     /// Returns some of what was done in the commits behind `after`, in order.
     async fn history(&self, after: i64) -> Result<Vec<Entry>, StoreError>;
+
+    /// Returns the first commit of a time, or the first of so many.
+    async fn find_commit(&self, find: FindCommit) -> Result<FoundCommit, StoreError>;
 
     /// Returns what the rows say of some tasks behind this one, in order; of one that can't be read, why.
     async fn standings(&self, after: TaskId) -> Result<Vec<Lenient<TaskSnapshot>>, StoreError>;

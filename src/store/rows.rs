@@ -146,6 +146,19 @@ pub struct TranscriptRow<'a> {
     pub entries: &'a str,
 }
 
+/// How far a running attempt has come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProgressRow {
+    /// Number of the task's newest event.
+    pub last_event: i64,
+    /// Events of the attempt that are stored.
+    pub attempt_events: i64,
+    /// The session, where it has become known.
+    pub session: Option<SessionId>,
+    /// US dollars of the attempt, where they have become known.
+    pub cost_so_far: Option<Usd>,
+}
+
 /// A webhook.
 #[derive(Clone, Debug)]
 pub struct WebhookRow {

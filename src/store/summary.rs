@@ -8,6 +8,8 @@ use wire::{Task, Truncated};
 pub const MAX_TEXT: usize = 4 << 10;
 /// Longest JSON of a summary, in bytes; a longer one is left out.
 pub const MAX_JSON: usize = 16 << 10;
+/// Longest event of which it is said what it does, in bytes.
+pub const MAX_ACTIVITY: usize = 64 << 10;
 /// Maximum size of a list in bytes; what is behind them is on the next page.
 pub const PAGE_BYTES: usize = 4 << 20;
 

@@ -92,6 +92,8 @@ pub struct TaskRow {
     pub error_message: Option<String>,
     /// US dollars.
     pub cost_usd: Option<Usd>,
+    /// US dollars of the attempt that runs, as far as is known.
+    pub cost_so_far: Option<Usd>,
     /// Tokens, as JSON.
     pub usage: Option<String>,
     /// Turns of the conversation.
@@ -150,6 +152,7 @@ impl TaskRow {
             error_code: None,
             error_message: None,
             cost_usd: None,
+            cost_so_far: None,
             usage: None,
             num_turns: None,
             duration_ms: None,

@@ -16,8 +16,8 @@ use async_trait::async_trait;
 use super::error::StoreError;
 use super::rows::{
     Allowance, ApiKeyRow, AttemptEnd, AttemptRow, AuditRow, ChangesRow, ClaimDeliveriesRow, ClaimRow, Clock,
-    CredentialRow, DeliveryEnd, EventRow, FoundTask, IdempotencyKeyRow, KeyUse, Lenient, NextInLine, QuestionRow,
-    ScheduleRow, ScheduleRunRow, TaskRow, TranscriptRow, WebhookRow, WorkerRow,
+    CredentialRow, DeliveryEnd, EventRow, FoundTask, IdempotencyKeyRow, KeyUse, Lenient, NextInLine, ProgressRow,
+    QuestionRow, ScheduleRow, ScheduleRunRow, TaskRow, TranscriptRow, WebhookRow, WorkerRow,
 };
 use super::views::Dispatch;
 use domain::{
@@ -54,20 +54,14 @@ pub trait Tasks {
     async fn task(&mut self, id: TaskId) -> Result<Option<FoundTask>, StoreError>;
 
     /// Writes what a transition may change, if the stored task still has this epoch: all columns but the id, the
-    /// request, and what a submit or an amendment sets. Returns false where it has another one.
+    /// request, and what a submit or an amendment sets; no attempt runs then. Returns false where it has another one.
     async fn update_task(&mut self, row: &TaskRow, epoch: Epoch) -> Result<bool, StoreError>;
 
     /// Writes the request, the priority, the due time and the last event of a pending task.
     async fn reschedule_task(&mut self, row: &TaskRow) -> Result<(), StoreError>;
 
-    /// Writes how far the events of the running attempt have come, and its session where one is given.
-    async fn set_progress(
-        &mut self,
-        id: TaskId,
-        last_event: i64,
-        attempt_events: i64,
-        session: Option<SessionId>,
-    ) -> Result<(), StoreError>;
+    /// Writes how far the running attempt has come. What is not known stays as it is.
+    async fn set_progress(&mut self, id: TaskId, progress: &ProgressRow) -> Result<(), StoreError>;
 
     /// Writes the last event, and what the task waits for.
     async fn set_waiting(&mut self, id: TaskId, last_event: i64, waiting_for: Option<&str>) -> Result<(), StoreError>;

@@ -130,7 +130,15 @@ impl AgentRun {
         let (key, tools) = (self.assignment.key, &self.tools);
         let warm = tools.standby.take(tools, recipe?).await?;
         let session_id = Some(warm.session);
-        let append = Append { key, from: 0, events: Vec::new(), session_id, transcript: Vec::new(), essential: true };
+        let append = Append {
+            key,
+            from: 0,
+            events: Vec::new(),
+            session_id,
+            cost_so_far: None,
+            transcript: Vec::new(),
+            essential: true,
+        };
         if !matches!(self.queue.ask(append).await, Ok(Ok(()))) || self.deadline.is_past(boot_now()) {
             return None;
         }

@@ -10,7 +10,7 @@ use tracing::Instrument as _;
 use crate::process::BackOff;
 use crate::queue::{Append, Ask, Asked, Progress, Queue, QueueError, Stale, Step, StoreError};
 use crate::telemetry::{chain, mask, mask_value};
-use domain::{LeaseKey, NewEvent, SessionId, json};
+use domain::{LeaseKey, NewEvent, SessionId, Usd, json};
 
 /// Maximum number of items that wait for the store before the CLI has to wait: its output then stays in its pipe, and
 /// nothing is lost.
@@ -26,6 +26,8 @@ const MAX_SHORT_TEXT: usize = 200;
 enum Item {
     /// An event, with the room that it takes.
     Event(NewEvent, OwnedSemaphorePermit),
+    /// What the attempt has cost so far: stored with the next events.
+    Cost(Usd),
     /// A part of a transcript, with the room that it takes.
     Transcript(SessionId, String, OwnedSemaphorePermit),
     /// A question.
@@ -63,7 +65,7 @@ impl Outbox {
         let (lost_sender, lost) = oneshot::channel();
         let (transcript, parts) = (Vec::new(), 0);
         let session = Some(session);
-        let writer = Writer { queue, key, session, sent: 0, left: most, transcript, parts, filed: sender };
+        let writer = Writer { queue, key, session, cost: None, sent: 0, left: most, transcript, parts, filed: sender };
         let write = async move {
             if writer.run(receiver).await.is_err() {
                 lost_sender.send(()).unwrap_or_default();
@@ -85,6 +87,11 @@ impl Outbox {
         mask(&mut entries);
         let Some(place) = self.room_for(entries.len()).await else { return };
         self.put(Item::Transcript(session, entries, place)).await;
+    }
+
+    /// Stores what the attempt has cost so far, with the next event.
+    pub async fn cost(&self, so_far: Usd) {
+        self.put(Item::Cost(so_far)).await;
     }
 
     async fn room_for(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
@@ -133,6 +140,8 @@ struct Writer {
     queue: Queue,
     key: LeaseKey,
     session: Option<SessionId>,
+    /// US dollars so far that are not stored yet.
+    cost: Option<Usd>,
     /// Number of events that were stored.
     sent: i64,
     /// Bytes of events that are stored whole.
@@ -154,6 +163,7 @@ impl Writer {
                         events.push(event);
                         places.push(place);
                     }
+                    Item::Cost(so_far) => self.cost = Some(so_far),
                     Item::Transcript(session, entries, place) => {
                         self.parts += 1;
                         self.transcript.push((session, self.parts, entries));
@@ -189,8 +199,10 @@ impl Writer {
         events.iter_mut().for_each(|event| self.spend(event));
         let count = i64::try_from(events.len()).unwrap_or(0);
         let session_id = self.session.take();
+        let cost_so_far = self.cost.take();
         let transcript = std::mem::take(&mut self.transcript);
-        let mut append = Append { key: self.key, from: self.sent, events, session_id, transcript, essential: false };
+        let (key, from) = (self.key, self.sent);
+        let mut append = Append { key, from, events, session_id, cost_so_far, transcript, essential: false };
         self.sent += count;
         let mut back_off = BackOff::default();
         loop {

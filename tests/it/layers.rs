@@ -10,6 +10,7 @@ use syn::visit::{self, Visit};
 const LAYERS: &[&[&str]] = &[
     &["main", "app"],
     &["api", "client", "admin"],
+    &["doctor"],
     &["worker", "supervisor", "service", "no_op"],
     &["queue", "claude", "git", "proxy"],
     &["store", "sandbox"],

@@ -19,6 +19,7 @@ mod isolation;
 mod labels;
 mod layers;
 mod limits;
+mod lists;
 mod machines;
 mod migrations;
 mod modes;

@@ -18,17 +18,21 @@ enum About {
     New,
     /// The server: for admins.
     Server,
+    /// Nothing of anybody.
+    Nothing,
     /// Nothing that needs a key.
     Open,
 }
 
-use About::{List, New, Open, Own, Server as Whole};
+use About::{List, New, Nothing, Open, Own, Server as Whole};
 
 /// Operation, scope that it needs, what it is about, and a body.
 const ROWS: &[(&str, &str, About, &str)] = &[
     ("submitTask", "submit", New, r#"{"instruction": "x", "runAt": "2125-01-01T00:00:00Z"}"#),
     ("listTasks", "read", List("/tasks"), ""),
     ("submitTasks", "submit", New, r#"{"tasks": [{"instruction": "x", "runAt": "2125-01-01T00:00:00Z"}]}"#),
+    ("changeTasks", "submit", List("matched"), r#"{"filter": {}, "action": "amend", "priority": 5, "expect": 9}"#),
+    ("listSessions", "read", List("/sessions"), ""),
     ("getTask", "read", Own, ""),
     ("changeTask", "submit", Own, r#"{"priority": 5}"#),
     ("retryTask", "submit", Own, ""),
@@ -42,6 +46,7 @@ const ROWS: &[(&str, &str, About, &str)] = &[
     ("getConversation", "read", Own, ""),
     ("getTaskLogs", "read", Own, ""),
     ("listPermissions", "read", Own, ""),
+    ("listQuestions", "read", List("/questions"), ""),
     ("answerPermission", "decide", Own, r#"{"behavior": "deny"}"#),
     ("sendMessage", "submit", Own, r#"{"text": "more"}"#),
     ("interruptTask", "submit", Own, ""),
@@ -56,6 +61,7 @@ const ROWS: &[(&str, &str, About, &str)] = &[
     ("removeLimit", "admin", Whole, "?group=tag&name=none"),
     ("addSchedule", "submit", New, r#"{"cron": "0 0 1 1 *", "task": {"instruction": "x"}}"#),
     ("listSchedules", "read", List("/schedules"), ""),
+    ("previewSchedule", "read", Nothing, "?cron=0%200%201%201%20*"),
     ("getSchedule", "read", Own, ""),
     ("changeSchedule", "submit", Own, r#"{"name": "other"}"#),
     ("runSchedule", "submit", Own, ""),
@@ -64,6 +70,9 @@ const ROWS: &[(&str, &str, About, &str)] = &[
     ("listWebhooks", "read", List("/webhooks"), ""),
     ("changeWebhook", "submit", Own, r#"{"enabled": true}"#),
     ("getUsage", "read", List("/days"), ""),
+    ("getSeries", "admin", Whole, ""),
+    ("listSettings", "admin", Whole, ""),
+    ("runDoctor", "admin", Whole, ""),
     ("listWorkers", "admin", Whole, ""),
     ("startWorker", "admin", Whole, ""),
     ("getWorker", "admin", Whole, ""),
@@ -203,10 +212,11 @@ fn every_operation_is_closed_to_keys_that_may_not() {
         let (status, answer) = ask(if about == New { &carol } else { &bob });
         match about {
             Own => assert_eq!(status, 404, "{id} of another key: {answer}"),
+            List("matched") => assert_eq!((status, &answer["matched"]), (200, &json!(0)), "{id}: {answer}"),
             List("counts") => assert_eq!((status, &answer["completed"]), (200, &json!(0)), "{id}: {answer}"),
             List("stream") => assert_eq!(status, 200, "{id}"),
             List(place) => assert_eq!(answer.pointer(place), Some(&json!([])), "{id}: {answer}"),
-            New => assert!(matches!(status, 200..300), "{id}: {status} {answer}"),
+            New | Nothing => assert!(matches!(status, 200..300), "{id}: {status} {answer}"),
             Whole => assert_eq!(status, 403, "{id}: {answer}"),
             Open => {}
         }

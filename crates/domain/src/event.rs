@@ -21,6 +21,7 @@ use crate::{Named as _, TaskId, Timestamp};
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum EventKind {
     /// The task moved.
     Status,
@@ -88,13 +89,14 @@ impl Event {
     /// The event as a line for people: time, kind, and what matters most in it.
     #[must_use]
     pub fn to_line(&self) -> String {
-        let data: Value = serde_json::from_str(&self.data).unwrap_or_default();
-        format!("{} [{}] {}", self.at, self.kind.name(), summary(self.kind, &data))
+        format!("{} [{}] {}", self.at, self.kind.name(), line_of(self.kind, &self.data))
     }
 }
 
-/// Returns the most important part of an event, on one line.
-fn summary(kind: EventKind, data: &Value) -> String {
+/// Returns the most important part of an event with this data, on one line.
+#[must_use]
+pub fn line_of(kind: EventKind, data: &str) -> String {
+    let data: &Value = &serde_json::from_str(data).unwrap_or_default();
     let of = |pointer: &str| data.pointer(pointer).map(plain).unwrap_or_default();
     let line = match kind {
         EventKind::Status => match data.get("reason").and_then(Value::as_str) {

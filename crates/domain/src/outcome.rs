@@ -23,6 +23,7 @@ use crate::{SessionId, Timestamp, Usd};
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum FailureClass {
     /// The request can't succeed: bad option, unknown session, budget or turns spent.
     Invalid,

@@ -21,5 +21,5 @@ pub use sdk::{McpConfig, PermissionMode, SdkOptions};
 pub use spec::{
     Background, Context, MAX_INSTRUCTION_BYTES, Options, PRIORITIES, Questions, TaskSpec, Timeout, WorktreeOptions,
 };
-pub use task::{Attempt, Attempted, Remarks, Task, TaskError, Truncated};
+pub use task::{Activity, Attempt, Attempted, Remarks, Task, TaskError, Truncated};
 pub use webhook::{DeliveryState, HookEvent, WebhookOptions};

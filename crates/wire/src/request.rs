@@ -1,6 +1,6 @@
 //! Requests other than a task. Read strictly: an unknown field is refused, never ignored.
 
-use domain::{GroupKind, Missed, Overlap, Rate, Timestamp};
+use domain::{FailureClass, GroupKind, Missed, Overlap, Rate, ScheduleId, SessionId, Status, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -32,6 +32,69 @@ pub struct TaskChanges {
 /// A field that is there, `null` or not.
 fn present<'de, D: serde::Deserializer<'de>>(field: D) -> Result<Option<Option<Timestamp>>, D::Error> {
     Option::deserialize(field).map(Some)
+}
+
+/// Conditions of tasks; all together.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct TaskFilter {
+    /// Statuses, any of them; with none, all.
+    pub status: Vec<Status>,
+    /// Classes of the newest failure, any of them; with none, all.
+    pub error_class: Vec<FailureClass>,
+    /// The Claude session.
+    pub session: Option<SessionId>,
+    /// The schedule that has submitted it.
+    pub schedule: Option<ScheduleId>,
+    /// Earliest time of the submit.
+    pub since: Option<Timestamp>,
+    /// Latest time of the submit, which is not meant itself.
+    pub until: Option<Timestamp>,
+    /// Tag.
+    pub tag: Option<String>,
+    /// Name of the client's key.
+    pub key: Option<String>,
+    /// Words, each of which stands in the instruction or in the result.
+    pub q: Option<String>,
+    /// Folder.
+    pub working_directory: Option<String>,
+}
+
+/// What is done with many tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BulkAction {
+    /// Those that have not ended are cancelled.
+    Cancel,
+    /// Those that have ended run again, each as a new task, and once.
+    Retry,
+    /// Those that are pending get another priority, or another time.
+    Amend,
+}
+
+/// A change of many tasks.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Bulk {
+    /// The tasks that are meant.
+    pub filter: TaskFilter,
+    /// What is done with them.
+    pub action: BulkAction,
+    /// With `amend`: 0 to 100; higher starts first.
+    #[schema(minimum = 0, maximum = 100)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i64>,
+    /// With `amend`: earliest start; `null`: now.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub run_at: Option<Option<Timestamp>>,
+    /// Number of tasks that is expected. Without it they are only counted; if there are more by a tenth, nothing is done.
+    #[schema(minimum = 0)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expect: Option<i64>,
+    /// The `nextCursor` of the answer before, to go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<TaskId>,
 }
 
 /// A message to a task: a further turn.

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::TaskSpec;
-use domain::{AttemptOutcome, Failure, FailureClass, Group, Name, SessionId, Spent, Status, TaskId, Timestamp, Usd};
+use domain::{
+    AttemptOutcome, EventKind, Failure, FailureClass, Group, Name, SessionId, Spent, Status, TaskId, Timestamp, Usd,
+};
 
 /// A task as the store has it.
 #[derive(Clone, Debug)]
@@ -53,6 +55,12 @@ pub struct Task {
     pub truncated: Truncated,
     /// Changes in its worktree; `None` where only the task was read.
     pub changes: Option<Value>,
+    /// Number of its newest event.
+    pub last_seq: i64,
+    /// US dollars of the attempt that runs, as far as is known.
+    pub cost_so_far: Option<Usd>,
+    /// What it does, while it runs.
+    pub activity: Option<Activity>,
     /// All attempts, in order; `None` where only the task was read.
     pub attempts: Option<Vec<Attempt>>,
 }
@@ -63,6 +71,18 @@ impl Task {
     pub fn groups(&self) -> Vec<Group> {
         Group::of(&self.key, self.spec.concurrency_key.as_deref(), &self.spec.tags)
     }
+}
+
+/// What a running task did last.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Activity {
+    /// Time of the event.
+    pub at: Timestamp,
+    /// Kind of the event.
+    pub kind: EventKind,
+    /// The event as a line.
+    pub line: String,
 }
 
 /// Parts that a summary of a task leaves out.

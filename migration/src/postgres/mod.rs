@@ -7,6 +7,7 @@ mod p0001_base;
 mod p0002_transcripts;
 mod p0003_labels;
 mod p0004_open_questions;
+mod p0005_figures;
 
 /// A step of the schema.
 #[derive(Clone, Copy, Debug)]
@@ -20,4 +21,5 @@ pub struct Step {
 }
 
 /// All steps, in order.
-pub const STEPS: &[Step] = &[p0001_base::STEP, p0002_transcripts::STEP, p0003_labels::STEP, p0004_open_questions::STEP];
+pub const STEPS: &[Step] =
+    &[p0001_base::STEP, p0002_transcripts::STEP, p0003_labels::STEP, p0004_open_questions::STEP, p0005_figures::STEP];

@@ -2,14 +2,14 @@
 
 use domain::{Decision, GroupKind};
 use wire::request::{
-    Batch, Concurrency, Members, Message, NewKey, NewLimit, NewSchedule, NewWorker, Rotation, ScheduleChanges,
+    Batch, Bulk, Concurrency, Members, Message, NewKey, NewLimit, NewSchedule, NewWorker, Rotation, ScheduleChanges,
     TaskChanges, WebhookChanges,
 };
 use wire::response::{
-    Alive, Answered, AuditPage, BatchReceipt, Conversation, Deliveries, DeliveryReceipt, EventPage, Explanation,
-    FeedPage, Health, Key, KeySecret, Keys, LimitState, Limits, Logs, MessageReceipt, OpenQuestions, Permissions,
-    Preview, Readiness, Receipt, Runs, Schedule, Schedules, Stats, TaskPage, TaskView, Usage, Webhook, Webhooks,
-    Worker, WorkerStopped, Workers,
+    Alive, Answered, AuditPage, BatchReceipt, BulkReport, Conversation, Deliveries, DeliveryReceipt, DoctorReport,
+    EventPage, Explanation, FeedPage, Health, Key, KeySecret, Keys, LimitState, Limits, Logs, MessageReceipt,
+    OpenQuestions, Permissions, Preview, Readiness, Receipt, Runs, Schedule, Schedules, Series, SessionPage, Settings,
+    Stats, TaskPage, TaskView, Usage, Webhook, Webhooks, Worker, WorkerStopped, Workers,
 };
 use wire::{TaskSpec, WebhookOptions};
 
@@ -51,6 +51,7 @@ pub const OPERATIONS: &[Operation] = &[
         ("until", Text),
         ("tag", Text),
         ("key", Text),
+        ("q", Text),
         ("workingDirectory", Text),
         ("limit", Number(1, 100)),
         ("offset", Number(0, 4294967295)),
@@ -60,6 +61,15 @@ pub const OPERATIONS: &[Operation] = &[
         .headers(ONCE)
         .body::<Batch>(&[r#"{"tasks": [{"instruction": "Say hello"}, {"instruction": "Say goodbye", "priority": 5}]}"#])
         .errors(&[404, 409, 429]),
+    op(SUBMIT, "POST", "/api/tasks/bulk", "changeTasks", "Cancel, retry or change many tasks", &[json::<BulkReport>(200)])
+        .body::<Bulk>(&[
+            r#"{"filter": {"status": ["failed"], "errorClass": ["overloaded"]}, "action": "retry"}"#,
+            r#"{"filter": {"tag": "nightly", "q": "report"}, "action": "cancel", "expect": 1000}"#,
+            r#"{"filter": {}, "action": "amend", "priority": 5, "expect": 1000}"#,
+        ])
+        .errors(&[409]),
+    op(READ, "GET", "/api/sessions", "listSessions", "List conversations, newest first", &[json::<SessionPage>(200)])
+        .query(&[("key", Text), ("limit", Number(1, 100)), ("cursor", Uuid)]),
     op(READ, "GET", "/api/tasks/{id}", "getTask", "Read a task", &[json::<Task>(200)]),
     op(SUBMIT, "PATCH", "/api/tasks/{id}", "changeTask", "Change when a pending task starts", &[json::<Task>(200)])
         .body::<TaskChanges>(&[r#"{"priority": 50}"#, r#"{"runAt": "2125-01-31T08:15:00Z"}"#])
@@ -71,7 +81,7 @@ pub const OPERATIONS: &[Operation] = &[
         .query(&[("after", NUMBER)])
         .headers(&[("Last-Event-ID", NUMBER)]),
     op(READ, "GET", "/api/tasks/{id}/events/page", "listTaskEvents", "Read events of a task", &[json::<EventPage<'static>>(200)])
-        .query(&[("after", NUMBER), ("limit", Number(1, 1_000))]),
+        .query(&[("after", NUMBER), ("before", NUMBER), ("kind", Text), ("limit", Number(1, 1_000))]),
     op(READ, "GET", "/api/events", "followTasks", "Follow all tasks", &[STREAM])
         .query(&[
             ("taskId", Text),
@@ -119,6 +129,10 @@ pub const OPERATIONS: &[Operation] = &[
     ),
     op(ADMIN, "DELETE", "/api/queue/limits", "removeLimit", "Take the limit of a group off", &[json::<LimitState>(200)])
         .query(&[("group", Of(of::<GroupKind>())), ("name", Text)]),
+    op(ADMIN, "GET", "/api/series", "getSeries", "Read figures of the last day, for charts", &[json::<Series>(200)])
+        .query(&[("of", Text), ("step", Number(60, 86_400)), ("from", Text)]),
+    op(ADMIN, "GET", "/api/settings", "listSettings", "List the settings and where they come from", &[json::<Settings>(200)]),
+    op(ADMIN, "GET", "/api/doctor", "runDoctor", "Look at what is missing, and how to mend it", &[json::<DoctorReport>(200)]),
     op(SUBMIT, "POST", "/api/schedules", "addSchedule", "Add a schedule", &[json::<Schedule<'static>>(201)])
         .body::<NewSchedule>(&[r#"{"name": "Morning report", "cron": "0 9 * * 1-5", "timeZone": "Europe/Berlin", "task": {"instruction": "Report what failed"},
                 "missed": "once", "overlap": "skip", "continueSession": true}"#],

@@ -1,5 +1,6 @@
 //! One file a resource.
 
+mod bulk;
 mod conversation;
 mod docs;
 mod events;
@@ -7,8 +8,10 @@ mod explain;
 mod health;
 mod keys;
 mod limits;
+mod list;
 mod queue;
 mod schedules;
+mod server;
 pub(super) mod submit;
 mod talk;
 mod tasks;
@@ -30,6 +33,7 @@ pub fn all(config: &mut web::ServiceConfig) {
     tasks::routes(config);
     queue::routes(config);
     usage::routes(config);
+    server::routes(config);
     workers::routes(config);
     events::routes(config);
     schedules::routes(config);

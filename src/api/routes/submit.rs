@@ -94,6 +94,17 @@ pub async fn again(shared: &Shared, caller: &Caller, old: Task) -> Result<HttpRe
     Ok(accepted(&task, false))
 }
 
+/// The same, unless it was done before: an ended task is run again once, however often this is asked. Returns whether it
+/// was.
+pub async fn again_once(shared: &Shared, caller: &Caller, old: Task) -> Result<bool, ApiError> {
+    let mut spec = old.spec;
+    spec.run_at = None;
+    // No client can choose a name with a line break.
+    let name = format!("bulk\nretry of {}", old.id);
+    let (_, repeated) = store(shared, spec, caller, Some(old.id), Some((name.clone(), name))).await?;
+    Ok(!repeated)
+}
+
 pub fn accepted(task: &Task, repeated: bool) -> HttpResponse {
     let mut response = HttpResponse::Accepted();
     response.insert_header(location(task.id));

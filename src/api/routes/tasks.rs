@@ -5,7 +5,6 @@ use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 
-use super::super::answer;
 use super::super::body::body;
 use super::super::caller::{Caller, find_task, own_task};
 use super::super::error::ApiError;
@@ -13,12 +12,12 @@ use super::super::follow;
 use super::super::input::{self, Params};
 use super::super::shared::Shared;
 use super::super::stream::TaskEvents;
-use super::{conversation, explain, resource, submit, talk};
-use crate::queue::{self, Amend, Amended, Cancel, Cancelled, Filter, ListTasks, ReadEvents, ReadPatch};
-use domain::{Named, Status, TaskId, Timestamp};
+use super::{bulk, conversation, explain, list, resource, submit, talk};
+use crate::queue::{self, Amend, Amended, Cancel, Cancelled, PagePlace, ReadEventPage, ReadEvents, ReadPatch};
+use domain::{Status, TaskId};
 use wire::PRIORITIES;
 use wire::request::TaskChanges;
-use wire::response::{EventPage, EventView, Logs, TaskPage, TaskView};
+use wire::response::{EventPage, EventView, Logs, TaskView};
 
 /// Lines of `…/logs`: more than anybody reads.
 const MAX_LOG_LINES: u64 = 10_000;
@@ -26,27 +25,12 @@ const MAX_LOG_LINES: u64 = 10_000;
 /// Maximum size of the events in one answer, in bytes; one event is shown whatever its size.
 const PAGE_BYTES: u64 = 2 << 20;
 
-/// Parameters of a list of tasks.
-const LIST: &[&str] = &[
-    "status",
-    "errorClass",
-    "session",
-    "schedule",
-    "since",
-    "until",
-    "tag",
-    "key",
-    "workingDirectory",
-    "limit",
-    "offset",
-    "cursor",
-];
-const TIME: &str = "must be a time, such as 2026-01-31T08:15:00Z";
-
 pub fn routes(config: &mut web::ServiceConfig) {
     config
-        .service(resource("/api/tasks").get(list).post(submit::submit))
+        .service(resource("/api/tasks").get(list::list).post(submit::submit))
         .service(resource("/api/tasks/batch").post(submit::batch))
+        .service(resource("/api/tasks/bulk").post(bulk::bulk))
+        .service(resource("/api/sessions").get(list::sessions))
         .service(resource("/api/tasks/{id}").get(show).patch(amend).delete(cancel))
         .service(resource("/api/tasks/{id}/logs").get(logs))
         .service(resource("/api/tasks/{id}/events").get(events))
@@ -62,66 +46,17 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/api/tasks/{id}/retry").post(retry));
 }
 
-async fn list(request: HttpRequest, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let params = Params::read(&request, LIST)?;
-    let before = params.text("cursor").map(|cursor| {
-        str::parse::<TaskId>(cursor)
-            .map_err(|_| ApiError::invalid("cursor", "must be a nextCursor of an earlier answer"))
-    });
-    let limit = params.number("limit", 1, 100, 20)?;
-    let offset = params.number("offset", 0, i64::from(u32::MAX), 0)?;
-    let list = ListTasks {
-        filter: Filter {
-            statuses: names("status", &params)?,
-            error_classes: names("errorClass", &params)?,
-            session: read("session", &params, "must be the id of a session")?,
-            schedule: read("schedule", &params, "must be the id of a schedule")?,
-            since: time("since", &params)?,
-            until: time("until", &params)?,
-            tag: params.text("tag").map(str::to_owned),
-            working_directory: params.text("workingDirectory").map(str::to_owned),
-            key: key_of(&caller, params.text("key"))?,
-        },
-        limit: limit.unsigned_abs(),
-        offset: offset.unsigned_abs(),
-        before: before.transpose()?,
-    };
-    let page = shared.queue.ask(list).await?;
-    let full = page.more || page.tasks.len() as u64 == limit.unsigned_abs();
-    let next_cursor = page.tasks.last().filter(|_| full).map(|task| task.id);
-    let tasks = page.tasks.iter().map(TaskView::of).collect();
-    Ok(answer::list(&TaskPage { tasks, total: page.total, limit, offset, next_cursor }))
-}
-
-/// Names between commas, each of them known.
-fn names<T: Named>(field: &'static str, params: &Params) -> Result<Vec<T>, ApiError> {
-    let named = params.text(field).into_iter().flat_map(|text| text.split(','));
-    let known = |name: &str| {
-        let rule = || format!("must be one of {}, or several between commas, got \"{name}\"", T::names());
-        T::from_name(name).ok_or_else(|| ApiError::invalid(field, rule()))
-    };
-    named.map(known).collect()
-}
-
-fn read<T: std::str::FromStr>(field: &'static str, params: &Params, rule: &str) -> Result<Option<T>, ApiError> {
-    params.text(field).map(|text| text.parse().map_err(|_| ApiError::invalid(field, rule))).transpose()
-}
-
-fn time(field: &'static str, params: &Params) -> Result<Option<Timestamp>, ApiError> {
-    let read = |text: &str| serde_json::from_value(json!(text)).map_err(|_| ApiError::invalid(field, TIME));
-    params.text(field).map(read).transpose()
-}
-
-/// The key whose tasks are meant: a client that isn't an admin sees its own only.
-fn key_of(caller: &Caller, named: Option<&str>) -> Result<Option<String>, ApiError> {
-    match (caller.own(), named) {
-        (Some(own), Some(named)) if own != named => Err(ApiError::invalid("key", "must be your own, or none")),
-        (own, named) => Ok(own.or_else(|| named.map(str::to_owned))),
-    }
-}
-
 async fn show(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().json(TaskView::of(&find_task(&shared, &caller, &id).await?)))
+}
+
+/// Checks a priority that was asked for.
+pub fn check_priority(priority: Option<i64>) -> Result<(), ApiError> {
+    if priority.is_some_and(|priority| !PRIORITIES.contains(&priority)) {
+        let rule = format!("must be from {} to {}", PRIORITIES.start(), PRIORITIES.end());
+        return Err(ApiError::invalid("priority", rule));
+    }
+    Ok(())
 }
 
 async fn amend(
@@ -135,10 +70,7 @@ async fn amend(
     if priority.is_none() && run_at.is_none() {
         return Err(ApiError::invalid("body", "must have priority, runAt, or both"));
     }
-    if priority.is_some_and(|priority| !PRIORITIES.contains(&priority)) {
-        let rule = format!("must be from {} to {}", PRIORITIES.start(), PRIORITIES.end());
-        return Err(ApiError::invalid("priority", rule));
-    }
+    check_priority(priority)?;
     let task = own_task(&shared, &caller, &id).await?;
     match shared.queue.ask(Amend { task, priority, run_at }).await? {
         Amended::Done(task) => Ok(HttpResponse::Ok().json(TaskView::of(&task))),
@@ -223,31 +155,57 @@ async fn events(
     request: HttpRequest,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    if input::wants_json(&request) {
-        return event_page(id, caller, request, shared).await;
-    }
     let params = Params::read(&request, &["after", "limit"])?;
     let after = input::after(&request, &params)?.unwrap_or(0);
     let task = own_task(&shared, &caller, &id).await?;
+    if input::wants_json(&request) {
+        let limit = params.number("limit", 1, 1_000, 200)?.unsigned_abs();
+        let (place, kinds) = (PagePlace::After(after), Vec::new());
+        return page_of(&shared, ReadEventPage { task, place, kinds, limit, bytes: PAGE_BYTES }).await;
+    }
     read_events(&shared, task, after, 1).await?;
     let permit = shared.streams.open(&shared.keys, &caller)?;
     Ok(follow::answer(TaskEvents::follow(&shared, task, after), permit, shared.phase.clone()))
 }
 
-/// `GET …/events/page`
+/// `GET …/events/page`: the newest, those behind a number, or those before one.
 async fn event_page(
     id: Path<String>,
     caller: Caller,
     request: HttpRequest,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let params = Params::read(&request, &["after", "limit"])?;
-    let after = input::after(&request, &params)?.unwrap_or(0);
-    let limit = params.number("limit", 1, 1_000, 200)?;
-    let task_id = own_task(&shared, &caller, &id).await?;
-    let page = read_events(&shared, task_id, after, limit.unsigned_abs()).await?;
-    let Some(status) = page.status else { return Err(ApiError::no_task(&id)) };
-    let events = page.events.iter().filter_map(EventView::of).collect();
-    let last = page.events.last().map_or(after, |event| event.seq);
-    Ok(HttpResponse::Ok().json(EventPage { task_id, status, events, last, has_more: page.more }))
+    let params = Params::read(&request, &["after", "before", "kind", "limit"])?;
+    let place = match (input::after(&request, &params)?, params.text("before")) {
+        (Some(_), Some(_)) => return Err(ApiError::invalid("before", "must not be sent together with after")),
+        (Some(after), None) => PagePlace::After(after),
+        (None, _) => PagePlace::Before(params.number("before", 0, i64::MAX, i64::MAX)?),
+    };
+    let limit = params.number("limit", 1, 1_000, 200)?.unsigned_abs();
+    let kinds = list::names("kind", &params)?;
+    let task = own_task(&shared, &caller, &id).await?;
+    page_of(&shared, ReadEventPage { task, place, kinds, limit, bytes: PAGE_BYTES }).await
+}
+
+async fn page_of(shared: &Shared, read: ReadEventPage) -> Result<HttpResponse, ApiError> {
+    let (task_id, place) = (read.task, read.place);
+    let page = shared.queue.ask(read).await?;
+    let Some(status) = page.status else { return Err(ApiError::no_task(&task_id.to_string())) };
+    let events: Vec<_> = page.events.iter().filter_map(EventView::of).collect();
+    // Of a page without events: where it would stand.
+    let empty = match place {
+        PagePlace::After(after) => after,
+        PagePlace::Before(before) => before.saturating_sub(1).clamp(0, page.last_event),
+    };
+    let first = page.events.first().map_or(empty + 1, |event| event.seq);
+    let last = page.events.last().map_or(empty, |event| event.seq);
+    Ok(HttpResponse::Ok().json(EventPage {
+        task_id,
+        status,
+        events,
+        first,
+        last,
+        total: page.last_event,
+        has_more: page.more,
+    }))
 }

@@ -11,7 +11,7 @@ use super::{Change, Unit, hooks, money, talk, workers};
 use crate::queue::messages::{Append, Cancel, Cancelled, Finish, NextStep, Release, Stale};
 use crate::store::StoreError;
 use crate::store::convert::{no_class, put_record, record_of, status_of, task_of, unreadable};
-use crate::store::rows::{AttemptEnd, ChangesRow, TaskRow, TranscriptRow};
+use crate::store::rows::{AttemptEnd, ChangesRow, ProgressRow, TaskRow, TranscriptRow};
 use audit::{Counts, HistoryEvent};
 use domain::{
     AttemptOutcome, ChangeSet, Epoch, EventKind, Failure, FailureClass, LeaseKey, Named as _, NewEvent, Outcome,
@@ -239,7 +239,9 @@ impl Change for Append {
         if let Some(session) = self.session_id {
             unit.tx.set_attempt_session(row.id, row.attempt, session).await?;
         }
-        unit.tx.set_progress(row.id, last, attempt_events, self.session_id).await?;
+        let progress =
+            ProgressRow { last_event: last, attempt_events, session: self.session_id, cost_so_far: self.cost_so_far };
+        unit.tx.set_progress(row.id, &progress).await?;
         Ok(Ok(()))
     }
 }

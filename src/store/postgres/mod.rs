@@ -26,6 +26,7 @@ mod keys;
 mod limits;
 mod listen;
 mod money;
+mod read_conversations;
 mod read_events;
 mod read_history;
 mod read_state;

@@ -8,6 +8,7 @@ use super::value::{Unread, get, params};
 use crate::store::StoreError;
 use crate::store::convert::{entries_of, is_well};
 use crate::store::rows::{HistoryRow, Lenient, UnreadRow};
+use crate::store::views::{CommitSearch, FindCommit, FoundCommit};
 use audit::{Entry, TaskSnapshot};
 use domain::{Named as _, Status, TaskId};
 
@@ -40,6 +41,20 @@ pub async fn history(db: &Connection, after: i64) -> Result<Vec<Entry>, StoreErr
 /// The number of the newest commit; 0 where there is none.
 pub async fn newest_commit(db: &Connection) -> Result<i64, StoreError> {
     Ok(db.one("SELECT COALESCE(MAX(seq), 0) FROM history", &[], only).await?.unwrap_or(0))
+}
+
+/// The first commit of a time: the history is in its order, but for clocks that differ.
+pub async fn find(db: &Connection, find: FindCommit) -> Result<FoundCommit, StoreError> {
+    let from = async |seq: i64| {
+        let text = "SELECT seq, at FROM history WHERE seq >= $1 ORDER BY seq LIMIT 1";
+        db.one(text, &params![seq], |row| Ok((get::<i64>(row, 0)?, get::<i64>(row, 1)?))).await
+    };
+    let newest = newest_commit(db).await?;
+    let mut search = CommitSearch::new(newest, find);
+    while let Some(middle) = search.middle() {
+        search.note(from(middle).await?);
+    }
+    Ok(search.found(from(search.from()).await?))
 }
 
 /// Tasks behind this one, in order; of one that can't be read, why.

@@ -1,8 +1,6 @@
 //! Reads of the queue's state, its workers, and what they should know.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
-use strum::VariantArray as _;
 
 use super::connection::Connection;
 use super::table::Table;
@@ -10,7 +8,7 @@ use super::tasks::{LANES, LEASES, lease};
 use super::tx::{SERVER_CLOCK, only};
 use super::value::{Value, get, params};
 use crate::store::StoreError;
-use crate::store::convert::worker_of;
+use crate::store::convert::{by_status, worker_of};
 use crate::store::rows::WorkerRow;
 use crate::store::views::{Parked, Poll, Polled, Stats, Work, WorkerInfo};
 use domain::{Named as _, SessionId, Status, TREE_END_MS, TaskId, TaskInput, Timestamp, WorkerInstanceId};
@@ -92,9 +90,7 @@ pub async fn bytes_in_use(db: &Connection) -> Result<u64, StoreError> {
 
 /// The number of tasks in each status, of all keys or of one.
 pub async fn counts(db: &Connection, key: Option<&str>) -> Result<[i64; 5], StoreError> {
-    let rows: Vec<(String, i64)> = db.all(COUNTS, &params![key], |row| Ok((get(row, 0)?, get(row, 1)?))).await?;
-    let counts: HashMap<String, i64> = rows.into_iter().collect();
-    Ok(std::array::from_fn(|at| counts.get(Status::VARIANTS[at].name()).copied().unwrap_or(0)))
+    Ok(by_status(db.all(COUNTS, &params![key], |row| Ok((get(row, 0)?, get(row, 1)?))).await?))
 }
 
 /// The workers that are known.

@@ -12,14 +12,14 @@ use super::table::Table;
 use super::tx::only;
 use super::value::{Unread, Value, get, params};
 use crate::store::StoreError;
-use crate::store::convert::{attempt_of, lost_task, question_of, task_of};
+use crate::store::convert::{activity_of, attempt_of, by_status, lost_task, question_of, task_of};
 use crate::store::rows::{AttemptRow, MessageRow, QuestionRow, TaskRow};
-use crate::store::summary::{self, MAX_JSON, MAX_TEXT};
+use crate::store::summary::{self, MAX_ACTIVITY, MAX_JSON, MAX_TEXT};
 use crate::store::views::{
-    ConversationState, Explained, Filter, ListQuestions, ListTasks, OpenQuestion, Page, QuestionPage,
+    ConversationState, Explained, Filter, ListQuestions, ListTaskIds, ListTasks, OpenQuestion, Page, QuestionPage,
 };
 use domain::{AttemptOutcome, EventKind, Named, Question, Scope, SessionId, Status, TaskId, Timestamp};
-use wire::{Attempt, Task};
+use wire::{Activity, Attempt, Task};
 
 static FIND: LazyLock<String> = LazyLock::new(|| format!("SELECT {} FROM tasks WHERE id = $1", TaskRow::COLUMNS));
 
@@ -60,6 +60,15 @@ const AHEAD_HELD: &str = "SELECT COUNT(*) FROM tasks WHERE status = 'pending' AN
 const LATEST: &str = "SELECT kind, at, CASE WHEN kind = 'retry' THEN data ELSE '' END FROM events
     WHERE task_id = $1 ORDER BY seq DESC LIMIT 20";
 
+/// The newest of the events that say what a task does.
+static ACTIVITY: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT kind, at, CASE WHEN octet_length(data) <= {MAX_ACTIVITY} THEN data ELSE '' END FROM
+            (SELECT * FROM events WHERE task_id = $1 ORDER BY seq DESC LIMIT 20) latest
+        WHERE kind IN ('assistant', 'tool_use', 'permission', 'message', 'retry', 'status') ORDER BY seq DESC LIMIT 1"
+    )
+});
+
 /// The columns of a task, what may be megabytes long cut or left out; then, whether the request is, and the size of
 /// the result.
 static SUMMARY: LazyLock<String> = LazyLock::new(|| {
@@ -91,7 +100,17 @@ pub async fn find(db: &Connection, id: TaskId) -> Result<Option<Task>, StoreErro
     let summary = "SELECT summary FROM changes WHERE task_id = $1";
     let summary: Option<String> = db.one(summary, &params![id], only).await?;
     let changes = summary.and_then(|summary| serde_json::from_str(&summary).ok());
-    Ok(Some(Task { attempts: Some(attempts(db, id).await?), changes, ..task }))
+    let activity = activity(db, &task).await?;
+    Ok(Some(Task { attempts: Some(attempts(db, id).await?), changes, activity, ..task }))
+}
+
+/// What a running task did last.
+async fn activity(db: &Connection, task: &Task) -> Result<Option<Activity>, StoreError> {
+    if task.status != Status::Running {
+        return Ok(None);
+    }
+    let read = |row: &Row| Ok((get(row, 0)?, get(row, 1)?, get::<String>(row, 2)?));
+    Ok(db.one(&ACTIVITY, &params![task.id], read).await?.and_then(activity_of))
 }
 
 async fn attempts(db: &Connection, id: TaskId) -> Result<Vec<Attempt>, StoreError> {
@@ -169,6 +188,11 @@ impl Conditions {
         if let Some(folder) = &filter.working_directory {
             conditions.in_folder(folder);
         }
+        for word in &filter.words {
+            let word = word.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+            let likes = Value::texts(cases(&word).map(|word| format!("%{word}%")));
+            conditions.add("(instruction_of(spec) ILIKE ANY(?) OR result ILIKE ANY(?))", likes);
+        }
         conditions
     }
 
@@ -194,9 +218,18 @@ impl Conditions {
     }
 }
 
+/// A word in lower case, in upper case, and with a capital: a database may know of ASCII only which letters are the same.
+fn cases(word: &str) -> [String; 3] {
+    let lower = word.to_lowercase();
+    let mut rest = lower.chars();
+    let capital = rest.next().map(|first| first.to_uppercase().chain(rest).collect());
+    [word.to_uppercase(), capital.unwrap_or_default(), lower]
+}
+
 /// Tasks, newest first.
 pub async fn list(db: &Connection, list: &ListTasks) -> Result<Page, StoreError> {
-    let total = total(db, &list.filter).await?;
+    let counts = counts(db, &list.filter).await?;
+    let total = list.filter.sum(counts);
     let mut conditions = Conditions::of(&list.filter);
     if let Some(before) = list.before {
         conditions.add("id < ?", before);
@@ -210,13 +243,39 @@ pub async fn list(db: &Connection, list: &ListTasks) -> Result<Page, StoreError>
     let (mut tasks, mut bytes) = (Vec::new(), 0);
     for row in db.rows(&text, &values).await? {
         if bytes > summary::PAGE_BYTES {
-            return Ok(Page { tasks, more: true, total });
+            return Ok(Page { counts, tasks, more: true, total });
         }
         let task = summary_of(db, &row).await?;
         bytes += summary::bytes_of(&task);
         tasks.push(task);
     }
-    Ok(Page { tasks, more: false, total })
+    Ok(Page { counts, tasks, more: false, total })
+}
+
+/// Ids of tasks, newest first.
+pub async fn ids(db: &Connection, list: &ListTaskIds) -> Result<Vec<TaskId>, StoreError> {
+    let mut conditions = Conditions::of(&list.filter);
+    if let Some(before) = list.before {
+        conditions.add("id < ?", before);
+    }
+    let (where_, mut values) = (conditions.text(), conditions.values);
+    values.push(i64::try_from(list.limit).unwrap_or(i64::MAX).into());
+    let text = format!("SELECT id FROM tasks {where_} ORDER BY id DESC LIMIT ${}", values.len());
+    db.all(&text, &values, only).await
+}
+
+/// Tasks as summaries, by their ids.
+pub async fn summaries(
+    db: &Connection,
+    ids: impl IntoIterator<Item = TaskId>,
+) -> Result<HashMap<TaskId, Task>, StoreError> {
+    let text = format!("SELECT {} FROM tasks WHERE id = ANY($1)", SUMMARY.as_str());
+    let mut tasks = HashMap::new();
+    for row in db.rows(&text, &[Value::ids(ids.into_iter().map(TaskId::uuid))]).await? {
+        let task = summary_of(db, &row).await?;
+        tasks.insert(task.id, task);
+    }
+    Ok(tasks)
 }
 
 /// A row of a list. A request that is too long for the list is read by itself.
@@ -232,17 +291,19 @@ async fn summary_of(db: &Connection, row: &Row) -> Result<Task, StoreError> {
         let whole: Option<String> = db.one("SELECT spec FROM tasks WHERE id = $1", &params![id], only).await?;
         task.spec = summary::shortened(&whole.unwrap_or_default());
     }
-    Ok(summary::of(task_of(task), result_bytes, is_long))
+    let task = summary::of(task_of(task), result_bytes, is_long);
+    Ok(Task { activity: activity(db, &task).await?, ..task })
 }
 
-/// Number of tasks the filter has; without one, or with a status alone, nothing is counted.
-async fn total(db: &Connection, filter: &Filter) -> Result<i64, StoreError> {
+/// Numbers of tasks that the filter has in each status, whichever it names; without any other condition than that and a
+/// key, nothing is counted.
+async fn counts(db: &Connection, filter: &Filter) -> Result<[i64; 5], StoreError> {
     if filter.is_of_statuses() {
-        return Ok(filter.sum(read_state::counts(db, filter.key.as_deref()).await?));
+        return read_state::counts(db, filter.key.as_deref()).await;
     }
-    let conditions = Conditions::of(filter);
-    let text = format!("SELECT COUNT(*) FROM tasks {}", conditions.text());
-    Ok(db.one(&text, &conditions.values, only).await?.unwrap_or(0))
+    let conditions = Conditions::of(&Filter { statuses: Vec::new(), ..filter.clone() });
+    let text = format!("SELECT status, COUNT(*) FROM tasks {} GROUP BY status", conditions.text());
+    Ok(by_status(db.all(&text, &conditions.values, |row| Ok((get(row, 0)?, get(row, 1)?))).await?))
 }
 
 /// The transcript of a session, line by line.
@@ -271,12 +332,7 @@ pub async fn open_questions(db: &Connection, list: &ListQuestions) -> Result<Que
     let limit = i64::try_from(*limit).unwrap_or(i64::MAX);
     let values = params![key, at, task, name, limit];
     let rows = db.readable(&OPEN_QUESTIONS, &values, "question", QuestionRow::read).await?;
-    let text = format!("SELECT {} FROM tasks WHERE id = ANY($1)", SUMMARY.as_str());
-    let mut tasks = HashMap::new();
-    for row in db.rows(&text, &[Value::ids(rows.iter().map(|row| row.task_id.uuid()))]).await? {
-        let task = summary_of(db, &row).await?;
-        tasks.insert(task.id, task);
-    }
+    let tasks = summaries(db, rows.iter().map(|row| row.task_id)).await?;
     let questions = rows.into_iter().filter_map(|row| {
         let task = tasks.get(&row.task_id)?.clone();
         Some(OpenQuestion { question: question_of(row), task })

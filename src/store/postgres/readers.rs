@@ -12,12 +12,15 @@ use tokio::sync::Mutex;
 
 use super::connection::Connection;
 use super::shared::{Line, Shared};
-use super::{hooks, keys, limits, money, read_events, read_history, read_state, read_tasks, schedules};
+use super::{
+    hooks, keys, limits, money, read_conversations, read_events, read_history, read_state, read_tasks, schedules,
+};
 use crate::store::rows::Lenient;
 use crate::store::views::{
-    AuditRecord, ConversationState, Delivery, EventPage, Explained, LastTask, LatestEvents, LimitUse, ListQuestions,
-    ListTasks, Page, QuestionPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, Usage,
-    Webhook, WorkerInfo,
+    AuditRecord, ConversationState, ConversationTasks, Delivery, EventPage, Explained, FindCommit, FoundCommit,
+    LastTask, LatestEvents, LimitUse, ListConversations, ListQuestions, ListTaskIds, ListTasks, Page, QuestionPage,
+    ReadEventPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, Usage, Webhook,
+    WorkerInfo,
 };
 use crate::store::{Reads, StoreError};
 use audit::{Entry, TaskSnapshot};
@@ -105,8 +108,20 @@ impl Reads for Readers {
         read_tasks::list(&*self.connection().await?, &list).await
     }
 
+    async fn task_ids(&self, list: ListTaskIds) -> Result<Vec<TaskId>, StoreError> {
+        read_tasks::ids(&*self.connection().await?, &list).await
+    }
+
+    async fn conversations(&self, list: ListConversations) -> Result<Vec<ConversationTasks>, StoreError> {
+        read_conversations::list(&*self.connection().await?, &list).await
+    }
+
     async fn events(&self, read: ReadEvents) -> Result<EventPage, StoreError> {
         read_events::of_task(&*self.connection().await?, &read).await
+    }
+
+    async fn event_page(&self, read: ReadEventPage) -> Result<EventPage, StoreError> {
+        read_events::page(&*self.connection().await?, &read).await
     }
 
     async fn latest_events(&self, after: i64, limit: u64, bytes: u64) -> Result<LatestEvents, StoreError> {
@@ -207,6 +222,10 @@ impl Reads for Readers {
 
     async fn history(&self, after: i64) -> Result<Vec<Entry>, StoreError> {
         read_history::history(&*self.connection().await?, after).await
+    }
+
+    async fn find_commit(&self, find: FindCommit) -> Result<FoundCommit, StoreError> {
+        read_history::find(&*self.connection().await?, find).await
     }
 
     async fn standings(&self, after: TaskId) -> Result<Vec<Lenient<TaskSnapshot>>, StoreError> {

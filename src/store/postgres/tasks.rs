@@ -12,7 +12,8 @@ use super::tx::{PostgresTx, only, status_name};
 use super::value::{Unread, Value, get, params};
 use crate::store::StoreError;
 use crate::store::rows::{
-    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, NextInLine, TaskRow, UnreadRow,
+    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, NextInLine, ProgressRow,
+    TaskRow, UnreadRow,
 };
 use crate::store::tx::{Tasks, Tx as _};
 use domain::{BootInstant, Epoch, LeaseKey, Name, Named as _, SessionId, Status, TaskId, Timestamp, WorkerInstanceId};
@@ -30,7 +31,8 @@ const UPDATE: &str = "UPDATE tasks SET status = new.status, due_at = new.due_at,
         last_event = new.last_event, session_id = new.session_id, waiting_for = new.waiting_for, result = new.result,
         structured_output = new.structured_output, error_class = new.error_class, error_code = new.error_code,
         error_message = new.error_message, cost_usd = new.cost_usd, usage = new.usage, num_turns = new.num_turns,
-        duration_ms = new.duration_ms, permission_denials = new.permission_denials, remarks = new.remarks
+        duration_ms = new.duration_ms, permission_denials = new.permission_denials, remarks = new.remarks,
+        cost_so_far = NULL
     FROM unnest($1::uuid[], $2::int8[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::int8[], $9::int8[],
             $10::uuid[], $11::int8[], $12::uuid[], $13::text[], $14::int8[], $15::text[], $16::text[], $17::text[],
             $18::text[], $19::text[], $20::text[], $21::text[], $22::float8[], $23::text[], $24::int8[], $25::int8[],
@@ -41,8 +43,9 @@ const UPDATE: &str = "UPDATE tasks SET status = new.status, due_at = new.due_at,
     WHERE tasks.id = new.task AND tasks.epoch = new.was_epoch";
 
 const PROGRESS: &str = "UPDATE tasks SET last_event = new.last_event, attempt_events = new.attempt_events,
-        session_id = COALESCE(new.session_id, tasks.session_id)
-    FROM unnest($1::uuid[], $2::int8[], $3::int8[], $4::text[]) AS new(task, last_event, attempt_events, session_id)
+        session_id = COALESCE(new.session_id, tasks.session_id), cost_so_far = COALESCE(new.cost_so_far, tasks.cost_so_far)
+    FROM unnest($1::uuid[], $2::int8[], $3::int8[], $4::text[], $5::float8[])
+        AS new(task, last_event, attempt_events, session_id, cost_so_far)
     WHERE tasks.id = new.task";
 
 const RESCHEDULE: &str =
@@ -263,7 +266,7 @@ impl Tasks for PostgresTx<'_> {
             &row.remarks,
         ];
         self.defer_row(row.id, UPDATE, values);
-        self.keep(row.clone());
+        self.keep(TaskRow { cost_so_far: None, ..row.clone() });
         Ok(true)
     }
 
@@ -275,21 +278,17 @@ impl Tasks for PostgresTx<'_> {
         Ok(())
     }
 
-    async fn set_progress(
-        &mut self,
-        id: TaskId,
-        last_event: i64,
-        attempt_events: i64,
-        session: Option<SessionId>,
-    ) -> Result<(), StoreError> {
+    async fn set_progress(&mut self, id: TaskId, progress: &ProgressRow) -> Result<(), StoreError> {
+        let ProgressRow { last_event, attempt_events, session, cost_so_far } = progress;
         let session = session.map(|session| session.to_string());
         if let Some(row) = self.known_mut(id) {
-            (row.last_event, row.attempt_events) = (last_event, attempt_events);
+            (row.last_event, row.attempt_events) = (*last_event, *attempt_events);
+            row.cost_so_far = cost_so_far.or(row.cost_so_far);
             if session.is_some() {
                 row.session_id.clone_from(&session);
             }
         }
-        self.defer_row(id, PROGRESS, params![id, last_event, attempt_events, session]);
+        self.defer_row(id, PROGRESS, params![id, *last_event, *attempt_events, session, *cost_so_far]);
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::store::StoreError;
@@ -56,6 +57,23 @@ pub fn writing(path: &Path) -> Result<Connection, StoreError> {
     open().map_err(|source| open_error(path, source))
 }
 
+/// Adds `has_word(spec, result, word)`: true if the word stands in the instruction of a request or in a result. Upper and
+/// lower case are the same, which SQLite itself knows of ASCII only; a request that can't be read has no words.
+fn add_functions(db: &Connection) -> rusqlite::Result<()> {
+    #[derive(serde::Deserialize)]
+    struct Request {
+        instruction: String,
+    }
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    db.create_scalar_function("has_word", 3, flags, |call| {
+        let text = |at: usize| call.get_raw(at).as_str().unwrap_or_default();
+        let word = text(2).to_lowercase();
+        let has = |text: &str| text.to_lowercase().contains(&word);
+        let instruction = || serde_json::from_str::<Request>(text(0)).map(|request| request.instruction);
+        Ok(has(text(1)) || instruction().is_ok_and(|instruction| has(&instruction)))
+    })
+}
+
 /// A connection that reads a database that is there. A read-only one also reads a copy that was never opened before.
 pub fn reading(path: &Path, read_only: bool) -> Result<Connection, StoreError> {
     let access = if read_only { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
@@ -64,6 +82,7 @@ pub fn reading(path: &Path, read_only: bool) -> Result<Connection, StoreError> {
         db.busy_timeout(BUSY_TIMEOUT)?;
         db.set_prepared_statement_cache_capacity(STATEMENTS);
         db.execute_batch("PRAGMA temp_store = MEMORY;")?;
+        add_functions(&db)?;
         Ok(db)
     };
     open().map_err(|source| open_error(path, source))

@@ -24,6 +24,7 @@ mod limits;
 mod money;
 mod preflight;
 mod query;
+mod read_conversations;
 mod read_events;
 mod read_history;
 mod read_state;

@@ -1,20 +1,36 @@
 //! Reads of events.
 
+use std::sync::LazyLock;
+
 use rusqlite::{Row, params};
+use serde_json::json;
 
 use super::query::{Db, name};
 use crate::store::StoreError;
 use crate::store::convert::event_of;
 use crate::store::rows::EventRow;
-use crate::store::views::{EventPage, LatestEvents, ReadEvents, SequencedEvent};
+use crate::store::views::{EventPage, LatestEvents, PagePlace, ReadEventPage, ReadEvents, SequencedEvent};
 use domain::{Event, EventKind, Named as _, Status, TaskId};
 
-/// Events of a task in order, up to a number of them and of bytes; one in any case.
-const PAGE_OF_TASK: &str = "SELECT task_id, seq, at, kind, data FROM events WHERE task_id = ?1 AND seq > ?2 AND seq <=
-        (SELECT MAX(seq) FROM (SELECT seq, SUM(size) OVER (ORDER BY seq) - size AS before FROM
-            (SELECT seq, octet_length(data) AS size FROM events WHERE task_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3))
-        WHERE before < ?4)
-    ORDER BY seq";
+/// Events of a task in order, up to a number of them and of bytes; one in any case. They begin behind a number, or end
+/// before it; where `kinds` is true they are of some kinds only.
+fn page_of_task(place: PagePlace, kinds: bool) -> String {
+    let (beyond, within, outermost, order) = match place {
+        PagePlace::After(_) => ("seq > ?2", "seq <=", "MAX(seq)", "seq"),
+        PagePlace::Before(_) => ("seq < ?2", "seq >=", "MIN(seq)", "seq DESC"),
+    };
+    let of_kinds = if kinds { "AND kind IN (SELECT value FROM json_each(?5))" } else { "" };
+    format!(
+        "SELECT task_id, seq, at, kind, data FROM events WHERE task_id = ?1 AND {beyond} {of_kinds} AND {within}
+            (SELECT {outermost} FROM (SELECT seq, SUM(size) OVER (ORDER BY {order}) - size AS before FROM
+                (SELECT seq, octet_length(data) AS size FROM events WHERE task_id = ?1 AND {beyond} {of_kinds}
+                    ORDER BY {order} LIMIT ?3))
+            WHERE before < ?4)
+        ORDER BY seq"
+    )
+}
+
+static BEHIND_NUMBER: LazyLock<String> = LazyLock::new(|| page_of_task(PagePlace::After(0), false));
 
 /// The same of all tasks.
 const PAGE_OF_ALL: &str = "SELECT task_id, seq, at, kind, data, n FROM events WHERE n > ?1 AND n <=
@@ -22,6 +38,9 @@ const PAGE_OF_ALL: &str = "SELECT task_id, seq, at, kind, data, n FROM events WH
             (SELECT n, octet_length(data) AS size FROM events WHERE n > ?1 ORDER BY n LIMIT ?2))
         WHERE before < ?3)
     ORDER BY n";
+
+const MORE_OF_KINDS: &str = "SELECT 1 FROM events WHERE task_id = ?1 AND seq BETWEEN ?2 AND ?3
+    AND kind IN (SELECT value FROM json_each(?4))";
 
 const BEHIND: &str = "SELECT task_id, seq, at, kind, data FROM events WHERE task_id = ?1 AND seq > ?2 ORDER BY seq";
 
@@ -36,29 +55,53 @@ fn event_of_row(row: &Row<'_>) -> rusqlite::Result<Event> {
 }
 
 /// The status of a task, and the number of its last event.
-fn end_of(db: Db<'_>, read: &ReadEvents) -> Result<Option<(Option<Status>, i64)>, StoreError> {
+fn end_of(db: Db<'_>, task: TaskId) -> Result<Option<(Option<Status>, i64)>, StoreError> {
     let text = "SELECT status, last_event FROM tasks WHERE id = ?1";
-    let found: Option<(String, i64)> = db.one(text, [read.task.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let found: Option<(String, i64)> = db.one(text, [task.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(found.map(|(status, last)| (Status::from_name(&status), last)))
 }
 
-const NO_TASK: EventPage = EventPage { events: Vec::new(), more: false, status: None };
+const NO_TASK: EventPage = EventPage { events: Vec::new(), more: false, last_event: 0, status: None };
 
-fn page(events: Vec<Event>, last: i64, status: Option<Status>) -> EventPage {
-    let more = events.last().is_some_and(|event| event.seq < last);
-    EventPage { events, more, status }
+fn behind(events: Vec<Event>, last_event: i64, status: Option<Status>) -> EventPage {
+    let more = events.last().is_some_and(|event| event.seq < last_event);
+    EventPage { events, more, last_event, status }
 }
 
 /// Events of a task, in order.
 pub fn of_task(db: Db<'_>, read: &ReadEvents) -> Result<EventPage, StoreError> {
-    let Some((status, last)) = end_of(db, read)? else { return Ok(NO_TASK) };
+    let Some((status, last)) = end_of(db, read.task)? else { return Ok(NO_TASK) };
     let values = params![read.task.as_bytes(), read.after, stored(read.limit), stored(read.bytes)];
-    Ok(page(db.all(PAGE_OF_TASK, values, event_of_row)?, last, status))
+    Ok(behind(db.all(&BEHIND_NUMBER, values, event_of_row)?, last, status))
+}
+
+/// A page of the events of a task, in order.
+pub fn page(db: Db<'_>, read: &ReadEventPage) -> Result<EventPage, StoreError> {
+    let ReadEventPage { task, place, kinds, limit, bytes } = read;
+    let Some((status, last_event)) = end_of(db, *task)? else { return Ok(NO_TASK) };
+    let (PagePlace::After(number) | PagePlace::Before(number)) = *place;
+    let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
+    let (task, limit, bytes, names) = (task.as_bytes(), stored(*limit), stored(*bytes), json!(names).to_string());
+    let text = page_of_task(*place, !kinds.is_empty());
+    let events = match kinds.is_empty() {
+        true => db.all(&text, params![task, number, limit, bytes], event_of_row)?,
+        false => db.all(&text, params![task, number, limit, bytes, names], event_of_row)?,
+    };
+    let next = match place {
+        PagePlace::After(_) => events.last().map(|event| (event.seq + 1, last_event)),
+        PagePlace::Before(_) => events.first().map(|event| (1, event.seq - 1)),
+    };
+    let more = match next {
+        None => false,
+        Some((from, to)) if kinds.is_empty() => from <= to,
+        Some((from, to)) => db.any(MORE_OF_KINDS, params![task, from, to, names])?,
+    };
+    Ok(EventPage { events, more, last_event, status })
 }
 
 /// The events of a task, where there are but a few behind the last that was seen.
 pub fn few(db: Db<'_>, read: &ReadEvents) -> Result<Option<EventPage>, StoreError> {
-    let Some((status, last)) = end_of(db, read)? else { return Ok(Some(NO_TASK)) };
+    let Some((status, last)) = end_of(db, read.task)? else { return Ok(Some(NO_TASK)) };
     if last - read.after > FEW.min(stored(read.limit)) {
         return Ok(None);
     }
@@ -67,7 +110,7 @@ pub fn few(db: Db<'_>, read: &ReadEvents) -> Result<Option<EventPage>, StoreErro
         size += event.data.len() as u64;
         size < read.bytes
     })?;
-    Ok(Some(page(events, last, status)))
+    Ok(Some(behind(events, last, status)))
 }
 
 /// The events of all tasks behind this one, in order.

@@ -6,6 +6,7 @@ use super::query::Db;
 use crate::store::StoreError;
 use crate::store::convert::{entries_of, is_well};
 use crate::store::rows::{HistoryRow, Lenient, UnreadRow};
+use crate::store::views::{CommitSearch, FindCommit, FoundCommit};
 use audit::{Entry, TaskSnapshot};
 use domain::{Epoch, Named as _, Status, TaskId, Usd};
 
@@ -36,6 +37,20 @@ pub fn history(db: Db<'_>, after: i64) -> Result<Vec<Entry>, StoreError> {
 /// The number of the newest commit; 0 where there is none.
 pub fn newest_commit(db: Db<'_>) -> Result<i64, StoreError> {
     Ok(db.one("SELECT COALESCE(MAX(seq), 0) FROM history", [], |row| row.get(0))?.unwrap_or(0))
+}
+
+/// The first commit of a time: the history is in its order, but for clocks that differ.
+pub fn find(db: Db<'_>, find: FindCommit) -> Result<FoundCommit, StoreError> {
+    let from = |seq: i64| {
+        let text = "SELECT seq, at FROM history WHERE seq >= ?1 ORDER BY seq LIMIT 1";
+        db.one(text, [seq], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+    };
+    let newest = newest_commit(db)?;
+    let mut search = CommitSearch::new(newest, find);
+    while let Some(middle) = search.middle() {
+        search.note(from(middle)?);
+    }
+    Ok(search.found(from(search.from())?))
 }
 
 /// Tasks behind this one, in order; of one that can't be read, why.

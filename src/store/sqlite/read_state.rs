@@ -1,8 +1,6 @@
 //! Reads of the queue's state, its workers, and what they should know.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
-use strum::VariantArray as _;
 
 use rusqlite::params;
 
@@ -11,7 +9,7 @@ use super::table::Table;
 use super::tasks::{lanes, leases_of};
 use crate::process::{boot_now, wall_now};
 use crate::store::StoreError;
-use crate::store::convert::worker_of;
+use crate::store::convert::{by_status, worker_of};
 use crate::store::rows::WorkerRow;
 use crate::store::views::{Parked, Poll, Polled, Stats, Work, WorkerInfo};
 use domain::{Named as _, SessionId, Status, TREE_END_MS, TaskId, TaskInput, WorkerInstanceId};
@@ -78,9 +76,7 @@ pub fn bytes_in_use(db: Db<'_>) -> Result<u64, StoreError> {
 
 /// The number of tasks in each status, of all keys or of one.
 pub fn counts(db: Db<'_>, key: Option<&str>) -> Result<[i64; 5], StoreError> {
-    let rows: Vec<(String, i64)> = db.all(COUNTS, [key], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let counts: HashMap<String, i64> = rows.into_iter().collect();
-    Ok(std::array::from_fn(|at| counts.get(Status::VARIANTS[at].name()).copied().unwrap_or(0)))
+    Ok(by_status(db.all(COUNTS, [key], |row| Ok((row.get(0)?, row.get(1)?)))?))
 }
 
 /// The workers that are known.

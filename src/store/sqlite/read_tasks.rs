@@ -8,18 +8,18 @@ use rusqlite::{Row, params};
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SimpleExpr};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
 
-use super::query::{Db, bound, time};
+use super::query::{Db, bound, name, time};
 use super::read_state;
 use super::table::Table;
 use crate::store::StoreError;
-use crate::store::convert::{attempt_of, lost_task, question_of, task_of};
+use crate::store::convert::{activity_of, attempt_of, by_status, lost_task, question_of, task_of};
 use crate::store::rows::{AttemptRow, MessageRow, QuestionRow, TaskRow};
-use crate::store::summary::{self, MAX_JSON, MAX_TEXT};
+use crate::store::summary::{self, MAX_ACTIVITY, MAX_JSON, MAX_TEXT};
 use crate::store::views::{
-    ConversationState, Explained, Filter, ListQuestions, ListTasks, OpenQuestion, Page, QuestionPage,
+    ConversationState, Explained, Filter, ListQuestions, ListTaskIds, ListTasks, OpenQuestion, Page, QuestionPage,
 };
 use domain::{AttemptOutcome, EventKind, Named, Question, ScheduleId, Scope, SessionId, Status, TaskId, Timestamp};
-use wire::{Attempt, Task};
+use wire::{Activity, Attempt, Task};
 
 static FIND: LazyLock<String> = LazyLock::new(|| format!("SELECT {} FROM tasks WHERE id = ?1", TaskRow::COLUMNS));
 
@@ -61,6 +61,15 @@ const AHEAD_HELD: &str = "SELECT COUNT(*) FROM tasks INDEXED BY tasks_held WHERE
 const LATEST: &str = "SELECT kind, at, CASE WHEN kind = 'retry' THEN data ELSE '' END FROM events
     WHERE task_id = ?1 ORDER BY seq DESC LIMIT 20";
 
+/// The newest of the events that say what a task does.
+static ACTIVITY: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT kind, at, CASE WHEN octet_length(data) <= {MAX_ACTIVITY} THEN data ELSE '' END FROM
+            (SELECT * FROM events WHERE task_id = ?1 ORDER BY seq DESC LIMIT 20)
+        WHERE kind IN ('assistant', 'tool_use', 'permission', 'message', 'retry', 'status') ORDER BY seq DESC LIMIT 1"
+    )
+});
+
 /// The columns of a task, what may be megabytes long cut or left out; then, whether the request is, and the size of
 /// the result.
 static SUMMARY: LazyLock<String> = LazyLock::new(|| {
@@ -92,7 +101,17 @@ pub fn find(db: Db<'_>, id: TaskId) -> Result<Option<Task>, StoreError> {
     let summary = "SELECT summary FROM changes WHERE task_id = ?1";
     let summary: Option<String> = db.one(summary, [id.as_bytes()], |row| row.get(0))?;
     let changes = summary.and_then(|summary| serde_json::from_str(&summary).ok());
-    Ok(Some(Task { attempts: Some(attempts(db, id)?), changes, ..task }))
+    let activity = activity(db, &task)?;
+    Ok(Some(Task { attempts: Some(attempts(db, id)?), changes, activity, ..task }))
+}
+
+/// What a running task did last.
+fn activity(db: Db<'_>, task: &Task) -> Result<Option<Activity>, StoreError> {
+    if task.status != Status::Running {
+        return Ok(None);
+    }
+    let read = |row: &Row<'_>| Ok((name(row, 0)?, time::at(row, 1)?, row.get::<_, String>(2)?));
+    Ok(db.one(&ACTIVITY, [task.id.as_bytes()], read)?.and_then(activity_of))
 }
 
 fn attempts(db: Db<'_>, id: TaskId) -> Result<Vec<Attempt>, StoreError> {
@@ -131,7 +150,8 @@ fn retry(db: Db<'_>, id: TaskId) -> Result<Option<(Timestamp, String)>, StoreErr
 
 /// Tasks, newest first.
 pub fn list(db: Db<'_>, list: &ListTasks) -> Result<Page, StoreError> {
-    let total = total(db, &list.filter)?;
+    let counts = counts(db, &list.filter)?;
+    let total = list.filter.sum(counts);
     let mut query = Entity::find().filter(condition(&list.filter));
     if let Some(before) = list.before {
         query = query.filter(Column::Id.lt(before.uuid()));
@@ -144,13 +164,32 @@ pub fn list(db: Db<'_>, list: &ListTasks) -> Result<Page, StoreError> {
     let (mut tasks, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
         if bytes > summary::PAGE_BYTES {
-            return Ok(Page { tasks, more: true, total });
+            return Ok(Page { counts, tasks, more: true, total });
         }
         let task = summary_of(db, row)?;
         bytes += summary::bytes_of(&task);
         tasks.push(task);
     }
-    Ok(Page { tasks, more: false, total })
+    Ok(Page { counts, tasks, more: false, total })
+}
+
+/// Ids of tasks, newest first.
+pub fn ids(db: Db<'_>, list: &ListTaskIds) -> Result<Vec<TaskId>, StoreError> {
+    let mut query = Entity::find().filter(condition(&list.filter));
+    if let Some(before) = list.before {
+        query = query.filter(Column::Id.lt(before.uuid()));
+    }
+    let query = query.select_only().column(Column::Id).order_by_desc(Column::Id).limit(list.limit).into_query();
+    let (text, values) = bound(&query);
+    db.all(&text, values, |row| row.get(0).map(TaskId::of))
+}
+
+/// A task as a summary.
+pub fn summary(db: Db<'_>, id: TaskId) -> Result<Option<Task>, StoreError> {
+    let text = format!("SELECT {} FROM tasks WHERE id = ?1", SUMMARY.as_str());
+    let mut statement = db.0.prepare_cached(&text)?;
+    let mut found = statement.query([id.as_bytes()])?;
+    found.next()?.map(|row| summary_of(db, row)).transpose()
 }
 
 /// A row of a list. A request that is too long for the list is read by itself.
@@ -166,17 +205,21 @@ fn summary_of(db: Db<'_>, row: &Row<'_>) -> Result<Task, StoreError> {
             db.one("SELECT spec FROM tasks WHERE id = ?1", [id.as_bytes()], |row| row.get(0))?;
         task.spec = summary::shortened(&whole.unwrap_or_default());
     }
-    Ok(summary::of(task_of(task), result_bytes, is_long))
+    let task = summary::of(task_of(task), result_bytes, is_long);
+    Ok(Task { activity: activity(db, &task)?, ..task })
 }
 
-/// Number of tasks the filter has; without one, or with a status alone, nothing is counted.
-fn total(db: Db<'_>, filter: &Filter) -> Result<i64, StoreError> {
+/// Numbers of tasks that the filter has in each status, whichever it names; without any other condition than that and a
+/// key, nothing is counted.
+fn counts(db: Db<'_>, filter: &Filter) -> Result<[i64; 5], StoreError> {
     if filter.is_of_statuses() {
-        return Ok(filter.sum(read_state::counts(db, filter.key.as_deref())?));
+        return read_state::counts(db, filter.key.as_deref());
     }
-    let count = Entity::find().filter(condition(filter)).select_only().expr(Expr::cust("COUNT(*)")).into_query();
-    let (text, values) = bound(&count);
-    Ok(db.one(&text, values, |row| row.get(0))?.unwrap_or(0))
+    let any = Filter { statuses: Vec::new(), ..filter.clone() };
+    let query = Entity::find().filter(condition(&any)).select_only().expr(Expr::cust("status, COUNT(*)"));
+    let query = query.group_by(Column::Status).into_query();
+    let (text, values) = bound(&query);
+    Ok(by_status(db.all(&text, values, |row| Ok((row.get(0)?, row.get(1)?)))?))
 }
 
 fn condition(filter: &Filter) -> Condition {
@@ -194,6 +237,12 @@ fn condition(filter: &Filter) -> Condition {
         .add_option(filter.tag.as_deref().map(tagged))
         .add_option(filter.working_directory.as_deref().map(in_folder))
         .add_option(filter.key.as_deref().map(|key| Column::KeyName.eq(key)))
+        .add(filter.words.iter().fold(Condition::all(), |all, word| all.add(has_word(word))))
+}
+
+/// See [`super::connection`] for the function.
+fn has_word(word: &str) -> SimpleExpr {
+    Expr::cust_with_values("has_word(spec, result, ?)", [word])
 }
 
 /// The names of these, should there be any.
@@ -248,12 +297,8 @@ pub fn open_questions(db: Db<'_>, list: &ListQuestions) -> Result<QuestionPage, 
     let rows = db.readable(&OPEN_QUESTIONS, params![key, at, task, name, limit], "question", QuestionRow::read)?;
     let mut questions = Vec::with_capacity(rows.len());
     for row in rows {
-        let task = row.task_id;
-        let text = format!("SELECT {} FROM tasks WHERE id = ?1", SUMMARY.as_str());
-        let mut statement = db.0.prepare_cached(&text)?;
-        let mut found = statement.query([task.as_bytes()])?;
-        let Some(of) = found.next()? else { continue };
-        questions.push(OpenQuestion { question: question_of(row), task: summary_of(db, of)? });
+        let Some(task) = summary(db, row.task_id)? else { continue };
+        questions.push(OpenQuestion { question: question_of(row), task });
     }
     let total = db.one(COUNT_OPEN_QUESTIONS, [key], |row| row.get(0))?.unwrap_or(0);
     Ok(QuestionPage { questions, total })

@@ -11,13 +11,17 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::query::Db;
-use super::{connection, hooks, keys, limits, money, read_events, read_history, read_state, read_tasks, schedules};
+use super::{
+    connection, hooks, keys, limits, money, read_conversations, read_events, read_history, read_state, read_tasks,
+    schedules,
+};
 use crate::process::wall_now;
 use crate::store::rows::Lenient;
 use crate::store::views::{
-    AuditRecord, ConversationState, Delivery, EventPage, Explained, LastTask, LatestEvents, LimitUse, ListQuestions,
-    ListTasks, Page, QuestionPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, Usage,
-    Webhook, WorkerInfo,
+    AuditRecord, ConversationState, ConversationTasks, Delivery, EventPage, Explained, FindCommit, FoundCommit,
+    LastTask, LatestEvents, LimitUse, ListConversations, ListQuestions, ListTaskIds, ListTasks, Page, QuestionPage,
+    ReadEventPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, Usage, Webhook,
+    WorkerInfo,
 };
 use crate::store::{Reads, StoreError};
 use audit::{Entry, TaskSnapshot};
@@ -116,8 +120,20 @@ impl Reads for Readers {
         self.run(move |db| read_tasks::list(db, &list)).await
     }
 
+    async fn task_ids(&self, list: ListTaskIds) -> Result<Vec<TaskId>, StoreError> {
+        self.run(move |db| read_tasks::ids(db, &list)).await
+    }
+
+    async fn conversations(&self, list: ListConversations) -> Result<Vec<ConversationTasks>, StoreError> {
+        self.run(move |db| read_conversations::list(db, &list)).await
+    }
+
     async fn events(&self, read: ReadEvents) -> Result<EventPage, StoreError> {
         self.run(move |db| read_events::of_task(db, &read)).await
+    }
+
+    async fn event_page(&self, read: ReadEventPage) -> Result<EventPage, StoreError> {
+        self.run(move |db| read_events::page(db, &read)).await
     }
 
     async fn latest_events(&self, after: i64, limit: u64, bytes: u64) -> Result<LatestEvents, StoreError> {
@@ -218,6 +234,10 @@ impl Reads for Readers {
 
     async fn history(&self, after: i64) -> Result<Vec<Entry>, StoreError> {
         self.run(move |db| read_history::history(db, after)).await
+    }
+
+    async fn find_commit(&self, find: FindCommit) -> Result<FoundCommit, StoreError> {
+        self.run(move |db| read_history::find(db, find)).await
     }
 
     async fn standings(&self, after: TaskId) -> Result<Vec<Lenient<TaskSnapshot>>, StoreError> {

@@ -14,7 +14,8 @@ use super::table::Table;
 use super::tx::SqliteTx;
 use crate::store::StoreError;
 use crate::store::rows::{
-    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, NextInLine, TaskRow, UnreadRow,
+    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, NextInLine, ProgressRow,
+    TaskRow, UnreadRow,
 };
 use crate::store::tx::{Tasks, Tx as _};
 use domain::{BootId, BootInstant, Epoch, LeaseKey, Name, SessionId, TaskId, Timestamp, Usd, WorkerInstanceId};
@@ -33,8 +34,12 @@ const UPDATE: &str =
         crashes = ?8, epoch = ?9, holder = ?10, lease_ms = ?11, lease_boot = ?12, held = ?13, last_event = ?14,
         session_id = ?15, waiting_for = ?16, result = ?17, structured_output = ?18, error_class = ?19,
         error_code = ?20, error_message = ?21, cost_usd = ?22, usage = ?23, num_turns = ?24, duration_ms = ?25,
-        permission_denials = ?26, remarks = ?27
+        permission_denials = ?26, remarks = ?27, cost_so_far = NULL
     WHERE id = ?1 AND epoch = ?2";
+
+const PROGRESS: &str = "UPDATE tasks SET last_event = ?2, attempt_events = ?3, session_id = COALESCE(?4, session_id),
+        cost_so_far = COALESCE(?5, cost_so_far)
+    WHERE id = ?1";
 
 const RESCHEDULE: &str =
     "UPDATE tasks SET spec = ?2, priority = ?3, due_at = ?4, held = ?5, last_event = ?6 WHERE id = ?1";
@@ -227,24 +232,11 @@ impl Tasks for SqliteTx<'_> {
         Ok(())
     }
 
-    async fn set_progress(
-        &mut self,
-        id: TaskId,
-        last_event: i64,
-        attempt_events: i64,
-        session: Option<SessionId>,
-    ) -> Result<(), StoreError> {
-        let db = self.db()?;
-        match session {
-            Some(session) => db.execute(
-                "UPDATE tasks SET last_event = ?2, attempt_events = ?3, session_id = ?4 WHERE id = ?1",
-                params![id.as_bytes(), last_event, attempt_events, session.to_string()],
-            )?,
-            None => db.execute(
-                "UPDATE tasks SET last_event = ?2, attempt_events = ?3 WHERE id = ?1",
-                params![id.as_bytes(), last_event, attempt_events],
-            )?,
-        };
+    async fn set_progress(&mut self, id: TaskId, progress: &ProgressRow) -> Result<(), StoreError> {
+        let ProgressRow { last_event, attempt_events, session, cost_so_far } = progress;
+        let session = session.map(|session| session.to_string());
+        let values = params![id.as_bytes(), last_event, attempt_events, session, cost_so_far.map(Usd::dollars)];
+        self.db()?.execute(PROGRESS, values)?;
         Ok(())
     }
 

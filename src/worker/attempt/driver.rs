@@ -6,8 +6,9 @@ use tokio::sync::mpsc;
 
 use super::effect::{Effect, Event, Now, StopReason, ToCli};
 use super::machine::{Config, Machine};
-use crate::claude::{Exit, Item, Observed, Run};
+use crate::claude::{Exit, Frame, FrameKind, Item, Observed, Run};
 use crate::process::wall_now;
+use crate::proxy::Estimate;
 use crate::telemetry::{Pieces, mask};
 use crate::worker::News;
 use crate::worker::agent_run::RunCommand;
@@ -21,6 +22,8 @@ pub struct Attempt {
     outbox: Outbox,
     machine: Machine,
     news: News,
+    /// What it has cost so far.
+    estimate: Estimate,
     /// Text of the model that is on its way to followers.
     pieces: Pieces,
 }
@@ -40,7 +43,9 @@ pub struct Ended {
 impl Attempt {
     /// An attempt whose process was just started.
     pub fn new(run: Run, outbox: Outbox, key: LeaseKey, config: Config, news: &News) -> Self {
-        Self { key, run, outbox, machine: Machine::new(config, now()), news: news.clone(), pieces: Pieces::default() }
+        let machine = Machine::new(config, now());
+        let (estimate, pieces) = (Estimate::default(), Pieces::default());
+        Self { key, run, outbox, machine, news: news.clone(), estimate, pieces }
     }
 
     /// Hands the instruction over; with a message, the first turn is that of the message.
@@ -55,7 +60,10 @@ impl Attempt {
             let alarm = self.machine.alarm();
             tokio::select! {
                 item = self.run.next() => match item {
-                    Item::Frame(frame) => self.step(Event::Frame(frame)).await,
+                    Item::Frame(frame) => {
+                        self.estimate(&frame).await;
+                        self.step(Event::Frame(frame)).await;
+                    }
                     Item::TooLong(bytes) => self.step(Event::TooLong(bytes)).await,
                     Item::Ended(exit) => {
                         self.step(Event::Ended).await;
@@ -99,6 +107,13 @@ impl Attempt {
         self.outbox.close().await;
         let (why, observed) = self.machine.into_parts();
         Ended { why, exit, observed, stderr }
+    }
+
+    async fn estimate(&mut self, frame: &Frame) {
+        if let FrameKind::Assistant { by_model: true, answer, .. } = &frame.kind {
+            let so_far = self.estimate.add(&answer.id, &answer.model, &answer.usage);
+            self.outbox.cost(so_far).await;
+        }
     }
 
     async fn step(&mut self, event: Event) {

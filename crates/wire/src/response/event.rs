@@ -274,9 +274,13 @@ pub struct EventPage<'a> {
     pub status: Status,
     /// The events, in order.
     pub events: Vec<EventView<'a>>,
+    /// Number of the first of them; `?before=` goes on before it.
+    pub first: i64,
     /// Number of the last of them; `?after=` goes on behind it.
     pub last: i64,
-    /// True if more are stored behind it.
+    /// Number of the task's events in all, of whatever kind.
+    pub total: i64,
+    /// True if there are more behind the last of them or, without `after`, before the first.
     pub has_more: bool,
 }
 

@@ -5,12 +5,15 @@
 //! added later has a default.
 
 mod bounded;
+mod bulk;
 mod error;
 mod event;
 mod health;
 mod key;
 mod queue;
 mod schedule;
+mod server;
+mod session;
 mod submit;
 mod talk;
 mod task;
@@ -19,6 +22,7 @@ mod webhook;
 mod worker;
 
 pub use bounded::{LIST_BYTES, bounded};
+pub use bulk::BulkReport;
 pub use error::{ErrorBody, Failed};
 pub use event::{
     Content, Event, EventPage, EventView, FeedPage, FrameData, LogData, Logs, MessageData, Partial, PermissionData,
@@ -28,12 +32,14 @@ pub use health::{Alive, Check, Health, HealthStatus, ParkedCredential, QueueCoun
 pub use key::{AuditEntry, AuditPage, Key, KeySecret, Keys};
 pub use queue::{LimitState, LimitUse, Limits, Stats};
 pub use schedule::{Preview, Run, Runs, Schedule, Schedules};
+pub use server::{DoctorFinding, DoctorReport, Series, SettingView, Settings};
+pub use session::{SessionPage, SessionTask, SessionView};
 pub use submit::{BatchReceipt, Receipt};
 pub use talk::{
     Answered, Conversation, ConversationMessage, MessageReceipt, OpenQuestion, OpenQuestions, Permission, Permissions,
     Role,
 };
-pub use task::{AttemptView, ContextView, ErrorView, Explanation, Reason, TaskPage, TaskView};
+pub use task::{AttemptView, ContextView, ErrorView, Explanation, Reason, StatusCounts, TaskPage, TaskView};
 pub use usage::{Left, Today, Usage, UsageDay};
 pub use webhook::{Deliveries, Delivery, DeliveryReceipt, Webhook, Webhooks};
 pub use worker::{Worker, WorkerState, WorkerStopped, Workers};

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::LimitState;
-use crate::{Attempt, Context, ContextFile, Options, RemoteRepository, Task, TaskError};
+use crate::{Activity, Attempt, Context, ContextFile, Options, RemoteRepository, Task, TaskError};
 
 /// A task, whole.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -95,6 +95,15 @@ pub struct TaskView<'a> {
     /// Changes in its worktree.
     #[schema(value_type = Option<Object>, required)]
     pub changes: Option<Cow<'a, Value>>,
+    /// Number of its newest event.
+    pub last_seq: i64,
+    /// What it does, while it runs.
+    pub activity: Option<Activity>,
+    /// US dollars of all attempts, with an estimate of what the one that runs has cost by now: by the tokens that the CLI
+    /// has told of.
+    pub cost_so_far: Option<Usd>,
+    /// True while a part of `costSoFar` is estimated.
+    pub cost_estimated: bool,
     /// Attempts, in order; left out of lists.
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -241,8 +250,39 @@ impl<'a> TaskView<'a> {
             cost_set_aside: task.remarks.cost_set_aside,
             background_ended: Cow::Borrowed(&task.remarks.background_ended),
             changes: task.changes.as_ref().map(Cow::Borrowed),
+            last_seq: task.last_seq,
+            activity: task.activity.clone(),
+            cost_so_far: sum(left.cost_usd, task.cost_so_far),
+            cost_estimated: task.cost_so_far.is_some(),
             attempts: task.attempts.as_ref().map(|attempts| attempts.iter().map(AttemptView::of).collect()),
         }
+    }
+}
+
+fn sum(known: Option<Usd>, more: Option<Usd>) -> Option<Usd> {
+    known.map_or(more, |known| Some(known + more.unwrap_or_default()))
+}
+
+/// Numbers of tasks by status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StatusCounts {
+    /// Tasks that wait.
+    pub pending: i64,
+    /// Tasks that run.
+    pub running: i64,
+    /// Tasks that have completed.
+    pub completed: i64,
+    /// Tasks that have failed.
+    pub failed: i64,
+    /// Tasks that were cancelled.
+    pub cancelled: i64,
+}
+
+impl StatusCounts {
+    /// The counts in the order of `Status::VARIANTS`.
+    #[must_use]
+    pub const fn of([pending, running, completed, failed, cancelled]: [i64; 5]) -> Self {
+        Self { pending, running, completed, failed, cancelled }
     }
 }
 
@@ -254,6 +294,8 @@ pub struct TaskPage<'a> {
     pub tasks: Vec<TaskView<'a>>,
     /// Number of tasks that the filter has in all.
     pub total: i64,
+    /// Numbers of tasks that the filter has in each status, whichever it names.
+    pub counts: StatusCounts,
     /// Maximum number that was asked for.
     pub limit: i64,
     /// Number of tasks that were left out before them.
