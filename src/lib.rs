@@ -56,4 +56,5 @@ mod service;
 mod store;
 mod supervise;
 mod supervisor;
+mod web;
 mod worker;

@@ -9,6 +9,7 @@ use actix::prelude::*;
 use actix_web::dev::{Extensions, ServerHandle};
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::rt::net::TcpStream;
+use actix_web::web::ServiceConfig;
 use actix_web::{App, HttpServer, web};
 use tokio::sync::watch;
 
@@ -31,6 +32,9 @@ const FOR_HEALTH: usize = 8;
 /// HTTP is a small part of the work; two threads keep it from waiting on itself.
 const THREADS: usize = 2;
 
+/// Routes of pages beside the API.
+pub type Pages = fn(&mut ServiceConfig);
+
 /// Accepts no tasks any more; everything else is answered.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
@@ -50,7 +54,7 @@ pub struct ApiActor {
 }
 
 impl ApiActor {
-    /// Starts the server on a socket that listens already, for at most `connections`. The sender tells handlers
+    /// Starts the server on a socket that listens already, for at most `connections`, with these pages beside the API. The sender tells handlers
     /// and streams where the server stands.
     ///
     /// # Errors
@@ -60,6 +64,7 @@ impl ApiActor {
         shared: Shared,
         phase: watch::Sender<Phase>,
         connections: usize,
+        pages: Option<Pages>,
     ) -> io::Result<Self> {
         let limit = shared.server.slow_client_limit;
         let most = connections.min(MAX_CONNECTIONS);
@@ -73,6 +78,7 @@ impl ApiActor {
                 .wrap(Compress::default())
                 .wrap(from_fn(guard::guard))
                 .configure(routes::all)
+                .configure(|config| pages.iter().for_each(|add| add(config)))
                 .default_service(web::to(routes::not_found))
         })
         .on_connect(move |connection: &dyn Any, kept: &mut Extensions| {

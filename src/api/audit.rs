@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::{Error, HttpRequest};
 use serde_json::{Value, json};
 
 use super::caller::Caller;
@@ -58,17 +58,28 @@ impl Audited {
             }
             Err(error) => (error.as_response_error().status_code(), None),
         };
+        self.write(shared, status.as_u16(), detail.unwrap_or_else(|| json!({}).to_string())).await;
+    }
+
+    async fn write(self, shared: &Shared, status: u16, detail: String) {
         let row = AuditRow {
             key_name: self.key,
             address: self.address.map(|address| address.to_string()),
             action: self.action.to_owned(),
             path: self.path,
-            status: status.as_u16(),
-            detail: detail.unwrap_or_else(|| json!({}).to_string()),
+            status,
+            detail,
         };
         tracing::info!(key = row.key_name, action = row.action, path = row.path, status = row.status, "Audit");
         if let Err(error) = shared.queue.ask(NoteAudit(row)).await {
             tracing::error!(error = crate::telemetry::chain(&error), "The audit log could not be written");
         }
     }
+}
+
+/// Notes what was done by a form, under the name of the operation that does the same.
+pub async fn note_action(shared: &Shared, caller: &Caller, request: &HttpRequest, action: &'static str, detail: Value) {
+    let (key, address) = (caller.name().to_owned(), request.peer_addr().map(|address| address.ip()));
+    let path = request.path().chars().take(MAX_PATH).collect();
+    Audited { key, address, action, path }.write(shared, 200, detail.to_string()).await;
 }

@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::ApiError;
 use super::memory::{Memory, Room};
+use super::shared::Shared;
 
 /// The longest body: room for the longest instruction with every character escaped.
 const MAX_BYTES: usize = 8 << 20;
@@ -43,6 +44,14 @@ impl Deref for Body {
 enum Parts {
     Memory(BytesMut),
     Disk(File),
+}
+
+/// Reads the body of a form.
+///
+/// # Errors
+/// As [`body`].
+pub async fn read_body(payload: Payload, shared: &Shared) -> Result<Body, ApiError> {
+    body(payload, &shared.bodies).await
 }
 
 /// Reads a body.

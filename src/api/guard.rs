@@ -15,10 +15,12 @@ use tracing::{Instrument as _, Span};
 
 use super::audit::Audited;
 use super::caller::Caller;
+use super::cookie;
 use super::encoding;
 use super::error::ApiError;
 use super::openapi::{self, Access};
 use super::shared::Shared;
+use crate::process::wall_now;
 use crate::telemetry::task_span;
 use domain::{Named as _, TaskId};
 
@@ -116,9 +118,12 @@ fn check(request: &ServiceRequest, shared: &Shared) -> Result<Option<HeaderValue
         return Err(ApiError::forbidden("HOST_NOT_ALLOWED", message));
     }
     let origin_not_allowed = |what: String| ApiError::forbidden("ORIGIN_NOT_ALLOWED", what);
+    let site = text(HeaderName::from_static("sec-fetch-site")).map_err(origin_not_allowed)?;
     let mut allowed = None;
     if let Some(origin) = text(header::ORIGIN).map_err(origin_not_allowed)? {
-        let same = origin.split_once("://").is_some_and(|(_, name)| name.eq_ignore_ascii_case(host));
+        // Our pages send no referrer, and their forms therefore no origin; what no page can set says where they are from.
+        let same = origin.split_once("://").is_some_and(|(_, name)| name.eq_ignore_ascii_case(host))
+            || (origin == "null" && site == Some("same-origin"));
         if shared.server.cors_origins.iter().any(|known| known == origin) {
             allowed = request.headers().get(header::ORIGIN).cloned();
         } else if !same {
@@ -126,11 +131,22 @@ fn check(request: &ServiceRequest, shared: &Shared) -> Result<Option<HeaderValue
             return Err(ApiError::forbidden("ORIGIN_NOT_ALLOWED", message));
         }
     }
-    let site = text(HeaderName::from_static("sec-fetch-site")).map_err(origin_not_allowed)?;
-    if site == Some("cross-site") && allowed.is_none() {
+    if site == Some("cross-site") && allowed.is_none() && !is_link(request) {
         return Err(ApiError::forbidden("ORIGIN_NOT_ALLOWED", "pages of other sites may not ask here"));
     }
     Ok(allowed)
+}
+
+/// True if a link on another site has led here: to a page, which then asks for itself.
+fn is_link(request: &ServiceRequest) -> bool {
+    let is = |name: &str, value: &str| request.headers().get(name).is_some_and(|found| found == value);
+    let to_page = request.method() == Method::GET && !is_api(request.path());
+    to_page && is("sec-fetch-mode", "navigate") && is("sec-fetch-dest", "document")
+}
+
+/// True for paths of the API; all others are pages, which ask who is there themselves.
+fn is_api(path: &str) -> bool {
+    path == "/api" || path.starts_with("/api/") || path.starts_with("/health") || path == "/ws"
 }
 
 /// A header that may stand there once, and must be text.
@@ -152,11 +168,15 @@ async fn admit(request: &ServiceRequest, shared: &Shared) -> Result<Option<Audit
     let scope = match operation.map(|operation| operation.access) {
         Some(Access::Open | Access::Within) => return Ok(None),
         Some(Access::Key(scope)) => Some(scope),
+        None if !is_api(request.path()) => return Ok(None),
         // What is not there is told to those alone who have a key.
         None => None,
     };
     let address = request.peer_addr().map(|address| address.ip());
-    let caller = check_key(request.headers(), shared, address).await?;
+    let caller = match signed_in(request, shared).await? {
+        Some(caller) => caller,
+        None => check_key(request.headers(), shared, address).await?,
+    };
     if let Some(scope) = scope.filter(|scope| !caller.may(*scope)) {
         let message = format!("this key has not the scope {}", scope.name());
         return Err(ApiError::forbidden("SCOPE_MISSING", message).with(json!({ "scope": scope })));
@@ -164,6 +184,18 @@ async fn admit(request: &ServiceRequest, shared: &Shared) -> Result<Option<Audit
     let audited = operation.and_then(|operation| Audited::of(request, operation, &caller, address));
     request.extensions_mut().insert(caller);
     Ok(audited)
+}
+
+/// The key of a browser that is signed in, unless another one is shown.
+async fn signed_in(request: &ServiceRequest, shared: &Shared) -> Result<Option<Caller>, ApiError> {
+    let headers = request.headers();
+    if headers.contains_key(header::AUTHORIZATION) || headers.contains_key("x-api-key") {
+        return Ok(None);
+    }
+    match cookie::for_api(request.method(), headers) {
+        Some(cookie) => Ok(shared.keys.session(cookie, wall_now()).await?.map(|session| session.caller)),
+        None => Ok(None),
+    }
 }
 
 /// The key that was shown, if it is good. A wrong one is answered late.

@@ -18,6 +18,7 @@ use crate::process;
 use crate::queue::{self, ChangeNotifier, Queue, Reaper};
 use crate::service::{Figures, Phase};
 use crate::supervisor;
+use crate::web;
 use crate::worker::{self, News, WorkerActor};
 use domain::{Named as _, WorkerInstanceId};
 
@@ -73,9 +74,17 @@ pub fn serve(config: Config) -> Exit {
         let shared = roles::shared(&config, service, tail, figures, workers.clone())?;
         // Those that were made just now as well.
         hide_secrets(&config)?;
-        let actor = ApiActor::start_server(listener, shared, phase, connections)?;
+        let sign_in = shared.keys.sign_in().cloned();
+        let pages = config.server.dashboard.then_some(web::routes as api::Pages);
+        let actor = ApiActor::start_server(listener, shared, phase, connections, pages)?;
         let api = parts.guard("api", actor, api::MAILBOX);
         tracing::info!(target: "cc_anywhere::api", url = %format!("http://{address}"), mode = config.mode.name(), "Listening");
+        if config.server.dashboard {
+            // Good once, and for ten minutes.
+            let code = sign_in.map(|sign_in| sign_in.code(process::wall_now())).transpose()?;
+            let page = code.map_or_else(String::new, |code| format!("in#{code}"));
+            tracing::info!(target: "cc_anywhere::api", url = %format!("http://{address}/{page}"), "Dashboard");
+        }
 
         let mut signals = Signals::new()?;
         let failed = parts.until_end(&mut signals).await;

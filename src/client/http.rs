@@ -39,6 +39,11 @@ impl Server {
         Ok(Self { url: format!("http://{host}:{}", config.server.port), key, agent })
     }
 
+    /// Its address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The key that it is asked with.
     pub fn key(&self) -> &str {
         &self.key

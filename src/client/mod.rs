@@ -7,6 +7,7 @@ mod approve;
 mod doctor;
 mod http;
 mod keys;
+mod open;
 mod print;
 mod schedules;
 mod submit;
@@ -24,6 +25,8 @@ use print::Output;
 /// A command of the client.
 #[derive(Debug, Subcommand)]
 pub enum ClientCommand {
+    /// Open the dashboard in a browser, signed in
+    Open(open::Args),
     /// Asks the server
     #[command(flatten)]
     Ask(Box<Ask>),
@@ -161,6 +164,7 @@ pub fn run(command: ClientCommand) -> anyhow::Result<u8> {
     sys::reset_sigpipe();
     match command {
         ClientCommand::Ask(command) => ask(&Server::find()?, *command),
+        ClientCommand::Open(args) => open::run(&args),
         ClientCommand::Doctor(args) => doctor::run(&args),
     }
 }

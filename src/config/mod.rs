@@ -89,6 +89,8 @@ pub struct Server {
     pub exclusive_directory: bool,
     /// True if a key is asked for.
     pub auth: bool,
+    /// True if there are pages for people.
+    pub dashboard: bool,
     /// Names that the Host header may have beside the obvious ones.
     pub allowed_hosts: Vec<String>,
     /// Origins of browsers that may talk to us.
@@ -313,6 +315,7 @@ impl Config {
             named_keys: read_keys(from),
             exclusive_directory: from.choice("EXCLUSIVE_DIRECTORY", &[("off", false), ("on", true)]),
             auth,
+            dashboard: from.choice("DASHBOARD", &[("on", true), ("off", false)]),
             allowed_hosts: from.list("ALLOWED_HOSTS", ','),
             cors_origins: from.list("CORS_ORIGIN", ','),
             max_pending: from.number("MAX_PENDING_TASKS", 1, 100_000_000),

@@ -108,6 +108,7 @@ pub const SETTINGS: &[Setting] = &[
         "What a task may cost that sets no maxBudgetUsd, while there is a daily budget, in US dollars",
     ),
     setting("EXCLUSIVE_DIRECTORY", Some("off"), "on: no two tasks work in one folder at a time"),
+    setting("DASHBOARD", Some("on"), "on, or off: pages for people at /"),
     setting("AUTH", Some("on"), "on, or off (on a loopback address only)"),
     setting("ALLOWED_HOSTS", None, "Host names that clients use for this server, separated by commas"),
     setting("CORS_ORIGIN", None, "Origins of browser pages that may call, separated by commas"),

@@ -35,7 +35,7 @@ pub use no_links::{make_folders, open_exactly, open_file, open_folder, path_of, 
 pub use path::{Resolved, resolve};
 pub use private::{check_secret, close_to_others, is_open_to_others, make_private_folder};
 pub use sock::{control_from_fd, control_pair, cut_off_after};
-pub use spawn::{Launch, Streams, captured, exit_of, output, spawn_cli, spawn_shim, spawn_worker};
+pub use spawn::{Launch, Streams, captured, exit_of, open_in_browser, output, spawn_cli, spawn_shim, spawn_worker};
 pub use sweep::{EnvMarks, TreeMark, end_all};
 pub use tree::{Tree, reap};
 pub use tree_log::{note_tree, open_tree_log, read_trees, tree_log};

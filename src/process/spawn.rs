@@ -39,6 +39,18 @@ impl Launch {
     }
 }
 
+/// Asks the desktop to open an address. Returns false where there is none.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place that builds commands")]
+pub fn open_in_browser(url: &str) -> bool {
+    let quiet = |program: &str| {
+        let mut command = Command::new(program);
+        command.arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    ["xdg-open", "open"].into_iter().any(quiet)
+}
+
 /// The streams of a CLI, as the worker holds them. Sockets: a process that finds one in `/proc` can't open it anew, as
 /// it could a pipe.
 pub struct Streams {

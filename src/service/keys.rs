@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::sign_in::SignIn;
 use crate::config::DEFAULT_KEY;
 use crate::process::wall_now;
 use crate::queue::{Queue, QueueError, ReadKeys, StoredKey, TouchKey};
@@ -99,6 +100,7 @@ pub fn hash_of(secret: &str) -> String {
 pub struct KeyRing {
     /// Keys of the settings, each with the hash of its secret. `None`: no key is needed.
     fixed: Option<Arc<Vec<(Caller, String)>>>,
+    sign_in: Option<SignIn>,
     queue: Queue,
     stored: Arc<Mutex<Known>>,
 }
@@ -127,7 +129,7 @@ impl KeyRing {
     /// Accepts every request, as the operator's.
     #[must_use]
     pub fn open(queue: Queue) -> Self {
-        Self { fixed: None, queue, stored: Arc::default() }
+        Self { fixed: None, sign_in: None, queue, stored: Arc::default() }
     }
 
     /// Accepts the operator's key, further keys of the settings, and those of the database.
@@ -136,13 +138,33 @@ impl KeyRing {
         let mut fixed = vec![(Caller::operator(), hash_of(operator.expose_secret()))];
         let plain = |name: &str| Caller::new(name, KeyRights::of(&NAMED));
         fixed.extend(named.iter().map(|(name, key)| (plain(name), hash_of(key.expose_secret()))));
-        Self { fixed: Some(Arc::new(fixed)), queue, stored: Arc::default() }
+        let sign_in = Some(SignIn::new(operator.expose_secret(), wall_now()));
+        Self { fixed: Some(Arc::new(fixed)), sign_in, queue, stored: Arc::default() }
     }
 
     /// True if no key is needed.
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.fixed.is_none()
+    }
+
+    /// What browsers sign in with; `None` where no key is needed.
+    #[must_use]
+    pub const fn sign_in(&self) -> Option<&SignIn> {
+        self.sign_in.as_ref()
+    }
+
+    /// Returns the hash of a key's secret.
+    ///
+    /// # Errors
+    /// The stored keys can't be read.
+    pub async fn hash_of_name(&self, name: &str) -> Result<Option<String>, QueueError> {
+        let fixed = self.fixed.iter().flat_map(|fixed| fixed.iter());
+        if let Some((_, hash)) = fixed.into_iter().find(|(caller, _)| caller.name() == name) {
+            return Ok(Some(hash.clone()));
+        }
+        self.refresh().await?;
+        Ok(self.known().keys.iter().find(|key| key.name == name).map(|key| key.hash.clone()))
     }
 
     /// The keys of the settings.

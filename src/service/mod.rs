@@ -18,6 +18,7 @@ mod refusal;
 mod scheduler;
 mod schedules;
 mod session;
+mod sign_in;
 mod talk;
 mod usage;
 
@@ -37,6 +38,7 @@ pub use self::outbound::Outbound;
 pub use self::refusal::{Kind, Refusal};
 pub use self::scheduler::{Planned, fire_forever, plan};
 pub use self::schedules::put_schedule;
+pub use self::sign_in::{COOKIE_MS, SignIn};
 pub use self::talk::{answer, interrupt, questions, send};
 pub use self::usage::usage;
 use crate::claude::Homes;

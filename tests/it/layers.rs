@@ -9,6 +9,7 @@ use syn::visit::{self, Visit};
 /// From above to below; what stands in one row may not see each other.
 const LAYERS: &[&[&str]] = &[
     &["main", "app"],
+    &["web"],
     &["api", "client", "admin"],
     &["doctor"],
     &["worker", "supervisor", "service", "no_op"],
@@ -32,7 +33,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rusqlite", &["src/store/sqlite/"]),
     ("tokio_postgres", &["src/store/postgres/"]),
     ("use entity", &["src/store/"]),
-    ("actix_web", &["src/api/", "src/proxy/"]),
+    ("actix_web", &["src/api/", "src/proxy/", "src/web/"]),
     ("interprocess", &["src/ipc/"]),
     ("Command::new", &["src/process/"]),
     ("env::var", &["src/config/", "src/sandbox/probe.rs"]),

@@ -20,6 +20,11 @@ mod webhooks;
 mod workers;
 mod ws;
 
+pub use list::filter as list_filter;
+pub use submit::{again_as as retry_task, submit_as as submit_task};
+pub use talk::{cursor_of as read_question_cursor, cursor_to as question_cursor};
+pub use workers::count as worker_count;
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, web};
 use serde_json::json;

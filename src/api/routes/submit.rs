@@ -3,6 +3,7 @@
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::super::body::body;
@@ -92,6 +93,28 @@ pub async fn again(shared: &Shared, caller: &Caller, old: Task) -> Result<HttpRe
     spec.run_at = None;
     let (task, _) = store(shared, spec, caller, Some(old.id), None).await?;
     Ok(accepted(&task, false))
+}
+
+/// Stores a task of this caller. Returns its id.
+pub async fn submit_as(shared: &Shared, caller: &Caller, spec: TaskSpec) -> Result<TaskId, ApiError> {
+    Ok(store(shared, spec, caller, None, None).await?.0.id)
+}
+
+/// Runs an ended task again, as a new one. Returns its id.
+pub async fn again_as(shared: &Shared, caller: &Caller, old: Task) -> Result<TaskId, ApiError> {
+    if !old.status.is_terminal() {
+        return Err(not_ended(&old));
+    }
+    let mut spec = old.spec;
+    spec.run_at = None;
+    Ok(store(shared, spec, caller, Some(old.id), None).await?.0.id)
+}
+
+/// A task that has not ended can't be run again.
+pub fn not_ended(task: &Task) -> ApiError {
+    let message = format!("the task is {}; cancel it first, or wait for its end", task.status);
+    let error = ApiError::new(StatusCode::CONFLICT, "TASK_NOT_ENDED", message);
+    error.with(json!({ "task": TaskView::of(task) }))
 }
 
 /// The same, unless it was done before: an ended task is run again once, however often this is asked. Returns whether it

@@ -49,8 +49,7 @@ pub async fn open_questions(
     let page = shared.queue.ask(ListQuestions { key: caller.own(), after: after.transpose()?, limit }).await?;
     let is_full = page.questions.len() as u64 == limit;
     let last = page.questions.last().filter(|_| is_full);
-    let next_cursor = last
-        .map(|OpenQuestion { question, task }| format!("{}_{}_{}", question.asked_at.0, task.id, question.request_id));
+    let next_cursor = last.map(cursor_to);
     let questions = page.questions.into_iter().map(|OpenQuestion { question, task }| wire::response::OpenQuestion {
         task_id: task.id,
         title: task.spec.title(),
@@ -63,7 +62,14 @@ pub async fn open_questions(
     Ok(answer::list(&OpenQuestions { questions: questions.collect(), total: page.total, next_cursor }))
 }
 
-fn cursor_of(text: &str) -> Option<(Timestamp, TaskId, String)> {
+/// The place behind an open question.
+pub fn cursor_to(last: &OpenQuestion) -> String {
+    let OpenQuestion { question, task } = last;
+    format!("{}_{}_{}", question.asked_at.0, task.id, question.request_id)
+}
+
+/// Reads such a place.
+pub fn cursor_of(text: &str) -> Option<(Timestamp, TaskId, String)> {
     let (at, rest) = text.split_once('_')?;
     let (task, name) = rest.split_once('_')?;
     Some((Timestamp(at.parse().ok()?), task.parse().ok()?, name.to_owned()))

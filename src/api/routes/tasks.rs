@@ -121,9 +121,7 @@ async fn patch(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result
 async fn retry(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let task = find_task(&shared, &caller, &id).await?;
     if !task.status.is_terminal() {
-        let message = format!("the task is {}; cancel it first, or wait for its end", task.status);
-        let error = ApiError::new(StatusCode::CONFLICT, "TASK_NOT_ENDED", message);
-        return Err(error.with(json!({ "task": TaskView::of(&task) })));
+        return Err(submit::not_ended(&task));
     }
     submit::again(&shared, &caller, task).await
 }

@@ -54,6 +54,11 @@ pub async fn overview(shared: &Shared) -> Result<WorkerOverview, ApiError> {
     }
 }
 
+/// Number of workers that could take a task.
+pub async fn count(shared: &Shared) -> Result<usize, ApiError> {
+    Ok(overview(shared).await?.count)
+}
+
 /// Returns the reason for which managed workers are not well.
 fn complaint(workers: &[Worker], any_runs: bool) -> Option<String> {
     if let Some(worker) = workers.iter().find(|worker| worker.crash_looping == Some(true)) {

@@ -1,0 +1,314 @@
+//! What forms do: each calls what the handler of the API calls, and lets through what the key may.
+
+use std::collections::BTreeMap;
+
+use actix_web::web::{self, Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::{Value, json};
+
+use super::door::{OURS, Turned, Visitor};
+use super::page::{done, not_done};
+use super::pages::choices;
+use crate::api::{ApiError, Shared, find_task, note_action, own_task, read_body, retry_task, submit_task};
+use crate::queue::{Cancel, Cancelled};
+use crate::service;
+use domain::{Behavior, Decision, Question, Scope, TaskId};
+use wire::{KeyScope, TaskSpec};
+
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .route("/tasks", web::post().to(submit))
+        .route("/tasks/bulk", web::post().to(bulk))
+        .route("/tasks/{id}/answer", web::post().to(answer))
+        .route("/tasks/{id}/say", web::post().to(say))
+        .route("/tasks/{id}/interrupt", web::post().to(interrupt))
+        .route("/tasks/{id}/cancel", web::post().to(cancel))
+        .route("/tasks/{id}/retry", web::post().to(retry));
+}
+
+/// The fields of a form, in order.
+pub struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// Reads a form.
+    ///
+    /// # Errors
+    /// It is too long, or can't be read.
+    pub async fn read(payload: Payload, shared: &Shared) -> Result<Self, Turned> {
+        let body = read_body(payload, shared).await?;
+        let fields = web::Query::<Vec<(String, String)>>::from_query(&String::from_utf8_lossy(&body));
+        let fields = fields.map_err(|_| ApiError::invalid("body", "must be a form"))?;
+        Ok(Self(fields.into_inner()))
+    }
+
+    /// Reads a form of one of our pages.
+    ///
+    /// # Errors
+    /// It is none.
+    async fn of_ours(
+        request: &HttpRequest,
+        visitor: &Visitor,
+        payload: Payload,
+        shared: &Shared,
+    ) -> Result<Self, Turned> {
+        let fields = Self::read(payload, shared).await?;
+        let is_ours = request.headers().contains_key(OURS) || fields.text("token") == visitor.token;
+        if !visitor.is_open && !is_ours {
+            let message = "this form is not of a page that you have open: load the page again";
+            return Err(ApiError::forbidden("FORM_NOT_OURS", message).into());
+        }
+        Ok(fields)
+    }
+
+    /// The last value of a field; empty where it isn't there.
+    pub fn text(&self, name: &str) -> &str {
+        self.all(name).last().copied().unwrap_or_default()
+    }
+
+    /// All values of a field.
+    fn all(&self, name: &str) -> Vec<&str> {
+        self.0.iter().filter(|(field, _)| field == name).map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// A field that is not empty.
+    fn some(&self, name: &str) -> Option<String> {
+        Some(self.text(name).trim()).filter(|text| !text.is_empty()).map(str::to_owned)
+    }
+
+    fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Turned> {
+        let read = |text: String| text.parse().map_err(|_| ApiError::invalid(name, "must be a number").into());
+        self.some(name).map(read).transpose()
+    }
+
+    fn list(&self, name: &str, between: &[char]) -> Vec<String> {
+        self.text(name).split(between).map(str::trim).filter(|one| !one.is_empty()).map(str::to_owned).collect()
+    }
+}
+
+/// Does what a form asks for, and answers as its sender needs it.
+macro_rules! form {
+    ($request:ident, $visitor:ident, $payload:ident, $shared:ident, $scope:expr, |$fields:ident| $work:expr) => {{
+        let work = async {
+            $visitor.check($scope)?;
+            let $fields = Fields::of_ours(&$request, &$visitor, $payload, &$shared).await?;
+            $work
+        };
+        let next: Result<String, Turned> = work.await;
+        match next {
+            Ok(next) => Ok(done(&$request, &next)),
+            Err(turned) => not_done(&$request, turned),
+        }
+    }};
+}
+
+/// A new task, or one that goes on with a conversation.
+async fn submit(
+    request: HttpRequest,
+    visitor: Visitor,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Turned> {
+    form!(request, visitor, payload, shared, KeyScope::Submit, |fields| {
+        let task = submit_task(&shared, &visitor.caller, spec(&fields)?).await?;
+        Ok(format!("/tasks/{task}"))
+    })
+}
+
+fn spec(fields: &Fields) -> Result<TaskSpec, Turned> {
+    let mut sdk = json!({});
+    if let Some(mode) = fields.some("mode") {
+        sdk["permissionMode"] = json!(mode);
+    }
+    if let Some(model) = fields.some("model") {
+        sdk["model"] = json!(model);
+    }
+    if let Some(budget) = fields.number::<f64>("budget")? {
+        sdk["maxBudgetUsd"] = json!(budget);
+    }
+    if let Some(task) = fields.some("continue") {
+        sdk["continueFromTaskId"] = json!(task);
+    }
+    let allowed = fields.list("allowed", &[',']);
+    if !allowed.is_empty() {
+        sdk["allowedTools"] = json!(allowed);
+    }
+    let mut body = json!({
+        "instruction": fields.text("instruction"),
+        "tags": fields.list("tags", &[' ', ',']),
+        "options": { "sdk": sdk },
+        "context": {},
+    });
+    if let Some(folder) = fields.some("folder") {
+        body["context"]["workingDirectory"] = json!(folder);
+    }
+    if fields.text("worktree") == "on" {
+        body["options"]["useWorktree"] = json!(true);
+    }
+    if let Some(priority) = fields.number::<i64>("priority")? {
+        body["priority"] = json!(priority);
+    }
+    if let Some(at) = fields.some("runAt") {
+        body["runAt"] = json!(at);
+    }
+    serde_json::from_value(body).map_err(|error| ApiError::invalid("body", error.to_string()).into())
+}
+
+/// The tasks that were chosen in a list. What can't be done for one is done for the others.
+async fn bulk(
+    request: HttpRequest,
+    visitor: Visitor,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Turned> {
+    form!(request, visitor, payload, shared, KeyScope::Submit, |fields| {
+        let ids = fields.all("id");
+        if ids.is_empty() {
+            return Err(ApiError::invalid("id", "choose some tasks first").into());
+        }
+        let mut refused = Vec::new();
+        for id in ids {
+            let worked = match fields.text("do") {
+                "retry" => again(&shared, &visitor, id).await.map(drop),
+                _ => call_off(&shared, &visitor, id).await,
+            };
+            refused.extend(worked.err());
+        }
+        match refused.first() {
+            Some(Turned::Failed(error)) => {
+                let message = format!("{} could not be changed. The first: {}", refused.len(), error.message());
+                Err(ApiError::new(actix_web::http::StatusCode::CONFLICT, "NOT_ALL_CHANGED", message).into())
+            }
+            _ => Ok(fields.text("back").to_owned()),
+        }
+    })
+}
+
+async fn cancel(
+    request: HttpRequest,
+    visitor: Visitor,
+    id: Path<String>,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Turned> {
+    form!(request, visitor, payload, shared, KeyScope::Submit, |_fields| {
+        call_off(&shared, &visitor, &id).await?;
+        Ok(format!("/tasks/{id}"))
+    })
+}
+
+async fn call_off(shared: &Shared, visitor: &Visitor, id: &str) -> Result<(), Turned> {
+    match shared.queue.ask(Cancel(own_task(shared, &visitor.caller, id).await?)).await? {
+        Cancelled::Done(_) => Ok(()),
+        Cancelled::Ended(task) => {
+            let message = format!("the task is {} already", task.status);
+            Err(ApiError::new(actix_web::http::StatusCode::CONFLICT, "TASK_ENDED", message).into())
+        }
+        Cancelled::Unknown => Err(ApiError::no_task(id).into()),
+    }
+}
+
+async fn retry(
+    request: HttpRequest,
+    visitor: Visitor,
+    id: Path<String>,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Turned> {
+    form!(request, visitor, payload, shared, KeyScope::Submit, |_fields| {
+        let task = again(&shared, &visitor, &id).await?;
+        Ok(format!("/tasks/{task}"))
+    })
+}
+
+async fn again(shared: &Shared, visitor: &Visitor, id: &str) -> Result<TaskId, Turned> {
+    let old = find_task(shared, &visitor.caller, id).await?;
+    Ok(retry_task(shared, &visitor.caller, old).await?)
+}
+
+async fn say(
+    request: HttpRequest,
+    visitor: Visitor,
+    id: Path<String>,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Turned> {
+    form!(request, visitor, payload, shared, KeyScope::Submit, |fields| {
+        let task = own_task(&shared, &visitor.caller, &id).await?;
+        service::send(&shared, task, fields.text("text").to_owned()).await?;
+        Ok(format!("/tasks/{id}"))
+    })
+}
+
+async fn interrupt(
+    request: HttpRequest,
+    visitor: Visitor,
+    id: Path<String>,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Turned> {
+    form!(request, visitor, payload, shared, KeyScope::Submit, |_fields| {
+        let task = own_task(&shared, &visitor.caller, &id).await?;
+        service::interrupt(&shared, task).await?;
+        Ok(format!("/tasks/{id}"))
+    })
+}
+
+/// The answer to a question: `do` is `allow`, `session`, `deny` or `choose`.
+async fn answer(
+    request: HttpRequest,
+    visitor: Visitor,
+    id: Path<String>,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Turned> {
+    form!(request, visitor, payload, shared, KeyScope::Decide, |fields| {
+        let task = own_task(&shared, &visitor.caller, &id).await?;
+        let name = fields.text("request");
+        let questions = service::questions(&shared, task).await?;
+        let question = questions.iter().find(|question| question.request_id == name);
+        let decision = decision(&fields, question)?;
+        let detail = json!({ "behavior": decision.behavior, "scope": decision.scope });
+        service::answer(&shared, &visitor.caller, task, name, decision).await?;
+        note_action(&shared, &visitor.caller, &request, "answerPermission", detail).await;
+        Ok("/inbox".to_owned())
+    })
+}
+
+fn decision(fields: &Fields, question: Option<&Question>) -> Result<Decision, Turned> {
+    let allow = Decision { behavior: Behavior::Allow, message: None, updated_input: None, scope: Scope::Once };
+    Ok(match fields.text("do") {
+        "session" => Decision { scope: Scope::Session, ..allow },
+        "deny" => Decision { behavior: Behavior::Deny, message: fields.some("why"), ..allow },
+        "choose" => Decision { updated_input: question.map(|question| chosen(fields, question)).transpose()?, ..allow },
+        _ => {
+            let edited = match fields.some("input") {
+                None => None,
+                Some(text) => {
+                    let rule = |error: serde_json::Error| ApiError::invalid("input", format!("is no JSON: {error}"));
+                    Some(serde_json::from_str::<Value>(&text).map_err(rule)?)
+                }
+            };
+            // What was left as it is goes as it came, to the letter.
+            let edited = edited.filter(|edited| question.is_none_or(|question| question.input != *edited));
+            Decision { updated_input: edited, ..allow }
+        }
+    })
+}
+
+/// The input of a question with the choices that were made.
+fn chosen(fields: &Fields, question: &Question) -> Result<Value, Turned> {
+    let mut answers = BTreeMap::new();
+    for choice in choices(question) {
+        let mut made: Vec<&str> = fields.all(&format!("a-{}", choice.number));
+        let other = fields.text(&format!("other-{}", choice.number)).trim();
+        made.extend(Some(other).filter(|other| !other.is_empty()));
+        if made.is_empty() {
+            let rule = format!("choose something for \"{}\"", choice.question);
+            return Err(ApiError::invalid("answers", rule).into());
+        }
+        answers.insert(choice.question, made.join(", "));
+    }
+    let mut input = question.input.clone();
+    input["answers"] = json!(answers);
+    Ok(input)
+}

@@ -1,0 +1,101 @@
+// Forms stay on the page: what fails is told at the form, and what was typed stays.
+import { refresh, say } from "./page.js";
+
+const UNDO = 5000;
+
+export function startForms() {
+  document.addEventListener("submit", (event) => {
+    const form = /** @type {HTMLFormElement} */ (event.target);
+    if (form.method !== "post" || form.hasAttribute("data-plain") || form.method === "dialog") return;
+    event.preventDefault();
+    const button = /** @type {HTMLButtonElement | null} */ (/** @type {SubmitEvent} */ (event).submitter);
+    send(form, button);
+  });
+  document.addEventListener("keydown", (event) => {
+    const field = event.target;
+    if (event.key === "Enter" && (event.metaKey || event.ctrlKey) && field instanceof HTMLTextAreaElement) {
+      event.preventDefault();
+      field.form?.requestSubmit(field.form.querySelector("button.main"));
+    }
+  });
+  document.addEventListener("click", (event) => {
+    const row = /** @type {HTMLElement} */ (event.target).closest?.(".row");
+    if (row && !/** @type {HTMLElement} */ (event.target).closest("a, input, label, button") && getSelection()?.isCollapsed) {
+      const link = /** @type {HTMLAnchorElement | null} */ (row.querySelector("a.title"));
+      link?.click();
+    }
+  });
+  document.addEventListener("change", chosen);
+  chosen();
+}
+
+function chosen() {
+  const place = document.querySelector("[data-chosen]");
+  if (!place) return;
+  const count = document.querySelectorAll(".picks input:checked").length;
+  place.textContent = count ? `${count} chosen:` : "Of those that are chosen:";
+}
+
+/** @type {{ timer: number, form: HTMLFormElement } | undefined} */
+let held;
+
+/** Takes the last answer back, within five seconds. */
+export function undo() {
+  if (!held) return;
+  clearTimeout(held.timer);
+  problem(held.form, "");
+  enable(held.form, true);
+  held = undefined;
+  say("Taken back");
+}
+
+/** @param {HTMLFormElement} form @param {HTMLButtonElement | null} button */
+function send(form, button) {
+  const fields = new FormData(form);
+  if (button?.name) fields.append(button.name, button.value);
+  const count = form.id === "bulk" ? fields.getAll("id").length : 0;
+  if (count > 1 && !confirm(`${button?.textContent} ${count} tasks?`)) return;
+  if (form.id === "bulk") document.querySelectorAll(".picks input:checked").forEach((pick) => (/** @type {HTMLInputElement} */ (pick).checked = false));
+  problem(form, "");
+  enable(form, false);
+  if (!form.classList.contains("answer")) return post(form, fields);
+  problem(form, `${button?.textContent}: sent in 5 s. z takes it back.`);
+  const timer = setTimeout(() => {
+    held = undefined;
+    post(form, fields);
+  }, UNDO);
+  held = { timer, form };
+}
+
+/** @param {HTMLFormElement} form @param {FormData} fields */
+async function post(form, fields) {
+  try {
+    const body = new URLSearchParams(/** @type {any} */ (fields));
+    const answer = await fetch(form.action, { method: "POST", body, headers: { "X-CC-Anywhere": "1" } });
+    if (!answer.ok) {
+      problem(form, answer.status === 401 ? "You are signed out: sign in in another tab, then send it again." : await answer.text());
+      return;
+    }
+    problem(form, "");
+    const next = answer.headers.get("x-next");
+    for (const field of form.querySelectorAll("textarea")) field.value = "";
+    const moves = form.action.endsWith("/tasks") || form.action.endsWith("/retry");
+    if (next && moves) location.href = next;
+    else await refresh();
+  } catch {
+    problem(form, "The server did not answer. Nothing was lost: send it again.");
+  } finally {
+    enable(form, true);
+  }
+}
+
+/** @param {HTMLFormElement} form @param {string} text */
+function problem(form, text) {
+  const place = form.querySelector(".problem");
+  if (place) place.textContent = text;
+}
+
+/** @param {HTMLFormElement} form @param {boolean} on */
+function enable(form, on) {
+  for (const button of form.querySelectorAll("button")) button.disabled = !on;
+}

@@ -1,0 +1,77 @@
+// Makes a page live: at a hint from its stream it is read again, and what has changed is put in its place.
+// Focus, selection, open folds and what was typed stay.
+import { bar, refresh, times } from "./page.js";
+import { startForms } from "./forms.js";
+import { startKeys } from "./keys.js";
+import { startTask } from "./task.js";
+
+/** @type {EventSource | undefined} */
+let stream;
+let lost = 0;
+let tries = 0;
+/** @type {number | undefined} */
+let next;
+let hint = 0;
+
+function open() {
+  if (stream || document.hidden) return;
+  const address = new URL(document.body.dataset.live ?? "/web/live", location.href);
+  const talk = document.getElementById("talk");
+  if (talk) {
+    address.searchParams.set("after", talk.dataset.last ?? "0");
+    address.searchParams.set("show", talk.dataset.show ?? "all");
+  }
+  const source = new EventSource(address);
+  stream = source;
+  source.onopen = () => {
+    if (lost) refresh();
+    [lost, tries] = [0, 0];
+    bar("");
+  };
+  source.onerror = () => {
+    source.close();
+    stream = undefined;
+    lost ||= Date.now();
+    tries += 1;
+    const wait = Math.min(30, 2 ** Math.min(tries, 5));
+    bar(`Not live since ${new Date(lost).toLocaleTimeString()}, trying again in ${wait} s.`);
+    if (Date.now() - lost > 30000) document.getElementById("main")?.classList.add("stale");
+    clearTimeout(next);
+    next = setTimeout(open, wait * 1000);
+  };
+  source.addEventListener("change", () => {
+    const pause = Math.max(0, hint + 1000 - Date.now());
+    hint = Date.now() + pause;
+    clearTimeout(next);
+    next = setTimeout(refresh, pause);
+  });
+  startTask(source);
+}
+
+function close() {
+  stream?.close();
+  stream = undefined;
+  clearTimeout(next);
+}
+
+const code = location.pathname === "/in" && location.hash.startsWith("#K") && location.hash.slice(1);
+if (code) {
+  const form = /** @type {HTMLFormElement | null} */ (document.getElementById("sign-in"));
+  const field = /** @type {HTMLInputElement | null} */ (document.getElementById("code"));
+  if (form && field) {
+    field.value = code;
+    history.replaceState(null, "", location.pathname + location.search);
+    form.submit();
+  }
+} else if (document.body.dataset.live) {
+  times(document);
+  startKeys();
+  startForms();
+  document.addEventListener("visibilitychange", () => (document.hidden ? close() : (open(), refresh())));
+  addEventListener("pagehide", close);
+  setInterval(() => {
+    for (const time of document.querySelectorAll("time[data-set]")) if (!time.parentElement?.classList.contains("ev")) time.removeAttribute("data-set");
+    times(document);
+  }, 20000);
+  open();
+}

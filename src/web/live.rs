@@ -1,0 +1,166 @@
+//! The stream of a page: hints that something has changed, after which a script reads the page again, and, for the page of a
+//! task, its new events as pieces of the page.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use actix_web::web::{self, Bytes, Data, Query};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::door::{Turned, Visitor};
+use super::render::{Conversation, Show};
+use crate::api::{Shared, Source, follow, own_task};
+use crate::queue::{PagePlace, Queue, QueueError, ReadEventPage, TaskFollower, TaskSignal};
+use domain::{Named as _, TaskId};
+use wire::KeyScope;
+
+/// Shortest time between two hints.
+const PACE: Duration = Duration::from_millis(250);
+/// Events of one read, and bytes of them.
+const PAGE: u64 = 100;
+const PAGE_BYTES: u64 = 256 << 10;
+
+pub fn routes(config: &mut web::ServiceConfig) {
+    config.route("/web/live", web::get().to(live));
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    task: Option<String>,
+    after: Option<i64>,
+    show: Option<String>,
+}
+
+async fn live(
+    request: HttpRequest,
+    visitor: Visitor,
+    asked: Query<Asked>,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Turned> {
+    visitor.check(KeyScope::Read)?;
+    let permit = shared.streams.open(&shared.keys, &visitor.caller)?;
+    let Some(task) = &asked.task else {
+        return Ok(follow(Hints::of(&shared), permit, shared.phase.clone()));
+    };
+    let task = own_task(&shared, &visitor.caller, task).await?;
+    // A browser that connects again says how far it came.
+    let last = request.headers().get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+    let show = asked.show.as_deref().and_then(Show::from_name).unwrap_or_default();
+    let events = TaskPieces::follow(&shared, task, last.or(asked.after).unwrap_or(0), show);
+    Ok(follow(events, permit, shared.phase.clone()))
+}
+
+/// A hint, that the page is to be read again.
+const HINT: Bytes = Bytes::from_static(b"event: change\ndata:\n\n");
+
+/// Hints at most at a pace, however many commits there are.
+struct Hints {
+    commits: watch::Receiver<u64>,
+    last: Instant,
+}
+
+impl Hints {
+    fn of(shared: &Shared) -> Self {
+        Self { commits: shared.hub.commits(), last: Instant::now() }
+    }
+}
+
+impl Source for Hints {
+    async fn ready(&mut self) -> Result<Option<Bytes>, QueueError> {
+        Ok(None)
+    }
+
+    fn has_ended(&self) -> bool {
+        false
+    }
+
+    async fn changed(&mut self) -> Result<Option<Bytes>, QueueError> {
+        // An error would say that the queue is gone: there is nothing to tell then.
+        if self.commits.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep_until(self.last + PACE).await;
+        self.commits.mark_unchanged();
+        self.last = Instant::now();
+        Ok(Some(HINT))
+    }
+}
+
+/// The events of a task as pieces of its page, and text while it is written.
+struct TaskPieces {
+    task: TaskId,
+    after: i64,
+    news: TaskFollower,
+    queue: Queue,
+    conversation: Conversation,
+    pieces: VecDeque<Bytes>,
+    /// True if the task is gone.
+    gone: bool,
+}
+
+impl TaskPieces {
+    fn follow(shared: &Shared, task: TaskId, after: i64, show: Show) -> Self {
+        Self {
+            task,
+            after,
+            news: shared.hub.follow(task),
+            queue: shared.queue.clone(),
+            conversation: Conversation::new(show),
+            pieces: VecDeque::new(),
+            gone: false,
+        }
+    }
+
+    async fn read(&mut self) -> Result<(), QueueError> {
+        let place = PagePlace::After(self.after);
+        let read = ReadEventPage { task: self.task, place, kinds: Vec::new(), limit: PAGE, bytes: PAGE_BYTES };
+        let page = self.queue.ask(read).await?;
+        for event in &page.events {
+            self.after = event.seq;
+            let blocks: Vec<_> = self.conversation.add(event).iter().map(|block| piece(event.seq, block)).collect();
+            // The number moves on also where nothing is shown.
+            let bare = || Bytes::from(format!("id: {}\nevent: seen\ndata:\n\n", event.seq));
+            if blocks.is_empty() { self.pieces.push_back(bare()) } else { self.pieces.extend(blocks) }
+        }
+        if !page.events.is_empty() {
+            self.pieces.push_back(HINT);
+        }
+        self.gone = page.status.is_none();
+        Ok(())
+    }
+}
+
+fn piece(seq: i64, block: &super::render::Block) -> Bytes {
+    let data = json!({ "seq": block.seq, "html": block.html.as_str() });
+    Bytes::from(format!("id: {seq}\nevent: block\ndata: {data}\n\n"))
+}
+
+impl Source for TaskPieces {
+    async fn ready(&mut self) -> Result<Option<Bytes>, QueueError> {
+        loop {
+            if let Some(piece) = self.pieces.pop_front() {
+                return Ok(Some(piece));
+            }
+            let before = self.after;
+            self.read().await?;
+            if self.pieces.is_empty() && self.after == before {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.gone
+    }
+
+    async fn changed(&mut self) -> Result<Option<Bytes>, QueueError> {
+        Ok(match self.news.next().await {
+            TaskSignal::Changed => None,
+            TaskSignal::Partial(text) => Some(Bytes::from(format!("event: partial\ndata: {}\n\n", json!(&*text)))),
+        })
+    }
+}

@@ -1,0 +1,30 @@
+//! One file a page.
+
+mod cards;
+mod inbox;
+mod new;
+mod overview;
+mod task;
+mod tasks;
+
+use actix_web::web;
+
+pub use cards::choices;
+
+/// The routes of pages.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .route("/", web::get().to(overview::show))
+        .route("/inbox", web::get().to(inbox::show))
+        .route("/tasks", web::get().to(tasks::show))
+        .route("/tasks/{id}", web::get().to(task::show))
+        .route("/tasks/{id}/older", web::get().to(task::older))
+        .route("/new", web::get().to(new::show));
+}
+
+/// A link to a part of a page.
+pub struct Tab {
+    pub name: &'static str,
+    pub query: String,
+    pub here: bool,
+}

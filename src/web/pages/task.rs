@@ -1,0 +1,318 @@
+//! `/tasks/ID`: the conversation, the changes, the attempts, the request.
+
+use std::collections::BTreeMap;
+
+use actix_web::web::{Data, Path, Query};
+use actix_web::{HttpRequest, HttpResponse};
+use askama::Template;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::super::door::{Turned, Visitor};
+use super::super::page::{Shell, fragment, page};
+use super::super::render::{Block, Conversation, Html, Show, markdown, patch};
+use super::super::view::{Row, length, moment, money};
+use super::Tab;
+use super::cards::Card;
+use crate::api::{Shared, find_task, worker_count};
+use crate::process::wall_now;
+use crate::queue::{PagePlace, ReadEventPage, ReadPatch};
+use crate::service;
+use domain::{Event, EventKind, Named as _, Status, Timestamp};
+use strum::VariantArray as _;
+use wire::response::TaskView;
+use wire::{Attempt, KeyScope, Task};
+
+/// Events of a page, and of each older part of it.
+const EVENTS: u64 = 100;
+/// Bytes of their data.
+const BYTES: u64 = 1 << 20;
+
+/// Parts of the page: name in the address, and for people.
+const PARTS: [(&str, &str); 4] =
+    [("", "Conversation"), ("changes", "Changes"), ("attempts", "Attempts"), ("details", "Details")];
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct Asked {
+    part: String,
+    before: Option<i64>,
+    show: String,
+}
+
+/// What all parts of the page have.
+struct Head {
+    shell: Shell,
+    task: Row,
+    estimated: bool,
+    facts: Vec<String>,
+    tabs: Vec<Tab>,
+}
+
+#[derive(Template)]
+#[template(path = "task_talk.html")]
+struct Talk {
+    shell: Shell,
+    task: Row,
+    estimated: bool,
+    facts: Vec<String>,
+    tabs: Vec<Tab>,
+    result: Option<Html>,
+    reasons: Vec<(String, String)>,
+    position: Option<i64>,
+    shows: Vec<Tab>,
+    show: &'static str,
+    blocks: Vec<Block>,
+    first: i64,
+    last: i64,
+    more: bool,
+    newer: bool,
+    questions: Vec<Card>,
+}
+
+#[derive(Template)]
+#[template(path = "task_changes.html")]
+struct Changes {
+    shell: Shell,
+    task: Row,
+    estimated: bool,
+    facts: Vec<String>,
+    tabs: Vec<Tab>,
+    patch: Option<Html>,
+    branch: String,
+}
+
+#[derive(Template)]
+#[template(path = "task_attempts.html")]
+struct Attempts {
+    shell: Shell,
+    task: Row,
+    estimated: bool,
+    facts: Vec<String>,
+    tabs: Vec<Tab>,
+    attempts: Vec<AttemptRow>,
+}
+
+struct AttemptRow {
+    number: i32,
+    worker: String,
+    started: Html,
+    took: String,
+    outcome: String,
+    cost: String,
+    tokens: String,
+    error: String,
+}
+
+#[derive(Template)]
+#[template(path = "task_details.html")]
+struct Details {
+    shell: Shell,
+    task: Row,
+    estimated: bool,
+    facts: Vec<String>,
+    tabs: Vec<Tab>,
+    instruction: String,
+    json: String,
+    command: String,
+}
+
+pub async fn show(
+    request: HttpRequest,
+    visitor: Visitor,
+    id: Path<String>,
+    asked: Query<Asked>,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Turned> {
+    visitor.check(KeyScope::Read)?;
+    let task = find_task(&shared, &visitor.caller, &id).await?;
+    let head = head(&shared, &visitor, &task, &asked.part).await?;
+    let Head { shell, task: row, estimated, facts, tabs } = head;
+    Ok(match &*asked.part {
+        "changes" => {
+            let found = shared.queue.ask(ReadPatch(task.id)).await?;
+            let text = found.as_deref().map(String::from_utf8_lossy);
+            let branch = task.changes.as_ref().and_then(|changes| changes["branch"].as_str()).unwrap_or_default();
+            let (patch, branch) = (text.map(|text| patch(&text)), branch.to_owned());
+            page(&request, &visitor, &Changes { shell, task: row, estimated, facts, tabs, patch, branch })
+        }
+        "attempts" => {
+            let attempts = task.attempts.iter().flatten().map(attempt).collect();
+            page(&request, &visitor, &Attempts { shell, task: row, estimated, facts, tabs, attempts })
+        }
+        "details" => {
+            let view = json!(TaskView::of(&task));
+            let asked_for = json!({ "instruction": view["instruction"], "context": view["context"], "options": view["options"],
+                "priority": view["priority"], "tags": view["tags"], "concurrencyKey": view["concurrencyKey"] });
+            let json = serde_json::to_string_pretty(&asked_for).unwrap_or_default();
+            let command = format!("cc-anywhere submit {}", quoted(&task.spec.instruction));
+            let instruction = task.spec.instruction.clone();
+            page(&request, &visitor, &Details { shell, task: row, estimated, facts, tabs, instruction, json, command })
+        }
+        _ => {
+            let show = Show::from_name(&asked.show).unwrap_or_default();
+            let events = events(&shared, &task, asked.before, show).await?;
+            let explained = if task.status == Status::Pending {
+                service::explain(&shared, &visitor.caller, task.id, worker_count(&shared).await?).await?
+            } else {
+                None
+            };
+            let open = service::questions(&shared, task.id).await?;
+            let open = open.iter().filter(|question| question.answer.is_none());
+            let template = Talk {
+                questions: open.map(|question| Card::of(task.id, task.spec.title(), question)).collect(),
+                result: result(&task),
+                position: explained.as_ref().and_then(|explained| explained.position),
+                reasons: explained
+                    .into_iter()
+                    .flat_map(|explained| explained.reasons)
+                    .map(|reason| (reason.code.into_owned(), reason.message))
+                    .collect(),
+                shows: shows(show),
+                show: show.name(),
+                blocks: events.blocks,
+                first: events.first,
+                last: events.last,
+                more: events.more,
+                newer: asked.before.is_some(),
+                shell,
+                task: row,
+                estimated,
+                facts,
+                tabs,
+            };
+            page(&request, &visitor, &template)
+        }
+    })
+}
+
+/// Older events, for a script.
+pub async fn older(
+    visitor: Visitor,
+    id: Path<String>,
+    asked: Query<Asked>,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Turned> {
+    visitor.check(KeyScope::Read)?;
+    let task = find_task(&shared, &visitor.caller, &id).await?;
+    let show = Show::from_name(&asked.show).unwrap_or_default();
+    let events = events(&shared, &task, asked.before, show).await?;
+    let mut html = Html::new();
+    html.raw("<section class=\"part\" data-first=\"").number(events.first).raw("\" data-before=\"");
+    html.number(asked.before.unwrap_or(i64::MAX)).raw("\" data-more=\"").raw(if events.more {
+        "true"
+    } else {
+        "false"
+    });
+    html.raw("\">");
+    events.blocks.iter().for_each(|block| _ = html.add(&block.html));
+    html.raw("</section>");
+    Ok(fragment(&html))
+}
+
+/// Events as blocks.
+struct Events {
+    blocks: Vec<Block>,
+    first: i64,
+    last: i64,
+    more: bool,
+}
+
+async fn events(shared: &Shared, task: &Task, before: Option<i64>, show: Show) -> Result<Events, Turned> {
+    let place = PagePlace::Before(before.unwrap_or(i64::MAX));
+    let read = ReadEventPage { task: task.id, place, kinds: kinds(show), limit: EVENTS, bytes: BYTES };
+    let page = shared.queue.ask(read).await?;
+    Ok(Events {
+        first: page.events.first().map_or(1, |event| event.seq),
+        last: page.events.last().map_or(0, |event| event.seq),
+        more: page.more,
+        blocks: blocks(&page.events, show),
+    })
+}
+
+/// Kinds of events that a filter may show; none: all.
+fn kinds(show: Show) -> Vec<EventKind> {
+    match show {
+        Show::All => Vec::new(),
+        Show::Words => vec![EventKind::Assistant, EventKind::Message, EventKind::Permission, EventKind::Result],
+        Show::Tools | Show::Files => vec![EventKind::ToolUse, EventKind::ToolResult],
+        Show::Failures => {
+            vec![EventKind::ToolUse, EventKind::ToolResult, EventKind::Status, EventKind::Retry, EventKind::Result]
+        }
+    }
+}
+
+/// The blocks of some events in order; one that comes again takes the place of the first.
+fn blocks(events: &[Event], show: Show) -> Vec<Block> {
+    let mut conversation = Conversation::new(show);
+    let mut blocks: BTreeMap<i64, Block> = BTreeMap::new();
+    for block in events.iter().flat_map(|event| conversation.add(event)) {
+        blocks.insert(block.seq, block);
+    }
+    blocks.into_values().collect()
+}
+
+async fn head(shared: &Shared, visitor: &Visitor, task: &Task, part: &str) -> Result<Head, Turned> {
+    let mut shell = Shell::new(shared, visitor, "/tasks", task.spec.title()).await?;
+    shell.live = format!("/web/live?task={}", task.id);
+    let sdk = &task.spec.options.sdk;
+    let tokens: i64 = task.attempts.iter().flatten().map(|attempt| attempt.spent.tokens.output).sum();
+    let facts = [
+        task.working_directory.clone(),
+        sdk.model.clone(),
+        sdk.permission_mode.map(|mode| json!(mode).as_str().unwrap_or_default().to_owned()),
+        Some(task.spec.tags.join(" ")),
+        (tokens > 0).then(|| format!("{tokens} tokens out")),
+        (task.key != crate::config::DEFAULT_KEY).then(|| task.key.clone()),
+    ];
+    let to = |name: &str| if name.is_empty() { String::new() } else { format!("?part={name}") };
+    let tabs = PARTS.iter().map(|(name, title)| Tab { name: title, query: to(name), here: *name == part });
+    Ok(Head {
+        shell,
+        task: Row::of(task, wall_now()),
+        estimated: task.cost_so_far.is_some(),
+        facts: facts.into_iter().flatten().filter(|fact| !fact.is_empty()).collect(),
+        tabs: tabs.collect(),
+    })
+}
+
+fn shows(now: Show) -> Vec<Tab> {
+    let tab = |show: &Show| Tab { name: show.name(), query: format!("?show={}", show.name()), here: *show == now };
+    Show::VARIANTS.iter().map(tab).collect()
+}
+
+/// The result of a task that has ended, or why it failed.
+fn result(task: &Task) -> Option<Html> {
+    if !task.status.is_terminal() {
+        return None;
+    }
+    let mut html = Html::new();
+    if let Some(error) = task.attempted.error.as_ref().filter(|_| task.status != Status::Completed) {
+        html.raw("<p class=\"bad\"><strong>").text(&error.code).raw("</strong> ").text(&error.message).raw("</p>");
+    }
+    if let Some(text) = &task.attempted.result {
+        html.add(&markdown(text));
+    }
+    (!html.is_empty()).then_some(html)
+}
+
+fn attempt(attempt: &Attempt) -> AttemptRow {
+    let end: Option<Timestamp> = attempt.ended_at;
+    let error = attempt.error.as_ref().map(|error| format!("{} ({}): {}", error.code, error.class, error.message));
+    let tokens = attempt.spent.tokens;
+    AttemptRow {
+        number: attempt.number,
+        worker: attempt.worker.clone().unwrap_or_default(),
+        started: moment(attempt.started_at),
+        took: length(end.unwrap_or_else(wall_now).since_ms(attempt.started_at)),
+        outcome: attempt.outcome.as_ref().map_or_else(|| "running".to_owned(), ToString::to_string),
+        cost: money(attempt.spent.cost_usd),
+        tokens: format!("{} / {}", tokens.input + tokens.cache_read + tokens.cache_write, tokens.output),
+        error: error.unwrap_or_default(),
+    }
+}
+
+/// A text as one word of a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}

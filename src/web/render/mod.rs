@@ -1,0 +1,26 @@
+//! From events to HTML. Pure: what comes in is shown as text, whatever it is; nothing is read or written.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `html` | pieces of HTML, in which markup stands in the program and everything else is text |
+//! | `conversation` | the events of a task as blocks: a call of a tool and its result are one |
+//! | `tool` | calls of tools: the argument that matters, and what is shown of input and output |
+//! | `markdown`, `ansi`, `diff`, `patch` | texts of the model, output of programs, changes |
+//! | `chart` | numbers as a picture and as a table |
+
+mod ansi;
+mod chart;
+#[cfg(test)]
+mod check;
+mod conversation;
+mod diff;
+mod html;
+mod markdown;
+mod patch;
+mod tool;
+
+pub use chart::{Chart, chart};
+pub use conversation::{Block, Conversation, Show, question};
+pub use html::Html;
+pub use markdown::markdown;
+pub use patch::patch;
