@@ -1,5 +1,5 @@
 # Everything on a fresh machine needs a Rust toolchain, npm and a C compiler, and one of these. For the tests also Python 3 and
-# the packages postgresql, pgbouncer, docker-compose, systemd, iproute2 and openssl (.ci/run installs what is missing):
+# the packages postgresql, pgbouncer, chromium, docker-compose, systemd, iproute2 and openssl (.ci/run installs what is missing):
 #   make run     fetch the CLI where there is none, build, serve on http://127.0.0.1:5000
 #   make test    everything that CI checks
 #   make check   format, lints, documentation, dependencies and spelling alone
@@ -29,6 +29,10 @@ CARGO_MACHETE_VERSION := 0.9.1
 TYPOS_VERSION := 1.52.0
 KUBERNETES_VALIDATE_VERSION := 1.37.0
 CARGO_SBOM_VERSION := 0.10.0
+# What drives the browser, and what checks that pages are open to everybody.
+PLAYWRIGHT_VERSION := 1.64.1
+AXE_VERSION := 4.14.1
+BROWSER := $(TOOLS)/browser-$(PLAYWRIGHT_VERSION)-$(AXE_VERSION)
 CHECKERS := $(TOOLS)/checkers-$(CARGO_DENY_VERSION)-$(CARGO_MACHETE_VERSION)-$(TYPOS_VERSION)-$(KUBERNETES_VALIDATE_VERSION)
 # What people would use instead, for the benchmark.
 PEERS := $(TOOLS)/peers
@@ -87,7 +91,7 @@ $(PEERS)/node_modules: benches/peers/package.json benches/peers/peers.mjs
 	cd $(PEERS) && npm install --no-audit --no-fund --loglevel=error
 	touch $@
 
-tools: servers $(STAMP) $(FUZZER) $(GENERATORS) $(CHECKERS)
+tools: servers $(STAMP) $(FUZZER) $(GENERATORS) $(CHECKERS) $(BROWSER)
 
 # The tests start these in temporary folders.
 servers:
@@ -96,6 +100,7 @@ servers:
 	@for tool in systemd-analyze $(firstword $(COMPOSE)); do \
 		command -v $$tool >/dev/null || { echo "the checks need $$tool: install systemd and docker-compose" >&2; exit 1; }; done
 	@command -v ip >/dev/null || { echo "the tests need ip: install the package iproute2" >&2; exit 1; }
+	@command -v chromium >/dev/null || { echo "the tests need a browser: install the package chromium" >&2; exit 1; }
 	@command -v pgbouncer >/dev/null || { echo "the tests need pgbouncer: install the package pgbouncer" >&2; exit 1; }
 
 $(STAMP):
@@ -114,6 +119,10 @@ $(FUZZER):
 $(GENERATORS): | $(STAMP) $(FUZZER)
 	cd $(TOOLS) && npm install --no-audit --no-fund --loglevel=error $(TYPESCRIPT_CLIENT)
 	$(TOOLS)/venv/bin/pip install --quiet --disable-pip-version-check openapi-python-client==$(PYTHON_CLIENT_VERSION)
+	touch $@
+
+$(BROWSER): | $(STAMP) $(GENERATORS)
+	cd $(TOOLS) && npm install --no-audit --no-fund --loglevel=error playwright-core@$(PLAYWRIGHT_VERSION) axe-core@$(AXE_VERSION)
 	touch $@
 
 # Two programs of cargo's, which stay for the next time, and one of Python's.

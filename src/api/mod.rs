@@ -38,7 +38,10 @@ pub use error::ApiError;
 pub use follow::{Source, answer as follow};
 pub use guard::find_key;
 pub use memory::Memory;
-pub use routes::{list_filter, question_cursor, read_question_cursor, retry_task, submit_task, worker_count};
+pub use routes::{
+    add_schedule, change_schedule, list_filter, question_cursor, read_question_cursor, remove_schedule, retry_task,
+    run_schedule, start_worker, stop_worker, submit_task, worker_count, workers_overview,
+};
 pub use shared::{Shared, Workers};
 pub use streams::Streams;
 pub use wrong_keys::WrongKeys;

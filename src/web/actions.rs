@@ -9,10 +9,14 @@ use serde_json::{Value, json};
 use super::door::{OURS, Turned, Visitor};
 use super::page::{done, not_done};
 use super::pages::choices;
-use crate::api::{ApiError, Shared, find_task, note_action, own_task, read_body, retry_task, submit_task};
-use crate::queue::{Cancel, Cancelled};
+use crate::api::{
+    ApiError, Shared, add_schedule, change_schedule, find_task, note_action, own_task, read_body, remove_schedule,
+    retry_task, run_schedule, start_worker, stop_worker, submit_task,
+};
+use crate::queue::{Cancel, Cancelled, SetConcurrency, SetPaused, Unpark};
 use crate::service;
 use domain::{Behavior, Decision, Question, Scope, TaskId};
+use wire::request::{NewSchedule, NewWorker, ScheduleChanges};
 use wire::{KeyScope, TaskSpec};
 
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -23,7 +27,12 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/tasks/{id}/say", web::post().to(say))
         .route("/tasks/{id}/interrupt", web::post().to(interrupt))
         .route("/tasks/{id}/cancel", web::post().to(cancel))
-        .route("/tasks/{id}/retry", web::post().to(retry));
+        .route("/tasks/{id}/retry", web::post().to(retry))
+        .route("/queue", web::post().to(queue))
+        .route("/workers", web::post().to(start_one))
+        .route("/workers/{name}/stop", web::post().to(stop_one))
+        .route("/schedules", web::post().to(add))
+        .route("/schedules/{id}", web::post().to(change));
 }
 
 /// The fields of a form, in order.
@@ -311,4 +320,105 @@ fn chosen(fields: &Fields, question: &Question) -> Result<Value, Turned> {
     let mut input = question.input.clone();
     input["answers"] = json!(answers);
     Ok(input)
+}
+
+/// `do` is `pause`, `start`, `concurrency` or `unpark`.
+async fn queue(
+    request: HttpRequest,
+    visitor: Visitor,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Turned> {
+    form!(request, visitor, payload, shared, KeyScope::Admin, |fields| {
+        let (action, detail) = match fields.text("do") {
+            "pause" => {
+                shared.queue.ask(SetPaused(true)).await?;
+                ("pauseQueue", json!({}))
+            }
+            "concurrency" => {
+                let wanted = fields.number::<u32>("concurrency")?.filter(|wanted| (1..=1_000).contains(wanted));
+                let rule = || ApiError::invalid("concurrency", "must be from 1 to 1000");
+                let wanted = wanted.ok_or_else(rule)?;
+                shared.queue.ask(SetConcurrency(wanted)).await?;
+                ("setConcurrency", json!({ "concurrency": wanted }))
+            }
+            "unpark" => {
+                shared.queue.ask(Unpark(fields.text("credential").to_owned())).await?;
+                ("startQueue", json!({ "credential": fields.text("credential") }))
+            }
+            _ => {
+                shared.queue.ask(SetPaused(false)).await?;
+                ("startQueue", json!({}))
+            }
+        };
+        note_action(&shared, &visitor.caller, &request, action, detail).await;
+        Ok("/queue".to_owned())
+    })
+}
+
+async fn start_one(
+    request: HttpRequest,
+    visitor: Visitor,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Turned> {
+    form!(request, visitor, payload, shared, KeyScope::Admin, |fields| {
+        let worker = start_worker(&shared, NewWorker { worker_id: fields.some("name") }).await?;
+        note_action(&shared, &visitor.caller, &request, "startWorker", json!({ "workerId": worker.worker_id })).await;
+        Ok("/workers".to_owned())
+    })
+}
+
+async fn stop_one(
+    request: HttpRequest,
+    visitor: Visitor,
+    name: Path<String>,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Turned> {
+    form!(request, visitor, payload, shared, KeyScope::Admin, |_fields| {
+        stop_worker(&shared, &name).await?;
+        note_action(&shared, &visitor.caller, &request, "stopWorker", json!({ "workerId": *name })).await;
+        Ok("/workers".to_owned())
+    })
+}
+
+async fn add(
+    request: HttpRequest,
+    visitor: Visitor,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Turned> {
+    form!(request, visitor, payload, shared, KeyScope::Submit, |fields| {
+        let body = json!({
+            "name": fields.some("name"), "cron": fields.text("cron"), "timeZone": fields.some("zone").unwrap_or("UTC".into()),
+            "task": spec(&fields)?, "continueSession": fields.text("session") == "on",
+        });
+        let new: NewSchedule =
+            serde_json::from_value(body).map_err(|error| ApiError::invalid("body", error.to_string()))?;
+        add_schedule(&shared, &visitor.caller, new).await?;
+        Ok("/schedules".to_owned())
+    })
+}
+
+/// `do` is `run`, `on`, `off` or `remove`.
+async fn change(
+    request: HttpRequest,
+    visitor: Visitor,
+    id: Path<String>,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Turned> {
+    form!(request, visitor, payload, shared, KeyScope::Submit, |fields| {
+        let switch = |on: bool| ScheduleChanges { enabled: Some(on), ..ScheduleChanges::default() };
+        match fields.text("do") {
+            "run" => {
+                let task = run_schedule(&shared, &visitor.caller, &id).await?;
+                return Ok(format!("/tasks/{}", task.id));
+            }
+            "remove" => remove_schedule(&shared, &visitor.caller, &id).await?,
+            to => drop(change_schedule(&shared, &visitor.caller, &id, switch(to == "on")).await?),
+        }
+        Ok("/schedules".to_owned())
+    })
 }

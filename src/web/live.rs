@@ -14,12 +14,14 @@ use tokio::time::Instant;
 use super::door::{Turned, Visitor};
 use super::render::{Conversation, Show};
 use crate::api::{Shared, Source, follow, own_task};
-use crate::queue::{PagePlace, Queue, QueueError, ReadEventPage, TaskFollower, TaskSignal};
+use crate::queue::{ListQuestions, PagePlace, Queue, QueueError, ReadEventPage, TaskFollower, TaskSignal};
 use domain::{Named as _, TaskId};
 use wire::KeyScope;
 
 /// Shortest time between two hints.
 const PACE: Duration = Duration::from_millis(250);
+/// Shortest time between two counts of open questions.
+const LOOK: Duration = Duration::from_secs(1);
 /// Events of one read, and bytes of them.
 const PAGE: u64 = 100;
 const PAGE_BYTES: u64 = 256 << 10;
@@ -50,7 +52,8 @@ async fn live(
     // A browser that connects again says how far it came.
     let last = request.headers().get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let show = asked.show.as_deref().and_then(Show::from_name).unwrap_or_default();
-    let events = TaskPieces::follow(&shared, task, last.or(asked.after).unwrap_or(0), show);
+    let own = visitor.caller.own();
+    let events = TaskPieces::follow(&shared, task, last.or(asked.after).unwrap_or(0), show, own);
     Ok(follow(events, permit, shared.phase.clone()))
 }
 
@@ -98,12 +101,20 @@ struct TaskPieces {
     queue: Queue,
     conversation: Conversation,
     pieces: VecDeque<Bytes>,
+    /// Commits of all tasks, after which the number of open questions may be another one.
+    commits: watch::Receiver<u64>,
+    /// True if there was one since the last look, and the time of that.
+    is_due: bool,
+    looked: Instant,
+    /// Name of the key whose questions count, and their number.
+    own: Option<String>,
+    waiting: i64,
     /// True if the task is gone.
     gone: bool,
 }
 
 impl TaskPieces {
-    fn follow(shared: &Shared, task: TaskId, after: i64, show: Show) -> Self {
+    fn follow(shared: &Shared, task: TaskId, after: i64, show: Show, own: Option<String>) -> Self {
         Self {
             task,
             after,
@@ -111,6 +122,11 @@ impl TaskPieces {
             queue: shared.queue.clone(),
             conversation: Conversation::new(show),
             pieces: VecDeque::new(),
+            commits: shared.hub.commits(),
+            is_due: true,
+            looked: Instant::now(),
+            own,
+            waiting: -1,
             gone: false,
         }
     }
@@ -158,9 +174,22 @@ impl Source for TaskPieces {
     }
 
     async fn changed(&mut self) -> Result<Option<Bytes>, QueueError> {
-        Ok(match self.news.next().await {
-            TaskSignal::Changed => None,
-            TaskSignal::Partial(text) => Some(Bytes::from(format!("event: partial\ndata: {}\n\n", json!(&*text)))),
-        })
+        loop {
+            tokio::select! {
+                signal = self.news.next() => return Ok(match signal {
+                    TaskSignal::Changed => None,
+                    TaskSignal::Partial(text) => Some(Bytes::from(format!("event: partial\ndata: {}\n\n", json!(&*text)))),
+                }),
+                Ok(()) = self.commits.changed(), if !self.is_due => self.is_due = true,
+                () = tokio::time::sleep_until(self.looked + LOOK), if self.is_due => {
+                    (self.is_due, self.looked) = (false, Instant::now());
+                    let count = ListQuestions { key: self.own.clone(), after: None, limit: 0 };
+                    let waiting = self.queue.ask(count).await?.total;
+                    if waiting != std::mem::replace(&mut self.waiting, waiting) {
+                        return Ok(Some(Bytes::from(format!("event: waiting\ndata: {waiting}\n\n"))));
+                    }
+                }
+            }
+        }
     }
 }

@@ -40,4 +40,5 @@ mod strange;
 mod streams;
 mod talk;
 mod upgrade;
+mod web;
 mod webhooks;

@@ -12,3 +12,5 @@ mod network;
 mod output;
 mod proxy;
 mod tasks;
+mod web;
+mod web;

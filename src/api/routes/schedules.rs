@@ -92,6 +92,13 @@ async fn add(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let new: NewSchedule = input::json(&request, &body(payload, &shared.bodies).await?)?;
+    let schedule = add_as(&shared, &caller, new).await?;
+    let location = (header::LOCATION, format!("/api/schedules/{}", schedule.id));
+    Ok(HttpResponse::Created().insert_header(location).json(view(&schedule)))
+}
+
+/// Adds a schedule of this caller.
+pub async fn add_as(shared: &Shared, caller: &Caller, new: NewSchedule) -> Result<Schedule, ApiError> {
     let schedule = Schedule {
         id: ScheduleId::new(),
         name: new.name,
@@ -107,9 +114,7 @@ async fn add(
         next_at: None,
         created_at: wall_now(),
     };
-    let schedule = store(&shared, &caller, schedule, true).await?;
-    let location = (header::LOCATION, format!("/api/schedules/{}", schedule.id));
-    Ok(HttpResponse::Created().insert_header(location).json(view(&schedule)))
+    store(shared, caller, schedule, true).await
 }
 
 async fn change(
@@ -120,7 +125,17 @@ async fn change(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let changes: ScheduleChanges = input::json(&request, &body(payload, &shared.bodies).await?)?;
-    let old = find(&shared, &caller, &id).await?;
+    Ok(HttpResponse::Ok().json(view(&change_as(&shared, &caller, &id, changes).await?)))
+}
+
+/// Changes a schedule of this caller.
+pub async fn change_as(
+    shared: &Shared,
+    caller: &Caller,
+    id: &str,
+    changes: ScheduleChanges,
+) -> Result<Schedule, ApiError> {
+    let old = find(shared, caller, id).await?;
     let schedule = Schedule {
         name: changes.name.or(old.name),
         cron: changes.cron.unwrap_or(old.cron),
@@ -133,7 +148,7 @@ async fn change(
         enabled: changes.enabled.unwrap_or(old.enabled),
         ..old
     };
-    Ok(HttpResponse::Ok().json(view(&store(&shared, &caller, schedule, false).await?)))
+    store(shared, caller, schedule, false).await
 }
 
 /// Stores a schedule, and reads it as it is then.
@@ -146,17 +161,25 @@ async fn store(shared: &Shared, caller: &Caller, schedule: Schedule, new: bool) 
 }
 
 async fn remove(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let schedule = find(&shared, &caller, &id).await?;
-    match shared.queue.ask(RemoveSchedule(schedule.id)).await? {
-        true => Ok(HttpResponse::NoContent().finish()),
-        false => Err(unknown(&id)),
-    }
+    remove_as(&shared, &caller, &id).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Removes a schedule of this caller.
+pub async fn remove_as(shared: &Shared, caller: &Caller, id: &str) -> Result<(), ApiError> {
+    let schedule = find(shared, caller, id).await?;
+    if shared.queue.ask(RemoveSchedule(schedule.id)).await? { Ok(()) } else { Err(unknown(id)) }
 }
 
 /// `POST …/run`: once more, at once.
 async fn run(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let schedule = find(&shared, &caller, &id).await?;
-    let submit = match service::plan(&shared, &schedule).await? {
+    Ok(submit::accepted(&*run_as(&shared, &caller, &id).await?, false))
+}
+
+/// Fires a schedule of this caller once more. Returns the task.
+pub async fn run_as(shared: &Shared, caller: &Caller, id: &str) -> Result<Box<wire::Task>, ApiError> {
+    let schedule = find(shared, caller, id).await?;
+    let submit = match service::plan(shared, &schedule).await? {
         Planned::Go(submit) => submit,
         Planned::Not(_, why) | Planned::Later(why) => {
             return Err(ApiError::new(StatusCode::CONFLICT, "SCHEDULE_NOT_RUN", why));
@@ -164,9 +187,9 @@ async fn run(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<H
     };
     let firing = Firing::Submit(submit);
     match shared.queue.ask(Fire { schedule: schedule.id, due: None, next: None, firing, detail: None }).await? {
-        Fired::Submitted(task) => Ok(submit::accepted(&task, false)),
-        Fired::NotTaken(refused) => Err(service::not_taken(&shared, &refused).into()),
-        Fired::Noted | Fired::Stale => Err(unknown(&id)),
+        Fired::Submitted(task) => Ok(task),
+        Fired::NotTaken(refused) => Err(service::not_taken(shared, &refused).into()),
+        Fired::Noted | Fired::Stale => Err(unknown(id)),
     }
 }
 

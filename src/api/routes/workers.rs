@@ -28,7 +28,7 @@ pub struct WorkerOverview {
     pub count: usize,
     /// Reason for which they are not well.
     pub complaint: Option<String>,
-    workers: Vec<Worker>,
+    pub workers: Vec<Worker>,
 }
 
 /// Looks at the workers of this mode.
@@ -155,9 +155,14 @@ async fn show(name: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, 
 }
 
 async fn start(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let supervisor = manager(&shared)?;
     let body = body(payload, &shared.bodies).await?;
     let start = if body.is_empty() { NewWorker::default() } else { input::json(&request, &body)? };
+    Ok(HttpResponse::Created().json(start_named(&shared, start).await?))
+}
+
+/// Starts a worker process.
+pub async fn start_named(shared: &Shared, start: NewWorker) -> Result<Worker, ApiError> {
+    let supervisor = manager(shared)?;
     if let Some(name) = &start.worker_id
         && (name.is_empty()
             || name.len() > 64
@@ -167,7 +172,7 @@ async fn start(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> 
     }
     let started = supervisor.send(StartWorker { name: start.worker_id }).await;
     match started.map_err(|_| ApiError::from(QueueError::Restarting))? {
-        Ok(worker) => Ok(HttpResponse::Created().json(worker)),
+        Ok(worker) => Ok(worker),
         Err(StartFailed::NameTaken) => Err(ApiError::new(
             StatusCode::CONFLICT,
             "WORKER_EXISTS",
@@ -181,21 +186,28 @@ async fn start(request: HttpRequest, payload: Payload, shared: Data<Shared>) -> 
 }
 
 async fn stop(name: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let (has_ended, message) = stop_named(&shared, &name).await?;
+    let status = if has_ended { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let stopped = WorkerStopped { success: true, worker_id: name.to_string(), message };
+    Ok(HttpResponse::build(status).json(stopped))
+}
+
+/// Lets a worker finish what it runs, and end. Returns whether it has ended, and what was done in words.
+pub async fn stop_named(shared: &Shared, name: &str) -> Result<(bool, String), ApiError> {
     if let Workers::Standalone = shared.workers {
-        return drain(&name, &shared).await;
+        return Ok((false, drain(name, shared).await?));
     }
-    let supervisor = manager(&shared)?;
+    let supervisor = manager(shared)?;
     let stopped = supervisor.send(StopWorker { name: name.to_string() }).await;
     if stopped.map_err(|_| ApiError::from(QueueError::Restarting))? {
-        let message = format!("worker {name} has finished and stopped");
-        Ok(HttpResponse::Ok().json(WorkerStopped { success: true, worker_id: name.to_string(), message }))
+        Ok((true, format!("worker {name} has finished and stopped")))
     } else {
-        Err(no_worker(&name))
+        Err(no_worker(name))
     }
 }
 
 /// Tells a worker of another process, on whichever machine, to finish what it runs, and to end.
-async fn drain(name: &str, shared: &Shared) -> Result<HttpResponse, ApiError> {
+async fn drain(name: &str, shared: &Shared) -> Result<String, ApiError> {
     let (workers, now) = (shared.queue.ask(ReadWorkers).await?, shared.queue.ask(ReadClock).await?);
     let mut any = false;
     for worker in workers.iter().filter(|worker| worker.name == name && worker.is_fresh(now) && !is_known_dead(worker))
@@ -205,6 +217,5 @@ async fn drain(name: &str, shared: &Shared) -> Result<HttpResponse, ApiError> {
     if !any {
         return Err(no_worker(name));
     }
-    let message = format!("worker {name} claims no more; it ends when its tasks have ended");
-    Ok(HttpResponse::Accepted().json(WorkerStopped { success: true, worker_id: name.to_owned(), message }))
+    Ok(format!("worker {name} claims no more; it ends when its tasks have ended"))
 }

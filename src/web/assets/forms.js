@@ -6,7 +6,7 @@ const UNDO = 5000;
 export function startForms() {
   document.addEventListener("submit", (event) => {
     const form = /** @type {HTMLFormElement} */ (event.target);
-    if (form.method !== "post" || form.hasAttribute("data-plain") || form.method === "dialog") return;
+    if (form.method !== "post" || form.hasAttribute("data-plain")) return;
     event.preventDefault();
     const button = /** @type {HTMLButtonElement | null} */ (/** @type {SubmitEvent} */ (event).submitter);
     send(form, button);
@@ -15,7 +15,7 @@ export function startForms() {
     const field = event.target;
     if (event.key === "Enter" && (event.metaKey || event.ctrlKey) && field instanceof HTMLTextAreaElement) {
       event.preventDefault();
-      field.form?.requestSubmit(field.form.querySelector("button.main"));
+      field.form?.requestSubmit(/** @type {HTMLElement | null} */ (field.form.querySelector("button.main")));
     }
   });
   document.addEventListener("click", (event) => {

@@ -1,6 +1,6 @@
 // Makes a page live: at a hint from its stream it is read again, and what has changed is put in its place.
 // Focus, selection, open folds and what was typed stay.
-import { bar, refresh, times } from "./page.js";
+import { bar, refresh, times, waiting } from "./page.js";
 import { startForms } from "./forms.js";
 import { startKeys } from "./keys.js";
 import { startTask } from "./task.js";
@@ -11,7 +11,8 @@ let lost = 0;
 let tries = 0;
 /** @type {number | undefined} */
 let next;
-let hint = 0;
+let due = 0;
+let read = 0;
 
 function open() {
   if (stream || document.hidden) return;
@@ -40,11 +41,12 @@ function open() {
     next = setTimeout(open, wait * 1000);
   };
   source.addEventListener("change", () => {
-    const pause = Math.max(0, hint + 1000 - Date.now());
-    hint = Date.now() + pause;
-    clearTimeout(next);
-    next = setTimeout(refresh, pause);
+    due ||= setTimeout(() => {
+      [due, read] = [0, Date.now()];
+      refresh();
+    }, Math.max(0, read + 1000 - Date.now()));
   });
+  source.addEventListener("waiting", (event) => waiting(Number(event.data)));
   startTask(source);
 }
 

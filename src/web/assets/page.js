@@ -2,7 +2,7 @@
 import { Idiomorph } from "./idiomorph.js";
 
 /** The one place where text becomes markup: only what this server has rendered. */
-const policy = window.trustedTypes?.createPolicy("cc", { createHTML: (text) => text });
+const policy = /** @type {any} */ (window).trustedTypes?.createPolicy("cc", { createHTML: (/** @type {string} */ text) => text });
 const trusted = (/** @type {string} */ text) => /** @type {string} */ (/** @type {unknown} */ (policy?.createHTML(text) ?? text));
 
 /** @param {string} text */
@@ -36,6 +36,20 @@ export function say(text) {
   if (place) place.textContent = text;
 }
 
+/** Shows how many questions are open. @param {number} count */
+export function waiting(count) {
+  const link = document.querySelector('nav a[href="/inbox"]');
+  if (!link) return;
+  link.querySelector(".count")?.remove();
+  document.title = document.title.replace(/^\(\d+\) /, "");
+  if (!count) return;
+  const place = document.createElement("b");
+  place.className = "count";
+  place.textContent = String(count);
+  link.append(" ", place);
+  document.title = `(${count}) ${document.title}`;
+}
+
 let reading = false;
 let again = false;
 
@@ -52,9 +66,8 @@ export async function refresh() {
     if (!answer.ok) return;
     const page = parse(await answer.text());
     document.title = page.title;
-    for (const fresh of page.querySelectorAll("[data-live], .count[data-live-id]")) {
-      const name = fresh.getAttribute("data-live");
-      const old = name ? document.querySelector(`[data-live="${name}"]`) : document.querySelector(`[data-live-id="${fresh.getAttribute("data-live-id")}"]`);
+    for (const fresh of page.querySelectorAll("[data-live]")) {
+      const old = document.querySelector(`[data-live="${fresh.getAttribute("data-live")}"]`);
       if (old) morph(old, fresh);
     }
     for (const old of document.querySelectorAll("[data-live]")) {

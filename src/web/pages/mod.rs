@@ -4,8 +4,14 @@ mod cards;
 mod inbox;
 mod new;
 mod overview;
+mod queue;
+mod schedules;
+mod sessions;
+mod settings;
 mod task;
 mod tasks;
+mod usage;
+mod workers;
 
 use actix_web::web;
 
@@ -19,7 +25,13 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/tasks", web::get().to(tasks::show))
         .route("/tasks/{id}", web::get().to(task::show))
         .route("/tasks/{id}/older", web::get().to(task::older))
-        .route("/new", web::get().to(new::show));
+        .route("/new", web::get().to(new::show))
+        .route("/sessions", web::get().to(sessions::show))
+        .route("/schedules", web::get().to(schedules::show))
+        .route("/queue", web::get().to(queue::show))
+        .route("/workers", web::get().to(workers::show))
+        .route("/usage", web::get().to(usage::show))
+        .route("/settings", web::get().to(settings::show));
 }
 
 /// A link to a part of a page.

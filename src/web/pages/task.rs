@@ -62,6 +62,8 @@ struct Talk {
     position: Option<i64>,
     shows: Vec<Tab>,
     show: &'static str,
+    /// The instruction, where the page has the beginning.
+    asked: Option<(Html, String)>,
     blocks: Vec<Block>,
     first: i64,
     last: i64,
@@ -170,6 +172,7 @@ pub async fn show(
                     .collect(),
                 shows: shows(show),
                 show: show.name(),
+                asked: (!events.more).then(|| (moment(task.created_at), instruction(&task))),
                 blocks: events.blocks,
                 first: events.first,
                 last: events.last,
@@ -279,6 +282,11 @@ async fn head(shared: &Shared, visitor: &Visitor, task: &Task, part: &str) -> Re
 fn shows(now: Show) -> Vec<Tab> {
     let tab = |show: &Show| Tab { name: show.name(), query: format!("?show={}", show.name()), here: *show == now };
     Show::VARIANTS.iter().map(tab).collect()
+}
+
+/// The instruction, as far as a page has room for it.
+fn instruction(task: &Task) -> String {
+    task.spec.instruction.chars().take(20_000).collect()
 }
 
 /// The result of a task that has ended, or why it failed.

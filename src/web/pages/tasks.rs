@@ -33,6 +33,8 @@ struct Tasks {
     status: String,
     query: String,
     next: Option<String>,
+    /// True if more than words narrow the list.
+    is_narrow: bool,
 }
 
 struct Tab {
@@ -79,6 +81,11 @@ impl Asked {
         set.map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)))
             .collect::<Vec<_>>()
             .join("&")
+    }
+
+    /// True if more than words and a status narrow the list.
+    fn is_narrow(&self) -> bool {
+        [&self.tag, &self.key, &self.working_directory].into_iter().any(|one| !one.is_empty())
     }
 
     fn filter(&self) -> Result<TaskFilter, Turned> {
@@ -144,6 +151,7 @@ pub async fn show(
         tasks: found.tasks.iter().map(|task| Row::of(task, now)).collect(),
         tabs: tabs(&asked, found.counts),
         query: asked.query(),
+        is_narrow: asked.is_narrow(),
         q: asked.q,
         tag: asked.tag,
         key: asked.key,

@@ -1,0 +1,55 @@
+// A task of ten thousand events, within the bounds of docs/performance.md.
+export default async function ({ env, visit, check, ask, until }) {
+  const page = await visit();
+  // Warm: the program's files are in the browser.
+  await page.goto("/tasks");
+  const client = await page.context().newCDPSession(page);
+  await page.addInitScript(() => {
+    window.long = [];
+    new PerformanceObserver((list) => window.long.push(...list.getEntries().map((entry) => entry.duration))).observe({ type: "longtask", buffered: true });
+  });
+  const began = Date.now();
+  await page.goto(`/tasks/${env.TASK}`, { waitUntil: "commit" });
+  await page.waitForSelector("#e10000");
+  const readable = Date.now() - began;
+  await page.waitForLoadState("load");
+  await page.waitForTimeout(500);
+  const long = await page.evaluate(() => Math.max(0, ...window.long));
+  const elements = () => page.evaluate(() => document.querySelectorAll("*").length);
+  const figures = { readable, long, elements: await elements() };
+  // Upwards through some thousand events: far ones go, near ones come, and nothing is missing.
+  for (let step = 0; step < 40; step++) {
+    await page.evaluate(() => scrollTo(0, 0));
+    await page.waitForTimeout(60);
+  }
+  const first = await page.locator("#talk").getAttribute("data-first");
+  check(Number(first) < 8500, `older events come: ${first}`);
+  figures.elementsAfter = await elements();
+  // Downwards at sixty frames while fifty events a second come.
+  await page.evaluate(() => scrollTo(0, document.documentElement.scrollHeight));
+  await ask("stream");
+  const frames = await page.evaluate(async () => {
+    const gaps = [];
+    let last = performance.now();
+    let direction = -1;
+    for (let n = 0; n < 300; n++) {
+      await new Promise((done) => requestAnimationFrame(done));
+      const now = performance.now();
+      gaps.push(now - last);
+      last = now;
+      if (n % 60 === 0) direction = -direction;
+      scrollBy(0, 40 * direction);
+    }
+    return gaps.slice(5);
+  });
+  figures.slow = frames.filter((gap) => gap > 20).length / frames.length;
+  await until("the newest event", async () => Number(await page.locator("#talk").getAttribute("data-last")) > 10100);
+  const { metrics } = await client.send("Performance.enable").then(() => client.send("Performance.getMetrics"));
+  figures.heapMb = metrics.find((one) => one.name === "JSHeapUsedSize").value / 1e6;
+  console.log(JSON.stringify(figures));
+  check(readable < 1000 * Number(env.SLACK), `newest readable after ${readable} ms`);
+  check(figures.elements <= 8000 && figures.elementsAfter <= 8000, `${figures.elements}, ${figures.elementsAfter} elements`);
+  check(long <= 50 * Number(env.SLACK), `a task of ${long} ms at load`);
+  check(figures.slow <= 0.02 * Number(env.SLACK), `${figures.slow} of the frames are slow`);
+  check(figures.heapMb <= 250, `${figures.heapMb} MB`);
+}

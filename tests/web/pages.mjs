@@ -1,0 +1,20 @@
+// Every page, light and dark, wide and narrow: nothing is reported, and an accessibility check finds nothing serious.
+export default async function ({ env, visit, serious, check }) {
+  const pages = ["/", "/inbox", "/tasks", "/new", "/sessions", "/schedules", "/queue", "/workers", "/usage", "/settings"];
+  for (const part of ["", "?part=changes", "?part=attempts", "?part=details", "?show=tools"]) pages.push(`/tasks/${env.TASK}${part}`);
+  for (const colorScheme of ["light", "dark"]) {
+    for (const width of [1440, 360]) {
+      const page = await visit({ colorScheme, viewport: { width, height: 800 } });
+      for (const path of pages) {
+        const answer = await page.goto(path);
+        check(answer.status() === 200, `${path}: ${answer.status()}`);
+        check((await page.locator("h1").count()) === 1, `${path} has one h1`);
+        const found = await serious(page);
+        check(found.length === 0, `${path} ${colorScheme} ${width}: ${found.join("\n")}`);
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+        check(wide <= 0, `${path} is ${wide} pixels wider than ${width}`);
+      }
+      await page.context().close();
+    }
+  }
+}
