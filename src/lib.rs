@@ -29,7 +29,7 @@
 //! supervisor, `queue/reaper.rs` of any other process does the same, at once on the same
 //! machine, else when the lease has ended.
 //!
-//! ARCHITECTURE.md has the picture. Imports go down: `app` → `api`, `client`, `admin` → `doctor` → `service`, `worker`,
+//! ARCHITECTURE.md has the picture. Imports go down: `app` → `web` → `api`, `client`, `admin` → `doctor` → `service`, `worker`,
 //! `supervisor` → `queue`, `claude`, `git`, `proxy` → `store`, `sandbox` → `process`, `supervise`, `ipc` → `config`,
 //! `telemetry` → the crates `wire`, `audit` → `domain`.
 
