@@ -1,6 +1,7 @@
 # Everything on a fresh machine needs a Rust toolchain, npm and a C compiler, and one of these. For the tests also Python 3 and
 # the packages postgresql, pgbouncer, chromium, docker-compose, systemd, iproute2 and openssl (.ci/run installs what is missing):
 #   make run     fetch the CLI where there is none, build, serve on http://127.0.0.1:5000
+#   make demo    the same with a scripted model and tasks in all states: no account is needed
 #   make test    everything that CI checks
 #   make check   format, lints, documentation, dependencies and spelling alone
 #   make deployments   what stands in deploy/, tried with the programs that read it
@@ -10,7 +11,7 @@
 #   make tools   what the tests need: the CLI, a fuzzer, makers of clients
 #   make sbom    the list of what the program is made of (SPDX), in target/cc-anywhere.spdx.json
 #   make clean   removes what was built and fetched
-.PHONY: run test check deployments chaos upgrade bench tools servers sbom clean help
+.PHONY: run demo screenshots test check deployments chaos upgrade bench tools servers sbom clean help
 
 # The CLI that the tests were written against. Newer ones may behave in another way.
 CLAUDE_VERSION := 2.1.197
@@ -41,6 +42,15 @@ run:
 	@if ! command -v claude >/dev/null; then $(MAKE) --no-print-directory $(STAMP); fi
 	cargo build --release --locked
 	PATH="$$PATH:$(TOOLS)/node_modules/.bin" exec ./target/release/cc-anywhere serve
+
+demo: $(STAMP)
+	cargo build --release --locked --bins --example demo
+	exec ./target/release/examples/demo
+
+# The pictures of the README, from a real run.
+screenshots: $(STAMP) $(BROWSER)
+	cargo build --locked --bins --example demo
+	NODE_PATH=$(TOOLS)/node_modules node tests/web/screenshots.mjs ./target/debug/examples/demo docs/img
 
 test: check deployments tools
 	cargo test --locked --workspace --features failpoints
@@ -139,7 +149,7 @@ sbom:
 	PATH="$(TOOLS)/bin:$$PATH" cargo sbom --output-format spdx_json_2_3 > target/cc-anywhere.spdx.json
 
 help:
-	@sed -n '3,11s/^# \{0,1\}//p' Makefile
+	@sed -n '3,13s/^# \{0,1\}//p' Makefile
 
 clean:
 	cargo clean

@@ -10,6 +10,7 @@ mod bounds;
 mod calls;
 mod chaos;
 mod client;
+mod demo;
 mod docs;
 mod faults;
 mod hostile_cli;

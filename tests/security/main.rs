@@ -13,4 +13,3 @@ mod output;
 mod proxy;
 mod tasks;
 mod web;
-mod web;

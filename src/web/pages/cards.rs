@@ -26,7 +26,8 @@ pub struct Card {
 pub struct Choice {
     pub number: usize,
     pub question: String,
-    pub options: Vec<String>,
+    /// The name of each, and what it means.
+    pub options: Vec<(String, String)>,
     pub several: bool,
 }
 
@@ -56,7 +57,12 @@ pub fn choices(question: &Question) -> Vec<Choice> {
     let one = |(number, asked): (usize, &Value)| Choice {
         number,
         question: text(&asked["question"]),
-        options: asked["options"].as_array().into_iter().flatten().map(|option| text(&option["label"])).collect(),
+        options: asked["options"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|option| (text(&option["label"]), text(&option["description"])))
+            .collect(),
         several: asked["multiSelect"] == true,
     };
     question.input["questions"].as_array().into_iter().flatten().enumerate().map(one).collect()

@@ -87,6 +87,7 @@ impl Conversation {
             EventKind::Message => self.message(event, &data),
             EventKind::Result => self.result(event, &data),
             EventKind::Partial => Vec::new(),
+            EventKind::Log if data["frame"].is_object() => self.unknown(event, &data),
             _ => {
                 let (sort, sign, line) = remark(event, &data);
                 self.remark(event, sort, sign, &line)
@@ -234,7 +235,12 @@ impl Conversation {
     /// What this version can't make anything of is shown as it is.
     fn unknown(&self, event: &Event, data: &Value) -> Vec<Block> {
         let mut html = begin(event.seq, event.at, "line", false);
-        html.raw("<details><summary>").text(event.kind.name()).raw("</summary>").add(&tool::json(data));
+        let frame = &data["frame"];
+        let named =
+            ["type", "subtype", "description", "summary"].map(|field| frame[field].as_str().unwrap_or_default());
+        let name = named.join(" ");
+        let name = if name.trim().is_empty() { event.kind.name() } else { name.trim() };
+        html.raw("<details><summary>").text(&cut(name, MAX_LINE).0).raw("</summary>").add(&tool::json(data));
         html.raw("</details></article>");
         self.block(Sort::Remark, event.seq, html)
     }
@@ -328,6 +334,10 @@ fn remark(event: &Event, data: &Value) -> (Sort, &'static str, String) {
 #[must_use]
 pub fn question(question: &Question) -> Html {
     let mut html = Html::new();
+    if question.tool == "AskUserQuestion" {
+        // The form has it, with its choices.
+        return html;
+    }
     html.raw("<p class=\"ask\"><strong>").text(&question.tool).raw("</strong> <code>");
     html.text(&tool::head(&question.tool, &question.input)).raw("</code></p>");
     html.add(&tool::input(&question.tool, &question.input).0);
