@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::claude::Frame;
 use crate::ipc::{ToSupervisor, ToWorker, frames};
 use crate::proxy;
-use wire::request::{Batch, NewKey, NewLimit, NewSchedule, ScheduleChanges, TaskChanges, WebhookChanges};
+use wire::request::{Batch, Bulk, NewKey, NewLimit, NewSchedule, ScheduleChanges, TaskChanges, WebhookChanges};
 use wire::{TaskSpec, stored};
 
 /// Reads a line of the CLI.
@@ -68,6 +68,7 @@ pub fn body(bytes: &[u8]) {
         assert_eq!(again.spec, spec, "what is accepted is stored and read again");
     }
     drop(serde_json::from_slice::<Batch>(bytes));
+    drop(serde_json::from_slice::<Bulk>(bytes));
     drop(serde_json::from_slice::<TaskChanges>(bytes));
     drop(serde_json::from_slice::<NewKey>(bytes));
     drop(serde_json::from_slice::<NewLimit>(bytes));
