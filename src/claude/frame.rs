@@ -220,7 +220,7 @@ impl Frame {
     }
 }
 
-fn kind_of(mut frame: Value) -> FrameKind {
+fn kind_of(frame: Value) -> FrameKind {
     let text = |key: &str| frame[key].as_str().unwrap_or_default();
     match (text("type"), text("subtype")) {
         ("system", "init") => {
@@ -256,7 +256,7 @@ fn kind_of(mut frame: Value) -> FrameKind {
             answer: Box::new(AnswerCounts {
                 id: frame["message"]["id"].as_str().unwrap_or_default().to_owned(),
                 model: frame["message"]["model"].as_str().unwrap_or_default().to_owned(),
-                usage: frame["message"]["usage"].take(),
+                usage: frame["message"]["usage"].clone(),
             }),
         },
         ("user", _) => FrameKind::User { tool_results: blocks(&frame, "tool_result") },

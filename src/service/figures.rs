@@ -19,6 +19,8 @@ const MINUTE: i64 = 60_000;
 const KEPT: i64 = 24 * 60;
 /// Commits that a start reads at most.
 const MAX_COMMITS: i64 = 500_000;
+/// Reads of the history that a question waits for.
+const READS: usize = 20;
 /// Time between two reads: what is asked meanwhile reads for itself.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -73,8 +75,11 @@ impl Figures {
         let mut back_off = BackOff::default();
         loop {
             commits.mark_unchanged();
-            match self.0.lock().await.read_on(&queue).await {
-                Ok(()) => back_off.reset(),
+            // The lock is given back between two reads: a page doesn't wait for a long history.
+            let read = self.0.lock().await.read_some(&queue).await;
+            match read {
+                Ok(true) => continue,
+                Ok(false) => back_off.reset(),
                 Err(error) => {
                     tracing::debug!(error = chain(&error), "The history can't be read");
                     back_off.pause().await;
@@ -87,13 +92,17 @@ impl Figures {
         }
     }
 
-    /// Returns points, up to this minute.
+    /// Returns points, up to this minute. Nothing is known until all of the last day was read once.
     ///
     /// # Errors
     /// The queue's.
     pub async fn points(&self, queue: &Queue, wanted: &Wanted) -> Result<Points, QueueError> {
         let mut ring = self.0.lock().await;
-        ring.read_on(queue).await?;
+        for _ in 0..READS {
+            if !ring.read_some(queue).await? {
+                break;
+            }
+        }
         Ok(ring.points(wanted, wall_now()))
     }
 }
@@ -114,6 +123,8 @@ struct Minute {
 struct Ring {
     /// Number of the newest commit that was read; `None` before the first read.
     after: Option<i64>,
+    /// True if all was read once.
+    has_caught_up: bool,
     /// Minute from which on all is known.
     known_from: i64,
     minutes: BTreeMap<i64, Minute>,
@@ -122,20 +133,18 @@ struct Ring {
 }
 
 impl Ring {
-    async fn read_on(&mut self, queue: &Queue) -> Result<(), QueueError> {
-        let mut after = match self.after {
+    /// Reads some commits. Returns whether there may be more.
+    async fn read_some(&mut self, queue: &Queue) -> Result<bool, QueueError> {
+        let after = match self.after {
             Some(after) => after,
             None => self.begin(queue).await?,
         };
-        loop {
-            let entries = queue.ask(ReadHistory(after)).await?;
-            let Some(last) = entries.last().map(|entry| entry.commit) else { break };
-            entries.iter().for_each(|entry| self.fold(entry));
-            after = last;
-            self.after = Some(after);
-        }
-        self.after = Some(after);
-        Ok(())
+        let entries = queue.ask(ReadHistory(after)).await?;
+        entries.iter().for_each(|entry| self.fold(entry));
+        let last = entries.last().map(|entry| entry.commit);
+        self.after = Some(last.unwrap_or(after));
+        self.has_caught_up |= last.is_none();
+        Ok(last.is_some())
     }
 
     /// Returns the commit behind which it begins to read.
@@ -192,7 +201,7 @@ impl Ring {
         let steps: Vec<i64> = (first - first.rem_euclid(step)..=last).step_by(step as usize).collect();
         let values = wanted.figures.iter().map(|figure| {
             let value = |from: &i64| {
-                let known = *from >= self.known_from;
+                let known = self.has_caught_up && *from >= self.known_from;
                 known.then(|| self.value(*figure, *from, from + step, wanted.pending))
             };
             steps.iter().map(value).collect()
@@ -261,7 +270,7 @@ mod tests {
     #[test]
     fn points_are_sums_of_minutes_and_what_waits_is_counted_backwards() {
         let [a, b] = [TaskId::new(), TaskId::new()].map(|task| LeaseKey { task, epoch: Epoch::FIRST });
-        let mut ring = Ring::default();
+        let mut ring = Ring { has_caught_up: true, ..Ring::default() };
         let finish = HistoryEvent::Finish {
             lease: a,
             outcome: domain::AttemptOutcome::Failed,

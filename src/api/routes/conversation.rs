@@ -120,9 +120,9 @@ fn message_of(task_id: TaskId, event: &Event) -> Option<ConversationMessage> {
             (data["state"] == "begun").then(|| said(Role::User, json!([{ "type": "text", "text": data["text"] }])))
         }
         EventKind::Assistant | EventKind::ToolUse => {
-            Some(said(Role::Assistant, data()["frame"]["message"]["content"].take()))
+            Some(said(Role::Assistant, data()["frame"]["message"]["content"].clone()))
         }
-        EventKind::ToolResult => Some(said(Role::User, data()["frame"]["message"]["content"].take())),
+        EventKind::ToolResult => Some(said(Role::User, data()["frame"]["message"]["content"].clone())),
         _ => None,
     }
 }
