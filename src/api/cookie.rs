@@ -8,8 +8,8 @@ use actix_web::http::header::{self, HeaderMap};
 
 /// Name of the cookie.
 pub const COOKIE: &str = "cc_session";
-/// Header of requests that our scripts make.
-const OURS: &str = "x-cc-anywhere";
+/// Header of requests that our scripts make, and no page of others can.
+pub const OURS: &str = "x-cc-anywhere";
 
 /// The cookie of a request that a page of this server, or a person, has made.
 #[must_use]

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE};
 use actix_web::{HttpRequest, web};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
@@ -85,6 +86,30 @@ impl Params {
             }
             None => Ok(Self(params)),
         }
+    }
+
+    /// The same without those that are empty, as a form sends fields that nobody has filled in.
+    #[must_use]
+    pub fn filled(mut self) -> Self {
+        self.0.retain(|_, value| !value.trim().is_empty());
+        self
+    }
+
+    /// The same with another value of one; an empty one takes it away.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let mut params = self.0.clone();
+        params.insert(name.to_owned(), value.to_owned());
+        Self(params).filled()
+    }
+
+    /// The parameters as they stand in an address, in the order of their names.
+    #[must_use]
+    pub fn query(&self) -> String {
+        let value = |value: &str| utf8_percent_encode(value, NON_ALPHANUMERIC).to_string();
+        let mut all: Vec<_> = self.0.iter().map(|(name, text)| format!("{name}={}", value(text))).collect();
+        all.sort();
+        all.join("&")
     }
 
     /// A parameter, where it was sent.

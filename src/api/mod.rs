@@ -33,14 +33,15 @@ pub use auth::{Hosts, load_or_make_key};
 pub use body::read_body;
 pub use caller::{find_task, own_task};
 pub use connections::Connections;
-pub use cookie::{COOKIE, cookie_of};
+pub use cookie::{COOKIE, OURS, cookie_of};
 pub use error::ApiError;
 pub use follow::{Source, answer as follow};
 pub use guard::find_key;
+pub use input::Params;
 pub use memory::Memory;
 pub use routes::{
-    add_schedule, change_schedule, list_filter, question_cursor, read_question_cursor, remove_schedule, retry_task,
-    run_schedule, start_worker, stop_worker, submit_task, worker_count, workers_overview,
+    LIST_PARAMS, add_schedule, cancel_task, change_schedule, question_cursor, read_question_cursor, remove_schedule,
+    retry_task, run_schedule, start_worker, stop_worker, submit_task, wanted_tasks, worker_count, workers_overview,
 };
 pub use shared::{Shared, Workers};
 pub use streams::Streams;

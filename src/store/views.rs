@@ -1,17 +1,26 @@
 //! Questions to the store and its answers: the same for every engine.
 
+mod events;
+mod history;
 mod keys;
+mod lists;
 
 use strum::VariantArray as _;
 
 use crate::process::Identity;
 use domain::{
-    Event, EventKind, FailureClass, Group, Labels, LeaseKey, Limit, Missed, Name, Overlap, Question, RunOutcome,
-    ScheduleId, SessionId, Status, TaskId, TaskInput, Timestamp, Tokens, Usd, WorkerInstanceId,
+    FailureClass, Group, Labels, LeaseKey, Limit, Missed, Name, Overlap, RunOutcome, ScheduleId, Status, TaskId,
+    TaskInput, Timestamp, Tokens, Usd, WorkerInstanceId,
 };
 use wire::{DeliveryState, HookEvent, Task, TaskSpec};
 
+pub use events::{EventPage, LatestEvents, PagePlace, ReadEventPage, ReadEvents, SequencedEvent};
+pub use history::{CommitSearch, FindCommit, FoundCommit};
 pub use keys::{AuditRecord, StoredKey};
+pub use lists::{
+    ConversationTasks, Filter, ListConversations, ListQuestions, ListTaskIds, ListTasks, MAX_CONVERSATION,
+    OpenQuestion, Page, QuestionPage,
+};
 
 /// A task, and what it waits for.
 #[derive(Clone, Debug)]
@@ -21,252 +30,6 @@ pub struct Explained {
     pub ahead: i64,
     /// The CLI's newest announcement of a retry, where it waits to ask the API again: its time, and its frame.
     pub retry: Option<(Timestamp, String)>,
-}
-
-/// Reads tasks, newest first.
-#[derive(Clone, Debug)]
-pub struct ListTasks {
-    /// The tasks that are meant.
-    pub filter: Filter,
-    /// Maximum number of them.
-    pub limit: u64,
-    /// Number of the first ones that are left out.
-    pub offset: u64,
-    /// Maximum id: only older tasks.
-    pub before: Option<TaskId>,
-}
-
-/// Reads the ids of tasks, newest first.
-#[derive(Clone, Debug)]
-pub struct ListTaskIds {
-    /// The tasks that are meant.
-    pub filter: Filter,
-    /// Maximum number of them.
-    pub limit: u64,
-    /// Maximum id: only older tasks.
-    pub before: Option<TaskId>,
-}
-
-/// Reads conversations, by their newest task, newest first.
-#[derive(Clone, Debug)]
-pub struct ListConversations {
-    /// Name of the client's key.
-    pub key: Option<String>,
-    /// Maximum number of them.
-    pub limit: u64,
-    /// Maximum id of the newest task: only older ones.
-    pub before: Option<TaskId>,
-}
-
-/// Finds the first commit of a time.
-#[derive(Clone, Copy, Debug)]
-pub struct FindCommit {
-    /// The time.
-    pub since: Timestamp,
-    /// Maximum number of commits from there to the newest.
-    pub most: i64,
-}
-
-/// A place in the history.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct FoundCommit {
-    /// Number of the commit before it; 0 where it is the first.
-    pub before: i64,
-    /// Time of the commit that was found.
-    pub at: Option<Timestamp>,
-}
-
-/// A search by halves for the first commit of a time.
-#[derive(Debug)]
-pub struct CommitSearch {
-    since: Timestamp,
-    low: i64,
-    high: i64,
-}
-
-impl CommitSearch {
-    /// A search among the commits up to this one.
-    #[must_use]
-    pub fn new(newest: i64, find: FindCommit) -> Self {
-        Self { since: find.since, low: newest.saturating_sub(find.most).max(0) + 1, high: newest + 1 }
-    }
-
-    /// The number at which to look next.
-    #[must_use]
-    pub const fn middle(&self) -> Option<i64> {
-        if self.low < self.high { Some(self.low + (self.high - self.low) / 2) } else { None }
-    }
-
-    /// Takes the first commit from there on: its number and its time.
-    pub fn note(&mut self, commit: Option<(i64, i64)>) {
-        let middle = self.low + (self.high - self.low) / 2;
-        match commit {
-            Some((seq, at)) if at < self.since.0 && seq < self.high => self.low = seq + 1,
-            _ => self.high = middle,
-        }
-    }
-
-    /// The number from which on the commits are of that time.
-    #[must_use]
-    pub const fn from(&self) -> i64 {
-        self.low
-    }
-
-    /// The place, with the first commit from there on.
-    #[must_use]
-    pub fn found(&self, commit: Option<(i64, i64)>) -> FoundCommit {
-        FoundCommit { before: self.low - 1, at: commit.map(|(_, at)| Timestamp(at)) }
-    }
-}
-
-/// Maximum number of tasks of a conversation in a list, besides the first.
-pub const MAX_CONVERSATION: i64 = 20;
-
-/// The tasks of a conversation.
-#[derive(Clone, Debug)]
-pub struct ConversationTasks {
-    /// The Claude session.
-    pub session: SessionId,
-    /// The tasks, oldest first, each as a summary; of many the first and the newest.
-    pub tasks: Vec<Task>,
-    /// Number of them in all.
-    pub count: i64,
-    /// Sum of their costs in US dollars.
-    pub cost_usd: Option<Usd>,
-    /// Sum of their turns.
-    pub num_turns: i64,
-}
-
-/// Reads the open questions of all tasks, oldest first.
-#[derive(Clone, Debug)]
-pub struct ListQuestions {
-    /// Name of the client's key.
-    pub key: Option<String>,
-    /// The last one of the page before: its time, its task and its name.
-    pub after: Option<(Timestamp, TaskId, String)>,
-    /// Maximum number of them.
-    pub limit: u64,
-}
-
-/// An open question, with its task as a summary.
-#[derive(Clone, Debug)]
-pub struct OpenQuestion {
-    pub question: Question,
-    pub task: Task,
-}
-
-/// A page of open questions.
-#[derive(Clone, Debug)]
-pub struct QuestionPage {
-    /// Oldest first.
-    pub questions: Vec<OpenQuestion>,
-    /// Number of open questions in all.
-    pub total: i64,
-}
-
-/// Filter of tasks; all conditions together.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// Statuses, any of them; with none, all.
-    pub statuses: Vec<Status>,
-    /// Classes of the newest failure, any of them; with none, all.
-    pub error_classes: Vec<FailureClass>,
-    /// The Claude session.
-    pub session: Option<SessionId>,
-    /// The schedule that has submitted it.
-    pub schedule: Option<ScheduleId>,
-    /// Earliest time of the submit.
-    pub since: Option<Timestamp>,
-    /// Latest time of the submit, which is not meant itself.
-    pub until: Option<Timestamp>,
-    /// Tag.
-    pub tag: Option<String>,
-    /// Folder.
-    pub working_directory: Option<String>,
-    /// Name of the client's key.
-    pub key: Option<String>,
-    /// Words, each of which stands in the instruction or in the result; upper and lower case are the same.
-    pub words: Vec<String>,
-}
-
-impl Filter {
-    /// True if the numbers of tasks by key and status say how many it has: then nothing is counted.
-    #[must_use]
-    pub fn is_of_statuses(&self) -> bool {
-        let Self { error_classes, session, schedule, since, until, tag, working_directory, words, .. } = self;
-        let is_plain = error_classes.is_empty() && words.is_empty() && session.is_none() && schedule.is_none();
-        is_plain && since.is_none() && until.is_none() && tag.is_none() && working_directory.is_none()
-    }
-
-    /// Number of tasks of its statuses among these.
-    #[must_use]
-    pub fn sum(&self, counts: [i64; 5]) -> i64 {
-        let meant = |status: &Status| self.statuses.is_empty() || self.statuses.contains(status);
-        Status::VARIANTS.iter().zip(counts).filter(|(status, _)| meant(status)).map(|(_, count)| count).sum()
-    }
-}
-
-/// A page of tasks.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// Numbers of tasks that the filter has in each status, whichever statuses it names; in the order of
-    /// `Status::VARIANTS`.
-    pub counts: [i64; 5],
-    /// Newest first, each as a summary: long texts are cut.
-    pub tasks: Vec<Task>,
-    /// True if more follow than fit into one answer.
-    pub more: bool,
-    /// Number of the filter has in all.
-    pub total: i64,
-}
-
-/// Reads events of a task, in order.
-#[derive(Clone, Copy, Debug)]
-pub struct ReadEvents {
-    pub task: TaskId,
-    /// Number behind which they begin.
-    pub after: i64,
-    /// Maximum number of them.
-    pub limit: u64,
-    /// Maximum size of the data in bytes; one event is read whatever its size.
-    pub bytes: u64,
-}
-
-/// Reads a page of a task's events.
-#[derive(Clone, Debug)]
-pub struct ReadEventPage {
-    pub task: TaskId,
-    /// Where it stands.
-    pub place: PagePlace,
-    /// Kinds of events, any of them; with none, all.
-    pub kinds: Vec<EventKind>,
-    /// Maximum number of them.
-    pub limit: u64,
-    /// Maximum size of the data in bytes; one event is read whatever its size.
-    pub bytes: u64,
-}
-
-/// Place of a page among the events of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PagePlace {
-    /// The next behind this number.
-    After(i64),
-    /// The last before this number.
-    Before(i64),
-}
-
-/// A page of events, and the status of the task when they were read.
-#[derive(Clone, Debug)]
-pub struct EventPage {
-    /// Events, in order.
-    pub events: Vec<Event>,
-    /// True if there are more behind the last of them, or, where the page was asked for by its end, before the first.
-    pub more: bool,
-    /// Number of the newest event of the task.
-    pub last_event: i64,
-    /// `None` where there is no such task. Read before the events: a terminal status means
-    /// that the last event is among them, or on a later page.
-    pub status: Option<Status>,
 }
 
 /// The counts; none of them is counted at the call.
@@ -378,22 +141,6 @@ impl WorkerInfo {
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         now.since_ms(self.beat_at) < FRESH_MS
     }
-}
-
-/// An event with its place among all events.
-#[derive(Clone, Debug)]
-pub struct SequencedEvent {
-    /// Grows from event to event, with gaps.
-    pub n: i64,
-    pub event: Event,
-}
-
-/// A page of the events of all tasks.
-pub struct LatestEvents {
-    /// Events, in order.
-    pub events: Vec<SequencedEvent>,
-    /// True if there may be more behind them.
-    pub more: bool,
 }
 
 /// State of a conversation.

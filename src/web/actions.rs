@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
-use super::door::{OURS, Turned, Visitor};
+use super::door::{Turned, Visitor, is_ours};
 use super::page::{done, not_done};
 use super::pages::choices;
 use crate::api::{
-    ApiError, Shared, add_schedule, change_schedule, find_task, note_action, own_task, read_body, remove_schedule,
-    retry_task, run_schedule, start_worker, stop_worker, submit_task,
+    ApiError, Shared, add_schedule, cancel_task, change_schedule, find_task, note_action, own_task, read_body,
+    remove_schedule, retry_task, run_schedule, start_worker, stop_worker, submit_task,
 };
-use crate::queue::{Cancel, Cancelled, SetConcurrency, SetPaused, Unpark};
+use crate::queue::{SetConcurrency, SetPaused, Unpark};
 use crate::service;
 use domain::{Behavior, Decision, Question, Scope, TaskId};
 use wire::request::{NewSchedule, NewWorker, ScheduleChanges};
@@ -61,8 +62,8 @@ impl Fields {
         shared: &Shared,
     ) -> Result<Self, Turned> {
         let fields = Self::read(payload, shared).await?;
-        let is_ours = request.headers().contains_key(OURS) || fields.text("token") == visitor.token;
-        if !visitor.is_open && !is_ours {
+        let has_token = fields.text("token") == visitor.token;
+        if !visitor.is_open && !has_token && !is_ours(request) {
             let message = "this form is not of a page that you have open: load the page again";
             return Err(ApiError::forbidden("FORM_NOT_OURS", message).into());
         }
@@ -178,14 +179,14 @@ async fn bulk(
         for id in ids {
             let worked = match fields.text("do") {
                 "retry" => again(&shared, &visitor, id).await.map(drop),
-                _ => call_off(&shared, &visitor, id).await,
+                _ => cancel_task(&shared, &visitor.caller, id).await.map(drop).map_err(Turned::from),
             };
             refused.extend(worked.err());
         }
         match refused.first() {
             Some(Turned::Failed(error)) => {
                 let message = format!("{} could not be changed. The first: {}", refused.len(), error.message());
-                Err(ApiError::new(actix_web::http::StatusCode::CONFLICT, "NOT_ALL_CHANGED", message).into())
+                Err(ApiError::new(StatusCode::CONFLICT, "NOT_ALL_CHANGED", message).into())
             }
             _ => Ok(fields.text("back").to_owned()),
         }
@@ -200,20 +201,9 @@ async fn cancel(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, Turned> {
     form!(request, visitor, payload, shared, KeyScope::Submit, |_fields| {
-        call_off(&shared, &visitor, &id).await?;
+        cancel_task(&shared, &visitor.caller, &id).await?;
         Ok(format!("/tasks/{id}"))
     })
-}
-
-async fn call_off(shared: &Shared, visitor: &Visitor, id: &str) -> Result<(), Turned> {
-    match shared.queue.ask(Cancel(own_task(shared, &visitor.caller, id).await?)).await? {
-        Cancelled::Done(_) => Ok(()),
-        Cancelled::Ended(task) => {
-            let message = format!("the task is {} already", task.status);
-            Err(ApiError::new(actix_web::http::StatusCode::CONFLICT, "TASK_ENDED", message).into())
-        }
-        Cancelled::Unknown => Err(ApiError::no_task(id).into()),
-    }
 }
 
 async fn retry(
@@ -231,7 +221,7 @@ async fn retry(
 
 async fn again(shared: &Shared, visitor: &Visitor, id: &str) -> Result<TaskId, Turned> {
     let old = find_task(shared, &visitor.caller, id).await?;
-    Ok(retry_task(shared, &visitor.caller, old).await?)
+    Ok(retry_task(shared, &visitor.caller, old).await?.id)
 }
 
 async fn say(
@@ -306,8 +296,11 @@ fn decision(fields: &Fields, question: Option<&Question>) -> Result<Decision, Tu
 
 /// The input of a question with the choices that were made.
 fn chosen(fields: &Fields, question: &Question) -> Result<Value, Turned> {
-    let mut answers = BTreeMap::new();
-    for choice in choices(question) {
+    let (mut answers, choices) = (BTreeMap::new(), choices(question));
+    if choices.is_empty() {
+        return Err(ApiError::invalid("do", "this question has no choices: allow it, or deny it").into());
+    }
+    for choice in choices {
         let mut made: Vec<&str> = fields.all(&format!("a-{}", choice.number));
         let other = fields.text(&format!("other-{}", choice.number)).trim();
         made.extend(Some(other).filter(|other| !other.is_empty()));

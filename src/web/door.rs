@@ -10,14 +10,12 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError};
 use futures_util::future::LocalBoxFuture;
 
 use super::page;
-use crate::api::{ApiError, COOKIE, Shared, cookie_of};
+use crate::api::{ApiError, COOKIE, OURS, Shared, cookie_of};
 use crate::process::wall_now;
 use crate::service::{COOKIE_MS, Caller};
 use domain::Timestamp;
 use wire::KeyScope;
 
-/// Header of requests that our scripts make, and no page of others can.
-pub const OURS: &str = "x-cc-anywhere";
 /// Age of a cookie after which a visit renews it, in milliseconds.
 const RENEW_MS: i64 = Timestamp::DAY_MS;
 

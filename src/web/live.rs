@@ -15,7 +15,7 @@ use super::door::{Turned, Visitor};
 use super::render::{Conversation, Show};
 use crate::api::{Shared, Source, follow, own_task};
 use crate::queue::{ListQuestions, PagePlace, Queue, QueueError, ReadEventPage, TaskFollower, TaskSignal};
-use domain::{Named as _, TaskId};
+use domain::{EventKind, Named as _, TaskId};
 use wire::KeyScope;
 
 /// Shortest time between two hints.
@@ -46,31 +46,50 @@ async fn live(
     visitor.check(KeyScope::Read)?;
     let permit = shared.streams.open(&shared.keys, &visitor.caller)?;
     let Some(task) = &asked.task else {
-        return Ok(follow(Hints::of(&shared), permit, shared.phase.clone()));
+        return Ok(follow(Hints(PacedCommits::of(&shared, PACE, false)), permit, shared.phase.clone()));
     };
     let task = own_task(&shared, &visitor.caller, task).await?;
     // A browser that connects again says how far it came.
     let last = request.headers().get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let show = asked.show.as_deref().and_then(Show::from_name).unwrap_or_default();
     let own = visitor.caller.own();
-    let events = TaskPieces::follow(&shared, task, last.or(asked.after).unwrap_or(0), show, own);
+    let mut events = TaskPieces::follow(&shared, task, last.or(asked.after).unwrap_or(0), show, own);
+    events.remember_calls().await?;
     Ok(follow(events, permit, shared.phase.clone()))
 }
 
 /// A hint, that the page is to be read again.
 const HINT: Bytes = Bytes::from_static(b"event: change\ndata:\n\n");
 
-/// Hints at most at a pace, however many commits there are.
-struct Hints {
+/// Commits of all tasks, told of at most at a pace.
+struct PacedCommits {
     commits: watch::Receiver<u64>,
-    last: Instant,
+    pace: Duration,
+    /// True if there was one that was not told of.
+    is_due: bool,
+    told: Instant,
 }
 
-impl Hints {
-    fn of(shared: &Shared) -> Self {
-        Self { commits: shared.hub.commits(), last: Instant::now() }
+impl PacedCommits {
+    fn of(shared: &Shared, pace: Duration, is_due: bool) -> Self {
+        Self { commits: shared.hub.commits(), pace, is_due, told: Instant::now() }
+    }
+
+    /// Waits for the next. May be dropped and called again.
+    async fn next(&mut self) {
+        // An error would say that the queue is gone: there is nothing to tell then.
+        if !self.is_due && self.commits.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        self.is_due = true;
+        tokio::time::sleep_until(self.told + self.pace).await;
+        self.commits.mark_unchanged();
+        (self.is_due, self.told) = (false, Instant::now());
     }
 }
+
+/// A hint for each commit, at a pace.
+struct Hints(PacedCommits);
 
 impl Source for Hints {
     async fn ready(&mut self) -> Result<Option<Bytes>, QueueError> {
@@ -82,13 +101,7 @@ impl Source for Hints {
     }
 
     async fn changed(&mut self) -> Result<Option<Bytes>, QueueError> {
-        // An error would say that the queue is gone: there is nothing to tell then.
-        if self.commits.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        tokio::time::sleep_until(self.last + PACE).await;
-        self.commits.mark_unchanged();
-        self.last = Instant::now();
+        self.0.next().await;
         Ok(Some(HINT))
     }
 }
@@ -101,11 +114,8 @@ struct TaskPieces {
     queue: Queue,
     conversation: Conversation,
     pieces: VecDeque<Bytes>,
-    /// Commits of all tasks, after which the number of open questions may be another one.
-    commits: watch::Receiver<u64>,
-    /// True if there was one since the last look, and the time of that.
-    is_due: bool,
-    looked: Instant,
+    /// After these the number of open questions may be another one.
+    commits: PacedCommits,
     /// Name of the key whose questions count, and their number.
     own: Option<String>,
     waiting: i64,
@@ -122,13 +132,22 @@ impl TaskPieces {
             queue: shared.queue.clone(),
             conversation: Conversation::new(show),
             pieces: VecDeque::new(),
-            commits: shared.hub.commits(),
-            is_due: true,
-            looked: Instant::now(),
+            commits: PacedCommits::of(shared, LOOK, true),
             own,
             waiting: -1,
             gone: false,
         }
+    }
+
+    /// Reads the calls that the page has already, into whose folds results are still to come.
+    async fn remember_calls(&mut self) -> Result<(), QueueError> {
+        let place = PagePlace::Before(self.after.saturating_add(1));
+        let kinds = vec![EventKind::ToolUse, EventKind::ToolResult];
+        let read = ReadEventPage { task: self.task, place, kinds, limit: PAGE, bytes: PAGE_BYTES };
+        for event in self.queue.ask(read).await?.events {
+            self.conversation.add(&event);
+        }
+        Ok(())
     }
 
     async fn read(&mut self) -> Result<(), QueueError> {
@@ -180,9 +199,7 @@ impl Source for TaskPieces {
                     TaskSignal::Changed => None,
                     TaskSignal::Partial(text) => Some(Bytes::from(format!("event: partial\ndata: {}\n\n", json!(&*text)))),
                 }),
-                Ok(()) = self.commits.changed(), if !self.is_due => self.is_due = true,
-                () = tokio::time::sleep_until(self.looked + LOOK), if self.is_due => {
-                    (self.is_due, self.looked) = (false, Instant::now());
+                () = self.commits.next() => {
                     let count = ListQuestions { key: self.own.clone(), after: None, limit: 0 };
                     let waiting = self.queue.ask(count).await?.total;
                     if waiting != std::mem::replace(&mut self.waiting, waiting) {

@@ -8,8 +8,9 @@ use askama::Template;
 use super::assets;
 use super::door::{Turned, Visitor, is_ours, set_cookie};
 use super::render::Html;
-use crate::api::{ApiError, Shared};
+use crate::api::Shared;
 use crate::queue::ListQuestions;
+use wire::KeyScope;
 
 /// Nothing from elsewhere, no style and no script within the page, and no text that becomes one.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -40,17 +41,30 @@ pub struct Shell {
     pub live: String,
 }
 
-/// Places of the navigation: address, name, key that leads there, whether it is for admins only.
-pub const PLACES: &[(&str, &str, &str, bool)] = &[
-    ("/", "Overview", "o", false),
-    ("/inbox", "Inbox", "i", false),
-    ("/tasks", "Tasks", "t", false),
-    ("/sessions", "Sessions", "s", false),
-    ("/schedules", "Schedules", "c", false),
-    ("/queue", "Queue", "q", true),
-    ("/workers", "Workers", "w", true),
-    ("/usage", "Usage", "u", false),
-    ("/settings", "Settings", ",", true),
+/// A place of the navigation.
+pub struct Place {
+    pub path: &'static str,
+    pub name: &'static str,
+    /// The key that leads there, after `g`.
+    pub key: &'static str,
+    pub scope: KeyScope,
+}
+
+const fn place(path: &'static str, name: &'static str, key: &'static str, scope: KeyScope) -> Place {
+    Place { path, name, key, scope }
+}
+
+/// The places, in order.
+const PLACES: &[Place] = &[
+    place("/", "Overview", "o", KeyScope::Read),
+    place("/inbox", "Inbox", "i", KeyScope::Read),
+    place("/tasks", "Tasks", "t", KeyScope::Read),
+    place("/sessions", "Sessions", "s", KeyScope::Read),
+    place("/schedules", "Schedules", "c", KeyScope::Read),
+    place("/queue", "Queue", "q", KeyScope::Admin),
+    place("/workers", "Workers", "w", KeyScope::Admin),
+    place("/usage", "Usage", "u", KeyScope::Read),
+    place("/settings", "Settings", ",", KeyScope::Admin),
 ];
 
 impl Shell {
@@ -82,9 +96,8 @@ impl Shell {
     }
 
     /// The places that this visitor may go to.
-    pub fn places(&self) -> impl Iterator<Item = &'static (&'static str, &'static str, &'static str, bool)> + use<> {
-        let is_admin = self.is_admin;
-        PLACES.iter().filter(move |(.., for_admins)| is_admin || !for_admins)
+    pub fn places(&self) -> impl Iterator<Item = &'static Place> {
+        PLACES.iter().filter(|place| self.is_admin || place.scope != KeyScope::Admin)
     }
 }
 
@@ -173,12 +186,8 @@ pub fn not_done(request: &HttpRequest, turned: Turned) -> Result<HttpResponse, T
     match turned {
         Turned::Failed(error) if is_ours(request) => {
             let status = actix_web::ResponseError::status_code(&error);
-            Ok(HttpResponse::build(status).content_type("text/plain; charset=utf-8").body(message_of(&error)))
+            Ok(HttpResponse::build(status).content_type("text/plain; charset=utf-8").body(error.message().to_owned()))
         }
         other => Err(other),
     }
-}
-
-fn message_of(error: &ApiError) -> String {
-    error.message().to_owned()
 }

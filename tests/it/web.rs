@@ -1,65 +1,11 @@
 //! The dashboard in a real browser. Its scripts stand in `tests/web`; each is a test of its own here.
 
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::process::Command;
 
-use rusqlite::Connection;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::http::Client;
+use crate::support::browser::{browse, root};
 use crate::support::{Server, World, task};
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
-}
-
-/// A link that signs a browser in.
-fn link(world: &World, server: &Client) -> String {
-    let port = server.url.rsplit(':').next().expect("a port").to_owned();
-    let settings = [("PORT", &*port), ("API_KEY", &*server.key)];
-    let output = world.command("open", &settings).arg("--print").output().expect("a link");
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
-/// Runs a script of `tests/web`; what it asks to be done is done.
-#[expect(clippy::disallowed_methods, reason = "the browser is driven by another program")]
-fn browse(world: &World, server: &Client, script: &str, settings: &[(&str, &str)], mut act: impl FnMut(&str)) {
-    let (tools, link) = (root().join(".tools/node_modules"), link(world, server));
-    let folder = world.dir.join("web");
-    std::fs::create_dir_all(&folder).expect("a folder");
-    // Modules are looked for beside the script.
-    for file in std::fs::read_dir(root().join("tests/web")).expect("scripts").flatten() {
-        std::fs::copy(file.path(), folder.join(file.file_name())).expect("a copy");
-    }
-    std::os::unix::fs::symlink(tools, folder.join("node_modules")).ok();
-    let mut node = Command::new("node")
-        .args([folder.join("run.mjs").as_os_str(), script.as_ref()])
-        .env_clear()
-        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-        .env("HOME", &folder)
-        .env("CHROMIUM", "/usr/bin/chromium")
-        .envs([("URL", &*server.url), ("KEY", &*server.key), ("LINK", &link)])
-        .env("WS", world.ws())
-        .envs(settings.iter().copied())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("node");
-    let mut input = node.stdin.take().expect("a pipe");
-    for line in BufReader::new(node.stdout.take().expect("a pipe")).lines().map_while(Result::ok) {
-        match line.strip_prefix("do ") {
-            Some(what) => {
-                act(what);
-                input.write_all(b"\n").expect("told");
-            }
-            None => eprintln!("{script}: {line}"),
-        }
-    }
-    assert!(node.wait().expect("an end").success(), "{script} failed; see above");
-}
 
 fn nothing(what: &str) {
     panic!("nothing is to be done: {what}");
@@ -166,69 +112,6 @@ fn hostile_text_runs_nothing_and_loads_nothing() {
 
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
-}
-
-/// Adds events to a task in the database of this folder.
-fn add_events(folder: &Path, id: &str, numbers: std::ops::RangeInclusive<i64>) {
-    let mut db = Connection::open(folder.join("data/cc.db")).expect("a database");
-    db.busy_timeout(Duration::from_secs(10)).expect("a limit");
-    let id = uuid::Uuid::parse_str(id).expect("an id");
-    let changes = db.transaction().expect("a transaction");
-    for seq in numbers.clone() {
-        let (kind, data) = match seq % 4 {
-            0 => (
-                "assistant",
-                says(&format!("Event **{seq}**: the lease is renewed in `store/lease.rs`, and this is why.")),
-            ),
-            1 => ("tool_use", calls(seq, &format!("cargo test --lib lease::{seq}"))),
-            2 => ("tool_result", answers(seq - 1, &"test lease::renewed ... ok\n".repeat(12))),
-            _ => ("log", json!({ "message": format!("event {seq}") })),
-        };
-        let text = "INSERT INTO events (task_id, seq, at, kind, data) VALUES (?1, ?2, 1795000000000, ?3, ?4)";
-        changes.execute(text, rusqlite::params![id.as_bytes(), seq, kind, data.to_string()]).expect("an event");
-    }
-    let last = "UPDATE tasks SET last_event = ?2 WHERE id = ?1";
-    changes.execute(last, rusqlite::params![id.as_bytes(), numbers.end()]).expect("a task");
-    changes.commit().expect("committed");
-}
-
-fn says(text: &str) -> Value {
-    json!({ "frame": { "message": { "content": [{ "type": "text", "text": text }] } } })
-}
-
-fn calls(seq: i64, command: &str) -> Value {
-    let call = json!({ "type": "tool_use", "id": format!("t{seq}"), "name": "Bash", "input": { "command": command } });
-    json!({ "frame": { "message": { "content": [call] } } })
-}
-
-fn answers(seq: i64, text: &str) -> Value {
-    let result = json!({ "type": "tool_result", "tool_use_id": format!("t{seq}"), "content": text });
-    json!({ "frame": { "message": { "content": [result] } } })
-}
-
-/// Measured with the test program, which is not optimized, beside other tests: the bounds are those of docs/performance.md
-/// times this.
-const SLACK: &str = "20";
-
-#[test]
-fn slow_ten_thousand_events_stay_within_their_bounds() {
-    let world = World::new();
-    let server = world.serve("standalone", &[]);
-    let id = server.submit(json!({ "instruction": "Ten thousand", "runAt": "2125-01-01T00:00:00Z" }));
-    add_events(&world.dir, &id, 2..=10_000);
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        browse(&world, &server.http, "long", &[("TASK", &id), ("SLACK", SLACK)], |_| {
-            // Fifty a second, beside the browser.
-            scope.spawn(|| {
-                for from in (10_001..10_301).step_by(5).take_while(|_| !done.load(Ordering::Relaxed)) {
-                    add_events(&world.dir, &id, from..=from + 4);
-                    std::thread::park_timeout(Duration::from_millis(100));
-                }
-            });
-        });
-        done.store(true, Ordering::Relaxed);
-    });
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests start the program and wait for it as its users do")]
 
+pub mod browser;
 pub mod http;
 pub mod machine;
 pub mod model;

@@ -51,6 +51,21 @@ export default async function ({ env, visit, api, check, until, expected }) {
   const all = await api("GET", `/api/tasks/${second}/permissions?all=true`);
   check(all.permissions[0].answer.updatedInput.answers["Which colour?"] === "Blue", JSON.stringify(all));
 
+  // One answer is typed while the question before it is answered elsewhere: it stays with its own.
+  const [above, below] = [(await api("POST", "/api/tasks", asking("above"))).taskId, (await api("POST", "/api/tasks", asking("below"))).taskId];
+  await until("two questions", async () => (await page.locator(".card").count()) === 2);
+  const card = page.locator(`.card:has(a[href="/tasks/${below}"])`);
+  await card.locator(".why input").fill("typed for below");
+  const request = await card.locator("input[name=request]").inputValue();
+  const open = await api("GET", `/api/tasks/${above}/permissions`);
+  await api("POST", `/api/tasks/${above}/permissions/${open.permissions[0].requestId}`, { behavior: "allow" });
+  await until("one question", async () => (await page.locator(".card").count()) === 1);
+  check((await card.locator(".why input").inputValue()) === "typed for below", "what was typed stays");
+  check((await card.locator("input[name=request]").inputValue()) === request, "and belongs to its question");
+  await card.locator("button[value=deny]").click();
+  await status(below, "completed");
+  await status(above, "completed");
+
   // Deny with a reason, on the task's own page.
   const third = (await api("POST", "/api/tasks", asking("third"))).taskId;
   await page.goto(`/tasks/${third}`);
@@ -60,7 +75,7 @@ export default async function ({ env, visit, api, check, until, expected }) {
   await status(third, "completed");
   await page.waitForSelector(".ev >> text=not that one");
   const audit = await api("GET", "/api/audit");
-  check(audit.entries.filter((entry) => entry.action === "answerPermission").length === 3, "answers are audited");
+  check(audit.entries.filter((entry) => entry.action === "answerPermission").length === 5, "answers are audited");
 
   // Say something, interrupt, cancel.
   const long = (await api("POST", "/api/tasks", { instruction: `long\nstep bash while [ ! -e ${env.WS}/go ]; do sleep 0.1; done\nstep say done`, context: { workingDirectory: env.WS }, options: { sdk: { allowedTools: ["Bash"] } } })).taskId;

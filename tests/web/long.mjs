@@ -25,6 +25,8 @@ export default async function ({ env, visit, check, ask, until }) {
   const first = await page.locator("#talk").getAttribute("data-first");
   check(Number(first) < 8500, `older events come: ${first}`);
   figures.elementsAfter = await elements();
+  const parts = () => page.locator("#talk .part[data-before]").count();
+  const before = await parts();
   // Downwards at sixty frames while fifty events a second come.
   await page.evaluate(() => scrollTo(0, document.documentElement.scrollHeight));
   await ask("stream");
@@ -44,6 +46,7 @@ export default async function ({ env, visit, check, ask, until }) {
   });
   figures.slow = frames.filter((gap) => gap > 20).length / frames.length;
   await until("the newest event", async () => Number(await page.locator("#talk").getAttribute("data-last")) > 10100);
+  check((await parts()) === before && before > 10, `older parts stay: ${before}, then ${await parts()}`);
   const { metrics } = await client.send("Performance.enable").then(() => client.send("Performance.getMetrics"));
   figures.heapMb = metrics.find((one) => one.name === "JSHeapUsedSize").value / 1e6;
   console.log(JSON.stringify(figures));

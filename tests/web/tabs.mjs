@@ -19,7 +19,7 @@ export default async function ({ env, visit, api }) {
   const id = (await api("POST", "/api/tasks", { instruction: "seen everywhere\nstep say x", context: { workingDirectory: env.WS } })).taskId;
   for (const tab of tabs) {
     await show(tab, true);
-    await tab.waitForSelector(`[data-live-id="t${id}"]`);
+    await tab.waitForSelector(`#t${id}`);
     await show(tab, false);
   }
 }

@@ -20,7 +20,7 @@ const MAX_WORDS: usize = 8;
 const MAX_WORD: usize = 200;
 
 /// Parameters of a list of tasks.
-const LIST: &[&str] = &[
+pub const LIST: &[&str] = &[
     "status",
     "errorClass",
     "session",
@@ -43,18 +43,18 @@ pub async fn list(request: HttpRequest, caller: Caller, shared: Data<Shared>) ->
     let params = Params::read(&request, LIST)?;
     let limit = params.number("limit", 1, 100, 20)?;
     let offset = params.number("offset", 0, i64::from(u32::MAX), 0)?;
-    let list = ListTasks {
-        filter: filter(&caller, named(&params)?)?,
-        limit: limit.unsigned_abs(),
-        offset: offset.unsigned_abs(),
-        before: read::<TaskId>("cursor", &params, CURSOR)?,
-    };
+    let list = wanted(&caller, &params, limit.unsigned_abs(), offset.unsigned_abs())?;
     let page = shared.queue.ask(list).await?;
-    let full = page.more || page.tasks.len() as u64 == limit.unsigned_abs();
-    let next_cursor = page.tasks.last().filter(|_| full).map(|task| task.id);
+    let next_cursor = page.next(limit.unsigned_abs());
     let tasks = page.tasks.iter().map(TaskView::of).collect();
     let counts = StatusCounts::of(page.counts);
     Ok(answer::list(&TaskPage { tasks, total: page.total, counts, limit, offset, next_cursor }))
+}
+
+/// The tasks that the parameters of a list mean.
+pub fn wanted(caller: &Caller, params: &Params, limit: u64, offset: u64) -> Result<ListTasks, ApiError> {
+    let before = read::<TaskId>("cursor", params, CURSOR)?;
+    Ok(ListTasks { filter: filter(caller, named(params)?)?, limit, offset, before })
 }
 
 /// `GET /api/sessions`

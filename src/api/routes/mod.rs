@@ -20,12 +20,13 @@ mod webhooks;
 mod workers;
 mod ws;
 
-pub use list::filter as list_filter;
+pub use list::{LIST as LIST_PARAMS, wanted as wanted_tasks};
 pub use schedules::{
     add_as as add_schedule, change_as as change_schedule, remove_as as remove_schedule, run_as as run_schedule,
 };
-pub use submit::{again_as as retry_task, submit_as as submit_task};
+pub use submit::{again as retry_task, submit_as as submit_task};
 pub use talk::{cursor_of as read_question_cursor, cursor_to as question_cursor};
+pub use tasks::cancel_as as cancel_task;
 pub use workers::{
     count as worker_count, overview as workers_overview, start_named as start_worker, stop_named as stop_worker,
 };

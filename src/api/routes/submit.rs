@@ -86,46 +86,39 @@ pub async fn batch(
     Ok(response.json(BatchReceipt { tasks }))
 }
 
-/// `POST /api/tasks/{id}/retry`, when the old task is known.
-pub async fn again(shared: &Shared, caller: &Caller, old: Task) -> Result<HttpResponse, ApiError> {
-    let mut spec = old.spec;
-    // Its time has passed; the new task is due at once.
-    spec.run_at = None;
-    let (task, _) = store(shared, spec, caller, Some(old.id), None).await?;
-    Ok(accepted(&task, false))
-}
-
 /// Stores a task of this caller. Returns its id.
 pub async fn submit_as(shared: &Shared, caller: &Caller, spec: TaskSpec) -> Result<TaskId, ApiError> {
     Ok(store(shared, spec, caller, None, None).await?.0.id)
 }
 
-/// Runs an ended task again, as a new one. Returns its id.
-pub async fn again_as(shared: &Shared, caller: &Caller, old: Task) -> Result<TaskId, ApiError> {
-    if !old.status.is_terminal() {
-        return Err(not_ended(&old));
-    }
-    let mut spec = old.spec;
-    spec.run_at = None;
-    Ok(store(shared, spec, caller, Some(old.id), None).await?.0.id)
-}
-
-/// A task that has not ended can't be run again.
-pub fn not_ended(task: &Task) -> ApiError {
-    let message = format!("the task is {}; cancel it first, or wait for its end", task.status);
-    let error = ApiError::new(StatusCode::CONFLICT, "TASK_NOT_ENDED", message);
-    error.with(json!({ "task": TaskView::of(task) }))
+/// Runs an ended task again, as a new one.
+pub async fn again(shared: &Shared, caller: &Caller, old: Task) -> Result<Task, ApiError> {
+    Ok(repeat(shared, caller, old, None).await?.0)
 }
 
 /// The same, unless it was done before: an ended task is run again once, however often this is asked. Returns whether it
 /// was.
 pub async fn again_once(shared: &Shared, caller: &Caller, old: Task) -> Result<bool, ApiError> {
-    let mut spec = old.spec;
-    spec.run_at = None;
     // No client can choose a name with a line break.
     let name = format!("bulk\nretry of {}", old.id);
-    let (_, repeated) = store(shared, spec, caller, Some(old.id), Some((name.clone(), name))).await?;
-    Ok(!repeated)
+    Ok(!repeat(shared, caller, old, Some((name.clone(), name))).await?.1)
+}
+
+async fn repeat(
+    shared: &Shared,
+    caller: &Caller,
+    old: Task,
+    idempotency: Option<(String, String)>,
+) -> Result<(Task, bool), ApiError> {
+    if !old.status.is_terminal() {
+        let message = format!("the task is {}; cancel it first, or wait for its end", old.status);
+        let error = ApiError::new(StatusCode::CONFLICT, "TASK_NOT_ENDED", message);
+        return Err(error.with(json!({ "task": TaskView::of(&old) })));
+    }
+    let mut spec = old.spec;
+    // Its time has passed; the new task is due at once.
+    spec.run_at = None;
+    store(shared, spec, caller, Some(old.id), idempotency).await
 }
 
 pub fn accepted(task: &Task, repeated: bool) -> HttpResponse {

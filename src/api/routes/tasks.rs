@@ -15,9 +15,9 @@ use super::super::stream::TaskEvents;
 use super::{bulk, conversation, explain, list, resource, submit, talk};
 use crate::queue::{self, Amend, Amended, Cancel, Cancelled, PagePlace, ReadEventPage, ReadEvents, ReadPatch};
 use domain::{Status, TaskId};
-use wire::PRIORITIES;
 use wire::request::TaskChanges;
 use wire::response::{EventPage, EventView, Logs, TaskView};
+use wire::{PRIORITIES, Task};
 
 /// Lines of `…/logs`: more than anybody reads.
 const MAX_LOG_LINES: u64 = 10_000;
@@ -90,15 +90,20 @@ async fn amend(
 }
 
 async fn cancel(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    match shared.queue.ask(Cancel(own_task(&shared, &caller, &id).await?)).await? {
-        Cancelled::Done(task) => Ok(HttpResponse::Ok().json(TaskView::of(&task))),
+    Ok(HttpResponse::Ok().json(TaskView::of(&*cancel_as(&shared, &caller, &id).await?)))
+}
+
+/// Cancels a task of this caller. Returns it as it is then.
+pub async fn cancel_as(shared: &Shared, caller: &Caller, id: &str) -> Result<Box<Task>, ApiError> {
+    match shared.queue.ask(Cancel(own_task(shared, caller, id).await?)).await? {
+        Cancelled::Done(task) => Ok(task),
         // A second cancel says the same as the first.
-        Cancelled::Ended(task) if task.status == Status::Cancelled => Ok(HttpResponse::Ok().json(TaskView::of(&task))),
+        Cancelled::Ended(task) if task.status == Status::Cancelled => Ok(task),
         Cancelled::Ended(task) => {
             let message = format!("the task is {} already", task.status);
             Err(ApiError::new(StatusCode::CONFLICT, "TASK_ENDED", message).with(json!({ "task": TaskView::of(&task) })))
         }
-        Cancelled::Unknown => Err(ApiError::no_task(&id)),
+        Cancelled::Unknown => Err(ApiError::no_task(id)),
     }
 }
 
@@ -119,11 +124,8 @@ async fn patch(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result
 }
 
 async fn retry(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let task = find_task(&shared, &caller, &id).await?;
-    if !task.status.is_terminal() {
-        return Err(submit::not_ended(&task));
-    }
-    submit::again(&shared, &caller, task).await
+    let old = find_task(&shared, &caller, &id).await?;
+    Ok(submit::accepted(&submit::again(&shared, &caller, old).await?, false))
 }
 
 async fn read_events(shared: &Shared, task: TaskId, after: i64, limit: u64) -> Result<queue::EventPage, ApiError> {

@@ -16,7 +16,7 @@ let read = 0;
 
 function open() {
   if (stream || document.hidden) return;
-  const address = new URL(document.body.dataset.live ?? "/web/live", location.href);
+  const address = new URL(document.body.dataset.stream ?? "/web/live", location.href);
   const talk = document.getElementById("talk");
   if (talk) {
     address.searchParams.set("after", talk.dataset.last ?? "0");
@@ -65,7 +65,7 @@ if (code) {
     history.replaceState(null, "", location.pathname + location.search);
     form.submit();
   }
-} else if (document.body.dataset.live) {
+} else if (document.body.dataset.stream) {
   times(document);
   startKeys();
   startForms();

@@ -70,9 +70,6 @@ export async function refresh() {
       const old = document.querySelector(`[data-live="${fresh.getAttribute("data-live")}"]`);
       if (old) morph(old, fresh);
     }
-    for (const old of document.querySelectorAll("[data-live]")) {
-      if (!page.querySelector(`[data-live="${old.getAttribute("data-live")}"]`)) old.replaceChildren();
-    }
     times(document);
   } finally {
     reading = false;
@@ -90,7 +87,8 @@ function morph(old, fresh) {
       beforeNodeMorphed: (/** @type {Node} */ from, /** @type {Node} */ to) => {
         if (!(from instanceof HTMLElement) || !(to instanceof HTMLElement)) return true;
         if (from instanceof HTMLDetailsElement && to instanceof HTMLDetailsElement) to.open = from.open;
-        if (from.matches("input, textarea, select")) return false;
+        // What a person has typed or chosen stays; what the page says does not.
+        if (from.matches("input:not([type=hidden]), textarea, select")) return false;
         if (from.matches(".problem") && !to.textContent) return false;
         if (from.classList.contains("here")) to.classList.add("here");
         return true;

@@ -29,6 +29,8 @@ struct Screen {
     html: Html,
     line: Vec<(Style, String)>,
     style: Style,
+    /// True if the line was left by a carriage return.
+    is_back: bool,
 }
 
 impl Screen {
@@ -55,6 +57,10 @@ impl Screen {
 
 impl Perform for Screen {
     fn print(&mut self, c: char) {
+        // What comes after a carriage return takes the place of the line, unless the line ends there.
+        if std::mem::take(&mut self.is_back) && c != '\n' {
+            self.line.clear();
+        }
         match self.line.last_mut() {
             Some((style, text)) if *style == self.style => text.push(c),
             _ => self.line.push((self.style, c.to_string())),
@@ -68,7 +74,7 @@ impl Perform for Screen {
                 self.flush();
             }
             b'\t' => self.print('\t'),
-            b'\r' => self.style_end(),
+            b'\r' => self.is_back = true,
             _ => {}
         }
     }
@@ -107,16 +113,6 @@ impl Perform for Screen {
     }
 }
 
-impl Screen {
-    /// A carriage return: what follows takes the place of the line, unless the line ends here.
-    fn style_end(&mut self) {
-        self.line.push((self.style, '\r'.to_string()));
-        // `\r\n` is a line's end, and keeps the line.
-        let kept = std::mem::take(&mut self.line);
-        self.line = kept.into_iter().filter(|(_, text)| text != "\r").collect();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -131,6 +127,7 @@ mod tests {
         assert_eq!(shown("\u{1b}]0;title\u{7}x\u{1b}[2Jy"), "xy");
         assert_eq!(shown("\u{1b}[38;5;2mg\u{1b}[38;2;1;2;3mh<b>"), "<span class=\"a2\">g</span>h&lt;b&gt;");
         assert_eq!(shown("one\r\ntwo"), "one\ntwo");
+        assert_eq!(shown("10 %\r20 %\r\u{1b}[32mdone\u{1b}[0m\nnext\r"), "<span class=\"a2\">done</span>\nnext");
     }
 
     proptest! {
