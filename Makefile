@@ -1,5 +1,5 @@
 # Everything on a fresh machine needs a Rust toolchain, npm and a C compiler, and one of these. For the tests also Python 3 and
-# the packages postgresql, pgbouncer, chromium, docker-compose, systemd, iproute2 and openssl (.ci/run installs what is missing):
+# the packages postgresql, pgbouncer, chromium, prometheus, docker-compose, systemd, iproute2 and openssl (.ci/run installs what is missing):
 #   make run     fetch the CLI where there is none, build, serve on http://127.0.0.1:5000
 #   make demo    the same with a scripted model and tasks in all states: no account is needed
 #   make test    everything that CI checks
@@ -73,6 +73,8 @@ deployments: servers $(CHECKERS)
 	rm -rf $(UNITS) && mkdir -p $(UNITS)
 	for unit in deploy/systemd/*.service; do sed 's,/usr/local/bin/cc-anywhere,/bin/true,' $$unit > $(UNITS)/$${unit##*/} || exit 1; done
 	systemd-analyze verify $(UNITS)/*.service
+	promtool check config deploy/prometheus/prometheus.yml
+	promtool test rules deploy/prometheus/rules_test.yml
 
 # A long storm of faults; make test has a short one. The same seed gives the same faults.
 CHAOS_SECONDS ?= 180
@@ -107,8 +109,8 @@ tools: servers $(STAMP) $(FUZZER) $(GENERATORS) $(CHECKERS) $(BROWSER)
 servers:
 	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || \
 		{ echo "the tests need PostgreSQL: install the package postgresql" >&2; exit 1; }
-	@for tool in systemd-analyze $(firstword $(COMPOSE)); do \
-		command -v $$tool >/dev/null || { echo "the checks need $$tool: install systemd and docker-compose" >&2; exit 1; }; done
+	@for tool in systemd-analyze promtool $(firstword $(COMPOSE)); do \
+		command -v $$tool >/dev/null || { echo "the checks need $$tool: install systemd, prometheus and docker-compose" >&2; exit 1; }; done
 	@command -v ip >/dev/null || { echo "the tests need ip: install the package iproute2" >&2; exit 1; }
 	@command -v chromium >/dev/null || { echo "the tests need a browser: install the package chromium" >&2; exit 1; }
 	@command -v pgbouncer >/dev/null || { echo "the tests need pgbouncer: install the package pgbouncer" >&2; exit 1; }

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_web::dev::{Extensions, ServerHandle};
+use actix_web::dev::{Extensions, Server, ServerHandle};
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::ServiceConfig;
@@ -29,6 +29,8 @@ const HEAD_LIMIT: Duration = Duration::from_secs(10);
 const MAX_CONNECTIONS: usize = 4_096;
 /// Connections of those that are kept for `/health`: others are turned away before.
 const FOR_HEALTH: usize = 8;
+/// Connections that ask for metrics at an address of their own.
+const FOR_METRICS: usize = 16;
 /// HTTP is a small part of the work; two threads keep it from waiting on itself.
 const THREADS: usize = 2;
 
@@ -49,13 +51,15 @@ pub struct Stop;
 pub struct ApiActor {
     /// The running server; kept over a restart of the actor.
     server: ServerHandle,
+    /// The same for the metrics alone, where they have an address of their own.
+    metrics: Option<ServerHandle>,
     /// Phase of the server, for every handler and stream.
     phase: watch::Sender<Phase>,
 }
 
 impl ApiActor {
-    /// Starts the server on a socket that listens already, for at most `connections`, with these pages beside the API. The sender tells handlers
-    /// and streams where the server stands.
+    /// Starts the server on a socket that listens already, for at most `connections`, with these pages beside the API, and the metrics on a
+    /// further socket where there is one. The sender tells handlers and streams where the server stands.
     ///
     /// # Errors
     /// The socket can't be used.
@@ -65,12 +69,14 @@ impl ApiActor {
         phase: watch::Sender<Phase>,
         connections: usize,
         pages: Option<Pages>,
+        metrics: Option<TcpListener>,
     ) -> io::Result<Self> {
         let limit = shared.server.slow_client_limit;
         let most = connections.min(MAX_CONNECTIONS);
         let open = Connections::new(most - FOR_HEALTH);
         let shared = Shared { connections: open.clone(), ..shared };
         let data = web::Data::new(shared);
+        let metrics = metrics.map(|listener| start_metrics(listener, data.clone())).transpose()?;
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(data.clone())
@@ -98,14 +104,31 @@ impl ApiActor {
         .disable_signals()
         .listen(listener)?
         .run();
-        let handle = server.handle();
-        actix::spawn(async {
-            if let Err(error) = server.await {
-                tracing::error!(error = crate::telemetry::chain(&error), "The server ended");
-            }
-        });
-        Ok(Self { server: handle, phase })
+        Ok(Self { server: run(server), metrics, phase })
     }
+}
+
+/// The metrics on an address of their own, for those who need no key.
+fn start_metrics(listener: TcpListener, data: web::Data<Shared>) -> io::Result<ServerHandle> {
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(data.clone())
+            .wrap(Compress::default())
+            .configure(routes::metrics_alone)
+            .default_service(web::to(routes::not_found))
+    });
+    let server = server.workers(1).max_connections(FOR_METRICS).client_request_timeout(HEAD_LIMIT);
+    Ok(run(server.shutdown_timeout(STOP_LIMIT_SECONDS).disable_signals().listen(listener)?.run()))
+}
+
+fn run(server: Server) -> ServerHandle {
+    let handle = server.handle();
+    actix::spawn(async {
+        if let Err(error) = server.await {
+            tracing::error!(error = crate::telemetry::chain(&error), "The server ended");
+        }
+    });
+    handle
 }
 
 /// Binds the address before anything else is started: a port in use is found out at once.
@@ -137,7 +160,12 @@ impl Handler<Stop> for ApiActor {
 
     fn handle(&mut self, _: Stop, _: &mut Context<Self>) -> ResponseFuture<()> {
         self.phase.send_replace(Phase::Stopping);
-        let server = self.server.clone();
-        Box::pin(async move { server.stop(true).await })
+        let (server, metrics) = (self.server.clone(), self.metrics.clone());
+        Box::pin(async move {
+            server.stop(true).await;
+            if let Some(metrics) = metrics {
+                metrics.stop(false).await;
+            }
+        })
     }
 }

@@ -11,8 +11,10 @@ use super::error::ApiError;
 use super::follow::{Source, written};
 use super::input::{Params, task_id};
 use super::shared::Shared;
+use crate::process::wall_now;
 use crate::queue::{FeedFollower, Find, Queue, QueueError, SequencedEvent};
-use domain::{EventKind, Named as _, TaskId};
+use crate::telemetry::{CountedStream, meters};
+use domain::{EventKind, Named as _, TaskId, Timestamp};
 use wire::Task;
 
 /// Number of tasks that are remembered; then they are looked up anew.
@@ -98,12 +100,22 @@ pub struct Feed {
     queue: Queue,
     /// Events that were not looked at yet; shared with all followers.
     events: VecDeque<Arc<SequencedEvent>>,
+    /// Time at which it was opened: what was stored before is no news.
+    opened: Timestamp,
+    _counted: CountedStream,
 }
 
 impl Feed {
     /// The events of a follower.
     pub fn of(shared: &Shared, wanted: Wanted, follower: FeedFollower) -> Self {
-        Self { wanted, follower, queue: shared.queue.clone(), events: VecDeque::new() }
+        Self {
+            wanted,
+            follower,
+            queue: shared.queue.clone(),
+            events: VecDeque::new(),
+            opened: wall_now(),
+            _counted: meters().stream("all"),
+        }
     }
 }
 
@@ -111,7 +123,7 @@ impl Source for Feed {
     async fn ready(&mut self) -> Result<Option<Bytes>, QueueError> {
         while let Some(event) = self.events.pop_front() {
             if self.wanted.has(&event, &self.queue).await? {
-                return Ok(Some(written(event.n, &event.event)));
+                return Ok(Some(written(event.n, &event.event, self.opened)));
             }
         }
         Ok(None)

@@ -12,9 +12,11 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::streams::StreamPermit;
+use crate::process::wall_now;
 use crate::queue::QueueError;
 use crate::service::Phase;
-use domain::{Event, Named as _};
+use crate::telemetry::meters;
+use domain::{Event, Named as _, Timestamp};
 use wire::response::EventView;
 
 /// Bytes that are handed over at a time.
@@ -53,8 +55,12 @@ pub fn answer(source: impl Source, permit: StreamPermit, phase: watch::Receiver<
         .streaming(stream)
 }
 
-/// An event under this number; empty where its data is no JSON, which no part of the program writes.
-pub fn written(number: i64, event: &Event) -> Bytes {
+/// An event under this number, for a stream that was opened at this time; empty where its data is no JSON, which no part
+/// of the program writes.
+pub fn written(number: i64, event: &Event, opened: Timestamp) -> Bytes {
+    if event.at >= opened {
+        meters().event_lag(wall_now().since_ms(event.at));
+    }
     let data = EventView::of(event).and_then(|view| serde_json::to_string(&view).ok());
     let text = data.map(|data| format!("id: {number}\nevent: {}\ndata: {data}\n\n", event.kind.name()));
     text.map(Bytes::from).unwrap_or_default()

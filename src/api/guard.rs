@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
+use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -18,10 +19,11 @@ use super::caller::Caller;
 use super::cookie;
 use super::encoding;
 use super::error::ApiError;
+use super::metrics;
 use super::openapi::{self, Access};
 use super::shared::Shared;
 use crate::process::wall_now;
-use crate::telemetry::task_span;
+use crate::telemetry::{meters, task_span};
 use domain::{Named as _, TaskId};
 
 /// Every request goes through here first.
@@ -29,10 +31,21 @@ pub async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    let (began, method) = (Instant::now(), request.method().clone());
+    // An unknown path is no label: there is no end of them.
+    let route = request.match_pattern().unwrap_or_default();
     let mut response = check_and_answer(request, next).await?;
+    meters().request(known(&method), &route, response.status().as_u16(), began.elapsed());
     harden(response.headers_mut());
     encoding::unmark(response.headers_mut());
     Ok(response)
+}
+
+/// The method as a label: those alone that a route may have.
+fn known(method: &Method) -> &str {
+    let methods =
+        [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+    if methods.contains(method) { method.as_str() } else { "_OTHER" }
 }
 
 async fn check_and_answer(
@@ -146,7 +159,7 @@ fn is_link(request: &ServiceRequest) -> bool {
 
 /// True for paths of the API; all others are pages, which ask who is there themselves.
 fn is_api(path: &str) -> bool {
-    path == "/api" || path.starts_with("/api/") || path.starts_with("/health") || path == "/ws"
+    path == "/api" || path.starts_with("/api/") || path.starts_with("/health") || path == "/ws" || path == metrics::PATH
 }
 
 /// A header that may stand there once, and must be text.
@@ -167,6 +180,7 @@ async fn admit(request: &ServiceRequest, shared: &Shared) -> Result<Option<Audit
     let operation = openapi::operation(request.method(), request.match_pattern().as_deref());
     let scope = match operation.map(|operation| operation.access) {
         Some(Access::Open | Access::Within) => return Ok(None),
+        Some(_) if request.path() == metrics::PATH && shared.server.metrics_open => return Ok(None),
         Some(Access::Key(scope)) => Some(scope),
         None if !is_api(request.path()) => return Ok(None),
         // What is not there is told to those alone who have a key.

@@ -20,6 +20,7 @@ mod follow;
 mod guard;
 mod input;
 mod memory;
+mod metrics;
 mod openapi;
 mod routes;
 mod shared;

@@ -9,8 +9,10 @@ use tokio::time::Instant;
 use super::follow::{HEARTBEAT, Source, written};
 use super::memory::{Memory, Room};
 use super::shared::Shared;
+use crate::process::wall_now;
 use crate::queue::{Find, HasEnded, Queue, QueueError, ReadEvents, TaskFollower, TaskSignal};
-use domain::{Event, EventKind, Named as _, TaskId};
+use crate::telemetry::{CountedStream, meters};
+use domain::{Event, EventKind, Named as _, TaskId, Timestamp};
 use wire::Task;
 use wire::response::Partial;
 
@@ -47,6 +49,9 @@ pub struct TaskEvents {
     room: Option<Room>,
     /// True if the last event was read.
     ended: bool,
+    /// Time at which it was opened: what was stored before is no news.
+    opened: Timestamp,
+    _counted: CountedStream,
 }
 
 impl TaskEvents {
@@ -63,6 +68,8 @@ impl TaskEvents {
             events: VecDeque::new(),
             room: None,
             ended: false,
+            opened: wall_now(),
+            _counted: meters().stream("task"),
         }
     }
 
@@ -82,7 +89,7 @@ impl Source for TaskEvents {
     async fn ready(&mut self) -> Result<Option<Bytes>, QueueError> {
         loop {
             if let Some(event) = self.events.pop_front() {
-                return Ok(Some(written(event.seq, &event)));
+                return Ok(Some(written(event.seq, &event, self.opened)));
             }
             self.room = None;
             if self.ended {

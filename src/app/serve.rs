@@ -1,10 +1,10 @@
 //! The API process, in any mode: its actors, and their end in reverse.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use actix::Addr;
-use anyhow::Context as _;
 use tokio::sync::watch;
 
 use super::parts::{FILES_OF_A_TASK, Parts, descriptors};
@@ -38,9 +38,13 @@ pub fn serve(config: Config) -> Exit {
         hide_secrets(&config)?;
         let mut parts = Parts::new();
         let connections = connections(&config)?;
-        let listener = api::bind(SocketAddr::new(config.server.host, config.server.port))
-            .with_context(|| format!("can't listen on {} port {}", config.server.host, config.server.port))?;
+        let listener = listen(config.server.host, config.server.port, "PORT")?;
         let address = listener.local_addr()?;
+        let metrics = match config.server.metrics_port {
+            Some(port) => Some(listen(config.server.host, port, "METRICS_PORT")?),
+            None => None,
+        };
+        let metrics_address = metrics.as_ref().map(TcpListener::local_addr).transpose()?;
         let (queue, hub) = parts.start_queue(&config).await?;
         let folder = &config.store.data_dir;
         if process::is_open_to_others(folder, config.claude.agent.user.is_some()) {
@@ -76,9 +80,12 @@ pub fn serve(config: Config) -> Exit {
         hide_secrets(&config)?;
         let sign_in = shared.keys.sign_in().cloned();
         let pages = config.server.dashboard.then_some(web::routes as api::Pages);
-        let actor = ApiActor::start_server(listener, shared, phase, connections, pages)?;
+        let actor = ApiActor::start_server(listener, shared, phase, connections, pages, metrics)?;
         let api = parts.guard("api", actor, api::MAILBOX);
         tracing::info!(target: "cc_anywhere::api", url = %format!("http://{address}"), mode = config.mode.name(), "Listening");
+        if let Some(address) = metrics_address {
+            tracing::info!(target: "cc_anywhere::api", url = %format!("http://{address}/metrics"), "Metrics");
+        }
         if config.server.dashboard {
             // Good once, and for ten minutes.
             let code = sign_in.map(|sign_in| sign_in.code(process::wall_now())).transpose()?;
@@ -96,6 +103,21 @@ pub fn serve(config: Config) -> Exit {
         within(CLOSE_LIMIT + AFTER_DRAIN, tell(&api, api::Stop)).await;
         parts.end().await;
         Ok(failed)
+    })
+}
+
+/// Listens on an address, which this setting names.
+fn listen(host: IpAddr, port: u16, setting: &str) -> anyhow::Result<TcpListener> {
+    api::bind(SocketAddr::new(host, port)).map_err(|error| {
+        let cure = match error.kind() {
+            io::ErrorKind::AddrInUse => format!(
+                "another program listens there, maybe another cc-anywhere; stop it, or choose another port with {setting}=…"
+            ),
+            io::ErrorKind::PermissionDenied => format!("ports below 1024 are root's; choose another with {setting}=…"),
+            io::ErrorKind::AddrNotAvailable => "this machine has no such address; set HOST to one that it has".to_owned(),
+            _ => format!("see HOST and {setting}"),
+        };
+        anyhow::Error::new(error).context(format!("can't listen on {host} port {port}: {cure}"))
     })
 }
 

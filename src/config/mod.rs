@@ -91,6 +91,10 @@ pub struct Server {
     pub auth: bool,
     /// True if there are pages for people.
     pub dashboard: bool,
+    /// True if metrics need no key.
+    pub metrics_open: bool,
+    /// Port of the metrics alone; 0 takes a free one.
+    pub metrics_port: Option<u16>,
     /// Names that the Host header may have beside the obvious ones.
     pub allowed_hosts: Vec<String>,
     /// Origins of browsers that may talk to us.
@@ -316,6 +320,8 @@ impl Config {
             exclusive_directory: from.choice("EXCLUSIVE_DIRECTORY", &[("off", false), ("on", true)]),
             auth,
             dashboard: from.choice("DASHBOARD", &[("on", true), ("off", false)]),
+            metrics_open: from.choice("METRICS_OPEN", &[("off", false), ("on", true)]),
+            metrics_port: from.text("METRICS_PORT").map(|_| from.number("METRICS_PORT", 0, u16::MAX)),
             allowed_hosts: from.list("ALLOWED_HOSTS", ','),
             cors_origins: from.list("CORS_ORIGIN", ','),
             max_pending: from.number("MAX_PENDING_TASKS", 1, 100_000_000),

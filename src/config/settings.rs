@@ -109,6 +109,8 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("EXCLUSIVE_DIRECTORY", Some("off"), "on: no two tasks work in one folder at a time"),
     setting("DASHBOARD", Some("on"), "on, or off: pages for people at /"),
+    setting("METRICS_OPEN", Some("off"), "on: /metrics needs no key"),
+    setting("METRICS_PORT", None, "A further port, on HOST, with /metrics alone and without a key; 0 takes a free one"),
     setting("AUTH", Some("on"), "on, or off (on a loopback address only)"),
     setting("ALLOWED_HOSTS", None, "Host names that clients use for this server, separated by commas"),
     setting("CORS_ORIGIN", None, "Origins of browser pages that may call, separated by commas"),

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::Identity;
 use super::identity::{is_exiting, is_starting};
+use crate::telemetry::meters;
 
 /// Longest sweep. Processes that are left then can't be ended by us (another uid, a process stuck in the kernel), and
 /// the caller is told.
@@ -123,7 +124,9 @@ fn short(id: &str) -> String {
 /// Takes 1 to 8 ms with some hundred processes; blocks. Returns how many were killed and
 /// whether none is left.
 fn sweep(marks: &EnvMarks) -> (usize, bool) {
-    kill_until_none(|pid| marks.is_on(pid))
+    let (killed, none_left) = kill_until_none(|pid| marks.is_on(pid));
+    meters().swept(killed);
+    (killed, none_left)
 }
 
 /// Ends every process with one of the marks, beside the runtime. Returns whether none is left.

@@ -6,7 +6,7 @@
 
 use std::future::ready;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use fail::fail_point;
@@ -27,7 +27,7 @@ use super::messages::{
 };
 use super::poll::{FlushPoll, PollQueue, PollReply};
 use super::reads::{
-    Explain, Find, HasEnded, ReadClock, ReadHistory, ReadPatch, ReadStats, ReadTranscript, ReadWorkers,
+    Explain, Find, HasEnded, ReadBacklog, ReadClock, ReadHistory, ReadPatch, ReadStats, ReadTranscript, ReadWorkers,
 };
 use super::schedules::{
     DueSchedules, FindSchedule, Fire, NextFiring, PutSchedule, ReadSchedules, RemoveSchedule, Replan,
@@ -39,7 +39,7 @@ use crate::store::views::{
     ReadRuns, ReadUsage,
 };
 use crate::store::{Reader, Store, StoreError};
-use crate::telemetry::{Duty, Vitals, chain};
+use crate::telemetry::{Duty, Vitals, chain, meters};
 
 /// Maximum number of messages that wait before their senders do: more than all connections of the server
 /// have under way at once, so that a burst becomes one commit.
@@ -146,7 +146,10 @@ impl QueueActor {
         let store = Arc::clone(&self.store);
         let work = async move {
             fail_point!("queue-commit");
-            commit(&*store, batch).await
+            let (began, commands) = (Instant::now(), batch.len());
+            let committed = commit(&*store, batch).await;
+            meters().commit(commands, began.elapsed());
+            committed
         };
         ctx.spawn(work.into_actor(self).map(move |committed, this, ctx| {
             this.together = (this.waiting.len() + size).min(FEW);
@@ -394,6 +397,7 @@ reads! {
     ListTaskIds => |reader, list| reader.task_ids(list);
     ListConversations => |reader, list| reader.conversations(list);
     ReadStats => |reader, read| reader.stats(read.0);
+    ReadBacklog => |reader, _read| reader.backlog();
     FindOwner => |reader, find| reader.owner(find.0);
     HasSession => |reader, asked| reader.has_session(asked.key, asked.session);
     ReadKeys => |reader, _read| reader.api_keys();

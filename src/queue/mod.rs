@@ -28,10 +28,10 @@ mod talk;
 pub use crate::store::StoreError;
 pub use crate::store::rows::{ApiKeyRow, AuditRow, MAX_LANES};
 pub use crate::store::views::{
-    AuditRecord, ConversationState, ConversationTasks, Delivery, Dispatch, EventPage, Explained, Filter, FindCommit,
-    LastTask, LimitUse, ListConversations, ListQuestions, ListTaskIds, ListTasks, OpenQuestion, PagePlace, Parked,
-    ReadEventPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, SequencedEvent, Stats, StoredKey, Usage,
-    UsageDay, Webhook, WorkerInfo,
+    AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dispatch, EventPage, Explained, Filter,
+    FindCommit, LastTask, LimitUse, ListConversations, ListQuestions, ListTaskIds, ListTasks, OpenQuestion, PagePlace,
+    Parked, ReadEventPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, SequencedEvent, Stats, StoredKey,
+    Usage, UsageDay, Webhook, WorkerInfo,
 };
 pub use actor::{MAILBOX, QueueActor};
 pub use ask::Queue;
@@ -51,7 +51,9 @@ pub use messages::{
     SetPaused, Stale, Submit, SubmitAll, Submitted, Unpark, WorkerGone,
 };
 pub use poll::{FlushPoll, PollQueue, PollReply};
-pub use reads::{Explain, Find, HasEnded, ReadClock, ReadHistory, ReadPatch, ReadStats, ReadTranscript, ReadWorkers};
+pub use reads::{
+    Explain, Find, HasEnded, ReadBacklog, ReadClock, ReadHistory, ReadPatch, ReadStats, ReadTranscript, ReadWorkers,
+};
 pub use reaper::{Reaper, reap_at_start, reap_forever};
 pub use schedules::{
     DueSchedules, FindSchedule, Fire, Fired, Firing, NextFiring, PutSchedule, ReadSchedules, RemoveSchedule, Replan,

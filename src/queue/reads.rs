@@ -2,8 +2,8 @@
 
 use super::messages::answers;
 use crate::store::views::{
-    ConversationTasks, EventPage, Explained, FindCommit, FoundCommit, ListConversations, ListTaskIds, ListTasks, Page,
-    ReadEventPage, ReadEvents, ReadUsage, Stats, Usage, WorkerInfo,
+    Backlog, ConversationTasks, EventPage, Explained, FindCommit, FoundCommit, ListConversations, ListTaskIds,
+    ListTasks, Page, ReadEventPage, ReadEvents, ReadUsage, Stats, Usage, WorkerInfo,
 };
 use audit::Entry;
 use domain::{SessionId, TaskId, Timestamp};
@@ -24,6 +24,7 @@ answers! {
     ListConversations => Vec<ConversationTasks>;
     ReadTranscript => String;
     ReadStats => Stats;
+    ReadBacklog => Backlog;
     ReadWorkers => Vec<WorkerInfo>;
     ReadUsage => Usage;
 }
@@ -59,6 +60,10 @@ pub struct ReadTranscript(pub SessionId);
 /// Reads the counts, of all keys or of one.
 #[derive(Clone, Debug)]
 pub struct ReadStats(pub Option<String>);
+
+/// Counts what waits.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadBacklog;
 
 /// Reads the workers that have a row.
 #[derive(Clone, Copy, Debug)]

@@ -14,7 +14,7 @@ use super::Service;
 use super::outbound::{Outbound, Outgoing};
 use crate::process::{BackOff, chance};
 use crate::queue::{ClaimDeliveries, Dispatch, Find, Queue, QueueError, ReportDelivery};
-use crate::telemetry::Duty;
+use crate::telemetry::{self, Duty};
 use domain::RetryPolicy;
 use wire::response::TaskView;
 
@@ -137,6 +137,7 @@ impl Deliverer {
             Err(failed) => (None, Some(failed.to_string())),
         };
         let Dispatch { id, attempt, .. } = dispatch;
+        telemetry::meters().delivery(if error.is_none() { "delivered" } else { "failed" });
         if let Some(error) = &error {
             tracing::info!(delivery = id, taskId = %dispatch.task, attempt, error, "A webhook did not take its message");
         }

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use audit::{Entry, HistoryEvent};
 use domain::{Status, TaskId, Timestamp, Usd};
+use prometheus_client::registry::Registry;
 use tokio::sync::Mutex;
 
+use super::counters::Counters;
 use crate::process::{BackOff, wall_now};
 use crate::queue::{ChangeNotifier, FindCommit, Queue, QueueError, ReadHistory};
 use crate::telemetry::chain;
@@ -98,12 +100,19 @@ impl Figures {
     /// The queue's.
     pub async fn points(&self, queue: &Queue, wanted: &Wanted) -> Result<Points, QueueError> {
         let mut ring = self.0.lock().await;
-        for _ in 0..READS {
-            if !ring.read_some(queue).await? {
-                break;
-            }
-        }
+        ring.read_more(queue).await?;
         Ok(ring.points(wanted, wall_now()))
+    }
+
+    /// Adds the counters to what is served. Returns the time from which on the task could start that has waited longest.
+    /// Where the history can't be read they are as they were.
+    pub async fn register(&self, queue: &Queue, registry: &mut Registry) -> Option<Timestamp> {
+        let mut ring = self.0.lock().await;
+        if let Err(error) = ring.read_more(queue).await {
+            tracing::debug!(error = chain(&error), "The history can't be read");
+        }
+        ring.counters.register(registry);
+        ring.counters.oldest_due(wall_now())
     }
 }
 
@@ -119,7 +128,6 @@ struct Minute {
     growth: i64,
 }
 
-#[derive(Default)]
 struct Ring {
     /// Number of the newest commit that was read; `None` before the first read.
     after: Option<i64>,
@@ -130,9 +138,32 @@ struct Ring {
     minutes: BTreeMap<i64, Minute>,
     /// Tasks that run, of those whose start was read.
     running: HashSet<TaskId>,
+    counters: Counters,
+}
+
+impl Default for Ring {
+    fn default() -> Self {
+        Self {
+            after: None,
+            has_caught_up: false,
+            known_from: 0,
+            minutes: BTreeMap::new(),
+            running: HashSet::new(),
+            counters: Counters::since(wall_now()),
+        }
+    }
 }
 
 impl Ring {
+    async fn read_more(&mut self, queue: &Queue) -> Result<(), QueueError> {
+        for _ in 0..READS {
+            if !self.read_some(queue).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Reads some commits. Returns whether there may be more.
     async fn read_some(&mut self, queue: &Queue) -> Result<bool, QueueError> {
         let after = match self.after {
@@ -157,6 +188,7 @@ impl Ring {
     }
 
     fn fold(&mut self, entry: &Entry) {
+        self.counters.fold(entry);
         let minute = self.minutes.entry(entry.at / MINUTE).or_default();
         match &entry.did {
             HistoryEvent::Submit { .. } => {
@@ -259,6 +291,7 @@ mod tests {
             concurrency_key: None,
             lane: String::new(),
             key: None,
+            source: audit::Source::Api,
         }
     }
 
@@ -275,6 +308,7 @@ mod tests {
             lease: a,
             outcome: domain::AttemptOutcome::Failed,
             counts: audit::Counts::Ended,
+            class: None,
             cost: Some(Usd::of(0.5)),
             to: Status::Failed,
             due: None,

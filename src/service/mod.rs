@@ -7,6 +7,7 @@
 //! claimed in the store.
 
 mod admission;
+mod counters;
 mod deliverer;
 mod explain;
 mod figures;

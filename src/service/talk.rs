@@ -1,13 +1,15 @@
 //! The talk with a task: its questions are answered, messages and interrupts are stored for it.
 
-use domain::{Decision, Question, Scope, TaskId};
+use domain::{Behavior, Decision, Question, Scope, TaskId};
 use serde_json::json;
 use wire::MAX_INSTRUCTION_BYTES;
 use wire::response::TaskView;
 
 use super::admission::ceiling;
 use super::{Caller, Kind, Phase, Refusal, Service, is_below_ceiling};
+use crate::process::wall_now;
 use crate::queue::{Answer, AnswerOutcome, Find, ReadQuestions, SaidTo, Say};
+use crate::telemetry::meters;
 
 /// The questions of a task, oldest first.
 ///
@@ -30,13 +32,18 @@ pub async fn answer(
     decision: Decision,
 ) -> Result<(), Refusal> {
     decision.validate()?;
+    let questions = questions(service, task).await?;
+    let question = questions.iter().find(|question| question.request_id == request_id);
     if decision.scope == Scope::Session {
-        let questions = questions(service, task).await?;
-        check_ceiling(service, caller, questions.iter().find(|question| question.request_id == request_id))?;
+        check_ceiling(service, caller, question)?;
     }
     let answer = Answer { task, request_id: request_id.to_owned(), decision: decision.clone() };
     match service.queue.ask(answer).await? {
-        AnswerOutcome::Done => Ok(()),
+        AnswerOutcome::Done => {
+            let waited = question.map_or(0, |question| wall_now().since_ms(question.asked_at));
+            meters().answer(if decision.behavior == Behavior::Allow { "allow" } else { "deny" }, waited);
+            Ok(())
+        }
         AnswerOutcome::Before(before) if before == decision => Ok(()),
         AnswerOutcome::Before(before) => {
             let message = "this question was answered before, in another way";

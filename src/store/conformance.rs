@@ -1,5 +1,6 @@
 //! Promises of every engine, as tests: [`exercise`] runs all of them over one engine.
 
+mod backlog;
 mod keys;
 mod workers;
 
@@ -44,6 +45,7 @@ pub async fn exercise<O: Open>(fresh: impl Fn() -> O) {
     sessions_and_keys_are_known(&*fresh().open().await).await;
     transcripts_are_stored_once(&*fresh().open().await).await;
     limits_are_kept(&*fresh().open().await).await;
+    backlog::what_waits_is_counted_by_its_cause(&*fresh().open().await).await;
     deliveries_are_claimed_by_host(&*fresh().open().await).await;
     a_firing_stays_with_its_timetable(&*fresh().open().await).await;
     money_adds_up(&*fresh().open().await).await;

@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use super::error::StoreError;
 use super::rows::Lenient;
 use super::views::{
-    AuditRecord, ConversationState, ConversationTasks, Delivery, EventPage, Explained, FindCommit, FoundCommit,
-    LastTask, LatestEvents, LimitUse, ListConversations, ListQuestions, ListTaskIds, ListTasks, Page, QuestionPage,
-    ReadEventPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, Usage, Webhook,
-    WorkerInfo,
+    AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, EventPage, Explained, FindCommit,
+    FoundCommit, LastTask, LatestEvents, LimitUse, ListConversations, ListQuestions, ListTaskIds, ListTasks, Page,
+    QuestionPage, ReadEventPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, Usage,
+    Webhook, WorkerInfo,
 };
 use audit::{Entry, TaskSnapshot};
 use domain::{Question, ScheduleId, SessionId, TaskId, Timestamp, WorkerInstanceId};
@@ -56,6 +56,9 @@ pub trait Reads: Send + Sync {
 
     /// Returns the counts of all tasks, or of those of a key, and the state of the queue.
     async fn stats(&self, key: Option<String>) -> Result<Stats, StoreError>;
+
+    /// Returns what waits, counted now.
+    async fn backlog(&self) -> Result<Backlog, StoreError>;
 
     /// Returns the name of the key that a task was submitted with.
     async fn owner(&self, id: TaskId) -> Result<Option<String>, StoreError>;

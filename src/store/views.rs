@@ -55,6 +55,22 @@ impl Stats {
     }
 }
 
+/// What waits, counted at the call.
+#[derive(Clone, Debug, Default)]
+pub struct Backlog {
+    /// Number of pending tasks by the cause of their wait: `due` where only a slot is missing, `answer`, `time`, or the
+    /// kind of what holds them back, such as `concurrency`.
+    pub waiting: Vec<(String, i64)>,
+    /// Number of open questions.
+    pub questions: i64,
+    /// Time at which the oldest of them was asked.
+    pub oldest_question: Option<Timestamp>,
+    /// Number of messages to webhooks that are not delivered.
+    pub deliveries: i64,
+    /// Size of the database, in bytes.
+    pub bytes: u64,
+}
+
 /// A credential with which nothing is started for a time: its account has reached a limit, or it
 /// was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

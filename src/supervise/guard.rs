@@ -11,6 +11,7 @@ use actix::{Actor, Addr, Context, Supervised};
 use futures_util::FutureExt;
 
 use super::{Decision, RestartPolicy, Restarts};
+use crate::telemetry;
 
 /// Starts an actor on the current arbiter, and restarts it when it panics or stops. Its
 /// mailbox holds `mailbox` messages before senders wait; its address stays valid.
@@ -63,6 +64,7 @@ where
         };
         // One that ended without a panic stopped itself, or it has no senders any more.
         if turn.is_err() {
+            telemetry::meters().actor_restarted(name);
             tracing::error!(actor = name, wait_ms = wait.as_millis() as u64, "panicked, restarting");
             tokio::time::sleep(wait).await;
         }

@@ -188,6 +188,7 @@ impl SupervisorActor {
                 process::kill(worker.record.process.pid);
                 // Its end is on its way; should it not come, it is tried again.
                 worker.listen_anew();
+                worker.silent = true;
             }
         }
     }

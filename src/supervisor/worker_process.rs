@@ -39,6 +39,8 @@ pub(super) struct WorkerProcess {
     pub restarts: Restarts,
     /// Callers to be told when it is gone for good; `Some` from the moment it is to end.
     pub leaving: Option<Vec<oneshot::Sender<()>>>,
+    /// True if it was ended because it was silent.
+    pub silent: bool,
     /// Tasks that it runs, as it last said.
     pub running: usize,
     /// Tasks that it may run at a time, as it last said.
@@ -55,6 +57,7 @@ impl WorkerProcess {
             life: ProcessState::Alive { heard: Instant::now(), greeted: false, link: None },
             restarts: Restarts::default(),
             leaving: None,
+            silent: false,
             running: 0,
             concurrency: 0,
             failing: None,

@@ -2,6 +2,7 @@
 //! the part that speaks, as `[Worker]`, so that it can be filtered with grep.
 
 mod mask;
+mod meters;
 mod throttle;
 mod vitals;
 
@@ -20,6 +21,7 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 use crate::config::Log;
 use domain::{TaskId, visible};
 pub use mask::{Masker, Pieces, hide, mask, mask_value, masked};
+pub use meters::{Buckets, CountedStream, Histograms, MetricLabels, from_zero, meters};
 use throttle::Throttle;
 pub use vitals::{Duty, Failing, Vitals};
 

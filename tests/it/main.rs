@@ -22,6 +22,7 @@ mod layers;
 mod limits;
 mod lists;
 mod machines;
+mod metrics;
 mod migrations;
 mod modes;
 mod money;

@@ -72,6 +72,7 @@ const ROWS: &[(&str, &str, About, &str)] = &[
     ("getUsage", "read", List("/days"), ""),
     ("getSeries", "admin", Whole, ""),
     ("listSettings", "admin", Whole, ""),
+    ("getMetrics", "admin", Whole, ""),
     ("runDoctor", "admin", Whole, ""),
     ("listWorkers", "admin", Whole, ""),
     ("startWorker", "admin", Whole, ""),

@@ -124,7 +124,7 @@ impl Audit {
                 self.broken(2, None, format!("commit {} can't be read: {why}", entry.commit));
             }
             did if did.task().is_some_and(|task| is_older(task, self.since)) => {}
-            HistoryEvent::Submit { task, priority, due, max_attempts, concurrency_key, lane, key } => {
+            HistoryEvent::Submit { task, priority, due, max_attempts, concurrency_key, lane, key, .. } => {
                 self.groups.submit(*task, concurrency_key.as_ref());
                 let picture = Picture {
                     priority: *priority,

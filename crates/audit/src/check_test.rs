@@ -3,6 +3,7 @@
 use domain::{AttemptOutcome, BootId, Epoch, Group, GroupKind, LeaseKey, Limit, Status, TaskId, Usd, WorkerInstanceId};
 
 use super::*;
+use crate::Source;
 use crate::check::Broken;
 
 const LEASE_MS: i64 = 30_000;
@@ -33,12 +34,13 @@ fn submit(task: TaskId, priority: i64) -> HistoryEvent {
         concurrency_key: None,
         lane: String::new(),
         key: None,
+        source: Source::Api,
     }
 }
 
 fn finish(task: TaskId, epoch: i64, outcome: AttemptOutcome, to: Status) -> HistoryEvent {
     let counts = if outcome == AttemptOutcome::Crashed { Counts::Crash } else { Counts::Ended };
-    HistoryEvent::Finish { lease: lease(task, epoch), outcome, counts, cost: None, to, due: None }
+    HistoryEvent::Finish { lease: lease(task, epoch), outcome, counts, class: None, cost: None, to, due: None }
 }
 
 fn standing(task: TaskId, status: Status, epoch: i64, ended: i32) -> TaskSnapshot {
@@ -259,6 +261,7 @@ fn promise_9_two_tasks_of_one_key() {
             concurrency_key: None,
             lane: String::new(),
             key,
+            source: Source::Api,
         });
         forgery.add(HistoryEvent::Cancel { lease: lease(id(number), 0) });
         forgery.beside.standing.push(standing(id(number), Status::Cancelled, 0, 0));
@@ -355,11 +358,12 @@ fn promise_11_a_worker_without_the_labels_that_a_task_requires() {
     let claimed = |labels: &str| {
         let mut forgery = Forgery::new();
         let submit = submit(id(2), 5);
-        let HistoryEvent::Submit { task, priority, due, max_attempts, concurrency_key, key, .. } = submit else {
+        let HistoryEvent::Submit { task, priority, due, max_attempts, concurrency_key, key, source, .. } = submit
+        else {
             unreachable!("a submit")
         };
         let lane = "gpu,repo=web".to_owned();
-        forgery.add(HistoryEvent::Submit { task, priority, due, max_attempts, concurrency_key, lane, key });
+        forgery.add(HistoryEvent::Submit { task, priority, due, max_attempts, concurrency_key, lane, key, source });
         let (holder, credential, labels) = (forgery.holder, String::new(), labels.to_owned());
         // The other one has a higher priority, and is not for a worker without labels.
         let task = if labels.is_empty() { id(1) } else { id(2) };
@@ -391,6 +395,7 @@ fn promise_11_more_of_a_concurrency_key_than_may_run() {
                 concurrency_key,
                 lane: String::new(),
                 key: None,
+                source: Source::Api,
             });
         }
         forgery
@@ -443,6 +448,7 @@ fn promise_12_tasks_that_start_out_of_turn_or_too_early() {
         concurrency_key: None,
         lane: String::new(),
         key: None,
+        source: Source::Api,
     };
     forgery.claim(1);
     forgery.add(finish(forgery.task, 1, AttemptOutcome::Completed, Status::Completed));

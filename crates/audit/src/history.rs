@@ -4,7 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use domain::{
-    AttemptOutcome, BootId, Epoch, Group, LeaseKey, Limit, ScheduleId, Status, TaskId, Usd, WorkerInstanceId,
+    AttemptOutcome, BootId, Epoch, FailureClass, Group, LeaseKey, Limit, Name, ScheduleId, Status, TaskId, Usd,
+    WorkerInstanceId,
 };
 
 /// One line of the history.
@@ -50,6 +51,9 @@ pub enum HistoryEvent {
         /// The client's key for it, and the fingerprint of its request.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<(String, String)>,
+        /// Cause of the submit.
+        #[serde(default, skip_serializing_if = "Source::is_client")]
+        source: Source,
     },
     /// A pending task is to start sooner, or later.
     Amend {
@@ -114,6 +118,9 @@ pub enum HistoryEvent {
         outcome: AttemptOutcome,
         /// True if it counted as an end by itself, as a crash, or as nothing.
         counts: Counts,
+        /// Class of the failure.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        class: Option<Name<FailureClass>>,
         /// US dollars.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cost: Option<Usd>,
@@ -266,6 +273,30 @@ impl HistoryEvent {
             | Self::Unpark { .. }
             | Self::Drain { .. } => None,
         }
+    }
+}
+
+/// Cause of a submit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, strum::IntoStaticStr)]
+#[serde(rename_all = "camelCase")]
+#[strum(serialize_all = "snake_case")]
+pub enum Source {
+    /// A client asked for it.
+    #[default]
+    Api,
+    /// A client asked that an ended task run again.
+    Retry,
+    /// A schedule has fired.
+    Schedule,
+    /// A cause that this version doesn't know.
+    #[serde(other)]
+    Other,
+}
+
+impl Source {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+    fn is_client(&self) -> bool {
+        *self == Self::Api
     }
 }
 

@@ -13,4 +13,4 @@ mod schedules;
 mod trees;
 
 pub use check::{Audit, AuditContext};
-pub use history::{Counts, Entry, HistoryEvent, TaskSnapshot, TreeLine};
+pub use history::{Counts, Entry, HistoryEvent, Source, TaskSnapshot, TreeLine};

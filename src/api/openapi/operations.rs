@@ -171,6 +171,7 @@ pub const OPERATIONS: &[Operation] = &[
     op(ADMIN, "DELETE", "/api/keys/{name}", "revokeKey", "Revoke an API key", &[json::<Key>(200)]).errors(&[409]),
     op(ADMIN, "GET", "/api/audit", "listAudit", "Read the audit log, newest first", &[json::<AuditPage>(200)])
         .query(&[("before", Number(1, i64::MAX)), ("limit", Number(1, 1_000))]),
+    op(ADMIN, "GET", "/metrics", "getMetrics", "Read the metrics", &[other("text/plain", "Prometheus's text format; OpenMetrics 1.0 where `Accept` names it.")]),
     op(OPEN, "GET", "/health", "getHealth", "Say how the server is", &[json::<Health>(200), json::<Health>(503)]),
     op(OPEN, "GET", "/health/live", "checkLive", "Say that the process answers", &[json::<Alive>(200)]),
     op(OPEN, "GET", "/health/ready", "checkReady", "Say whether it takes tasks", &[json::<Readiness>(200), json::<Readiness>(503)]),

@@ -9,6 +9,7 @@ mod health;
 mod keys;
 mod limits;
 mod list;
+mod metrics;
 mod queue;
 mod schedules;
 mod server;
@@ -52,6 +53,12 @@ pub fn all(config: &mut web::ServiceConfig) {
     keys::routes(config);
     ws::routes(config);
     docs::routes(config);
+    metrics::routes(config);
+}
+
+/// The metrics alone, for an address of their own.
+pub fn metrics_alone(config: &mut web::ServiceConfig) {
+    metrics::routes(config);
 }
 
 /// Answer to a path without a route.

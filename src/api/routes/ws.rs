@@ -26,6 +26,7 @@ use super::resource;
 use crate::process::wall_now;
 use crate::queue::{FeedFollower, Find, SequencedEvent};
 use crate::service::Phase;
+use crate::telemetry::meters;
 use domain::{EventKind, Named as _, TaskId};
 use wire::response::TaskView;
 use wire::{KeyScope, Task};
@@ -117,6 +118,7 @@ struct Connection {
 
 impl Connection {
     async fn run(mut self, mut messages: AggregatedMessageStream, mut follower: FeedFollower) {
+        let _counted = meters().stream("ws");
         let (begun, mut heard) = (Instant::now(), Instant::now());
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         let mut phase = self.shared.phase.clone();

@@ -7,7 +7,7 @@ use crate::queue::schedules::{Fire, Fired, Firing, PutSchedule, RemoveSchedule, 
 use crate::store::StoreError;
 use crate::store::convert::{missed_name, overlap_name};
 use crate::store::rows::{ScheduleRow, ScheduleRunRow};
-use audit::HistoryEvent;
+use audit::{HistoryEvent, Source};
 use domain::RunOutcome;
 use wire::stored;
 
@@ -77,7 +77,7 @@ impl Change for Fire {
             return Ok(Fired::Stale);
         }
         let (fired, outcome, task) = match &self.firing {
-            Firing::Submit(submit) => match submit.run(unit).await? {
+            Firing::Submit(submit) => match submit.store(unit, Source::Schedule).await? {
                 Submitted::Created(task) => {
                     let id = task.id;
                     (Fired::Submitted(task), RunOutcome::Submitted, Some(id))

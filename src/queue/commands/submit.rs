@@ -7,7 +7,7 @@ use crate::queue::messages::{AllSubmitted, Directory, Submit, SubmitAll, Submitt
 use crate::store::StoreError;
 use crate::store::convert::{task_of, task_with};
 use crate::store::rows::{IdempotencyKeyRow, MAX_LANES, TaskRow};
-use audit::HistoryEvent;
+use audit::{HistoryEvent, Source};
 use domain::{EventKind, NewEvent, Status, TaskId, lane_of};
 use wire::stored::StoredSpec;
 
@@ -21,6 +21,14 @@ impl Change for Submit {
     }
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Submitted, StoreError> {
+        let source = if self.task.retry_of.is_some() { Source::Retry } else { Source::Api };
+        self.store(unit, source).await
+    }
+}
+
+impl Submit {
+    /// Stores the task.
+    pub(super) async fn store(&self, unit: &mut Unit<'_>, source: Source) -> Result<Submitted, StoreError> {
         if let Some(refused) = self.refusal(unit).await? {
             return Ok(refused);
         }
@@ -38,6 +46,7 @@ impl Change for Submit {
             concurrency_key: row.concurrency_key.clone(),
             lane: row.lane.clone(),
             key: self.idempotency.clone(),
+            source,
         });
         unit.count_bytes(&row.key_name, row.spec.len() as i64);
         unit.tx.insert_task(&row, &self.task.spec.tags).await?;

@@ -279,12 +279,13 @@ impl Change for Finish {
             }
             Outcome::Failed(failure) => (AttemptOutcome::Failed, Some(failure)),
         };
+        let class = error.map(|failure| failure.class.into());
         moved.end_attempt(unit, outcome, error.map(TaskError::from), Some(&self.report)).await?;
         if let Some(changes) = &self.report.changes {
             keep_changes(unit, self.key.task, changes).await?;
         }
         let ((to, due), counts, cost) = (moved.goes(), moved.counts(), self.report.spent.cost_usd);
-        unit.record(&HistoryEvent::Finish { lease: self.key, outcome, counts, cost, to, due });
+        unit.record(&HistoryEvent::Finish { lease: self.key, outcome, counts, class, cost, to, due });
         money::spend(unit, &mut moved.row, self.key, self.report.spent).await?;
         let state = moved.write(unit, self.events.clone(), None).await?;
         Ok(Ok(match state {

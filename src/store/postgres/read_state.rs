@@ -10,7 +10,7 @@ use super::value::{Value, get, params};
 use crate::store::StoreError;
 use crate::store::convert::{by_status, worker_of};
 use crate::store::rows::WorkerRow;
-use crate::store::views::{Parked, Poll, Polled, Stats, Work, WorkerInfo};
+use crate::store::views::{Backlog, Parked, Poll, Polled, Stats, Work, WorkerInfo};
 use domain::{Named as _, SessionId, Status, TREE_END_MS, TaskId, TaskInput, Timestamp, WorkerInstanceId};
 
 /// Ids sort by the time of their making.
@@ -80,6 +80,29 @@ pub async fn stats(db: &Connection, key: Option<&str>) -> Result<Stats, StoreErr
         None => db.one(OLDEST, &[], only).await?,
     };
     Ok(Stats { counts: counts(db, key).await?, paused, concurrency, oldest_pending, parked })
+}
+
+/// Pending tasks by the cause of their wait.
+static WAITING: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT CASE WHEN due_at IS NOT NULL AND waiting_for IS NOT NULL THEN 'answer'
+            WHEN due_at IS NULL OR (held IS NULL AND due_at <= {NOW}) THEN 'due'
+            WHEN held IS NULL THEN 'time' ELSE split_part(held, ':', 1) END AS cause, COUNT(*)
+        FROM tasks WHERE status = 'pending' GROUP BY cause ORDER BY cause"
+    )
+});
+
+const QUESTIONS: &str = "SELECT COUNT(*), MIN(asked_at) FROM questions WHERE answer IS NULL AND NOT closed";
+
+const DELIVERIES: &str = "SELECT COUNT(*) FROM deliveries WHERE state = 'pending'";
+
+/// Counts what waits.
+pub async fn backlog(db: &Connection) -> Result<Backlog, StoreError> {
+    let waiting = db.all(&WAITING, &[], |row| Ok((get(row, 0)?, get(row, 1)?))).await?;
+    let questions = db.one(QUESTIONS, &[], |row| Ok((get(row, 0)?, get(row, 1)?))).await?;
+    let (questions, oldest_question) = questions.unwrap_or_default();
+    let deliveries = db.one(DELIVERIES, &[], only::<i64>).await?.unwrap_or_default();
+    Ok(Backlog { waiting, questions, oldest_question, deliveries, bytes: bytes_in_use(db).await? })
 }
 
 /// The bytes of the database.

@@ -17,10 +17,10 @@ use super::{
 };
 use crate::store::rows::Lenient;
 use crate::store::views::{
-    AuditRecord, ConversationState, ConversationTasks, Delivery, EventPage, Explained, FindCommit, FoundCommit,
-    LastTask, LatestEvents, LimitUse, ListConversations, ListQuestions, ListTaskIds, ListTasks, Page, QuestionPage,
-    ReadEventPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, Usage, Webhook,
-    WorkerInfo,
+    AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, EventPage, Explained, FindCommit,
+    FoundCommit, LastTask, LatestEvents, LimitUse, ListConversations, ListQuestions, ListTaskIds, ListTasks, Page,
+    QuestionPage, ReadEventPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, Usage,
+    Webhook, WorkerInfo,
 };
 use crate::store::{Reads, StoreError};
 use audit::{Entry, TaskSnapshot};
@@ -134,6 +134,10 @@ impl Reads for Readers {
 
     async fn stats(&self, key: Option<String>) -> Result<Stats, StoreError> {
         read_state::stats(&*self.connection().await?, key.as_deref()).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        read_state::backlog(&*self.connection().await?).await
     }
 
     async fn owner(&self, id: TaskId) -> Result<Option<String>, StoreError> {

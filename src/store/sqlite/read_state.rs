@@ -11,8 +11,8 @@ use crate::process::{boot_now, wall_now};
 use crate::store::StoreError;
 use crate::store::convert::{by_status, worker_of};
 use crate::store::rows::WorkerRow;
-use crate::store::views::{Parked, Poll, Polled, Stats, Work, WorkerInfo};
-use domain::{Named as _, SessionId, Status, TREE_END_MS, TaskId, TaskInput, WorkerInstanceId};
+use crate::store::views::{Backlog, Parked, Poll, Polled, Stats, Work, WorkerInfo};
+use domain::{Named as _, SessionId, Status, TREE_END_MS, TaskId, TaskInput, Timestamp, WorkerInstanceId};
 
 /// Ids sort by the time of their making.
 const OLDEST: &str = "SELECT created_at FROM tasks WHERE status = 'pending' ORDER BY id LIMIT 1";
@@ -65,6 +65,26 @@ pub fn stats(db: Db<'_>, key: Option<&str>) -> Result<Stats, StoreError> {
         None => db.one(OLDEST, [], |row| time::at(row, 0))?,
     };
     Ok(Stats { counts: counts(db, key)?, paused, concurrency, oldest_pending, parked })
+}
+
+/// Pending tasks by the cause of their wait.
+const WAITING: &str = "SELECT CASE WHEN due_at IS NOT NULL AND waiting_for IS NOT NULL THEN 'answer'
+            WHEN due_at IS NULL OR (held IS NULL AND due_at <= ?1) THEN 'due'
+            WHEN held IS NULL THEN 'time' ELSE substr(held, 1, instr(held || ':', ':') - 1) END AS cause, COUNT(*)
+    FROM tasks WHERE status = 'pending' GROUP BY cause ORDER BY cause";
+
+const QUESTIONS: &str =
+    "SELECT COUNT(*), MIN(asked_at) FROM questions INDEXED BY questions_open WHERE answer IS NULL AND NOT closed";
+
+const DELIVERIES: &str = "SELECT COUNT(*) FROM deliveries WHERE state = 'pending'";
+
+/// Counts what waits.
+pub fn backlog(db: Db<'_>) -> Result<Backlog, StoreError> {
+    let waiting = db.all(WAITING, [wall_now().0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let questions = db.one(QUESTIONS, [], |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?.map(Timestamp))))?;
+    let (questions, oldest_question) = questions.unwrap_or_default();
+    let deliveries = db.one(DELIVERIES, [], |row| row.get(0))?.unwrap_or_default();
+    Ok(Backlog { waiting, questions, oldest_question, deliveries, bytes: bytes_in_use(db)? })
 }
 
 /// The bytes of the database that hold something: pages that were freed are filled again.

@@ -18,10 +18,10 @@ use super::{
 use crate::process::wall_now;
 use crate::store::rows::Lenient;
 use crate::store::views::{
-    AuditRecord, ConversationState, ConversationTasks, Delivery, EventPage, Explained, FindCommit, FoundCommit,
-    LastTask, LatestEvents, LimitUse, ListConversations, ListQuestions, ListTaskIds, ListTasks, Page, QuestionPage,
-    ReadEventPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, Usage, Webhook,
-    WorkerInfo,
+    AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, EventPage, Explained, FindCommit,
+    FoundCommit, LastTask, LatestEvents, LimitUse, ListConversations, ListQuestions, ListTaskIds, ListTasks, Page,
+    QuestionPage, ReadEventPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, Usage,
+    Webhook, WorkerInfo,
 };
 use crate::store::{Reads, StoreError};
 use audit::{Entry, TaskSnapshot};
@@ -146,6 +146,10 @@ impl Reads for Readers {
 
     async fn stats(&self, key: Option<String>) -> Result<Stats, StoreError> {
         self.run(move |db| read_state::stats(db, key.as_deref())).await
+    }
+
+    async fn backlog(&self) -> Result<Backlog, StoreError> {
+        self.run(read_state::backlog).await
     }
 
     async fn owner(&self, id: TaskId) -> Result<Option<String>, StoreError> {

@@ -14,6 +14,7 @@ use crate::supervisor::messages::{
     Ended, Heard, LinkDown, LinkUp, List, Shutdown, ShutdownNow, StartFailed, StartWorker, StopWorker, WakeAll,
 };
 use crate::supervisor::worker_process::{ProcessState, WorkerProcess};
+use crate::telemetry;
 use wire::response::Worker;
 
 impl Handler<List> for SupervisorActor {
@@ -162,7 +163,14 @@ impl Handler<Ended> for SupervisorActor {
                 waiting.into_iter().for_each(|gone| gone.send(()).unwrap_or_default());
             }
             None if self.shutting_down => {}
-            None => self.restart_later(ended.name, ctx),
+            None => {
+                telemetry::meters().worker_restarted(if std::mem::take(&mut worker.silent) {
+                    "silent"
+                } else {
+                    "died"
+                });
+                self.restart_later(ended.name, ctx);
+            }
         }
     }
 }

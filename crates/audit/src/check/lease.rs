@@ -34,7 +34,7 @@ impl Audit {
                     }
                 }
             }
-            HistoryEvent::Finish { lease, outcome, counts, cost, to, due } => {
+            HistoryEvent::Finish { lease, outcome, counts, cost, to, due, .. } => {
                 if self.newest(6, *lease, "was reported") {
                     self.count(*lease, *counts, *outcome, *to);
                     self.cost(*lease, *cost);
