@@ -6,14 +6,14 @@
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock askama.toml ./
 COPY crates crates
 COPY entity entity
 COPY migration migration
 COPY src src
 # Cargo wants the files that the manifest names, though none of them is built here.
-RUN mkdir -p tests/it tests/security benches/bench \
-    && echo 'fn main() {}' | tee tests/it/main.rs tests/security/main.rs benches/bench/main.rs > /dev/null \
+RUN mkdir -p tests/it tests/security tests/pages benches/bench \
+    && echo 'fn main() {}' | tee tests/it/main.rs tests/security/main.rs tests/pages/main.rs benches/bench/main.rs > /dev/null \
     && cargo build --release --locked --bin cc-anywhere
 
 FROM node:22-bookworm-slim AS cli

@@ -51,13 +51,20 @@ fn main() -> ExitCode {
     if let (Some("agent-probe"), Some(targets)) = (std::env::args().nth(1).as_deref(), std::env::args().nth(2)) {
         return ExitCode::from(claude::run_probe(&targets));
     }
+    // A shell asks what a word may be completed to.
+    clap_complete::CompleteEnv::with_factory(Cli::command).complete();
     sys::give_memory_back();
     let outcome = match Cli::parse().role {
         Role::Serve(flags) => configured(&flags, app::serve),
         Role::Worker { role, flags } => configured(&flags, |config| app::worker(config, role)),
         Role::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "cc-anywhere", &mut std::io::stdout());
-            Ok(0)
+            let name = shell.to_string();
+            let shells = clap_complete::env::Shells::builtins();
+            let script = shells.completer(&name).map(|shell| {
+                let program = "cc-anywhere";
+                shell.write_registration("COMPLETE", program, program, program, &mut std::io::stdout())
+            });
+            script.transpose().map(|_| 0).map_err(Into::into)
         }
         Role::Client(command) => client::run(*command),
         Role::Admin(command) => admin::run(command),
@@ -83,6 +90,11 @@ fn configured(flags: &config::Flags, run: impl FnOnce(config::Config) -> anyhow:
     if let Err(error) = telemetry::start(&config.log) {
         eprintln!("LOG_LEVEL: {error}");
         return Ok(2);
+    }
+    // A managed worker has the variables of its server, which has said so.
+    let near_misses = config.near_misses.iter().filter(|_| config.link_token.is_none());
+    for (name, meant) in near_misses {
+        tracing::warn!(target: "cc_anywhere::config", "{name} is no setting; did you mean {meant}?");
     }
     // Reads FAILPOINTS, in builds that have the feature.
     let scenario = fail::FailScenario::setup();

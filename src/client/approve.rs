@@ -11,7 +11,8 @@ use super::print::Output;
 /// Answer of a person.
 #[derive(Debug, clap::Args)]
 pub struct Approve {
-    /// The task's id
+    /// The task's id, or what no other id begins or ends with
+    #[arg(add = clap_complete::ArgValueCompleter::new(super::ids::complete))]
     id: String,
     /// The question; the oldest open one where not named
     #[arg(long)]
@@ -37,7 +38,7 @@ pub struct Approve {
 /// # Errors
 /// The server can't be reached, or there is nothing to answer.
 pub fn run(server: &Server, approve: &Approve) -> anyhow::Result<u8> {
-    let id = &approve.id;
+    let id = &super::ids::resolve(server, &approve.id)?;
     let reply = server.ask("GET", &format!("/api/tasks/{id}/permissions"))?;
     if !reply.ok {
         return approve.output.answer(&reply, |_: &Value| {});

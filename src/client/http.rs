@@ -39,6 +39,13 @@ impl Server {
         Ok(Self { url: format!("http://{host}:{}", config.server.port), key, agent })
     }
 
+    /// The same, asked no longer than this.
+    pub fn within(mut self, limit: std::time::Duration) -> Self {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(limit));
+        self.agent = config.build().into();
+        self
+    }
+
     /// Its address.
     pub fn url(&self) -> &str {
         &self.url

@@ -9,7 +9,10 @@ use wire::{KeyLimits, KeyScope, PermissionMode};
 
 use super::http::{Server, encode};
 use super::print::Output;
+use super::table::{self, Cell, Column, text, whole};
 use super::word;
+use super::words::ago;
+use crate::process::wall_now;
 
 /// Commands for API keys; without one they are listed.
 #[derive(Debug, clap::Args)]
@@ -116,9 +119,7 @@ pub fn run(server: &Server, keys: Keys) -> anyhow::Result<u8> {
     let output = keys.output;
     let secret = |secret: &KeySecret| println!("{}", secret.key);
     match keys.command {
-        None | Some(KeyCommand::List) => {
-            output.answer(&server.ask("GET", "/api/keys")?, |all: &All| all.keys.iter().for_each(line))
-        }
+        None | Some(KeyCommand::List) => output.answer(&server.ask("GET", "/api/keys")?, |all: &All| lines(&all.keys)),
         Some(KeyCommand::Show) if server.key().is_empty() => {
             anyhow::bail!("there is no key yet: start the server, or set API_KEY")
         }
@@ -148,17 +149,23 @@ pub fn audit(server: &Server, limit: u32, output: Output) -> anyhow::Result<u8> 
     output.answer(&reply, |page: &AuditPage| page.entries.iter().for_each(entry))
 }
 
-fn line(key: &Key) {
-    let scopes: Vec<_> = key.scopes.iter().map(ToString::to_string).collect();
-    let time = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
-    let state = match key {
-        _ if key.unreadable.is_some() => "unreadable".to_owned(),
-        _ if key.from_settings => "from the settings".to_owned(),
-        Key { revoked_at: Some(at), .. } => format!("revoked {at}"),
-        Key { expires_at: Some(at), .. } => format!("expires {at}"),
-        _ => "good".to_owned(),
+fn lines(keys: &[Key]) {
+    const COLUMNS: &[Column] = &[text("NAME", 8), text("SCOPES", 8), whole("LAST USED"), whole("STATE")];
+    let now = wall_now();
+    let time = |at: Timestamp| if table::is_for_people() { ago(at, now) } else { at.to_string() };
+    let row = |key: &Key| {
+        let scopes: Vec<_> = key.scopes.iter().map(ToString::to_string).collect();
+        let state = match key {
+            _ if key.unreadable.is_some() => "unreadable".to_owned(),
+            _ if key.from_settings => "from the settings".to_owned(),
+            Key { revoked_at: Some(at), .. } => format!("revoked {}", time(*at)),
+            Key { expires_at: Some(at), .. } => format!("expires {}", time(*at)),
+            _ => "good".to_owned(),
+        };
+        let used = key.last_used_at.map_or_else(|| "-".to_owned(), time);
+        [key.name.clone(), scopes.join(","), used, state].map(Cell::from).to_vec()
     };
-    println!("{:20}  {:26}  last used {:24}  {state}", key.name, scopes.join(","), time(key.last_used_at));
+    table::print(COLUMNS, &keys.iter().map(row).collect::<Vec<_>>());
 }
 
 fn entry(entry: &AuditEntry) {

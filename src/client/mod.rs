@@ -6,14 +6,21 @@
 mod approve;
 mod doctor;
 mod http;
+mod ids;
 mod keys;
+mod list;
 mod open;
 mod print;
 mod schedules;
+mod settings;
+mod show;
 mod submit;
+mod table;
 mod watch;
+mod words;
 
 use clap::Subcommand;
+use clap_complete::ArgValueCompleter;
 use domain::Timestamp;
 use serde_json::{Value, json};
 use wire::request::{Members, Message, TaskChanges};
@@ -32,6 +39,8 @@ pub enum ClientCommand {
     Ask(Box<Ask>),
     /// Say what is missing on this machine, and how to mend it
     Doctor(Box<doctor::Args>),
+    /// List the settings, as they are in force here
+    Settings(settings::Args),
 }
 
 /// A command that asks the server.
@@ -48,20 +57,7 @@ pub enum Ask {
         output: Output,
     },
     /// List tasks, newest first
-    Tasks {
-        /// Only in this status
-        #[arg(long)]
-        status: Option<String>,
-        /// Only with this tag
-        #[arg(long)]
-        tag: Option<String>,
-        /// Maximum number of tasks, 1 to 100
-        #[arg(long, default_value_t = 20)]
-        limit: u32,
-        /// Format of the output
-        #[command(flatten)]
-        output: Output,
-    },
+    Tasks(list::Args),
     /// Show a task
     Show(OfTask),
     /// Say why a task isn't running
@@ -134,15 +130,16 @@ pub enum Ask {
 /// A task, and how the answer is printed.
 #[derive(Debug, clap::Args)]
 pub struct OfTask {
-    /// The task's id
+    /// The task's id, or what no other id begins or ends with
+    #[arg(add = ArgValueCompleter::new(ids::complete))]
     id: String,
     #[command(flatten)]
     output: Output,
 }
 
 impl OfTask {
-    fn path(&self, end: &str) -> String {
-        format!("/api/tasks/{}{end}", self.id)
+    fn path(&self, server: &Server, end: &str) -> anyhow::Result<String> {
+        Ok(format!("/api/tasks/{}{end}", ids::resolve(server, &self.id)?))
     }
 }
 
@@ -166,6 +163,7 @@ pub fn run(command: ClientCommand) -> anyhow::Result<u8> {
         ClientCommand::Ask(command) => ask(&Server::find()?, *command),
         ClientCommand::Open(args) => open::run(&args),
         ClientCommand::Doctor(args) => doctor::run(&args),
+        ClientCommand::Settings(args) => settings::run(&args),
     }
 }
 
@@ -180,28 +178,24 @@ fn ask(server: &Server, command: Ask) -> anyhow::Result<u8> {
                 receipt.tasks.iter().for_each(|task| println!("{}", task.task_id));
             })
         }
-        Ask::Tasks { status, tag, limit, output } => {
-            let mut query = format!("?limit={limit}");
-            for (name, value) in [("status", status), ("tag", tag)] {
-                query += &value.map(|value| format!("&{name}={}", http::encode(&value))).unwrap_or_default();
-            }
-            output.answer(&server.ask("GET", &format!("/api/tasks{query}"))?, print::tasks)
-        }
-        Ask::Show(task) => task.output.answer(&server.ask("GET", &task.path(""))?, print::task),
-        Ask::Explain(task) => task.output.answer(&server.ask("GET", &task.path("/explain"))?, print::reasons),
-        Ask::Watch(task) => watch::run(server, &task.id, task.output),
-        Ask::Cancel(task) => task.output.answer(&server.ask("DELETE", &task.path(""))?, print::line),
+        Ask::Tasks(args) => list::run(server, &args),
+        Ask::Show(task) => task.output.answer(&server.ask("GET", &task.path(server, "")?)?, show::show),
+        Ask::Explain(task) => task.output.answer(&server.ask("GET", &task.path(server, "/explain")?)?, print::reasons),
+        Ask::Watch(task) => watch::run(server, &ids::resolve(server, &task.id)?, task.output),
+        Ask::Cancel(task) => task.output.answer(&server.ask("DELETE", &task.path(server, "")?)?, print::line),
         Ask::Amend { task, priority, run_at } => {
-            let reply = server.send_json("PATCH", &task.path(""), &TaskChanges { priority, run_at })?;
+            let reply = server.send_json("PATCH", &task.path(server, "")?, &TaskChanges { priority, run_at })?;
             task.output.answer(&reply, print::line)
         }
         Ask::Approve(approve) => approve::run(server, &approve),
         Ask::Say { task, text } => {
             let text = if text == "-" { submit::read("-")? } else { text };
-            task.output.done(&server.send_json("POST", &task.path("/messages"), &Message { text })?, "said")
+            task.output.done(&server.send_json("POST", &task.path(server, "/messages")?, &Message { text })?, "said")
         }
-        Ask::Interrupt(task) => task.output.done(&server.ask("POST", &task.path("/interrupt"))?, "interrupted"),
-        Ask::Retry(task) => task.output.answer(&server.ask("POST", &task.path("/retry"))?, submit::print_id),
+        Ask::Interrupt(task) => {
+            task.output.done(&server.ask("POST", &task.path(server, "/interrupt")?)?, "interrupted")
+        }
+        Ask::Retry(task) => task.output.answer(&server.ask("POST", &task.path(server, "/retry")?)?, submit::print_id),
         Ask::Pause(tasks) => set_paused(server, "pause", "is paused", tasks),
         Ask::Start(tasks) => set_paused(server, "start", "goes on", tasks),
         Ask::Workers(output) => output.answer(&server.ask("GET", "/api/workers")?, print::workers),

@@ -7,9 +7,12 @@ use console::style;
 use domain::{Named as _, Status, visible};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use wire::response::{Explanation, Failed, Health, TaskPage, TaskView, Usage, Workers};
+use wire::response::{Explanation, Failed, Health, TaskView, Usage, UsageDay, Worker, Workers};
 
 use super::http::{self, Reply};
+use super::table::{self, Cell, Column, number, text, whole};
+use super::words::{ago, colour};
+use crate::process::wall_now;
 
 /// A task, as the client reads it.
 pub type Task = TaskView<'static>;
@@ -121,15 +124,7 @@ pub const fn exit_code(status: Status) -> u8 {
 
 /// A status, in its colour.
 pub fn status(status: Status) -> String {
-    let padded = format!("{status:9}");
-    match status {
-        Status::Completed => style(padded).green(),
-        Status::Failed => style(padded).red(),
-        Status::Running => style(padded).cyan(),
-        Status::Cancelled => style(padded).yellow(),
-        Status::Pending => style(padded),
-    }
-    .to_string()
+    colour(status)(status.to_string())
 }
 
 /// The first words of an instruction, on one line.
@@ -139,45 +134,7 @@ pub fn brief(instruction: &str) -> String {
 
 /// A task on one line.
 pub fn line(task: &Task) {
-    println!("{}  {}  {}  {}", task.task_id, status(task.status), task.created_at, brief(&task.instruction));
-}
-
-/// Tasks, a line each.
-pub fn tasks(page: &TaskPage<'static>) {
-    page.tasks.iter().for_each(line);
-}
-
-/// A task, whole.
-pub fn task(task: &Task) {
-    fn text(value: Option<&impl ToString>) -> Option<String> {
-        value.map(ToString::to_string)
-    }
-    line(task);
-    let tags = (!task.tags.is_empty()).then(|| task.tags.join(", "));
-    let requires = (!task.requires.is_empty()).then(|| task.requires.join(", "));
-    let error = task.error.as_ref().map(|error| format!("{} {}", style(&error.code).red(), error.message));
-    for (name, shown) in [
-        ("folder", text(task.working_directory.as_ref())),
-        ("started", text(task.started_at.as_ref())),
-        ("ended", text(task.completed_at.as_ref())),
-        ("due", text(task.due_at.as_ref())),
-        ("worker", text(task.worker_id.as_ref())),
-        ("session", text(task.sdk_session_id.as_ref())),
-        ("attempt", Some(task.attempt.to_string())),
-        ("turns", text(task.num_turns.as_ref())),
-        ("tags", tags),
-        ("requires", requires),
-        ("waits for", text(task.waiting_for.as_deref())),
-        ("cost", task.cost_usd.map(|usd| format!("${usd:.4}"))),
-        ("error", error),
-    ] {
-        if let Some(shown) = shown {
-            println!("{:>10}  {shown}", style(name).dim());
-        }
-    }
-    if let Some(result) = &task.result {
-        println!("\n{result}");
-    }
+    super::list::tasks(std::slice::from_ref(task));
 }
 
 /// Prints the reasons for a task's status.
@@ -193,22 +150,62 @@ pub fn reasons(explanation: &Explanation) {
 
 /// Workers, a line each.
 pub fn workers(all: &Workers) {
-    for worker in &all.workers {
-        let connected = if worker.connected { "connected" } else { "gone" };
-        println!(
-            "{:12}  pid {:8}  {connected:9}  {}/{} tasks  {} restarts",
-            worker.worker_id, worker.pid, worker.running, worker.concurrency, worker.restart_count
-        );
+    const COLUMNS: &[Column] = &[
+        whole("WORKER"),
+        whole("STATE"),
+        number("TASKS"),
+        number("RESTARTS"),
+        whole("SINCE"),
+        number("PID"),
+        text("HOST", 8),
+        text("LABELS", 8),
+    ];
+    let now = wall_now();
+    let row = |worker: &Worker| {
+        let name = worker.state.and_then(|state| serde_json::to_value(state).ok()?.as_str().map(str::to_owned));
+        let state = name.unwrap_or_else(|| if worker.connected { "connected" } else { "gone" }.to_owned());
+        let since = if table::is_for_people() { ago(worker.start_time, now) } else { worker.start_time.to_string() };
+        vec![
+            worker.worker_id.as_str().into(),
+            Cell::styled(
+                state,
+                if worker.connected {
+                    |text| style(text).green().to_string()
+                } else {
+                    |text| style(text).yellow().to_string()
+                },
+            ),
+            format!("{}/{}", worker.running, worker.concurrency).into(),
+            worker.restart_count.to_string().into(),
+            since.into(),
+            worker.pid.to_string().into(),
+            worker.host.clone().unwrap_or_default().into(),
+            worker.labels.clone().unwrap_or_default().join(",").into(),
+        ]
+    };
+    if all.workers.is_empty() && table::is_for_people() {
+        println!("No worker is there. In managed mode POST /api/workers starts one; else start `cc-anywhere worker`.");
+    } else {
+        table::print(COLUMNS, &all.workers.iter().map(row).collect::<Vec<_>>());
     }
 }
 
 /// Prints the spending, a line for each day and key.
 pub fn usage(usage: &Usage) {
-    for day in &usage.days {
-        println!(
-            "{}  {:12}  ${:9.4}  {:>6} attempts  {:>9} in  {:>9} out",
-            day.day, day.key, day.cost_usd, day.attempts, day.tokens.input, day.tokens.output
-        );
+    const COLUMNS: &[Column] =
+        &[whole("DAY"), text("KEY", 8), number("COST"), number("ATTEMPTS"), number("IN"), number("OUT")];
+    let row = |day: &UsageDay| {
+        vec![
+            day.day.as_str().into(),
+            day.key.as_str().into(),
+            format!("${:.4}", day.cost_usd).into(),
+            day.attempts.to_string().into(),
+            day.tokens.input.to_string().into(),
+            day.tokens.output.to_string().into(),
+        ]
+    };
+    if !usage.days.is_empty() {
+        table::print(COLUMNS, &usage.days.iter().map(row).collect::<Vec<_>>());
     }
     println!("total ${:.4}", usage.total_usd);
     if let Some(left) = usage.today.server.left_usd {
@@ -230,6 +227,6 @@ pub fn health(health: &Health) {
 }
 
 /// The text of a value of the model's, or nothing.
-pub fn text(value: &Value) -> &str {
+pub fn text_of(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }

@@ -10,6 +10,9 @@ use wire::response::{Run, Runs, Schedule, Schedules as All};
 use super::http::Server;
 use super::print::{Output, brief};
 use super::submit::print_id;
+use super::table::{self, Cell, Column, text, whole};
+use super::words::{ago, short};
+use crate::process::wall_now;
 
 /// Commands for schedules; without one they are listed.
 #[derive(Debug, clap::Args)]
@@ -64,7 +67,7 @@ pub fn run(server: &Server, schedules: &Schedules) -> anyhow::Result<u8> {
     let path = |id: &str, end: &str| format!("/api/schedules/{id}{end}");
     let Some(command) = &schedules.command else {
         let reply = server.ask("GET", "/api/schedules")?;
-        return output.answer(&reply, |all: &All<'static>| all.schedules.iter().for_each(line));
+        return output.answer(&reply, |all: &All<'static>| lines(&all.schedules));
     };
     match command {
         ScheduleCommand::Add { cron, instruction, time_zone, name, dir, continue_session } => {
@@ -90,7 +93,7 @@ pub fn run(server: &Server, schedules: &Schedules) -> anyhow::Result<u8> {
         ScheduleCommand::Run { id } => output.answer(&server.ask("POST", &path(id, "/run"))?, print_id),
         ScheduleCommand::Runs { id } => {
             let reply = server.ask("GET", &path(id, "/runs"))?;
-            output.answer(&reply, |all: &Runs| all.runs.iter().for_each(ran))
+            output.answer(&reply, |all: &Runs| ran(&all.runs))
         }
         ScheduleCommand::Enable { id } => enable(server, &path(id, ""), true, output),
         ScheduleCommand::Disable { id } => enable(server, &path(id, ""), false, output),
@@ -103,16 +106,42 @@ fn enable(server: &Server, path: &str, enabled: bool, output: Output) -> anyhow:
     output.answer(&server.send_json("PATCH", path, &changes)?, line)
 }
 
+const COLUMNS: &[Column] = &[whole("ID"), whole("CRON"), text("ZONE", 8), whole("NEXT"), text("NAME", 16)];
+
 fn line(schedule: &Schedule<'static>) {
-    let Schedule { schedule_id: id, cron, time_zone: zone, .. } = schedule;
-    let next = schedule.next_run_at.map_or_else(|| "not enabled".to_owned(), |next| next.to_string());
-    let called = brief(schedule.name.as_deref().unwrap_or(&schedule.task.instruction));
-    println!("{id}  {cron:14}  {zone:16}  {next}  {called}");
+    lines(std::slice::from_ref(schedule));
 }
 
-fn ran(run: &Run) {
-    let at = run.due_at.map_or_else(|| format!("{:24}", "by hand"), |at| at.to_string());
-    let task = run.task_id.map(|task| task.to_string()).unwrap_or_default();
-    let status = run.task_status.map(Named::name).unwrap_or_default();
-    println!("{at}  {:9}  {task:36}  {status:9}  {}", run.outcome, run.detail.as_deref().unwrap_or_default());
+fn lines(schedules: &[Schedule<'static>]) {
+    let now = wall_now();
+    let row = |schedule: &Schedule<'static>| {
+        let next = match schedule.next_run_at {
+            None => "not enabled".to_owned(),
+            Some(next) if table::is_for_people() => ago(next, now),
+            Some(next) => next.to_string(),
+        };
+        let called = brief(schedule.name.as_deref().unwrap_or(&schedule.task.instruction));
+        [schedule.schedule_id.to_string(), schedule.cron.to_string(), schedule.time_zone.to_string(), next, called]
+            .map(Cell::from)
+            .to_vec()
+    };
+    if schedules.is_empty() && table::is_for_people() {
+        println!("No schedule yet. Begin with:\n\n  cc-anywhere schedules add \"0 9 * * 1-5\" \"Report what failed\"");
+    } else {
+        table::print(COLUMNS, &schedules.iter().map(row).collect::<Vec<_>>());
+    }
+}
+
+fn ran(runs: &[Run]) {
+    const COLUMNS: &[Column] = &[whole("DUE"), whole("OUTCOME"), whole("TASK"), whole("STATE"), text("WHY", 8)];
+    let row = |run: &Run| {
+        let at = run.due_at.map_or_else(|| "by hand".to_owned(), |at| at.to_string());
+        let id = |id| if table::is_for_people() { short(id) } else { id.to_string() };
+        let task = run.task_id.map(id).unwrap_or_default();
+        let status = run.task_status.map(Named::name).unwrap_or_default();
+        [at, run.outcome.to_string(), task, status.to_owned(), run.detail.as_deref().unwrap_or_default().to_owned()]
+            .map(Cell::from)
+            .to_vec()
+    };
+    table::print(COLUMNS, &runs.iter().map(row).collect::<Vec<_>>());
 }

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
-use domain::{TaskId, Timestamp, Usd};
+use console::style;
+use domain::{Timestamp, Usd};
 use wire::response::Receipt;
 use wire::{ContextFile, PermissionMode, RemoteRepository, TaskSpec, WorktreeOptions};
 
 use super::http::Server;
 use super::print::Output;
-use super::watch;
+use super::{ids, table, watch, words};
 
 /// A task, as it is told on the command line.
 #[derive(Debug, clap::Args)]
@@ -24,31 +25,31 @@ pub struct Submit {
     #[arg(long)]
     dir: Option<PathBuf>,
     /// A file for the model to read
-    #[arg(long = "context")]
+    #[arg(long = "context", value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Tools that need no permission, such as Bash or "Bash(git *)"
-    #[arg(long = "allow")]
+    #[arg(long = "allow", value_name = "TOOL")]
     allowed_tools: Vec<String>,
     /// Mode for other tools: plan, ask, acceptEdits, …
-    #[arg(long, value_parser = super::word::<PermissionMode>)]
+    #[arg(long, value_name = "MODE", value_parser = super::word::<PermissionMode>)]
     permission_mode: Option<PermissionMode>,
     /// The model
     #[arg(long)]
     model: Option<String>,
     /// Budget of all attempts together, in US dollars
-    #[arg(long)]
+    #[arg(long, value_name = "USD")]
     max_budget_usd: Option<f64>,
     /// 0 to 100, higher starts first
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     priority: Option<i64>,
     /// Earliest start, such as 2026-01-31T08:15:00Z
-    #[arg(long, value_parser = super::word::<Timestamp>)]
+    #[arg(long, value_name = "TIME", value_parser = super::word::<Timestamp>)]
     run_at: Option<Timestamp>,
     /// A name to find it by
-    #[arg(long = "tag")]
+    #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
     /// Tasks with the same key run one at a time
-    #[arg(long)]
+    #[arg(long, value_name = "KEY")]
     concurrency_key: Option<String>,
     /// A label that its worker must have: NAME=VALUE, or NAME for any value
     #[arg(long = "require", value_name = "LABEL")]
@@ -66,10 +67,10 @@ pub struct Submit {
     #[arg(long)]
     worktree: bool,
     /// Go on with the conversation of this task
-    #[arg(long = "continue")]
-    continue_from: Option<TaskId>,
+    #[arg(long = "continue", value_name = "ID", add = clap_complete::ArgValueCompleter::new(ids::complete))]
+    continue_from: Option<String>,
     /// The same key gives the same task, however often it is sent
-    #[arg(long)]
+    #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
     /// Follow it to its end; the exit code tells the outcome
     #[arg(long)]
@@ -101,7 +102,7 @@ impl Submit {
     }
 
     /// The request.
-    fn spec(&self) -> anyhow::Result<TaskSpec> {
+    fn spec(&self, server: &Server) -> anyhow::Result<TaskSpec> {
         let resolved = |path: &PathBuf| {
             let path = std::fs::canonicalize(path).with_context(|| format!("there is no {}", path.display()))?;
             path.into_os_string().into_string().map_err(|path| anyhow!("{path:?} is not UTF-8, as JSON must be"))
@@ -124,7 +125,10 @@ impl Submit {
         sdk.permission_mode = self.permission_mode;
         sdk.model.clone_from(&self.model);
         sdk.max_budget_usd = self.max_budget_usd.map(Usd::of);
-        sdk.continue_from_task_id = self.continue_from;
+        if let Some(id) = &self.continue_from {
+            let id = ids::resolve(server, id)?;
+            sdk.continue_from_task_id = Some(id.parse().map_err(|_| anyhow!("there is no task {id}"))?);
+        }
         Ok(spec)
     }
 }
@@ -135,7 +139,7 @@ impl Submit {
 /// The instruction can't be read, or the server not be reached.
 pub fn run(server: &Server, submit: &Submit) -> anyhow::Result<u8> {
     let headers: Vec<_> = submit.idempotency_key.iter().map(|key| ("idempotency-key", key.as_str())).collect();
-    let reply = server.send_with("POST", "/api/tasks", &submit.spec()?, &headers)?;
+    let reply = server.send_with("POST", "/api/tasks", &submit.spec(server)?, &headers)?;
     match (reply.ok, submit.wait) {
         (true, true) => watch::run(server, &reply.content::<Receipt>()?.task_id.to_string(), submit.output),
         _ => submit.output.answer(&reply, print_id),
@@ -145,4 +149,7 @@ pub fn run(server: &Server, submit: &Submit) -> anyhow::Result<u8> {
 /// Prints the id of a task that was submitted.
 pub fn print_id(receipt: &Receipt) {
     println!("{}", receipt.task_id);
+    if table::is_for_people() {
+        eprintln!("{}", style(format!("follow it: cc-anywhere watch {}", words::short(receipt.task_id))).dim());
+    }
 }

@@ -14,7 +14,7 @@ use wire::response::{Content, Event, FrameData, MessageData, Partial, Permission
 
 use super::approve;
 use super::http::{Reply, Server};
-use super::print::{self, Output, Task, text};
+use super::print::{self, Output, Task, text_of as text};
 
 /// Time after which a server that can't be reached is not waited for any more.
 const PATIENCE: Duration = Duration::from_secs(60);

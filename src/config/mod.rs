@@ -6,6 +6,7 @@
 mod agent;
 mod claude;
 mod environment;
+mod near;
 mod settings;
 mod source;
 
@@ -60,6 +61,8 @@ pub struct Config {
     pub mask_patterns: Vec<String>,
     /// The file that settings were read from, where it is there.
     pub file: Option<PathBuf>,
+    /// Variables that have nearly the name of a setting, and the setting.
+    pub near_misses: Vec<(String, &'static str)>,
     /// Every setting as it is in force, without secrets.
     pub effective: Vec<Effective>,
     /// Environment that a worker process of ours needs to read the same settings.
@@ -274,6 +277,7 @@ impl Config {
             mask_patterns: read_patterns(from),
             store,
             file: Some(absolute(Path::new(source::FILE))).filter(|file| file.exists()),
+            near_misses: near::near_misses(from.environment()),
             effective: from.effective(),
             for_children: from.for_children().into(),
             link_token: from.environment().get(LINK_TOKEN).cloned().map(Into::into),

@@ -53,6 +53,22 @@ pub struct Effective {
     pub origin: Origin,
 }
 
+/// The settings that `--help` tells of.
+pub const COMMON: &[&str] = &[
+    "WORKER_MODE",
+    "QUEUE_CONCURRENCY",
+    "WORKER_COUNT",
+    "DB_PATH",
+    "DATABASE_URL",
+    "HOST",
+    "PORT",
+    "API_KEY",
+    "DAILY_BUDGET_USD",
+    "CLAUDE_PATH",
+    "WORKSPACE_ROOTS",
+    "LOG_LEVEL",
+];
+
 /// Every setting, in the order of the documentation.
 pub const SETTINGS: &[Setting] = &[
     setting("WORKER_MODE", Some("inline"), "Where tasks run: inline, standalone or managed"),
@@ -64,12 +80,12 @@ pub const SETTINGS: &[Setting] = &[
         "The database file; its folder is the data folder. Where not set, ./data/cc-anywhere.db if it is there, else a \
          folder of its own for each folder of the start, below $XDG_STATE_HOME/cc-anywhere (~/.local/state/cc-anywhere)",
     ),
-    setting("RETENTION_DAYS", Some("0"), "Days after its end until a task is removed, 0 to 36500; 0 keeps all"),
+    setting("RETENTION_DAYS", Some("0"), "Days after its end until a task is removed with its own folder, 0 to 36500; 0 keeps all"),
     setting("ACCEPT_LOSS", Some("off"), "on starts with a database that has lost changes (its mark is ahead of it)"),
     setting(
         "MAX_DATABASE_BYTES",
         Some("0"),
-        "Size of the database at which new tasks are refused (503), in bytes; 0 sets none",
+        "Size of the database at which new tasks are refused (503) while running ones end, in bytes; 0 sets none",
     ),
     setting(
         "MAX_TASK_EVENT_BYTES",
@@ -98,7 +114,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "API_KEYS",
         None,
-        "More keys, each with a name that its tasks are counted under: NAME=KEY, separated by commas",
+        "More keys, which see their own tasks only, each with a name: NAME=KEY, separated by commas; cc-anywhere keys makes keys with scopes and limits",
     ).secret(),
     setting("DAILY_BUDGET_USD", None, "What all tasks together may cost a day (UTC), in US dollars"),
     setting("KEY_DAILY_BUDGET_USD", None, "What the tasks of each key may cost a day (UTC), in US dollars"),
@@ -158,7 +174,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "GRACEFUL_SHUTDOWN_TIMEOUT_MS",
         Some("60000"),
-        "How long running tasks may go on after SIGTERM, in milliseconds",
+        "How long running tasks may go on after SIGTERM, in milliseconds; then they go back to the queue with their sessions",
     ),
     setting("LEASE_MS", Some("30000"), "How long a claim holds without renewal, 3000 or more, in milliseconds"),
     setting(
@@ -169,7 +185,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("WORKER_ID", None, "The name of this worker (cc-anywhere worker)"),
     setting("WORKER_LABELS", None, "What the workers have, separated by commas: NAME or NAME=VALUE"),
     setting("CLAUDE_PATH", None, "The Claude Code CLI; found on PATH where not set"),
-    setting("ANTHROPIC_API_KEY", None, "The credential of the CLI").secret(),
+    setting("ANTHROPIC_API_KEY", None, "The credential of the CLI; a login of its own works too").secret(),
     setting("CLAUDE_API_KEY", None, "The same, by its older name").secret(),
     setting(
         "WORKSPACE_ROOTS",

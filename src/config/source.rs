@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command};
 
-use super::settings::{Effective, Origin, SETTINGS, Setting};
+use super::near::meant;
+use super::settings::{COMMON, Effective, Origin, SETTINGS, Setting};
 
 /// The file that is read from the folder of the start, where it is there.
 pub(super) const FILE: &str = "cc-anywhere.toml";
@@ -55,12 +56,13 @@ impl clap::Args for Flags {
         let args = SETTINGS.iter().map(|setting| {
             let default = setting.default.map(|value| format!(" [default: {value}]")).unwrap_or_default();
             let long = setting.name.to_lowercase().replace('_', "-");
-            let arg = Arg::new(setting.name).long(long).value_name(setting.name);
+            let arg = Arg::new(setting.name).long(long).value_name("VALUE").hide(!COMMON.contains(&setting.name));
             // The short name that the documentation uses.
             let arg = if setting.name == "WORKER_MODE" { arg.visible_alias("mode") } else { arg };
             arg.help(format!("{}{default}", setting.help)).help_heading("Settings")
         });
-        command.args(args)
+        let rest = "Each other setting has a flag too: `cc-anywhere settings` lists them all, as they are in force.";
+        command.args(args).after_help(rest)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -103,7 +105,8 @@ impl Source {
         };
         for (key, value) in table {
             let Some(setting) = SETTINGS.iter().find(|setting| setting.name.to_lowercase() == key) else {
-                self.faults.push(format!("{FILE}: unknown setting \"{key}\""));
+                let meant = meant(&key).map(|name| format!("; did you mean \"{}\"?", name.to_lowercase()));
+                self.faults.push(format!("{FILE}: unknown setting \"{key}\"{}", meant.unwrap_or_default()));
                 continue;
             };
             let text = match value {

@@ -181,7 +181,7 @@ fn scripts_read_json_and_people_read_lines() {
     assert_eq!(json_of(&client.run(&["workers", "--json"]).1)["workerCount"], 1);
     assert!(client.run(&["health"]).1.starts_with("healthy: 0 pending, 0 running, 1 workers (managed)"));
     let usage = client.run(&["usage"]).1;
-    assert!(usage.contains("default") && usage.contains("2 attempts") && usage.contains("total $0.0003"), "{usage}");
+    assert!(usage.contains("\tdefault\t") && usage.contains("\t2\t") && usage.contains("total $0.0003"), "{usage}");
     let (code, refused) = client.run(&["show", "nonsense", "--json"]);
     assert_eq!((code, &json_of(&refused)["error"]["code"]), (1, &json!("TASK_NOT_FOUND")));
 
@@ -205,7 +205,140 @@ fn scripts_read_json_and_people_read_lines() {
     assert!(client.run(&["schedules", "disable", &id]).1.contains("not enabled"));
     assert_eq!(client.run(&["schedules", "remove", &id]).0, 0);
     assert!(client.run(&["pause"]).1.contains("is paused") && client.run(&["start"]).1.contains("goes on"));
-    assert!(client.run(&["completions", "bash"]).1.contains("--concurrency-key"));
+}
+
+/// What a terminal of this width shows of a command that ends.
+fn shown(client: &Client<'_>, args: &[&str], columns: u16) -> (i32, String) {
+    let mut command = Command::new("sh");
+    let mut program = client.command(args);
+    command.args(["-c", "stty cols $0 rows 40; exec \"$@\"", &columns.to_string()]);
+    command
+        .arg(program.get_program())
+        .args(program.get_args())
+        .current_dir(program.get_current_dir().expect("a folder"));
+    command.env_clear().envs(program.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("NO_COLOR", "1");
+    program.env_clear();
+    let (code, screen) = Terminal::start(command).end();
+    (code, screen.replace("\r\n", "\n"))
+}
+
+#[test]
+fn a_terminal_gets_tables_that_fit_it_short_ids_and_what_to_do_next() {
+    let world = World::new();
+    let server = world.serve("inline", &[]);
+    let client = Client::of(&world, &server);
+    let (code, empty) = shown(&client, &["tasks"], 80);
+    assert!(code == 0 && empty.contains("cc-anywhere submit"), "{empty}");
+    let long = format!("A title that is {} long", "very ".repeat(15));
+    let done = server.submit(task(&world.ws(), &long, &["say All is well."]));
+    server.wait_end(&done);
+    let mut asks = task(&world.ws(), "Asks first", &["bash touch a", "say done"]);
+    asks["options"]["sdk"] = json!({ "permissionMode": "ask" });
+    let asks = server.submit(asks);
+    server.follow(&asks, |event| event["kind"] == "permission").expect("a question");
+    let short = |id: &str| id[id.len() - 8..].to_owned();
+    for columns in [80, 140] {
+        let (_, table) = shown(&client, &["tasks"], columns);
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines.len(), 3, "{table}");
+        assert!(lines.iter().all(|line| line.chars().count() <= usize::from(columns)), "{table}");
+        assert!(lines[0].starts_with("ID") && lines[0].contains("FOLDER") && lines[0].ends_with("TIME"), "{table}");
+        assert!(lines[1].starts_with(&short(&asks)) && lines[1].contains("◆ asks"), "{table}");
+        assert!(
+            lines[2].contains("✓ completed") && lines[2].contains(" s ago") && lines[2].contains("$0.0"),
+            "{table}"
+        );
+    }
+    // A pipe gets whole values, and no head.
+    let piped = client.run(&["tasks"]).1;
+    let values: Vec<&str> = piped.lines().last().expect("a line").split('\t').collect();
+    assert_eq!((values[0], values[1], values.len()), (&*done, "completed", 6), "{piped}");
+    // Any beginning or end that one task has.
+    for part in [short(&done), done[..done.len() - 2].to_owned(), done.replace('-', "").to_uppercase()] {
+        assert_eq!(json_of(&client.run(&["show", &part, "--json"]).1)["taskId"], json!(done), "{part}");
+    }
+    let (code, many) = client.run(&["show", &done[..4]]);
+    assert!(code == 1 && many.contains(&done) && many.contains(&asks), "{many}");
+    assert_eq!(client.run(&["show", "ffffffff"]).0, 1);
+    assert_eq!(server.http.ask("GET", "/api/tasks?id=xyz", None).0, 422);
+    let (_, page) = shown(&client, &["show", &short(&asks)], 80);
+    for text in ["Asks first", "waits for", "Next", &format!("cc-anywhere approve {}", short(&asks))] {
+        assert!(page.contains(text), "no {text} in {page}");
+    }
+    let (_, page) = shown(&client, &["show", &short(&done)], 80);
+    assert!(page.contains("--continue") && page.ends_with("\nAll is well.\n"), "{page}");
+    let (_, opened) = client.run(&["open", &short(&done), "--print"]);
+    assert!(opened.contains(&format!("/in?next=/tasks/{}#K", done.replace('-', "%2D"))), "{opened}");
+    let (_, submitted) = shown(&client, &["submit", "Say hello"], 80);
+    assert!(submitted.contains("follow it: cc-anywhere watch"), "{submitted}");
+    let (code, refused) = client.run(&["tasks", "--watch"]);
+    assert!(code == 1 && refused.contains("terminal"), "{refused}");
+    assert_eq!(client.run(&["approve", &short(&asks)]), (0, "allowed\n".to_owned()));
+    server.wait_end(&asks);
+}
+
+#[test]
+fn a_list_that_is_watched_is_drawn_again() {
+    let world = World::new();
+    let server = world.serve("inline", &[]);
+    let client = Client::of(&world, &server);
+    let hold = format!("bash while ! test -e {}/go; do sleep 0.05; done", world.ws().display());
+    let id = server.submit(task(&world.ws(), "Watched", &[&hold, "say done"]));
+    server.wait_tool(&id);
+    let mut terminal = Terminal::start(client.command(&["tasks", "--watch"]));
+    terminal.wait_for("● running");
+    std::fs::write(world.ws().join("go"), "").expect("a file");
+    server.wait_end(&id);
+    terminal.wait_for("✓ completed");
+    terminal.child.kill().expect("killed");
+    terminal.child.wait().expect("its end");
+}
+
+#[test]
+fn a_newcomers_slips_are_named_with_their_cure() {
+    let world = World::new();
+    let server = world.serve("inline", &[("QUEUE_CONCURENCY", "3")]);
+    server.process.wait_log("QUEUE_CONCURENCY is no setting; did you mean QUEUE_CONCURRENCY?");
+    let port = server.http.url.rsplit(':').next().expect("a port").to_owned();
+    let other = World::new();
+    let run = |settings: &[(&str, &str)]| {
+        let output = other.command("serve", settings).output().expect("an end");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = run(&[("PORT", &port)]);
+    assert!(code == Some(1) && said.contains("choose another port with PORT="), "{said}");
+    let (code, said) = run(&[("METRICS_PORT", &port)]);
+    assert!(code == Some(1) && said.contains("choose another port with METRICS_PORT="), "{said}");
+    std::fs::write(other.ws().join("cc-anywhere.toml"), "worker_mod = \"inline\"\n").expect("a file");
+    let mut command = other.command("serve", &[]);
+    let output = command.current_dir(other.ws()).output().expect("an end");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("did you mean \"worker_mode\"?"), "{said}");
+    // Nobody there.
+    std::fs::remove_file(other.ws().join("cc-anywhere.toml")).expect("removed");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+    let output = other.command("tasks", &[("PORT", &free.to_string())]).output().expect("an end");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is `cc-anywhere serve` running there?"));
+}
+
+/// What a shell is told when somebody presses tab behind `show`.
+#[test]
+fn a_shell_completes_ids_with_their_titles() {
+    let world = World::new();
+    let server = world.serve("inline", &[]);
+    let client = Client::of(&world, &server);
+    let id = server.submit(task(&world.ws(), "Find me", &["say done"]));
+    server.wait_end(&id);
+    let registration = client.run(&["completions", "fish"]).1;
+    assert!(registration.contains("COMPLETE=fish") && registration.contains("cc-anywhere"), "{registration}");
+    let complete = |typed: &[&str]| {
+        let mut command = client.command(&["--", "cc-anywhere"]);
+        command.args(typed).env("COMPLETE", "fish");
+        String::from_utf8_lossy(&command.output().expect("an end").stdout).into_owned()
+    };
+    assert!(complete(&["show", ""]).starts_with(&format!("{}\t✓ Find me\n", &id[id.len() - 8..])));
+    assert!(complete(&["show", &id[..6]]).contains(&id));
+    assert!(complete(&["submit", "--concurrency-"]).contains("--concurrency-key"));
 }
 
 #[test]

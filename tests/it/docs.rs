@@ -77,11 +77,14 @@ fn script(world: &World) {
     answer("What do these say?", &["say A greeting, and to bring milk."]);
 }
 
-#[test]
-fn the_sessions_of_the_guide_are_true() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guide.md");
-    let typed = sessions(&fs::read_to_string(page).expect("the guide"));
-    assert!(typed.len() > 20, "{} commands", typed.len());
+fn read(page: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap_or_else(|_| panic!("no {page}"))
+}
+
+/// Types what a page shows, and holds what is printed against it.
+fn type_in(page: &str) {
+    let typed = sessions(&read(page));
+    assert!(!typed.is_empty(), "{page} has no commands");
     let world = World::new();
     script(&world);
     let repo = repository(&world);
@@ -106,11 +109,98 @@ fn the_sessions_of_the_guide_are_true() {
         let shown = one.prints.join("\n");
         assert!(
             shown.is_empty() || is_shown(&shown, printed),
-            "$ {}\nshown:   {shown}\nprinted: {}\n{}",
+            "{page}: $ {}\nshown:   {shown}\nprinted: {}\n{}",
             one.command,
             printed.trim(),
             String::from_utf8_lossy(&ran.stderr)
         );
+    }
+}
+
+#[test]
+fn the_sessions_of_the_guide_are_true() {
+    type_in("docs/guide.md");
+}
+
+#[test]
+fn the_first_ten_minutes_are_true() {
+    type_in("docs/start.md");
+}
+
+#[test]
+fn the_commands_for_trouble_show_what_they_should() {
+    type_in("docs/trouble.md");
+}
+
+/// The page of settings is written by the program.
+#[test]
+fn the_settings_are_those_of_the_code() {
+    let printed = World::new().command("settings", &[]).arg("--markdown").output().expect("a page");
+    let printed = String::from_utf8_lossy(&printed.stdout);
+    assert!(printed == read("docs/settings.md"), "write it again: cc-anywhere settings --markdown > docs/settings.md");
+}
+
+/// A command's help fits a screen, and the README a few.
+#[test]
+fn help_fits_a_screen() {
+    let world = World::new();
+    let help = |args: &[&str]| {
+        let output = world.command(args[0], &[]).args(&args[1..]).arg("--help").output().expect("help");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let all = help(&["help"]);
+    let all = if all.contains("Commands:") { all } else { help(&["--help"]) };
+    let commands = all.split("Commands:").nth(1).expect("commands").lines().skip(1).take_while(|line| !line.is_empty());
+    let commands: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.len() > 20, "{all}");
+    for command in commands.into_iter().filter(|command| *command != "help") {
+        let lines = help(&[command]).lines().count();
+        assert!((3..=40).contains(&lines), "{command} --help has {lines} lines");
+    }
+    assert!(all.lines().count() <= 50, "{all}");
+    assert!(read("README.md").lines().count() <= 120);
+}
+
+/// An image is built without the tests: the files that the manifest names are made there, each of them.
+#[test]
+fn the_image_has_all_that_its_build_asks_for() {
+    let (manifest, image) = (read("Cargo.toml"), read("Dockerfile"));
+    let targets = manifest.lines().filter_map(|line| line.strip_prefix("path = \"")?.strip_suffix('"'));
+    let missing: Vec<&str> = targets.filter(|path| !path.starts_with("src/") && !image.contains(path)).collect();
+    assert_eq!(missing, Vec::<&str>::new(), "Dockerfile");
+    assert!(image.contains("askama.toml") && image.contains("benches/bench/main.rs"));
+}
+
+/// What one page says of another is there: the page, and the heading.
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages: Vec<PathBuf> =
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"].map(|page| root.join(page)).to_vec();
+    pages.extend(fs::read_dir(root.join("docs")).expect("docs").flatten().map(|entry| entry.path()));
+    let anchor = |heading: &str| -> String {
+        let text = heading.trim_start_matches('#').trim().to_lowercase().replace('`', "");
+        text.chars()
+            .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+            .map(|c| if c == ' ' { '-' } else { c })
+            .collect()
+    };
+    for page in pages.iter().filter(|page| page.extension().is_some_and(|end| end == "md")) {
+        let text = fs::read_to_string(page).expect("a page");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") || link.contains(' ') {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { page.clone() } else { page.parent().expect("a folder").join(file) };
+            assert!(target.exists(), "{}: {link} leads nowhere", page.display());
+            if !heading.is_empty() {
+                let other = fs::read_to_string(&target).expect("a page");
+                let found = other.lines().filter(|line| line.starts_with('#')).any(|line| anchor(line) == heading)
+                    || other.contains(&format!("<a id=\"{heading}\">"));
+                assert!(found, "{}: {link} has no such heading", page.display());
+            }
+        }
     }
 }
 

@@ -56,6 +56,8 @@ pub struct TaskFilter {
     pub key: Option<String>,
     /// Words, each of which stands in the instruction or in the result.
     pub q: Option<String>,
+    /// Beginning or end of the id: at least four hexadecimal digits; dashes don't matter.
+    pub id: Option<String>,
     /// Folder.
     pub working_directory: Option<String>,
 }

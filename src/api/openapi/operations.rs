@@ -52,6 +52,7 @@ pub const OPERATIONS: &[Operation] = &[
         ("tag", Text),
         ("key", Text),
         ("q", Text),
+        ("id", Text),
         ("workingDirectory", Text),
         ("limit", Number(1, 100)),
         ("offset", Number(0, 4294967295)),

@@ -30,6 +30,7 @@ pub const LIST: &[&str] = &[
     "tag",
     "key",
     "q",
+    "id",
     "workingDirectory",
     "limit",
     "offset",
@@ -96,13 +97,14 @@ fn named(params: &Params) -> Result<TaskFilter, ApiError> {
         tag: text("tag"),
         key: text("key"),
         q: text("q"),
+        id: text("id"),
         working_directory: text("workingDirectory"),
     })
 }
 
 /// The tasks that are meant, of those that the caller sees.
 pub fn filter(caller: &Caller, named: TaskFilter) -> Result<Filter, ApiError> {
-    let TaskFilter { status, error_class, session, schedule, since, until, tag, key, q, working_directory } = named;
+    let TaskFilter { status, error_class, session, schedule, since, until, tag, key, q, id, working_directory } = named;
     Ok(Filter {
         statuses: status,
         error_classes: error_class,
@@ -114,6 +116,7 @@ pub fn filter(caller: &Caller, named: TaskFilter) -> Result<Filter, ApiError> {
         working_directory,
         key: key_of(caller, key.as_deref())?,
         words: words(&q.unwrap_or_default())?,
+        id: id.as_deref().map(digits).transpose()?,
     })
 }
 
@@ -125,6 +128,13 @@ fn words(q: &str) -> Result<Vec<String>, ApiError> {
         return Err(ApiError::invalid("q", rule));
     }
     Ok(words)
+}
+
+/// The digits of a part of an id.
+fn digits(id: &str) -> Result<String, ApiError> {
+    let digits = id.replace('-', "").to_ascii_lowercase();
+    let is_part = (4..=32).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_part.then_some(digits).ok_or_else(|| ApiError::invalid("id", "must be 4 to 32 hexadecimal digits of an id"))
 }
 
 /// Names between commas, each of them known.

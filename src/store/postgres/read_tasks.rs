@@ -193,6 +193,10 @@ impl Conditions {
             let likes = Value::texts(cases(&word).map(|word| format!("%{word}%")));
             conditions.add("(instruction_of(spec) ILIKE ANY(?) OR result ILIKE ANY(?))", likes);
         }
+        if let Some(digits) = &filter.id {
+            let likes = Value::texts([format!("{digits}%"), format!("%{digits}")]);
+            conditions.add("replace(id::text, '-', '') LIKE ANY(?)", likes);
+        }
         conditions
     }
 

@@ -238,6 +238,12 @@ fn condition(filter: &Filter) -> Condition {
         .add_option(filter.working_directory.as_deref().map(in_folder))
         .add_option(filter.key.as_deref().map(|key| Column::KeyName.eq(key)))
         .add(filter.words.iter().fold(Condition::all(), |all, word| all.add(has_word(word))))
+        .add_option(filter.id.as_deref().map(has_digits))
+}
+
+fn has_digits(digits: &str) -> SimpleExpr {
+    let likes = [format!("{digits}%"), format!("%{digits}")];
+    Expr::cust_with_values("(hex(id) LIKE ? OR hex(id) LIKE ?)", likes)
 }
 
 /// See [`super::connection`] for the function.

@@ -108,14 +108,17 @@ pub struct Filter {
     pub key: Option<String>,
     /// Words, each of which stands in the instruction or in the result; upper and lower case are the same.
     pub words: Vec<String>,
+    /// Hexadecimal digits with which the id begins or ends, in lower case and without dashes.
+    pub id: Option<String>,
 }
 
 impl Filter {
     /// True if the numbers of tasks by key and status say how many it has: then nothing is counted.
     #[must_use]
     pub fn is_of_statuses(&self) -> bool {
-        let Self { error_classes, session, schedule, since, until, tag, working_directory, words, .. } = self;
-        let is_plain = error_classes.is_empty() && words.is_empty() && session.is_none() && schedule.is_none();
+        let Self { error_classes, session, schedule, since, until, tag, working_directory, words, id, .. } = self;
+        let is_plain =
+            error_classes.is_empty() && words.is_empty() && id.is_none() && session.is_none() && schedule.is_none();
         is_plain && since.is_none() && until.is_none() && tag.is_none() && working_directory.is_none()
     }
 
