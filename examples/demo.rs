@@ -50,7 +50,7 @@ fn play(root: &Path, folder: &Path) -> Result<(), String> {
     let mut server = Server::start(root, folder, &model.url)?;
     let (url, link) = server.ready()?;
     fill(&url, &folder.join("ws"), cast)?;
-    tell(&url, &link);
+    tell(&link);
     until_signal();
     Ok(())
 }
@@ -69,7 +69,7 @@ fn fill(url: &str, work: &Path, cast: Vec<Part>) -> Result<(), String> {
     ask(url, "POST", "/api/schedules", &plan).map(drop)
 }
 
-fn tell(url: &str, link: &str) {
+fn tell(link: &str) {
     println!(
         "
 cc-anywhere, with a scripted model and tasks in all states. Open this in a browser:
@@ -79,8 +79,7 @@ cc-anywhere, with a scripted model and tasks in all states. Open this in a brows
 Five things to try:
   1. Inbox: answer what waits for you (j, then a to allow, 1 to choose; z takes it back).
   2. Press n and ask for something. The model is scripted: it answers ok.
-  3. Kill a worker that is at work, and see its task go on:
-       kill -9 $(curl -s {url}/api/workers/worker-0 -H 'X-API-Key: {KEY}' | grep -o '\"pid\":[0-9]*' | cut -d: -f2)
+  3. Workers: crash one that is at work, and see its task go on (Attempts, Proof).
   4. Queue: pause it, submit, and see on the task's page why it waits.
   5. Make the window as narrow as a phone, or press ? for the keys.
 
@@ -208,7 +207,7 @@ impl Server {
             .envs([("DB_PATH", path("data/cc.db")), ("WORKSPACE_ROOTS", path("ws"))])
             .envs([("ANTHROPIC_BASE_URL", model), ("ANTHROPIC_API_KEY", "none"), ("API_KEY", KEY)])
             .envs([("GRACEFUL_SHUTDOWN_TIMEOUT_MS", "500"), ("PERMISSION_PARK_MS", "3600000")])
-            .env("CLAUDE_CODE_MAX_RETRIES", "0")
+            .envs([("CLAUDE_CODE_MAX_RETRIES", "0"), ("CRASH_BUTTON", "on")])
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|error| format!("{}: {error}; make demo builds it first", program.display()))?;

@@ -5,11 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use crate::config::Config;
-use crate::process;
-use crate::store::rows::UnreadRow;
-use crate::store::{self, Reads};
-use audit::{Audit, AuditContext, HistoryEvent, TaskSnapshot};
-use domain::TaskId;
+use crate::service::{self, Checked};
+use audit::AuditContext;
 
 /// Facts beside the database.
 #[derive(Debug, clap::Args)]
@@ -35,53 +32,11 @@ pub async fn run(config: &Config, args: &Args) -> anyhow::Result<u8> {
     })?;
     let excused =
         lines(args.excused.as_deref(), |words| Some((words.first()?.parse().ok()?, words.get(1)?.parse().ok()?)))?;
-    let trees = process::read_trees(&process::tree_log(&config.store.data_dir));
-    let reader = store::open_snapshot(&config.store).await?;
-    let mut audit = Audit::default();
-    let (count, attempts) = fold(&*reader, &mut audit).await?;
-    let (standing, unread) = standings(&*reader).await?;
-    let tasks = standing.len() + unread.len();
-    let broken = audit.finish(&AuditContext { standing, unread, accepted, trees, excused, settled: args.settled });
+    let beside = AuditContext { accepted, excused, settled: args.settled, ..AuditContext::default() };
+    let Checked { changes, tasks, attempts, broken } = service::check(&config.store, beside).await?;
     broken.iter().for_each(|broken| println!("{broken}"));
-    println!("{count} changes, {tasks} tasks, {attempts} attempts, broken promises: {}", broken.len());
+    println!("{changes} changes, {tasks} tasks, {attempts} attempts, broken promises: {}", broken.len());
     Ok(u8::from(!broken.is_empty()))
-}
-
-async fn fold(reader: &dyn Reads, audit: &mut Audit) -> anyhow::Result<(i64, i64)> {
-    let (mut last, mut count, mut attempts) = (0, 0, 0);
-    loop {
-        let page = reader.history(last).await?;
-        let Some(newest) = page.last() else { return Ok((count, attempts)) };
-        last = newest.commit;
-        for entry in &page {
-            count += 1;
-            attempts += i64::from(matches!(entry.did, HistoryEvent::Claim { .. }));
-            audit.take(entry);
-        }
-    }
-}
-
-/// The tasks as they stand, and those that can't be read.
-async fn standings(reader: &dyn Reads) -> anyhow::Result<(Vec<TaskSnapshot>, Vec<(TaskId, String)>)> {
-    let (mut all, mut unread, mut last) = (Vec::new(), Vec::new(), TaskId::from_u128(0));
-    loop {
-        let page = reader.standings(last).await?;
-        if page.is_empty() {
-            return Ok((all, unread));
-        }
-        for standing in page {
-            match standing {
-                Ok(standing) => {
-                    last = standing.task;
-                    all.push(standing);
-                }
-                Err(UnreadRow { id, why }) => {
-                    last = id;
-                    unread.push((id, why));
-                }
-            }
-        }
-    }
 }
 
 /// The lines of a file, each as its words say.

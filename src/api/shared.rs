@@ -13,7 +13,7 @@ use super::wrong_keys::WrongKeys;
 use crate::config::{Effective, Mode, Server};
 use crate::doctor::Doctor;
 use crate::queue::{EventFeed, Stats};
-use crate::service::{Figures, Service};
+use crate::service::{Figures, Prover, Service};
 use crate::supervisor::SupervisorActor;
 
 /// Place of the work.
@@ -76,6 +76,10 @@ pub struct Shared {
     pub settings: Arc<[Effective]>,
     /// What must be right before tasks can run.
     pub doctor: Doctor,
+    /// The settings of the database.
+    pub store: crate::config::Store,
+    /// Checks of the history.
+    pub prover: Prover,
     /// The queue's figures of the last hours.
     pub figures: Figures,
 }

@@ -14,7 +14,7 @@ use crate::config::{Config, Server};
 use crate::doctor::Doctor;
 use crate::process;
 use crate::queue::{ChangeNotifier, EventFeed, Queue};
-use crate::service::{Figures, KeyRing, Outbound, Phase, Service};
+use crate::service::{Figures, KeyRing, Outbound, Phase, Prover, Service};
 use crate::store::Leadership;
 use crate::telemetry::Vitals;
 
@@ -94,6 +94,8 @@ pub fn shared(
         hosts: Hosts::new(&config.server),
         settings: config.effective.clone().into(),
         doctor: Doctor::new(config.clone()),
+        store: config.store.clone(),
+        prover: Prover::default(),
         figures,
         server: config.server.clone(),
     })

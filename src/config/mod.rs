@@ -94,6 +94,8 @@ pub struct Server {
     pub auth: bool,
     /// True if there are pages for people.
     pub dashboard: bool,
+    /// True if workers may be killed over HTTP.
+    pub crash_button: bool,
     /// True if metrics need no key.
     pub metrics_open: bool,
     /// Port of the metrics alone; 0 takes a free one.
@@ -324,6 +326,7 @@ impl Config {
             exclusive_directory: from.choice("EXCLUSIVE_DIRECTORY", &[("off", false), ("on", true)]),
             auth,
             dashboard: from.choice("DASHBOARD", &[("on", true), ("off", false)]),
+            crash_button: from.choice("CRASH_BUTTON", &[("off", false), ("on", true)]),
             metrics_open: from.choice("METRICS_OPEN", &[("off", false), ("on", true)]),
             metrics_port: from.text("METRICS_PORT").map(|_| from.number("METRICS_PORT", 0, u16::MAX)),
             allowed_hosts: from.list("ALLOWED_HOSTS", ','),

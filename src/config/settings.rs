@@ -125,6 +125,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("EXCLUSIVE_DIRECTORY", Some("off"), "on: no two tasks work in one folder at a time"),
     setting("DASHBOARD", Some("on"), "on, or off: pages for people at /"),
+    setting("CRASH_BUTTON", Some("off"), "on: POST /api/workers/{id}/crash and a button kill a worker, to show that nothing is lost"),
     setting("METRICS_OPEN", Some("off"), "on: /metrics needs no key"),
     setting("METRICS_PORT", None, "A further port, on HOST, with /metrics alone and without a key; 0 takes a free one"),
     setting("AUTH", Some("on"), "on, or off (on a loopback address only)"),

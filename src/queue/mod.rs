@@ -52,7 +52,8 @@ pub use messages::{
 };
 pub use poll::{FlushPoll, PollQueue, PollReply};
 pub use reads::{
-    Explain, Find, HasEnded, ReadBacklog, ReadClock, ReadHistory, ReadPatch, ReadStats, ReadTranscript, ReadWorkers,
+    Explain, Find, HasEnded, ReadBacklog, ReadClock, ReadHistory, ReadPatch, ReadStats, ReadTaskHistory,
+    ReadTranscript, ReadWorkers,
 };
 pub use reaper::{Reaper, reap_at_start, reap_forever};
 pub use schedules::{

@@ -5,7 +5,7 @@ use crate::store::views::{
     Backlog, ConversationTasks, EventPage, Explained, FindCommit, FoundCommit, ListConversations, ListTaskIds,
     ListTasks, Page, ReadEventPage, ReadEvents, ReadUsage, Stats, Usage, WorkerInfo,
 };
-use audit::Entry;
+use audit::{Entry, TaskSnapshot};
 use domain::{SessionId, TaskId, Timestamp};
 use wire::Task;
 
@@ -25,6 +25,7 @@ answers! {
     ReadTranscript => String;
     ReadStats => Stats;
     ReadBacklog => Backlog;
+    ReadTaskHistory => (Vec<Entry>, Option<TaskSnapshot>);
     ReadWorkers => Vec<WorkerInfo>;
     ReadUsage => Usage;
 }
@@ -64,6 +65,15 @@ pub struct ReadStats(pub Option<String>);
 /// Counts what waits.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadBacklog;
+
+/// Reads what was done with a task that was stored at this time, and what its row says.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadTaskHistory {
+    /// The task.
+    pub task: TaskId,
+    /// Time of its submit.
+    pub since: Timestamp,
+}
 
 /// Reads the workers that have a row.
 #[derive(Clone, Copy, Debug)]

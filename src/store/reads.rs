@@ -127,6 +127,12 @@ pub trait Reads: Send + Sync {
     /// Returns some of what was done in the commits behind `after`, in order.
     async fn history(&self, after: i64) -> Result<Vec<Entry>, StoreError>;
 
+    /// Returns what was done with a task, in order: in the commits from this one on.
+    async fn history_of(&self, task: TaskId, from: i64) -> Result<Vec<Entry>, StoreError>;
+
+    /// Returns what the row of a task says; `None` where there is no such task, or it can't be read.
+    async fn standing(&self, task: TaskId) -> Result<Option<TaskSnapshot>, StoreError>;
+
     /// Returns the first commit of a time, or the first of so many.
     async fn find_commit(&self, find: FindCommit) -> Result<FoundCommit, StoreError>;
 

@@ -46,6 +46,13 @@ pub struct StopWorker {
     pub name: String,
 }
 
+/// Kills a worker, as a fault of the machine would. Answers with it as it was; `None` where none of that name lives.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Option<Worker>")]
+pub struct CrashWorker {
+    pub name: String,
+}
+
 /// Drains all workers. Answered when all are gone.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]

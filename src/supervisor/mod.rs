@@ -21,5 +21,5 @@ mod worker_process;
 pub use actor::{MAILBOX, SupervisorActor, SupervisorSettings};
 pub use left_behind::end_left_behind;
 pub use links::{accept_links, pass_hints_on};
-pub use messages::{List, Shutdown, ShutdownNow, StartFailed, StartWorker, StopWorker};
+pub use messages::{CrashWorker, List, Shutdown, ShutdownNow, StartFailed, StartWorker, StopWorker};
 pub use record::Records;

@@ -11,8 +11,8 @@ use super::door::{Turned, Visitor, is_ours};
 use super::page::{done, not_done};
 use super::pages::choices;
 use crate::api::{
-    ApiError, Shared, add_schedule, cancel_task, change_schedule, find_task, note_action, own_task, read_body,
-    remove_schedule, retry_task, run_schedule, start_worker, stop_worker, submit_task,
+    ApiError, Shared, add_schedule, cancel_task, change_schedule, crash_worker, find_task, note_action, own_task,
+    read_body, remove_schedule, retry_task, run_schedule, start_worker, stop_worker, submit_task,
 };
 use crate::queue::{SetConcurrency, SetPaused, Unpark};
 use crate::service;
@@ -31,6 +31,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/tasks/{id}/retry", web::post().to(retry))
         .route("/queue", web::post().to(queue))
         .route("/workers", web::post().to(start_one))
+        .route("/workers/{name}/crash", web::post().to(crash_one))
         .route("/workers/{name}/stop", web::post().to(stop_one))
         .route("/schedules", web::post().to(add))
         .route("/schedules/{id}", web::post().to(change));
@@ -372,6 +373,20 @@ async fn stop_one(
     form!(request, visitor, payload, shared, KeyScope::Admin, |_fields| {
         stop_worker(&shared, &name).await?;
         note_action(&shared, &visitor.caller, &request, "stopWorker", json!({ "workerId": *name })).await;
+        Ok("/workers".to_owned())
+    })
+}
+
+async fn crash_one(
+    request: HttpRequest,
+    visitor: Visitor,
+    name: Path<String>,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Turned> {
+    form!(request, visitor, payload, shared, KeyScope::Admin, |_fields| {
+        crash_worker(&shared, &name).await?;
+        note_action(&shared, &visitor.caller, &request, "crashWorker", json!({ "workerId": *name })).await;
         Ok("/workers".to_owned())
     })
 }

@@ -208,6 +208,7 @@ fn scripts_read_json_and_people_read_lines() {
 }
 
 /// What a terminal of this width shows of a command that ends.
+#[expect(clippy::disallowed_methods, reason = "a terminal has a shell")]
 fn shown(client: &Client<'_>, args: &[&str], columns: u16) -> (i32, String) {
     let mut command = Command::new("sh");
     let mut program = client.command(args);

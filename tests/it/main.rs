@@ -31,6 +31,7 @@ mod nemesis;
 mod openapi;
 mod outcomes;
 mod postgres;
+mod proof;
 mod repositories;
 mod safety;
 mod schedules;

@@ -72,6 +72,8 @@ const ROWS: &[(&str, &str, About, &str)] = &[
     ("getUsage", "read", List("/days"), ""),
     ("getSeries", "admin", Whole, ""),
     ("listSettings", "admin", Whole, ""),
+    ("proveAll", "admin", Whole, ""),
+    ("proveTask", "read", Own, ""),
     ("getMetrics", "admin", Whole, ""),
     ("runDoctor", "admin", Whole, ""),
     ("listWorkers", "admin", Whole, ""),
@@ -91,6 +93,7 @@ const ROWS: &[(&str, &str, About, &str)] = &[
     ("removeSchedule", "submit", Own, ""),
     ("cancelTask", "submit", Own, ""),
     ("stopWorker", "admin", Whole, ""),
+    ("crashWorker", "admin", Whole, ""),
     ("revokeKey", "admin", Whole, ""),
 ];
 

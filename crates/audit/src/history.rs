@@ -245,6 +245,19 @@ pub enum HistoryEvent {
 }
 
 impl HistoryEvent {
+    /// True if it is about this task, alone or among others.
+    #[must_use]
+    pub fn is_about(&self, task: TaskId) -> bool {
+        match self {
+            Self::Due { tasks } | Self::Wake { tasks } | Self::Hold { tasks, .. } | Self::Prune { tasks } => {
+                tasks.contains(&task)
+            }
+            Self::Renew { leases, .. } => leases.iter().any(|lease| lease.task == task),
+            Self::Fire { made, .. } => *made == Some(task),
+            _ => self.task() == Some(task),
+        }
+    }
+
     /// The task that it is about, where it is about one.
     #[must_use]
     pub const fn task(&self) -> Option<TaskId> {

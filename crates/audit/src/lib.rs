@@ -9,8 +9,10 @@ mod check;
 mod check_test;
 mod groups;
 mod history;
+mod promises;
 mod schedules;
 mod trees;
 
-pub use check::{Audit, AuditContext};
+pub use check::{Audit, AuditContext, Broken};
 pub use history::{Counts, Entry, HistoryEvent, Source, TaskSnapshot, TreeLine};
+pub use promises::{OF_ONE_TASK, PROMISES};

@@ -8,8 +8,8 @@ use wire::request::{
 use wire::response::{
     Alive, Answered, AuditPage, BatchReceipt, BulkReport, Conversation, Deliveries, DeliveryReceipt, DoctorReport,
     EventPage, Explanation, FeedPage, Health, Key, KeySecret, Keys, LimitState, Limits, Logs, MessageReceipt,
-    OpenQuestions, Permissions, Preview, Readiness, Receipt, Runs, Schedule, Schedules, Series, SessionPage, Settings,
-    Stats, TaskPage, TaskView, Usage, Webhook, Webhooks, Worker, WorkerStopped, Workers,
+    OpenQuestions, Permissions, Preview, Proof, Readiness, Receipt, Runs, Schedule, Schedules, Series, SessionPage,
+    Settings, Stats, TaskPage, TaskProof, TaskView, Usage, Webhook, Webhooks, Worker, WorkerStopped, Workers,
 };
 use wire::{TaskSpec, WebhookOptions};
 
@@ -132,6 +132,8 @@ pub const OPERATIONS: &[Operation] = &[
         .query(&[("group", Of(of::<GroupKind>())), ("name", Text)]),
     op(ADMIN, "GET", "/api/series", "getSeries", "Read figures of the last day, for charts", &[json::<Series>(200)])
         .query(&[("of", Text), ("step", Number(60, 86_400)), ("from", Text)]),
+    op(ADMIN, "GET", "/api/proof", "proveAll", "Hold the recorded history against the promises", &[json::<Proof>(200)]),
+    op(READ, "GET", "/api/proof/{id}", "proveTask", "Read all that was done with a task", &[json::<TaskProof>(200)]),
     op(ADMIN, "GET", "/api/settings", "listSettings", "List the settings and where they come from", &[json::<Settings>(200)]),
     op(ADMIN, "GET", "/api/doctor", "runDoctor", "Look at what is missing, and how to mend it", &[json::<DoctorReport>(200)]),
     op(SUBMIT, "POST", "/api/schedules", "addSchedule", "Add a schedule", &[json::<Schedule<'static>>(201)])
@@ -162,6 +164,7 @@ pub const OPERATIONS: &[Operation] = &[
         .errors(&[404, 409]),
     op(ADMIN, "GET", "/api/workers/{id}", "getWorker", "Read a worker", &[json::<Worker>(200)]),
     op(ADMIN, "DELETE", "/api/workers/{id}", "stopWorker", "Drain a worker, then stop it", &[json::<WorkerStopped>(200), json::<WorkerStopped>(202)]),
+    op(ADMIN, "POST", "/api/workers/{id}/crash", "crashWorker", "Kill a worker, to see that nothing is lost", &[json::<Worker>(202)]),
     op(ADMIN, "GET", "/api/keys", "listKeys", "List the API keys", &[json::<Keys>(200)]),
     op(ADMIN, "POST", "/api/keys", "createKey", "Create an API key; its secret is shown this once", &[json::<KeySecret>(201)])
         .body::<NewKey>(&[r#"{"name": "ci", "scopes": ["read", "submit"], "limits": {"maxPending": 100, "dailyBudgetUsd": 5}}"#])

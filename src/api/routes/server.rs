@@ -1,15 +1,16 @@
 //! What a server says of itself: its settings, what is missing, its figures.
 
-use actix_web::web::{self, Data};
+use actix_web::web::{self, Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::super::caller::{Caller, find_task};
 use super::super::error::ApiError;
 use super::super::input::Params;
 use super::super::shared::Shared;
 use super::{list, resource};
 use crate::process::wall_now;
-use crate::queue::ReadStats;
-use crate::service::{Figure, Wanted};
+use crate::queue::{QueueError, ReadStats};
+use crate::service::{Figure, Wanted, prove_task};
 use domain::{Named as _, Status};
 use wire::response::{DoctorFinding, DoctorReport, Series, SettingView, Settings};
 
@@ -22,7 +23,9 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(resource("/api/settings").get(settings))
         .service(resource("/api/doctor").get(doctor))
-        .service(resource("/api/series").get(series));
+        .service(resource("/api/series").get(series))
+        .service(resource("/api/proof").get(proof))
+        .service(resource("/api/proof/{id}").get(task_proof));
 }
 
 async fn settings(shared: Data<Shared>) -> HttpResponse {
@@ -67,4 +70,13 @@ async fn series(request: HttpRequest, shared: Data<Shared>) -> Result<HttpRespon
     let points = shared.figures.points(&shared.queue, &wanted).await?;
     let names = wanted.figures.iter().map(|figure| figure.name().to_owned());
     Ok(HttpResponse::Ok().json(Series { step, at: points.at, series: names.zip(points.values).collect() }))
+}
+
+async fn proof(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(shared.prover.prove(&shared.store).await.map_err(QueueError::from)?))
+}
+
+async fn task_proof(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let task = find_task(&shared, &caller, &id).await?;
+    Ok(HttpResponse::Ok().json(prove_task(&shared.queue, &shared.data_dir, &task).await?))
 }

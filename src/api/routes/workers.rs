@@ -11,7 +11,7 @@ use super::super::shared::{Shared, Workers};
 use super::resource;
 use crate::process::boot_now;
 use crate::queue::{DrainWorker, QueueError, ReadClock, ReadWorkers, WorkerInfo};
-use crate::supervisor::{List, StartFailed, StartWorker, StopWorker};
+use crate::supervisor::{CrashWorker, List, StartFailed, StartWorker, StopWorker};
 use domain::Timestamp;
 use wire::request::NewWorker;
 use wire::response::{Worker, WorkerState, WorkerStopped};
@@ -19,7 +19,8 @@ use wire::response::{Worker, WorkerState, WorkerStopped};
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(resource("/api/workers").get(list).post(start))
-        .service(resource("/api/workers/{id}").get(show).delete(stop));
+        .service(resource("/api/workers/{id}").get(show).delete(stop))
+        .service(resource("/api/workers/{id}/crash").post(crash));
 }
 
 /// The workers, and whether they are well.
@@ -204,6 +205,20 @@ pub async fn stop_named(shared: &Shared, name: &str) -> Result<(bool, String), A
     } else {
         Err(no_worker(name))
     }
+}
+
+async fn crash(name: Path<String>, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Accepted().json(crash_named(&shared, &name).await?))
+}
+
+/// Kills a worker, as a fault of the machine would. Returns it as it was.
+pub async fn crash_named(shared: &Shared, name: &str) -> Result<Worker, ApiError> {
+    if !shared.server.crash_button {
+        let message = "workers are killed over HTTP with CRASH_BUTTON=on alone; DELETE drains one";
+        return Err(ApiError::forbidden("CRASH_BUTTON_OFF", message));
+    }
+    let crashed = manager(shared)?.send(CrashWorker { name: name.to_owned() }).await;
+    crashed.map_err(|_| ApiError::from(QueueError::Restarting))?.ok_or_else(|| no_worker(name))
 }
 
 /// Tells a worker of another process, on whichever machine, to finish what it runs, and to end.

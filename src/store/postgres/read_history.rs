@@ -15,6 +15,9 @@ use domain::{Named as _, Status, TaskId};
 /// Commits or tasks of one read.
 const PAGE: i64 = 1_000;
 
+const HISTORY_OF: &str =
+    "SELECT seq, at, boot_ms, done FROM history WHERE seq >= $1 AND position($2 IN done) > 0 ORDER BY seq";
+
 const HISTORY: &str = "SELECT seq, at, boot_ms, done FROM history WHERE seq > $1 ORDER BY seq LIMIT $2";
 
 /// Reads tasks' rows in short. Events are counted from 1 to the last and in all: where the two differ, there is a gap
@@ -38,6 +41,22 @@ pub async fn history(db: &Connection, after: i64) -> Result<Vec<Entry>, StoreErr
     Ok(rows.into_iter().flat_map(entries_of).collect())
 }
 
+/// Reads the changes of a task in the commits from this one on.
+pub async fn history_of(db: &Connection, task: TaskId, from: i64) -> Result<Vec<Entry>, StoreError> {
+    let asked = params![from, task.to_string()];
+    let rows = db.all(HISTORY_OF, &asked, |row| {
+        Ok(HistoryRow { seq: get(row, 0)?, at: get(row, 1)?, boot_ms: get(row, 2)?, done: get(row, 3)? })
+    });
+    Ok(rows.await?.into_iter().flat_map(entries_of).filter(|entry| entry.did.is_about(task)).collect())
+}
+
+/// Reads what the row of a task says.
+pub async fn standing(db: &Connection, task: TaskId) -> Result<Option<TaskSnapshot>, StoreError> {
+    let before = TaskId::from_u128(task.uuid().as_u128().saturating_sub(1));
+    let mut found = some_standings(db, before, 1).await?;
+    Ok(found.pop().and_then(Result::ok).filter(|standing| standing.task == task))
+}
+
 /// The number of the newest commit; 0 where there is none.
 pub async fn newest_commit(db: &Connection) -> Result<i64, StoreError> {
     Ok(db.one("SELECT COALESCE(MAX(seq), 0) FROM history", &[], only).await?.unwrap_or(0))
@@ -59,7 +78,11 @@ pub async fn find(db: &Connection, find: FindCommit) -> Result<FoundCommit, Stor
 
 /// Tasks behind this one, in order; of one that can't be read, why.
 pub async fn standings(db: &Connection, after: TaskId) -> Result<Vec<Lenient<TaskSnapshot>>, StoreError> {
-    let asked = params![after, PAGE];
+    some_standings(db, after, PAGE).await
+}
+
+async fn some_standings(db: &Connection, after: TaskId, most: i64) -> Result<Vec<Lenient<TaskSnapshot>>, StoreError> {
+    let asked = params![after, most];
     let standings = db.all(STANDING, &asked, |row| {
         let id = get(row, 0)?;
         Ok(standing_of(id, row).unwrap_or_else(|error| Err(UnreadRow { id, why: error.to_string() })))

@@ -228,6 +228,14 @@ impl Reads for Readers {
         read_history::history(&*self.connection().await?, after).await
     }
 
+    async fn history_of(&self, task: TaskId, from: i64) -> Result<Vec<Entry>, StoreError> {
+        read_history::history_of(&*self.connection().await?, task, from).await
+    }
+
+    async fn standing(&self, task: TaskId) -> Result<Option<TaskSnapshot>, StoreError> {
+        read_history::standing(&*self.connection().await?, task).await
+    }
+
     async fn find_commit(&self, find: FindCommit) -> Result<FoundCommit, StoreError> {
         read_history::find(&*self.connection().await?, find).await
     }

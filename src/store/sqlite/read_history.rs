@@ -13,6 +13,9 @@ use domain::{Epoch, Named as _, Status, TaskId, Usd};
 /// Commits or tasks of one read.
 const PAGE: i64 = 1_000;
 
+const HISTORY_OF: &str =
+    "SELECT seq, at, boot_ms, done FROM history WHERE seq >= ?1 AND instr(done, ?2) > 0 ORDER BY seq";
+
 const HISTORY: &str = "SELECT seq, at, boot_ms, done FROM history WHERE seq > ?1 ORDER BY seq LIMIT ?2";
 
 /// Reads tasks' rows in short. Events are counted from 1 to the last and in all: where the two differ, there is a gap
@@ -32,6 +35,20 @@ pub fn history(db: Db<'_>, after: i64) -> Result<Vec<Entry>, StoreError> {
         Ok(HistoryRow { seq: row.get(0)?, at: row.get(1)?, boot_ms: row.get(2)?, done })
     })?;
     Ok(rows.into_iter().flat_map(entries_of).collect())
+}
+
+/// Reads the changes of a task in the commits from this one on.
+pub fn history_of(db: Db<'_>, task: TaskId, from: i64) -> Result<Vec<Entry>, StoreError> {
+    let rows = db.all(HISTORY_OF, params![from, task.to_string()], |row| {
+        Ok(HistoryRow { seq: row.get(0)?, at: row.get(1)?, boot_ms: row.get(2)?, done: row.get(3)? })
+    })?;
+    Ok(rows.into_iter().flat_map(entries_of).filter(|entry| entry.did.is_about(task)).collect())
+}
+
+/// Reads what the row of a task says.
+pub fn standing(db: Db<'_>, task: TaskId) -> Result<Option<TaskSnapshot>, StoreError> {
+    let before = TaskId::from_u128(task.uuid().as_u128().saturating_sub(1));
+    Ok(some_standings(db, before, 1)?.pop().and_then(Result::ok).filter(|standing| standing.task == task))
 }
 
 /// The number of the newest commit; 0 where there is none.
@@ -55,7 +72,11 @@ pub fn find(db: Db<'_>, find: FindCommit) -> Result<FoundCommit, StoreError> {
 
 /// Tasks behind this one, in order; of one that can't be read, why.
 pub fn standings(db: Db<'_>, after: TaskId) -> Result<Vec<Lenient<TaskSnapshot>>, StoreError> {
-    let mut standings = db.all(STANDING, params![after.as_bytes(), PAGE], |row| {
+    some_standings(db, after, PAGE)
+}
+
+fn some_standings(db: Db<'_>, after: TaskId, most: i64) -> Result<Vec<Lenient<TaskSnapshot>>, StoreError> {
+    let mut standings = db.all(STANDING, params![after.as_bytes(), most], |row| {
         let id = TaskId::of(row.get(0)?);
         Ok(standing_of(id, row).unwrap_or_else(|error| Err(UnreadRow { id, why: error.to_string() })))
     })?;

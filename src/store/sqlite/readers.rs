@@ -240,6 +240,14 @@ impl Reads for Readers {
         self.run(move |db| read_history::history(db, after)).await
     }
 
+    async fn history_of(&self, task: TaskId, from: i64) -> Result<Vec<Entry>, StoreError> {
+        self.run(move |db| read_history::history_of(db, task, from)).await
+    }
+
+    async fn standing(&self, task: TaskId) -> Result<Option<TaskSnapshot>, StoreError> {
+        self.run(move |db| read_history::standing(db, task)).await
+    }
+
     async fn find_commit(&self, find: FindCommit) -> Result<FoundCommit, StoreError> {
         self.run(move |db| read_history::find(db, find)).await
     }

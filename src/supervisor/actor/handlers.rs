@@ -11,7 +11,8 @@ use super::{AFTER_DRAIN, SupervisorActor};
 use crate::ipc::{PROTOCOL_VERSION, ToSupervisor, ToWorker};
 use crate::process;
 use crate::supervisor::messages::{
-    Ended, Heard, LinkDown, LinkUp, List, Shutdown, ShutdownNow, StartFailed, StartWorker, StopWorker, WakeAll,
+    CrashWorker, Ended, Heard, LinkDown, LinkUp, List, Shutdown, ShutdownNow, StartFailed, StartWorker, StopWorker,
+    WakeAll,
 };
 use crate::supervisor::worker_process::{ProcessState, WorkerProcess};
 use crate::telemetry;
@@ -51,6 +52,18 @@ impl Handler<StopWorker> for SupervisorActor {
         let (gone, wait) = oneshot::channel();
         self.leave(&stop.name, self.settings.drain_limit, gone, ctx);
         Box::pin(async { wait.await.is_ok() })
+    }
+}
+
+impl Handler<CrashWorker> for SupervisorActor {
+    type Result = Option<Worker>;
+
+    fn handle(&mut self, crash: CrashWorker, _: &mut Context<Self>) -> Option<Worker> {
+        let worker = self.workers.get(&crash.name)?;
+        let ProcessState::Alive { .. } = worker.life else { return None };
+        tracing::warn!(workerId = crash.name, pid = worker.record.process.pid, "Killing a worker, as was asked");
+        process::kill(worker.record.process.pid);
+        Some(worker.view())
     }
 }
 

@@ -4,6 +4,7 @@ mod cards;
 mod inbox;
 mod new;
 mod overview;
+mod proof;
 mod queue;
 mod schedules;
 mod sessions;
@@ -31,6 +32,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/queue", web::get().to(queue::show))
         .route("/workers", web::get().to(workers::show))
         .route("/usage", web::get().to(usage::show))
+        .route("/proof", web::get().to(proof::show))
         .route("/settings", web::get().to(settings::show));
 }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::super::door::{Turned, Visitor};
 use super::super::page::{Shell, fragment, page};
-use super::super::render::{Block, Conversation, Html, Show, markdown, patch};
+use super::super::render::{Block, Conversation, Html, Show, Span, markdown, patch, time_line};
 use super::super::view::{Row, length, moment, money};
 use super::Tab;
 use super::cards::Card;
@@ -18,9 +18,9 @@ use crate::api::{Shared, find_task, worker_count};
 use crate::process::wall_now;
 use crate::queue::{PagePlace, ReadEventPage, ReadPatch};
 use crate::service;
-use domain::{Event, EventKind, Named as _, Status, Timestamp};
+use domain::{AttemptOutcome, Event, EventKind, Name, Named as _, Status, Timestamp};
 use strum::VariantArray as _;
-use wire::response::TaskView;
+use wire::response::{PromiseState, TaskProof, TaskView};
 use wire::{Attempt, KeyScope, Task};
 
 /// Events of a page, and of each older part of it.
@@ -29,8 +29,13 @@ const EVENTS: u64 = 100;
 const BYTES: u64 = 1 << 20;
 
 /// Parts of the page: name in the address, and for people.
-const PARTS: [(&str, &str); 4] =
-    [("", "Conversation"), ("changes", "Changes"), ("attempts", "Attempts"), ("details", "Details")];
+const PARTS: [(&str, &str); 5] = [
+    ("", "Conversation"),
+    ("changes", "Changes"),
+    ("attempts", "Attempts"),
+    ("proof", "Proof"),
+    ("details", "Details"),
+];
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -93,6 +98,8 @@ struct Attempts {
     facts: Vec<String>,
     tabs: Vec<Tab>,
     attempts: Vec<AttemptRow>,
+    /// The attempts, to scale.
+    line: Html,
 }
 
 struct AttemptRow {
@@ -104,6 +111,20 @@ struct AttemptRow {
     cost: String,
     tokens: String,
     error: String,
+}
+
+#[derive(Template)]
+#[template(path = "task_proof.html")]
+struct Proof {
+    shell: Shell,
+    task: Row,
+    estimated: bool,
+    facts: Vec<String>,
+    tabs: Vec<Tab>,
+    ok: bool,
+    promises: Vec<PromiseState>,
+    /// Time, number of the commit, name, words.
+    steps: Vec<(Html, String, String, String)>,
 }
 
 #[derive(Template)]
@@ -139,8 +160,18 @@ pub async fn show(
             page(&request, &visitor, &Changes { shell, task: row, estimated, facts, tabs, patch, branch })
         }
         "attempts" => {
-            let attempts = task.attempts.iter().flatten().map(attempt).collect();
-            page(&request, &visitor, &Attempts { shell, task: row, estimated, facts, tabs, attempts })
+            let (attempts, line) = (task.attempts.iter().flatten().map(attempt).collect(), attempts_line(&task));
+            page(&request, &visitor, &Attempts { shell, task: row, estimated, facts, tabs, attempts, line })
+        }
+        "proof" => {
+            let TaskProof { ok, steps, promises, .. } =
+                service::prove_task(&shared.queue, &shared.data_dir, &task).await?;
+            let steps = steps.into_iter().map(|step| {
+                let commit = step.commit.map(|commit| commit.to_string()).unwrap_or_default();
+                (moment(step.at), commit, step.what, step.text)
+            });
+            let steps = steps.collect();
+            page(&request, &visitor, &Proof { shell, task: row, estimated, facts, tabs, ok, promises, steps })
         }
         "details" => {
             let view = json!(TaskView::of(&task));
@@ -318,6 +349,20 @@ fn attempt(attempt: &Attempt) -> AttemptRow {
         tokens: format!("{} / {}", tokens.input + tokens.cache_read + tokens.cache_write, tokens.output),
         error: error.unwrap_or_default(),
     }
+}
+
+/// The attempts to scale, with the waits between them.
+fn attempts_line(task: &Task) -> Html {
+    let spans = task.attempts.iter().flatten().map(|attempt| {
+        let class = match attempt.outcome.as_ref().and_then(Name::known) {
+            None => "c0",
+            Some(AttemptOutcome::Completed) => "c1",
+            Some(AttemptOutcome::Failed | AttemptOutcome::Crashed) => "c2",
+            Some(AttemptOutcome::Released | AttemptOutcome::Cancelled) => "c3",
+        };
+        Span { from: attempt.started_at.0, to: attempt.ended_at.unwrap_or_else(wall_now).0, class }
+    });
+    time_line(&spans.collect::<Vec<_>>())
 }
 
 /// A text as one word of a shell.

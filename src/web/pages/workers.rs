@@ -26,6 +26,7 @@ struct Workers {
     shell: Shell,
     is_managed: bool,
     is_inline: bool,
+    can_crash: bool,
     complaint: String,
     workers: Vec<Line>,
 }
@@ -59,6 +60,7 @@ pub async fn show(request: HttpRequest, visitor: Visitor, shared: Data<Shared>) 
         shell: Shell::new(&shared, &visitor, "/workers", "Workers").await?,
         is_managed: mode == Mode::Managed,
         is_inline: mode == Mode::Inline,
+        can_crash: mode == Mode::Managed && shared.server.crash_button,
         complaint: overview.complaint.unwrap_or_default(),
         workers: overview.workers.into_iter().map(|worker| line(worker, &mut tasks)).collect(),
     };

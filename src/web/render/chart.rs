@@ -65,6 +65,38 @@ fn number(value: f64) -> String {
     if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.2}") }
 }
 
+/// A time from which on something was so, until another.
+#[derive(Clone, Debug)]
+pub struct Span {
+    /// Beginning and end, in milliseconds.
+    pub from: i64,
+    /// End.
+    pub to: i64,
+    /// Class of its colour.
+    pub class: &'static str,
+}
+
+/// Renders what followed on what, to scale. A table beside it says the same.
+#[must_use]
+pub fn time_line(spans: &[Span]) -> Html {
+    let (first, last) = (spans.iter().map(|span| span.from).min(), spans.iter().map(|span| span.to).max());
+    let mut html = Html::new();
+    let (Some(first), Some(last)) = (first, last) else { return html };
+    let scale = WIDTH / ((last - first).max(1) as f64);
+    html.raw(
+        "<div class=\"chart line\"><svg viewBox=\"0 0 600 80\" preserveAspectRatio=\"none\" aria-hidden=\"true\">",
+    );
+    for span in spans {
+        let from = (span.from - first) as f64 * scale;
+        // The shortest is to be seen as well.
+        let width = ((span.to - span.from) as f64 * scale).max(3.0);
+        let path = format!("M{:.1} 20h{width:.1}v40h-{width:.1}z", from.min(WIDTH - width));
+        html.raw("<path class=\"").raw(span.class).raw("\" d=\"").text(&path).raw("\"></path>");
+    }
+    html.raw("</svg></div>");
+    html
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,7 +19,7 @@ mod markdown;
 mod patch;
 mod tool;
 
-pub use chart::{Chart, chart};
+pub use chart::{Chart, Span, chart, time_line};
 pub use conversation::{Block, Conversation, Show, question};
 pub use html::Html;
 pub use markdown::markdown;

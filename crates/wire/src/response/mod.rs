@@ -10,6 +10,7 @@ mod error;
 mod event;
 mod health;
 mod key;
+mod proof;
 mod queue;
 mod schedule;
 mod server;
@@ -30,6 +31,7 @@ pub use event::{
 };
 pub use health::{Alive, Check, Health, HealthStatus, ParkedCredential, QueueCounts, Readiness, WorkerCounts};
 pub use key::{AuditEntry, AuditPage, Key, KeySecret, Keys};
+pub use proof::{PromiseState, Proof, ProofStep, TaskProof};
 pub use queue::{LimitState, LimitUse, Limits, Stats};
 pub use schedule::{Preview, Run, Runs, Schedule, Schedules};
 pub use server::{DoctorFinding, DoctorReport, Series, SettingView, Settings};
