@@ -7,11 +7,11 @@ use console::style;
 use domain::{Named as _, Status, visible};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use wire::response::{Explanation, Failed, Health, TaskView, Usage, UsageDay, Worker, Workers};
+use wire::response::{Explanation, Failed, Forecast, Health, TaskView, Usage, UsageDay, Worker, Workers};
 
 use super::http::{self, Reply};
 use super::table::{self, Cell, Column, number, text, whole};
-use super::words::{ago, colour};
+use super::words::{ago, colour, length, money};
 use crate::process::wall_now;
 
 /// A task, as the client reads it.
@@ -145,6 +145,12 @@ pub fn reasons(explanation: &Explanation) {
     for reason in &explanation.reasons {
         let until = reason.until.map(|until| format!(", until {until}")).unwrap_or_default();
         println!("{}: {}{until}", style(&reason.code).bold(), reason.message);
+    }
+    if let Some(Forecast { starts_at, duration_ms, cost_usd, based_on, like }) = &explanation.forecast {
+        let starts = starts_at.map(|at| format!("starts about {at}, ")).unwrap_or_default();
+        let cost = cost_usd.map(|cost| format!(", costs {} to {}", money(cost.median), money(cost.most)));
+        let (median, most) = (length(duration_ms.median), length(duration_ms.most));
+        println!("{starts}takes {median} to {most}{}: as {based_on} tasks like it ({like})", cost.unwrap_or_default());
     }
 }
 

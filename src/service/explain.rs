@@ -5,11 +5,13 @@ use serde_json::Value;
 use wire::Task;
 use wire::response::{Explanation, LimitState, Reason};
 
+use super::forecast::{Capacity, forecast};
 use super::{Caller, Service};
+use crate::process::wall_now;
 use crate::queue::{self, Explained, LimitUse, QueueError, ReadClock, ReadLimits, ReadStats, ReadWorkers, Stats};
 use crate::telemetry::Duty;
 
-/// Explains a task; `workers` is the number of workers that could take it. `None` where the caller sees no such task.
+/// Explains a task; `capacity` is that of the workers that could take it. `None` where the caller sees no such task.
 ///
 /// # Errors
 /// The queue's.
@@ -17,7 +19,7 @@ pub async fn explain(
     service: &Service,
     caller: &Caller,
     id: TaskId,
-    workers: usize,
+    capacity: Capacity,
 ) -> Result<Option<Explanation>, QueueError> {
     let explained = service.queue.ask(queue::Explain(id)).await?;
     let Some(Explained { task, ahead, retry }) = explained.filter(|found| caller.sees(&found.task.key)) else {
@@ -25,11 +27,11 @@ pub async fn explain(
     };
     let stats = service.queue.ask(ReadStats(None)).await?;
     let unmet = task.status == Status::Pending && !task.spec.requires.is_empty() && !is_met(service, &task).await?;
-    let reasons = match task.status {
+    let reasons: Vec<Reason> = match task.status {
         Status::Pending => {
             let limits = service.queue.ask(ReadLimits).await?;
             let full = service.vitals.failing(Duty::Disk).map(|failing| reason("DISK_FULL", failing.why));
-            let could_take_it = if unmet { WorkersForIt::NoneMatches } else { WorkersForIt::of(workers) };
+            let could_take_it = if unmet { WorkersForIt::NoneMatches } else { WorkersForIt::of(capacity.workers) };
             let reasons = full.into_iter().chain(pending(&task, ahead, &stats, could_take_it, &limits));
             if caller.is_admin() { reasons.collect() } else { reasons.map(without_credential).collect() }
         }
@@ -41,7 +43,24 @@ pub async fn explain(
     };
     let has_place = task.due_at.is_none() || task.held.is_some();
     let position = (task.status == Status::Pending && has_place).then_some(ahead + 1);
-    Ok(Some(Explanation { task_id: id, status: task.status, position, reasons }))
+    let start = start(&task, ahead, &reasons);
+    let forecast =
+        if task.status.is_terminal() { None } else { forecast(service, caller, &task, start, capacity).await? };
+    Ok(Some(Explanation { task_id: id, status: task.status, position, reasons, forecast }))
+}
+
+/// The time from which on a pending task may start, and the number of those before it; `None` where that depends on others.
+fn start(task: &Task, ahead: i64, reasons: &[Reason]) -> Option<(Timestamp, i64)> {
+    let is_open = |reason: &Reason| match &*reason.code {
+        "BEHIND_OTHERS" | "NO_FREE_SLOT" => true,
+        "NOT_DUE" | "CREDENTIAL_PARKED" | "BUDGET_SPENT" => reason.until.is_some(),
+        _ => false,
+    };
+    if task.status != Status::Pending || !reasons.iter().all(is_open) {
+        return None;
+    }
+    let until = reasons.iter().filter_map(|reason| reason.until).max();
+    Some((until.unwrap_or_default().max(wall_now()), if task.due_at.is_some() { 0 } else { ahead }))
 }
 
 /// Workers that live and could take a task.

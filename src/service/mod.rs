@@ -12,6 +12,7 @@ mod deliverer;
 mod explain;
 mod figures;
 mod folders;
+mod forecast;
 mod keys;
 mod manage_keys;
 mod outbound;
@@ -34,6 +35,7 @@ pub use self::admission::{admit, check_webhook, is_below_ceiling, key_limit, not
 pub use self::deliverer::deliver_forever;
 pub use self::explain::explain;
 pub use self::figures::{Figure, Figures, Wanted};
+pub use self::forecast::Capacity;
 pub use self::keys::{Caller, KeyRing, NotGood};
 pub use self::manage_keys::{KeySecret, create_key, key_view, revoke_key, rotate_key};
 pub use self::outbound::Outbound;

@@ -72,6 +72,45 @@ fn the_button_is_there_only_where_it_is_wanted() {
     assert_eq!(server.http.ask("GET", "/api/proof/nonsense", None).0, 404);
 }
 
+/// What waits is told when it will start, as far as others tell, and by tasks that the caller may see.
+#[test]
+fn a_task_that_waits_is_told_what_it_may_expect() {
+    let world = World::new();
+    let server =
+        world.serve("inline", &[("QUEUE_CONCURRENCY", "1"), ("API_KEYS", "other=a-key-of-sixteen-characters")]);
+    let explain = |id: &str| server.get(&format!("/api/tasks/{id}/explain"));
+    let plain = |name: &str| task(&world.ws(), name, &["say done"]);
+    let later = server.submit(json!({ "instruction": "later", "runAt": "2125-01-01T00:00:00Z" }));
+    assert_eq!(explain(&later)["forecast"], Value::Null, "nothing has ended");
+    for n in 0..3 {
+        let done = server.submit(plain(&format!("done {n}")));
+        server.wait_end(&done);
+    }
+    let forecast = explain(&later)["forecast"].clone();
+    assert_eq!((&forecast["basedOn"], &forecast["like"]), (&json!(3), &json!("model")), "{forecast}");
+    assert!(forecast["startsAt"].as_str().expect("a time").starts_with("2125-01-01T00:00"), "{forecast}");
+    assert!(forecast["durationMs"]["most"].as_i64() >= forecast["durationMs"]["median"].as_i64(), "{forecast}");
+    assert!(forecast["costUsd"]["median"].as_f64().expect("a cost") > 0.0, "{forecast}");
+    let hold = format!("bash while ! test -e {}/go; do sleep 0.05; done", world.ws().display());
+    let runs = server.submit(task(&world.ws(), "runs", &[&hold, "say done"]));
+    server.wait_tool(&runs);
+    assert_eq!(explain(&runs)["forecast"]["startsAt"], Value::Null);
+    let waits = server.submit(plain("waits"));
+    let forecast = explain(&waits)["forecast"].clone();
+    assert_eq!(forecast["like"], "folder and model", "{forecast}");
+    assert!(forecast["startsAt"].is_string(), "{forecast}");
+    server.http.ask("POST", "/api/queue/pause", None);
+    assert_eq!(explain(&waits)["forecast"]["startsAt"], Value::Null, "somebody must start it");
+    // What others' tasks took is not told.
+    let other = crate::support::http::Client::new(&server.http.url, "a-key-of-sixteen-characters");
+    let (_, own) = other.ask("POST", "/api/tasks", Some(json!({ "instruction": "mine" })));
+    let path = format!("/api/tasks/{}/explain", own["taskId"].as_str().expect("an id"));
+    assert_eq!(other.ask("GET", &path, None).1["forecast"], Value::Null);
+    std::fs::write(world.ws().join("go"), "").expect("a file");
+    server.wait_end(&runs);
+    assert_eq!(explain(&runs)["forecast"], Value::Null, "it has ended");
+}
+
 /// A task that waits, one that is called off, and one that has never begun.
 #[test]
 fn each_step_of_a_task_is_told() {

@@ -92,8 +92,8 @@ const ROWS: &[(&str, &str, About, &str)] = &[
     ("removeWebhook", "submit", Own, ""),
     ("removeSchedule", "submit", Own, ""),
     ("cancelTask", "submit", Own, ""),
-    ("stopWorker", "admin", Whole, ""),
     ("crashWorker", "admin", Whole, ""),
+    ("stopWorker", "admin", Whole, ""),
     ("revokeKey", "admin", Whole, ""),
 ];
 
@@ -161,8 +161,12 @@ pub fn key(server: &Server, name: &str, scopes: &[&str], more: Value) -> Client 
 #[test]
 fn every_operation_is_closed_to_keys_that_may_not() {
     let world = World::new();
-    let settings =
-        [("CLAUDE_PATH", &*scripted_claude()), ("WEBHOOK_ALLOWED_HOSTS", "localhost"), ("WORKER_COUNT", "1")];
+    let settings = [
+        ("CLAUDE_PATH", &*scripted_claude()),
+        ("WEBHOOK_ALLOWED_HOSTS", "localhost"),
+        ("WORKER_COUNT", "1"),
+        ("CRASH_BUTTON", "on"),
+    ];
     let server = world.serve("managed", &settings);
     let all = ["read", "submit", "decide"];
     let alice = key(&server, "alice", &all, json!({}));

@@ -1,7 +1,7 @@
 // Every page, light and dark, wide and narrow: nothing is reported, and an accessibility check finds nothing serious.
 export default async function ({ env, visit, serious, check }) {
-  const pages = ["/", "/inbox", "/tasks", "/new", "/sessions", "/schedules", "/queue", "/workers", "/usage", "/settings"];
-  for (const part of ["", "?part=changes", "?part=attempts", "?part=details", "?show=tools"]) pages.push(`/tasks/${env.TASK}${part}`);
+  const pages = ["/", "/inbox", "/tasks", "/new", "/sessions", "/schedules", "/queue", "/workers", "/usage", "/settings", "/proof"];
+  for (const part of ["", "?part=changes", "?part=attempts", "?part=proof", "?part=details", "?show=tools"]) pages.push(`/tasks/${env.TASK}${part}`);
   for (const colorScheme of ["light", "dark"]) {
     for (const width of [1440, 360]) {
       const page = await visit({ colorScheme, viewport: { width, height: 800 } });

@@ -13,7 +13,7 @@ use crate::service;
 /// Every reason that holds now, the strongest first.
 pub async fn explain(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let task = task_id(&id)?;
-    let workers = workers::overview(&shared).await?.count;
-    let found = service::explain(&shared, &caller, task, workers).await?;
+    let capacity = workers::capacity(&shared).await?;
+    let found = service::explain(&shared, &caller, task, capacity).await?;
     found.map(|found| HttpResponse::Ok().json(found)).ok_or_else(|| ApiError::no_task(&id))
 }

@@ -29,8 +29,8 @@ pub use submit::{again as retry_task, submit_as as submit_task};
 pub use talk::{cursor_of as read_question_cursor, cursor_to as question_cursor};
 pub use tasks::cancel_as as cancel_task;
 pub use workers::{
-    count as worker_count, crash_named as crash_worker, overview as workers_overview, start_named as start_worker,
-    stop_named as stop_worker,
+    capacity as worker_capacity, crash_named as crash_worker, overview as workers_overview,
+    start_named as start_worker, stop_named as stop_worker,
 };
 
 use actix_web::http::StatusCode;

@@ -10,9 +10,10 @@ use super::super::input;
 use super::super::shared::{Shared, Workers};
 use super::resource;
 use crate::process::boot_now;
-use crate::queue::{DrainWorker, QueueError, ReadClock, ReadWorkers, WorkerInfo};
+use crate::queue::{DrainWorker, QueueError, ReadClock, ReadStats, ReadWorkers, WorkerInfo};
+use crate::service::Capacity;
 use crate::supervisor::{CrashWorker, List, StartFailed, StartWorker, StopWorker};
-use domain::Timestamp;
+use domain::{Status, Timestamp};
 use wire::request::NewWorker;
 use wire::response::{Worker, WorkerState, WorkerStopped};
 
@@ -55,9 +56,17 @@ pub async fn overview(shared: &Shared) -> Result<WorkerOverview, ApiError> {
     }
 }
 
-/// Number of workers that could take a task.
-pub async fn count(shared: &Shared) -> Result<usize, ApiError> {
-    Ok(overview(shared).await?.count)
+/// Slots of the workers that could take a task.
+pub async fn capacity(shared: &Shared) -> Result<Capacity, ApiError> {
+    let WorkerOverview { count, workers, .. } = overview(shared).await?;
+    let (slots, running) = match shared.workers {
+        Workers::Inline => {
+            let stats = shared.queue.ask(ReadStats(None)).await?;
+            (stats.concurrency.unwrap_or(shared.concurrency).into(), stats.count(Status::Running))
+        }
+        _ => workers.iter().fold((0, 0), |sum, worker| (sum.0 + worker.concurrency, sum.1 + worker.running)),
+    };
+    Ok(Capacity { workers: count, slots, free: (slots - running).max(0) })
 }
 
 /// Returns the reason for which managed workers are not well.

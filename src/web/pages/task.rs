@@ -14,13 +14,13 @@ use super::super::render::{Block, Conversation, Html, Show, Span, markdown, patc
 use super::super::view::{Row, length, moment, money};
 use super::Tab;
 use super::cards::Card;
-use crate::api::{Shared, find_task, worker_count};
+use crate::api::{Shared, find_task, worker_capacity};
 use crate::process::wall_now;
 use crate::queue::{PagePlace, ReadEventPage, ReadPatch};
 use crate::service;
 use domain::{AttemptOutcome, Event, EventKind, Name, Named as _, Status, Timestamp};
 use strum::VariantArray as _;
-use wire::response::{PromiseState, TaskProof, TaskView};
+use wire::response::{Forecast, PromiseState, TaskProof, TaskView};
 use wire::{Attempt, KeyScope, Task};
 
 /// Events of a page, and of each older part of it.
@@ -65,6 +65,8 @@ struct Talk {
     result: Option<Html>,
     reasons: Vec<(String, String)>,
     position: Option<i64>,
+    /// When it starts, how long it takes and what it costs, as far as others tell.
+    forecast: Option<Html>,
     shows: Vec<Tab>,
     show: &'static str,
     /// The instruction, where the page has the beginning.
@@ -186,7 +188,7 @@ pub async fn show(
             let show = Show::from_name(&asked.show).unwrap_or_default();
             let events = events(&shared, &task, asked.before, show).await?;
             let explained = if task.status == Status::Pending {
-                service::explain(&shared, &visitor.caller, task.id, worker_count(&shared).await?).await?
+                service::explain(&shared, &visitor.caller, task.id, worker_capacity(&shared).await?).await?
             } else {
                 None
             };
@@ -196,6 +198,7 @@ pub async fn show(
                 questions: open.map(|question| Card::of(task.id, task.spec.title(), question)).collect(),
                 result: result(&task),
                 position: explained.as_ref().and_then(|explained| explained.position),
+                forecast: explained.as_ref().and_then(|explained| explained.forecast.as_ref()).map(expected),
                 reasons: explained
                     .into_iter()
                     .flat_map(|explained| explained.reasons)
@@ -349,6 +352,25 @@ fn attempt(attempt: &Attempt) -> AttemptRow {
         tokens: format!("{} / {}", tokens.input + tokens.cache_read + tokens.cache_write, tokens.output),
         error: error.unwrap_or_default(),
     }
+}
+
+/// What a task may expect, in words.
+fn expected(forecast: &Forecast) -> Html {
+    let mut html = Html::new();
+    if let Some(at) = forecast.starts_at {
+        html.raw("Starts about ");
+        html.add(&moment(at));
+        html.raw(", takes ");
+    } else {
+        html.raw("Takes ");
+    }
+    let (duration, cost) = (forecast.duration_ms, forecast.cost_usd);
+    html.text(&format!("{} to {}", length(duration.median), length(duration.most)));
+    if let Some(cost) = cost {
+        html.text(&format!(", costs {} to {}", money(Some(cost.median)), money(Some(cost.most))));
+    }
+    html.text(&format!(", as {} tasks did that are like it ({})", forecast.based_on, forecast.like));
+    html
 }
 
 /// The attempts to scale, with the waits between them.

@@ -41,7 +41,9 @@ pub use talk::{
     Answered, Conversation, ConversationMessage, MessageReceipt, OpenQuestion, OpenQuestions, Permission, Permissions,
     Role,
 };
-pub use task::{AttemptView, ContextView, ErrorView, Explanation, Reason, StatusCounts, TaskPage, TaskView};
+pub use task::{
+    AttemptView, ContextView, ErrorView, Explanation, Forecast, Range, Reason, StatusCounts, TaskPage, TaskView,
+};
 pub use usage::{Left, Today, Usage, UsageDay};
 pub use webhook::{Deliveries, Delivery, DeliveryReceipt, Webhook, Webhooks};
 pub use worker::{Worker, WorkerState, WorkerStopped, Workers};

@@ -316,6 +316,34 @@ pub struct Explanation {
     pub position: Option<i64>,
     /// Every reason that holds now, the strongest first.
     pub reasons: Vec<Reason>,
+    /// What it may expect, as tasks like it did; `null` where there were too few, and for one that has ended.
+    #[serde(default)]
+    pub forecast: Option<Forecast>,
+}
+
+/// What a task may expect, as the newest that were most like it did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Forecast {
+    /// Time at which it will start; `null` where nothing tells when, or it runs already.
+    pub starts_at: Option<Timestamp>,
+    /// Milliseconds from its first start to its end.
+    pub duration_ms: Range<i64>,
+    /// US dollars.
+    pub cost_usd: Option<Range<Usd>>,
+    /// Number of those tasks.
+    pub based_on: i64,
+    /// What they have in common with it: `folder, tag and model`, `tag and model`, `folder and model`, `model` or `any`.
+    pub like: String,
+}
+
+/// How a value is spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Range<T> {
+    /// Half of them stay below.
+    pub median: T,
+    /// Nine of ten stay below.
+    pub most: T,
 }
 
 /// A reason.
