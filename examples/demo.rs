@@ -145,6 +145,7 @@ fn cast(work: &Path) -> Vec<Part> {
         part("Mend the failing test", &long, json!({ "options": allowed, "priority": 10, "tags": ["ci"] })),
         part("Push the fix", &[format!("tool Edit {edit}"), "bash git push origin fix-lease".to_owned(), "say Pushed.".to_owned()], json!({ "options": { "sdk": { "permissionMode": "default" } }, "priority": 10 })),
         part("Set up the weekly report", &[format!("tool AskUserQuestion {colours}"), "say It reads that one from now on.".to_owned()], json!({ "options": { "sdk": { "permissionMode": "default" } }, "priority": 10 })),
+        part("Port to the new edition", &vec!["bash sleep 2; echo 'error[E0716]: a temporary value is dropped while borrowed' >&2; exit 101".to_owned(); 200], json!({ "options": allowed, "priority": 9 })),
         part("Deploy to staging", &[(1..=40).map(|n| format!("bash sleep 5; echo {n} of 40 machines")).collect(), words("Deployed.")].concat(), json!({ "options": allowed, "concurrencyKey": "deploys", "priority": 5 })),
         part("Deploy to production", &words("Deployed."), json!({ "concurrencyKey": "deploys" })),
         part("Deploy the documentation", &words("Deployed."), json!({ "concurrencyKey": "deploys" })),

@@ -182,6 +182,7 @@ impl NoOp {
                     events,
                     session_id: None,
                     cost_so_far: None,
+                    looping: None,
                     transcript: Vec::new(),
                     essential: false,
                 };

@@ -87,6 +87,8 @@ pub struct Model {
     pub cost_usd: Option<f64>,
     /// US dollars of the attempt that runs, as far as is known.
     pub cost_so_far: Option<f64>,
+    /// How the attempt that runs goes round in circles, in words.
+    pub looping: Option<String>,
     /// Tokens, as JSON.
     pub usage: Option<String>,
     /// Turns of the conversation.

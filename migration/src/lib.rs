@@ -24,6 +24,7 @@ mod m0015_transcripts;
 mod m0016_labels;
 mod m0017_open_questions;
 mod m0018_figures;
+mod m0019_loops;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -50,6 +51,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0016_labels::Migration),
             Box::new(m0017_open_questions::Migration),
             Box::new(m0018_figures::Migration),
+            Box::new(m0019_loops::Migration),
         ]
     }
 }

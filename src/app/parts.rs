@@ -205,6 +205,7 @@ impl Parts {
             answer_limit: config.worker.answer_limit,
             park_after: config.worker.park_after,
             max_event_bytes: config.worker.max_event_bytes,
+            loop_guard: config.worker.loop_guard,
             vitals: self.vitals.clone(),
         };
         let actor = WorkerActor::new(tools, config.worker.concurrency, queue.clone(), news);

@@ -10,7 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::result::ResultFrame;
-use domain::{EventKind, SessionId, json};
+use domain::{EventKind, SessionId, ToolCall, json};
 
 /// Longest event that is stored with its whole frame, in bytes.
 const MAX_EVENT_BYTES: usize = 1 << 20;
@@ -38,15 +38,15 @@ pub enum FrameKind {
     Assistant {
         /// True if the text was not written by the CLI itself.
         by_model: bool,
-        /// Number of tools that it calls.
-        tool_calls: usize,
+        /// Tools that it calls.
+        calls: Vec<ToolCall>,
         /// Counts of the answer that it is a part of.
         answer: Box<AnswerCounts>,
     },
     /// Results of tools.
     User {
-        /// Number of results that it brings.
-        tool_results: usize,
+        /// The calls that it answers, each with whether that failed.
+        results: Vec<(String, bool)>,
     },
     /// A piece of the model's answer while it is written.
     Partial {
@@ -175,7 +175,7 @@ impl Frame {
     pub fn event_kind(&self) -> Option<EventKind> {
         Some(match &self.kind {
             FrameKind::Init { .. } => EventKind::Init,
-            FrameKind::Assistant { tool_calls: 0, .. } => EventKind::Assistant,
+            FrameKind::Assistant { calls, .. } if calls.is_empty() => EventKind::Assistant,
             FrameKind::Assistant { .. } => EventKind::ToolUse,
             FrameKind::User { .. } => EventKind::ToolResult,
             FrameKind::ApiRetry(_) => EventKind::Retry,
@@ -252,14 +252,18 @@ fn kind_of(frame: Value) -> FrameKind {
         ("assistant", _) => FrameKind::Assistant {
             // The CLI words its own errors as messages of a model of this name.
             by_model: frame["message"]["model"].as_str() != Some("<synthetic>"),
-            tool_calls: blocks(&frame, "tool_use"),
+            calls: blocks(&frame, "tool_use").map(call_of).collect(),
             answer: Box::new(AnswerCounts {
                 id: frame["message"]["id"].as_str().unwrap_or_default().to_owned(),
                 model: frame["message"]["model"].as_str().unwrap_or_default().to_owned(),
                 usage: frame["message"]["usage"].clone(),
             }),
         },
-        ("user", _) => FrameKind::User { tool_results: blocks(&frame, "tool_result") },
+        ("user", _) => FrameKind::User {
+            results: blocks(&frame, "tool_result")
+                .map(|block| (block["tool_use_id"].as_str().unwrap_or_default().to_owned(), block["is_error"] == true))
+                .collect(),
+        },
         ("stream_event", _) => {
             FrameKind::Partial { text: frame["event"]["delta"]["text"].as_str().unwrap_or_default().to_owned() }
         }
@@ -326,9 +330,14 @@ fn input_of(raw: &str) -> Option<Box<RawValue>> {
     serde_json::from_str::<Line>(raw).ok().map(|line| line.request.input)
 }
 
-fn blocks(frame: &Value, kind: &str) -> usize {
-    let content = frame["message"]["content"].as_array();
-    content.map_or(0, |blocks| blocks.iter().filter(|block| block["type"] == kind).count())
+fn blocks<'a>(frame: &'a Value, kind: &str) -> impl Iterator<Item = &'a Value> {
+    let content = frame["message"]["content"].as_array().map_or(&[][..], Vec::as_slice);
+    content.iter().filter(move |block| block["type"] == kind)
+}
+
+fn call_of(block: &Value) -> ToolCall {
+    let text = |key: &str| block[key].as_str().unwrap_or_default().to_owned();
+    ToolCall::new(text("id"), text("name"), &block["input"].to_string())
 }
 
 #[cfg(test)]

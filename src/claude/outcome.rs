@@ -53,12 +53,12 @@ impl Observed {
         self.frames += 1;
         match &frame.kind {
             FrameKind::Init { session_id: Some(id) } => self.session_id = Some(*id),
-            FrameKind::Assistant { by_model, tool_calls, .. } => {
+            FrameKind::Assistant { by_model, calls, .. } => {
                 self.model_answered |= by_model;
-                self.open_tools += tool_calls;
+                self.open_tools += calls.len();
             }
-            FrameKind::User { tool_results } => {
-                self.open_tools = self.open_tools.saturating_sub(*tool_results);
+            FrameKind::User { results } => {
+                self.open_tools = self.open_tools.saturating_sub(results.len());
             }
             FrameKind::RateLimit { resets_at } => {
                 self.limit_resets_at = resets_at.map(|seconds| Timestamp(seconds.saturating_mul(1_000)));

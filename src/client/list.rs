@@ -79,10 +79,23 @@ fn rows(tasks: &[Task]) -> Vec<Vec<Cell>> {
 
 fn row(task: &Task, now: Timestamp) -> Vec<Cell> {
     let waits = !task.status.is_terminal() && task.waiting_for.is_some();
-    let state = if waits { "◆ asks".to_owned() } else { format!("{} {}", sign(task.status), task.status) };
+    let state = if task.looping.is_some() {
+        "▲ loops".to_owned()
+    } else if waits {
+        "◆ asks".to_owned()
+    } else {
+        format!("{} {}", sign(task.status), task.status)
+    };
     vec![
         Cell::styled(short(task.task_id), |id| style(id).bold().to_string()),
-        Cell::styled(state, if waits { |text| style(text).magenta().to_string() } else { colour(task.status) }),
+        Cell::styled(
+            state,
+            if waits || task.looping.is_some() {
+                |text| style(text).magenta().to_string()
+            } else {
+                colour(task.status)
+            },
+        ),
         task.title.as_ref().into(),
         Cell::styled(folder(task.working_directory.as_deref().unwrap_or_default()), |text| {
             style(text).dim().to_string()

@@ -78,6 +78,7 @@ fn facts(task: &Task, now: Timestamp) -> Vec<(&'static str, String)> {
         ("requires", list(&task.requires)),
         ("waits for", task.waiting_for.as_deref().map(ToString::to_string)),
         ("does", doing),
+        ("loops", task.looping.as_deref().map(ToString::to_string)),
     ];
     all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }

@@ -214,6 +214,8 @@ pub struct Worker {
     pub park_after: Duration,
     /// Bytes of events that an attempt stores whole; further ones are stored without their texts.
     pub max_event_bytes: u64,
+    /// Failures of the same call after which a task is marked; 0: never.
+    pub loop_guard: u32,
 }
 
 /// The worker processes of managed mode.
@@ -264,6 +266,7 @@ impl Config {
                 answer_limit: from.millis("PERMISSION_TIMEOUT_MS", 1, 2_592_000_000),
                 park_after: from.millis("PERMISSION_PARK_MS", 0, 86_400_000),
                 max_event_bytes: from.number("MAX_TASK_EVENT_BYTES", 1, u64::MAX),
+                loop_guard: from.number("LOOP_GUARD", 0, 1_000),
             },
             processes: Processes {
                 count: from.number("WORKER_COUNT", 0, 200),

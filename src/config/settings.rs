@@ -163,6 +163,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("LOG_FORMAT", Some("text"), "text or json"),
     setting("TASK_TIMEOUT_MS", Some("1800000"), "Time limit of an attempt whose task sets none, in milliseconds"),
     setting(
+        "LOOP_GUARD",
+        Some("5"),
+        "Failures of the same call of a tool after which a task is marked as going round in circles, 0 to 1000; 0 never marks",
+    ),
+    setting(
         "PERMISSION_TIMEOUT_MS",
         Some("86400000"),
         "Milliseconds after which a question without an answer is answered with a no",

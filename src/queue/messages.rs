@@ -220,6 +220,8 @@ pub struct Append {
     pub session_id: Option<SessionId>,
     /// US dollars of the attempt, as far as is known.
     pub cost_so_far: Option<Usd>,
+    /// How it goes round in circles, where it has begun to.
+    pub looping: Option<String>,
     /// Parts of the transcript of its session, each with its number.
     pub transcript: Vec<(SessionId, i64, String)>,
     /// True if they are stored also when the disk is full: they are short then.

@@ -47,6 +47,7 @@ macro_rules! each_table {
                 error_message,
                 cost_usd,
                 cost_so_far,
+                looping,
                 usage,
                 num_turns,
                 duration_ms,

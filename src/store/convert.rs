@@ -118,6 +118,7 @@ pub fn lost_task(id: domain::TaskId, why: &str) -> Task {
         changes: None,
         last_seq: 0,
         cost_so_far: None,
+        looping: None,
         activity: None,
         attempts: None,
     }
@@ -155,6 +156,7 @@ pub fn task_with(row: TaskRow, read: StoredSpec) -> Task {
         changes: None,
         last_seq: row.last_event,
         cost_so_far: row.cost_so_far,
+        looping: row.looping,
         activity: None,
         attempts: None,
         attempted: Attempted {

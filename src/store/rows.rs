@@ -157,6 +157,8 @@ pub struct ProgressRow {
     pub session: Option<SessionId>,
     /// US dollars of the attempt, where they have become known.
     pub cost_so_far: Option<Usd>,
+    /// How it goes round in circles, where it has begun to.
+    pub looping: Option<String>,
 }
 
 /// A webhook.

@@ -94,6 +94,8 @@ pub struct TaskRow {
     pub cost_usd: Option<Usd>,
     /// US dollars of the attempt that runs, as far as is known.
     pub cost_so_far: Option<Usd>,
+    /// How the attempt that runs goes round in circles, in words.
+    pub looping: Option<String>,
     /// Tokens, as JSON.
     pub usage: Option<String>,
     /// Turns of the conversation.
@@ -153,6 +155,7 @@ impl TaskRow {
             error_message: None,
             cost_usd: None,
             cost_so_far: None,
+            looping: None,
             usage: None,
             num_turns: None,
             duration_ms: None,

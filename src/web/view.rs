@@ -71,7 +71,8 @@ impl Row {
     /// The task, as it is now.
     #[must_use]
     pub fn of(task: &Task, now: Timestamp) -> Self {
-        let (sign, status) = sign(task.status);
+        let loops = task.looping.as_deref();
+        let (sign, status) = if loops.is_some() { ("▲", "loops") } else { sign(task.status) };
         let left = &task.attempted;
         let ended = task.status.is_terminal();
         let took = task.started_at.map(|from| length(task.completed_at.unwrap_or(now).since_ms(from)));
@@ -79,7 +80,8 @@ impl Row {
         let error = left.error.as_ref().map(|error| format!("{}: {}", error.code, error.message));
         let doing = task.activity.as_ref().map(|activity| activity.line.clone());
         let said = left.result.as_ref().map(|result| result.lines().next().unwrap_or_default().to_owned());
-        let line = doing.or(error).or(said).unwrap_or_default();
+        let looping = loops.map(|sign| format!("Goes round in circles: {sign}"));
+        let line = looping.or(doing).or(error).or(said).unwrap_or_default();
         Self {
             id: task.id.to_string(),
             title: task.spec.title(),

@@ -136,6 +136,7 @@ impl AgentRun {
             events: Vec::new(),
             session_id,
             cost_so_far: None,
+            looping: None,
             transcript: Vec::new(),
             essential: true,
         };

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
 use crate::process::BackOff;
-use crate::queue::{Append, Ask, Asked, Progress, Queue, QueueError, Stale, Step, StoreError};
+use crate::queue::{Append, Ask, Asked, Progress, Queue, QueueError, Say, Stale, Step, StoreError};
 use crate::telemetry::{chain, mask, mask_value};
 use domain::{LeaseKey, NewEvent, SessionId, Usd, json};
 
@@ -28,6 +28,10 @@ enum Item {
     Event(NewEvent, OwnedSemaphorePermit),
     /// What the attempt has cost so far: stored with the next events.
     Cost(Usd),
+    /// How the attempt goes round in circles: stored with the next events.
+    Looping(String),
+    /// Somebody's word to the task: a message, or `None` for an interrupt.
+    Say(Option<String>),
     /// A part of a transcript, with the room that it takes.
     Transcript(SessionId, String, OwnedSemaphorePermit),
     /// A question.
@@ -65,7 +69,18 @@ impl Outbox {
         let (lost_sender, lost) = oneshot::channel();
         let (transcript, parts) = (Vec::new(), 0);
         let session = Some(session);
-        let writer = Writer { queue, key, session, cost: None, sent: 0, left: most, transcript, parts, filed: sender };
+        let writer = Writer {
+            queue,
+            key,
+            session,
+            cost: None,
+            looping: None,
+            sent: 0,
+            left: most,
+            transcript,
+            parts,
+            filed: sender,
+        };
         let write = async move {
             if writer.run(receiver).await.is_err() {
                 lost_sender.send(()).unwrap_or_default();
@@ -92,6 +107,17 @@ impl Outbox {
     /// Stores what the attempt has cost so far, with the next event.
     pub async fn cost(&self, so_far: Usd) {
         self.put(Item::Cost(so_far)).await;
+    }
+
+    /// Stores how the attempt goes round in circles, with the next event, without the secrets in it.
+    pub async fn looping(&self, mut sign: String) {
+        mask(&mut sign);
+        self.put(Item::Looping(sign)).await;
+    }
+
+    /// Says something to the task, as a client would: a message, or `None` for an interrupt.
+    pub async fn say(&self, text: Option<String>) {
+        self.put(Item::Say(text)).await;
     }
 
     async fn room_for(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
@@ -142,6 +168,8 @@ struct Writer {
     session: Option<SessionId>,
     /// US dollars so far that are not stored yet.
     cost: Option<Usd>,
+    /// A sign of a loop that is not stored yet.
+    looping: Option<String>,
     /// Number of events that were stored.
     sent: i64,
     /// Bytes of events that are stored whole.
@@ -164,6 +192,13 @@ impl Writer {
                         places.push(place);
                     }
                     Item::Cost(so_far) => self.cost = Some(so_far),
+                    Item::Looping(sign) => self.looping = Some(sign),
+                    Item::Say(text) => {
+                        self.append(std::mem::take(&mut events)).await?;
+                        // Refused where the task has ended meanwhile, or too many messages wait: then nothing is lost.
+                        let said = self.queue.ask(Say { task: self.key.task, text }).await;
+                        tracing::debug!(?said, "The loop guard has spoken");
+                    }
                     Item::Transcript(session, entries, place) => {
                         self.parts += 1;
                         self.transcript.push((session, self.parts, entries));
@@ -199,10 +234,10 @@ impl Writer {
         events.iter_mut().for_each(|event| self.spend(event));
         let count = i64::try_from(events.len()).unwrap_or(0);
         let session_id = self.session.take();
-        let cost_so_far = self.cost.take();
+        let (cost_so_far, looping) = (self.cost.take(), self.looping.take());
         let transcript = std::mem::take(&mut self.transcript);
         let (key, from) = (self.key, self.sent);
-        let mut append = Append { key, from, events, session_id, cost_so_far, transcript, essential: false };
+        let mut append = Append { key, from, events, session_id, cost_so_far, looping, transcript, essential: false };
         self.sent += count;
         let mut back_off = BackOff::default();
         loop {

@@ -81,6 +81,8 @@ pub struct WorkerContext {
     pub park_after: Duration,
     /// Bytes of events that an attempt stores whole.
     pub max_event_bytes: u64,
+    /// Failures of the same call after which a task is marked; 0: never.
+    pub loop_guard: u32,
     /// State of this process's duties.
     pub vitals: Vitals,
 }

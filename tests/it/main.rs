@@ -21,6 +21,7 @@ mod labels;
 mod layers;
 mod limits;
 mod lists;
+mod loops;
 mod machines;
 mod metrics;
 mod migrations;

@@ -17,6 +17,7 @@ pub mod json;
 mod label;
 mod lease;
 mod limit;
+mod loop_guard;
 mod machine;
 #[cfg(test)]
 mod machine_test;
@@ -42,6 +43,7 @@ pub use invalid::Invalid;
 pub use label::{InvalidLabel, Labels, MAX_LABELS, check_label, lane_of};
 pub use lease::{Epoch, Lease, LeaseKey, LeaseTimes, TREE_END_MS};
 pub use limit::{Group, GroupKind, Limit, LimitChange, MAX_NAME, Rate};
+pub use loop_guard::{LOOP_AFTER, LoopGuard, ToolCall};
 pub use machine::{CRASH_LIMIT, Record, Refusal, ReleaseReason, SUSPECT, State, TaskCommand};
 pub use money::Usd;
 pub use named::{Name, Named};

@@ -59,6 +59,8 @@ pub struct Task {
     pub last_seq: i64,
     /// US dollars of the attempt that runs, as far as is known.
     pub cost_so_far: Option<Usd>,
+    /// How it goes round in circles, while it runs, in words.
+    pub looping: Option<String>,
     /// What it does, while it runs.
     pub activity: Option<Activity>,
     /// All attempts, in order; `None` where only the task was read.

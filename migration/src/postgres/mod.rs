@@ -8,6 +8,7 @@ mod p0002_transcripts;
 mod p0003_labels;
 mod p0004_open_questions;
 mod p0005_figures;
+mod p0006_loops;
 
 /// A step of the schema.
 #[derive(Clone, Copy, Debug)]
@@ -21,5 +22,11 @@ pub struct Step {
 }
 
 /// All steps, in order.
-pub const STEPS: &[Step] =
-    &[p0001_base::STEP, p0002_transcripts::STEP, p0003_labels::STEP, p0004_open_questions::STEP, p0005_figures::STEP];
+pub const STEPS: &[Step] = &[
+    p0001_base::STEP,
+    p0002_transcripts::STEP,
+    p0003_labels::STEP,
+    p0004_open_questions::STEP,
+    p0005_figures::STEP,
+    p0006_loops::STEP,
+];

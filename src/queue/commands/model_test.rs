@@ -275,6 +275,7 @@ async fn a_stale_epoch_appends_nothing_and_a_check_names_what_was_lost(scratch: 
         events: vec![NewEvent::log("x")],
         session_id: None,
         cost_so_far: None,
+        looping: None,
         transcript: Vec::new(),
         essential: false,
     };

@@ -239,8 +239,8 @@ impl Change for Append {
         if let Some(session) = self.session_id {
             unit.tx.set_attempt_session(row.id, row.attempt, session).await?;
         }
-        let progress =
-            ProgressRow { last_event: last, attempt_events, session: self.session_id, cost_so_far: self.cost_so_far };
+        let (session, cost_so_far, looping) = (self.session_id, self.cost_so_far, self.looping.clone());
+        let progress = ProgressRow { last_event: last, attempt_events, session, cost_so_far, looping };
         unit.tx.set_progress(row.id, &progress).await?;
         Ok(Ok(()))
     }

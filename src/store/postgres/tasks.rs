@@ -32,7 +32,7 @@ const UPDATE: &str = "UPDATE tasks SET status = new.status, due_at = new.due_at,
         structured_output = new.structured_output, error_class = new.error_class, error_code = new.error_code,
         error_message = new.error_message, cost_usd = new.cost_usd, usage = new.usage, num_turns = new.num_turns,
         duration_ms = new.duration_ms, permission_denials = new.permission_denials, remarks = new.remarks,
-        cost_so_far = NULL
+        cost_so_far = NULL, looping = NULL
     FROM unnest($1::uuid[], $2::int8[], $3::text[], $4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::int8[], $9::int8[],
             $10::uuid[], $11::int8[], $12::uuid[], $13::text[], $14::int8[], $15::text[], $16::text[], $17::text[],
             $18::text[], $19::text[], $20::text[], $21::text[], $22::float8[], $23::text[], $24::int8[], $25::int8[],
@@ -43,9 +43,10 @@ const UPDATE: &str = "UPDATE tasks SET status = new.status, due_at = new.due_at,
     WHERE tasks.id = new.task AND tasks.epoch = new.was_epoch";
 
 const PROGRESS: &str = "UPDATE tasks SET last_event = new.last_event, attempt_events = new.attempt_events,
-        session_id = COALESCE(new.session_id, tasks.session_id), cost_so_far = COALESCE(new.cost_so_far, tasks.cost_so_far)
-    FROM unnest($1::uuid[], $2::int8[], $3::int8[], $4::text[], $5::float8[])
-        AS new(task, last_event, attempt_events, session_id, cost_so_far)
+        session_id = COALESCE(new.session_id, tasks.session_id), cost_so_far = COALESCE(new.cost_so_far, tasks.cost_so_far),
+        looping = COALESCE(new.looping, tasks.looping)
+    FROM unnest($1::uuid[], $2::int8[], $3::int8[], $4::text[], $5::float8[], $6::text[])
+        AS new(task, last_event, attempt_events, session_id, cost_so_far, looping)
     WHERE tasks.id = new.task";
 
 const RESCHEDULE: &str =
@@ -266,7 +267,7 @@ impl Tasks for PostgresTx<'_> {
             &row.remarks,
         ];
         self.defer_row(row.id, UPDATE, values);
-        self.keep(TaskRow { cost_so_far: None, ..row.clone() });
+        self.keep(TaskRow { cost_so_far: None, looping: None, ..row.clone() });
         Ok(true)
     }
 
@@ -279,16 +280,19 @@ impl Tasks for PostgresTx<'_> {
     }
 
     async fn set_progress(&mut self, id: TaskId, progress: &ProgressRow) -> Result<(), StoreError> {
-        let ProgressRow { last_event, attempt_events, session, cost_so_far } = progress;
+        let ProgressRow { last_event, attempt_events, session, cost_so_far, looping } = progress;
         let session = session.map(|session| session.to_string());
         if let Some(row) = self.known_mut(id) {
             (row.last_event, row.attempt_events) = (*last_event, *attempt_events);
             row.cost_so_far = cost_so_far.or(row.cost_so_far);
+            if looping.is_some() {
+                row.looping.clone_from(looping);
+            }
             if session.is_some() {
                 row.session_id.clone_from(&session);
             }
         }
-        self.defer_row(id, PROGRESS, params![id, *last_event, *attempt_events, session, *cost_so_far]);
+        self.defer_row(id, PROGRESS, params![id, *last_event, *attempt_events, session, *cost_so_far, looping]);
         Ok(())
     }
 

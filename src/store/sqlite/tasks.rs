@@ -34,11 +34,11 @@ const UPDATE: &str =
         crashes = ?8, epoch = ?9, holder = ?10, lease_ms = ?11, lease_boot = ?12, held = ?13, last_event = ?14,
         session_id = ?15, waiting_for = ?16, result = ?17, structured_output = ?18, error_class = ?19,
         error_code = ?20, error_message = ?21, cost_usd = ?22, usage = ?23, num_turns = ?24, duration_ms = ?25,
-        permission_denials = ?26, remarks = ?27, cost_so_far = NULL
+        permission_denials = ?26, remarks = ?27, cost_so_far = NULL, looping = NULL
     WHERE id = ?1 AND epoch = ?2";
 
 const PROGRESS: &str = "UPDATE tasks SET last_event = ?2, attempt_events = ?3, session_id = COALESCE(?4, session_id),
-        cost_so_far = COALESCE(?5, cost_so_far)
+        cost_so_far = COALESCE(?5, cost_so_far), looping = COALESCE(?6, looping)
     WHERE id = ?1";
 
 const RESCHEDULE: &str =
@@ -233,9 +233,10 @@ impl Tasks for SqliteTx<'_> {
     }
 
     async fn set_progress(&mut self, id: TaskId, progress: &ProgressRow) -> Result<(), StoreError> {
-        let ProgressRow { last_event, attempt_events, session, cost_so_far } = progress;
+        let ProgressRow { last_event, attempt_events, session, cost_so_far, looping } = progress;
         let session = session.map(|session| session.to_string());
-        let values = params![id.as_bytes(), last_event, attempt_events, session, cost_so_far.map(Usd::dollars)];
+        let values =
+            params![id.as_bytes(), last_event, attempt_events, session, cost_so_far.map(Usd::dollars), looping];
         self.db()?.execute(PROGRESS, values)?;
         Ok(())
     }

@@ -127,6 +127,8 @@ impl Attempt {
                     self.pieces = Pieces::default();
                     self.outbox.add(event).await;
                 }
+                Effect::Looping(sign) => self.outbox.looping(sign).await,
+                Effect::Say(text) => self.outbox.say(text).await,
                 Effect::Ask(ask) => self.outbox.ask(*ask).await,
                 Effect::Note(step) => self.outbox.note(step).await,
                 Effect::Partial(text) => {

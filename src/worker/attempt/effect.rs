@@ -62,6 +62,10 @@ pub enum Effect {
     EndTree(Duration),
     /// An event is stored.
     Add(NewEvent),
+    /// The sign of a loop is stored.
+    Looping(String),
+    /// The task is told something, as by a client: a message, or `None` for an interrupt.
+    Say(Option<String>),
     /// A question is stored.
     Ask(Box<Ask>),
     /// The step is to be stored.

@@ -17,7 +17,7 @@ use crate::queue::Step;
 use crate::worker::limits::Limits;
 use crate::worker::mcp::{self, Gate};
 use crate::worker::set_up::WorkerContext;
-use domain::{LeaseKey, NewEvent};
+use domain::{LeaseKey, LoopGuard, NewEvent};
 use wire::{Background, PermissionMode, Task};
 
 /// Time within which the CLI writes its session down after its result, and ends by itself.
@@ -30,6 +30,9 @@ const AFTER_TERM: Duration = Duration::from_millis(1_500);
 const FOR_A_MESSAGE: Duration = Duration::from_secs(60);
 /// Time within which the CLI tells the model that the last background task has ended.
 const AFTER_BACKGROUND: Duration = Duration::from_secs(5);
+/// What a model is told that goes round in circles, where the client has said nothing else.
+const LOOP_MESSAGE: &str = "You have made the same call time after time, and it did not help. Stop, say in a sentence what \
+    you wanted and what stands in the way, and then try another way; if there is none, end.";
 /// Answers of the API that can't change by waiting: the first may be a login that is being renewed.
 const HOPELESS: u32 = 2;
 
@@ -69,13 +72,21 @@ pub struct Config {
     pub background: Background,
     /// The MCP servers that the task named.
     pub gate: Gate,
+    /// Failures of the same call that are a sign of a loop; 0: none is.
+    pub loop_after: u32,
+    /// What it is told then, where its turn is to be interrupted.
+    pub loop_message: Option<String>,
 }
 
 impl Config {
     /// The values that the task sets, else the worker's.
     pub fn of(key: LeaseKey, task: &Task, tools: &WorkerContext) -> Self {
+        let guard = task.spec.options.loop_guard.clone().unwrap_or_default();
+        let message = guard.message.unwrap_or_else(|| LOOP_MESSAGE.to_owned());
         Self {
             key,
+            loop_after: guard.after.and_then(|after| u32::try_from(after).ok()).unwrap_or(tools.loop_guard),
+            loop_message: guard.interrupt.unwrap_or_default().then_some(message),
             limits: Limits::of(task, tools),
             asks_for_tools: tools.mode_of(task) == PermissionMode::Default,
             background: task.spec.options.background.unwrap_or_default(),
@@ -109,12 +120,14 @@ pub struct Machine {
     first: Option<(String, Vec<String>)>,
     /// Answers of the API that can't change by waiting, so far.
     hopeless: u32,
+    guard: LoopGuard,
 }
 
 impl Machine {
     /// An attempt whose process was just started.
     pub fn new(config: Config, now: Now) -> Self {
         Self {
+            guard: LoopGuard::after(config.loop_after),
             config,
             now,
             effects: Vec::new(),

@@ -152,6 +152,9 @@ impl Witness {
             asks_for_tools: life.asks_for_tools,
             background,
             gate: Gate::needing(if life.has_server { &["docs"] } else { &[] }),
+            // The calls of these stories are all the same.
+            loop_after: 2,
+            loop_message: Some("stop".to_owned()),
         };
         let now = Now { instant: Instant::now(), wall: Timestamp(1_000_000) };
         Self {
@@ -208,6 +211,8 @@ impl Witness {
             Effect::Note(Step::Done(id)) if id < 6 => {
                 prop_assert_eq!(self.current.take(), Some(id), "another turn is done than was begun");
             }
+            Effect::Say(_) => prop_assert!(!self.is_ending, "it speaks to an attempt that was asked to end"),
+            Effect::Looping(_) => {}
             Effect::Note(_) | Effect::Add(_) | Effect::Partial(_) | Effect::Transcript { .. } | Effect::Warn(..) => {}
         }
         Ok(())

@@ -104,6 +104,8 @@ pub struct TaskView<'a> {
     pub cost_so_far: Option<Usd>,
     /// True while a part of `costSoFar` is estimated.
     pub cost_estimated: bool,
+    /// How its model goes round in circles, in words; while it runs.
+    pub looping: Option<Cow<'a, str>>,
     /// Attempts, in order; left out of lists.
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -254,6 +256,7 @@ impl<'a> TaskView<'a> {
             activity: task.activity.clone(),
             cost_so_far: sum(left.cost_usd, task.cost_so_far),
             cost_estimated: task.cost_so_far.is_some(),
+            looping: task.looping.as_deref().map(Cow::Borrowed),
             attempts: task.attempts.as_ref().map(|attempts| attempts.iter().map(AttemptView::of).collect()),
         }
     }

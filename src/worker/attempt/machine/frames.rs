@@ -31,6 +31,7 @@ impl Machine {
         if let Some(kind) = frame.event_kind() {
             self.emit(Effect::Add(NewEvent { kind, data: frame.event_data() }));
         }
+        self.watch_for_loops(&frame.kind);
         match frame.kind {
             FrameKind::Result(_) => {
                 self.note_result();
@@ -62,6 +63,30 @@ impl Machine {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Marks a model that goes round in circles, and interrupts it where that is wanted: as a client would, so that it
+    /// is seen, and outlives this process.
+    fn watch_for_loops(&mut self, kind: &FrameKind) {
+        let signs: Vec<String> = match kind {
+            FrameKind::Assistant { calls, .. } => {
+                calls.iter().filter_map(|call| self.guard.called(call.clone())).collect()
+            }
+            FrameKind::User { results } => {
+                results.iter().filter_map(|(id, failed)| self.guard.answered(id, *failed)).collect()
+            }
+            _ => return,
+        };
+        for sign in signs {
+            let data = json!({ "message": format!("it goes round in circles: {sign}"), "looping": sign });
+            self.emit(Effect::Looping(sign.clone()));
+            self.emit(Effect::Add(NewEvent::new(EventKind::Log, &data)));
+            self.emit(Effect::Warn("A task goes round in circles", sign));
+            if let Some(message) = self.config.loop_message.clone().filter(|_| !self.is_ending()) {
+                self.emit(Effect::Say(None));
+                self.emit(Effect::Say(Some(message)));
+            }
         }
     }
 
