@@ -51,7 +51,7 @@ demo: $(STAMP)
 # The pictures of the README, from a real run.
 screenshots: $(STAMP) $(BROWSER)
 	cargo build --locked --bins --example demo
-	NODE_PATH=$(TOOLS)/node_modules node tests/web/screenshots.mjs ./target/debug/examples/demo docs/img
+	NODE_PATH=$(TOOLS)/node_modules node tests/web/screenshots.mjs ./target/debug/examples/demo docs/pictures
 
 test: check deployments tools
 	cargo test --locked --workspace --features failpoints

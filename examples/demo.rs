@@ -140,6 +140,7 @@ fn cast(work: &Path) -> Vec<Part> {
         part("Renew leases sooner", &[
             format!("tool Read {}", json!({ "file_path": project.join("lease.txt") })),
             "bash git log --oneline | head -3".to_owned(),
+            "bash sed -i 's/every 30 s/every 10 s, a third of its length/' lease.txt && echo 'A lease that ends is taken back.' >> lease.txt".to_owned(),
             "say The branch has the change.".to_owned(),
         ], json!({ "context": { "workingDirectory": project }, "options": { "useWorktree": true, "sdk": { "allowedTools": ["Bash", "Read", "Edit"] } } })),
         part("Mend the failing test", &long, json!({ "options": allowed, "priority": 10, "tags": ["ci"] })),

@@ -337,7 +337,7 @@ fn blocks<'a>(frame: &'a Value, kind: &str) -> impl Iterator<Item = &'a Value> {
 
 fn call_of(block: &Value) -> ToolCall {
     let text = |key: &str| block[key].as_str().unwrap_or_default().to_owned();
-    ToolCall::new(text("id"), text("name"), &block["input"].to_string())
+    ToolCall::new(text("id"), text("name"), &block["input"])
 }
 
 #[cfg(test)]

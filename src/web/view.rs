@@ -32,6 +32,7 @@ pub const fn sign(status: Status) -> (&'static str, &'static str) {
 pub fn money(cost: Option<Usd>) -> String {
     match cost {
         None => String::new(),
+        Some(cost) if cost == Usd::ZERO => "$0".to_owned(),
         Some(cost) if cost.dollars() < 0.01 => format!("${:.4}", cost.dollars()),
         Some(cost) => format!("${:.2}", cost.dollars()),
     }

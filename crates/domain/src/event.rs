@@ -132,7 +132,15 @@ pub fn line_of(kind: EventKind, data: &str) -> String {
 fn tool_call(data: &Value) -> (String, String) {
     let blocks = data.pointer("/frame/message/content").and_then(Value::as_array);
     let call = blocks.and_then(|blocks| blocks.iter().find(|block| block["type"] == "tool_use"));
-    call.map(|call| (plain(&call["name"]), call["input"].to_string())).unwrap_or_default()
+    call.map(|call| (plain(&call["name"]), main_argument(&call["input"]))).unwrap_or_default()
+}
+
+/// What matters most of a tool's input: the command, the file, the pattern; else all of it, as JSON.
+#[must_use]
+pub fn main_argument(input: &Value) -> String {
+    let names = ["command", "file_path", "notebook_path", "pattern", "query", "url", "description"];
+    let found = names.iter().find_map(|name| input[name].as_str().filter(|text| !text.trim().is_empty()));
+    found.map_or_else(|| input.to_string(), str::to_owned)
 }
 
 fn plain(value: &Value) -> String {

@@ -36,7 +36,7 @@ mod time;
 mod visible;
 
 pub use attempt::AttemptOutcome;
-pub use event::{Event, EventKind, NewEvent, line_of};
+pub use event::{Event, EventKind, NewEvent, line_of, main_argument};
 pub use gate::{Budgets, Candidate, GroupRoom, Hold, Room};
 pub use id::{BootId, ScheduleId, SessionId, TaskId, WorkerInstanceId};
 pub use invalid::Invalid;

@@ -4,6 +4,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
+use serde_json::Value;
+
+use crate::main_argument;
+
 /// Number of failures of the same call that are a sign, where nothing else is asked for.
 pub const LOOP_AFTER: u32 = 5;
 /// The same call in a row, whatever became of it: this many times the failures.
@@ -28,20 +32,21 @@ pub struct ToolCall {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct What {
     tool: String,
-    /// The beginning of the input: it may be megabytes long.
+    /// The beginning of what matters most of the input, which may be megabytes long.
     input: String,
-    /// Hash of all of it.
+    /// Hash of the whole input.
     digest: u64,
 }
 
 impl ToolCall {
-    /// A call with this input, as text.
+    /// A call with this input.
     #[must_use]
-    pub fn new(id: String, tool: String, input: &str) -> Self {
+    pub fn new(id: String, tool: String, input: &Value) -> Self {
         let mut hasher = DefaultHasher::new();
-        input.hash(&mut hasher);
-        let words: String = input.chars().take(SHOWN).collect();
-        let input = if words.len() < input.len() { words + "…" } else { words };
+        input.to_string().hash(&mut hasher);
+        let whole = main_argument(input);
+        let words: String = whole.chars().take(SHOWN).collect();
+        let input = if words.len() < whole.len() { words + "…" } else { words };
         Self { id, what: What { tool, input, digest: hasher.finish() } }
     }
 }
@@ -120,13 +125,15 @@ impl LoopGuard {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn story(guard: &mut LoopGuard, calls: &[(&str, &str, bool)]) -> Vec<String> {
         let mut signs = Vec::new();
         for (n, (tool, input, fails)) in calls.iter().enumerate() {
             let id = format!("{n}");
-            let call = ToolCall::new(id.clone(), (*tool).to_owned(), input);
+            let call = ToolCall::new(id.clone(), (*tool).to_owned(), &json!({ "command": input }));
             signs.extend(guard.called(call));
             signs.extend(guard.answered(&id, *fails));
         }
