@@ -11,14 +11,17 @@ use tokio::sync::Mutex;
 use wire::Task;
 use wire::response::{PromiseState, Proof, ProofStep, TaskProof};
 
+use super::{Kind, Refusal};
 use crate::config;
 use crate::process::{boot_now, read_trees, tree_log, wall_now};
-use crate::queue::{Queue, QueueError, ReadTaskHistory};
+use crate::queue::{Queue, QueueError, ReadStats, ReadTaskHistory};
 use crate::store::rows::UnreadRow;
 use crate::store::{self, Reads, StoreError};
 
 /// Time for which a check of everything is not done again.
 const FRESH: Duration = Duration::from_secs(10);
+/// Number of tasks above which a server doesn't check everything: each takes some hundred bytes meanwhile.
+const MOST_TASKS: i64 = 200_000;
 /// Breaks of a promise that are told.
 const TOLD: usize = 100;
 
@@ -95,14 +98,22 @@ impl Prover {
     /// Checks everything, unless that was done just now.
     ///
     /// # Errors
-    /// The store's.
-    pub async fn prove(&self, settings: &config::Store) -> Result<Proof, StoreError> {
+    /// There are too many tasks for a server that has other things to do; or the store's.
+    pub async fn prove(&self, queue: &Queue, settings: &config::Store) -> Result<Proof, Refusal> {
         let mut last = self.0.lock().await;
         if let Some((_, proof)) = last.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
             return Ok(proof.clone());
         }
+        let tasks: i64 = queue.ask(ReadStats(None)).await?.counts.iter().sum();
+        if tasks > MOST_TASKS {
+            let message = format!(
+                "there are {tasks} tasks: a check of all takes too much of a server's memory from {MOST_TASKS} on; run cc-anywhere check-history"
+            );
+            return Err(Refusal::new(Kind::Conflict, "HISTORY_TOO_LARGE", message));
+        }
         let (began, checked_at) = (Instant::now(), wall_now());
-        let Checked { changes, tasks, attempts, broken } = check(settings, AuditContext::default()).await?;
+        let Checked { changes, tasks, attempts, broken } =
+            check(settings, AuditContext::default()).await.map_err(QueueError::from)?;
         let proof = Proof {
             ok: broken.is_empty(),
             checked_at,

@@ -2,22 +2,19 @@
 
 mod backlog;
 mod keys;
+mod outside;
 mod workers;
 
 use std::sync::Arc;
-use wire::DeliveryState;
 
 use futures_util::future::join_all;
 
-use super::rows::{
-    AttemptRow, ClaimDeliveriesRow, ClaimRow, DeliveryEnd, EventRow, IdempotencyKeyRow, ScheduleRow, TaskRow,
-    TranscriptRow, WebhookRow,
-};
+use super::rows::{AttemptRow, ClaimRow, EventRow, IdempotencyKeyRow, TaskRow, TranscriptRow};
 use super::views::{Filter, ListTasks, Poll, ReadEvents, ReadUsage};
 use super::{Store, StoreError, Tx};
 use domain::{
-    Epoch, EventKind, Group, GroupKind, Labels, LeaseKey, Limit, Rate, SUSPECT, ScheduleId, SessionId, Spent, Status,
-    TaskId, Timestamp, Tokens, Usd, WorkerInstanceId,
+    Epoch, EventKind, Group, GroupKind, Labels, LeaseKey, SUSPECT, SessionId, Spent, Status, TaskId, Timestamp, Tokens,
+    Usd, WorkerInstanceId,
 };
 
 /// Opens one database, again and again: each store is a process of its own.
@@ -44,10 +41,10 @@ pub async fn exercise<O: Open>(fresh: impl Fn() -> O) {
     what_a_transaction_reads_stays_true_until_its_commit(&fresh()).await;
     sessions_and_keys_are_known(&*fresh().open().await).await;
     transcripts_are_stored_once(&*fresh().open().await).await;
-    limits_are_kept(&*fresh().open().await).await;
+    outside::limits_are_kept(&*fresh().open().await).await;
     backlog::what_waits_is_counted_by_its_cause(&*fresh().open().await).await;
-    deliveries_are_claimed_by_host(&*fresh().open().await).await;
-    a_firing_stays_with_its_timetable(&*fresh().open().await).await;
+    outside::deliveries_are_claimed_by_host(&*fresh().open().await).await;
+    outside::a_firing_stays_with_its_timetable(&*fresh().open().await).await;
     money_adds_up(&*fresh().open().await).await;
     old_tasks_go_with_all_they_had(&*fresh().open().await).await;
     keys::keys_are_kept_by_name(&*fresh().open().await).await;
@@ -360,110 +357,6 @@ async fn transcripts_are_stored_once(store: &dyn Store) {
     tx.remove_task(TaskId::from_u128(1)).await.expect("removed");
     tx.commit().await.expect("committed");
     assert_eq!(store.reader().transcript(session).await.expect("a read"), "", "it goes with its tasks");
-}
-
-async fn limits_are_kept(store: &dyn Store) {
-    let group = Group::new(GroupKind::Tag, "a");
-    let limit = Limit { concurrency: Some(2), rate: Some(Rate { starts: 2, period_ms: 1_000 }), paused: false };
-    let mut tx = begin(store).await;
-    tx.put_limit(&group, Some(&limit)).await.expect("put");
-    tx.put_limit(&group, Some(&Limit { paused: true, ..limit })).await.expect("put again");
-    assert_eq!(tx.limits().await.expect("a read"), [(group.clone(), Limit { paused: true, ..limit })]);
-    for at in [10, 30, 20] {
-        tx.insert_start(&group, Timestamp(at)).await.expect("inserted");
-    }
-    assert_eq!(tx.starts(&group, Timestamp(0), 2).await.expect("a read"), [Timestamp(20), Timestamp(30)], "the newest");
-    tx.remove_starts(&group, Some(Timestamp(20))).await.expect("removed");
-    assert_eq!(tx.starts(&group, Timestamp(0), 9).await.expect("a read"), [Timestamp(30)]);
-    tx.put_limit(&group, None).await.expect("removed");
-    assert_eq!(tx.limit(&group).await.expect("a read"), None);
-}
-
-async fn deliveries_are_claimed_by_host(store: &dyn Store) {
-    insert(store, &[task(1)]).await;
-    let hook = |id: &str, url: &str| WebhookRow {
-        id: id.to_owned(),
-        key_name: None,
-        task_id: None,
-        url: url.to_owned(),
-        secret: None,
-        events: ",task.completed,task.failed,".to_owned(),
-        created_at: Timestamp(1),
-        failing_since: None,
-        disabled_at: None,
-        disabled_reason: None,
-    };
-    let mut tx = begin(store).await;
-    for (id, url) in [("a", "http://One.test/x"), ("b", "http://one.test/y"), ("c", "https://two.test")] {
-        tx.insert_webhook(&hook(id, url)).await.expect("inserted");
-    }
-    tx.insert_webhook(&hook("d", "http://off.test")).await.expect("inserted");
-    let off = WebhookRow { disabled_at: Some(Timestamp(2)), ..hook("d", "http://off.test") };
-    tx.update_webhook(&off).await.expect("disabled");
-    tx.queue_deliveries(TaskId::from_u128(1), "task.completed", Timestamp(5)).await.expect("queued");
-    tx.queue_deliveries(TaskId::from_u128(1), "task.started", Timestamp(5)).await.expect("nothing queued");
-    let busy = ["two.test".to_owned()];
-    let claim = |busy| ClaimDeliveriesRow {
-        due_by: Timestamp(10),
-        made_by: Timestamp(10),
-        until: Timestamp(99),
-        limit: 9,
-        per_host: 1,
-        busy,
-    };
-    let first = tx.claim_deliveries(&claim(&busy)).await.expect("claimed");
-    assert_eq!(first.iter().map(|one| (&*one.host, one.attempt)).collect::<Vec<_>>(), [("one.test", 1)]);
-    assert_eq!(tx.claim_deliveries(&claim(&[])).await.expect("claimed").len(), 2, "the other one, and the other host");
-    assert!(tx.claim_deliveries(&claim(&[])).await.expect("claimed").is_empty());
-    let end = DeliveryEnd {
-        id: &first[0].id,
-        attempt: 2,
-        body: "{}",
-        status: Some(200),
-        error: None,
-        state: DeliveryState::Delivered,
-        next_at: Timestamp(11),
-        ended_at: Some(Timestamp(11)),
-    };
-    tx.end_delivery(&end).await.expect("nothing: it is another attempt's");
-    tx.end_delivery(&DeliveryEnd { attempt: 1, ..end }).await.expect("ended");
-    assert!(tx.webhook_of(&first[0].id).await.expect("a read").is_some());
-    tx.commit().await.expect("committed");
-    let all = store.reader().deliveries(TaskId::from_u128(1)).await.expect("a read");
-    let delivered: Vec<_> = all.iter().filter(|one| one.state == DeliveryState::Delivered.into()).collect();
-    assert_eq!((all.len(), delivered.len()), (3, 1));
-}
-
-async fn a_firing_stays_with_its_timetable(store: &dyn Store) {
-    let id = ScheduleId::from_u128(7);
-    let row = |cron: &str, next| ScheduleRow {
-        id,
-        name: None,
-        cron: cron.to_owned(),
-        time_zone: "UTC".to_owned(),
-        spec: task(1).spec,
-        key_name: "default".to_owned(),
-        missed: "once".to_owned(),
-        overlap: "allow".to_owned(),
-        continue_session: false,
-        enabled: true,
-        next_at: Some(Timestamp(next)),
-        created_at: Timestamp(0),
-    };
-    let mut tx = begin(store).await;
-    let mut firings = Vec::new();
-    for (cron, next) in [("0 * * * *", 1), ("0 * * * *", 2), ("5 * * * *", 3)] {
-        tx.put_schedule(&row(cron, next)).await.expect("put");
-        for at in 1..=3 {
-            if tx.is_next_firing(id, Some(Timestamp(at))).await.expect("a read") {
-                firings.push(at);
-            }
-        }
-    }
-    assert_eq!(firings, [1, 1, 3]);
-    assert!(!tx.set_next_firing(id, Some(Timestamp(1)), Some(Timestamp(4))).await.expect("a statement"));
-    assert!(tx.set_next_firing(id, Some(Timestamp(3)), Some(Timestamp(4))).await.expect("a statement"));
-    assert!(tx.remove_schedule(id).await.expect("removed") && !tx.has_schedule(id).await.expect("a read"));
 }
 
 async fn money_adds_up(store: &dyn Store) {

@@ -7,6 +7,8 @@ use actix_web::web::{self, Path};
 use actix_web::{HttpResponse, Responder};
 use sha2::{Digest as _, Sha256};
 
+use super::render::Html;
+
 /// A file.
 struct Asset {
     plain: &'static str,
@@ -50,6 +52,13 @@ fn named(plain: &str) -> &'static Asset {
 /// Name of the style.
 pub fn css() -> &'static str {
     &named("app.css").name
+}
+
+/// The style itself, for a file that needs nothing else.
+pub fn style() -> Html {
+    let mut html = Html::new();
+    html.raw(include_str!("assets/app.css"));
+    html
 }
 
 /// Name of the first script.

@@ -1,7 +1,9 @@
+import { readFileSync } from "node:fs";
+
 // Every page, light and dark, wide and narrow: nothing is reported, and an accessibility check finds nothing serious.
 export default async function ({ env, visit, serious, check }) {
   const pages = ["/", "/inbox", "/tasks", "/new", "/sessions", "/schedules", "/queue", "/workers", "/usage", "/settings", "/proof"];
-  for (const part of ["", "?part=changes", "?part=attempts", "?part=proof", "?part=details", "?show=tools"]) pages.push(`/tasks/${env.TASK}${part}`);
+  for (const part of ["", "?part=changes", "?part=attempts", "?part=proof", "?part=deliveries", "?part=details", "?show=tools"]) pages.push(`/tasks/${env.TASK}${part}`);
   for (const colorScheme of ["light", "dark"]) {
     for (const width of [1440, 360]) {
       const page = await visit({ colorScheme, viewport: { width, height: 800 } });
@@ -17,4 +19,16 @@ export default async function ({ env, visit, serious, check }) {
       await page.context().close();
     }
   }
+  // A conversation as a file, which needs nothing else.
+  const page = await visit({});
+  await page.goto(`/tasks/${env.TASK}`);
+  const [file] = await Promise.all([page.waitForEvent("download"), page.click("text=Export as a file")]);
+  const text = readFileSync(await file.path(), "utf8");
+  check(file.suggestedFilename() === `cc-anywhere-${env.TASK}.html`, file.suggestedFilename());
+  check(text.includes("<style>") && !/<script|<link|\ssrc=/i.test(text), "the file loads something");
+  // Without the rules of the page that it came from.
+  const apart = await page.context().newPage();
+  await apart.setContent(text);
+  check((await apart.locator(".call").count()) > 0, "the calls are there");
+  await page.context().close();
 }

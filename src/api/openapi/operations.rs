@@ -132,7 +132,7 @@ pub const OPERATIONS: &[Operation] = &[
         .query(&[("group", Of(of::<GroupKind>())), ("name", Text)]),
     op(ADMIN, "GET", "/api/series", "getSeries", "Read figures of the last day, for charts", &[json::<Series>(200)])
         .query(&[("of", Text), ("step", Number(60, 86_400)), ("from", Text)]),
-    op(ADMIN, "GET", "/api/proof", "proveAll", "Hold the recorded history against the promises", &[json::<Proof>(200)]),
+    op(ADMIN, "GET", "/api/proof", "proveAll", "Hold the recorded history against the promises", &[json::<Proof>(200)]).errors(&[409]),
     op(READ, "GET", "/api/proof/{id}", "proveTask", "Read all that was done with a task", &[json::<TaskProof>(200)]),
     op(ADMIN, "GET", "/api/settings", "listSettings", "List the settings and where they come from", &[json::<Settings>(200)]),
     op(ADMIN, "GET", "/api/doctor", "runDoctor", "Look at what is missing, and how to mend it", &[json::<DoctorReport>(200)]),

@@ -9,7 +9,7 @@ use super::super::input::Params;
 use super::super::shared::Shared;
 use super::{list, resource};
 use crate::process::wall_now;
-use crate::queue::{QueueError, ReadStats};
+use crate::queue::ReadStats;
 use crate::service::{Figure, Wanted, prove_task};
 use domain::{Named as _, Status};
 use wire::response::{DoctorFinding, DoctorReport, Series, SettingView, Settings};
@@ -73,7 +73,7 @@ async fn series(request: HttpRequest, shared: Data<Shared>) -> Result<HttpRespon
 }
 
 async fn proof(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    Ok(HttpResponse::Ok().json(shared.prover.prove(&shared.store).await.map_err(QueueError::from)?))
+    Ok(HttpResponse::Ok().json(shared.prover.prove(&shared.queue, &shared.store).await?))
 }
 
 async fn task_proof(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {

@@ -1,6 +1,7 @@
 //! One file a page.
 
 mod cards;
+mod export;
 mod inbox;
 mod new;
 mod overview;
@@ -25,6 +26,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/inbox", web::get().to(inbox::show))
         .route("/tasks", web::get().to(tasks::show))
         .route("/tasks/{id}", web::get().to(task::show))
+        .route("/tasks/{id}/export", web::get().to(export::show))
         .route("/tasks/{id}/older", web::get().to(task::older))
         .route("/new", web::get().to(new::show))
         .route("/sessions", web::get().to(sessions::show))

@@ -37,6 +37,8 @@ struct Overview {
     /// What was spent today, of what.
     today: Option<String>,
     chart: Option<Html>,
+    /// What is missing before a first task can run, and the cure.
+    missing: Vec<(&'static str, String)>,
 }
 
 pub async fn show(request: HttpRequest, visitor: Visitor, shared: Data<Shared>) -> Result<HttpResponse, Turned> {
@@ -63,10 +65,20 @@ pub async fn show(request: HttpRequest, visitor: Visitor, shared: Data<Shared>) 
         failed: stats.count(Status::Failed),
         cancelled: stats.count(Status::Cancelled),
         today: today(&shared, &visitor, now).await?,
+        missing: if stats.counts.iter().sum::<i64>() == 0 { missing(&shared, &visitor).await } else { Vec::new() },
         chart: figures(&shared, &visitor, now, stats.count(Status::Pending)).await?,
         shell: Shell::new(&shared, &visitor, "/", "Overview").await?,
     };
     Ok(page(&request, &visitor, &template))
+}
+
+/// What is wrong with this machine, for those who can mend it.
+async fn missing(shared: &Shared, visitor: &Visitor) -> Vec<(&'static str, String)> {
+    if !visitor.caller.is_admin() || !shared.workers.are_local() {
+        return Vec::new();
+    }
+    let findings = shared.doctor.findings().await.into_iter();
+    findings.filter_map(|finding| Some((finding.what, finding.result.err()?))).collect()
 }
 
 async fn today(shared: &Shared, visitor: &Visitor, now: Timestamp) -> Result<Option<String>, Turned> {

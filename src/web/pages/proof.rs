@@ -9,7 +9,6 @@ use super::super::page::{Shell, page};
 use super::super::render::Html;
 use super::super::view::moment;
 use crate::api::Shared;
-use crate::queue::QueueError;
 use wire::KeyScope;
 use wire::response::Proof;
 
@@ -23,7 +22,7 @@ struct Page {
 
 pub async fn show(request: HttpRequest, visitor: Visitor, shared: Data<Shared>) -> Result<HttpResponse, Turned> {
     visitor.check(KeyScope::Admin)?;
-    let proof = shared.prover.prove(&shared.store).await.map_err(QueueError::from)?;
+    let proof = shared.prover.prove(&shared.queue, &shared.store).await?;
     let shell = Shell::new(&shared, &visitor, "/settings", "Proof").await?;
     Ok(page(&request, &visitor, &Page { shell, at: moment(proof.checked_at), proof }))
 }

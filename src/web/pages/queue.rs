@@ -10,7 +10,7 @@ use super::super::render::{Chart, Html, chart};
 use super::super::view::length;
 use crate::api::Shared;
 use crate::process::wall_now;
-use crate::queue::{LimitUse, ReadLimits, ReadStats};
+use crate::queue::{LimitUse, ReadBacklog, ReadLimits, ReadStats};
 use crate::service::{Figure, Wanted};
 use domain::{Named as _, Status};
 use wire::KeyScope;
@@ -27,6 +27,8 @@ struct Queue {
     pending: i64,
     running: i64,
     oldest: String,
+    /// What the pending tasks wait for, and how many do.
+    waiting: Vec<(&'static str, i64)>,
     parked: Vec<(String, String)>,
     limits: Vec<Limit>,
     chart: Html,
@@ -57,6 +59,14 @@ pub async fn show(request: HttpRequest, visitor: Visitor, shared: Data<Shared>) 
         pending: stats.count(Status::Pending),
         running: stats.count(Status::Running),
         oldest: stats.oldest_pending.map(|at| length(now.since_ms(at))).unwrap_or_default(),
+        waiting: shared
+            .queue
+            .ask(ReadBacklog)
+            .await?
+            .waiting
+            .iter()
+            .map(|(cause, count)| (wait(cause), *count))
+            .collect(),
         parked: stats
             .parked
             .iter()
@@ -70,6 +80,21 @@ pub async fn show(request: HttpRequest, visitor: Visitor, shared: Data<Shared>) 
         ),
     };
     Ok(page(&request, &visitor, &template))
+}
+
+/// What tasks wait for, in words.
+fn wait(cause: &str) -> &'static str {
+    match cause {
+        "due" => "a free slot",
+        "answer" => "an answer",
+        "time" => "their time",
+        "directory" => "their folder",
+        "budget" => "the money of the day",
+        "paused" => "a group that is paused",
+        "concurrency" => "others of their group to end",
+        "rate" => "the pace of their group",
+        _ => "something that this version doesn't know",
+    }
 }
 
 fn limit(used: &LimitUse) -> Limit {

@@ -16,7 +16,7 @@ use super::Tab;
 use super::cards::Card;
 use crate::api::{Shared, find_task, worker_capacity};
 use crate::process::wall_now;
-use crate::queue::{PagePlace, ReadEventPage, ReadPatch};
+use crate::queue::{Delivery, PagePlace, ReadDeliveries, ReadEventPage, ReadPatch};
 use crate::service;
 use domain::{AttemptOutcome, Event, EventKind, Name, Named as _, Status, Timestamp};
 use strum::VariantArray as _;
@@ -29,11 +29,12 @@ const EVENTS: u64 = 100;
 const BYTES: u64 = 1 << 20;
 
 /// Parts of the page: name in the address, and for people.
-const PARTS: [(&str, &str); 5] = [
+const PARTS: [(&str, &str); 6] = [
     ("", "Conversation"),
     ("changes", "Changes"),
     ("attempts", "Attempts"),
     ("proof", "Proof"),
+    ("deliveries", "Deliveries"),
     ("details", "Details"),
 ];
 
@@ -116,6 +117,26 @@ struct AttemptRow {
 }
 
 #[derive(Template)]
+#[template(path = "task_deliveries.html")]
+struct Deliveries {
+    shell: Shell,
+    task: Row,
+    estimated: bool,
+    facts: Vec<String>,
+    tabs: Vec<Tab>,
+    deliveries: Vec<DeliveryRow>,
+}
+
+struct DeliveryRow {
+    created: Html,
+    event: String,
+    url: String,
+    state: String,
+    attempts: i32,
+    answer: String,
+}
+
+#[derive(Template)]
 #[template(path = "task_proof.html")]
 struct Proof {
     shell: Shell,
@@ -174,6 +195,10 @@ pub async fn show(
             });
             let steps = steps.collect();
             page(&request, &visitor, &Proof { shell, task: row, estimated, facts, tabs, ok, promises, steps })
+        }
+        "deliveries" => {
+            let deliveries = shared.queue.ask(ReadDeliveries(task.id)).await?.into_iter().map(delivery).collect();
+            page(&request, &visitor, &Deliveries { shell, task: row, estimated, facts, tabs, deliveries })
         }
         "details" => {
             let view = json!(TaskView::of(&task));
@@ -280,7 +305,7 @@ fn kinds(show: Show) -> Vec<EventKind> {
 }
 
 /// The blocks of some events in order; one that comes again takes the place of the first.
-fn blocks(events: &[Event], show: Show) -> Vec<Block> {
+pub fn blocks(events: &[Event], show: Show) -> Vec<Block> {
     let mut conversation = Conversation::new(show);
     let mut blocks: BTreeMap<i64, Block> = BTreeMap::new();
     for block in events.iter().flat_map(|event| conversation.add(event)) {
@@ -324,7 +349,7 @@ fn instruction(task: &Task) -> String {
 }
 
 /// The result of a task that has ended, or why it failed.
-fn result(task: &Task) -> Option<Html> {
+pub fn result(task: &Task) -> Option<Html> {
     if !task.status.is_terminal() {
         return None;
     }
@@ -385,6 +410,18 @@ fn attempts_line(task: &Task) -> Html {
         Span { from: attempt.started_at.0, to: attempt.ended_at.unwrap_or_else(wall_now).0, class }
     });
     time_line(&spans.collect::<Vec<_>>())
+}
+
+fn delivery(one: Delivery) -> DeliveryRow {
+    let status = one.last_status.map(|status| status.to_string());
+    DeliveryRow {
+        created: moment(one.created_at),
+        event: one.event.name().to_owned(),
+        url: one.url,
+        state: one.state.name().to_owned(),
+        attempts: one.attempts,
+        answer: one.last_error.or(status).unwrap_or_default(),
+    }
 }
 
 /// A text as one word of a shell.

@@ -23,7 +23,7 @@ pub struct Chart<'a> {
 #[must_use]
 pub fn chart(title: &'static str, steps: &[String], series: &[Chart<'_>]) -> Html {
     let known = series.iter().flat_map(|one| one.values.iter().flatten().copied());
-    let most = known.fold(0.0_f64, f64::max).max(1.0);
+    let most = known.fold(0.0_f64, f64::max).max(f64::MIN_POSITIVE);
     let step = WIDTH / steps.len().max(1) as f64;
     let bar = step / series.len().max(1) as f64;
     let mut html = Html::new();
