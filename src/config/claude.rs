@@ -188,7 +188,10 @@ fn find_cli(from: &mut Source) -> Option<PathBuf> {
     if let Some(path) = from.text("CLAUDE_PATH") {
         let path = super::absolute(Path::new(&path));
         if !path.is_file() {
-            from.fault("CLAUDE_PATH", &format!("is no file: {}", path.display()));
+            from.fault(
+                "CLAUDE_PATH",
+                &format!("is no file: {}; without it, claude is looked for on PATH", path.display()),
+            );
         }
         return Some(path);
     }

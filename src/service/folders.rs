@@ -43,11 +43,14 @@ pub async fn resolve(
         !climbs && is_own && roots.iter().any(|root| path.starts_with(root))
     };
     let outside = || {
-        let (roots, whose) = match own_roots.is_empty() {
+        let (roots, whose): (Vec<String>, _) = match own_roots.is_empty() {
             true => (roots.iter().map(|root| root.display().to_string()).collect(), "WORKSPACE_ROOTS"),
             false => (own_roots.clone(), "roots of the key"),
         };
-        let message = format!("{field}: \"{named}\" is outside the folders that tasks may use ({whose})");
+        let below = roots.join(" or ");
+        let message = format!(
+            "{field}: \"{named}\" is outside the folders that tasks may use: name one below {below}, or change {whose}"
+        );
         Refusal::forbidden("PATH_NOT_ALLOWED", message).with(json!({ "field": field, "workspaceRoots": roots }))
     };
     let found = match process::resolve(path.to_owned()).await {

@@ -21,7 +21,7 @@ pub enum StoreError {
         source: Cause,
     },
     /// The folder can't be made.
-    #[error("can't make the data folder {path}")]
+    #[error("can't make the data folder {path}; set DB_PATH to a file in a folder that this user may write")]
     Folder {
         /// The folder.
         path: PathBuf,

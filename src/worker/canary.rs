@@ -170,6 +170,9 @@ pub fn check_required(config: &Config) -> Result<(), Unsafe> {
 /// Lines for the start of a worker: what is less than it could be, and what changes it.
 pub fn log_configuration(config: &Config, has_proxy: bool) {
     let agent = &config.claude.agent;
+    if let Err(missing) = claude::check(&config.claude) {
+        tracing::warn!(why = %missing, "No task can run yet");
+    }
     if let Some(why) = &config.claude.shared_because {
         tracing::warn!(why, "All tasks share the home of the user that runs the service");
     } else if agent.home == crate::config::AgentHome::Shared {

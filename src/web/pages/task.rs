@@ -161,6 +161,7 @@ struct Details {
     instruction: String,
     json: String,
     command: String,
+    curl: String,
 }
 
 pub async fn show(
@@ -207,7 +208,15 @@ pub async fn show(
             let json = serde_json::to_string_pretty(&asked_for).unwrap_or_default();
             let command = format!("cc-anywhere submit {}", quoted(&task.spec.instruction));
             let instruction = task.spec.instruction.clone();
-            page(&request, &visitor, &Details { shell, task: row, estimated, facts, tabs, instruction, json, command })
+            let info = request.connection_info();
+            let curl = format!(
+                "curl '{}://{}/api/tasks' -H \"X-API-Key: $KEY\" -H 'Content-Type: application/json' -d {}",
+                info.scheme(),
+                info.host().replace('\'', ""),
+                quoted(&asked_for.to_string())
+            );
+            let details = Details { shell, task: row, estimated, facts, tabs, instruction, json, command, curl };
+            page(&request, &visitor, &details)
         }
         _ => {
             let show = Show::from_name(&asked.show).unwrap_or_default();
