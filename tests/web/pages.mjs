@@ -19,6 +19,13 @@ export default async function ({ env, visit, serious, check }) {
       await page.context().close();
     }
   }
+  // A task by the end of its id.
+  const finder = await visit({});
+  await finder.goto("/");
+  await finder.fill("#find", env.TASK.slice(-8));
+  await finder.press("#find", "Enter");
+  await finder.waitForURL((url) => url.pathname === `/tasks/${env.TASK}`);
+  await finder.context().close();
   // A conversation as a file, which needs nothing else.
   const page = await visit({});
   await page.goto(`/tasks/${env.TASK}`);

@@ -1,5 +1,6 @@
 //! `/tasks`: the list, with its filter in the address.
 
+use actix_web::http::header::LOCATION;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
@@ -9,12 +10,15 @@ use super::super::page::{Shell, page};
 use super::super::view::Row;
 use crate::api::{LIST_PARAMS, Params, Shared, wanted_tasks};
 use crate::process::wall_now;
-use domain::{Named as _, Status};
+use crate::queue::{Filter, ListTasks};
+use domain::{Named as _, Status, TaskId};
 use strum::VariantArray as _;
 use wire::KeyScope;
 
 /// Rows of a page.
 const LIMIT: u64 = 50;
+/// Fewest digits by which a task is looked for: some words have no other letters.
+const DIGITS: usize = 8;
 
 #[derive(Template)]
 #[template(path = "tasks.html")]
@@ -43,6 +47,9 @@ struct Tab {
 pub async fn show(request: HttpRequest, visitor: Visitor, shared: Data<Shared>) -> Result<HttpResponse, Turned> {
     visitor.check(KeyScope::Read)?;
     let params = Params::read(&request, LIST_PARAMS)?.filled();
+    if let Some(task) = meant(&shared, &visitor, params.text("q").unwrap_or_default()).await? {
+        return Ok(HttpResponse::SeeOther().insert_header((LOCATION, format!("/tasks/{task}"))).finish());
+    }
     let found = shared.queue.ask(wanted_tasks(&visitor.caller, &params, LIMIT, 0)?).await?;
     let (now, text) = (wall_now(), |name| params.text(name).unwrap_or_default().to_owned());
     let template = Tasks {
@@ -59,6 +66,17 @@ pub async fn show(request: HttpRequest, visitor: Visitor, shared: Data<Shared>) 
         next: found.next(LIMIT).map(|last| params.with("cursor", &last.to_string()).query()),
     };
     Ok(page(&request, &visitor, &template))
+}
+
+/// The task whose id begins or ends so, where somebody looks for one by its digits.
+async fn meant(shared: &Shared, visitor: &Visitor, words: &str) -> Result<Option<TaskId>, Turned> {
+    let digits = words.trim().replace('-', "").to_ascii_lowercase();
+    if !(DIGITS..=32).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(None);
+    }
+    let filter = Filter { id: Some(digits), key: visitor.caller.own(), ..Filter::default() };
+    let found = shared.queue.ask(ListTasks { filter, limit: 2, offset: 0, before: None }).await?;
+    Ok(if let [one] = &found.tasks[..] { Some(one.id) } else { None })
 }
 
 fn tabs(params: &Params, counts: [i64; 5]) -> Vec<Tab> {
