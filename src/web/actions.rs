@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
@@ -23,6 +24,7 @@ use wire::{KeyScope, TaskSpec};
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/tasks", web::post().to(submit))
+        .route("/tasks/json", web::post().to(as_json))
         .route("/tasks/bulk", web::post().to(bulk))
         .route("/tasks/{id}/answer", web::post().to(answer))
         .route("/tasks/{id}/say", web::post().to(say))
@@ -123,6 +125,31 @@ async fn submit(
         let task = submit_task(&shared, &visitor.caller, spec(&fields)?).await?;
         Ok(format!("/tasks/{task}"))
     })
+}
+
+/// The request that a form makes, as a client would send it. Nothing is submitted.
+async fn as_json(
+    request: HttpRequest,
+    visitor: Visitor,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Turned> {
+    let work = async {
+        visitor.check(KeyScope::Submit)?;
+        let fields = Fields::of_ours(&request, &visitor, payload, &shared).await?;
+        Ok::<_, Turned>(serde_json::to_string_pretty(&spec(&fields)?).unwrap_or_default())
+    };
+    let answer = |text: String| HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).body(text);
+    match work.await {
+        Ok(text) => Ok(answer(text)),
+        // No failure: somebody is in the middle of a word.
+        Err(Turned::Failed(error)) if is_ours(&request) => {
+            let mut told = answer(error.message().to_owned());
+            told.headers_mut().insert(HeaderName::from_static("x-problem"), HeaderValue::from_static("1"));
+            Ok(told)
+        }
+        Err(turned) => Err(turned),
+    }
 }
 
 fn spec(fields: &Fields) -> Result<TaskSpec, Turned> {

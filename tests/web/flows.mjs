@@ -14,6 +14,8 @@ export default async function ({ env, visit, api, check, until, expected }) {
   await at("/new");
   await page.keyboard.type("A haiku\nstep slow one two three four five six seven eight nine ten eleven twelve\n");
   await page.fill("#folder", env.WS);
+  // The request beside the form.
+  await page.waitForFunction((folder) => document.querySelector("#request pre")?.textContent?.includes(`"workingDirectory": "${folder}"`), env.WS);
   await page.locator("#instruction").press("Control+Enter");
   const haiku = await task();
   await page.waitForSelector("#partial:not([hidden])");

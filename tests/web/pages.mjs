@@ -26,6 +26,13 @@ export default async function ({ env, visit, serious, check }) {
   await finder.press("#find", "Enter");
   await finder.waitForURL((url) => url.pathname === `/tasks/${env.TASK}`);
   await finder.context().close();
+  // A link to an event.
+  const linked = await visit({});
+  await linked.goto(`/tasks/${env.TASK}`);
+  const place = await linked.locator(".ev .at").nth(2).getAttribute("href");
+  await linked.goto(`/tasks/${env.TASK}${place}`);
+  check((await linked.locator(`#${place.split("#")[1]}`).count()) === 1, `${place} is on the page`);
+  await linked.context().close();
   // A conversation as a file, which needs nothing else.
   const page = await visit({});
   await page.goto(`/tasks/${env.TASK}`);

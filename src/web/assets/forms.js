@@ -27,6 +27,31 @@ export function startForms() {
   });
   document.addEventListener("change", chosen);
   chosen();
+  const form = /** @type {HTMLFormElement | null} */ (document.getElementById("new"));
+  form?.addEventListener("input", () => showRequest(form));
+  if (form) showRequest(form);
+}
+
+/** @type {number | undefined} */
+let soon;
+
+/** Shows the request that a form makes, a moment after the last key. @param {HTMLFormElement} form */
+function showRequest(form) {
+  clearTimeout(soon);
+  soon = setTimeout(async () => {
+    const place = document.getElementById("request");
+    const text = place?.querySelector("pre");
+    if (!place || !text) return;
+    const body = new URLSearchParams(/** @type {any} */ (new FormData(form)));
+    const answer = await fetch("/tasks/json", { method: "POST", body, headers: { "X-CC-Anywhere": "1" } }).catch(() => undefined);
+    if (!answer) return;
+    const said = await answer.text();
+    if (!answer.ok) return;
+    const wrong = answer.headers.has("x-problem");
+    problem(form, wrong ? said : "");
+    if (!wrong) text.textContent = said;
+    place.hidden = !text.textContent;
+  }, 300);
 }
 
 function chosen() {

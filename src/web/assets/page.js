@@ -17,7 +17,7 @@ export function times(root) {
     if (isNaN(+at)) continue;
     time.setAttribute("data-set", "");
     time.setAttribute("title", at.toLocaleString());
-    const inTalk = time.parentElement?.classList.contains("ev");
+    const inTalk = time.matches(".ev > time, .ev > .at > time");
     time.textContent = inTalk ? at.toLocaleTimeString([], { hour12: false }) : ago(at);
   }
 }

@@ -43,6 +43,8 @@ const PARTS: [(&str, &str); 6] = [
 pub struct Asked {
     part: String,
     before: Option<i64>,
+    /// An event that is to be among those that are shown.
+    event: Option<i64>,
     show: String,
 }
 
@@ -220,7 +222,8 @@ pub async fn show(
         }
         _ => {
             let show = Show::from_name(&asked.show).unwrap_or_default();
-            let events = events(&shared, &task, asked.before, show).await?;
+            let before = asked.before.or(asked.event.map(|event| event.saturating_add(EVENTS as i64 / 2)));
+            let events = events(&shared, &task, before, show).await?;
             let explained = if task.status == Status::Pending {
                 service::explain(&shared, &visitor.caller, task.id, worker_capacity(&shared).await?).await?
             } else {
@@ -245,7 +248,7 @@ pub async fn show(
                 first: events.first,
                 last: events.last,
                 more: events.more,
-                newer: asked.before.is_some(),
+                newer: before.is_some(),
                 shell,
                 task: row,
                 estimated,

@@ -255,7 +255,13 @@ fn begin(seq: i64, at: Timestamp, class: &'static str, nested: bool) -> Html {
         "\">"
     });
     let text = at.to_string();
-    html.raw("<time datetime=\"").text(&text).raw("\">").text(text.get(11..19).unwrap_or(&text)).raw("</time>");
+    // A link to the event; the keyboard has better ways through a conversation.
+    html.raw("<a class=\"at\" tabindex=\"-1\" href=\"?event=")
+        .number(seq)
+        .raw("#e")
+        .number(seq)
+        .raw("\"><time datetime=\"");
+    html.text(&text).raw("\">").text(text.get(11..19).unwrap_or(&text)).raw("</time></a>");
     html
 }
 
