@@ -9,7 +9,7 @@ use domain::TaskId;
 use wire::response::TaskPage;
 
 use super::http::{Server, encode};
-use super::words::{short, sign};
+use super::words::short;
 
 /// Tasks that are named where several have the same digits.
 const NAMED: usize = 5;
@@ -49,7 +49,7 @@ fn candidates(typed: &str) -> anyhow::Result<Vec<CompletionCandidate>> {
     let reply = Server::find()?.within(PATIENCE).ask("GET", "/api/tasks?limit=100")?;
     let page: TaskPage<'static> = reply.content().context("no list")?;
     let all = page.tasks.iter().flat_map(|task| {
-        let title = format!("{} {}", sign(task.status), task.title);
+        let title = format!("{} {}", task.status.sign(), task.title);
         [short(task.task_id), task.task_id.to_string()].map(|id| (id, title.clone()))
     });
     // The whole id only for who has begun to write it.

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use anyhow::bail;
 use console::{Term, style};
-use domain::{Status, Timestamp};
+use domain::{Status, Timestamp, Usd};
 use wire::response::TaskPage;
 
 use super::http::{Server, encode};
 use super::print::{Output, Task, refusal};
 use super::table::{self, Cell, Column, number, path, text, whole};
-use super::words::{ago, colour, folder, length, money, short, sign};
+use super::words::{ago, colour, folder, length, short};
 use crate::process::wall_now;
 
 /// Between two looks with `--watch`.
@@ -84,7 +84,7 @@ fn row(task: &Task, now: Timestamp) -> Vec<Cell> {
     } else if waits {
         "◆ asks".to_owned()
     } else {
-        format!("{} {}", sign(task.status), task.status)
+        format!("{} {}", task.status.sign(), task.status)
     };
     vec![
         Cell::styled(short(task.task_id), |id| style(id).bold().to_string()),
@@ -100,7 +100,7 @@ fn row(task: &Task, now: Timestamp) -> Vec<Cell> {
         Cell::styled(folder(task.working_directory.as_deref().unwrap_or_default()), |text| {
             style(text).dim().to_string()
         }),
-        task.cost_so_far.or(task.cost_usd).map(money).unwrap_or_default().into(),
+        task.cost_so_far.or(task.cost_usd).map(Usd::shown).unwrap_or_default().into(),
         time(task, now).into(),
     ]
 }
@@ -152,11 +152,6 @@ fn watch(server: &Server, path: &str, output: Output) -> anyhow::Result<u8> {
         term.clear_last_lines(drawn)?;
         lines.iter().try_for_each(|line| term.write_line(line))?;
         drawn = lines.len();
-        pause();
+        super::pause(PAUSE);
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the list is looked at once a second")]
-fn pause() {
-    std::thread::sleep(PAUSE);
 }

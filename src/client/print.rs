@@ -11,7 +11,7 @@ use wire::response::{Explanation, Failed, Forecast, Health, TaskView, Usage, Usa
 
 use super::http::{self, Reply};
 use super::table::{self, Cell, Column, number, text, whole};
-use super::words::{ago, colour, length, money};
+use super::words::{ago, colour, length};
 use crate::process::wall_now;
 
 /// A task, as the client reads it.
@@ -148,7 +148,7 @@ pub fn reasons(explanation: &Explanation) {
     }
     if let Some(Forecast { starts_at, duration_ms, cost_usd, based_on, like }) = &explanation.forecast {
         let starts = starts_at.map(|at| format!("starts about {at}, ")).unwrap_or_default();
-        let cost = cost_usd.map(|cost| format!(", costs {} to {}", money(cost.median), money(cost.most)));
+        let cost = cost_usd.map(|cost| format!(", costs {} to {}", cost.median.shown(), cost.most.shown()));
         let (median, most) = (length(duration_ms.median), length(duration_ms.most));
         println!("{starts}takes {median} to {most}{}: as {based_on} tasks like it ({like})", cost.unwrap_or_default());
     }

@@ -1,12 +1,12 @@
 //! `cc-anywhere show`: a task as a page.
 
 use console::style;
-use domain::{Name, Named as _, Status, Timestamp};
+use domain::{Name, Named as _, Status, Timestamp, Usd};
 use wire::response::AttemptView;
 
 use super::print::Task;
 use super::table::{self, Cell, Column, number, text, whole};
-use super::words::{ago, colour, folder, length, money, short, sign};
+use super::words::{ago, colour, folder, length, short};
 use crate::process::wall_now;
 
 const ATTEMPTS: &[Column] =
@@ -15,7 +15,7 @@ const ATTEMPTS: &[Column] =
 /// Prints a task, whole.
 pub fn show(task: &Task) {
     let now = wall_now();
-    let state = (colour(task.status))(format!("{} {}", sign(task.status), task.status));
+    let state = (colour(task.status))(format!("{} {}", task.status.sign(), task.status));
     println!("{state}  {}", style(&task.title).bold());
     println!("{}", style(task.task_id).dim());
     println!();
@@ -53,7 +53,7 @@ fn facts(task: &Task, now: Timestamp) -> Vec<(&'static str, String)> {
     let cost = task.cost_so_far.or(task.cost_usd).map(|cost| {
         let about = if task.cost_estimated { "about " } else { "" };
         let turns = task.num_turns.map(|turns| format!(", {turns} turns")).unwrap_or_default();
-        format!("{about}{}{turns}", money(cost))
+        format!("{about}{}{turns}", cost.shown())
     });
     let attempt = format!("{} of at most {}", task.attempt, task.max_attempts);
     let changes = task.changes.as_deref().map(|changes| {
@@ -94,7 +94,7 @@ fn attempt(one: &AttemptView<'static>, now: Timestamp) -> Vec<Cell> {
         one.worker_id.as_deref().unwrap_or("-").into(),
         ago(one.started_at, now).into(),
         length(one.ended_at.unwrap_or(now).since_ms(one.started_at)).into(),
-        one.cost_usd.map(money).unwrap_or_default().into(),
+        one.cost_usd.map(Usd::shown).unwrap_or_default().into(),
         why.unwrap_or_default().into(),
     ]
 }

@@ -46,13 +46,8 @@ pub fn run(server: &Server, id: &str, output: Output) -> anyhow::Result<u8> {
         if let Some(code) = watch.ended() {
             return Ok(code);
         }
-        pause();
+        super::pause(PAUSE);
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "nothing tells when a server comes back")]
-fn pause() {
-    std::thread::sleep(PAUSE);
 }
 
 struct Watch<'a> {

@@ -1,7 +1,7 @@
 //! Words for people: times, amounts, statuses, short ids.
 
 use console::style;
-use domain::{Status, TaskId, Timestamp, Usd};
+use domain::{Status, TaskId, Timestamp};
 
 /// Digits of a short id.
 const SHORT: usize = 8;
@@ -13,17 +13,6 @@ pub fn short(id: TaskId) -> String {
     id[id.len() - SHORT..].to_owned()
 }
 
-/// The sign of a status, and its word.
-pub const fn sign(status: Status) -> &'static str {
-    match status {
-        Status::Pending => "○",
-        Status::Running => "●",
-        Status::Completed => "✓",
-        Status::Failed => "✗",
-        Status::Cancelled => "⊘",
-    }
-}
-
 /// The colour of a status.
 pub const fn colour(status: Status) -> fn(String) -> String {
     match status {
@@ -32,17 +21,6 @@ pub const fn colour(status: Status) -> fn(String) -> String {
         Status::Running => |text| style(text).cyan().to_string(),
         Status::Cancelled => |text| style(text).yellow().to_string(),
         Status::Pending => |text| text,
-    }
-}
-
-/// An amount of money.
-pub fn money(cost: Usd) -> String {
-    if cost == Usd::ZERO {
-        "$0".to_owned()
-    } else if cost.dollars() < 0.01 {
-        format!("${:.4}", cost.dollars())
-    } else {
-        format!("${:.2}", cost.dollars())
     }
 }
 

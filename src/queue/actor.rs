@@ -27,7 +27,7 @@ use super::messages::{
 };
 use super::poll::{FlushPoll, PollQueue, PollReply};
 use super::reads::{
-    Explain, Find, HasEnded, ReadBacklog, ReadClock, ReadHistory, ReadPatch, ReadStats, ReadTaskHistory,
+    self, Explain, Find, HasEnded, ReadBacklog, ReadClock, ReadHistory, ReadPatch, ReadStats, ReadTaskHistory,
     ReadTranscript, ReadWorkers,
 };
 use super::schedules::{
@@ -39,9 +39,8 @@ use crate::store::views::{
     FindCommit, LastTask, ListConversations, ListQuestions, ListTaskIds, ListTasks, Poll, ReadEventPage, ReadEvents,
     ReadRuns, ReadUsage,
 };
-use crate::store::{Reader, Reads, Store, StoreError};
+use crate::store::{Reader, Store, StoreError};
 use crate::telemetry::{Duty, Vitals, chain, meters};
-use audit::{Entry, TaskSnapshot};
 
 /// Maximum number of messages that wait before their senders do: more than all connections of the server
 /// have under way at once, so that a burst becomes one commit.
@@ -395,7 +394,7 @@ reads! {
     ListTasks => |reader, list| reader.tasks(list);
     ReadEventPage => |reader, read| reader.event_page(read);
     ReadHistory => |reader, read| reader.history(read.0);
-    ReadTaskHistory => |reader, read| history_of(&*reader, read);
+    ReadTaskHistory => |reader, read| reads::history_of(&*reader, read);
     FindCommit => |reader, find| reader.find_commit(find);
     ListTaskIds => |reader, list| reader.task_ids(list);
     ListConversations => |reader, list| reader.conversations(list);
@@ -418,29 +417,4 @@ reads! {
     LastTask => |reader, last| reader.last_task(last);
     FindExpired => |reader, _find| reader.expired();
     FindHolders => |reader, _find| reader.holders();
-}
-
-/// Clocks of two machines differ by less, in milliseconds.
-const CLOCKS: i64 = 10 * 60_000;
-/// Tries to read a history and a row that belong together.
-const TRIES: usize = 5;
-
-/// Reads what was done with a task: not from the beginning of all, but from before its submit.
-async fn history_of(
-    reader: &dyn Reads,
-    read: ReadTaskHistory,
-) -> Result<(Vec<Entry>, Option<TaskSnapshot>), StoreError> {
-    let find = FindCommit { since: read.since.plus_ms(-CLOCKS), most: i64::MAX };
-    let from = reader.find_commit(find).await?.before;
-    let mut entries = reader.history_of(read.task, from).await?;
-    for _ in 0..TRIES {
-        let standing = reader.standing(read.task).await?;
-        let again = reader.history_of(read.task, from).await?;
-        if again.len() == entries.len() {
-            return Ok((entries, standing));
-        }
-        entries = again;
-    }
-    // It changes all the time: the history alone says enough.
-    Ok((entries, None))
 }

@@ -5,6 +5,7 @@ use crate::store::views::{
     Backlog, ConversationTasks, EventPage, Explained, FindCommit, FoundCommit, ListConversations, ListTaskIds,
     ListTasks, Page, ReadEventPage, ReadEvents, ReadUsage, Stats, Usage, WorkerInfo,
 };
+use crate::store::{Reads, StoreError};
 use audit::{Entry, TaskSnapshot};
 use domain::{SessionId, TaskId, Timestamp};
 use wire::Task;
@@ -78,3 +79,28 @@ pub struct ReadTaskHistory {
 /// Reads the workers that have a row.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadWorkers;
+
+/// Clocks of two machines differ by less, in milliseconds.
+const CLOCKS: i64 = 10 * 60_000;
+/// Tries to read a history and a row that belong together.
+const TRIES: usize = 5;
+
+/// Reads what was done with a task: not from the beginning of all, but from before its submit.
+pub(super) async fn history_of(
+    reader: &dyn Reads,
+    read: ReadTaskHistory,
+) -> Result<(Vec<Entry>, Option<TaskSnapshot>), StoreError> {
+    let find = FindCommit { since: read.since.plus_ms(-CLOCKS), most: i64::MAX };
+    let from = reader.find_commit(find).await?.before;
+    let mut entries = reader.history_of(read.task, from).await?;
+    for _ in 0..TRIES {
+        let standing = reader.standing(read.task).await?;
+        let again = reader.history_of(read.task, from).await?;
+        if again.len() == entries.len() {
+            return Ok((entries, standing));
+        }
+        entries = again;
+    }
+    // It changes all the time: the history alone says enough.
+    Ok((entries, None))
+}

@@ -1,6 +1,6 @@
 //! What pages show of tasks and figures: signs, moments, money.
 
-use domain::{Status, Timestamp, Usd};
+use domain::{Named as _, Status, Timestamp, Usd};
 use wire::Task;
 
 use super::render::Html;
@@ -15,27 +15,10 @@ pub fn moment(at: Timestamp) -> Html {
     html
 }
 
-/// Sign and word of a status: never colour alone.
-#[must_use]
-pub const fn sign(status: Status) -> (&'static str, &'static str) {
-    match status {
-        Status::Pending => ("○", "pending"),
-        Status::Running => ("●", "running"),
-        Status::Completed => ("✓", "completed"),
-        Status::Failed => ("✗", "failed"),
-        Status::Cancelled => ("⊘", "cancelled"),
-    }
-}
-
 /// An amount of money.
 #[must_use]
 pub fn money(cost: Option<Usd>) -> String {
-    match cost {
-        None => String::new(),
-        Some(cost) if cost == Usd::ZERO => "$0".to_owned(),
-        Some(cost) if cost.dollars() < 0.01 => format!("${:.4}", cost.dollars()),
-        Some(cost) => format!("${:.2}", cost.dollars()),
-    }
+    cost.map(Usd::shown).unwrap_or_default()
 }
 
 /// A length of time: `41 s`, `2:14`, `1:02:03`.
@@ -66,6 +49,8 @@ pub struct Row {
     pub line: String,
     pub worker: String,
     pub may_cancel: bool,
+    pub may_interrupt: bool,
+    pub loops: bool,
 }
 
 impl Row {
@@ -73,7 +58,7 @@ impl Row {
     #[must_use]
     pub fn of(task: &Task, now: Timestamp) -> Self {
         let loops = task.looping.as_deref();
-        let (sign, status) = if loops.is_some() { ("▲", "loops") } else { sign(task.status) };
+        let (sign, status) = if loops.is_some() { ("▲", "loops") } else { (task.status.sign(), task.status.name()) };
         let left = &task.attempted;
         let ended = task.status.is_terminal();
         let took = task.started_at.map(|from| length(task.completed_at.unwrap_or(now).since_ms(from)));
@@ -100,6 +85,8 @@ impl Row {
             line: line.chars().take(200).collect(),
             worker: task.worker.clone().filter(|_| !ended).unwrap_or_default(),
             may_cancel: !ended,
+            may_interrupt: task.status == Status::Running,
+            loops: loops.is_some(),
         }
     }
 }

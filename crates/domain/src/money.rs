@@ -21,6 +21,18 @@ const MICROS: f64 = 1_000_000.0;
 pub struct Usd(i64);
 
 impl Usd {
+    /// The amount for people: small ones with four digits, `$0` for none.
+    #[must_use]
+    pub fn shown(self) -> String {
+        if self == Self::ZERO {
+            "$0".to_owned()
+        } else if self.dollars() < 0.01 {
+            format!("${:.4}", self.dollars())
+        } else {
+            format!("${:.2}", self.dollars())
+        }
+    }
+
     /// No money.
     pub const ZERO: Self = Self(0);
 

@@ -34,6 +34,18 @@ pub enum Status {
 }
 
 impl Status {
+    /// The sign that stands beside its name for people: never colour alone.
+    #[must_use]
+    pub const fn sign(self) -> &'static str {
+        match self {
+            Self::Pending => "○",
+            Self::Running => "●",
+            Self::Completed => "✓",
+            Self::Failed => "✗",
+            Self::Cancelled => "⊘",
+        }
+    }
+
     /// True if a task stays in this status for ever.
     #[must_use]
     pub const fn is_terminal(self) -> bool {

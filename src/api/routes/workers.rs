@@ -64,7 +64,11 @@ pub async fn capacity(shared: &Shared) -> Result<Capacity, ApiError> {
             let stats = shared.queue.ask(ReadStats(None)).await?;
             (stats.concurrency.unwrap_or(shared.concurrency).into(), stats.count(Status::Running))
         }
-        _ => workers.iter().fold((0, 0), |sum, worker| (sum.0 + worker.concurrency, sum.1 + worker.running)),
+        // One that drains has no slot for anything new.
+        _ => workers
+            .iter()
+            .filter(|worker| worker.state == Some(WorkerState::Running))
+            .fold((0, 0), |sum, worker| (sum.0 + worker.concurrency, sum.1 + worker.running)),
     };
     Ok(Capacity { workers: count, slots, free: (slots - running).max(0) })
 }

@@ -8,11 +8,11 @@ use serde::Deserialize;
 use super::super::door::{Turned, Visitor};
 use super::super::page::{Shell, page};
 use super::super::render::Html;
-use super::super::view::{moment, sign};
+use super::super::view::moment;
 use crate::api::Shared;
 use crate::process::wall_now;
 use crate::queue::{ReadRuns, ReadSchedules, Schedule};
-use domain::{ScheduleId, Timetable};
+use domain::{Named as _, ScheduleId, Timetable};
 use wire::KeyScope;
 
 /// Firings to come, and past ones, of each.
@@ -77,7 +77,7 @@ fn firings(cron: &str, zone: &str, count: usize) -> Result<Vec<Html>, String> {
 async fn line(shared: &Shared, schedule: Schedule) -> Result<Line, Turned> {
     let runs = shared.queue.ask(ReadRuns { schedule: schedule.id, limit: RUNS }).await?;
     let runs = runs.into_iter().rev().map(|run| match run.task {
-        Some((task, Some(status))) => (sign(status).0, sign(status).1.to_owned(), Some(task.to_string())),
+        Some((task, Some(status))) => (status.sign(), status.name().to_owned(), Some(task.to_string())),
         Some((task, None)) => ("·", "removed".to_owned(), Some(task.to_string())),
         None => ("–", run.detail.unwrap_or_else(|| run.outcome.to_string()), None),
     });

@@ -8,10 +8,10 @@ use serde::Deserialize;
 use super::super::door::{Turned, Visitor};
 use super::super::page::{Shell, page};
 use super::super::render::Html;
-use super::super::view::{moment, money, sign};
+use super::super::view::{moment, money};
 use crate::api::Shared;
 use crate::queue::{ConversationTasks, ListConversations};
-use domain::TaskId;
+use domain::{Named as _, TaskId};
 use wire::KeyScope;
 
 /// Conversations of a page.
@@ -61,7 +61,7 @@ pub async fn show(
 fn line(conversation: ConversationTasks) -> Option<Line> {
     let (first, newest) = (conversation.tasks.first()?, conversation.tasks.last()?);
     let tasks = conversation.tasks.iter().map(|task| {
-        let (sign, word) = sign(task.status);
+        let (sign, word) = (task.status.sign(), task.status.name());
         (sign, word, task.spec.title(), task.id)
     });
     Some(Line {
