@@ -91,6 +91,13 @@ fn configured(flags: &config::Flags, run: impl FnOnce(config::Config) -> anyhow:
         eprintln!("LOG_LEVEL: {error}");
         return Ok(2);
     }
+    let traces = match telemetry::traces::start(&config.traces) {
+        Ok(traces) => traces,
+        Err(error) => {
+            eprintln!("{error}");
+            return Ok(2);
+        }
+    };
     // A managed worker has the variables of its server, which has said so.
     let near_misses = config.near_misses.iter().filter(|_| config.link_token.is_none());
     for (name, meant) in near_misses {
@@ -100,5 +107,6 @@ fn configured(flags: &config::Flags, run: impl FnOnce(config::Config) -> anyhow:
     let scenario = fail::FailScenario::setup();
     let outcome = run(config);
     scenario.teardown();
+    drop(traces);
     outcome
 }

@@ -89,6 +89,8 @@ pub struct Model {
     pub cost_so_far: Option<f64>,
     /// How the attempt that runs goes round in circles, in words.
     pub looping: Option<String>,
+    /// Its place in a trace, as W3C writes it.
+    pub trace_parent: Option<String>,
     /// Tokens, as JSON.
     pub usage: Option<String>,
     /// Turns of the conversation.

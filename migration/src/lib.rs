@@ -25,6 +25,7 @@ mod m0016_labels;
 mod m0017_open_questions;
 mod m0018_figures;
 mod m0019_loops;
+mod m0020_traces;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -52,6 +53,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0017_open_questions::Migration),
             Box::new(m0018_figures::Migration),
             Box::new(m0019_loops::Migration),
+            Box::new(m0020_traces::Migration),
         ]
     }
 }

@@ -23,8 +23,8 @@ use super::metrics;
 use super::openapi::{self, Access};
 use super::shared::Shared;
 use crate::process::wall_now;
-use crate::telemetry::{meters, task_span};
-use domain::{Named as _, TaskId};
+use crate::telemetry::{meters, task_span, traces};
+use domain::{Named as _, TaskId, TraceParent};
 
 /// Every request goes through here first.
 pub async fn guard(
@@ -34,8 +34,16 @@ pub async fn guard(
     let (began, method) = (Instant::now(), request.method().clone());
     // An unknown path is no label: there is no end of them.
     let route = request.match_pattern().unwrap_or_default();
-    let mut response = check_and_answer(request, next).await?;
-    meters().request(known(&method), &route, response.status().as_u16(), began.elapsed());
+    let mut span =
+        is_traced(&method, &route).then(|| traces::Span::of_request(known(&method), &route, place_of(&request)));
+    let answer = check_and_answer(request, next);
+    let mut response = match &span {
+        Some(span) => span.within(answer).await?,
+        None => answer.await?,
+    };
+    let status = response.status().as_u16();
+    span.iter_mut().for_each(|span| span.answered(status));
+    meters().request(known(&method), &route, status, began.elapsed());
     harden(response.headers_mut());
     encoding::unmark(response.headers_mut());
     Ok(response)
@@ -46,6 +54,18 @@ fn known(method: &Method) -> &str {
     let methods =
         [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
     if methods.contains(method) { method.as_str() } else { "_OTHER" }
+}
+
+/// True for requests with a span: those to the API, and what forms of pages send. Others are asked for without end.
+fn is_traced(method: &Method, route: &str) -> bool {
+    let is_read = *method == Method::GET || *method == Method::HEAD;
+    let is_watch = route.starts_with("/health") || route == metrics::PATH;
+    !route.is_empty() && !is_watch && (is_api(route) || !is_read)
+}
+
+/// The client's place in a trace; one that can't be read is none.
+fn place_of(request: &ServiceRequest) -> Option<TraceParent> {
+    single(request.headers(), &HeaderName::from_static("traceparent")).ok()??.parse().ok()
 }
 
 async fn check_and_answer(
@@ -102,7 +122,7 @@ async fn answer(
     shared: &Shared,
     audited: Option<Audited>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let span = task_of(request.path()).map_or_else(Span::none, |task| task_span(task, None));
+    let span = task_of(request.path()).map_or_else(Span::none, |task| task_span(task, None, traces::current()));
     let answer = async {
         fail::fail_point!("api-request");
         next.call(request).await

@@ -206,6 +206,7 @@ impl Parts {
             park_after: config.worker.park_after,
             max_event_bytes: config.worker.max_event_bytes,
             loop_guard: config.worker.loop_guard,
+            traces: config.traces.clone(),
             vitals: self.vitals.clone(),
         };
         let actor = WorkerActor::new(tools, config.worker.concurrency, queue.clone(), news);

@@ -74,6 +74,7 @@ fn facts(task: &Task, now: Timestamp) -> Vec<(&'static str, String)> {
         ("model", task.options.sdk.model.clone()),
         ("changes", changes),
         ("session", task.sdk_session_id.map(|session| session.to_string())),
+        ("trace", task.trace_id.clone()),
         ("tags", list(&task.tags)),
         ("requires", list(&task.requires)),
         ("waits for", task.waiting_for.as_deref().map(ToString::to_string)),

@@ -9,6 +9,7 @@ mod environment;
 mod near;
 mod settings;
 mod source;
+mod traces;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ pub use settings::{Effective, Origin, SETTINGS, Setting};
 use sha2::{Digest as _, Sha256};
 use source::Source;
 pub use source::{Faults, Flags};
+pub use traces::Traces;
 
 /// Place of the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
@@ -57,6 +59,8 @@ pub struct Config {
     pub shutdown_limit: Duration,
     /// Settings of the log.
     pub log: Log,
+    /// Where traces go.
+    pub traces: Traces,
     /// Patterns of secrets that are masked.
     pub mask_patterns: Vec<String>,
     /// The file that settings were read from, where it is there.
@@ -279,6 +283,7 @@ impl Config {
                 level: from.required("LOG_LEVEL"),
                 json: from.choice("LOG_FORMAT", &[("text", false), ("json", true)]),
             },
+            traces: Traces::read(from),
             mask_patterns: read_patterns(from),
             store,
             file: Some(absolute(Path::new(source::FILE))).filter(|file| file.exists()),

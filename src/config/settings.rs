@@ -161,6 +161,12 @@ pub const SETTINGS: &[Setting] = &[
     ).secret(),
     setting("LOG_LEVEL", Some("info"), "error, warn, info, debug, trace, or a filter such as info,sqlx=debug"),
     setting("LOG_FORMAT", Some("text"), "text or json"),
+    setting(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        None,
+        "Address of a collector of traces, such as http://127.0.0.1:4318 (OTLP over HTTP); without it there are none",
+    ),
+    setting("CLI_TELEMETRY", Some("on"), "off: the CLI sends no spans of its own to that collector"),
     setting("TASK_TIMEOUT_MS", Some("1800000"), "Time limit of an attempt whose task sets none, in milliseconds"),
     setting(
         "LOOP_GUARD",

@@ -7,7 +7,7 @@ use crate::store::StoreError;
 use crate::store::views::LimitUse;
 use domain::{
     Budgets, Group, Labels, LeaseKey, Limit, LimitChange, NewEvent, ReleaseReason, Report, SessionId, Spent, Status,
-    TaskId, Timestamp, Usd, WorkerInstanceId,
+    TaskId, Timestamp, TraceParent, Usd, WorkerInstanceId,
 };
 use wire::{KeyLimits, Task, TaskSpec};
 
@@ -117,6 +117,8 @@ pub struct NewTask {
     pub exclusive: bool,
     /// The conversation that it goes on with.
     pub resumes: Option<Resumes>,
+    /// Its place in a trace.
+    pub trace_parent: Option<TraceParent>,
 }
 
 /// A conversation that a task goes on with.

@@ -14,6 +14,7 @@ use crate::claude;
 use crate::git::{Git, GitError, Repository};
 use crate::process;
 use crate::queue::{Directory, MAX_LANES, NewTask, Submit, Submitted};
+use crate::telemetry::traces;
 
 /// Carries out every check before a task is stored.
 pub async fn admit(
@@ -62,7 +63,7 @@ pub async fn admit(
     }
     let resumes = conversation.map(|conversation| conversation.resumes);
     let (exclusive, key) = (exclusive(service, &spec, &directory), caller.name().to_owned());
-    let task = NewTask { exclusive, spec, directory, retry_of, key, resumes };
+    let task = NewTask { exclusive, spec, directory, retry_of, key, resumes, trace_parent: traces::current() };
     Ok(Submit { task, idempotency, max_pending: service.max_pending, limits: caller.limits().clone() })
 }
 

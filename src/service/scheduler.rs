@@ -9,7 +9,7 @@ use crate::queue::{
     DueSchedules, Fire, Fired, Firing, LastTask, NextFiring, QueueError, ReadClock, ReadSchedules, Replan, Schedule,
     Submit, Submitted,
 };
-use crate::telemetry::Duty;
+use crate::telemetry::{Duty, traces};
 use domain::{Missed, Overlap, Timestamp, Timetable};
 
 /// Longest time between two looks: another process may have stored a schedule.
@@ -121,8 +121,10 @@ async fn fire(service: &Service, schedule: &Schedule, now: Timestamp) -> Result<
     // Each firing comes by itself, but for those that were missed.
     fire.next = table.next(if is_late { now } else { due });
     fire.detail = is_late.then(|| format!("{} firings had passed", table.count(due, now)));
+    // No request has begun a trace.
+    let mut span = traces::Span::of_send(1);
     if !is_late || schedule.missed == Missed::Once {
-        match plan(service, schedule).await? {
+        match span.within(plan(service, schedule)).await? {
             Planned::Go(submit) => fire.firing = Firing::Submit(submit),
             Planned::Not(firing, why) => (fire.firing, fire.detail) = (firing, Some(why)),
             Planned::Later(why) => {
@@ -132,7 +134,10 @@ async fn fire(service: &Service, schedule: &Schedule, now: Timestamp) -> Result<
         }
     }
     match service.queue.ask(fire.clone()).await? {
-        Fired::Submitted(task) => tracing::info!(scheduleId = %schedule.id, taskId = %task.id, "A schedule fired"),
+        Fired::Submitted(task) => {
+            span.stored(task.id);
+            tracing::info!(scheduleId = %schedule.id, taskId = %task.id, "A schedule fired");
+        }
         Fired::Noted => tracing::info!(scheduleId = %schedule.id, "A schedule fired without a task; see its runs"),
         Fired::Stale => {}
         Fired::NotTaken(refused) => {

@@ -48,6 +48,7 @@ macro_rules! each_table {
                 cost_usd,
                 cost_so_far,
                 looping,
+                trace_parent,
                 usage,
                 num_turns,
                 duration_ms,

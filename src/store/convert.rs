@@ -119,6 +119,7 @@ pub fn lost_task(id: domain::TaskId, why: &str) -> Task {
         last_seq: 0,
         cost_so_far: None,
         looping: None,
+        trace_parent: None,
         activity: None,
         attempts: None,
     }
@@ -157,6 +158,7 @@ pub fn task_with(row: TaskRow, read: StoredSpec) -> Task {
         last_seq: row.last_event,
         cost_so_far: row.cost_so_far,
         looping: row.looping,
+        trace_parent: row.trace_parent.and_then(|place| place.parse().ok()),
         activity: None,
         attempts: None,
         attempted: Attempted {

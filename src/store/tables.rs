@@ -96,6 +96,8 @@ pub struct TaskRow {
     pub cost_so_far: Option<Usd>,
     /// How the attempt that runs goes round in circles, in words.
     pub looping: Option<String>,
+    /// Its place in a trace, as W3C writes it.
+    pub trace_parent: Option<String>,
     /// Tokens, as JSON.
     pub usage: Option<String>,
     /// Turns of the conversation.
@@ -156,6 +158,7 @@ impl TaskRow {
             cost_usd: None,
             cost_so_far: None,
             looping: None,
+            trace_parent: None,
             usage: None,
             num_turns: None,
             duration_ms: None,

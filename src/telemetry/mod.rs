@@ -4,6 +4,7 @@
 mod mask;
 mod meters;
 mod throttle;
+pub mod traces;
 mod vitals;
 
 use std::fmt::{self, Write as _};
@@ -19,7 +20,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::config::Log;
-use domain::{TaskId, visible};
+use domain::{TaskId, TraceParent, visible};
 pub use mask::{Masker, Pieces, hide, mask, mask_value, masked};
 pub use meters::{Buckets, CountedStream, Histograms, MetricLabels, from_zero, meters};
 use throttle::Throttle;
@@ -66,10 +67,10 @@ pub fn panics() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }
 
-/// The span of a task: every line of the log within it names the task, and the attempt where there is one.
+/// The span of a task: every line of the log within it names the task, and the attempt and the trace where there is one.
 #[must_use]
-pub fn task_span(task: TaskId, attempt: Option<i32>) -> Span {
-    tracing::info_span!("task", taskId = %task, attempt)
+pub fn task_span(task: TaskId, attempt: Option<i32>, place: Option<TraceParent>) -> Span {
+    tracing::info_span!("task", taskId = %task, attempt, trace_id = place.map(|place| tracing::field::display(place.trace_id())))
 }
 
 /// The fields of the spans around an event, as they are written; the outermost first.

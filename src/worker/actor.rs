@@ -23,7 +23,7 @@ use crate::process::boot_now;
 use crate::queue::{
     Assignment, Beat, Claim, FlushPoll, PollQueue, PollReply, Queue, ReadStats, Release, Renew, Renewed,
 };
-use crate::telemetry::{Duty, chain, task_span};
+use crate::telemetry::{Duty, chain, task_span, traces};
 use domain::{BootInstant, LeaseKey, LeaseTimes, ReleaseReason, Spent, Status as TaskStatus};
 
 /// Hints, ends of attempts and questions; all senders wait or may be turned away.
@@ -197,18 +197,23 @@ impl WorkerActor {
     fn start(&mut self, assignment: Assignment, asked_at: BootInstant, ctx: &mut Context<Self>) {
         let key = assignment.key;
         let commands = self.running.add(key);
+        let (task, worker) = (&assignment.task, &self.tools.name);
+        let trace = traces::Span::of_attempt(key, task.attempt, worker, task.trace_parent);
         let run = AgentRun {
             tools: Arc::clone(&self.tools),
             queue: self.queue.clone(),
             news: self.news.clone(),
             assignment,
+            trace,
             commands,
             deadline: self.times().tree_deadline(asked_at),
         };
         let (me, queue, credential) = (ctx.address(), self.queue.clone(), self.tools.claude.credential.clone());
-        let span = task_span(key.task, Some(run.assignment.task.attempt));
+        let task = &run.assignment.task;
+        let place = run.trace.place();
+        let span = task_span(key.task, Some(task.attempt), place);
         let attempt = async move {
-            if AssertUnwindSafe(run.run()).catch_unwind().await.is_err() {
+            if AssertUnwindSafe(traces::within(place, run.run())).catch_unwind().await.is_err() {
                 tracing::error!("An attempt panicked");
                 let report = agent_run::report_panic(&queue, key, credential);
                 if AssertUnwindSafe(report).catch_unwind().await.is_err() {

@@ -10,7 +10,7 @@ use fail::fail_point;
 use tokio::sync::mpsc;
 
 use super::News;
-use super::attempt::{Attempt, Config, Ended, StopReason};
+use super::attempt::{Attempt, Config, Ended, StopReason, ToolSpans};
 use super::outbox::Outbox;
 use super::set_up::{NotReady, Ready, WorkerContext, set_up};
 use super::warm_pool::{LaunchSpec, WarmProcess};
@@ -19,6 +19,7 @@ use crate::claude::{Ending, Run, Start};
 use crate::process::{self, BackOff, EnvMarks, boot_now};
 use crate::proxy::Pass;
 use crate::queue::{Append, Assignment, Find, Finish, NextStep, Queue, QueueError, Release, Stale};
+use crate::telemetry::traces::{Span, variables_of_cli};
 use crate::telemetry::{chain, mask, mask_value};
 use domain::{
     BootInstant, ChangeSet, Failure, FailureClass, LeaseKey, Outcome, ReleaseReason, Report, SessionId, Spent, Status,
@@ -54,6 +55,8 @@ pub struct AgentRun {
     pub news: News,
     /// The task in hand.
     pub assignment: Assignment,
+    /// Its span.
+    pub trace: Span,
     /// Commands of WorkerActor.
     pub commands: mpsc::Receiver<RunCommand>,
     /// Time at which the shim ends the tree, unless the lease is renewed.
@@ -66,7 +69,10 @@ impl AgentRun {
         let task = &self.assignment.task;
         self.news.started(task.id);
         process::barrier("run-set-up");
-        match set_up(&self.tools, &self.queue, &self.assignment, self.deadline).await {
+        let setting_up = Span::of_set_up();
+        let ready = setting_up.within(set_up(&self.tools, &self.queue, &self.assignment, self.deadline)).await;
+        drop(setting_up);
+        match ready {
             Ok(ready) => self.run_cli(ready).await,
             Err(NotReady::Fail(failure)) => {
                 self.report(Report::of(Outcome::Failed(failure))).await;
@@ -81,9 +87,11 @@ impl AgentRun {
             // We slept through our lease: by now another worker may run the task.
             return self.give_up("the lease could not be renewed".to_owned(), Duration::ZERO).await;
         }
+        let mut agent = Span::of_agent(self.assignment.task.spec.options.sdk.model.as_deref());
         let warm = self.warm(ready.recipe.as_ref()).await;
+        let is_warm = warm.is_some();
         let session_id = warm.as_ref().map_or(ready.session.id(), |warm| warm.session);
-        let (run, pass) = match warm.map_or_else(|| self.cold(ready.start), |warm| Ok((warm.run, warm.pass))) {
+        let (run, pass) = match warm.map_or_else(|| self.cold(ready.start, &agent), |warm| Ok((warm.run, warm.pass))) {
             Ok(started) => started,
             Err(error) => {
                 return self.give_up(format!("can't start a process: {error}"), Duration::from_secs(1)).await;
@@ -93,13 +101,19 @@ impl AgentRun {
             pass.limit(self.assignment.budget_usd);
         }
         process::barrier("run-started");
+        agent.began(session_id, is_warm);
         let began = Instant::now();
         let (key, task) = (self.assignment.key, &self.assignment.task);
         let config = Config::of(key, task, &self.tools);
         let outbox = Outbox::open(self.queue.clone(), key, session_id, self.tools.max_event_bytes);
-        let mut attempt = Attempt::new(run, outbox, key, config, &self.news);
-        attempt.begin(ready.instruction, ready.files, ready.message).await;
-        let exit = attempt.drive(&mut self.commands, &mut self.deadline).await;
+        // A process that waited has no place in the trace.
+        let tool_spans = ToolSpans::new(is_warm || !self.tools.traces.from_cli);
+        let mut attempt = Attempt::new(run, outbox, key, config, &self.news, tool_spans);
+        let exit = agent.within(async {
+            attempt.begin(ready.instruction, ready.files, ready.message).await;
+            attempt.drive(&mut self.commands, &mut self.deadline).await
+        });
+        let exit = exit.await;
         process::barrier("run-ended");
         if !exit.gone {
             sweep(key.task, Some(session_id)).await;
@@ -111,6 +125,8 @@ impl AgentRun {
             pass.spent().into_iter().for_each(|counted| ended.observed.count(counted));
             ended.observed.note_limit(pass.limit_resets_at());
         }
+        agent.spent(&ended.observed.spent());
+        drop(agent);
         self.conclude(ended, duration_ms, session_id).await;
         if let Some(recipe) = ready.recipe {
             // The next task of this kind may come at any time; this one has nothing to do with it.
@@ -119,7 +135,9 @@ impl AgentRun {
         }
     }
 
-    fn cold(&self, mut start: Start) -> std::io::Result<(Run, Option<Pass>)> {
+    fn cold(&self, mut start: Start, agent: &Span) -> std::io::Result<(Run, Option<Pass>)> {
+        let attempt = (self.assignment.key, agent.place());
+        start.env.extend(variables_of_cli(&self.tools.traces, Some(attempt)));
         let pass = self.tools.let_in(&mut start.env)?;
         Ok((Run::start(self.tools.spare.take()?, start)?, pass))
     }
@@ -150,7 +168,7 @@ impl AgentRun {
     }
 
     /// Reports the attempt, or gives the task back.
-    async fn conclude(&self, ended: Ended, duration_ms: i64, session_id: SessionId) {
+    async fn conclude(&mut self, ended: Ended, duration_ms: i64, session_id: SessionId) {
         let Ended { why, exit, observed, stderr } = ended;
         let (done, late) = (observed.is_done(), self.deadline.is_past(boot_now()));
         let spent = observed.spent();
@@ -203,8 +221,9 @@ impl AgentRun {
     }
 
     /// Reports until the store has it, or says that it is not wanted.
-    async fn report(&self, report: Report) {
+    async fn report(&mut self, report: Report) {
         let key = self.assignment.key;
+        self.trace.outcome(&report.outcome);
         let credential = self.tools.claude.credential.clone();
         let finish = Finish { key, report, credential, events: Vec::new(), chance: process::chance() };
         let Some(next) = self.insist(&finish, "the end of a task").await else { return };
@@ -228,12 +247,13 @@ impl AgentRun {
     }
 
     /// Gives the task back: its attempt could not be set up.
-    async fn give_up(&self, why: String, delay: Duration) {
+    async fn give_up(&mut self, why: String, delay: Duration) {
         tracing::warn!(why, "Task given back");
         self.release(Release { detail: Some(why), delay, ..self.giving_back(ReleaseReason::SetUpFailed) }).await;
     }
 
-    async fn release(&self, release: Release) {
+    async fn release(&mut self, release: Release) {
+        self.trace.released(release.reason);
         self.insist(&release, "a task that is given back").await;
     }
 

@@ -15,7 +15,7 @@ use super::folders::{directory, further_folders, is_below};
 use super::shim_pool::ShimPool;
 use super::warm_pool::{LaunchSpec, WarmPool};
 use crate::claude::{self, DiskLimit, Homes, Session, Start, Unavailable};
-use crate::config::{AgentHome, Claude, Environment, Sandbox};
+use crate::config::{AgentHome, Claude, Environment, Sandbox, Traces};
 use crate::git::{self, Git, State};
 use crate::process::{self, EnvMarks};
 use crate::proxy::{Pass, Proxy};
@@ -83,6 +83,8 @@ pub struct WorkerContext {
     pub max_event_bytes: u64,
     /// Failures of the same call after which a task is marked; 0: never.
     pub loop_guard: u32,
+    /// Where traces go.
+    pub traces: Traces,
     /// State of this process's duties.
     pub vitals: Vitals,
 }

@@ -20,6 +20,7 @@ use crate::git::State;
 use crate::process::{self, wall_now};
 use crate::proxy::Pass;
 use crate::sandbox::Walls;
+use crate::telemetry::traces::variables_of_cli;
 use domain::{BootInstant, LeaseTimes, SessionId};
 use wire::SdkOptions;
 
@@ -192,6 +193,7 @@ impl WarmPool {
         }
         let session = SessionId::new();
         let (args, mut env) = claude::command(&recipe.settings, &recipe.sdk, Session::New(session));
+        env.extend(variables_of_cli(&tools.traces, None));
         let pass = match tools.let_in(&mut env) {
             Ok(pass) => pass,
             Err(error) => {

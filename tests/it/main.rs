@@ -43,6 +43,7 @@ mod storage;
 mod strange;
 mod streams;
 mod talk;
+mod traces;
 mod upgrade;
 mod web;
 mod webhooks;

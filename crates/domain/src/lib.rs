@@ -33,6 +33,7 @@ mod schedule;
 mod status;
 mod talk;
 mod time;
+mod trace;
 mod visible;
 
 pub use attempt::AttemptOutcome;
@@ -53,4 +54,5 @@ pub use schedule::{Missed, Overlap, RunOutcome, Timetable};
 pub use status::Status;
 pub use talk::{Behavior, Decision, Question, Scope, TaskInput, session_rules};
 pub use time::{BootInstant, Timestamp};
+pub use trace::{TraceParent, span_of_attempt};
 pub use visible::visible;

@@ -49,6 +49,18 @@ impl ToolCall {
         let input = if words.len() < whole.len() { words + "…" } else { words };
         Self { id, what: What { tool, input, digest: hasher.finish() } }
     }
+
+    /// The model's name for it.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The tool.
+    #[must_use]
+    pub fn tool(&self) -> &str {
+        &self.what.tool
+    }
 }
 
 impl fmt::Display for What {

@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use crate::TaskSpec;
 use domain::{
-    AttemptOutcome, EventKind, Failure, FailureClass, Group, Name, SessionId, Spent, Status, TaskId, Timestamp, Usd,
+    AttemptOutcome, EventKind, Failure, FailureClass, Group, Name, SessionId, Spent, Status, TaskId, Timestamp,
+    TraceParent, Usd,
 };
 
 /// A task as the store has it.
@@ -61,6 +62,8 @@ pub struct Task {
     pub cost_so_far: Option<Usd>,
     /// How it goes round in circles, while it runs, in words.
     pub looping: Option<String>,
+    /// Its place in a trace: of its client, or of its submit.
+    pub trace_parent: Option<TraceParent>,
     /// What it does, while it runs.
     pub activity: Option<Activity>,
     /// All attempts, in order; `None` where only the task was read.

@@ -9,6 +9,7 @@ mod p0003_labels;
 mod p0004_open_questions;
 mod p0005_figures;
 mod p0006_loops;
+mod p0007_traces;
 
 /// A step of the schema.
 #[derive(Clone, Copy, Debug)]
@@ -29,4 +30,5 @@ pub const STEPS: &[Step] = &[
     p0004_open_questions::STEP,
     p0005_figures::STEP,
     p0006_loops::STEP,
+    p0007_traces::STEP,
 ];

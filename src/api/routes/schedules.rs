@@ -16,6 +16,7 @@ use super::{resource, submit};
 use crate::process::wall_now;
 use crate::queue::{self, FindSchedule, Fire, Fired, Firing, ReadRuns, ReadSchedules, RemoveSchedule, Schedule};
 use crate::service::{self, Planned};
+use crate::telemetry::traces::Span;
 use domain::{ScheduleId, Timetable};
 use wire::TaskSpec;
 use wire::request::{NewSchedule, ScheduleChanges};
@@ -179,7 +180,8 @@ async fn run(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<H
 /// Fires a schedule of this caller once more. Returns the task.
 pub async fn run_as(shared: &Shared, caller: &Caller, id: &str) -> Result<Box<wire::Task>, ApiError> {
     let schedule = find(shared, caller, id).await?;
-    let submit = match service::plan(shared, &schedule).await? {
+    let mut span = Span::of_send(1);
+    let submit = match span.within(service::plan(shared, &schedule)).await? {
         Planned::Go(submit) => submit,
         Planned::Not(_, why) | Planned::Later(why) => {
             return Err(ApiError::new(StatusCode::CONFLICT, "SCHEDULE_NOT_RUN", why));
@@ -187,7 +189,10 @@ pub async fn run_as(shared: &Shared, caller: &Caller, id: &str) -> Result<Box<wi
     };
     let firing = Firing::Submit(submit);
     match shared.queue.ask(Fire { schedule: schedule.id, due: None, next: None, firing, detail: None }).await? {
-        Fired::Submitted(task) => Ok(task),
+        Fired::Submitted(task) => {
+            span.stored(task.id);
+            Ok(task)
+        }
         Fired::NotTaken(refused) => Err(service::not_taken(shared, &refused).into()),
         Fired::Noted | Fired::Stale => Err(unknown(id)),
     }

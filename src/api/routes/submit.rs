@@ -14,6 +14,7 @@ use super::super::{input, stream};
 use crate::config::DEFAULT_KEY;
 use crate::queue::{SubmitAll, Submitted};
 use crate::service::{admit, not_taken};
+use crate::telemetry::traces::Span;
 use domain::TaskId;
 use wire::request::Batch;
 use wire::response::{BatchReceipt, Receipt, TaskView};
@@ -61,6 +62,7 @@ pub async fn batch(
         return Err(ApiError::invalid("tasks", rule));
     }
     let idempotency = idempotency(&request, &caller, &body)?;
+    let span = Span::of_send(tasks.len());
     let mut submits = Vec::with_capacity(tasks.len());
     for (n, spec) in tasks.into_iter().enumerate() {
         if spec.options.run_async == Some(false) {
@@ -70,7 +72,7 @@ pub async fn batch(
         }
         // One key stands for all of them.
         let own = idempotency.as_ref().map(|(key, print)| (format!("{key}/{n}/batch"), print.clone()));
-        let submit = admit(&shared, spec, &caller, None, own).await;
+        let submit = span.within(admit(&shared, spec, &caller, None, own)).await;
         submits.push(submit.map_err(|refused| ApiError::from(refused).of_task(n))?);
     }
     let stored = shared.queue.ask(SubmitAll(submits)).await?;
@@ -154,10 +156,19 @@ async fn store(
     retry_of: Option<TaskId>,
     idempotency: Option<(String, String)>,
 ) -> Result<(Task, bool), ApiError> {
-    let submit = admit(shared, spec, caller, retry_of, idempotency).await?;
-    match shared.queue.ask(submit).await? {
-        Submitted::Created(task) => Ok((*task, false)),
-        Submitted::Repeated(task) => Ok((*task, true)),
-        refused => Err(not_taken(shared, &refused).into()),
+    let mut span = Span::of_send(1);
+    let submit = async {
+        let submit = admit(shared, spec, caller, retry_of, idempotency).await?;
+        match shared.queue.ask(submit).await? {
+            Submitted::Created(task) => Ok((*task, false)),
+            Submitted::Repeated(task) => Ok((*task, true)),
+            refused => Err(ApiError::from(not_taken(shared, &refused))),
+        }
+    };
+    let submitted = span.within(submit).await;
+    match &submitted {
+        Ok((task, _)) => span.stored(task.id),
+        Err(error) => span.fail(error.code()),
     }
+    submitted
 }

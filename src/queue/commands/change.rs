@@ -72,7 +72,7 @@ impl<C: Change> Command for Queued<C> {
     }
 
     fn run<'a>(&'a mut self, unit: &'a mut Unit<'_>) -> LocalBoxFuture<'a, Result<(), StoreError>> {
-        let span = self.change.task().map_or_else(Span::none, |task| telemetry::task_span(task, None));
+        let span = self.change.task().map_or_else(Span::none, |task| telemetry::task_span(task, None, None));
         async {
             self.answer = Some(self.change.run(unit).await?);
             Ok(())

@@ -64,6 +64,7 @@ impl Scratch {
             key: "default".into(),
             exclusive: false,
             resumes: None,
+            trace_parent: None,
         };
         match self.ask(Submit { task, idempotency: None, max_pending: 100, limits: wire::KeyLimits::default() }).await {
             Submitted::Created(task) => task.id,

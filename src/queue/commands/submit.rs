@@ -147,6 +147,7 @@ impl Submit {
             continued_from: resumes.and_then(|resumes| resumes.task),
             own_directory: matches!(self.task.directory, Directory::OwnBelow(_)),
             exclusive: self.task.exclusive,
+            trace_parent: self.task.trace_parent.map(|place| place.to_string()),
             ..TaskRow::pending(id, spec, self.task.key.clone(), unit.now)?
         })
     }

@@ -160,6 +160,7 @@ struct Details {
     estimated: bool,
     facts: Vec<String>,
     tabs: Vec<Tab>,
+    trace: Option<String>,
     instruction: String,
     json: String,
     command: String,
@@ -217,7 +218,8 @@ pub async fn show(
                 info.host().replace('\'', ""),
                 quoted(&asked_for.to_string())
             );
-            let details = Details { shell, task: row, estimated, facts, tabs, instruction, json, command, curl };
+            let trace = task.trace_parent.map(|place| place.trace_id());
+            let details = Details { shell, task: row, estimated, facts, tabs, trace, instruction, json, command, curl };
             page(&request, &visitor, &details)
         }
         _ => {

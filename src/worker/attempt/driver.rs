@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 
 use super::effect::{Effect, Event, Now, StopReason, ToCli};
 use super::machine::{Config, Machine};
+use super::tool_spans::ToolSpans;
 use crate::claude::{Exit, Frame, FrameKind, Item, Observed, Run};
 use crate::process::wall_now;
 use crate::proxy::Estimate;
@@ -26,6 +27,8 @@ pub struct Attempt {
     estimate: Estimate,
     /// Text of the model that is on its way to followers.
     pieces: Pieces,
+    /// Calls of tools that are under way.
+    tools: ToolSpans,
 }
 
 /// Results of an attempt.
@@ -42,10 +45,10 @@ pub struct Ended {
 
 impl Attempt {
     /// An attempt whose process was just started.
-    pub fn new(run: Run, outbox: Outbox, key: LeaseKey, config: Config, news: &News) -> Self {
+    pub fn new(run: Run, outbox: Outbox, key: LeaseKey, config: Config, news: &News, tools: ToolSpans) -> Self {
         let machine = Machine::new(config, now());
         let (estimate, pieces) = (Estimate::default(), Pieces::default());
-        Self { key, run, outbox, machine, news: news.clone(), estimate, pieces }
+        Self { key, run, outbox, machine, news: news.clone(), estimate, pieces, tools }
     }
 
     /// Hands the instruction over; with a message, the first turn is that of the message.
@@ -62,6 +65,7 @@ impl Attempt {
                 item = self.run.next() => match item {
                     Item::Frame(frame) => {
                         self.estimate(&frame).await;
+                        self.tools.note(&frame);
                         self.step(Event::Frame(frame)).await;
                     }
                     Item::TooLong(bytes) => self.step(Event::TooLong(bytes)).await,

@@ -12,7 +12,9 @@ mod machine;
 #[cfg(test)]
 mod machine_test;
 mod questions;
+mod tool_spans;
 
 pub use driver::{Attempt, Ended};
 pub use effect::StopReason;
 pub use machine::Config;
+pub use tool_spans::ToolSpans;

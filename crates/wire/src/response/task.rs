@@ -106,6 +106,8 @@ pub struct TaskView<'a> {
     pub cost_estimated: bool,
     /// How its model goes round in circles, in words; while it runs.
     pub looping: Option<Cow<'a, str>>,
+    /// The trace that it belongs to: its client's, or that of its submit.
+    pub trace_id: Option<String>,
     /// Attempts, in order; left out of lists.
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -257,6 +259,7 @@ impl<'a> TaskView<'a> {
             cost_so_far: sum(left.cost_usd, task.cost_so_far),
             cost_estimated: task.cost_so_far.is_some(),
             looping: task.looping.as_deref().map(Cow::Borrowed),
+            trace_id: task.trace_parent.map(|place| place.trace_id()),
             attempts: task.attempts.as_ref().map(|attempts| attempts.iter().map(AttemptView::of).collect()),
         }
     }

@@ -1,0 +1,162 @@
+//! Traces: which spans a task goes through, from the request that brought it to the tools that it called.
+//!
+//! *Owns* the place in a trace that work under way belongs to ([`current`]), and the spans that are open. *Promises* that
+//! without a collector nothing is kept or sent, and a place that came from outside is handed on as it came; with one, that no work waits
+//! for it: what the collector doesn't take in time is lost. What spans are called stands in `conventions`.
+
+mod conventions;
+mod export;
+
+use std::future::Future;
+use std::time::Duration;
+
+pub use conventions::variables_of_cli;
+
+use crate::config::Traces;
+use domain::TraceParent;
+
+/// Time that spans get to leave when the process ends.
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+
+tokio::task_local! {
+    static PLACE: TraceParent;
+}
+
+/// The place in a trace that the work under way belongs to.
+#[must_use]
+pub fn current() -> Option<TraceParent> {
+    PLACE.try_with(|place| *place).ok()
+}
+
+/// Runs this as a part of what has this place.
+pub async fn within<F: Future>(place: Option<TraceParent>, work: F) -> F::Output {
+    match place {
+        Some(place) => PLACE.scope(place, work).await,
+        None => work.await,
+    }
+}
+
+/// Sends spans for as long as this lives.
+#[derive(Debug)]
+pub struct Tracing(());
+
+impl Drop for Tracing {
+    fn drop(&mut self) {
+        export::stop(FLUSH_LIMIT);
+    }
+}
+
+/// Begins to send spans, where a collector is named.
+///
+/// # Errors
+/// What was asked for can't be done, in words.
+pub fn start(traces: &Traces) -> Result<Tracing, String> {
+    if let Some(endpoint) = &traces.endpoint {
+        export::start(endpoint)?;
+    }
+    Ok(Tracing(()))
+}
+
+/// Kind of a span, as OpenTelemetry has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Internal,
+    Server,
+    Client,
+    Producer,
+    Consumer,
+}
+
+/// Value of an attribute.
+#[derive(Clone, Debug, PartialEq)]
+enum Value {
+    Text(String),
+    Int(i64),
+    Float(f64),
+    Bool(bool),
+}
+
+macro_rules! values {
+    ($($from:ty => $to:ident;)*) => {
+        $(impl From<$from> for Value {
+            fn from(value: $from) -> Self {
+                Self::$to(value.into())
+            }
+        })*
+    };
+}
+
+values! {
+    String => Text;
+    &str => Text;
+    i64 => Int;
+    i32 => Int;
+    u16 => Int;
+    f64 => Float;
+    bool => Bool;
+}
+
+/// Names and values.
+type Attributes = Vec<(&'static str, Value)>;
+
+/// What a span begins with.
+#[derive(Debug)]
+struct Beginning {
+    name: String,
+    kind: Kind,
+    parent: Option<TraceParent>,
+    /// Number of the span, where it is known before.
+    id: Option<u64>,
+    /// A span that this one follows.
+    link: Option<TraceParent>,
+    attributes: Attributes,
+}
+
+impl Beginning {
+    const fn new(name: String, kind: Kind, parent: Option<TraceParent>, attributes: Attributes) -> Self {
+        Self { name, kind, parent, id: None, link: None, attributes }
+    }
+}
+
+/// Work that is under way; it has ended when this is dropped.
+#[derive(Debug)]
+pub struct Span {
+    place: Option<TraceParent>,
+    open: Option<export::Open>,
+}
+
+impl Span {
+    fn begin(beginning: Beginning) -> Self {
+        let parent = beginning.parent;
+        match export::begin(beginning) {
+            Some((open, place)) => Self { place: Some(place), open: Some(open) },
+            None => Self { place: parent, open: None },
+        }
+    }
+
+    /// Adds an attribute.
+    fn note(&mut self, name: &'static str, value: impl Into<Value>) {
+        if let Some(open) = &mut self.open {
+            open.note(name, value.into());
+        }
+    }
+
+    /// Its place, for what is a part of it elsewhere.
+    #[must_use]
+    pub const fn place(&self) -> Option<TraceParent> {
+        self.place
+    }
+
+    /// Says that the work has failed, and with which error.
+    pub fn fail(&mut self, error: &str) {
+        if let Some(open) = &mut self.open {
+            open.note("error.type", error.into());
+            open.fail();
+        }
+    }
+
+    /// Runs this as a part of the work.
+    pub async fn within<F: Future>(&self, work: F) -> F::Output {
+        within(self.place, work).await
+    }
+}
