@@ -57,6 +57,7 @@ impl NoOp {
             password: DatabasePassword::default(),
             data_dir,
             accept_loss: false,
+            search_index: false,
             retention: None,
             max_bytes: None,
         };

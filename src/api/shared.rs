@@ -13,7 +13,7 @@ use super::wrong_keys::WrongKeys;
 use crate::config::{Effective, Mode, Server};
 use crate::doctor::Doctor;
 use crate::queue::{EventFeed, Stats};
-use crate::service::{Figures, Prover, Service};
+use crate::service::{Figures, Prover, Search, Service};
 use crate::supervisor::SupervisorActor;
 
 /// Place of the work.
@@ -50,6 +50,8 @@ impl Workers {
 pub struct Shared {
     /// Service layer.
     pub service: Service,
+    /// Search in conversations.
+    pub search: Search,
     /// The events of all tasks.
     pub tail: EventFeed,
     /// Workers.

@@ -15,8 +15,8 @@ use crate::config::Config;
 use crate::ipc;
 use crate::process;
 use crate::proxy::Proxy;
-use crate::queue::{self, ChangeNotifier, EventFeed, Queue, QueueActor, Reaper};
-use crate::service::{self, Service};
+use crate::queue::{self, ChangeNotifier, EventFeed, Queue, QueueActor, Reaper, WordIndexer};
+use crate::service::{self, Search, Service};
 use crate::store::{self, Leadership, Store};
 use crate::supervise::{RestartPolicy, start_guarded};
 use crate::supervisor::{self, Records, SupervisorActor, SupervisorSettings};
@@ -157,6 +157,25 @@ impl Parts {
         let tail = EventFeed::new(reader, self.vitals.clone());
         self.beside(tail.clone().run(hub.clone()));
         Ok(tail)
+    }
+
+    /// Search in conversations, and what fills its index. Without an index the service goes on.
+    pub fn start_search(&mut self, config: &Config, service: &Service) -> Search {
+        let store = self.store.clone().filter(|_| config.store.search_index);
+        let opened = store.and_then(|store| match store.word_index() {
+            Ok(index) => Some((store.reader(), index)),
+            Err(error) => {
+                tracing::warn!(error = crate::telemetry::chain(&error), "Conversations can't be searched");
+                None
+            }
+        });
+        let index = opened.map(|(reader, index)| {
+            let leadership = service.leadership.clone();
+            let indexer = WordIndexer { reader, index: Arc::clone(&index), leadership };
+            self.beside(indexer.run(service.hub.clone()));
+            index
+        });
+        Search::new(service.queue.clone(), index)
     }
 
     /// The worker of this process.

@@ -14,7 +14,7 @@ use crate::config::{Config, Server};
 use crate::doctor::Doctor;
 use crate::process;
 use crate::queue::{ChangeNotifier, EventFeed, Queue};
-use crate::service::{Figures, KeyRing, Outbound, Phase, Prover, Service};
+use crate::service::{Figures, KeyRing, Outbound, Phase, Prover, Search, Service};
 use crate::store::Leadership;
 use crate::telemetry::Vitals;
 
@@ -76,12 +76,14 @@ fn keys(config: &Config, queue: &Queue) -> anyhow::Result<KeyRing> {
 pub fn shared(
     config: &Config,
     service: Service,
+    search: Search,
     tail: EventFeed,
     figures: Figures,
     workers: Workers,
 ) -> anyhow::Result<Shared> {
     Ok(Shared {
         service,
+        search,
         tail,
         workers,
         last_stats: Arc::default(),

@@ -75,7 +75,8 @@ pub fn serve(config: Config) -> Exit {
         parts.start_duties(&config, &service, reaper);
         let figures = Figures::default();
         parts.beside(figures.clone().follow(service.queue.clone(), service.hub.clone()));
-        let shared = roles::shared(&config, service, tail, figures, workers.clone())?;
+        let search = parts.start_search(&config, &service);
+        let shared = roles::shared(&config, service, search, tail, figures, workers.clone())?;
         // Those that were made just now as well.
         hide_secrets(&config)?;
         let sign_in = shared.keys.sign_in().cloned();

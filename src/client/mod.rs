@@ -12,6 +12,7 @@ mod list;
 mod open;
 mod print;
 mod schedules;
+mod search;
 mod settings;
 mod show;
 mod submit;
@@ -58,6 +59,8 @@ pub enum Ask {
     },
     /// List tasks, newest first
     Tasks(list::Args),
+    /// Find words in conversations: what models said, what tools were asked and answered
+    Search(search::Args),
     /// Show a task
     Show(OfTask),
     /// Say why a task isn't running
@@ -179,6 +182,7 @@ fn ask(server: &Server, command: Ask) -> anyhow::Result<u8> {
             })
         }
         Ask::Tasks(args) => list::run(server, &args),
+        Ask::Search(args) => search::run(server, &args),
         Ask::Show(task) => task.output.answer(&server.ask("GET", &task.path(server, "")?)?, show::show),
         Ask::Explain(task) => task.output.answer(&server.ask("GET", &task.path(server, "/explain")?)?, print::reasons),
         Ask::Watch(task) => watch::run(server, &ids::resolve(server, &task.id)?, task.output),

@@ -159,6 +159,8 @@ pub struct Store {
     pub accept_loss: bool,
     /// Time for which tasks are kept after their end; for ever where it isn't set.
     pub retention: Option<Duration>,
+    /// True if the words of conversations are indexed.
+    pub search_index: bool,
     /// Maximum size of the database, in bytes.
     pub max_bytes: Option<u64>,
 }
@@ -304,7 +306,8 @@ impl Config {
         let accept_loss = from.choice("ACCEPT_LOSS", &[("off", false), ("on", true)]);
         let most: u64 = from.number("MAX_DATABASE_BYTES", 0, u64::MAX);
         let max_bytes = (most > 0).then_some(most);
-        Store { db_path, server, password, data_dir, accept_loss, retention, max_bytes }
+        let search_index = from.choice("SEARCH_INDEX", &[("on", true), ("off", false)]);
+        Store { db_path, server, password, data_dir, accept_loss, retention, search_index, max_bytes }
     }
 
     fn read_server(from: &mut Source) -> Server {

@@ -81,6 +81,11 @@ pub const SETTINGS: &[Setting] = &[
          folder of its own for each folder of the start, below $XDG_STATE_HOME/cc-anywhere (~/.local/state/cc-anywhere)",
     ),
     setting("RETENTION_DAYS", Some("0"), "Days after its end until a task is removed with its own folder, 0 to 36500; 0 keeps all"),
+    setting(
+        "SEARCH_INDEX",
+        Some("on"),
+        "Whether words of conversations are indexed, in a file beside the database (DB_PATH-words) or a table: on or off",
+    ),
     setting("ACCEPT_LOSS", Some("off"), "on starts with a database that has lost changes (its mark is ahead of it)"),
     setting(
         "MAX_DATABASE_BYTES",

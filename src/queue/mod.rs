@@ -24,6 +24,7 @@ mod reads;
 mod reaper;
 mod schedules;
 mod talk;
+mod word_indexer;
 
 pub use crate::store::StoreError;
 pub use crate::store::rows::{ApiKeyRow, AuditRow, MAX_LANES};
@@ -61,3 +62,4 @@ pub use schedules::{
     SchedulePut,
 };
 pub use talk::{Answer, AnswerOutcome, Ask, Asked, Progress, ReadQuestions, ReadTalk, SaidTo, Say, Step};
+pub use word_indexer::WordIndexer;

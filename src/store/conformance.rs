@@ -3,6 +3,7 @@
 mod backlog;
 mod keys;
 mod outside;
+mod words;
 mod workers;
 
 use std::sync::Arc;
@@ -46,6 +47,8 @@ pub async fn exercise<O: Open>(fresh: impl Fn() -> O) {
     outside::deliveries_are_claimed_by_host(&*fresh().open().await).await;
     outside::a_firing_stays_with_its_timetable(&*fresh().open().await).await;
     money_adds_up(&*fresh().open().await).await;
+    words::words_are_found_newest_first(&*fresh().open().await).await;
+    words::words_are_taken_in_once(&fresh()).await;
     old_tasks_go_with_all_they_had(&*fresh().open().await).await;
     keys::keys_are_kept_by_name(&*fresh().open().await).await;
     keys::a_key_has_its_own(&*fresh().open().await).await;

@@ -13,6 +13,7 @@
 //! | `convert`, `summary` | between rows and the domain |
 //! | `error` | why it did not do what was asked |
 //! | `transfer` | all rows, moved from one engine to the other |
+//! | `word_index` | which events have which words |
 //! | `leadership` | which process does what one alone should do |
 //! | `sqlite` | the engine for one machine |
 //! | `postgres` | the engine for many |
@@ -38,6 +39,7 @@ pub mod test_server;
 mod transfer;
 pub mod tx;
 pub mod views;
+pub mod word_index;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -50,6 +52,7 @@ pub use self::reads::{Reader, Reads};
 pub use self::transfer::move_to;
 pub use self::tx::Tx;
 use self::views::{EventPage, Poll, Polled, ReadEvents};
+pub use self::word_index::WordIndex;
 use crate::config;
 use crate::process;
 use domain::TaskId;
@@ -124,6 +127,12 @@ pub trait Writes: Send + Sync {
 pub trait Store: Writes {
     /// Returns a handle to the connections that read.
     fn reader(&self) -> Reader;
+
+    /// Opens the index of words.
+    ///
+    /// # Errors
+    /// It can't be made.
+    fn word_index(&self) -> Result<Arc<dyn WordIndex>, StoreError>;
 
     /// Limits the size of the database to this number of bytes.
     fn limit_size(&self, bytes: Option<u64>);

@@ -24,6 +24,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("app.css", "text/css; charset=utf-8", include_str!("assets/app.css")),
     ("idiomorph.js", SCRIPT, include_str!("assets/idiomorph.js")),
     ("page.js", SCRIPT, include_str!("assets/page.js")),
+    ("find.js", SCRIPT, include_str!("assets/find.js")),
     ("forms.js", SCRIPT, include_str!("assets/forms.js")),
     ("keys.js", SCRIPT, include_str!("assets/keys.js")),
     ("task.js", SCRIPT, include_str!("assets/task.js")),

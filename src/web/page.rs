@@ -101,6 +101,12 @@ impl Shell {
     }
 }
 
+/// Names and paths that a visitor may go to.
+pub fn places(is_admin: bool) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let places = PLACES.iter().filter(move |place| is_admin || place.scope != KeyScope::Admin);
+    places.map(|place| (place.name, place.path)).chain([("New task", "/new")])
+}
+
 /// A page without a frame.
 #[derive(Template)]
 #[template(path = "plain.html")]

@@ -36,6 +36,7 @@ mod proof;
 mod repositories;
 mod safety;
 mod schedules;
+mod search;
 mod sessions;
 mod settings;
 mod standby;

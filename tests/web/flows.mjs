@@ -149,6 +149,27 @@ export default async function ({ env, visit, api, check, until, expected }) {
   await page.goto("/usage");
   await page.waitForSelector(".chart");
 
+  // What a conversation says, found from any page, by keyboard; and a place by its name.
+  await page.goto("/usage");
+  await until("it to be indexed", async () => (await api("GET", "/api/search?q=eleven")).hits.length > 0);
+  await page.locator("main").focus();
+  await key("/");
+  await page.keyboard.type("eleven");
+  await page.waitForSelector("#found a:has(mark)");
+  check((await page.locator("#find").getAttribute("aria-expanded")) === "true", "the offers are told");
+  await page.locator("#found a:has(mark)").first().evaluate((one) => one.scrollIntoView());
+  for (let n = 0; n < 20 && !(await page.locator("#found a[aria-selected=true] mark").count()); n += 1) await key("ArrowDown");
+  await key("Enter");
+  await page.waitForURL((url) => url.pathname === `/tasks/${haiku}` && url.searchParams.has("event"));
+  await page.keyboard.press("Control+k");
+  await page.keyboard.type("sched");
+  await page.waitForSelector("#found a:first-child >> text=Schedules");
+  await key("ArrowDown");
+  await key("Enter");
+  await at("/schedules");
+  await page.goto("/search?q=eleven%20twelve");
+  check((await page.locator(".found mark").count()) >= 2, "marked");
+
   // What fails is told at the form, and what was typed stays. The browser itself notes the refusal.
   expected.push("status of 403");
   await page.goto("/new");

@@ -26,5 +26,5 @@ export default async function ({ env, visit, api, check, until }) {
   await page.fill(".top .find input", "plain");
   await page.press(".top .find input", "Enter");
   await page.waitForURL(/\/tasks\?q=plain/);
-  check((await page.locator(".row").count()) === 1, "found");
+  check((await page.locator(".picks .row").count()) === 1, "found");
 }

@@ -35,6 +35,7 @@ mod talk;
 mod time;
 mod trace;
 mod visible;
+mod words;
 
 pub use attempt::AttemptOutcome;
 pub use event::{Event, EventKind, NewEvent, line_of, main_argument};
@@ -56,3 +57,4 @@ pub use talk::{Behavior, Decision, Question, Scope, TaskInput, session_rules};
 pub use time::{BootInstant, Timestamp};
 pub use trace::{TraceParent, span_of_attempt};
 pub use visible::visible;
+pub use words::{excerpt, pieces, terms_of, text_of, words_of};

@@ -10,6 +10,7 @@ mod p0004_open_questions;
 mod p0005_figures;
 mod p0006_loops;
 mod p0007_traces;
+mod p0008_words;
 
 /// A step of the schema.
 #[derive(Clone, Copy, Debug)]
@@ -31,4 +32,5 @@ pub const STEPS: &[Step] = &[
     p0005_figures::STEP,
     p0006_loops::STEP,
     p0007_traces::STEP,
+    p0008_words::STEP,
 ];

@@ -8,8 +8,9 @@ use wire::request::{
 use wire::response::{
     Alive, Answered, AuditPage, BatchReceipt, BulkReport, Conversation, Deliveries, DeliveryReceipt, DoctorReport,
     EventPage, Explanation, FeedPage, Health, Key, KeySecret, Keys, LimitState, Limits, Logs, MessageReceipt,
-    OpenQuestions, Permissions, Preview, Proof, Readiness, Receipt, Runs, Schedule, Schedules, Series, SessionPage,
-    Settings, Stats, TaskPage, TaskProof, TaskView, Usage, Webhook, Webhooks, Worker, WorkerStopped, Workers,
+    OpenQuestions, Permissions, Preview, Proof, Readiness, Receipt, Runs, Schedule, Schedules, SearchPage, Series,
+    SessionPage, Settings, Stats, TaskPage, TaskProof, TaskView, Usage, Webhook, Webhooks, Worker, WorkerStopped,
+    Workers,
 };
 use wire::{TaskSpec, WebhookOptions};
 
@@ -71,6 +72,9 @@ pub const OPERATIONS: &[Operation] = &[
         .errors(&[409]),
     op(READ, "GET", "/api/sessions", "listSessions", "List conversations, newest first", &[json::<SessionPage>(200)])
         .query(&[("key", Text), ("limit", Number(1, 100)), ("cursor", Uuid)]),
+    op(READ, "GET", "/api/search", "searchConversations", "Find words in conversations", &[json::<SearchPage>(200)])
+        .query(&[("q", Text), ("limit", Number(1, 100)), ("cursor", NUMBER)])
+        .errors(&[404, 422]),
     op(READ, "GET", "/api/tasks/{id}", "getTask", "Read a task", &[json::<Task>(200)]),
     op(SUBMIT, "PATCH", "/api/tasks/{id}", "changeTask", "Change when a pending task starts", &[json::<Task>(200)])
         .body::<TaskChanges>(&[r#"{"priority": 50}"#, r#"{"runAt": "2125-01-31T08:15:00Z"}"#])

@@ -12,6 +12,7 @@ mod list;
 mod metrics;
 mod queue;
 mod schedules;
+mod search;
 mod server;
 pub(super) mod submit;
 mod talk;
@@ -46,6 +47,7 @@ pub fn all(config: &mut web::ServiceConfig) {
     tasks::routes(config);
     queue::routes(config);
     usage::routes(config);
+    search::routes(config);
     server::routes(config);
     workers::routes(config);
     events::routes(config);

@@ -11,6 +11,7 @@
 //! | `shared`, `connection`, `value`, `table` | connections, statements, values, whole rows |
 //! | `schema`, `listen`, `import` | the schema, commits of other processes, and the rows of another database |
 //! | `tx`, `waiting`, `tasks`, `attempts`, `talk`, `limits`, `hooks`, `schedules`, `money`, `keys`, `workers`, `retention` | the statements of a transaction |
+//! | `words` | the index of words |
 //! | `readers`, `read_tasks`, `read_events`, `read_state`, `read_history` | the statements of reads |
 //!
 //! Decided against: transactions side by side, with locks of rows. Each rule that reads, decides and writes would need the
@@ -43,6 +44,7 @@ mod tx;
 mod value;
 mod verify;
 mod waiting;
+mod words;
 mod workers;
 
 use std::sync::Arc;
@@ -60,7 +62,7 @@ use self::readers::Readers;
 use self::shared::{Line, Shared};
 use self::tx::PostgresTx;
 use super::views::{EventPage, Poll, Polled, ReadEvents};
-use super::{Leadership, Reader, Reads as _, Store, StoreError, Tx, Writes};
+use super::{Leadership, Reader, Reads as _, Store, StoreError, Tx, WordIndex, Writes};
 use crate::config::DatabaseServer;
 use domain::TaskId;
 
@@ -207,6 +209,10 @@ impl Writes for PostgresStore {
 impl Store for PostgresStore {
     fn reader(&self) -> Reader {
         Arc::<Readers>::clone(&self.readers)
+    }
+
+    fn word_index(&self) -> Result<Arc<dyn WordIndex>, StoreError> {
+        Ok(Arc::new(words::Words(Arc::clone(&self.readers))))
     }
 
     fn limit_size(&self, bytes: Option<u64>) {

@@ -11,7 +11,7 @@ use crate::store::StoreError;
 
 /// Longest wait of a reader's statement for another process's transaction. Ours take milliseconds; longer means that
 /// something else holds the database.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Statements that a connection keeps ready: some more than there are.
 const STATEMENTS: usize = 128;
 /// The WAL is copied into the database after this number of pages (16 MB): a page that many commits

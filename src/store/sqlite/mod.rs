@@ -11,6 +11,7 @@
 //! | `schema`, `preflight`, `mark`, `reserve` | what happens before it is used: its schema, whether it may be used at all, what it must have, and space for a full disk |
 //! | `connection`, `query`, `table` | connections, statements, whole rows |
 //! | `tx`, `tasks`, `attempts`, `talk`, `limits`, `hooks`, `schedules`, `money`, `workers`, `retention` | the statements of a transaction |
+//! | `words` | the index of words, in a file of its own |
 //! | `export` | all rows, for another database |
 //! | `readers`, `read_tasks`, `read_events`, `read_state`, `read_history` | the statements of reads |
 
@@ -38,12 +39,13 @@ mod table;
 mod talk;
 mod tasks;
 mod tx;
+mod words;
 mod workers;
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -54,8 +56,9 @@ use self::query::Db;
 use self::readers::Readers;
 use self::reserve::Reserve;
 use self::tx::SqliteTx;
+use self::words::Words;
 use super::views::{EventPage, Poll, Polled, ReadEvents};
-use super::{Leadership, Reader, Store, StoreError, Tx, Writes};
+use super::{Leadership, Reader, Store, StoreError, Tx, WordIndex, Writes};
 use crate::process::{self, end_stopped_holder};
 use domain::TaskId;
 
@@ -77,6 +80,8 @@ pub struct SqliteStore {
     /// Connection; used by one transaction at a time, `None` when it is closed.
     db: Mutex<Option<Connection>>,
     readers: Arc<Readers>,
+    /// The index of words, once it was asked for.
+    words: OnceLock<Arc<Words>>,
     reserve: Reserve,
     /// The file that was opened: its name may come to mean another one.
     file: FileId,
@@ -130,6 +135,7 @@ impl SqliteStore {
             path: path.to_owned(),
             db: Mutex::new(Some(db)),
             readers: Arc::new(Readers::open(path, READERS, false)?),
+            words: OnceLock::new(),
             reserve: Reserve::of(path),
             file,
             used: AtomicU64::new(0),
@@ -259,6 +265,17 @@ impl Store for SqliteStore {
         Arc::<Readers>::clone(&self.readers)
     }
 
+    fn word_index(&self) -> Result<Arc<dyn WordIndex>, StoreError> {
+        let words = match self.words.get() {
+            Some(words) => words,
+            None => {
+                let opened = Words::open(&self.path)?;
+                self.words.get_or_init(|| Arc::new(opened))
+            }
+        };
+        Ok(Arc::<Words>::clone(words))
+    }
+
     fn limit_size(&self, bytes: Option<u64>) {
         self.most.store(bytes.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
@@ -286,8 +303,12 @@ impl Store for SqliteStore {
         if let Err(error) = self.advance_mark().await {
             tracing::debug!(%error, "the mark stays where it was");
         }
-        let readers = Arc::clone(&self.readers);
-        if let Err(error) = process::blocking(DISK_LIMIT, move || readers.close()).await {
+        let (readers, words) = (Arc::clone(&self.readers), self.words.get().cloned());
+        let close = move || {
+            readers.close();
+            words.iter().for_each(|words| words.close());
+        };
+        if let Err(error) = process::blocking(DISK_LIMIT, close).await {
             tracing::debug!(%error, "the readers did not close");
         }
         // The last one folds the WAL in.

@@ -1,6 +1,7 @@
 // Makes a page live: at a hint from its stream it is read again, and what has changed is put in its place.
 // Focus, selection, open folds and what was typed stay.
 import { bar, refresh, times, waiting } from "./page.js";
+import { startFind } from "./find.js";
 import { startForms } from "./forms.js";
 import { startKeys } from "./keys.js";
 import { startTask } from "./task.js";
@@ -67,6 +68,7 @@ if (code) {
   }
 } else if (document.body.dataset.stream) {
   times(document);
+  startFind();
   startKeys();
   startForms();
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : (open(), refresh())));

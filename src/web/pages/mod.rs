@@ -8,6 +8,7 @@ mod overview;
 mod proof;
 mod queue;
 mod schedules;
+mod search;
 mod sessions;
 mod settings;
 mod task;
@@ -28,6 +29,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/tasks/{id}", web::get().to(task::show))
         .route("/tasks/{id}/export", web::get().to(export::show))
         .route("/tasks/{id}/older", web::get().to(task::older))
+        .route("/search", web::get().to(search::show))
+        .route("/find", web::get().to(search::offer))
         .route("/new", web::get().to(new::show))
         .route("/sessions", web::get().to(sessions::show))
         .route("/schedules", web::get().to(schedules::show))

@@ -8,6 +8,7 @@ use askama::Template;
 use super::super::door::{Turned, Visitor};
 use super::super::page::{Shell, page};
 use super::super::view::Row;
+use super::search::{Found, in_conversations};
 use crate::api::{LIST_PARAMS, Params, Shared, wanted_tasks};
 use crate::process::wall_now;
 use crate::queue::{Filter, ListTasks};
@@ -35,6 +36,8 @@ struct Tasks {
     next: Option<String>,
     /// True if more than words narrow the list.
     is_narrow: bool,
+    /// Events with these words.
+    found: Vec<Found>,
 }
 
 struct Tab {
@@ -51,10 +54,15 @@ pub async fn show(request: HttpRequest, visitor: Visitor, shared: Data<Shared>) 
         return Ok(HttpResponse::SeeOther().insert_header((LOCATION, format!("/tasks/{task}"))).finish());
     }
     let found = shared.queue.ask(wanted_tasks(&visitor.caller, &params, LIMIT, 0)?).await?;
+    let said = match params.text("q").filter(|_| params.text("cursor").is_none()) {
+        Some(q) => in_conversations(&shared, &visitor, q).await,
+        None => Vec::new(),
+    };
     let (now, text) = (wall_now(), |name| params.text(name).unwrap_or_default().to_owned());
     let template = Tasks {
         shell: Shell::new(&shared, &visitor, "/tasks", "Tasks").await?,
         tasks: found.tasks.iter().map(|task| Row::of(task, now)).collect(),
+        found: said,
         tabs: tabs(&params, found.counts),
         query: params.query(),
         is_narrow: ["tag", "key", "workingDirectory"].into_iter().any(|name| params.text(name).is_some()),
