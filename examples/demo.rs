@@ -49,9 +49,41 @@ fn play(root: &Path, folder: &Path) -> Result<(), String> {
     }
     let mut server = Server::start(root, folder, &model.url)?;
     let (url, link) = server.ready()?;
+    let second = Second::start(root, folder, &model.url)?;
+    spend(&folder.join("data/cc.db"))?;
     fill(&url, &folder.join("ws"), cast)?;
     tell(&link);
     until_signal();
+    // It would complain of a database that is gone.
+    drop(second);
+    Ok(())
+}
+
+/// Writes what was spent in the two weeks before.
+fn spend(database: &Path) -> Result<(), String> {
+    let db = rusqlite::Connection::open(database).map_err(|error| error.to_string())?;
+    db.busy_timeout(Duration::from_secs(10)).map_err(|error| error.to_string())?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    for days in 1..14_i64 {
+        let day = domain::Timestamp(now.as_millis() as i64 - days * domain::Timestamp::DAY_MS).day();
+        for (key, share) in [("default", 3), ("nightly", 1)] {
+            // More on some days than on others, the same each time.
+            let attempts = share * (4 + days * 7 % 11);
+            let input = attempts * 41_000;
+            let values = rusqlite::params![
+                day,
+                key,
+                attempts as f64 * 0.11,
+                attempts,
+                input / 10,
+                attempts * 1_900,
+                input * 8 / 10,
+                input / 10
+            ];
+            db.execute("INSERT INTO spending VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)", values)
+                .map_err(|error| error.to_string())?;
+        }
+    }
     Ok(())
 }
 
@@ -62,11 +94,27 @@ fn fill(url: &str, work: &Path, cast: Vec<Part>) -> Result<(), String> {
         let mut body =
             json!({ "instruction": one.instruction, "context": { "workingDirectory": work }, "options": {} });
         merge(&mut body, one.more);
-        ask(url, "POST", "/api/tasks", &body)?;
+        let receipt = ask(url, "POST", "/api/tasks", &body)?;
+        if body["requires"].is_array() {
+            begun(url, &receipt["taskId"])?;
+        }
     }
     let task = json!({ "instruction": "Report what failed" });
     let plan = json!({ "name": "Nightly report", "cron": "0 3 * * *", "timeZone": "Europe/Berlin", "task": task });
     ask(url, "POST", "/api/schedules", &plan).map(drop)
+}
+
+/// Waits until a worker has taken a task.
+fn begun(url: &str, task: &Value) -> Result<(), String> {
+    let path = format!("/api/tasks/{}", task.as_str().unwrap_or_default());
+    let until = Instant::now() + START_LIMIT;
+    while ask(url, "GET", &path, &Value::Null)?["attempt"] == 0 {
+        if Instant::now() > until {
+            return Err("no worker takes the first task".to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
 }
 
 fn tell(link: &str) {
@@ -131,6 +179,8 @@ fn cast(work: &Path) -> Vec<Part> {
     let busy: Vec<String> =
         (1..=60).map(|n| format!("bash echo step {n} of the report; seq 1 {n} | tail -3")).collect();
     vec![
+        // First, so that the worker with that account takes it before all others.
+        part("Summarize the week", &["limit 240".to_owned(), "say A quiet week.".to_owned()], json!({ "requires": ["account=second"] })),
         part("Write a haiku about queues into haiku.txt", &[
             format!("write {} Tasks wait in a line / each with its own quiet lease / none is lost at night", work.join("haiku.txt").display()),
             "say I wrote the haiku.".to_owned(),
@@ -151,6 +201,13 @@ fn cast(work: &Path) -> Vec<Part> {
         part("Deploy to production", &words("Deployed."), json!({ "concurrencyKey": "deploys" })),
         part("Deploy the documentation", &words("Deployed."), json!({ "concurrencyKey": "deploys" })),
         part("Deploy the demo", &words("Deployed."), json!({ "concurrencyKey": "deploys" })),
+        part("Compare two ways to store events", &[
+            format!("tool Task {}", json!({
+                "description": "Look at the lease", "subagent_type": "general-purpose",
+                "prompt": format!("Look at the lease.\nstep tool Read {}\nstep bash wc -l {}\nstep say It has two lines.", json!({ "file_path": project.join("lease.txt") }), project.join("lease.txt").display()),
+            })),
+            "say One of them is simpler: a file.".to_owned(),
+        ], json!({ "options": allowed })),
         part("Check the backups", &words("They are whole."), json!({ "runAt": "2125-01-01T03:00:00Z" })),
     ]
 }
@@ -182,6 +239,54 @@ fn repository(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// A worker with an account of its own, which reaches its limit; it ends with this.
+struct Second(Child);
+
+impl Second {
+    fn start(root: &Path, folder: &Path, model: &str) -> Result<Self, String> {
+        let mut worker = program(root, folder, model);
+        worker
+            .args(["worker", "--label", "account=second"])
+            .env("WORKER_ID", "second-account")
+            .env("QUEUE_CONCURRENCY", "1")
+            .env("ANTHROPIC_API_KEY", "second");
+        worker.stdout(Stdio::null()).spawn().map(Self).map_err(|error| error.to_string())
+    }
+}
+
+impl Drop for Second {
+    fn drop(&mut self) {
+        end(&mut self.0);
+    }
+}
+
+/// Ends a process, and with it all that it has started.
+fn end(process: &mut Child) {
+    let pid = rustix::process::Pid::from_child(process);
+    // It may have ended.
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap_or_default();
+    drop(process.wait());
+}
+
+/// The program with the environment of the demo, and nothing else of the user's.
+fn program(root: &Path, folder: &Path, model: &str) -> Command {
+    let here = std::env::current_exe().unwrap_or_default();
+    let program = here.parent().and_then(Path::parent).map(|folder| folder.join("cc-anywhere")).unwrap_or_default();
+    let path = |name: &str| folder.join(name).display().to_string();
+    let claude = root.join(".tools/node_modules/.bin/claude").display().to_string();
+    let claude = std::env::var("CLAUDE_PATH").unwrap_or(claude);
+    let mut command = Command::new(program);
+    command
+        .current_dir(folder.join("ws"))
+        .env_clear()
+        .envs([("PATH", std::env::var("PATH").unwrap_or_default()), ("HOME", path("home")), ("CLAUDE_PATH", claude)])
+        .envs([("DB_PATH", path("data/cc.db")), ("WORKSPACE_ROOTS", path("ws"))])
+        .envs([("ANTHROPIC_BASE_URL", model), ("ANTHROPIC_API_KEY", "none"), ("API_KEY", KEY)])
+        .envs([("GRACEFUL_SHUTDOWN_TIMEOUT_MS", "500"), ("PERMISSION_PARK_MS", "3600000")])
+        .envs([("CLAUDE_CODE_MAX_RETRIES", "0"), ("CRASH_BUTTON", "on")]);
+    command
+}
+
 /// The server; it ends with this, and with it all that it has started.
 struct Server {
     process: Child,
@@ -190,29 +295,13 @@ struct Server {
 
 impl Server {
     fn start(root: &Path, folder: &Path, model: &str) -> Result<Self, String> {
-        let here = std::env::current_exe().map_err(|error| error.to_string())?;
-        let program = here.parent().and_then(Path::parent).map(|folder| folder.join("cc-anywhere")).unwrap_or_default();
         let is_free = std::net::TcpListener::bind(("127.0.0.1", PORT)).is_ok();
-        let path = |name: &str| folder.join(name).display().to_string();
-        let claude = root.join(".tools/node_modules/.bin/claude").display().to_string();
-        let claude = std::env::var("CLAUDE_PATH").unwrap_or(claude);
-        let mut process = Command::new(&program)
+        let mut process = program(root, folder, model)
             .args(["serve", "--mode", "managed", "--worker-count", "2", "--queue-concurrency", "4"])
             .args(["--port", &if is_free { PORT } else { 0 }.to_string()])
-            .current_dir(folder.join("ws"))
-            .env_clear()
-            .envs([
-                ("PATH", std::env::var("PATH").unwrap_or_default()),
-                ("HOME", path("home")),
-                ("CLAUDE_PATH", claude),
-            ])
-            .envs([("DB_PATH", path("data/cc.db")), ("WORKSPACE_ROOTS", path("ws"))])
-            .envs([("ANTHROPIC_BASE_URL", model), ("ANTHROPIC_API_KEY", "none"), ("API_KEY", KEY)])
-            .envs([("GRACEFUL_SHUTDOWN_TIMEOUT_MS", "500"), ("PERMISSION_PARK_MS", "3600000")])
-            .envs([("CLAUDE_CODE_MAX_RETRIES", "0"), ("CRASH_BUTTON", "on")])
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|error| format!("{}: {error}; make demo builds it first", program.display()))?;
+            .map_err(|error| format!("the program can't be started: {error}; make demo builds it first"))?;
         let log = process.stdout.take().ok_or("no log")?;
         let (sender, lines) = channel();
         // Read to the end: a log that nobody reads would hold the server up.
@@ -246,10 +335,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.process);
-        // It may have ended.
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap_or_default();
-        drop(self.process.wait());
+        end(&mut self.process);
     }
 }
 

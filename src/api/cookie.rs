@@ -18,9 +18,15 @@ pub fn cookie_of(headers: &HeaderMap) -> Option<&str> {
     if !matches!(from, None | Some("same-origin" | "none")) {
         return None;
     }
+    cookie_named(headers, COOKIE)
+}
+
+/// The first cookie of this name, whoever asks.
+#[must_use]
+pub fn cookie_named<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let all = headers.get_all(header::COOKIE).filter_map(|cookies| cookies.to_str().ok());
     let mut named = all.flat_map(|cookies| cookies.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
-    named.find(|(name, _)| *name == COOKIE).map(|(_, value)| value)
+    named.find(|(found, _)| *found == name).map(|(_, value)| value)
 }
 
 /// The cookie of a request to the API: a change needs more than a cookie.

@@ -34,7 +34,7 @@ pub use auth::{Hosts, load_or_make_key};
 pub use body::read_body;
 pub use caller::{find_task, own_task};
 pub use connections::Connections;
-pub use cookie::{COOKIE, OURS, cookie_of};
+pub use cookie::{COOKIE, OURS, cookie_named, cookie_of};
 pub use error::ApiError;
 pub use follow::{Source, answer as follow};
 pub use guard::find_key;

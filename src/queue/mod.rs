@@ -30,9 +30,9 @@ pub use crate::store::StoreError;
 pub use crate::store::rows::{ApiKeyRow, AuditRow, MAX_LANES};
 pub use crate::store::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dispatch, EventPage, Explained, Filter,
-    FindCommit, LastTask, LimitUse, ListConversations, ListQuestions, ListTaskIds, ListTasks, OpenQuestion, PagePlace,
-    Parked, ReadEventPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, SequencedEvent, Stats, StoredKey,
-    Usage, UsageDay, Webhook, WorkerInfo,
+    FindCommit, LastTask, LimitUse, ListConversations, ListOrder, ListQuestions, ListTaskIds, ListTasks, OpenQuestion,
+    PagePlace, Parked, ReadEventPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, SequencedEvent, Stats,
+    StoredKey, Usage, UsageDay, Webhook, WorkerInfo,
 };
 pub use actor::{MAILBOX, QueueActor};
 pub use ask::Queue;

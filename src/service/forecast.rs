@@ -65,7 +65,7 @@ pub async fn forecast(
 ) -> Result<Option<Forecast>, QueueError> {
     let statuses = vec![Status::Completed, Status::Failed];
     let filter = Filter { statuses, key: caller.own(), ..Filter::default() };
-    let last = service.queue.ask(ListTasks { filter, limit: LAST, offset: 0, before: None }).await?;
+    let last = service.queue.ask(ListTasks { filter, limit: LAST, ..ListTasks::default() }).await?;
     let samples: Vec<Sample> = last.tasks.iter().filter_map(Sample::of).collect();
     Ok(foretell(&Sample::like(task), &samples, start, capacity))
 }

@@ -133,7 +133,7 @@ async fn a_savepoint_is_gone_back_to(store: &dyn Store) {
         tx.end_savepoint(undo).await.expect("ended");
     }
     tx.commit().await.expect("committed");
-    let list = ListTasks { filter: Filter::default(), limit: 10, offset: 0, before: None };
+    let list = ListTasks { filter: Filter::default(), limit: 10, ..ListTasks::default() };
     let page = store.reader().tasks(list).await.expect("a list");
     let ids: Vec<u128> = page.tasks.iter().map(|task| task.id.uuid().as_u128()).collect();
     assert_eq!((ids, page.total), (vec![3, 1], 2));

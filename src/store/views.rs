@@ -18,7 +18,7 @@ pub use events::{EventPage, LatestEvents, PagePlace, ReadEventPage, ReadEvents, 
 pub use history::{CommitSearch, FindCommit, FoundCommit};
 pub use keys::{AuditRecord, StoredKey};
 pub use lists::{
-    ConversationTasks, Filter, ListConversations, ListQuestions, ListTaskIds, ListTasks, MAX_CONVERSATION,
+    ConversationTasks, Filter, ListConversations, ListOrder, ListQuestions, ListTaskIds, ListTasks, MAX_CONVERSATION,
     OpenQuestion, Page, QuestionPage,
 };
 

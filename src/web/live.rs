@@ -34,6 +34,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
 struct Asked {
     task: Option<String>,
     after: Option<i64>,
+    /// Number of the first event on the page.
+    first: Option<i64>,
     show: Option<String>,
 }
 
@@ -53,7 +55,8 @@ async fn live(
     let last = request.headers().get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let show = asked.show.as_deref().and_then(Show::from_name).unwrap_or_default();
     let own = visitor.caller.own();
-    let mut events = TaskPieces::follow(&shared, task, last.or(asked.after).unwrap_or(0), show, own);
+    let conversation = Conversation::new(show).from(asked.first.unwrap_or(0));
+    let mut events = TaskPieces::follow(&shared, task, last.or(asked.after).unwrap_or(0), conversation, own);
     events.remember_calls().await?;
     Ok(follow(events, permit, shared.phase.clone()))
 }
@@ -124,13 +127,13 @@ struct TaskPieces {
 }
 
 impl TaskPieces {
-    fn follow(shared: &Shared, task: TaskId, after: i64, show: Show, own: Option<String>) -> Self {
+    fn follow(shared: &Shared, task: TaskId, after: i64, conversation: Conversation, own: Option<String>) -> Self {
         Self {
             task,
             after,
             news: shared.hub.follow(task),
             queue: shared.queue.clone(),
-            conversation: Conversation::new(show),
+            conversation,
             pieces: VecDeque::new(),
             commits: PacedCommits::of(shared, LOOK, true),
             own,
@@ -142,7 +145,7 @@ impl TaskPieces {
     /// Reads the calls that the page has already, into whose folds results are still to come.
     async fn remember_calls(&mut self) -> Result<(), QueueError> {
         let place = PagePlace::Before(self.after.saturating_add(1));
-        let kinds = vec![EventKind::ToolUse, EventKind::ToolResult];
+        let kinds = vec![EventKind::Assistant, EventKind::ToolUse, EventKind::ToolResult];
         let read = ReadEventPage { task: self.task, place, kinds, limit: PAGE, bytes: PAGE_BYTES };
         for event in self.queue.ask(read).await?.events {
             self.conversation.add(&event);

@@ -188,7 +188,7 @@ async fn is_in_use(queue: &Queue, task: &Task) -> bool {
     for status in [Status::Pending, Status::Running] {
         let working_directory = task.working_directory.clone();
         let filter = Filter { statuses: vec![status], working_directory, ..Filter::default() };
-        match queue.ask(ListTasks { filter, limit: 1, offset: 0, before: None }).await {
+        match queue.ask(ListTasks { filter, limit: 1, ..ListTasks::default() }).await {
             Ok(page) if page.tasks.is_empty() => {}
             _ => return true,
         }

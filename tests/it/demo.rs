@@ -27,6 +27,10 @@ fn the_demo_shows_all_states_and_leaves_nothing() {
         let is_full = count("completed") >= 2 && count("failed") >= 1 && count("running") >= 2 && count("pending") >= 4;
         (is_full && questions == 2).then_some(())
     });
+    let parked = client.ask("GET", "/health", None).1["parked"].clone();
+    assert!(parked.to_string().contains("limit"), "an account waits for its limit: {parked}");
+    let days = client.ask("GET", "/api/usage", None).1["days"].as_array().map_or(0, Vec::len);
+    assert!(days >= 26, "two weeks of usage: {days}");
     demo.signal("TERM");
     demo.wait();
     assert!(!folder.exists(), "its folder is gone");

@@ -18,7 +18,7 @@ pub fn git(folder: &Path, args: &[&str]) -> String {
 }
 
 /// A repository with a commit.
-fn repository(world: &World) -> PathBuf {
+pub fn repository(world: &World) -> PathBuf {
     let folder = world.ws().join("repo");
     fs::create_dir_all(folder.join("sub")).expect("a folder");
     fs::write(folder.join("README"), "hello\n").expect("a file");

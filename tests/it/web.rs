@@ -4,6 +4,7 @@ use std::process::Command;
 
 use serde_json::json;
 
+use super::isolation::repository;
 use crate::support::browser::{browse, root};
 use crate::support::{Server, World, task};
 
@@ -22,6 +23,28 @@ fn with_tools(world: &World, server: &Server) -> String {
     id
 }
 
+/// A task that has changed a file of a repository.
+fn with_changes(world: &World, server: &Server) -> String {
+    let folder = repository(world);
+    let mut body = task(&folder, "Change a file", &["bash echo two >> README", "say done"]);
+    body["options"] = json!({ "useWorktree": true, "sdk": { "allowedTools": ["Bash"] } });
+    let id = server.submit(body);
+    assert_eq!(server.wait_end(&id)["status"], "completed");
+    id
+}
+
+/// A task whose model has asked a sub-agent.
+fn with_agent(world: &World, server: &Server) -> String {
+    let input = json!({
+        "description": "Look", "subagent_type": "general-purpose", "prompt": "Look.\nstep bash echo within\nstep say seen",
+    });
+    let mut body = task(&world.ws(), "Ask another", &[&format!("tool Task {input}"), "say done"]);
+    body["options"]["sdk"] = json!({ "allowedTools": ["Bash", "Task"] });
+    let id = server.submit(body);
+    assert_eq!(server.wait_end(&id)["status"], "completed");
+    id
+}
+
 #[test]
 fn slow_every_page_is_open_to_everybody() {
     let world = World::new();
@@ -33,7 +56,9 @@ fn slow_every_page_is_open_to_everybody() {
     crate::support::until("a question", || (server.get("/api/questions")["total"] == 1).then_some(()));
     let plan = json!({ "name": "Nightly", "cron": "0 3 * * *", "task": { "instruction": "x" } });
     assert_eq!(server.http.ask("POST", "/api/schedules", Some(plan)).0, 201);
-    browse(&world, &server.http, "pages", &[("TASK", &id)], nothing);
+    let (changed, agent) = (with_changes(&world, &server), with_agent(&world, &server));
+    let tasks = [("TASK", id.as_str()), ("CHANGED", &changed), ("AGENT", &agent)];
+    browse(&world, &server.http, "pages", &tasks, nothing);
     server.http.ask("DELETE", &format!("/api/tasks/{waits}"), None);
 }
 

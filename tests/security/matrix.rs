@@ -33,7 +33,7 @@ const ROWS: &[(&str, &str, About, &str)] = &[
     ("submitTasks", "submit", New, r#"{"tasks": [{"instruction": "x", "runAt": "2125-01-01T00:00:00Z"}]}"#),
     ("changeTasks", "submit", List("matched"), r#"{"filter": {}, "action": "amend", "priority": 5, "expect": 9}"#),
     ("listSessions", "read", List("/sessions"), ""),
-    ("searchConversations", "read", List("/hits"), ""),
+    ("searchConversations", "read", List("/hits"), "?q=ended"),
     ("getTask", "read", Own, ""),
     ("changeTask", "submit", Own, r#"{"priority": 5}"#),
     ("retryTask", "submit", Own, ""),

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 export default async function ({ env, visit, serious, check }) {
   const pages = ["/", "/inbox", "/tasks", "/new", "/sessions", "/schedules", "/queue", "/workers", "/usage", "/settings", "/proof", "/search?q=lease", "/search"];
   for (const part of ["", "?part=changes", "?part=attempts", "?part=proof", "?part=deliveries", "?part=details", "?show=tools"]) pages.push(`/tasks/${env.TASK}${part}`);
+  pages.push(`/tasks/${env.CHANGED}?part=changes`, `/tasks/${env.AGENT}`);
   for (const colorScheme of ["light", "dark"]) {
     for (const width of [1440, 360]) {
       const page = await visit({ colorScheme, viewport: { width, height: 800 } });
@@ -26,12 +27,37 @@ export default async function ({ env, visit, serious, check }) {
   await finder.press("#find", "Enter");
   await finder.waitForURL((url) => url.pathname === `/tasks/${env.TASK}`);
   await finder.context().close();
+  // A review: lines that are clicked are quoted, and it goes on with the conversation.
+  const review = await visit({});
+  await review.goto(`/tasks/${env.CHANGED}?part=changes`);
+  await review.locator(".diff ins").first().click();
+  await review.keyboard.type("Why two?");
+  await review.locator("button.remark").first().click();
+  const said = await review.inputValue("#review");
+  check(said === "README:2\n> two\nWhy two?\n\nREADME:\n", JSON.stringify(said));
+  await review.click("text=Go on with these comments");
+  await review.waitForURL((url) => url.pathname.startsWith("/tasks/") && !url.pathname.endsWith(env.CHANGED));
+  check((await review.locator(".ev.you pre").first().innerText()).includes("Why two?"), "it was asked");
+  await review.context().close();
+  // A sub-agent has its own conversation, where search finds it too.
+  const within = await visit({});
+  await within.goto(`/tasks/${env.AGENT}`);
+  check((await within.locator(".ev.tool").count()) === 1, "its steps are in the fold of its call");
+  await within.locator(".ev.tool summary").click();
+  await within.click("text=Its conversation");
+  await within.waitForSelector(".ev.tool >> text=echo within");
+  check((await serious(within)).length === 0, "and is open to everybody");
+  const place = new URL(within.url());
+  const inner = (await within.locator(".ev.tool").first().getAttribute("id")).slice(1);
+  await within.goto(`/tasks/${env.AGENT}?event=${inner}#e${inner}`);
+  check(new URL(within.url()).searchParams.get("agent") === place.searchParams.get("agent"), within.url());
+  await within.context().close();
   // A link to an event.
   const linked = await visit({});
   await linked.goto(`/tasks/${env.TASK}`);
-  const place = await linked.locator(".ev .at").nth(2).getAttribute("href");
-  await linked.goto(`/tasks/${env.TASK}${place}`);
-  check((await linked.locator(`#${place.split("#")[1]}`).count()) === 1, `${place} is on the page`);
+  const link = await linked.locator(".ev .at").nth(2).getAttribute("href");
+  await linked.goto(`/tasks/${env.TASK}${link}`);
+  check((await linked.locator(`#${link.split("#")[1]}`).count()) === 1, `${link} is on the page`);
   await linked.context().close();
   // A conversation as a file, which needs nothing else.
   const page = await visit({});

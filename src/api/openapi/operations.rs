@@ -55,6 +55,7 @@ pub const OPERATIONS: &[Operation] = &[
         ("q", Text),
         ("id", Text),
         ("workingDirectory", Text),
+        ("order", Text),
         ("limit", Number(1, 100)),
         ("offset", Number(0, 4294967295)),
         ("cursor", Uuid),

@@ -96,7 +96,7 @@ fn narrow(filter: &mut Filter, action: BulkAction) -> bool {
 }
 
 async fn count(shared: &Shared, filter: &Filter) -> Result<i64, ApiError> {
-    let list = ListTasks { filter: filter.clone(), limit: 0, offset: 0, before: None };
+    let list = ListTasks { filter: filter.clone(), limit: 0, ..ListTasks::default() };
     Ok(shared.queue.ask(list).await?.total)
 }
 

@@ -9,7 +9,7 @@ use super::super::caller::Caller;
 use super::super::error::ApiError;
 use super::super::input::Params;
 use super::super::shared::Shared;
-use crate::queue::{ConversationTasks, Filter, ListConversations, ListTasks};
+use crate::queue::{ConversationTasks, Filter, ListConversations, ListOrder, ListTasks};
 use domain::{Named, TaskId, Timestamp};
 use wire::request::TaskFilter;
 use wire::response::{SessionPage, SessionTask, SessionView, StatusCounts, TaskPage, TaskView};
@@ -32,6 +32,7 @@ pub const LIST: &[&str] = &[
     "q",
     "id",
     "workingDirectory",
+    "order",
     "limit",
     "offset",
     "cursor",
@@ -45,8 +46,9 @@ pub async fn list(request: HttpRequest, caller: Caller, shared: Data<Shared>) ->
     let limit = params.number("limit", 1, 100, 20)?;
     let offset = params.number("offset", 0, i64::from(u32::MAX), 0)?;
     let list = wanted(&caller, &params, limit.unsigned_abs(), offset.unsigned_abs())?;
+    let is_newest_first = list.order == ListOrder::Newest;
     let page = shared.queue.ask(list).await?;
-    let next_cursor = page.next(limit.unsigned_abs());
+    let next_cursor = page.next(limit.unsigned_abs()).filter(|_| is_newest_first);
     let tasks = page.tasks.iter().map(TaskView::of).collect();
     let counts = StatusCounts::of(page.counts);
     Ok(answer::list(&TaskPage { tasks, total: page.total, counts, limit, offset, next_cursor }))
@@ -55,7 +57,16 @@ pub async fn list(request: HttpRequest, caller: Caller, shared: Data<Shared>) ->
 /// The tasks that the parameters of a list mean.
 pub fn wanted(caller: &Caller, params: &Params, limit: u64, offset: u64) -> Result<ListTasks, ApiError> {
     let before = read::<TaskId>("cursor", params, CURSOR)?;
-    Ok(ListTasks { filter: filter(caller, named(params)?)?, limit, offset, before })
+    let order = match params.text("order") {
+        None => ListOrder::Newest,
+        Some(name) => ListOrder::from_name(name).ok_or_else(|| {
+            ApiError::invalid("order", format!("must be one of {}, got \"{name}\"", ListOrder::names()))
+        })?,
+    };
+    if order != ListOrder::Newest && before.is_some() {
+        return Err(ApiError::invalid("cursor", "goes with order=newest; use offset"));
+    }
+    Ok(ListTasks { filter: filter(caller, named(params)?)?, limit, offset, before, order })
 }
 
 /// `GET /api/sessions`

@@ -16,7 +16,8 @@ use crate::store::convert::{activity_of, attempt_of, by_status, lost_task, quest
 use crate::store::rows::{AttemptRow, MessageRow, QuestionRow, TaskRow};
 use crate::store::summary::{self, MAX_ACTIVITY, MAX_JSON, MAX_TEXT};
 use crate::store::views::{
-    ConversationState, Explained, Filter, ListQuestions, ListTaskIds, ListTasks, OpenQuestion, Page, QuestionPage,
+    ConversationState, Explained, Filter, ListOrder, ListQuestions, ListTaskIds, ListTasks, OpenQuestion, Page,
+    QuestionPage,
 };
 use domain::{AttemptOutcome, EventKind, Named, Question, Scope, SessionId, Status, TaskId, Timestamp};
 use wire::{Activity, Attempt, Task};
@@ -238,12 +239,19 @@ pub async fn list(db: &Connection, list: &ListTasks) -> Result<Page, StoreError>
     if let Some(before) = list.before {
         conditions.add("id < ?", before);
     }
+    let order = match list.order {
+        ListOrder::Newest => "id DESC",
+        ListOrder::Cost => {
+            conditions.all.push("cost_usd > 0".to_owned());
+            "cost_usd DESC, id DESC"
+        }
+    };
     let (where_, mut values) = (conditions.text(), conditions.values);
     let number = |number: u64| Value::from(i64::try_from(number).unwrap_or(i64::MAX));
     values.extend([number(list.limit), number(list.offset)]);
     let (limit, offset) = (values.len() - 1, values.len());
     let text =
-        format!("SELECT {} FROM tasks {where_} ORDER BY id DESC LIMIT ${limit} OFFSET ${offset}", SUMMARY.as_str());
+        format!("SELECT {} FROM tasks {where_} ORDER BY {order} LIMIT ${limit} OFFSET ${offset}", SUMMARY.as_str());
     let (mut tasks, mut bytes) = (Vec::new(), 0);
     for row in db.rows(&text, &values).await? {
         if bytes > summary::PAGE_BYTES {

@@ -16,7 +16,8 @@ use crate::store::convert::{activity_of, attempt_of, by_status, lost_task, quest
 use crate::store::rows::{AttemptRow, MessageRow, QuestionRow, TaskRow};
 use crate::store::summary::{self, MAX_ACTIVITY, MAX_JSON, MAX_TEXT};
 use crate::store::views::{
-    ConversationState, Explained, Filter, ListQuestions, ListTaskIds, ListTasks, OpenQuestion, Page, QuestionPage,
+    ConversationState, Explained, Filter, ListOrder, ListQuestions, ListTaskIds, ListTasks, OpenQuestion, Page,
+    QuestionPage,
 };
 use domain::{AttemptOutcome, EventKind, Named, Question, ScheduleId, Scope, SessionId, Status, TaskId, Timestamp};
 use wire::{Activity, Attempt, Task};
@@ -156,6 +157,10 @@ pub fn list(db: Db<'_>, list: &ListTasks) -> Result<Page, StoreError> {
     if let Some(before) = list.before {
         query = query.filter(Column::Id.lt(before.uuid()));
     }
+    let query = match list.order {
+        ListOrder::Newest => query,
+        ListOrder::Cost => query.filter(Column::CostUsd.gt(0)).order_by_desc(Column::CostUsd),
+    };
     let query = query.select_only().expr(Expr::cust(SUMMARY.as_str()));
     let query = query.order_by_desc(Column::Id).offset(list.offset).limit(list.limit).into_query();
     let (text, values) = bound(&query);

@@ -6,7 +6,7 @@ use domain::{FailureClass, Question, ScheduleId, SessionId, Status, TaskId, Time
 use wire::Task;
 
 /// Reads tasks, newest first.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ListTasks {
     /// The tasks that are meant.
     pub filter: Filter,
@@ -16,6 +16,19 @@ pub struct ListTasks {
     pub offset: u64,
     /// Maximum id: only older tasks.
     pub before: Option<TaskId>,
+    /// Their order.
+    pub order: ListOrder,
+}
+
+/// Order of a list of tasks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum ListOrder {
+    /// Newest first.
+    #[default]
+    Newest,
+    /// What has cost most first; those without one are left out.
+    Cost,
 }
 
 /// Reads the ids of tasks, newest first.

@@ -25,11 +25,34 @@ export function startForms() {
       link?.click();
     }
   });
+  startReview();
   document.addEventListener("change", chosen);
   chosen();
   const form = /** @type {HTMLFormElement | null} */ (document.getElementById("new"));
   form?.addEventListener("input", () => showRequest(form));
   if (form) showRequest(form);
+}
+
+/** A line of the changes that is clicked is quoted in the review, and so is the name of a file by its button. */
+function startReview() {
+  const review = /** @type {HTMLTextAreaElement | null} */ (document.getElementById("review"));
+  if (!review) return;
+  /** @param {string} quote */
+  const add = (quote) => {
+    review.value = `${review.value}${review.value && !review.value.endsWith("\n") ? "\n\n" : ""}${quote}\n`;
+    review.focus();
+    review.scrollIntoView({ block: "nearest" });
+  };
+  for (const button of document.querySelectorAll("button.remark")) {
+    /** @type {HTMLButtonElement} */ (button).hidden = false;
+    button.addEventListener("click", () => add(`${button.getAttribute("data-at")}:`));
+  }
+  document.addEventListener("click", (event) => {
+    const line = /** @type {HTMLElement} */ (event.target).closest?.(".diff[data-file] [data-n]");
+    if (!line || !getSelection()?.isCollapsed) return;
+    const file = line.closest("[data-file]")?.getAttribute("data-file");
+    add(`${file}:${line.getAttribute("data-n")}${line.matches("del") ? " (removed)" : ""}\n> ${line.textContent?.slice(1)}`);
+  });
 }
 
 /** @type {number | undefined} */

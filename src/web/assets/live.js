@@ -20,6 +20,7 @@ function open() {
   const address = new URL(document.body.dataset.stream ?? "/web/live", location.href);
   const talk = document.getElementById("talk");
   if (talk) {
+    address.searchParams.set("first", talk.dataset.first ?? "0");
     address.searchParams.set("after", talk.dataset.last ?? "0");
     address.searchParams.set("show", talk.dataset.show ?? "all");
   }

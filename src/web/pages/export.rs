@@ -8,7 +8,7 @@ use askama::Template;
 use super::super::assets;
 use super::super::door::{Turned, Visitor};
 use super::super::page::lone;
-use super::super::render::{Block, Html, Show};
+use super::super::render::{Block, Conversation, Html, Show};
 use super::super::view::{Row, moment};
 use super::task::{blocks, result};
 use crate::api::{Shared, find_task};
@@ -53,7 +53,7 @@ pub async fn show(visitor: Visitor, id: Path<String>, shared: Data<Shared>) -> R
         asked: moment(task.created_at),
         instruction: task.spec.instruction.clone(),
         result: result(&task),
-        blocks: blocks(&events, Show::All),
+        blocks: blocks(&events, Conversation::new(Show::All).flat()),
         is_cut: more,
         task: Row::of(&task, wall_now()),
     };

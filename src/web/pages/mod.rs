@@ -1,5 +1,6 @@
 //! One file a page.
 
+mod agent;
 mod cards;
 mod export;
 mod inbox;

@@ -59,7 +59,7 @@ pub async fn show(
     let spec = from.unwrap_or_else(|| TaskSpec::of(String::new()));
     let sdk = &spec.options.sdk;
     let lately = Filter { key: visitor.caller.own(), ..Filter::default() };
-    let lately = shared.queue.ask(ListTasks { filter: lately, limit: LATELY, offset: 0, before: None }).await?;
+    let lately = shared.queue.ask(ListTasks { filter: lately, limit: LATELY, ..ListTasks::default() }).await?;
     let ceiling = shared.claude.max_permission_mode;
     let modes = MODES.iter().filter(|(mode, _)| *mode <= ceiling);
     let template = New {

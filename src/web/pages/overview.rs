@@ -1,5 +1,6 @@
 //! `/`: what waits for a person, what works, what waits, what has ended.
 
+use actix_web::http::header::SET_COOKIE;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
@@ -7,13 +8,13 @@ use askama::Template;
 use super::super::door::{Turned, Visitor};
 use super::super::page::{Shell, page};
 use super::super::render::{Chart, Html, chart};
-use super::super::view::{Row, money};
+use super::super::view::{Row, moment, money};
 use super::cards::Card;
-use crate::api::Shared;
+use crate::api::{Shared, cookie_named};
 use crate::process::wall_now;
 use crate::queue::{Filter, ListQuestions, ListTasks, ReadStats, ReadUsage};
 use crate::service::{self, Figure, Wanted};
-use domain::{Status, Timestamp};
+use domain::{Status, Timestamp, Usd};
 use wire::KeyScope;
 
 /// Minutes of a bar of the chart, and bars of it.
@@ -29,8 +30,10 @@ struct Overview {
     pending: Vec<Row>,
     pending_count: i64,
     paused: bool,
-    parked: Vec<String>,
+    parked: Vec<(Html, String)>,
     ended: Vec<Row>,
+    /// What has ended since the last visit.
+    since: Option<Since>,
     completed: i64,
     failed: i64,
     cancelled: i64,
@@ -41,18 +44,76 @@ struct Overview {
     missing: Vec<(&'static str, String)>,
 }
 
+/// What has happened since somebody looked here last.
+struct Since {
+    looked: Html,
+    ended: i64,
+    failed: i64,
+    cost: String,
+}
+
+/// Cookie of the last visit: its beginning, when the one before it ended, and its newest moment.
+const LOOKED: &str = "cc_looked";
+/// Time after which who comes back has looked elsewhere, in milliseconds.
+const AWAY_MS: i64 = 300_000;
+
+/// The end of the visit before this one, and the cookie that says so from now on.
+fn visit(request: &HttpRequest, now: Timestamp) -> (Option<Timestamp>, String) {
+    let named = cookie_named(request.headers(), LOOKED);
+    let mut times = named.iter().flat_map(|times| times.split('.')).map(|time| time.parse::<i64>().ok());
+    let (before, newest) = (times.next().flatten(), times.next().flatten());
+    let before = match newest {
+        Some(newest) if now.0.saturating_sub(newest) > AWAY_MS => Some(newest),
+        Some(_) => before,
+        None => None,
+    };
+    let before = before.filter(|before| (0..=now.0).contains(before)).map(Timestamp);
+    (
+        before,
+        format!(
+            "{LOOKED}={}.{}; Path=/; SameSite=Strict; HttpOnly; Max-Age=2592000",
+            before.map_or(0, |at| at.0),
+            now.0
+        ),
+    )
+}
+
+async fn since(
+    shared: &Shared,
+    visitor: &Visitor,
+    looked: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Option<Since>, Turned> {
+    // The figures are those of all keys, and of a day.
+    let Some(looked) =
+        looked.filter(|at| at.0 > 0 && visitor.caller.is_admin() && now.since_ms(*at) < Timestamp::DAY_MS)
+    else {
+        return Ok(None);
+    };
+    let figures = vec![Figure::Ended, Figure::Failed, Figure::Cost];
+    let points = shared.figures.points(&shared.queue, &Wanted { figures, from: looked, step: 1, pending: 0 }).await?;
+    let sum = |at: usize| points.values[at].iter().flatten().sum::<f64>();
+    Ok(Some(Since {
+        looked: moment(looked),
+        ended: sum(0) as i64,
+        failed: sum(1) as i64,
+        cost: money(Some(Usd::of(sum(2)))),
+    }))
+}
+
 pub async fn show(request: HttpRequest, visitor: Visitor, shared: Data<Shared>) -> Result<HttpResponse, Turned> {
     visitor.check(KeyScope::Read)?;
     let (now, key) = (wall_now(), visitor.caller.own());
     let rows = async |statuses: &[Status], limit: u64| {
         let filter = Filter { statuses: statuses.to_vec(), key: key.clone(), ..Filter::default() };
-        let page = shared.queue.ask(ListTasks { filter, limit, offset: 0, before: None }).await?;
+        let page = shared.queue.ask(ListTasks { filter, limit, ..ListTasks::default() }).await?;
         Ok::<_, Turned>(page.tasks.iter().map(|task| Row::of(task, now)).collect::<Vec<_>>())
     };
+    let (looked, cookie) = visit(&request, now);
     let stats = shared.queue.ask(ReadStats(key.clone())).await?;
     let open = shared.queue.ask(ListQuestions { key: key.clone(), after: None, limit: 3 }).await?;
     let card = |one: &crate::queue::OpenQuestion| Card::of(one.task.id, one.task.spec.title(), &one.question);
-    let parked = stats.parked.iter().map(|parked| format!("Parked until {}: {}", parked.until, parked.message));
+    let parked = stats.parked.iter().map(|parked| (moment(parked.until), parked.message.clone()));
     let template = Overview {
         questions: open.questions.iter().map(card).collect(),
         running: rows(&[Status::Running], 20).await?,
@@ -61,6 +122,7 @@ pub async fn show(request: HttpRequest, visitor: Visitor, shared: Data<Shared>) 
         paused: stats.paused,
         parked: parked.filter(|_| visitor.caller.is_admin()).collect(),
         ended: rows(&[Status::Completed, Status::Failed, Status::Cancelled], 10).await?,
+        since: since(&shared, &visitor, looked, now).await?,
         completed: stats.count(Status::Completed),
         failed: stats.count(Status::Failed),
         cancelled: stats.count(Status::Cancelled),
@@ -69,7 +131,11 @@ pub async fn show(request: HttpRequest, visitor: Visitor, shared: Data<Shared>) 
         chart: figures(&shared, &visitor, now, stats.count(Status::Pending)).await?,
         shell: Shell::new(&shared, &visitor, "/", "Overview").await?,
     };
-    Ok(page(&request, &visitor, &template))
+    let mut response = page(&request, &visitor, &template);
+    if let Ok(cookie) = cookie.parse() {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    Ok(response)
 }
 
 /// What is wrong with this machine, for those who can mend it.

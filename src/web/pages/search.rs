@@ -121,7 +121,7 @@ pub async fn offer(visitor: Visitor, asked: Query<Asked>, shared: Data<Shared>) 
         (Vec::new(), Vec::new())
     } else {
         let filter = Filter { words, key: visitor.caller.own(), ..Filter::default() };
-        let list = ListTasks { filter, limit: OFFERED, offset: 0, before: None };
+        let list = ListTasks { filter, limit: OFFERED, ..ListTasks::default() };
         let tasks = shared.queue.ask(list).await.map_err(ApiError::from)?.tasks;
         (tasks, in_conversations(&shared, &visitor, &q).await)
     };

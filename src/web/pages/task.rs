@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use actix_web::http::header::LOCATION;
 use actix_web::web::{Data, Path, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
@@ -13,6 +14,7 @@ use super::super::page::{Shell, fragment, page};
 use super::super::render::{Block, Conversation, Html, Show, Span, markdown, patch, time_line};
 use super::super::view::{Row, length, moment, money};
 use super::Tab;
+use super::agent::{of_agent, place_in_agent};
 use super::cards::Card;
 use crate::api::{Shared, find_task, worker_capacity};
 use crate::process::wall_now;
@@ -46,6 +48,9 @@ pub struct Asked {
     /// An event that is to be among those that are shown.
     event: Option<i64>,
     show: String,
+    /// The call of a sub-agent whose conversation is shown, and an event before it.
+    agent: Option<String>,
+    from: Option<i64>,
 }
 
 /// What all parts of the page have.
@@ -92,6 +97,8 @@ struct Changes {
     tabs: Vec<Tab>,
     patch: Option<Html>,
     branch: String,
+    /// True if the visitor may say something about them.
+    may_say: bool,
 }
 
 #[derive(Template)]
@@ -116,6 +123,19 @@ struct AttemptRow {
     cost: String,
     tokens: String,
     error: String,
+}
+
+#[derive(Template)]
+#[template(path = "task_agent.html")]
+struct Agent {
+    shell: Shell,
+    task: Row,
+    estimated: bool,
+    facts: Vec<String>,
+    tabs: Vec<Tab>,
+    blocks: Vec<Block>,
+    /// True if there is more of it.
+    is_cut: bool,
 }
 
 #[derive(Template)]
@@ -184,7 +204,8 @@ pub async fn show(
             let text = found.as_deref().map(String::from_utf8_lossy);
             let branch = task.changes.as_ref().and_then(|changes| changes["branch"].as_str()).unwrap_or_default();
             let (patch, branch) = (text.map(|text| patch(&text)), branch.to_owned());
-            page(&request, &visitor, &Changes { shell, task: row, estimated, facts, tabs, patch, branch })
+            let may_say = visitor.caller.may(KeyScope::Submit);
+            page(&request, &visitor, &Changes { shell, task: row, estimated, facts, tabs, patch, branch, may_say })
         }
         "attempts" => {
             let (attempts, line) = (task.attempts.iter().flatten().map(attempt).collect(), attempts_line(&task));
@@ -222,7 +243,15 @@ pub async fn show(
             let details = Details { shell, task: row, estimated, facts, tabs, trace, instruction, json, command, curl };
             page(&request, &visitor, &details)
         }
+        _ if asked.agent.is_some() => {
+            let call = asked.agent.as_deref().unwrap_or_default();
+            let (blocks, is_cut) = of_agent(&shared, task.id, call, asked.from.unwrap_or(0)).await?;
+            page(&request, &visitor, &Agent { shell, task: row, estimated, facts, tabs, blocks, is_cut })
+        }
         _ => {
+            if let Some(place) = place_in_agent(&shared, task.id, asked.event).await? {
+                return Ok(HttpResponse::SeeOther().insert_header((LOCATION, place)).finish());
+            }
             let show = Show::from_name(&asked.show).unwrap_or_default();
             let before = asked.before.or(asked.event.map(|event| event.saturating_add(EVENTS as i64 / 2)));
             let events = events(&shared, &task, before, show).await?;
@@ -302,7 +331,7 @@ async fn events(shared: &Shared, task: &Task, before: Option<i64>, show: Show) -
         first: page.events.first().map_or(1, |event| event.seq),
         last: page.events.last().map_or(0, |event| event.seq),
         more: page.more,
-        blocks: blocks(&page.events, show),
+        blocks: blocks(&page.events, Conversation::new(show)),
     })
 }
 
@@ -319,8 +348,7 @@ fn kinds(show: Show) -> Vec<EventKind> {
 }
 
 /// The blocks of some events in order; one that comes again takes the place of the first.
-pub fn blocks(events: &[Event], show: Show) -> Vec<Block> {
-    let mut conversation = Conversation::new(show);
+pub fn blocks(events: &[Event], mut conversation: Conversation) -> Vec<Block> {
     let mut blocks: BTreeMap<i64, Block> = BTreeMap::new();
     for block in events.iter().flat_map(|event| conversation.add(event)) {
         blocks.insert(block.seq, block);

@@ -83,7 +83,7 @@ async fn meant(shared: &Shared, visitor: &Visitor, words: &str) -> Result<Option
         return Ok(None);
     }
     let filter = Filter { id: Some(digits), key: visitor.caller.own(), ..Filter::default() };
-    let found = shared.queue.ask(ListTasks { filter, limit: 2, offset: 0, before: None }).await?;
+    let found = shared.queue.ask(ListTasks { filter, limit: 2, ..ListTasks::default() }).await?;
     Ok(if let [one] = &found.tasks[..] { Some(one.id) } else { None })
 }
 

@@ -9,10 +9,10 @@ use askama::Template;
 use super::super::door::{Turned, Visitor};
 use super::super::page::{Shell, page};
 use super::super::render::{Chart, Html, chart};
-use super::super::view::money;
+use super::super::view::{Row, money};
 use crate::api::Shared;
 use crate::process::wall_now;
-use crate::queue::ReadUsage;
+use crate::queue::{Filter, ListOrder, ListTasks, ReadUsage};
 use crate::service;
 use domain::Timestamp;
 use wire::KeyScope;
@@ -20,6 +20,8 @@ use wire::response::{Left, Usage as Spending};
 
 /// Days that are shown.
 const DAYS: i64 = 30;
+/// Tasks that are named.
+const DEAREST: u64 = 10;
 
 #[derive(Template)]
 #[template(path = "usage.html")]
@@ -29,6 +31,8 @@ struct Usage {
     budgets: Vec<(String, String, String, String)>,
     chart: Html,
     days: Vec<Day>,
+    /// Tasks that have cost most.
+    dearest: Vec<Row>,
 }
 
 struct Day {
@@ -47,12 +51,16 @@ pub async fn show(request: HttpRequest, visitor: Visitor, shared: Data<Shared>) 
     let from = now.plus_ms(-(DAYS - 1) * Timestamp::DAY_MS);
     let read = ReadUsage { from: from.day(), to: now.day(), key: None };
     let spending = service::usage(&shared, &visitor.caller, read).await?;
+    let filter = Filter { since: Some(from), key: visitor.caller.own(), ..Filter::default() };
+    let list = ListTasks { filter, limit: DEAREST, order: ListOrder::Cost, ..ListTasks::default() };
+    let dearest = shared.queue.ask(list).await?.tasks;
     let days: Vec<String> = (0..DAYS).map(|day| from.plus_ms(day * Timestamp::DAY_MS).day()).collect();
     let template = Usage {
         shell: Shell::new(&shared, &visitor, "/usage", "Usage").await?,
         total: money(Some(spending.total_usd)),
         budgets: budgets(&spending),
         chart: costs(&spending, &days),
+        dearest: dearest.iter().map(|task| Row::of(task, now)).collect(),
         days: spending.days.iter().rev().map(day).collect(),
     };
     Ok(page(&request, &visitor, &template))

@@ -48,7 +48,7 @@ struct Line {
 pub async fn show(request: HttpRequest, visitor: Visitor, shared: Data<Shared>) -> Result<HttpResponse, Turned> {
     visitor.check(KeyScope::Admin)?;
     let filter = Filter { statuses: vec![Status::Running], ..Filter::default() };
-    let running = shared.queue.ask(ListTasks { filter, limit: TASKS, offset: 0, before: None }).await?.tasks;
+    let running = shared.queue.ask(ListTasks { filter, limit: TASKS, ..ListTasks::default() }).await?.tasks;
     let mut tasks: HashMap<String, Vec<(String, String)>> = HashMap::new();
     for task in running {
         let of = tasks.entry(task.worker.clone().unwrap_or_default()).or_default();

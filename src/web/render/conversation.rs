@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::html::{Html, cut};
@@ -50,11 +51,20 @@ enum Sort {
     Remark,
 }
 
-/// Makes blocks of events, in their order. A block that comes again takes the place of the one before.
+/// Makes blocks of events, in their order. A block that comes again takes the place of the one before. What a sub-agent says
+/// and does is counted in the call that began it; its own conversation has it whole.
 #[derive(Debug, Default)]
 pub struct Conversation {
     show: Show,
+    /// The call of the sub-agent whose conversation this is.
+    agent: Option<String>,
     calls: HashMap<String, Call>,
+    /// True if what sub-agents do stands where it happened.
+    is_flat: bool,
+    /// Number of the first event on the page: what belongs to a call before it has a fold of its own.
+    first: i64,
+    /// Calls within sub-agents, and the calls that began these.
+    within: HashMap<String, String>,
     /// The first of the retries that came last, and their number.
     retries: Option<(Event, i64)>,
 }
@@ -66,7 +76,9 @@ struct Call {
     at: Timestamp,
     name: String,
     input: Value,
-    nested: bool,
+    /// Steps of the sub-agent that it began, and the newest in words.
+    steps: i64,
+    doing: String,
 }
 
 impl Conversation {
@@ -76,20 +88,51 @@ impl Conversation {
         Self { show, ..Self::default() }
     }
 
+    /// Shows all of the conversation of the sub-agent that this call began.
+    #[must_use]
+    pub fn of_agent(call: &str) -> Self {
+        Self { agent: Some(call.to_owned()), ..Self::default() }
+    }
+
+    /// The same where what sub-agents do stands where it happened: for a file.
+    #[must_use]
+    pub fn flat(self) -> Self {
+        Self { is_flat: true, ..self }
+    }
+
+    /// The same for a page that begins with this event.
+    #[must_use]
+    pub fn from(self, first: i64) -> Self {
+        Self { first, ..self }
+    }
+
     /// Takes the next event. Returns the blocks that are new, or have changed.
     pub fn add(&mut self, event: &Event) -> Vec<Block> {
         let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
+        let parent = data["frame"]["parent_tool_use_id"].as_str();
+        if parent != self.agent.as_deref() {
+            return match parent {
+                Some(_) if self.is_flat => self.shown(event, &data).into_iter().map(nested).collect(),
+                Some(parent) => self.step(event, &data, parent),
+                // Of the conversation around it.
+                None => Vec::new(),
+            };
+        }
+        self.shown(event, &data)
+    }
+
+    fn shown(&mut self, event: &Event, data: &Value) -> Vec<Block> {
         let retries = self.retries.take();
         match event.kind {
-            EventKind::Retry => self.retry(event, &data, retries),
-            EventKind::Assistant | EventKind::ToolUse => self.said(event, &data),
-            EventKind::ToolResult => self.results(event, &data),
-            EventKind::Message => self.message(event, &data),
-            EventKind::Result => self.result(event, &data),
+            EventKind::Retry => self.retry(event, data, retries),
+            EventKind::Assistant | EventKind::ToolUse => self.said(event, data),
+            EventKind::ToolResult => self.results(event, data),
+            EventKind::Message => self.message(event, data),
+            EventKind::Result => self.result(event, data),
             EventKind::Partial => Vec::new(),
-            EventKind::Log if data["frame"].is_object() => self.unknown(event, &data),
+            EventKind::Log if data["frame"].is_object() => self.unknown(event, data),
             _ => {
-                let (sort, sign, line) = remark(event, &data);
+                let (sort, sign, line) = remark(event, data);
                 self.remark(event, sort, sign, &line)
             }
         }
@@ -110,7 +153,7 @@ impl Conversation {
     }
 
     fn remark(&self, event: &Event, sort: Sort, sign: &'static str, line: &str) -> Vec<Block> {
-        let mut html = begin(event.seq, event.at, "line", false);
+        let mut html = begin(event.seq, event.at, "line");
         let (shown, left) = cut(line, MAX_LINE);
         html.raw("<p><span class=\"sign\" aria-hidden=\"true\">").raw(sign).raw("</span> ").text(&shown);
         if left > 0 {
@@ -118,6 +161,39 @@ impl Conversation {
         }
         html.raw("</p></article>");
         self.block(sort, event.seq, html)
+    }
+
+    /// A step of a sub-agent: counted in the fold of its call, which may stand on a page before.
+    fn step(&mut self, event: &Event, data: &Value, parent: &str) -> Vec<Block> {
+        let root = self.within.get(parent).map_or(parent, String::as_str).to_owned();
+        let parts = data["frame"]["message"]["content"].as_array();
+        for id in parts.into_iter().flatten().filter_map(|part| part["id"].as_str()) {
+            if self.within.len() < MAX_OPEN {
+                self.within.insert(id.to_owned(), root.clone());
+            }
+        }
+        if !self.calls.contains_key(&root) && (self.agent.is_some() || self.calls.len() >= MAX_OPEN) {
+            return Vec::new();
+        }
+        let call = self.calls.entry(root.clone()).or_insert_with(|| Call {
+            seq: event.seq,
+            at: event.at,
+            name: "Sub-agent".to_owned(),
+            input: Value::Null,
+            steps: 0,
+            doing: String::new(),
+        });
+        if call.seq < self.first && event.seq >= self.first {
+            (call.seq, call.at) = (event.seq, event.at);
+        }
+        call.steps += 1;
+        if event.kind != EventKind::ToolResult {
+            call.doing = domain::line_of(event.kind, &event.data);
+        }
+        let mut html = begin(call.seq, call.at, "tool");
+        html.add(&fold(&root, call, None)).raw("</article>");
+        let seq = call.seq;
+        self.block(Sort::Tool, seq, html)
     }
 
     /// Several in a row are one line.
@@ -139,7 +215,6 @@ impl Conversation {
     /// Text of the model, its thoughts, and the tools that it calls.
     fn said(&mut self, event: &Event, data: &Value) -> Vec<Block> {
         let frame = &data["frame"];
-        let nested = frame["parent_tool_use_id"].is_string();
         let mut words = Html::new();
         let mut calls = Vec::new();
         for part in frame["message"]["content"].as_array().into_iter().flatten() {
@@ -156,7 +231,7 @@ impl Conversation {
         if words.is_empty() && calls.is_empty() {
             return self.unknown(event, data);
         }
-        let mut html = begin(event.seq, event.at, if calls.is_empty() { "say" } else { "tool" }, nested);
+        let mut html = begin(event.seq, event.at, if calls.is_empty() { "say" } else { "tool" });
         html.add(&words);
         let mut sort = if calls.is_empty() { Sort::Words } else { Sort::Tool };
         for part in calls {
@@ -164,10 +239,12 @@ impl Conversation {
             if tool::changes_files(&name) {
                 sort = Sort::File;
             }
-            let call = Call { seq: event.seq, at: event.at, name, input: part["input"].clone(), nested };
-            html.add(&fold(&call, None));
+            let input = part["input"].clone();
+            let call = Call { seq: event.seq, at: event.at, name, input, steps: 0, doing: String::new() };
+            let id = part["id"].as_str().unwrap_or_default();
+            html.add(&fold(id, &call, None));
             if self.calls.len() < MAX_OPEN {
-                self.calls.insert(part["id"].as_str().unwrap_or_default().to_owned(), call);
+                self.calls.insert(id.to_owned(), call);
             }
         }
         html.raw("</article>");
@@ -182,44 +259,55 @@ impl Conversation {
         for part in results {
             let text = tool::text_of(&part["content"]);
             let failed = part["is_error"] == true;
-            let known = part["tool_use_id"].as_str().and_then(|id| self.calls.remove(id));
-            let call = known.unwrap_or_else(|| Call {
+            let id = part["tool_use_id"].as_str().unwrap_or_default();
+            let call = self.calls.remove(id).unwrap_or_else(|| Call {
                 seq: event.seq,
                 at: event.at,
                 name: "result".to_owned(),
                 input: Value::Null,
-                nested: data["frame"]["parent_tool_use_id"].is_string(),
+                steps: 0,
+                doing: String::new(),
             });
             let sort = match () {
                 () if failed => Sort::Failure,
                 () if tool::changes_files(&call.name) => Sort::File,
                 () => Sort::Tool,
             };
-            let mut html = begin(call.seq, call.at, "tool", call.nested);
+            let mut html = begin(call.seq, call.at, "tool");
             let done = Done { text: &text, failed, ms: event.at.since_ms(call.at) };
-            html.add(&fold(&call, Some(&done))).raw("</article>");
+            html.add(&fold(id, &call, Some(&done))).raw("</article>");
             blocks.extend(self.block(sort, call.seq, html));
         }
-        if blocks.is_empty() && parts.is_none() { self.unknown(event, data) } else { blocks }
+        // What a sub-agent was asked stands before all that it does.
+        let asked =
+            parts.into_iter().flatten().find_map(|part| part["text"].as_str().filter(|_| part["type"] == "text"));
+        match asked {
+            Some(text) if blocks.is_empty() => self.bubble(event, text),
+            None if blocks.is_empty() && parts.is_none() => self.unknown(event, data),
+            _ => blocks,
+        }
     }
 
     fn message(&self, event: &Event, data: &Value) -> Vec<Block> {
         let state = data["state"].as_str().unwrap_or_default();
         match (state, data["text"].as_str()) {
-            ("stored", Some(text)) => {
-                let mut html = begin(event.seq, event.at, "you", false);
-                html.raw("<pre class=\"words\">").text(&cut(text, 64 << 10).0).raw("</pre></article>");
-                self.block(Sort::Words, event.seq, html)
-            }
+            ("stored", Some(text)) => self.bubble(event, text),
             ("begun", _) => self.remark(event, Sort::Remark, "·", "heard"),
             _ => self.remark(event, Sort::Remark, "·", state),
         }
     }
 
+    /// Words to the model.
+    fn bubble(&self, event: &Event, text: &str) -> Vec<Block> {
+        let mut html = begin(event.seq, event.at, "you");
+        html.raw("<pre class=\"words\">").text(&cut(text, 64 << 10).0).raw("</pre></article>");
+        self.block(Sort::Words, event.seq, html)
+    }
+
     fn result(&self, event: &Event, data: &Value) -> Vec<Block> {
         let frame = &data["frame"];
         let failed = frame["is_error"] == true;
-        let mut html = begin(event.seq, event.at, if failed { "end bad" } else { "end" }, false);
+        let mut html = begin(event.seq, event.at, if failed { "end bad" } else { "end" });
         html.raw(if failed { "<p><strong>✗ " } else { "<p><strong>✓ " });
         html.text(frame["subtype"].as_str().unwrap_or("result")).raw("</strong>");
         if let Some(cost) = frame["total_cost_usd"].as_f64() {
@@ -234,7 +322,7 @@ impl Conversation {
 
     /// What this version can't make anything of is shown as it is.
     fn unknown(&self, event: &Event, data: &Value) -> Vec<Block> {
-        let mut html = begin(event.seq, event.at, "line", false);
+        let mut html = begin(event.seq, event.at, "line");
         let frame = &data["frame"];
         let named =
             ["type", "subtype", "description", "summary"].map(|field| frame[field].as_str().unwrap_or_default());
@@ -246,14 +334,17 @@ impl Conversation {
     }
 }
 
-/// Begins a block.
-fn begin(seq: i64, at: Timestamp, class: &'static str, nested: bool) -> Html {
+/// A block of a sub-agent.
+fn nested(block: Block) -> Block {
     let mut html = Html::new();
-    html.raw("<article id=\"e").number(seq).raw("\" class=\"ev ").raw(class).raw(if nested {
-        " sub\">"
-    } else {
-        "\">"
-    });
+    html.raw("<div class=\"sub\">").add(&block.html).raw("</div>");
+    Block { html, ..block }
+}
+
+/// Begins a block.
+fn begin(seq: i64, at: Timestamp, class: &'static str) -> Html {
+    let mut html = Html::new();
+    html.raw("<article id=\"e").number(seq).raw("\" class=\"ev ").raw(class).raw("\">");
     let text = at.to_string();
     // A link to the event; the keyboard has better ways through a conversation.
     html.raw("<a class=\"at\" tabindex=\"-1\" href=\"?event=")
@@ -272,7 +363,7 @@ struct Done<'a> {
     ms: i64,
 }
 
-fn fold(call: &Call, done: Option<&Done<'_>>) -> Html {
+fn fold(id: &str, call: &Call, done: Option<&Done<'_>>) -> Html {
     let (input, small) = tool::input(&call.name, &call.input);
     let failed = done.is_some_and(|done| done.failed);
     let mut html = Html::new();
@@ -286,6 +377,9 @@ fn fold(call: &Call, done: Option<&Done<'_>>) -> Html {
         .raw("</strong> <code>")
         .text(&tool::head(&call.name, &call.input))
         .raw("</code>");
+    if call.steps > 0 {
+        html.raw(" <span class=\"took\">").number(call.steps).raw(" steps</span>");
+    }
     match done {
         None => html.raw(" <span class=\"took\">…</span>"),
         Some(done) => {
@@ -298,6 +392,11 @@ fn fold(call: &Call, done: Option<&Done<'_>>) -> Html {
         }
     };
     html.raw("</summary>");
+    if call.steps > 0 {
+        let id = utf8_percent_encode(id, NON_ALPHANUMERIC).to_string();
+        html.raw("<p class=\"agent\"><a href=\"?agent=").text(&id).raw("&amp;from=").number(call.seq);
+        html.raw("\">Its conversation</a> ").text(&call.doing).raw("</p>");
+    }
     if call.input != Value::Null {
         html.add(&input);
     }
@@ -348,80 +447,4 @@ pub fn question(question: &Question) -> Html {
     html.text(&tool::head(&question.tool, &question.input)).raw("</code></p>");
     html.add(&tool::input(&question.tool, &question.input).0);
     html
-}
-
-#[cfg(test)]
-mod tests {
-    use domain::TaskId;
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::super::check;
-    use super::*;
-
-    fn event(seq: i64, kind: EventKind, data: &Value) -> Event {
-        Event { task: TaskId::from_u128(1), seq, at: Timestamp(seq * 1_000), kind, data: data.to_string() }
-    }
-
-    fn calls(id: &str, name: &str, input: &Value) -> Value {
-        json!({ "frame": { "message": { "content": [{ "type": "tool_use", "id": id, "name": name, "input": input }] } } })
-    }
-
-    fn result(id: &str, text: &str, failed: bool) -> Value {
-        let part = json!({ "type": "tool_result", "tool_use_id": id, "content": text, "is_error": failed });
-        json!({ "frame": { "message": { "content": [part] } } })
-    }
-
-    #[test]
-    fn a_call_and_its_result_are_one_block() {
-        let mut conversation = Conversation::default();
-        let asked = conversation.add(&event(3, EventKind::ToolUse, &calls("t", "Bash", &json!({ "command": "ls" }))));
-        assert_eq!(asked[0].seq, 3);
-        assert!(asked[0].html.as_str().contains("<span class=\"took\">…</span>"));
-        let done = conversation.add(&event(5, EventKind::ToolResult, &result("t", "a\nb", false)));
-        assert_eq!((done.len(), done[0].seq), (1, 3), "it takes the place of the first");
-        let html = done[0].html.as_str();
-        assert!(html.contains("2.0 s") && html.contains("a\nb") && html.contains("id=\"e3\""), "{html}");
-        let lone = conversation.add(&event(6, EventKind::ToolResult, &result("unknown", "x", true)));
-        assert_eq!(lone[0].seq, 6);
-        assert!(lone[0].html.as_str().contains("✗ failed"));
-    }
-
-    #[test]
-    fn retries_in_a_row_are_one_line_and_filters_hold() {
-        let retry = json!({ "frame": { "error": "overloaded", "error_status": 529 } });
-        let mut conversation = Conversation::new(Show::Failures);
-        let first = conversation.add(&event(1, EventKind::Retry, &retry));
-        let third = [2, 9].map(|seq| conversation.add(&event(seq, EventKind::Retry, &retry))).concat();
-        assert_eq!((first[0].seq, third[1].seq), (1, 1));
-        assert!(third[1].html.as_str().contains("asked the API again 3 times: 529 overloaded, 8 s"));
-        let text = json!({ "frame": { "message": { "content": [{ "type": "text", "text": "hi" }] } } });
-        assert!(conversation.add(&event(10, EventKind::Assistant, &text)).is_empty(), "no failure");
-        assert_eq!(conversation.add(&event(11, EventKind::Retry, &retry))[0].seq, 11, "another run of them");
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_an_event_has_is_shown_as_text(
-            kind in prop::sample::select(<EventKind as strum::VariantArray>::VARIANTS.to_vec()),
-            text in "[ -~<>&\"'\u{1b}\u{202e}\n]{0,80}",
-            shape in 0..7,
-        ) {
-            let data = match shape {
-                0 => json!({ "frame": { "message": { "content": [{ "type": "text", "text": text }] } } }),
-                1 => calls(&text, &text, &json!({ "command": text, "file_path": [text] })),
-                2 => result(&text, &text, true),
-                3 => json!({ "state": "asked", "toolName": text, "input": { "command": text }, "text": text }),
-                4 => json!({ "status": text, "reason": text, "error": { "message": text } }),
-                5 => json!({ "frame": { "subtype": text, "is_error": true, "num_turns": text, "error": text } }),
-                _ => json!([text, { "message": text }]),
-            };
-            let mut conversation = Conversation::default();
-            for seq in 1..3 {
-                for block in conversation.add(&event(seq, kind, &data)) {
-                    check::well_formed(block.html.as_str());
-                }
-            }
-        }
-    }
 }

@@ -13,6 +13,8 @@ mod chart;
 #[cfg(test)]
 mod check;
 mod conversation;
+#[cfg(test)]
+mod conversation_test;
 mod diff;
 mod html;
 mod markdown;

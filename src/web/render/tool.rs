@@ -71,6 +71,11 @@ pub fn input(name: &str, input: &Value) -> (Html, bool) {
             }
             change((html, size))
         }
+        "Task" | "Agent" => {
+            let mut html = Html::new();
+            html.raw("<pre class=\"words\">").text(&cut(text("prompt"), MAX_TEXT).0).raw("</pre>");
+            (html, false)
+        }
         "TodoWrite" => (todos(input), true),
         "AskUserQuestion" => (choices(input), true),
         _ => (json(input), false),
