@@ -53,8 +53,9 @@ screenshots: $(STAMP) $(BROWSER)
 	cargo build --locked --bins --example demo
 	NODE_PATH=$(TOOLS)/node_modules node tests/web/screenshots.mjs ./target/debug/examples/demo docs/pictures
 
+# Half as many tests again as there are processors: much of their time they wait for processes and timers.
 test: check deployments tools
-	cargo test --locked --workspace --features failpoints
+	RUST_TEST_THREADS=$$(( ($$(nproc) * 3 + 1) / 2 )) cargo test --locked --workspace --features failpoints
 
 # What says most in the least time: rules, engines, and the service as its users see it. Slow ones have names that begin with slow_.
 test-fast: $(STAMP) servers

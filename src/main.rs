@@ -29,6 +29,9 @@ enum Role {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Print the reference of the commands
+    #[command(hide = true)]
+    Reference,
     #[command(flatten)]
     Client(Box<client::ClientCommand>),
     #[command(flatten)]
@@ -65,6 +68,10 @@ fn main() -> ExitCode {
                 shell.write_registration("COMPLETE", program, program, program, &mut std::io::stdout())
             });
             script.transpose().map(|_| 0).map_err(Into::into)
+        }
+        Role::Reference => {
+            print!("{}", client::reference(&Cli::command()));
+            Ok(0)
         }
         Role::Client(command) => client::run(*command),
         Role::Admin(command) => admin::run(command),

@@ -36,11 +36,8 @@ pub async fn guard(
     let route = request.match_pattern().unwrap_or_default();
     let mut span =
         is_traced(&method, &route).then(|| traces::Span::of_request(known(&method), &route, place_of(&request)));
-    let answer = check_and_answer(request, next);
-    let mut response = match &span {
-        Some(span) => span.within(answer).await?,
-        None => answer.await?,
-    };
+    let place = span.as_ref().and_then(traces::Span::place);
+    let mut response = traces::within(place, check_and_answer(request, next)).await?;
     let status = response.status().as_u16();
     span.iter_mut().for_each(|span| span.answered(status));
     meters().request(known(&method), &route, status, began.elapsed());

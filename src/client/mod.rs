@@ -11,6 +11,7 @@ mod keys;
 mod list;
 mod open;
 mod print;
+mod reference;
 mod schedules;
 mod search;
 mod settings;
@@ -29,6 +30,7 @@ use wire::response::BatchReceipt;
 
 use http::Server;
 use print::Output;
+pub use reference::reference;
 
 /// A command of the client.
 #[derive(Debug, Subcommand)]

@@ -10,6 +10,8 @@ mod export;
 use std::future::Future;
 use std::time::Duration;
 
+use futures_util::future::Either;
+
 pub use conventions::variables_of_cli;
 
 use crate::config::Traces;
@@ -28,11 +30,11 @@ pub fn current() -> Option<TraceParent> {
     PLACE.try_with(|place| *place).ok()
 }
 
-/// Runs this as a part of what has this place.
-pub async fn within<F: Future>(place: Option<TraceParent>, work: F) -> F::Output {
+/// Runs this as a part of what has this place. The work is held once, however large it is.
+pub fn within<F: Future>(place: Option<TraceParent>, work: F) -> impl Future<Output = F::Output> {
     match place {
-        Some(place) => PLACE.scope(place, work).await,
-        None => work.await,
+        Some(place) => Either::Left(PLACE.scope(place, work)),
+        None => Either::Right(work),
     }
 }
 
@@ -156,7 +158,7 @@ impl Span {
     }
 
     /// Runs this as a part of the work.
-    pub async fn within<F: Future>(&self, work: F) -> F::Output {
-        within(self.place, work).await
+    pub fn within<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        within(self.place, work)
     }
 }
