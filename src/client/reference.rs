@@ -1,7 +1,5 @@
 //! The reference of the commands (docs/commands.md), from what the program itself knows of them.
 
-use std::fmt::Write as _;
-
 use clap::{Arg, Command};
 
 /// Every command with its arguments, as Markdown. Settings have a page of their own.
@@ -25,8 +23,8 @@ fn describe(text: &mut String, before: &str, command: &Command) {
     let name = format!("{before} {}", command.get_name());
     let values: Vec<String> = command.get_positionals().filter(|arg| !arg.is_hide_set()).map(value).collect();
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-    // A text never fails to take more.
-    let _ = write!(text, "\n## `{}`\n\n{about}.\n", [&[name.clone()], values.as_slice()].concat().join(" "));
+    let head = std::iter::once(name.clone()).chain(values).collect::<Vec<_>>().join(" ");
+    *text += &format!("\n## `{head}`\n\n{about}.\n");
     let mut args = command.get_arguments().filter(|arg| is_shown(arg)).peekable();
     if args.peek().is_some() {
         text.push_str("\n| | |\n| --- | --- |\n");
@@ -36,7 +34,7 @@ fn describe(text: &mut String, before: &str, command: &Command) {
         let default: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
         let default =
             if default.is_empty() || !takes_value(arg) { String::new() } else { format!("; {}", default.join(",")) };
-        let _ = writeln!(text, "| `{}` | {help}{default} |", form(arg));
+        *text += &format!("| `{}` | {help}{default} |\n", form(arg));
     }
     command.get_subcommands().for_each(|inner| describe(text, &name, inner));
 }
