@@ -14,10 +14,10 @@ use prometheus_client::registry::Registry;
 use super::routes::workers_overview;
 use super::shared::{Shared, Workers};
 use crate::process::{own_use, wall_now};
-use crate::queue::{Backlog, ReadBacklog, ReadStats, ReadUsage, Stats};
+use crate::queue::{Backlog, ReadBacklog, ReadStats, ReadUsage, Stats, WaitCause};
 use crate::service::{Caller, usage};
 use crate::telemetry::{Duty, MetricLabels, meters};
-use domain::{Named as _, Status, Timestamp};
+use domain::{Name, Named as _, Status, Timestamp};
 use wire::response::{Left, Usage, WorkerState};
 
 /// Path of the metrics.
@@ -227,18 +227,19 @@ impl Now<'_> {
 }
 
 /// The reason as `explain` names it, in lower case.
-fn reason(cause: &str) -> String {
-    match cause {
-        "answer" => "waiting_for_answer",
-        "time" => "not_due",
-        "directory" => "directory_busy",
-        "budget" => "budget_spent",
-        "paused" => "group_paused",
-        "concurrency" => "concurrency_limit",
-        "rate" => "rate_limit",
-        cause => cause,
-    }
-    .to_owned()
+fn reason(cause: &Name<WaitCause>) -> String {
+    let reason = match cause {
+        Name::Known(WaitCause::Due) => "due",
+        Name::Known(WaitCause::Answer) => "waiting_for_answer",
+        Name::Known(WaitCause::Time) => "not_due",
+        Name::Known(WaitCause::Directory) => "directory_busy",
+        Name::Known(WaitCause::Budget) => "budget_spent",
+        Name::Known(WaitCause::Paused) => "group_paused",
+        Name::Known(WaitCause::Concurrency) => "concurrency_limit",
+        Name::Known(WaitCause::Rate) => "rate_limit",
+        Name::Other(cause) => cause,
+    };
+    reason.to_owned()
 }
 
 #[cfg(test)]

@@ -42,17 +42,25 @@ impl Traces {
                 from.fault(name, &format!("must be {PROTOCOL}, got \"{protocol}\""));
             }
         }
-        let host = base.parse::<Uri>().ok().filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")));
-        let host = host.as_ref().and_then(Uri::host).map(str::to_owned);
+        let host = host_of(&base);
         if host.is_none() {
-            let rule = format!("must be the address of a collector, such as http://127.0.0.1:4318, got \"{base}\"");
-            from.fault("OTEL_EXPORTER_OTLP_ENDPOINT", &rule);
+            let rule = "must be the address of a collector, such as http://127.0.0.1:4318, without a user or password \
+                (OTEL_EXPORTER_OTLP_HEADERS has secrets)";
+            from.fault("OTEL_EXPORTER_OTLP_ENDPOINT", rule);
         }
         // Headers are secrets, and the CLI's environment is open to every command of a task: where the collector wants
         // them, the CLI sends to this machine or not at all.
         let from_cli = wanted && (!has_headers || host.as_deref().is_some_and(is_loopback));
         Self { endpoint: Some(format!("{}/v1/traces", base.trim_end_matches('/'))), from_cli, for_cli }
     }
+}
+
+/// The host of an address to which spans may go.
+fn host_of(address: &str) -> Option<String> {
+    let uri: Uri = address.parse().ok()?;
+    let is_open = !uri.authority()?.as_str().contains('@');
+    let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+    uri.host().filter(|_| is_open && is_http).map(str::to_owned)
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -32,7 +32,7 @@ pub use crate::store::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dispatch, EventPage, Explained, Filter,
     FindCommit, LastTask, LimitUse, ListConversations, ListOrder, ListQuestions, ListTaskIds, ListTasks, OpenQuestion,
     PagePlace, Parked, ReadEventPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, SequencedEvent, Stats,
-    StoredKey, Usage, UsageDay, Webhook, WorkerInfo,
+    StoredKey, Usage, UsageDay, WaitCause, Webhook, WorkerInfo,
 };
 pub use actor::{MAILBOX, QueueActor};
 pub use ask::Queue;

@@ -65,8 +65,8 @@ impl Search {
             let rule = format!("must have a word of letters or digits, and at most {MAX_QUESTION} bytes");
             return Err(Refusal::invalid("q", rule));
         }
-        let key = (!caller.is_admin()).then(|| caller.name().to_owned());
-        let places = index.find(FindEvents { terms: terms.clone(), key, before, limit }).await.map_err(store)?;
+        let places =
+            index.find(FindEvents { terms: terms.clone(), key: caller.own(), before, limit }).await.map_err(store)?;
         let next = places.last().filter(|_| places.len() as u64 == limit).map(|last| last.n);
         let (mut tasks, mut hits) = (HashMap::new(), Vec::new());
         for place in places {

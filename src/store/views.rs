@@ -58,9 +58,8 @@ impl Stats {
 /// What waits, counted at the call.
 #[derive(Clone, Debug, Default)]
 pub struct Backlog {
-    /// Number of pending tasks by the cause of their wait: `due` where only a slot is missing, `answer`, `time`, or the
-    /// kind of what holds them back, such as `concurrency`.
-    pub waiting: Vec<(String, i64)>,
+    /// Number of pending tasks by the cause of their wait.
+    pub waiting: Vec<(Name<WaitCause>, i64)>,
     /// Number of open questions.
     pub questions: i64,
     /// Time at which the oldest of them was asked.
@@ -69,6 +68,28 @@ pub struct Backlog {
     pub deliveries: i64,
     /// Size of the database, in bytes.
     pub bytes: u64,
+}
+
+/// Cause for which a task waits, as the rows have it: a hold by its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum WaitCause {
+    /// Only a slot is missing.
+    Due,
+    /// An answer.
+    Answer,
+    /// Its time.
+    Time,
+    /// Its folder.
+    Directory,
+    /// The money of the day.
+    Budget,
+    /// A group that is paused.
+    Paused,
+    /// The number of tasks of a group.
+    Concurrency,
+    /// The pace of a group.
+    Rate,
 }
 
 /// A credential with which nothing is started for a time: its account has reached a limit, or it

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use actix_web::web::{self, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
+use super::bulk;
 use super::door::{Turned, Visitor, is_ours};
 use super::page::{done, not_done};
 use super::pages::choices;
@@ -25,7 +25,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/tasks", web::post().to(submit))
         .route("/tasks/json", web::post().to(as_json))
-        .route("/tasks/bulk", web::post().to(bulk))
+        .route("/tasks/bulk", web::post().to(bulk::chosen))
+        .route("/tasks/all", web::post().to(bulk::all))
         .route("/tasks/{id}/answer", web::post().to(answer))
         .route("/tasks/{id}/say", web::post().to(say))
         .route("/tasks/{id}/interrupt", web::post().to(interrupt))
@@ -58,7 +59,7 @@ impl Fields {
     ///
     /// # Errors
     /// It is none.
-    async fn of_ours(
+    pub async fn of_ours(
         request: &HttpRequest,
         visitor: &Visitor,
         payload: Payload,
@@ -79,16 +80,16 @@ impl Fields {
     }
 
     /// All values of a field.
-    fn all(&self, name: &str) -> Vec<&str> {
+    pub fn all(&self, name: &str) -> Vec<&str> {
         self.0.iter().filter(|(field, _)| field == name).map(|(_, value)| value.as_str()).collect()
     }
 
     /// A field that is not empty.
-    fn some(&self, name: &str) -> Option<String> {
+    pub fn some(&self, name: &str) -> Option<String> {
         Some(self.text(name).trim()).filter(|text| !text.is_empty()).map(str::to_owned)
     }
 
-    fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Turned> {
+    pub fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Turned> {
         let read = |text: String| text.parse().map_err(|_| ApiError::invalid(name, "must be a number").into());
         self.some(name).map(read).transpose()
     }
@@ -113,6 +114,8 @@ macro_rules! form {
         }
     }};
 }
+
+pub(super) use form;
 
 /// A new task, or one that goes on with a conversation.
 async fn submit(
@@ -191,36 +194,6 @@ fn spec(fields: &Fields) -> Result<TaskSpec, Turned> {
     serde_json::from_value(body).map_err(|error| ApiError::invalid("body", error.to_string()).into())
 }
 
-/// The tasks that were chosen in a list. What can't be done for one is done for the others.
-async fn bulk(
-    request: HttpRequest,
-    visitor: Visitor,
-    payload: Payload,
-    shared: Data<Shared>,
-) -> Result<HttpResponse, Turned> {
-    form!(request, visitor, payload, shared, KeyScope::Submit, |fields| {
-        let ids = fields.all("id");
-        if ids.is_empty() {
-            return Err(ApiError::invalid("id", "choose some tasks first").into());
-        }
-        let mut refused = Vec::new();
-        for id in ids {
-            let worked = match fields.text("do") {
-                "retry" => again(&shared, &visitor, id).await.map(drop),
-                _ => cancel_task(&shared, &visitor.caller, id).await.map(drop).map_err(Turned::from),
-            };
-            refused.extend(worked.err());
-        }
-        match refused.first() {
-            Some(Turned::Failed(error)) => {
-                let message = format!("{} could not be changed. The first: {}", refused.len(), error.message());
-                Err(ApiError::new(StatusCode::CONFLICT, "NOT_ALL_CHANGED", message).into())
-            }
-            _ => Ok(fields.text("back").to_owned()),
-        }
-    })
-}
-
 async fn cancel(
     request: HttpRequest,
     visitor: Visitor,
@@ -247,7 +220,7 @@ async fn retry(
     })
 }
 
-async fn again(shared: &Shared, visitor: &Visitor, id: &str) -> Result<TaskId, Turned> {
+pub async fn again(shared: &Shared, visitor: &Visitor, id: &str) -> Result<TaskId, Turned> {
     let old = find_task(shared, &visitor.caller, id).await?;
     Ok(retry_task(shared, &visitor.caller, old).await?.id)
 }

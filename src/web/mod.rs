@@ -10,13 +10,14 @@
 //! | `sign_in` | signing in and out |
 //! | `page` | what all pages have; their headers |
 //! | `pages` | one file a page |
-//! | `actions` | what forms do |
+//! | `actions`, `bulk` | what forms do: to one thing, and to many tasks |
 //! | `live` | the stream of a page |
 //! | `render` | events, texts and numbers as HTML |
 //! | `assets` | style, scripts, pictures |
 
 mod actions;
 mod assets;
+mod bulk;
 mod door;
 mod live;
 mod page;

@@ -35,6 +35,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("use entity", &["src/store/"]),
     ("actix_web", &["src/api/", "src/proxy/", "src/web/"]),
     ("interprocess", &["src/ipc/"]),
+    ("opentelemetry", &["src/telemetry/traces/"]),
     ("Command::new", &["src/process/"]),
     ("env::var", &["src/config/", "src/sandbox/probe.rs"]),
     ("anyhow", &["src/main.rs", "src/app/", "src/client/", "src/admin/"]),

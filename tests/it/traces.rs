@@ -243,6 +243,7 @@ fn an_address_that_is_none_is_said_at_the_start() {
     let world = World::new();
     for (name, value, rule) in [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318", "must be the address of a collector"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:secret@localhost:4318", "without a user or password"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "must be http/protobuf"),
     ] {
         let mut command =

@@ -9,7 +9,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::super::audit::Detail;
@@ -37,13 +37,29 @@ pub async fn bulk(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let bulk: Bulk = input::json(&request, &body(payload, &shared.bodies).await?)?;
-    check(&bulk)?;
-    let mut filter = list::filter(&caller, bulk.filter.clone())?;
+    let report = change_all(&shared, &caller, &bulk).await?;
+    let detail = bulk.expect.map(|_| detail(&bulk, &report));
+    let mut response = HttpResponse::Ok().json(report);
+    if let Some(detail) = detail {
+        response.extensions_mut().insert(Detail(detail));
+    }
+    Ok(response)
+}
+
+/// What the audit log has of a change.
+pub fn detail(bulk: &Bulk, report: &BulkReport) -> Value {
+    json!({ "action": bulk.action, "filter": bulk.filter, "done": report.done })
+}
+
+/// Changes all tasks of a filter that this caller sees; without `expect` they are counted only.
+pub async fn change_all(shared: &Shared, caller: &Caller, bulk: &Bulk) -> Result<BulkReport, ApiError> {
+    check(bulk)?;
+    let mut filter = list::filter(caller, bulk.filter.clone())?;
     let nothing = !narrow(&mut filter, bulk.action);
-    let matched = if nothing { 0 } else { count(&shared, &filter).await? };
+    let matched = if nothing { 0 } else { count(shared, &filter).await? };
     let mut report = BulkReport { matched, done: 0, skipped: 0, refused: 0, refusal: None, next_cursor: None };
     let Some(expect) = bulk.expect.filter(|_| !nothing) else {
-        return Ok(HttpResponse::Ok().json(report));
+        return Ok(report);
     };
     // A call that goes on was let through at its first.
     if bulk.cursor.is_none() && matched > expect.saturating_add(expect / 10) {
@@ -56,7 +72,7 @@ pub async fn bulk(
     loop {
         let step = ListTaskIds { filter: filter.clone(), limit: STEP, before: report.next_cursor };
         let ids = shared.queue.ask(step).await?;
-        for outcome in join_all(ids.iter().map(|id| change(&shared, &caller, &bulk, *id))).await {
+        for outcome in join_all(ids.iter().map(|id| change(shared, caller, bulk, *id))).await {
             report.count(outcome);
         }
         report.next_cursor = ids.last().copied().filter(|_| ids.len() as u64 == STEP);
@@ -64,10 +80,7 @@ pub async fn bulk(
             break;
         }
     }
-    let detail = Detail(json!({ "action": bulk.action, "filter": bulk.filter, "done": report.done }));
-    let mut response = HttpResponse::Ok().json(report);
-    response.extensions_mut().insert(detail);
-    Ok(response)
+    Ok(report)
 }
 
 fn check(bulk: &Bulk) -> Result<(), ApiError> {

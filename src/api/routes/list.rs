@@ -96,7 +96,7 @@ fn session(conversation: ConversationTasks) -> Option<SessionView> {
 }
 
 /// The conditions of a query.
-fn named(params: &Params) -> Result<TaskFilter, ApiError> {
+pub fn named(params: &Params) -> Result<TaskFilter, ApiError> {
     let text = |name| params.text(name).map(str::to_owned);
     Ok(TaskFilter {
         status: names("status", params)?,

@@ -22,7 +22,8 @@ mod webhooks;
 mod workers;
 mod ws;
 
-pub use list::{LIST as LIST_PARAMS, wanted as wanted_tasks};
+pub use bulk::{change_all as change_tasks, detail as detail_of_change};
+pub use list::{LIST as LIST_PARAMS, named as named_tasks, wanted as wanted_tasks};
 pub use schedules::{
     add_as as add_schedule, change_as as change_schedule, remove_as as remove_schedule, run_as as run_schedule,
 };

@@ -1,7 +1,7 @@
 //! What waits.
 
 use super::super::rows::TaskRow;
-use super::super::views::Backlog;
+use super::super::views::{Backlog, WaitCause};
 use super::{insert, task};
 use crate::store::Store;
 use domain::Timestamp;
@@ -22,8 +22,9 @@ pub async fn what_waits_is_counted_by_its_cause(store: &dyn Store) {
     insert(store, &rows).await;
     let Backlog { waiting, questions, oldest_question, deliveries, bytes } =
         store.reader().backlog().await.expect("a read");
-    let expected = [("answer", 1), ("budget", 2), ("concurrency", 1), ("due", 2), ("time", 1)];
-    assert_eq!(waiting, expected.map(|(cause, count)| (cause.to_owned(), count)));
+    use WaitCause::{Answer, Budget, Concurrency, Due, Time};
+    let expected = [(Answer, 1), (Budget, 2), (Concurrency, 1), (Due, 2), (Time, 1)];
+    assert_eq!(waiting, expected.map(|(cause, count)| (cause.into(), count)));
     assert_eq!((questions, oldest_question, deliveries), (0, None, 0));
     assert!(bytes > 0);
 }

@@ -80,7 +80,7 @@ const DELIVERIES: &str = "SELECT COUNT(*) FROM deliveries WHERE state = 'pending
 
 /// Counts what waits.
 pub fn backlog(db: Db<'_>) -> Result<Backlog, StoreError> {
-    let waiting = db.all(WAITING, [wall_now().0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let waiting = db.all(WAITING, [wall_now().0], |row| Ok((name(row, 0)?, row.get(1)?)))?;
     let questions = db.one(QUESTIONS, [], |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?.map(Timestamp))))?;
     let (questions, oldest_question) = questions.unwrap_or_default();
     let deliveries = db.one(DELIVERIES, [], |row| row.get(0))?.unwrap_or_default();

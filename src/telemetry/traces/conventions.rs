@@ -2,7 +2,10 @@
 //! generative AI are not yet (<https://opentelemetry.io/docs/specs/semconv/>). What they have no name for begins with
 //! `cc.`.
 
-use super::{Attributes, Beginning, Kind, Span, Value, current};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::SpanKind;
+
+use super::{Beginning, Span, current};
 use crate::config::Traces;
 use domain::{
     Epoch, LeaseKey, Named as _, Outcome, ReleaseReason, SessionId, Spent, TaskId, TraceParent, span_of_attempt,
@@ -15,13 +18,13 @@ impl Span {
     /// A request over HTTP: its method, the pattern of its path, and the place of the client.
     #[must_use]
     pub fn of_request(method: &str, route: &str, client: Option<TraceParent>) -> Self {
-        let attributes = vec![("http.request.method", method.into()), ("http.route", route.into())];
-        Self::begin(Beginning::new(format!("{method} {route}"), Kind::Server, client, attributes))
+        let attributes = vec![attribute("http.request.method", method), attribute("http.route", route)];
+        Self::begin(Beginning::new(format!("{method} {route}"), SpanKind::Server, client, attributes))
     }
 
     /// The status of the answer to a request.
     pub fn answered(&mut self, status: u16) {
-        self.note("http.response.status_code", status);
+        self.note("http.response.status_code", i64::from(status));
         if status >= 500 {
             self.fail(&status.to_string());
         }
@@ -32,9 +35,9 @@ impl Span {
     pub fn of_send(tasks: usize) -> Self {
         let mut attributes = messaging("send");
         if tasks != 1 {
-            attributes.push(("messaging.batch.message_count", i64::try_from(tasks).unwrap_or(i64::MAX).into()));
+            attributes.push(KeyValue::new("messaging.batch.message_count", i64::try_from(tasks).unwrap_or(i64::MAX)));
         }
-        Self::begin(Beginning::new(format!("send {QUEUE}"), Kind::Producer, current(), attributes))
+        Self::begin(Beginning::new(format!("send {QUEUE}"), SpanKind::Producer, current(), attributes))
     }
 
     /// The task that was stored.
@@ -47,14 +50,14 @@ impl Span {
     pub fn of_attempt(key: LeaseKey, attempt: i32, worker: &str, task: Option<TraceParent>) -> Self {
         let mut attributes = messaging("process");
         attributes.extend([
-            ("messaging.message.id", key.task.to_string().into()),
-            ("cc.attempt", attempt.into()),
-            ("cc.epoch", key.epoch.number().into()),
-            ("cc.worker.id", worker.into()),
+            attribute("messaging.message.id", &key.task.to_string()),
+            KeyValue::new("cc.attempt", i64::from(attempt)),
+            KeyValue::new("cc.epoch", key.epoch.number()),
+            attribute("cc.worker.id", worker),
         ]);
-        let before = LeaseKey { epoch: Epoch::of(key.epoch.number() - 1), ..key };
+        let before = LeaseKey { epoch: Epoch::of(key.epoch.number().saturating_sub(1)), ..key };
         let follows = task.filter(|_| attempt > 1).map(|task| TraceParent { span: span_of_attempt(before), ..task });
-        let beginning = Beginning::new(format!("process {QUEUE}"), Kind::Consumer, task, attributes);
+        let beginning = Beginning::new(format!("process {QUEUE}"), SpanKind::Consumer, task, attributes);
         Self::begin(Beginning { id: Some(span_of_attempt(key)), link: follows, ..beginning })
     }
 
@@ -64,7 +67,7 @@ impl Span {
             Outcome::Completed => self.note("cc.outcome", "completed"),
             Outcome::Failed(failure) => {
                 self.note("cc.outcome", "failed");
-                self.note("cc.error.code", failure.code.as_str());
+                self.note("cc.error.code", failure.code.clone());
                 self.fail(failure.class.name());
             }
         }
@@ -79,19 +82,19 @@ impl Span {
     /// The preparation of an attempt: its folder, worktree, files, home.
     #[must_use]
     pub fn of_set_up() -> Self {
-        Self::begin(Beginning::new("cc.set_up".to_owned(), Kind::Internal, current(), Vec::new()))
+        Self::begin(Beginning::new("cc.set_up".to_owned(), SpanKind::Internal, current(), Vec::new()))
     }
 
     /// A run of the CLI.
     #[must_use]
     pub fn of_agent(model: Option<&str>) -> Self {
-        let mut attributes: Attributes = vec![
-            ("gen_ai.operation.name", "invoke_agent".into()),
-            ("gen_ai.provider.name", "anthropic".into()),
-            ("gen_ai.agent.name", "claude-code".into()),
+        let mut attributes = vec![
+            attribute("gen_ai.operation.name", "invoke_agent"),
+            attribute("gen_ai.provider.name", "anthropic"),
+            attribute("gen_ai.agent.name", "claude-code"),
         ];
-        attributes.extend(model.map(|model| ("gen_ai.request.model", Value::from(model))));
-        Self::begin(Beginning::new("invoke_agent claude-code".to_owned(), Kind::Client, current(), attributes))
+        attributes.extend(model.map(|model| attribute("gen_ai.request.model", model)));
+        Self::begin(Beginning::new("invoke_agent claude-code".to_owned(), SpanKind::Client, current(), attributes))
     }
 
     /// The session of a run, and whether its process had waited for the task.
@@ -113,20 +116,24 @@ impl Span {
     #[must_use]
     pub fn of_tool(tool: &str, call: &str) -> Self {
         let attributes = vec![
-            ("gen_ai.operation.name", "execute_tool".into()),
-            ("gen_ai.tool.name", tool.into()),
-            ("gen_ai.tool.call.id", call.into()),
+            attribute("gen_ai.operation.name", "execute_tool"),
+            attribute("gen_ai.tool.name", tool),
+            attribute("gen_ai.tool.call.id", call),
         ];
-        Self::begin(Beginning::new(format!("execute_tool {tool}"), Kind::Internal, current(), attributes))
+        Self::begin(Beginning::new(format!("execute_tool {tool}"), SpanKind::Internal, current(), attributes))
     }
 }
 
-fn messaging(operation: &'static str) -> Attributes {
+fn attribute(name: &'static str, value: &str) -> KeyValue {
+    KeyValue::new(name, value.to_owned())
+}
+
+fn messaging(operation: &str) -> Vec<KeyValue> {
     vec![
-        ("messaging.system", "cc_anywhere".into()),
-        ("messaging.operation.type", operation.into()),
-        ("messaging.operation.name", operation.into()),
-        ("messaging.destination.name", QUEUE.into()),
+        attribute("messaging.system", "cc_anywhere"),
+        attribute("messaging.operation.type", operation),
+        attribute("messaging.operation.name", operation),
+        attribute("messaging.destination.name", QUEUE),
     ]
 }
 

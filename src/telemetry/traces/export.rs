@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::{Request, Response};
 use opentelemetry::trace::{
-    Link, Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceId,
-    TraceState, Tracer as _, TracerProvider as _,
+    Link, Span as _, SpanBuilder, SpanContext, SpanId, Status, TraceContextExt as _, TraceFlags, TraceId, TraceState,
+    Tracer as _, TracerProvider as _,
 };
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_http::{Bytes, HttpClient, HttpError};
@@ -16,10 +16,10 @@ use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithHttpConfig as 
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracer, SdkTracerProvider};
 
-use super::{Beginning, Kind, Value};
+use super::Beginning;
 use domain::TraceParent;
 
-/// Longest time that the collector gets for one answer, unless `OTEL_EXPORTER_OTLP_TIMEOUT` says otherwise.
+/// Longest time that the collector gets for one answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// Bytes of an answer that are read: it is an empty message, or an error.
 const MAX_ANSWER: u64 = 64 << 10;
@@ -31,23 +31,12 @@ static EXPORT: OnceLock<(SdkTracerProvider, SdkTracer)> = OnceLock::new();
 pub struct Open(opentelemetry_sdk::trace::Span);
 
 impl Open {
-    pub fn note(&mut self, name: &'static str, value: Value) {
-        self.0.set_attribute(KeyValue::new(name, opentelemetry::Value::from(value)));
+    pub fn note(&mut self, attribute: KeyValue) {
+        self.0.set_attribute(attribute);
     }
 
     pub fn fail(&mut self) {
         self.0.set_status(Status::error(""));
-    }
-}
-
-impl From<Value> for opentelemetry::Value {
-    fn from(value: Value) -> Self {
-        match value {
-            Value::Text(text) => text.into(),
-            Value::Int(number) => number.into(),
-            Value::Float(number) => number.into(),
-            Value::Bool(is) => is.into(),
-        }
     }
 }
 
@@ -98,14 +87,9 @@ pub fn begin(beginning: Beginning) -> Option<(Open, TraceParent)> {
     let Beginning { name, kind, parent, id, link, attributes } = beginning;
     let context = parent.map_or_else(Context::new, |parent| Context::new().with_remote_span_context(outer(parent)));
     let builder = SpanBuilder {
-        span_kind: Some(kind.into()),
+        span_kind: Some(kind),
         name: name.into(),
-        attributes: Some(
-            attributes
-                .into_iter()
-                .map(|(name, value)| KeyValue::new(name, opentelemetry::Value::from(value)))
-                .collect(),
-        ),
+        attributes: Some(attributes),
         links: link.map(|link| vec![Link::with_context(outer(link))]),
         ..SpanBuilder::default()
     };
@@ -126,18 +110,6 @@ pub fn begin(beginning: Beginning) -> Option<(Open, TraceParent)> {
 fn outer(place: TraceParent) -> SpanContext {
     let flags = TraceFlags::default().with_sampled(place.sampled);
     SpanContext::new(TraceId::from(place.trace), SpanId::from(place.span), flags, true, TraceState::NONE)
-}
-
-impl From<Kind> for SpanKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Internal => Self::Internal,
-            Kind::Server => Self::Server,
-            Kind::Client => Self::Client,
-            Kind::Producer => Self::Producer,
-            Kind::Consumer => Self::Consumer,
-        }
-    }
 }
 
 thread_local! {

@@ -11,6 +11,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures_util::future::Either;
+use opentelemetry::trace::SpanKind;
+use opentelemetry::{KeyValue, Value};
 
 pub use conventions::variables_of_cli;
 
@@ -59,63 +61,21 @@ pub fn start(traces: &Traces) -> Result<Tracing, String> {
     Ok(Tracing(()))
 }
 
-/// Kind of a span, as OpenTelemetry has them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Internal,
-    Server,
-    Client,
-    Producer,
-    Consumer,
-}
-
-/// Value of an attribute.
-#[derive(Clone, Debug, PartialEq)]
-enum Value {
-    Text(String),
-    Int(i64),
-    Float(f64),
-    Bool(bool),
-}
-
-macro_rules! values {
-    ($($from:ty => $to:ident;)*) => {
-        $(impl From<$from> for Value {
-            fn from(value: $from) -> Self {
-                Self::$to(value.into())
-            }
-        })*
-    };
-}
-
-values! {
-    String => Text;
-    &str => Text;
-    i64 => Int;
-    i32 => Int;
-    u16 => Int;
-    f64 => Float;
-    bool => Bool;
-}
-
-/// Names and values.
-type Attributes = Vec<(&'static str, Value)>;
-
 /// What a span begins with.
 #[derive(Debug)]
 struct Beginning {
     name: String,
-    kind: Kind,
+    kind: SpanKind,
     parent: Option<TraceParent>,
     /// Number of the span, where it is known before.
     id: Option<u64>,
     /// A span that this one follows.
     link: Option<TraceParent>,
-    attributes: Attributes,
+    attributes: Vec<KeyValue>,
 }
 
 impl Beginning {
-    const fn new(name: String, kind: Kind, parent: Option<TraceParent>, attributes: Attributes) -> Self {
+    const fn new(name: String, kind: SpanKind, parent: Option<TraceParent>, attributes: Vec<KeyValue>) -> Self {
         Self { name, kind, parent, id: None, link: None, attributes }
     }
 }
@@ -139,7 +99,7 @@ impl Span {
     /// Adds an attribute.
     fn note(&mut self, name: &'static str, value: impl Into<Value>) {
         if let Some(open) = &mut self.open {
-            open.note(name, value.into());
+            open.note(KeyValue::new(name, value));
         }
     }
 
@@ -152,7 +112,7 @@ impl Span {
     /// Says that the work has failed, and with which error.
     pub fn fail(&mut self, error: &str) {
         if let Some(open) = &mut self.open {
-            open.note("error.type", error.into());
+            open.note(KeyValue::new("error.type", error.to_owned()));
             open.fail();
         }
     }

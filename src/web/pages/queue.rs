@@ -10,9 +10,9 @@ use super::super::render::{Chart, Html, chart};
 use super::super::view::length;
 use crate::api::Shared;
 use crate::process::wall_now;
-use crate::queue::{LimitUse, ReadBacklog, ReadLimits, ReadStats};
+use crate::queue::{LimitUse, ReadBacklog, ReadLimits, ReadStats, WaitCause};
 use crate::service::{Figure, Wanted};
-use domain::{Named as _, Status};
+use domain::{Name, Named as _, Status};
 use wire::KeyScope;
 
 /// Minutes that the chart shows.
@@ -83,17 +83,17 @@ pub async fn show(request: HttpRequest, visitor: Visitor, shared: Data<Shared>) 
 }
 
 /// What tasks wait for, in words.
-fn wait(cause: &str) -> &'static str {
+const fn wait(cause: &Name<WaitCause>) -> &'static str {
     match cause {
-        "due" => "a free slot",
-        "answer" => "an answer",
-        "time" => "their time",
-        "directory" => "their folder",
-        "budget" => "the money of the day",
-        "paused" => "a group that is paused",
-        "concurrency" => "others of their group to end",
-        "rate" => "the pace of their group",
-        _ => "something that this version doesn't know",
+        Name::Known(WaitCause::Due) => "a free slot",
+        Name::Known(WaitCause::Answer) => "an answer",
+        Name::Known(WaitCause::Time) => "their time",
+        Name::Known(WaitCause::Directory) => "their folder",
+        Name::Known(WaitCause::Budget) => "the money of the day",
+        Name::Known(WaitCause::Paused) => "a group that is paused",
+        Name::Known(WaitCause::Concurrency) => "others of their group to end",
+        Name::Known(WaitCause::Rate) => "the pace of their group",
+        Name::Other(_) => "something that this version doesn't know",
     }
 }
 

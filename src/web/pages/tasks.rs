@@ -5,6 +5,7 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 
+use super::super::bulk::TYPED;
 use super::super::door::{Turned, Visitor};
 use super::super::page::{Shell, page};
 use super::super::view::Row;
@@ -38,6 +39,11 @@ struct Tasks {
     is_narrow: bool,
     /// Events with these words.
     found: Vec<Found>,
+    /// Number of tasks that match.
+    total: i64,
+    /// True if the number must be typed before all of them are changed.
+    is_typed: bool,
+    may_change: bool,
 }
 
 struct Tab {
@@ -63,6 +69,9 @@ pub async fn show(request: HttpRequest, visitor: Visitor, shared: Data<Shared>) 
         shell: Shell::new(&shared, &visitor, "/tasks", "Tasks").await?,
         tasks: found.tasks.iter().map(|task| Row::of(task, now)).collect(),
         found: said,
+        total: found.total,
+        is_typed: found.total >= TYPED,
+        may_change: visitor.caller.may(KeyScope::Submit),
         tabs: tabs(&params, found.counts),
         query: params.query(),
         is_narrow: ["tag", "key", "workingDirectory"].into_iter().any(|name| params.text(name).is_some()),
