@@ -150,13 +150,13 @@ export default async function ({ env, visit, api, check, until, expected }) {
   await page.waitForSelector(".chart");
 
   // All tasks of a list, on whichever page.
-  for (const name of ["one", "two", "three"]) await status((await api("POST", "/api/tasks", { instruction: `${name}\nstep say ${name}`, tags: ["many"] })).taskId, "completed");
-  await page.goto("/tasks?tag=many");
+  for (const name of ["one", "two", "three"]) await status((await api("POST", "/api/tasks", { instruction: `${name}\nstep say ${name}`, tags: ["lots"] })).taskId, "completed");
+  await page.goto("/tasks?tag=lots");
   await page.locator("details.all summary").click();
   page.once("dialog", (dialog) => dialog.accept());
   await page.click("text=Retry those that have ended");
-  await until("all of them again", async () => (await api("GET", "/api/tasks?tag=many")).total === 6);
-  check((await api("GET", "/api/tasks?tag=many")).tasks.filter((task) => task.retryOf).length === 3, "each once");
+  await until("all of them again", async () => (await api("GET", "/api/tasks?tag=lots")).total === 6);
+  check((await api("GET", "/api/tasks?tag=lots")).tasks.filter((task) => task.retryOf).length === 3, "each once");
 
   // What a conversation says, found from any page, by keyboard; and a place by its name.
   await page.goto("/usage");

@@ -101,9 +101,11 @@ export function undo() {
 function send(form, button) {
   const fields = new FormData(form);
   if (button?.name) fields.append(button.name, button.value);
-  const count = form.id === "bulk" ? fields.getAll("id").length : Number(form.dataset.count ?? 0);
+  // Not form.id: a field of that name would be taken for it.
+  const isBulk = form.getAttribute("id") === "bulk";
+  const count = isBulk ? fields.getAll("id").length : Number(form.dataset.count ?? 0);
   if (count > 1 && !form.querySelector("input[name=typed]") && !confirm(`${button?.textContent} ${count} tasks?`)) return;
-  if (form.id === "bulk") document.querySelectorAll(".picks input:checked").forEach((pick) => (/** @type {HTMLInputElement} */ (pick).checked = false));
+  if (isBulk) document.querySelectorAll(".picks input:checked").forEach((pick) => (/** @type {HTMLInputElement} */ (pick).checked = false));
   problem(form, "");
   enable(form, false);
   if (!form.classList.contains("answer")) return post(form, fields);
