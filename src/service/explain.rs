@@ -153,19 +153,10 @@ fn pending(task: &Task, ahead: i64, stats: &Stats, workers: WorkersForIt, limits
             reasons.push(reason("NO_MATCHING_WORKER", message));
         }
     }
-    for parked in &stats.parked {
-        let message = match parked.class.known() {
-            Some(FailureClass::Auth) => format!(
-                "the credential was refused: {}. What helps: mend it, then POST /api/queue/start with {{\"credential\": \"{}\"}}, \
-                or wait until it is tried again",
-                parked.message, parked.credential
-            ),
-            _ => format!("the account has reached its limit: {}", parked.message),
-        };
-        let mut reason = reason("CREDENTIAL_PARKED", message);
-        reason.credential = Some(parked.credential.clone());
-        reason.until = Some(parked.until);
-        reasons.push(reason);
+    // With several accounts, what holds this very task says more than that one of them is parked.
+    let is_held = task.held.is_some();
+    if !is_held {
+        reasons.extend(parked(stats));
     }
     if let Some(waiting) = task.waiting_for.as_ref().filter(|_| task.due_at.is_some()) {
         let mut reason = reason("WAITING_FOR_ANSWER", "somebody must answer its question; see …/permissions");
@@ -192,5 +183,24 @@ fn pending(task: &Task, ahead: i64, stats: &Stats, workers: WorkersForIt, limits
     } else if reasons.is_empty() {
         reasons.push(reason("NO_FREE_SLOT", "it is the next to start, when a worker has a free slot"));
     }
+    if is_held {
+        reasons.extend(parked(stats));
+    }
     reasons
+}
+
+/// The accounts with which nothing starts now.
+fn parked(stats: &Stats) -> impl Iterator<Item = Reason> {
+    stats.parked.iter().map(|parked| {
+        let message = match parked.class.known() {
+            Some(FailureClass::Auth) => format!(
+                "the credential was refused: {}. What helps: mend it, then POST /api/queue/start with {{\"credential\": \"{}\"}}, \
+                or wait until it is tried again",
+                parked.message, parked.credential
+            ),
+            _ => format!("the account has reached its limit: {}", parked.message),
+        };
+        let reason = reason("CREDENTIAL_PARKED", message);
+        Reason { credential: Some(parked.credential.clone()), until: Some(parked.until), ..reason }
+    })
 }
