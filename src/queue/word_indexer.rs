@@ -2,6 +2,7 @@
 //! processor, however much there is to read.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -95,7 +96,7 @@ impl WordIndexer {
                 continue;
             }
             let task = event.event.task;
-            if let std::collections::hash_map::Entry::Vacant(entry) = keys.entry(task) {
+            if let Entry::Vacant(entry) = keys.entry(task) {
                 entry.insert(self.reader.owner(task).await?);
             }
             // A task that is gone has no words any more.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use domain::{Event, TaskId, excerpt, terms_of, text_of};
 
 use super::{Caller, Kind, Refusal};
-use crate::queue::{Find, PagePlace, Queue, QueueError, ReadEventPage};
+use crate::queue::{Find, Queue, QueueError, ReadEventPage};
+use crate::store::WordIndex;
 use crate::store::word_index::FindEvents;
-use crate::store::{StoreError, WordIndex};
 use wire::Task;
 
 /// Longest question, in bytes.
@@ -65,21 +65,16 @@ impl Search {
             let rule = format!("must have a word of letters or digits, and at most {MAX_QUESTION} bytes");
             return Err(Refusal::invalid("q", rule));
         }
-        let places =
-            index.find(FindEvents { terms: terms.clone(), key: caller.own(), before, limit }).await.map_err(store)?;
+        let places = index
+            .find(FindEvents { terms: terms.clone(), key: caller.own(), before, limit })
+            .await
+            .map_err(QueueError::from)?;
         let next = places.last().filter(|_| places.len() as u64 == limit).map(|last| last.n);
         let (mut tasks, mut hits) = (HashMap::new(), Vec::new());
         for place in places {
             // It may have been removed since.
             let Some(task) = self.task(place.task, &mut tasks).await? else { continue };
-            let read = ReadEventPage {
-                task: task.id,
-                place: PagePlace::After(place.seq - 1),
-                kinds: Vec::new(),
-                limit: 1,
-                bytes: 1,
-            };
-            let found = self.queue.ask(read).await.map_err(queue)?.events.into_iter().next();
+            let found = self.queue.ask(ReadEventPage::one(task.id, place.seq)).await?.events.into_iter().next();
             let Some(event) = found.filter(|event| event.seq == place.seq && caller.sees(&task.key)) else { continue };
             let excerpt = excerpt(&text_of(event.kind, &event.data), &terms);
             hits.push(Hit { task, event, excerpt });
@@ -95,16 +90,8 @@ impl Search {
         if let Some(task) = known.get(&id) {
             return Ok(task.clone());
         }
-        let task = self.queue.ask(Find(id)).await.map_err(queue)?.map(Arc::new);
+        let task = self.queue.ask(Find(id)).await?.map(Arc::new);
         known.insert(id, task.clone());
         Ok(task)
     }
-}
-
-fn store(error: StoreError) -> Refusal {
-    queue(error.into())
-}
-
-fn queue(error: QueueError) -> Refusal {
-    error.into()
 }

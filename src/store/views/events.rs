@@ -28,6 +28,15 @@ pub struct ReadEventPage {
     pub bytes: u64,
 }
 
+impl ReadEventPage {
+    /// Reads one event. The page holds the next one behind it, where it isn't there.
+    #[must_use]
+    pub fn one(task: TaskId, seq: i64) -> Self {
+        let place = PagePlace::After(seq.saturating_sub(1));
+        Self { task, place, kinds: Vec::new(), limit: 1, bytes: 1 }
+    }
+}
+
 /// Place of a page among the events of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PagePlace {

@@ -5,7 +5,7 @@ use strum::VariantArray as _;
 use domain::{FailureClass, Question, ScheduleId, SessionId, Status, TaskId, Timestamp, Usd};
 use wire::Task;
 
-/// Reads tasks, newest first.
+/// Reads tasks, in an order.
 #[derive(Clone, Debug, Default)]
 pub struct ListTasks {
     /// The tasks that are meant.

@@ -20,9 +20,14 @@ const READS: usize = 8;
 /// Where an event stands that a sub-agent has made: in a conversation of its own.
 pub async fn place_in_agent(shared: &Shared, task: TaskId, event: Option<i64>) -> Result<Option<String>, Turned> {
     let Some(seq) = event else { return Ok(None) };
-    let place = PagePlace::After(seq.saturating_sub(1));
-    let read = ReadEventPage { task, place, kinds: Vec::new(), limit: 1, bytes: 1 };
-    let found = shared.queue.ask(read).await?.events.into_iter().next().filter(|event| event.seq == seq);
+    let found = shared
+        .queue
+        .ask(ReadEventPage::one(task, seq))
+        .await?
+        .events
+        .into_iter()
+        .next()
+        .filter(|event| event.seq == seq);
     let data: Option<Value> = found.and_then(|event| serde_json::from_str(&event.data).ok());
     let call = data.as_ref().and_then(|data| data["frame"]["parent_tool_use_id"].as_str());
     Ok(call.map(|call| {
