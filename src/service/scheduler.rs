@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::schedules::not_good;
-use super::{Phase, Service, admit, not_taken};
+use super::{Phase, Refusal, Service, admit, not_taken};
 use crate::process::{BackOff, boot_now};
 use crate::queue::{
     DueSchedules, Fire, Fired, Firing, LastTask, NextFiring, QueueError, ReadClock, ReadSchedules, Replan, Schedule,
-    Submit, Submitted,
+    Submit,
 };
 use crate::telemetry::{Duty, traces};
 use domain::{Missed, Overlap, Timestamp, Timetable};
@@ -121,11 +121,10 @@ async fn fire(service: &Service, schedule: &Schedule, now: Timestamp) -> Result<
     // Each firing comes by itself, but for those that were missed.
     fire.next = table.next(if is_late { now } else { due });
     fire.detail = is_late.then(|| format!("{} firings had passed", table.count(due, now)));
-    // No request has begun a trace.
-    let mut span = traces::Span::of_send(1);
+    let mut send = None;
     if !is_late || schedule.missed == Missed::Once {
-        match span.within(plan(service, schedule)).await? {
-            Planned::Go(submit) => fire.firing = Firing::Submit(submit),
+        match plan(service, schedule).await? {
+            Planned::Go(submit, span) => (fire.firing, send) = (Firing::Submit(submit), Some(span)),
             Planned::Not(firing, why) => (fire.firing, fire.detail) = (firing, Some(why)),
             Planned::Later(why) => {
                 tracing::warn!(scheduleId = %schedule.id, why, "A schedule waits");
@@ -135,13 +134,19 @@ async fn fire(service: &Service, schedule: &Schedule, now: Timestamp) -> Result<
     }
     match service.queue.ask(fire.clone()).await? {
         Fired::Submitted(task) => {
-            span.stored(task.id);
+            if let Some(span) = &mut send {
+                span.stored(task.id);
+            }
             tracing::info!(scheduleId = %schedule.id, taskId = %task.id, "A schedule fired");
         }
         Fired::Noted => tracing::info!(scheduleId = %schedule.id, "A schedule fired without a task; see its runs"),
         Fired::Stale => {}
         Fired::NotTaken(refused) => {
-            return note_refusal(service, fire, &refused).await;
+            let error = not_taken(service, &refused);
+            if let Some(span) = &mut send {
+                span.fail(error.code);
+            }
+            return note_refusal(service, fire, &error).await;
         }
     }
     Ok(true)
@@ -149,8 +154,8 @@ async fn fire(service: &Service, schedule: &Schedule, now: Timestamp) -> Result<
 
 /// Plan of a firing.
 pub enum Planned {
-    /// Store this.
-    Go(Box<Submit>),
+    /// Store this; its span has begun.
+    Go(Box<Submit>, traces::Span),
     /// Store nothing, for this reason.
     Not(Firing, String),
     /// Try again later, for this reason.
@@ -179,16 +184,17 @@ pub async fn plan(service: &Service, schedule: &Schedule) -> Result<Planned, Que
         let last = LastTask { completed: true, ..last };
         spec.options.sdk.continue_from_task_id = service.queue.ask(last).await?.map(|(task, _)| task);
     }
-    Ok(match admit(service, spec, &caller, None, None).await {
-        Ok(submit) => Planned::Go(Box::new(submit)),
+    let mut span = traces::Span::of_send(1);
+    let admitted = span.within(admit(service, spec, &caller, None, None)).await;
+    Ok(match admitted.inspect_err(|error| span.fail(error.code)) {
+        Ok(submit) => Planned::Go(Box::new(submit), span),
         Err(error) if error.is_passing() => Planned::Later(error.to_string()),
         Err(error) => Planned::Not(Firing::Refused, error.to_string()),
     })
 }
 
 /// A session in use is for the history; a full queue is waited for.
-async fn note_refusal(service: &Service, fire: Fire, refused: &Submitted) -> Result<bool, QueueError> {
-    let error = not_taken(service, refused);
+async fn note_refusal(service: &Service, fire: Fire, error: &Refusal) -> Result<bool, QueueError> {
     if error.is_passing() {
         tracing::warn!(scheduleId = %fire.schedule, %error, "A schedule waits");
         return Ok(false);

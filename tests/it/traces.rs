@@ -191,6 +191,41 @@ fn what_a_client_does_not_want_kept_is_not_sent() {
 }
 
 #[test]
+fn what_sends_nothing_says_so() {
+    let (world, collector) = (World::new(), Collector::start());
+    let server = world.serve("inline", &settings(&collector, &[]));
+    server.http.ask("POST", "/api/queue/pause", None);
+    let sends = |many: usize| collector.named("send tasks", many);
+    // Refused: a task, a batch for its second one, a schedule that was sent for by hand.
+    let fine = task(&world.ws(), "fine", &["say done"]);
+    let mut bad = fine.clone();
+    bad["context"]["workingDirectory"] = json!("/nowhere");
+    assert_eq!(server.http.ask("POST", "/api/tasks", Some(bad.clone())).0, 403);
+    assert_eq!(server.http.ask("POST", "/api/tasks/batch", Some(json!({ "tasks": [fine, bad] }))).0, 403);
+    let schedule = |task: &Value, extra: Value| {
+        let mut body = json!({ "cron": "0 0 1 1 *", "task": task });
+        body.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
+        let (status, answer) = server.http.ask("POST", "/api/schedules", Some(body));
+        assert_eq!(status, 201, "{answer}");
+        answer["scheduleId"].as_str().expect("an id").to_owned()
+    };
+    let gone = world.ws().join("gone");
+    std::fs::create_dir(&gone).expect("a folder");
+    let refused = schedule(&task(&gone, "gone", &["say done"]), json!({}));
+    std::fs::remove_dir(&gone).expect("it goes");
+    assert_eq!(server.http.ask("POST", &format!("/api/schedules/{refused}/run"), None).0, 409);
+    let failed = sends(3);
+    assert!(failed.iter().all(|span| span.failed && span.attributes.contains_key("error.type")), "{failed:#?}");
+    // Skipped: nothing was sent, and nothing was tried.
+    let skipping = schedule(&fine, json!({ "overlap": "skip" }));
+    assert_eq!(server.http.ask("POST", &format!("/api/schedules/{skipping}/run"), None).0, 202);
+    assert_eq!(server.http.ask("POST", &format!("/api/schedules/{skipping}/run"), None).0, 409);
+    collector.named("POST /api/schedules/{id}/run", 3);
+    let sent: Vec<_> = sends(4).into_iter().filter(|span| !span.failed).collect();
+    assert!(sent.len() == 1 && sent[0].attributes.contains_key("messaging.message.id"), "{sent:#?}");
+}
+
+#[test]
 fn headers_of_the_collector_reach_no_task() {
     let (world, collector) = (World::new(), Collector::start());
     let secret = "Bearer%20the-collectors-secret";

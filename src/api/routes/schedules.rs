@@ -16,7 +16,6 @@ use super::{resource, submit};
 use crate::process::wall_now;
 use crate::queue::{self, FindSchedule, Fire, Fired, Firing, ReadRuns, ReadSchedules, RemoveSchedule, Schedule};
 use crate::service::{self, Planned};
-use crate::telemetry::traces::Span;
 use domain::{ScheduleId, Timetable};
 use wire::TaskSpec;
 use wire::request::{NewSchedule, ScheduleChanges};
@@ -180,9 +179,8 @@ async fn run(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<H
 /// Fires a schedule of this caller once more. Returns the task.
 pub async fn run_as(shared: &Shared, caller: &Caller, id: &str) -> Result<Box<wire::Task>, ApiError> {
     let schedule = find(shared, caller, id).await?;
-    let mut span = Span::of_send(1);
-    let submit = match span.within(service::plan(shared, &schedule)).await? {
-        Planned::Go(submit) => submit,
+    let (submit, mut span) = match service::plan(shared, &schedule).await? {
+        Planned::Go(submit, span) => (submit, span),
         Planned::Not(_, why) | Planned::Later(why) => {
             return Err(ApiError::new(StatusCode::CONFLICT, "SCHEDULE_NOT_RUN", why));
         }
@@ -193,7 +191,11 @@ pub async fn run_as(shared: &Shared, caller: &Caller, id: &str) -> Result<Box<wi
             span.stored(task.id);
             Ok(task)
         }
-        Fired::NotTaken(refused) => Err(service::not_taken(shared, &refused).into()),
+        Fired::NotTaken(refused) => {
+            let error = service::not_taken(shared, &refused);
+            span.fail(error.code);
+            Err(error.into())
+        }
         Fired::Noted | Fired::Stale => Err(unknown(id)),
     }
 }

@@ -62,7 +62,24 @@ pub async fn batch(
         return Err(ApiError::invalid("tasks", rule));
     }
     let idempotency = idempotency(&request, &caller, &body)?;
-    let span = Span::of_send(tasks.len());
+    let mut span = Span::of_send(tasks.len());
+    let stored = span.within(store_all(&shared, tasks, &caller, idempotency)).await;
+    let stored = stored.inspect_err(|error| span.fail(error.code()))?;
+    let tasks = stored.iter().map(|(task, _)| Receipt::of(task)).collect();
+    let mut response = HttpResponse::Accepted();
+    if stored.iter().all(|(_, repeated)| *repeated) {
+        response.insert_header(("Idempotent-Replayed", "true"));
+    }
+    Ok(response.json(BatchReceipt { tasks }))
+}
+
+/// Stores all of these tasks, or none. Returns each with whether it was stored before.
+async fn store_all(
+    shared: &Shared,
+    tasks: Vec<TaskSpec>,
+    caller: &Caller,
+    idempotency: Option<(String, String)>,
+) -> Result<Vec<(Box<Task>, bool)>, ApiError> {
     let mut submits = Vec::with_capacity(tasks.len());
     for (n, spec) in tasks.into_iter().enumerate() {
         if spec.options.run_async == Some(false) {
@@ -72,20 +89,13 @@ pub async fn batch(
         }
         // One key stands for all of them.
         let own = idempotency.as_ref().map(|(key, print)| (format!("{key}/{n}/batch"), print.clone()));
-        let submit = span.within(admit(&shared, spec, &caller, None, own)).await;
+        let submit = admit(shared, spec, caller, None, own).await;
         submits.push(submit.map_err(|refused| ApiError::from(refused).of_task(n))?);
     }
-    let stored = shared.queue.ask(SubmitAll(submits)).await?;
-    let stored = stored.map_err(|(n, refused)| match refused {
-        Submitted::KeyReused => ApiError::from(not_taken(&shared, &refused)),
-        refused => ApiError::from(not_taken(&shared, &refused)).of_task(n),
-    })?;
-    let tasks = stored.iter().map(|(task, _)| Receipt::of(task)).collect();
-    let mut response = HttpResponse::Accepted();
-    if stored.iter().all(|(_, repeated)| *repeated) {
-        response.insert_header(("Idempotent-Replayed", "true"));
-    }
-    Ok(response.json(BatchReceipt { tasks }))
+    shared.queue.ask(SubmitAll(submits)).await?.map_err(|(n, refused)| {
+        let error = ApiError::from(not_taken(shared, &refused));
+        if matches!(refused, Submitted::KeyReused) { error } else { error.of_task(n) }
+    })
 }
 
 /// Stores a task of this caller. Returns its id.
