@@ -81,8 +81,18 @@ impl NoOp {
             let spec: TaskSpec = serde_json::from_value(serde_json::json!({ "instruction": "x" })).expect("a spec");
             let directory = Directory::OwnBelow("/tmp".into());
             let key = "default".to_owned();
-            let task =
-                NewTask { spec, directory, retry_of: None, key, exclusive: false, resumes: None, trace_parent: None };
+            let task = NewTask {
+                id: TaskId::new(),
+                spec,
+                directory,
+                retry_of: None,
+                dependencies: Vec::new(),
+                key,
+                sees_all: true,
+                exclusive: false,
+                resumes: None,
+                trace_parent: None,
+            };
             let queue = self.queue.clone();
             async move {
                 queue

@@ -7,6 +7,7 @@ pub mod api_key;
 pub mod attempt;
 pub mod changes;
 pub mod credential;
+pub mod dependency;
 pub mod event;
 pub mod history;
 pub mod idempotency_key;

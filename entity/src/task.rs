@@ -91,6 +91,8 @@ pub struct Model {
     pub looping: Option<String>,
     /// Its place in a trace, as W3C writes it.
     pub trace_parent: Option<String>,
+    /// Number of tasks that it depends on.
+    pub dependencies: i64,
     /// Tokens, as JSON.
     pub usage: Option<String>,
     /// Turns of the conversation.

@@ -26,6 +26,7 @@ mod m0017_open_questions;
 mod m0018_figures;
 mod m0019_loops;
 mod m0020_traces;
+mod m0021_dependencies;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -54,6 +55,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0018_figures::Migration),
             Box::new(m0019_loops::Migration),
             Box::new(m0020_traces::Migration),
+            Box::new(m0021_dependencies::Migration),
         ]
     }
 }

@@ -237,6 +237,7 @@ fn reason(cause: &Name<WaitCause>) -> String {
         Name::Known(WaitCause::Paused) => "group_paused",
         Name::Known(WaitCause::Concurrency) => "concurrency_limit",
         Name::Known(WaitCause::Rate) => "rate_limit",
+        Name::Known(WaitCause::Dependencies) => "dependencies",
         Name::Other(cause) => cause,
     };
     reason.to_owned()

@@ -82,6 +82,9 @@ pub enum Ask {
         /// Earliest start, such as 2026-01-31T08:15:00Z, or "now"
         #[arg(long, value_parser = time_or_now)]
         run_at: Option<Option<Timestamp>>,
+        /// Wait for no other task any more
+        #[arg(long)]
+        waive: bool,
     },
     /// Answer a question of a task
     Approve(approve::Approve),
@@ -189,8 +192,9 @@ fn ask(server: &Server, command: Ask) -> anyhow::Result<u8> {
         Ask::Explain(task) => task.output.answer(&server.ask("GET", &task.path(server, "/explain")?)?, print::reasons),
         Ask::Watch(task) => watch::run(server, &ids::resolve(server, &task.id)?, task.output),
         Ask::Cancel(task) => task.output.answer(&server.ask("DELETE", &task.path(server, "")?)?, print::line),
-        Ask::Amend { task, priority, run_at } => {
-            let reply = server.send_json("PATCH", &task.path(server, "")?, &TaskChanges { priority, run_at })?;
+        Ask::Amend { task, priority, run_at, waive } => {
+            let changes = TaskChanges { priority, run_at, depends_on: waive.then(Vec::new) };
+            let reply = server.send_json("PATCH", &task.path(server, "")?, &changes)?;
             task.output.answer(&reply, print::line)
         }
         Ask::Approve(approve) => approve::run(server, &approve),

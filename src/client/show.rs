@@ -1,13 +1,17 @@
 //! `cc-anywhere show`: a task as a page.
 
 use console::style;
-use domain::{Name, Named as _, Status, Timestamp, Usd};
+use domain::{DependencyState, Name, Named as _, Status, Timestamp, Usd};
+use wire::Dependency;
 use wire::response::AttemptView;
 
 use super::print::Task;
 use super::table::{self, Cell, Column, number, text, whole};
 use super::words::{ago, colour, folder, length, short};
 use crate::process::wall_now;
+
+/// Tasks that are named of those that it depends on.
+const MAX_AFTER: usize = 8;
 
 const ATTEMPTS: &[Column] =
     &[number("#"), whole("OUTCOME"), text("WORKER", 8), whole("BEGAN"), whole("TOOK"), number("COST"), text("WHY", 16)];
@@ -63,10 +67,18 @@ fn facts(task: &Task, now: Timestamp) -> Vec<(&'static str, String)> {
         format!("{files} files, +{} −{}{branch}", count("additions"), count("deletions"))
     });
     let doing = task.activity.as_ref().map(|activity| activity.line.clone());
+    let depends_on = task.depends_on.as_deref().unwrap_or_default();
+    let waits = task.status == Status::Pending && depends_on.iter().any(|one| one.state == DependencyState::Open);
+    let after = |one: &Dependency| {
+        let status = one.status.map_or("gone", Status::name);
+        format!("{} ({status})", one.name.clone().unwrap_or_else(|| short(one.task)))
+    };
+    let after: Vec<String> = depends_on.iter().take(MAX_AFTER).map(after).collect();
     let all = [
         ("folder", task.working_directory.as_deref().map(folder)),
         ("asked", Some(at(task.created_at))),
-        ("due", task.due_at.map(at)),
+        ("due", task.due_at.filter(|_| !waits).map(at)),
+        ("after", (!after.is_empty()).then(|| after.join(", "))),
         ("ran", ran),
         ("ended", task.completed_at.map(at)),
         ("attempt", (task.attempt > 1 || task.status == Status::Pending).then_some(attempt)),

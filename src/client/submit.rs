@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
 use console::style;
-use domain::{Timestamp, Usd};
+use domain::{Condition, OnFailure, Timestamp, Usd};
 use wire::response::Receipt;
-use wire::{ContextFile, PermissionMode, RemoteRepository, TaskSpec, WorktreeOptions};
+use wire::{ContextFile, DependsOn, PermissionMode, RemoteRepository, TaskSpec, WorktreeOptions};
 
 use super::http::Server;
 use super::print::Output;
@@ -45,6 +45,18 @@ pub struct Submit {
     /// Earliest start, such as 2026-01-31T08:15:00Z
     #[arg(long, value_name = "TIME", value_parser = super::word::<Timestamp>)]
     run_at: Option<Timestamp>,
+    /// Name, for those that depend on it
+    #[arg(long)]
+    name: Option<String>,
+    /// Start when this task has completed; with NAME the instruction may use what it leaves: {{tasks.NAME.result}}
+    #[arg(long = "after", value_name = "[NAME=]ID", add = clap_complete::ArgValueCompleter::new(ids::complete))]
+    after: Vec<String>,
+    /// Start when this task has ended, whichever way
+    #[arg(long, value_name = "[NAME=]ID", add = clap_complete::ArgValueCompleter::new(ids::complete))]
+    after_end: Vec<String>,
+    /// What happens when a task of --after does not complete: cancel (the default), run or wait
+    #[arg(long, value_name = "WHAT", requires = "after", value_parser = super::word::<OnFailure>)]
+    on_failure: Option<OnFailure>,
     /// A name to find it by
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
@@ -119,6 +131,8 @@ impl Submit {
         spec.tags.clone_from(&self.tags);
         spec.concurrency_key.clone_from(&self.concurrency_key);
         spec.requires.clone_from(&self.requires);
+        spec.name.clone_from(&self.name);
+        spec.depends_on = self.depends_on(server)?;
         spec.options.use_worktree = self.worktree.then_some(true);
         let sdk = &mut spec.options.sdk;
         sdk.allowed_tools.clone_from(&self.allowed_tools);
@@ -130,6 +144,19 @@ impl Submit {
             sdk.continue_from_task_id = Some(id.parse().map_err(|_| anyhow!("there is no task {id}"))?);
         }
         Ok(spec)
+    }
+}
+
+impl Submit {
+    fn depends_on(&self, server: &Server) -> anyhow::Result<Vec<DependsOn>> {
+        let completed = self.after.iter().map(|id| (id, Condition::Completed));
+        let ended = self.after_end.iter().map(|id| (id, Condition::Ended));
+        let one = |(named, on): (&String, Condition)| {
+            let (name, id) = named.split_once('=').map_or((None, named.as_str()), |(name, id)| (Some(name), id));
+            let (task, on_failure) = (ids::resolve(server, id)?, self.on_failure.unwrap_or_default());
+            Ok(DependsOn { task, on, on_failure, name: name.map(str::to_owned) })
+        };
+        completed.chain(ended).map(one).collect()
     }
 }
 

@@ -21,9 +21,9 @@ use super::hooks::{
 };
 use super::keys::{CreateKey, FindOwner, HasSession, NoteAudit, ReadAudit, ReadKeys, RevokeKey, RotateKey, TouchKey};
 use super::messages::{
-    Amend, Append, Beat, Cancel, Claim, DrainWorker, Draining, Expire, FindExpired, FindHolders, Finish, HolderDied,
-    Probe, Prune, QueueError, ReadLimits, Release, Renew, SetConcurrency, SetLimit, SetPaused, Submit, SubmitAll,
-    Unpark, WorkerGone,
+    Amend, Append, Beat, Cancel, Claim, DrainWorker, Draining, Expire, FindExpired, FindHolders, FindUnsettled, Finish,
+    HolderDied, Probe, Prune, QueueError, ReadLimits, Release, Renew, SetConcurrency, SetLimit, SetPaused, Settle,
+    Submit, SubmitAll, Unpark, WorkerGone,
 };
 use super::poll::{FlushPoll, PollQueue, PollReply};
 use super::reads::{
@@ -36,8 +36,8 @@ use super::schedules::{
 use super::talk::{Answer, Ask, Progress, ReadQuestions, ReadTalk, Say};
 use crate::process::BackOff;
 use crate::store::views::{
-    FindCommit, LastTask, ListConversations, ListQuestions, ListTaskIds, ListTasks, Poll, ReadEventPage, ReadEvents,
-    ReadRuns, ReadUsage,
+    FindCommit, LastTask, ListConversations, ListQuestions, ListTaskIds, ListTasks, Poll, ReadDependencies,
+    ReadEventPage, ReadEvents, ReadGraph, ReadRuns, ReadUsage,
 };
 use crate::store::{Reader, Store, StoreError};
 use crate::telemetry::{Duty, Vitals, chain, meters};
@@ -182,6 +182,10 @@ impl QueueActor {
             Some(error) => self.vitals.failed(Duty::Commits, error),
             None => self.vitals.well(Duty::Commits),
         }
+        if committed.unsettled {
+            // Nobody waits for it.
+            drop(self.change(Settle, ctx));
+        }
         if committed.any {
             self.hub.changed(&committed.touched);
         }
@@ -300,6 +304,7 @@ changes!(
     RevokeKey,
     TouchKey,
     NoteAudit,
+    Settle,
 );
 
 impl Handler<PollQueue> for QueueActor {
@@ -417,4 +422,7 @@ reads! {
     LastTask => |reader, last| reader.last_task(last);
     FindExpired => |reader, _find| reader.expired();
     FindHolders => |reader, _find| reader.holders();
+    FindUnsettled => |reader, _find| reader.any_unsettled();
+    ReadDependencies => |reader, read| reader.dependencies(read);
+    ReadGraph => |reader, read| reader.graph(read);
 }

@@ -1,6 +1,6 @@
 //! Runs waiting commands in one transaction, and answers each.
 
-use super::commands::{Command, Unit};
+use super::commands::{Command, Done, Unit};
 use crate::store::{Store, StoreError};
 use domain::TaskId;
 
@@ -11,6 +11,8 @@ pub struct Committed {
     pub any: bool,
     /// The tasks that changed.
     pub touched: Vec<TaskId>,
+    /// True if dependents of tasks that have ended are to be told by further commits.
+    pub unsettled: bool,
     /// Reason of the last failure.
     pub failure: Option<StoreError>,
 }
@@ -23,9 +25,9 @@ pub async fn commit(store: &dyn Store, batch: Vec<Box<dyn Command>>) -> Committe
         return Committed { failure: shortage, ..Committed::default() };
     }
     let failure = match try_commit(store, &mut batch).await {
-        Ok(touched) => {
+        Ok(Done { touched, unsettled }) => {
             batch.into_iter().for_each(|each| each.answer(Ok(())));
-            return Committed { any: true, touched, failure: None };
+            return Committed { any: true, touched, unsettled, failure: None };
         }
         Err(failure) if store.relieve(&failure) => return Box::pin(commit(store, batch)).await,
         Err(failure) => failure,
@@ -51,6 +53,7 @@ pub async fn commit(store: &dyn Store, batch: Vec<Box<dyn Command>>) -> Committe
         let one = Box::pin(commit(store, vec![each])).await;
         all.any |= one.any;
         all.touched.extend(one.touched);
+        all.unsettled |= one.unsettled;
         all.failure = one.failure.or(all.failure);
     }
     all
@@ -65,7 +68,7 @@ fn turn_away(store: &dyn Store, batch: Vec<Box<dyn Command>>) -> (Vec<Box<dyn Co
     (essential, refused)
 }
 
-async fn try_commit(store: &dyn Store, batch: &mut [Box<dyn Command>]) -> Result<Vec<TaskId>, StoreError> {
+async fn try_commit(store: &dyn Store, batch: &mut [Box<dyn Command>]) -> Result<Done, StoreError> {
     let about: Vec<TaskId> = batch.iter().filter_map(|each| each.task()).collect();
     let mut unit = Unit::begin(store, &about).await?;
     for each in batch {

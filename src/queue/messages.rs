@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::store::StoreError;
 use crate::store::views::LimitUse;
 use domain::{
-    Budgets, Group, Labels, LeaseKey, Limit, LimitChange, NewEvent, ReleaseReason, Report, SessionId, Spent, Status,
-    TaskId, Timestamp, TraceParent, Usd, WorkerInstanceId,
+    Budgets, Condition, Group, Labels, LeaseKey, Limit, LimitChange, NewEvent, OnFailure, ReleaseReason, Report,
+    SessionId, Spent, Status, TaskId, Timestamp, TraceParent, Usd, WorkerInstanceId,
 };
 use wire::{KeyLimits, Task, TaskSpec};
 
@@ -47,6 +47,8 @@ answers! {
     Expire => bool;
     FindExpired => Vec<(TaskId, WorkerInstanceId, Option<SessionId>)>;
     FindHolders => Vec<WorkerInstanceId>;
+    FindUnsettled => bool;
+    Settle => ();
     Beat => ();
     Draining => ();
     Prune => Vec<TaskId>;
@@ -78,6 +80,14 @@ pub struct SubmitAll(pub Vec<Submit>);
 /// The tasks in order, each with whether it was there already; or the first that can't be stored, and why.
 pub type AllSubmitted = Result<Vec<(Box<Task>, bool)>, (usize, Submitted)>;
 
+/// Tells dependents of tasks that have ended: some of them with this commit, the rest with others behind it.
+#[derive(Clone, Copy, Debug)]
+pub struct Settle;
+
+/// True if dependents of tasks that have ended have not all been told.
+#[derive(Clone, Copy, Debug)]
+pub struct FindUnsettled;
+
 /// Changes when a pending task starts.
 #[derive(Clone, Copy, Debug)]
 pub struct Amend {
@@ -87,6 +97,8 @@ pub struct Amend {
     pub priority: Option<i64>,
     /// Earliest start; `Some(None)`: now.
     pub run_at: Option<Option<Timestamp>>,
+    /// True if it is to wait for no other task any more.
+    pub waive: bool,
 }
 
 /// The answer to an [`Amend`].
@@ -102,23 +114,44 @@ pub enum Amended {
     Unknown,
 }
 
-/// A task before it has an id.
+/// A task before it is stored.
 #[derive(Clone, Debug)]
 pub struct NewTask {
+    /// Its id to be.
+    pub id: TaskId,
     /// Request of the client; validated.
     pub spec: TaskSpec,
     /// Folder in which it works.
     pub directory: Directory,
     /// The task that it repeats.
     pub retry_of: Option<TaskId>,
+    /// The tasks that it depends on; those of a request are here, and not in `spec`.
+    pub dependencies: Vec<NewDependency>,
     /// Name of the client's key.
     pub key: String,
+    /// True if it may depend on tasks of other keys.
+    pub sees_all: bool,
     /// True if no other task may work in its folder meanwhile.
     pub exclusive: bool,
     /// The conversation that it goes on with.
     pub resumes: Option<Resumes>,
     /// Its place in a trace.
     pub trace_parent: Option<TraceParent>,
+}
+
+/// A task that a new one depends on.
+#[derive(Clone, Debug)]
+pub struct NewDependency {
+    /// Its id.
+    pub task: TaskId,
+    /// End that is waited for.
+    pub condition: Condition,
+    /// What happens where it should complete, and does not.
+    pub on_failure: OnFailure,
+    /// Name by which the new one uses what it leaves.
+    pub name: Option<String>,
+    /// True if it is stored together with the new one.
+    pub is_new: bool,
 }
 
 /// A conversation that a task goes on with.
@@ -155,6 +188,10 @@ pub enum Submitted {
     SessionInUse(TaskId),
     /// Too many are pending.
     Full,
+    /// This task, which it depends on, is not there.
+    NoDependency(TaskId),
+    /// This task, which it depends on, has ended so: it could never start.
+    DependencyFailed(TaskId, Status),
     /// Its requirements are new, and pending tasks have too many different ones already.
     TooManyLanes,
     /// The key has reached a limit of its own, by the limit's name.

@@ -29,10 +29,10 @@ mod word_indexer;
 pub use crate::store::StoreError;
 pub use crate::store::rows::{ApiKeyRow, AuditRow, MAX_LANES};
 pub use crate::store::views::{
-    AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dispatch, EventPage, Explained, Filter,
-    FindCommit, LastTask, LimitUse, ListConversations, ListOrder, ListQuestions, ListTaskIds, ListTasks, OpenQuestion,
-    PagePlace, Parked, ReadEventPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, SequencedEvent, Stats,
-    StoredKey, Usage, UsageDay, WaitCause, Webhook, WorkerInfo,
+    AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, Dispatch, EventPage, Explained,
+    Filter, FindCommit, LastTask, LimitUse, ListConversations, ListOrder, ListQuestions, ListTaskIds, ListTasks,
+    OpenQuestion, PagePlace, Parked, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph, ReadRuns, ReadUsage,
+    Schedule, ScheduleRun, SequencedEvent, Stats, StoredKey, Usage, UsageDay, WaitCause, Webhook, WorkerInfo,
 };
 pub use actor::{MAILBOX, QueueActor};
 pub use ask::Queue;
@@ -48,8 +48,8 @@ pub use keys::{
 };
 pub use messages::{
     Amend, Amended, Append, Assignment, Beat, Cancel, Cancelled, Claim, Directory, DrainWorker, Draining, Finish,
-    HolderDied, NewTask, NextStep, QueueError, ReadLimits, Release, Renew, Renewed, Resumes, SetConcurrency, SetLimit,
-    SetPaused, Stale, Submit, SubmitAll, Submitted, Unpark, WorkerGone,
+    HolderDied, NewDependency, NewTask, NextStep, QueueError, ReadLimits, Release, Renew, Renewed, Resumes,
+    SetConcurrency, SetLimit, SetPaused, Stale, Submit, SubmitAll, Submitted, Unpark, WorkerGone,
 };
 pub use poll::{FlushPoll, PollQueue, PollReply};
 pub use reads::{

@@ -2,8 +2,9 @@
 
 use super::messages::answers;
 use crate::store::views::{
-    Backlog, ConversationTasks, EventPage, Explained, FindCommit, FoundCommit, ListConversations, ListTaskIds,
-    ListTasks, Page, ReadEventPage, ReadEvents, ReadUsage, Stats, Usage, WorkerInfo,
+    Backlog, ConversationTasks, Dependency, EventPage, Explained, FindCommit, FoundCommit, ListConversations,
+    ListTaskIds, ListTasks, Page, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph, ReadUsage, Stats, TaskGraph,
+    Usage, WorkerInfo,
 };
 use crate::store::{Reads, StoreError};
 use audit::{Entry, TaskSnapshot};
@@ -29,6 +30,8 @@ answers! {
     ReadTaskHistory => (Vec<Entry>, Option<TaskSnapshot>);
     ReadWorkers => Vec<WorkerInfo>;
     ReadUsage => Usage;
+    ReadDependencies => Vec<Dependency>;
+    ReadGraph => TaskGraph;
 }
 
 /// Reads some of what was done in the commits behind this one, in order.

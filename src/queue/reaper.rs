@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::ask::Queue;
-use super::messages::{Expire, FindExpired, FindHolders, HolderDied, QueueError, WorkerGone};
+use super::messages::{Expire, FindExpired, FindHolders, FindUnsettled, HolderDied, QueueError, Settle, WorkerGone};
 use super::reads::{ReadClock, ReadWorkers};
 use crate::process::{EnvMarks, boot_now, end_all};
 use crate::store::Leadership;
@@ -72,6 +72,10 @@ impl Reaper {
         }
         if !leadership.is_ours() {
             return Ok(());
+        }
+        // Left by a process that died between two steps.
+        if queue.ask(FindUnsettled).await? {
+            queue.ask(Settle).await?;
         }
         for (task, holder, session) in queue.ask(FindExpired).await? {
             let expire = Expire { task, holder };

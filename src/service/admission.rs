@@ -1,11 +1,14 @@
 //! Admission: the checks before a task is stored, as if its client submitted it now.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::path::Path;
 
 use domain::{Budgets, Named as _, TaskId};
 use serde_json::{Value, json};
 use wire::{ContextFile, PermissionMode, TaskSpec, WebhookOptions, WorktreeOptions, can_be_named};
 
+use super::dependencies;
 use super::folders::{folder, resolve};
 use super::outbound::Unfit;
 use super::session::Conversation;
@@ -16,18 +19,31 @@ use crate::process;
 use crate::queue::{Directory, MAX_LANES, NewTask, Submit, Submitted};
 use crate::telemetry::traces;
 
+/// How a task comes to be, besides its request.
+#[derive(Default)]
+pub struct Origin<'a> {
+    /// Its id, where it has one already.
+    pub id: Option<TaskId>,
+    /// The task that it repeats.
+    pub retry_of: Option<TaskId>,
+    /// The client's key for it and the fingerprint of its request.
+    pub idempotency: Option<(String, String)>,
+    /// The tasks that are stored together with it.
+    pub batch: Cow<'a, HashSet<TaskId>>,
+}
+
 /// Carries out every check before a task is stored.
 pub async fn admit(
     service: &Service,
     mut spec: TaskSpec,
     caller: &Caller,
-    retry_of: Option<TaskId>,
-    idempotency: Option<(String, String)>,
+    origin: Origin<'_>,
 ) -> Result<Submit, Refusal> {
     if service.phase() != Phase::Serving {
         return Err(Refusal::draining());
     }
     spec.validate()?;
+    let dependencies = dependencies::resolve(&mut spec, &origin.batch)?;
     check_ceiling(service, caller, &spec)?;
     check_budget(service, caller, &spec)?;
     if let Some(webhook) = &spec.options.webhook {
@@ -63,12 +79,27 @@ pub async fn admit(
     }
     let resumes = conversation.map(|conversation| conversation.resumes);
     let (exclusive, key) = (exclusive(service, &spec, &directory), caller.name().to_owned());
-    let task = NewTask { exclusive, spec, directory, retry_of, key, resumes, trace_parent: traces::current() };
+    let task = NewTask {
+        id: origin.id.unwrap_or_else(TaskId::new),
+        exclusive,
+        spec,
+        directory,
+        retry_of: origin.retry_of,
+        dependencies,
+        key,
+        sees_all: caller.is_admin(),
+        resumes,
+        trace_parent: traces::current(),
+    };
+    let idempotency = origin.idempotency;
     Ok(Submit { task, idempotency, max_pending: service.max_pending, limits: caller.limits().clone() })
 }
 
 /// Returns the refusal for a task that the queue has not taken.
 pub fn not_taken(service: &Service, refused: &Submitted) -> Refusal {
+    if let Some(not_met) = dependencies::not_met(refused) {
+        return not_met;
+    }
     match refused {
         Submitted::KeyLimit { limit, most } => key_limit(limit, *most),
         Submitted::SessionInUse(task) => {

@@ -194,6 +194,7 @@ mod tests {
             lane: String::new(),
             key: None,
             source,
+            waits: Vec::new(),
         };
         let claim = |task| HistoryEvent::Claim {
             lease: lease(task),

@@ -1,14 +1,18 @@
 //! Explanations: the rule that holds a task back, and until when.
 
-use domain::{FailureClass, Group, GroupKind, Limit, Named as _, Rate, Status, TaskId, Timestamp, lane_of};
+use domain::{
+    DependencyState, FailureClass, Group, GroupKind, Hold, Limit, Named as _, Rate, Status, TaskId, Timestamp, lane_of,
+};
 use serde_json::Value;
-use wire::Task;
 use wire::response::{Explanation, LimitState, Reason};
+use wire::{Dependency, Task};
 
 use super::forecast::{Capacity, forecast};
 use super::{Caller, Service};
 use crate::process::wall_now;
-use crate::queue::{self, Explained, LimitUse, QueueError, ReadClock, ReadLimits, ReadStats, ReadWorkers, Stats};
+use crate::queue::{
+    self, Explained, LimitUse, QueueError, ReadClock, ReadDependencies, ReadLimits, ReadStats, ReadWorkers, Stats,
+};
 use crate::telemetry::Duty;
 
 /// Explains a task; `capacity` is that of the workers that could take it. `None` where the caller sees no such task.
@@ -26,13 +30,16 @@ pub async fn explain(
         return Ok(None);
     };
     let stats = service.queue.ask(ReadStats(None)).await?;
+    let waits = task.held.as_deref() == Some(Hold::DEPENDENCIES);
     let unmet = task.status == Status::Pending && !task.spec.requires.is_empty() && !is_met(service, &task).await?;
     let reasons: Vec<Reason> = match task.status {
         Status::Pending => {
             let limits = service.queue.ask(ReadLimits).await?;
             let full = service.vitals.failing(Duty::Disk).map(|failing| reason("DISK_FULL", failing.why));
             let could_take_it = if unmet { WorkersForIt::NoneMatches } else { WorkersForIt::of(capacity.workers) };
-            let reasons = full.into_iter().chain(pending(&task, ahead, &stats, could_take_it, &limits));
+            let open = if waits { open_dependencies(service, id).await? } else { None };
+            let pending = pending(&task, ahead, &stats, could_take_it, &limits);
+            let reasons = full.into_iter().chain(open).chain(pending);
             if caller.is_admin() { reasons.collect() } else { reasons.map(without_credential).collect() }
         }
         Status::Running => {
@@ -41,7 +48,7 @@ pub async fn explain(
         }
         status => vec![reason("ENDED", format!("it is {status}"))],
     };
-    let has_place = task.due_at.is_none() || task.held.is_some();
+    let has_place = (task.due_at.is_none() || task.held.is_some()) && !waits;
     let position = (task.status == Status::Pending && has_place).then_some(ahead + 1);
     let start = start(&task, ahead, &reasons);
     let forecast =
@@ -61,6 +68,34 @@ fn start(task: &Task, ahead: i64, reasons: &[Reason]) -> Option<(Timestamp, i64)
     }
     let until = reasons.iter().filter_map(|reason| reason.until).max();
     Some((until.unwrap_or_default().max(wall_now()), if task.due_at.is_some() { 0 } else { ahead }))
+}
+
+/// The tasks that one waits for. Of those that have failed, what lets it go on.
+async fn open_dependencies(service: &Service, task: TaskId) -> Result<Option<Reason>, QueueError> {
+    /// Tasks that are named.
+    const NAMED: usize = 20;
+    let all = service.queue.ask(ReadDependencies { task, limit: i64::MAX, results: false }).await?;
+    let number = all.len();
+    let is_open = |one: &Dependency| matches!(one.state, DependencyState::Open | DependencyState::Failed);
+    let mut open: Vec<Dependency> = all.into_iter().map(queue::Dependency::shown).filter(is_open).collect();
+    if open.is_empty() {
+        return Ok(None);
+    }
+    open.sort_by_key(|one| one.state != DependencyState::Failed);
+    let mut message = match number {
+        1 => "it waits for a task that it depends on".to_owned(),
+        _ => format!("it waits for {} of the {number} tasks that it depends on", open.len()),
+    };
+    if let Some(failed) = open.first().filter(|one| one.state == DependencyState::Failed) {
+        let status = failed.status.map_or("gone", domain::Named::name);
+        message = format!(
+            "{message}; {} is {status}: POST /api/tasks/{}/retry, or PATCH {{\"dependsOn\": []}} of this one lets it go on",
+            failed.name.as_deref().unwrap_or("one"),
+            failed.task
+        );
+    }
+    open.truncate(NAMED);
+    Ok(Some(Reason { tasks: Some(open), ..reason("WAITS_FOR_TASKS", message) }))
 }
 
 /// Workers that live and could take a task.
@@ -136,7 +171,15 @@ fn limited(rule: &str, group: &str, limits: &[LimitUse]) -> Reason {
 }
 
 fn reason(code: &'static str, message: impl Into<String>) -> Reason {
-    Reason { code: code.into(), message: message.into(), credential: None, request_id: None, until: None, rule: None }
+    Reason {
+        code: code.into(),
+        message: message.into(),
+        credential: None,
+        request_id: None,
+        until: None,
+        tasks: None,
+        rule: None,
+    }
 }
 
 fn pending(task: &Task, ahead: i64, stats: &Stats, workers: WorkersForIt, limits: &[LimitUse]) -> Vec<Reason> {
@@ -163,6 +206,8 @@ fn pending(task: &Task, ahead: i64, stats: &Stats, workers: WorkersForIt, limits
         reason.request_id = waiting["requestId"].as_str().map(str::to_owned);
         reason.until = serde_json::from_value(waiting["deadline"].clone()).ok();
         reasons.push(reason);
+    } else if task.held.as_deref() == Some(Hold::DEPENDENCIES) {
+        // Told before, by name.
     } else if let Some(due) = task.due_at {
         let held = task.held.as_deref().and_then(|held| held.split_once(':'));
         let mut reason = match held {

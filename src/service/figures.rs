@@ -292,6 +292,7 @@ mod tests {
             lane: String::new(),
             key: None,
             source: audit::Source::Api,
+            waits: Vec::new(),
         }
     }
 

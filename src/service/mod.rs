@@ -9,6 +9,7 @@
 mod admission;
 mod counters;
 mod deliverer;
+mod dependencies;
 mod explain;
 mod figures;
 mod folders;
@@ -32,8 +33,9 @@ use std::time::Duration;
 use domain::Budgets;
 use tokio::sync::watch;
 
-pub use self::admission::{admit, check_webhook, is_below_ceiling, key_limit, not_taken};
+pub use self::admission::{Origin, admit, check_webhook, is_below_ceiling, key_limit, not_taken};
 pub use self::deliverer::deliver_forever;
+pub use self::dependencies::name_batch;
 pub use self::explain::explain;
 pub use self::figures::{Figure, Figures, Wanted};
 pub use self::forecast::Capacity;

@@ -208,9 +208,20 @@ fn told(task: TaskId, did: &HistoryEvent) -> (&'static str, String) {
     let due = |due: &Option<i64>| due.map(|due| format!(", not before {}", Timestamp(due))).unwrap_or_default();
     let cost = |cost: &Option<domain::Usd>| cost.map(|cost| format!(", ${:.4}", cost.dollars())).unwrap_or_default();
     match did {
-        HistoryEvent::Submit { priority, due: at, max_attempts, .. } => {
-            ("submit", format!("stored: priority {priority}, at most {max_attempts} attempts{}", due(at)))
+        HistoryEvent::Submit { priority, due: at, max_attempts, waits, .. } => {
+            let waits = match waits.len() {
+                0 => due(at),
+                tasks => format!(", behind {tasks} tasks that it depends on"),
+            };
+            ("submit", format!("stored: priority {priority}, at most {max_attempts} attempts{waits}"))
         }
+        HistoryEvent::Repoint { task: retry, from, .. } if *retry == task => {
+            ("repoint", format!("stands for task {from} with those that wait for it"))
+        }
+        HistoryEvent::Repoint { task: retry, from, .. } => {
+            ("repoint", format!("waits for task {retry}, a retry of {from}"))
+        }
+        HistoryEvent::Waive { .. } => ("waive", "waits for no other task any more".to_owned()),
         HistoryEvent::Amend { priority, due: at, .. } => ("amend", format!("changed: priority {priority}{}", due(at))),
         HistoryEvent::Due { .. } => ("due", "its time has come".to_owned()),
         HistoryEvent::Wake { .. } => ("wake", "the cause of its wait is over".to_owned()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::schedules::not_good;
-use super::{Phase, Refusal, Service, admit, not_taken};
+use super::{Origin, Phase, Refusal, Service, admit, not_taken};
 use crate::process::{BackOff, boot_now};
 use crate::queue::{
     DueSchedules, Fire, Fired, Firing, LastTask, NextFiring, QueueError, ReadClock, ReadSchedules, Replan, Schedule,
@@ -185,7 +185,7 @@ pub async fn plan(service: &Service, schedule: &Schedule) -> Result<Planned, Que
         spec.options.sdk.continue_from_task_id = service.queue.ask(last).await?.map(|(task, _)| task);
     }
     let mut span = traces::Span::of_send(1);
-    let admitted = span.within(admit(service, spec, &caller, None, None)).await;
+    let admitted = span.within(admit(service, spec, &caller, Origin::default())).await;
     Ok(match admitted.inspect_err(|error| span.fail(error.code)) {
         Ok(submit) => Planned::Go(Box::new(submit), span),
         Err(error) if error.is_passing() => Planned::Later(error.to_string()),

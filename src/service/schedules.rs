@@ -2,7 +2,7 @@
 
 use domain::{MAX_NAME, Timetable};
 
-use super::{Kind, NotGood, Refusal, Service, admit, key_limit};
+use super::{Kind, NotGood, Origin, Refusal, Service, admit, key_limit};
 use crate::process::wall_now;
 use crate::queue::{PutSchedule, Schedule, SchedulePut};
 
@@ -37,12 +37,15 @@ pub async fn put_schedule(service: &Service, schedule: Schedule, new: bool) -> R
     if schedule.spec.run_at.is_some() || schedule.spec.options.run_async == Some(false) {
         return Err(Refusal::invalid("task", "can't have runAt, or options.async false: the clock submits it"));
     }
+    if !schedule.spec.depends_on.is_empty() {
+        return Err(Refusal::invalid("task", "can't have dependsOn: each firing would wait for the same tasks"));
+    }
     if schedule.continue_session && (sdk.continue_from_task_id.is_some() || sdk.resume_session.is_some()) {
         let rule = "names a session already; leave it out where each task goes on with the one before";
         return Err(Refusal::invalid("continueSession", rule));
     }
     let caller = service.keys.named(&schedule.key).await?.map_err(|why| not_good(&schedule.key, why))?;
-    let checked = admit(service, schedule.spec.clone(), &caller, None, None).await;
+    let checked = admit(service, schedule.spec.clone(), &caller, Origin::default()).await;
     checked.map_err(|refused| refused.below("task"))?;
     let most = caller.limits().max_schedules;
     let put = PutSchedule { schedule: Box::new(Schedule { next_at, ..schedule }), new, most };

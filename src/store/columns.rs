@@ -49,6 +49,7 @@ macro_rules! each_table {
                 cost_so_far,
                 looping,
                 trace_parent,
+                dependencies,
                 usage,
                 num_turns,
                 duration_ms,
@@ -81,6 +82,8 @@ macro_rules! each_table {
                 cost_set_aside,
             }
         );
+
+        $table!("dependencies", DependencyRow { task_id, n, on_task, name, condition, on_failure, state });
 
         $table!(
             "questions",

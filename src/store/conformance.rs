@@ -1,6 +1,7 @@
 //! Promises of every engine, as tests: [`exercise`] runs all of them over one engine.
 
 mod backlog;
+mod dependencies;
 mod keys;
 mod outside;
 mod words;
@@ -46,6 +47,9 @@ pub async fn exercise<O: Open>(fresh: impl Fn() -> O) {
     backlog::what_waits_is_counted_by_its_cause(&*fresh().open().await).await;
     outside::deliveries_are_claimed_by_host(&*fresh().open().await).await;
     outside::a_firing_stays_with_its_timetable(&*fresh().open().await).await;
+    dependencies::dependents_are_told_and_let_go(&*fresh().open().await).await;
+    dependencies::a_retry_stands_for_its_task(&*fresh().open().await).await;
+    dependencies::a_graph_is_read_from_any_of_its_tasks(&*fresh().open().await).await;
     money_adds_up(&*fresh().open().await).await;
     words::words_are_found_newest_first(&*fresh().open().await).await;
     words::words_are_taken_in_once(&fresh()).await;

@@ -108,6 +108,7 @@ pub fn lost_task(id: domain::TaskId, why: &str) -> Task {
         key: String::new(),
         working_directory: None,
         retry_of: None,
+        dependencies: 0,
         resume_session_id: None,
         continued_from: None,
         held: None,
@@ -121,6 +122,7 @@ pub fn lost_task(id: domain::TaskId, why: &str) -> Task {
         looping: None,
         trace_parent: None,
         activity: None,
+        depends_on: None,
         attempts: None,
     }
 }
@@ -149,6 +151,7 @@ pub fn task_with(row: TaskRow, read: StoredSpec) -> Task {
         key: row.key_name,
         working_directory: row.working_directory,
         retry_of: row.retry_of,
+        dependencies: row.dependencies,
         resume_session_id: session_of(row.resume_session_id.as_deref()),
         continued_from: row.continued_from,
         waiting_for: json(&row.waiting_for),
@@ -160,6 +163,7 @@ pub fn task_with(row: TaskRow, read: StoredSpec) -> Task {
         looping: row.looping,
         trace_parent: row.trace_parent.and_then(|place| place.parse().ok()),
         activity: None,
+        depends_on: None,
         attempts: None,
         attempted: Attempted {
             structured_output: json(&row.structured_output),

@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use super::error::StoreError;
 use super::rows::Lenient;
 use super::views::{
-    AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, EventPage, Explained, FindCommit,
+    AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, EventPage, Explained, FindCommit,
     FoundCommit, LastTask, LatestEvents, LimitUse, ListConversations, ListQuestions, ListTaskIds, ListTasks, Page,
-    QuestionPage, ReadEventPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, Usage,
-    Webhook, WorkerInfo,
+    QuestionPage, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph, ReadRuns, ReadUsage, Schedule, ScheduleRun,
+    Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
 };
 use audit::{Entry, TaskSnapshot};
 use domain::{Question, ScheduleId, SessionId, TaskId, Timestamp, WorkerInstanceId};
@@ -31,6 +31,15 @@ pub trait Reads: Send + Sync {
 
     /// Returns a task, and how many start before it.
     async fn explain(&self, id: TaskId) -> Result<Option<Explained>, StoreError>;
+
+    /// Returns dependencies of a task, in order.
+    async fn dependencies(&self, read: ReadDependencies) -> Result<Vec<Dependency>, StoreError>;
+
+    /// Returns the tasks that one is connected with by dependencies.
+    async fn graph(&self, read: ReadGraph) -> Result<TaskGraph, StoreError>;
+
+    /// True if dependents of tasks that have ended have not all been told.
+    async fn any_unsettled(&self) -> Result<bool, StoreError>;
 
     /// Returns tasks, newest first.
     async fn tasks(&self, list: ListTasks) -> Result<Page, StoreError>;

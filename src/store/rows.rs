@@ -10,8 +10,8 @@ use domain::{
 use wire::{DeliveryState, TaskError};
 
 pub use super::tables::{
-    ApiKeyRow, AttemptRow, AuditRow, ChangesRow, CredentialRow, EventRow, HistoryRow, IdempotencyKeyRow, MessageRow,
-    QuestionRow, TaskRow, WorkerRow,
+    ApiKeyRow, AttemptRow, AuditRow, ChangesRow, CredentialRow, DependencyRow, EventRow, HistoryRow, IdempotencyKeyRow,
+    MessageRow, QuestionRow, TaskRow, WorkerRow,
 };
 
 /// The time of a transaction.
@@ -40,8 +40,10 @@ pub type Lenient<T> = Result<T, UnreadRow>;
 pub struct FoundTask {
     /// The task.
     pub row: TaskRow,
-    /// True if any pending task is held back.
+    /// True if any pending task is held back, besides those that wait for dependencies.
     pub any_held: bool,
+    /// True if any task waits for dependencies.
+    pub any_waits: bool,
 }
 
 /// Maximum number of lanes with requirements: each claim looks at the first task of each.

@@ -4,10 +4,10 @@
 //! writes whole; of the others it names the columns.
 
 use domain::{
-    AttemptOutcome, BootId, Epoch, EventKind, FailureClass, Name, Status, TaskId, Timestamp, Usd, WorkerInstanceId,
-    lane_of,
+    AttemptOutcome, BootId, Condition, DependencyState, Epoch, EventKind, FailureClass, Name, OnFailure, Status,
+    TaskId, Timestamp, Usd, WorkerInstanceId, lane_of,
 };
-use wire::{TaskSpec, stored};
+use wire::{DependsOn, TaskSpec, stored};
 
 use super::StoreError;
 
@@ -98,6 +98,8 @@ pub struct TaskRow {
     pub looping: Option<String>,
     /// Its place in a trace, as W3C writes it.
     pub trace_parent: Option<String>,
+    /// Number of tasks that it depends on.
+    pub dependencies: i64,
     /// Tokens, as JSON.
     pub usage: Option<String>,
     /// Turns of the conversation.
@@ -159,6 +161,7 @@ impl TaskRow {
             cost_so_far: None,
             looping: None,
             trace_parent: None,
+            dependencies: 0,
             usage: None,
             num_turns: None,
             duration_ms: None,
@@ -209,6 +212,39 @@ pub struct AttemptRow {
     pub cache_write_tokens: i64,
     /// True if the CLI reported a cost that can't be one.
     pub cost_set_aside: bool,
+}
+
+/// One row a task that another one depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DependencyRow {
+    /// The dependent.
+    pub task_id: TaskId,
+    /// Place among the dependencies of its task, from 0 on.
+    pub n: i64,
+    /// The task that it depends on.
+    pub on_task: TaskId,
+    /// Name that the dependent uses for it.
+    pub name: Option<String>,
+    /// `completed` or `ended`.
+    pub condition: Name<Condition>,
+    /// `cancel`, `run` or `wait`.
+    pub on_failure: Name<OnFailure>,
+    /// `open`, `met`, `failed` or `waived`.
+    pub state: Name<DependencyState>,
+}
+
+impl DependencyRow {
+    /// The dependency as a client asks for it; `None` where it was taken away.
+    #[must_use]
+    pub fn asked_again(&self) -> Option<DependsOn> {
+        let is_waived = self.state == DependencyState::Waived.into();
+        (!is_waived).then(|| DependsOn {
+            task: self.on_task.to_string(),
+            on: self.condition.known().unwrap_or_default(),
+            on_failure: self.on_failure.known().unwrap_or_default(),
+            name: self.name.clone(),
+        })
+    }
 }
 
 /// One row a question.

@@ -11,11 +11,14 @@ use super::sqlite::Export;
 use crate::config::{self, DatabaseServer};
 
 /// All tables.
-pub const TABLES: [&str; 24] = [
+pub const TABLES: [&str; 27] = [
     "tasks",
     "task_tags",
     "events",
     "attempts",
+    "dependencies",
+    "waits",
+    "unsettled",
     "questions",
     "messages",
     "changes",

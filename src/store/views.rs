@@ -1,5 +1,6 @@
 //! Questions to the store and its answers: the same for every engine.
 
+mod dependencies;
 mod events;
 mod history;
 mod keys;
@@ -14,6 +15,7 @@ use domain::{
 };
 use wire::{DeliveryState, HookEvent, Task, TaskSpec};
 
+pub use dependencies::{Dependency, GraphTask, MAX_DEPENDENCIES_SHOWN, ReadDependencies, ReadGraph, TaskGraph};
 pub use events::{EventPage, LatestEvents, PagePlace, ReadEventPage, ReadEvents, SequencedEvent};
 pub use history::{CommitSearch, FindCommit, FoundCommit};
 pub use keys::{AuditRecord, StoredKey};
@@ -90,6 +92,8 @@ pub enum WaitCause {
     Concurrency,
     /// The pace of a group.
     Rate,
+    /// Tasks that they depend on.
+    Dependencies,
 }
 
 /// A credential with which nothing is started for a time: its account has reached a limit, or it

@@ -12,13 +12,13 @@ use super::door::{Turned, Visitor, is_ours};
 use super::page::{done, not_done};
 use super::pages::choices;
 use crate::api::{
-    ApiError, Shared, add_schedule, cancel_task, change_schedule, crash_worker, find_task, note_action, own_task,
-    read_body, remove_schedule, retry_task, run_schedule, start_worker, stop_worker, submit_task,
+    ApiError, Shared, add_schedule, amend_task, cancel_task, change_schedule, crash_worker, find_task, note_action,
+    own_task, read_body, remove_schedule, retry_task, run_schedule, start_worker, stop_worker, submit_task,
 };
 use crate::queue::{SetConcurrency, SetPaused, Unpark};
 use crate::service;
 use domain::{Behavior, Decision, Question, Scope, TaskId};
-use wire::request::{NewSchedule, NewWorker, ScheduleChanges};
+use wire::request::{NewSchedule, NewWorker, ScheduleChanges, TaskChanges};
 use wire::{KeyScope, TaskSpec};
 
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -32,6 +32,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/tasks/{id}/interrupt", web::post().to(interrupt))
         .route("/tasks/{id}/cancel", web::post().to(cancel))
         .route("/tasks/{id}/retry", web::post().to(retry))
+        .route("/tasks/{id}/waive", web::post().to(waive))
         .route("/queue", web::post().to(queue))
         .route("/workers", web::post().to(start_one))
         .route("/workers/{name}/crash", web::post().to(crash_one))
@@ -203,6 +204,20 @@ async fn cancel(
 ) -> Result<HttpResponse, Turned> {
     form!(request, visitor, payload, shared, KeyScope::Submit, |_fields| {
         cancel_task(&shared, &visitor.caller, &id).await?;
+        Ok(format!("/tasks/{id}"))
+    })
+}
+
+async fn waive(
+    request: HttpRequest,
+    visitor: Visitor,
+    id: Path<String>,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Turned> {
+    form!(request, visitor, payload, shared, KeyScope::Submit, |_fields| {
+        let changes = TaskChanges { depends_on: Some(Vec::new()), ..TaskChanges::default() };
+        amend_task(&shared, &visitor.caller, &id, changes).await?;
         Ok(format!("/tasks/{id}"))
     })
 }

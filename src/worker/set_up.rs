@@ -1,5 +1,6 @@
 //! Preparation of an attempt before its process starts.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,11 +20,14 @@ use crate::config::{AgentHome, Claude, Environment, Sandbox, Traces};
 use crate::git::{self, Git, State};
 use crate::process::{self, EnvMarks};
 use crate::proxy::{Pass, Proxy};
-use crate::queue::{Assignment, Queue};
+use crate::queue::{Assignment, Queue, ReadDependencies};
 use crate::sandbox::Walls;
 use crate::telemetry::Vitals;
-use domain::{BootInstant, Budgets, Failure, FailureClass, Labels, SessionId, Usd, WorkerInstanceId};
-use wire::{McpConfig, PermissionMode, SdkOptions, Task};
+use domain::template::{Part, fill};
+use domain::{
+    BootInstant, Budgets, Failure, FailureClass, Labels, Named as _, SessionId, Status, Usd, WorkerInstanceId,
+};
+use wire::{ContextFile, McpConfig, PermissionMode, SdkOptions, Task};
 
 /// Maximum length of a folder's CLAUDE.md that is passed on, in bytes: with the task's own text it must fit into one
 /// argument (128 KiB).
@@ -145,7 +149,7 @@ pub async fn set_up(
     assignment: &Assignment,
     deadline: BootInstant,
 ) -> Result<Ready, NotReady> {
-    let task = &assignment.task;
+    let task = &filled(queue, &assignment.task).await?;
     claude::check(&tools.claude).map_err(|error| unavailable(&error))?;
     if assignment.budget_usd.is_some_and(|left| left <= Usd::ZERO) {
         let message = "its attempts have spent what the task may cost";
@@ -218,6 +222,36 @@ pub async fn set_up(
         disk,
     };
     Ok(Ready { start, instruction, files: named, message, session, recipe })
+}
+
+/// The task, with what those that it depends on have left in its instruction and its files.
+async fn filled<'a>(queue: &Queue, task: &'a Task) -> Result<Cow<'a, Task>, NotReady> {
+    if task.dependencies == 0 {
+        return Ok(Cow::Borrowed(task));
+    }
+    let read = ReadDependencies { task: task.id, limit: i64::MAX, results: true };
+    let found = queue.ask(read).await.map_err(|error| {
+        NotReady::Release(format!("can't read what its dependencies have left: {error}"), Duration::from_secs(1))
+    })?;
+    let value = |name: &str, part: Part| {
+        let one = found.iter().find(|one| one.row.name.as_deref() == Some(name))?;
+        Some(match part {
+            Part::Result => one.result.clone().unwrap_or_default(),
+            Part::StructuredOutput => one.structured_output.clone().unwrap_or_else(|| "null".to_owned()),
+            Part::Status => one.status.map_or("", Status::name).to_owned(),
+            Part::TaskId => one.row.on_task.to_string(),
+        })
+    };
+    let mut task = task.clone();
+    task.spec.instruction = fill(&task.spec.instruction, value);
+    for file in &mut task.spec.context.files {
+        if let ContextFile::Upload(upload) = file
+            && let Some(text) = upload.text()
+        {
+            upload.content = fill(text, value);
+        }
+    }
+    Ok(Cow::Owned(task))
 }
 
 /// Files that an attempt needs.

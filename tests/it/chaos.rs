@@ -235,6 +235,12 @@ fn client(client: &Client, mut dice: Dice, accepted: &Accepted, stop: &AtomicBoo
                 if dice.roll(3) == 0 {
                     body["concurrencyKey"] = json!(format!("lane {}", dice.roll(4)));
                 }
+                if dice.roll(4) == 0
+                    && let Some(id) = accepted.any(&mut dice)
+                {
+                    let rule = ["cancel", "run"][dice.below(2)];
+                    body["dependsOn"] = json!([{ "task": id, "onFailure": rule }]);
+                }
                 // Answered twice where the first answer was lost, or where the dice say so.
                 let mut times = 1 + dice.roll(8) / 7;
                 while times > 0 && !stop.load(Ordering::Relaxed) {
@@ -247,6 +253,8 @@ fn client(client: &Client, mut dice: Dice, accepted: &Accepted, stop: &AtomicBoo
                             }
                             times -= 1;
                         }
+                        // What it depends on has failed meanwhile.
+                        Some((409, _)) => break,
                         Some((503, _)) | None => std::thread::sleep(Duration::from_millis(50)),
                         Some(other) => panic!("{other:?}"),
                     }

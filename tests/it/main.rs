@@ -11,6 +11,7 @@ mod calls;
 mod chaos;
 mod client;
 mod demo;
+mod dependencies;
 mod docs;
 mod faults;
 mod hostile_cli;

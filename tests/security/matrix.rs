@@ -43,6 +43,7 @@ const ROWS: &[(&str, &str, About, &str)] = &[
     ("listEvents", "read", List("/events"), ""),
     ("openWebSocket", "read", Open, ""),
     ("explainTask", "read", Own, ""),
+    ("getTaskGraph", "read", Own, ""),
     ("getTaskPatch", "read", Own, ""),
     ("getConversation", "read", Own, ""),
     ("getTaskLogs", "read", Own, ""),

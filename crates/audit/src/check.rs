@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use crate::groups::Groups;
-use crate::history::{Entry, HistoryEvent, TaskSnapshot, TreeLine};
+use crate::history::{Entry, HistoryEvent, TaskSnapshot, TreeLine, Wait};
 use crate::schedules::Schedules;
 use crate::trees;
 use domain::{Epoch, LeaseKey, Status, TaskId, Usd, WorkerInstanceId};
@@ -46,6 +46,8 @@ struct Picture {
     max_attempts: i32,
     /// Labels that its worker must have.
     lane: String,
+    /// Tasks that must end before it starts.
+    waits: Vec<Wait>,
     /// Costs by epoch, as they were reported first.
     costs: HashMap<Epoch, Usd>,
     /// Time of the cancel, and the epoch that ran then.
@@ -124,13 +126,14 @@ impl Audit {
                 self.broken(2, None, format!("commit {} can't be read: {why}", entry.commit));
             }
             did if did.task().is_some_and(|task| is_older(task, self.since)) => {}
-            HistoryEvent::Submit { task, priority, due, max_attempts, concurrency_key, lane, key, .. } => {
+            HistoryEvent::Submit { task, priority, due, max_attempts, concurrency_key, lane, key, waits, .. } => {
                 self.groups.submit(*task, concurrency_key.as_ref());
                 let picture = Picture {
                     priority: *priority,
                     due: *due,
                     max_attempts: *max_attempts,
                     lane: lane.clone(),
+                    waits: waits.clone(),
                     ..Default::default()
                 };
                 if self.tasks.insert(*task, picture).is_some() {
@@ -147,6 +150,17 @@ impl Audit {
                 {
                     (picture.priority, picture.due) = (*priority, *due);
                     self.pending.insert((-priority, *task));
+                }
+            }
+            HistoryEvent::Repoint { task, from, tasks } => {
+                for dependent in tasks {
+                    let waits = self.tasks.get_mut(dependent).map(|picture| &mut picture.waits);
+                    waits.into_iter().flatten().filter(|wait| wait.task == *from).for_each(|wait| wait.task = *task);
+                }
+            }
+            HistoryEvent::Waive { task } => {
+                if let Some(picture) = self.tasks.get_mut(task) {
+                    picture.waits = Vec::new();
                 }
             }
             HistoryEvent::Due { tasks } => tasks.iter().for_each(|task| self.is_due(entry, *task)),
@@ -220,6 +234,23 @@ impl Audit {
         if let Some((before, other)) = before {
             let evidence = format!("(priority {priority}) was claimed before {other} (priority {})", -before);
             self.broken(12, task, evidence);
+        }
+    }
+
+    /// Checks that the tasks have ended that this one waits for. Those from before the history are not judged.
+    fn has_waited(&mut self, task: TaskId) {
+        let waits = self.tasks.get_mut(&task).map(|picture| std::mem::take(&mut picture.waits)).unwrap_or_default();
+        let since = self.since;
+        for wait in waits.into_iter().filter(|wait| !is_older(wait.task, since)) {
+            let end = self.tasks.get(&wait.task).and_then(|picture| picture.terminal);
+            let is_met = match end {
+                Some(end) => wait.any_end || end == Status::Completed,
+                None => self.pruned.contains(&wait.task),
+            };
+            if !is_met {
+                let stands = end.map_or_else(|| "has not ended".to_owned(), |end| format!("is {end}"));
+                self.broken(17, task, format!("was claimed while task {}, which it depends on, {stands}", wait.task));
+            }
         }
     }
 

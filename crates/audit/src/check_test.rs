@@ -35,6 +35,7 @@ fn submit(task: TaskId, priority: i64) -> HistoryEvent {
         lane: String::new(),
         key: None,
         source: Source::Api,
+        waits: Vec::new(),
     }
 }
 
@@ -262,6 +263,7 @@ fn promise_9_two_tasks_of_one_key() {
             lane: String::new(),
             key,
             source: Source::Api,
+            waits: Vec::new(),
         });
         forgery.add(HistoryEvent::Cancel { lease: lease(id(number), 0) });
         forgery.beside.standing.push(standing(id(number), Status::Cancelled, 0, 0));
@@ -358,12 +360,23 @@ fn promise_11_a_worker_without_the_labels_that_a_task_requires() {
     let claimed = |labels: &str| {
         let mut forgery = Forgery::new();
         let submit = submit(id(2), 5);
-        let HistoryEvent::Submit { task, priority, due, max_attempts, concurrency_key, key, source, .. } = submit
+        let HistoryEvent::Submit { task, priority, due, max_attempts, concurrency_key, key, source, waits, .. } =
+            submit
         else {
             unreachable!("a submit")
         };
         let lane = "gpu,repo=web".to_owned();
-        forgery.add(HistoryEvent::Submit { task, priority, due, max_attempts, concurrency_key, lane, key, source });
+        forgery.add(HistoryEvent::Submit {
+            task,
+            priority,
+            due,
+            max_attempts,
+            concurrency_key,
+            lane,
+            key,
+            source,
+            waits,
+        });
         let (holder, credential, labels) = (forgery.holder, String::new(), labels.to_owned());
         // The other one has a higher priority, and is not for a worker without labels.
         let task = if labels.is_empty() { id(1) } else { id(2) };
@@ -396,6 +409,7 @@ fn promise_11_more_of_a_concurrency_key_than_may_run() {
                 lane: String::new(),
                 key: None,
                 source: Source::Api,
+                waits: Vec::new(),
             });
         }
         forgery
@@ -429,6 +443,52 @@ fn promise_11_more_of_a_concurrency_key_than_may_run() {
 }
 
 #[test]
+fn promise_17_a_task_before_those_that_it_depends_on() {
+    let claimed = |any_end: bool, end: Option<Status>, more: &[HistoryEvent]| {
+        let mut forgery = Forgery::new();
+        let mut dependent = submit(id(2), 0);
+        if let HistoryEvent::Submit { waits, .. } = &mut dependent {
+            waits.push(Wait { task: id(1), any_end });
+        }
+        forgery.add(dependent);
+        if let Some(end) = end {
+            forgery.claim(1);
+            let outcome = if end == Status::Completed { AttemptOutcome::Completed } else { AttemptOutcome::Failed };
+            forgery.add(finish(id(1), 1, outcome, end));
+            forgery.stands(end, 1, 1);
+        } else {
+            // Out of the way: what is judged is not its place in line.
+            forgery.add(HistoryEvent::Hold { tasks: vec![id(1)], why: "time:".to_owned(), due: 9_000_000 });
+            forgery.beside.standing.push(standing(id(1), Status::Pending, 0, 0));
+        }
+        more.iter().for_each(|did| forgery.add(did.clone()));
+        let (holder, credential, labels) = (forgery.holder, String::new(), String::new());
+        let lease = lease(id(2), 1);
+        forgery.add(HistoryEvent::Claim { lease, holder, credential, labels, attempt: 1, expires: 90_000 });
+        forgery.beside.standing.push(standing(id(2), Status::Running, 1, 0));
+        forgery.beside.settled = false;
+        forgery
+    };
+    claimed(false, None, &[]).breaks(17);
+    claimed(true, None, &[]).breaks(17);
+    claimed(false, Some(Status::Failed), &[]).breaks(17);
+    assert_eq!(claimed(true, Some(Status::Failed), &[]).found(), []);
+    assert_eq!(claimed(false, Some(Status::Completed), &[]).found(), []);
+    assert_eq!(claimed(false, None, &[HistoryEvent::Waive { task: id(2) }]).found(), []);
+    let mut retried = claimed(false, Some(Status::Completed), &[]);
+    retried.lines.insert(
+        retried.lines.len() - 1,
+        Entry {
+            commit: 0,
+            at: 1_000_001,
+            boot_ms: 1,
+            did: HistoryEvent::Repoint { task: id(3), from: id(1), tasks: vec![id(2)] },
+        },
+    );
+    retried.breaks(17);
+}
+
+#[test]
 fn promise_12_tasks_that_start_out_of_turn_or_too_early() {
     let mut forgery = Forgery::new();
     forgery.add(submit(id(2), 5));
@@ -449,6 +509,7 @@ fn promise_12_tasks_that_start_out_of_turn_or_too_early() {
         lane: String::new(),
         key: None,
         source: Source::Api,
+        waits: Vec::new(),
     };
     forgery.claim(1);
     forgery.add(finish(forgery.task, 1, AttemptOutcome::Completed, Status::Completed));

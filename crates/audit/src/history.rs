@@ -54,6 +54,9 @@ pub enum HistoryEvent {
         /// Cause of the submit.
         #[serde(default, skip_serializing_if = "Source::is_client")]
         source: Source,
+        /// Tasks that must end before it starts.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        waits: Vec<Wait>,
     },
     /// A pending task is to start sooner, or later.
     Amend {
@@ -64,6 +67,20 @@ pub enum HistoryEvent {
         /// Earliest start.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         due: Option<i64>,
+    },
+    /// A retry stands for its task from now on, for those that wait for one.
+    Repoint {
+        /// The retry.
+        task: TaskId,
+        /// The task that it repeats.
+        from: TaskId,
+        /// Those that wait.
+        tasks: Vec<TaskId>,
+    },
+    /// A client has let a task go that waited for others.
+    Waive {
+        /// The task.
+        task: TaskId,
     },
     /// The time of pending tasks had come, by the clock of the process that wrote it.
     Due {
@@ -254,6 +271,7 @@ impl HistoryEvent {
             }
             Self::Renew { leases, .. } => leases.iter().any(|lease| lease.task == task),
             Self::Fire { made, .. } => *made == Some(task),
+            Self::Repoint { task: retry, tasks, .. } => *retry == task || tasks.contains(&task),
             _ => self.task() == Some(task),
         }
     }
@@ -262,7 +280,10 @@ impl HistoryEvent {
     #[must_use]
     pub const fn task(&self) -> Option<TaskId> {
         match self {
-            Self::Submit { task, .. } | Self::Amend { task, .. } => Some(*task),
+            Self::Submit { task, .. }
+            | Self::Amend { task, .. }
+            | Self::Repoint { task, .. }
+            | Self::Waive { task } => Some(*task),
             Self::Claim { lease, .. }
             | Self::Finish { lease, .. }
             | Self::LateCost { lease, .. }
@@ -287,6 +308,17 @@ impl HistoryEvent {
             | Self::Drain { .. } => None,
         }
     }
+}
+
+/// Task that must end before another one starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Wait {
+    /// The task.
+    pub task: TaskId,
+    /// True if any end will do; otherwise it must complete.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub any_end: bool,
 }
 
 /// Cause of a submit.

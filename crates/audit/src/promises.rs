@@ -1,7 +1,7 @@
 //! The promises in a few words each, by their numbers in ARCHITECTURE.md.
 
 /// The promises; that with the number 1 first.
-pub const PROMISES: [&str; 16] = [
+pub const PROMISES: [&str; 17] = [
     "A task whose submit was answered exists",
     "Each task reaches one end, once",
     "Ends don't change",
@@ -18,6 +18,7 @@ pub const PROMISES: [&str; 16] = [
     "A cost counts once",
     "Completed means a result",
     "A schedule fires each of its times once",
+    "A task starts behind those that it depends on",
 ];
 
 /// Those that the lines about one task alone can show.

@@ -69,9 +69,14 @@ pub enum Hold {
     Concurrency(Group),
     /// The maximum number of tasks of this group have started in the time that counts.
     Rate(Group),
+    /// Tasks that it depends on have not ended.
+    Dependencies,
 }
 
 impl Hold {
+    /// Name of [`Hold::Dependencies`] in the database.
+    pub const DEPENDENCIES: &str = "dependencies:";
+
     /// Name in the database.
     #[must_use]
     pub fn name(&self) -> String {
@@ -81,6 +86,7 @@ impl Hold {
             Self::Paused(group) => format!("paused:{group}"),
             Self::Concurrency(group) => format!("concurrency:{group}"),
             Self::Rate(group) => format!("rate:{group}"),
+            Self::Dependencies => Self::DEPENDENCIES.to_owned(),
         }
     }
 }

@@ -9,6 +9,7 @@
 //! status), but a reader learns the rules here.
 
 mod attempt;
+mod dependency;
 mod event;
 mod gate;
 mod id;
@@ -32,12 +33,14 @@ mod retry;
 mod schedule;
 mod status;
 mod talk;
+pub mod template;
 mod time;
 mod trace;
 mod visible;
 mod words;
 
 pub use attempt::AttemptOutcome;
+pub use dependency::{Condition, DependencyState, MAX_DEPENDENCIES, OnFailure, dependency_state, in_order};
 pub use event::{Event, EventKind, NewEvent, line_of, main_argument};
 pub use gate::{Budgets, Candidate, GroupRoom, Hold, Room};
 pub use id::{BootId, ScheduleId, SessionId, TaskId, WorkerInstanceId};

@@ -3,6 +3,7 @@
 //! *Owns* the request of a task, which is read strictly where it is a wish ([`TaskSpec`]) and leniently where it is data
 //! ([`stored`]), and the task as it is read. *Talks to* no other part.
 
+mod dependency;
 mod files;
 mod key;
 mod repository;
@@ -14,12 +15,14 @@ pub mod stored;
 mod task;
 mod webhook;
 
+pub use dependency::{Dependency, DependsOn, named_in_batch};
 pub use files::{ContextFile, Upload, can_be_named};
 pub use key::{KeyLimits, KeyRights, KeyScope, check_key_name};
 pub use repository::{RemoteRepository, check_url};
 pub use sdk::{McpConfig, PermissionMode, SdkOptions};
 pub use spec::{
     Background, Context, MAX_INSTRUCTION_BYTES, Options, PRIORITIES, Questions, TaskSpec, Timeout, WorktreeOptions,
+    title_of,
 };
 pub use task::{Activity, Attempt, Attempted, Remarks, Task, TaskError, Truncated};
 pub use webhook::{DeliveryState, HookEvent, WebhookOptions};

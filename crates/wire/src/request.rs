@@ -4,7 +4,7 @@ use domain::{FailureClass, GroupKind, Missed, Overlap, Rate, ScheduleId, Session
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{KeyLimits, KeyScope, PermissionMode, TaskSpec};
+use crate::{DependsOn, KeyLimits, KeyScope, PermissionMode, TaskSpec};
 
 /// Several tasks, which are stored together.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -27,6 +27,10 @@ pub struct TaskChanges {
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub run_at: Option<Option<Timestamp>>,
+    /// `[]`: it waits for no other task any more.
+    #[schema(max_items = 0)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depends_on: Option<Vec<DependsOn>>,
 }
 
 /// A field that is there, `null` or not.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::WebhookOptions;
+use crate::dependency::{self, DependsOn};
 use crate::files::{self, ContextFile};
 use crate::repository::RemoteRepository;
 use crate::sdk::SdkOptions;
@@ -34,6 +35,14 @@ pub struct TaskSpec {
     /// Instruction for Claude, word for word.
     #[schema(min_length = 1)]
     pub instruction: String,
+    /// Name, for those that depend on it in the same batch, and for people.
+    #[schema(pattern = "^[A-Za-z0-9_-]{1,64}$")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Tasks that must end before it starts.
+    #[schema(max_items = 10000)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<DependsOn>,
     /// Surroundings of the task.
     #[serde(default)]
     pub context: Context,
@@ -309,6 +318,7 @@ impl TaskSpec {
         text("context.workingDirectory", self.context.working_directory.as_ref())?;
         within("priority", Some(self.priority), *PRIORITIES.start(), *PRIORITIES.end())?;
         files::validate(&self.context.files)?;
+        dependency::validate(self)?;
         if let Some(repository) = &self.context.repository {
             repository.validate()?;
         }
@@ -331,12 +341,24 @@ impl TaskSpec {
     }
 }
 
+/// First line of an instruction that says anything, at most 120 characters.
+#[must_use]
+pub fn title_of(instruction: &str) -> String {
+    let line = instruction.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    match line.char_indices().nth(MAX_TITLE) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
 impl TaskSpec {
     /// A task of nothing but its instruction.
     #[must_use]
     pub fn of(instruction: String) -> Self {
         Self {
             instruction,
+            name: None,
+            depends_on: Vec::new(),
             context: Context::default(),
             priority: 0,
             run_at: None,
@@ -350,11 +372,7 @@ impl TaskSpec {
     /// First line of the instruction that says anything, at most 120 characters.
     #[must_use]
     pub fn title(&self) -> String {
-        let line = self.instruction.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
-        match line.char_indices().nth(MAX_TITLE) {
-            Some((end, _)) => format!("{}…", &line[..end]),
-            None => line.to_owned(),
-        }
+        title_of(&self.instruction)
     }
 
     /// The worktree that it works in, if it has one.

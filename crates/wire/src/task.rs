@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::TaskSpec;
+use crate::{Dependency, TaskSpec};
 use domain::{
     AttemptOutcome, EventKind, Failure, FailureClass, Group, Name, SessionId, Spent, Status, TaskId, Timestamp,
     TraceParent, Usd,
@@ -40,6 +40,8 @@ pub struct Task {
     pub working_directory: Option<String>,
     /// The task that this one repeats.
     pub retry_of: Option<TaskId>,
+    /// Number of tasks that it depends on.
+    pub dependencies: i64,
     /// The session that it goes on with, where it doesn't begin one.
     pub resume_session_id: Option<SessionId>,
     /// The task whose conversation it goes on with.
@@ -66,6 +68,8 @@ pub struct Task {
     pub trace_parent: Option<TraceParent>,
     /// What it does, while it runs.
     pub activity: Option<Activity>,
+    /// The first tasks that it depends on, in order; `None` where only the task was read.
+    pub depends_on: Option<Vec<Dependency>>,
     /// All attempts, in order; `None` where only the task was read.
     pub attempts: Option<Vec<Attempt>>,
 }

@@ -11,6 +11,7 @@ mod p0005_figures;
 mod p0006_loops;
 mod p0007_traces;
 mod p0008_words;
+mod p0009_dependencies;
 
 /// A step of the schema.
 #[derive(Clone, Copy, Debug)]
@@ -33,4 +34,5 @@ pub const STEPS: &[Step] = &[
     p0006_loops::STEP,
     p0007_traces::STEP,
     p0008_words::STEP,
+    p0009_dependencies::STEP,
 ];

@@ -9,8 +9,8 @@ use wire::response::{
     Alive, Answered, AuditPage, BatchReceipt, BulkReport, Conversation, Deliveries, DeliveryReceipt, DoctorReport,
     EventPage, Explanation, FeedPage, Health, Key, KeySecret, Keys, LimitState, Limits, Logs, MessageReceipt,
     OpenQuestions, Permissions, Preview, Proof, Readiness, Receipt, Runs, Schedule, Schedules, SearchPage, Series,
-    SessionPage, Settings, Stats, TaskPage, TaskProof, TaskView, Usage, Webhook, Webhooks, Worker, WorkerStopped,
-    Workers,
+    SessionPage, Settings, Stats, TaskGraph, TaskPage, TaskProof, TaskView, Usage, Webhook, Webhooks, Worker,
+    WorkerStopped, Workers,
 };
 use wire::{TaskSpec, WebhookOptions};
 
@@ -62,7 +62,9 @@ pub const OPERATIONS: &[Operation] = &[
     ]),
     op(SUBMIT, "POST", "/api/tasks/batch", "submitTasks", "Submit up to 1,000 tasks, all or none", &[json::<BatchReceipt>(202)])
         .headers(ONCE)
-        .body::<Batch>(&[r#"{"tasks": [{"instruction": "Say hello"}, {"instruction": "Say goodbye", "priority": 5}]}"#])
+        .body::<Batch>(&[r#"{"tasks": [{"instruction": "Say hello"}, {"instruction": "Say goodbye", "priority": 5}]}"#,
+            r#"{"tasks": [{"name": "find", "instruction": "Find what is slow"}, {"instruction": "Mend this: {{tasks.find.result}}",
+                "dependsOn": [{"task": "find"}]}]}"#])
         .errors(&[404, 409, 429]),
     op(SUBMIT, "POST", "/api/tasks/bulk", "changeTasks", "Cancel, retry or change many tasks", &[json::<BulkReport>(200)])
         .body::<Bulk>(&[
@@ -78,7 +80,7 @@ pub const OPERATIONS: &[Operation] = &[
         .errors(&[404, 422]),
     op(READ, "GET", "/api/tasks/{id}", "getTask", "Read a task", &[json::<Task>(200)]),
     op(SUBMIT, "PATCH", "/api/tasks/{id}", "changeTask", "Change when a pending task starts", &[json::<Task>(200)])
-        .body::<TaskChanges>(&[r#"{"priority": 50}"#, r#"{"runAt": "2125-01-31T08:15:00Z"}"#])
+        .body::<TaskChanges>(&[r#"{"priority": 50}"#, r#"{"runAt": "2125-01-31T08:15:00Z"}"#, r#"{"dependsOn": []}"#])
         .errors(&[409]),
     op(SUBMIT, "DELETE", "/api/tasks/{id}", "cancelTask", "Cancel a task", &[json::<Task>(200)]).errors(&[409]),
     op(SUBMIT, "POST", "/api/tasks/{id}/retry", "retryTask", "Run an ended task again, as a new one", &[json::<Receipt>(202)])
@@ -110,6 +112,8 @@ pub const OPERATIONS: &[Operation] = &[
         .errors(&[404]),
     op(WITHIN, "GET", "/ws", "openWebSocket", "Follow tasks over a WebSocket", &[empty(101)]).errors(&[400]),
     op(READ, "GET", "/api/tasks/{id}/explain", "explainTask", "Say why a task isn't running", &[json::<Explanation>(200)]),
+    op(READ, "GET", "/api/tasks/{id}/graph", "getTaskGraph", "Read which tasks it depends on, and which on it", &[json::<TaskGraph>(200)])
+        .query(&[("limit", Number(1, 1_000))]),
     op(READ, "GET", "/api/tasks/{id}/changes.patch", "getTaskPatch", "Read what a task changed in its worktree", &[other("text/x-patch", "A patch, as git applies it.")]),
     op(READ, "GET", "/api/tasks/{id}/conversation", "getConversation", "Read what was said", &[json::<Conversation>(200)]),
     op(READ, "GET", "/api/tasks/{id}/logs", "getTaskLogs", "Read the events as lines", &[json::<Logs>(200)]),

@@ -123,7 +123,7 @@ async fn change(shared: &Shared, caller: &Caller, bulk: &Bulk, task: TaskId) -> 
     let done = match bulk.action {
         BulkAction::Cancel => matches!(shared.queue.ask(Cancel(task)).await?, Cancelled::Done(_)),
         BulkAction::Amend => {
-            let amend = Amend { task, priority: bulk.priority, run_at: bulk.run_at };
+            let amend = Amend { task, priority: bulk.priority, run_at: bulk.run_at, waive: false };
             matches!(shared.queue.ask(amend).await?, Amended::Done(_))
         }
         BulkAction::Retry => match shared.queue.ask(Find(task)).await? {

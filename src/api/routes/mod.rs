@@ -5,6 +5,7 @@ mod conversation;
 mod docs;
 mod events;
 mod explain;
+mod graph;
 mod health;
 mod keys;
 mod limits;
@@ -23,13 +24,14 @@ mod workers;
 mod ws;
 
 pub use bulk::{change_all as change_tasks, detail as detail_of_change};
+pub use graph::graph_of;
 pub use list::{LIST as LIST_PARAMS, named as named_tasks, wanted as wanted_tasks};
 pub use schedules::{
     add_as as add_schedule, change_as as change_schedule, remove_as as remove_schedule, run_as as run_schedule,
 };
 pub use submit::{again as retry_task, submit_as as submit_task};
 pub use talk::{cursor_of as read_question_cursor, cursor_to as question_cursor};
-pub use tasks::cancel_as as cancel_task;
+pub use tasks::{amend_as as amend_task, cancel_as as cancel_task};
 pub use workers::{
     capacity as worker_capacity, crash_named as crash_worker, overview as workers_overview,
     start_named as start_worker, stop_named as stop_worker,

@@ -1,5 +1,8 @@
 //! A new task: everything that is checked before anything is stored.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 use actix_web::http::{StatusCode, header};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -12,8 +15,8 @@ use super::super::error::ApiError;
 use super::super::shared::Shared;
 use super::super::{input, stream};
 use crate::config::DEFAULT_KEY;
-use crate::queue::{SubmitAll, Submitted};
-use crate::service::{admit, not_taken};
+use crate::queue::{ReadDependencies, SubmitAll, Submitted};
+use crate::service::{Origin, Refusal, admit, name_batch, not_taken};
 use crate::telemetry::traces::Span;
 use domain::TaskId;
 use wire::request::Batch;
@@ -76,12 +79,15 @@ pub async fn batch(
 /// Stores all of these tasks, or none. Returns each with whether it was stored before.
 async fn store_all(
     shared: &Shared,
-    tasks: Vec<TaskSpec>,
+    mut tasks: Vec<TaskSpec>,
     caller: &Caller,
     idempotency: Option<(String, String)>,
 ) -> Result<Vec<(Box<Task>, bool)>, ApiError> {
+    let of_task = |(n, refused): (usize, Refusal)| ApiError::from(refused).of_task(n);
+    let ids = name_batch(&mut tasks).map_err(of_task)?;
+    let batch: HashSet<TaskId> = ids.iter().copied().collect();
     let mut submits = Vec::with_capacity(tasks.len());
-    for (n, spec) in tasks.into_iter().enumerate() {
+    for (n, (spec, id)) in tasks.into_iter().zip(ids).enumerate() {
         if spec.options.run_async == Some(false) {
             return Err(
                 ApiError::invalid("options.async", "can't be false in a batch, which waits for no end").of_task(n)
@@ -89,8 +95,8 @@ async fn store_all(
         }
         // One key stands for all of them.
         let own = idempotency.as_ref().map(|(key, print)| (format!("{key}/{n}/batch"), print.clone()));
-        let submit = admit(shared, spec, caller, None, own).await;
-        submits.push(submit.map_err(|refused| ApiError::from(refused).of_task(n))?);
+        let origin = Origin { id: Some(id), retry_of: None, idempotency: own, batch: Cow::Borrowed(&batch) };
+        submits.push(admit(shared, spec, caller, origin).await.map_err(|refused| of_task((n, refused)))?);
     }
     shared.queue.ask(SubmitAll(submits)).await?.map_err(|(n, refused)| {
         let error = ApiError::from(not_taken(shared, &refused));
@@ -128,6 +134,11 @@ async fn repeat(
         return Err(error.with(json!({ "task": TaskView::of(&old) })));
     }
     let mut spec = old.spec;
+    if old.dependencies > 0 {
+        let read = ReadDependencies { task: old.id, limit: i64::MAX, results: false };
+        let all = shared.queue.ask(read).await?;
+        spec.depends_on = all.iter().filter_map(|one| one.row.asked_again()).collect();
+    }
     // Its time has passed; the new task is due at once.
     spec.run_at = None;
     store(shared, spec, caller, Some(old.id), idempotency).await
@@ -168,7 +179,8 @@ async fn store(
 ) -> Result<(Task, bool), ApiError> {
     let mut span = Span::of_send(1);
     let submit = async {
-        let submit = admit(shared, spec, caller, retry_of, idempotency).await?;
+        let origin = Origin { retry_of, idempotency, ..Origin::default() };
+        let submit = admit(shared, spec, caller, origin).await?;
         match shared.queue.ask(submit).await? {
             Submitted::Created(task) => Ok((*task, false)),
             Submitted::Repeated(task) => Ok((*task, true)),

@@ -12,7 +12,7 @@ use super::super::follow;
 use super::super::input::{self, Params};
 use super::super::shared::Shared;
 use super::super::stream::TaskEvents;
-use super::{bulk, conversation, explain, list, resource, submit, talk};
+use super::{bulk, conversation, explain, graph, list, resource, submit, talk};
 use crate::queue::{self, Amend, Amended, Cancel, Cancelled, PagePlace, ReadEventPage, ReadEvents, ReadPatch};
 use domain::{Status, TaskId};
 use wire::request::TaskChanges;
@@ -43,6 +43,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/api/tasks/{id}/messages").post(talk::message))
         .service(resource("/api/tasks/{id}/interrupt").post(talk::interrupt))
         .service(resource("/api/tasks/{id}/explain").get(explain::explain))
+        .service(resource("/api/tasks/{id}/graph").get(graph::show))
         .service(resource("/api/tasks/{id}/retry").post(retry));
 }
 
@@ -66,14 +67,23 @@ async fn amend(
     payload: Payload,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let TaskChanges { priority, run_at } = input::json(&request, &body(payload, &shared.bodies).await?)?;
-    if priority.is_none() && run_at.is_none() {
-        return Err(ApiError::invalid("body", "must have priority, runAt, or both"));
+    let changes = input::json(&request, &body(payload, &shared.bodies).await?)?;
+    Ok(HttpResponse::Ok().json(TaskView::of(&*amend_as(&shared, &caller, &id, changes).await?)))
+}
+
+/// Changes when a task of this caller starts. Returns it as it is then.
+pub async fn amend_as(shared: &Shared, caller: &Caller, id: &str, changes: TaskChanges) -> Result<Box<Task>, ApiError> {
+    let TaskChanges { priority, run_at, depends_on } = changes;
+    if priority.is_none() && run_at.is_none() && depends_on.is_none() {
+        return Err(ApiError::invalid("body", "must have priority, runAt or dependsOn"));
+    }
+    if depends_on.as_ref().is_some_and(|left| !left.is_empty()) {
+        return Err(ApiError::invalid("dependsOn", "can only be taken away: []"));
     }
     check_priority(priority)?;
-    let task = own_task(&shared, &caller, &id).await?;
-    match shared.queue.ask(Amend { task, priority, run_at }).await? {
-        Amended::Done(task) => Ok(HttpResponse::Ok().json(TaskView::of(&task))),
+    let task = own_task(shared, caller, id).await?;
+    match shared.queue.ask(Amend { task, priority, run_at, waive: depends_on.is_some() }).await? {
+        Amended::Done(task) => Ok(task),
         Amended::NotPending(task) => {
             let message = format!("the task is {}; only one that is pending can be changed", task.status);
             let error = ApiError::new(StatusCode::CONFLICT, "TASK_NOT_PENDING", message);
@@ -85,7 +95,7 @@ async fn amend(
             let error = ApiError::new(StatusCode::CONFLICT, "TASK_NOT_PENDING", message);
             Err(error.with(json!({ "task": TaskView::of(&task) })))
         }
-        Amended::Unknown => Err(ApiError::no_task(&id)),
+        Amended::Unknown => Err(ApiError::no_task(id)),
     }
 }
 

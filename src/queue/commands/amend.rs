@@ -1,11 +1,11 @@
 //! Changes that a client may still make to a waiting task: how soon it starts.
 
-use super::{Change, Unit};
+use super::{Change, Unit, dependencies};
 use crate::queue::messages::{Amend, Amended};
 use crate::store::StoreError;
 use crate::store::convert::{spec_of, task_with};
 use audit::HistoryEvent;
-use domain::{NewEvent, Status, TaskId};
+use domain::{Hold, NewEvent, Status, TaskId};
 use wire::stored;
 
 impl Change for Amend {
@@ -29,8 +29,16 @@ impl Change for Amend {
         if let Some(priority) = self.priority {
             (read.spec.priority, row.priority) = (priority, priority);
         }
+        let waits = row.held.as_deref() == Some(Hold::DEPENDENCIES);
+        if self.waive && waits {
+            dependencies::waive(unit, &mut row, self.run_at.unwrap_or(read.spec.run_at)).await?;
+        }
         if let Some(run_at) = self.run_at {
             read.spec.run_at = run_at;
+        }
+        if let Some(run_at) = self.run_at.filter(|_| waits && !self.waive) {
+            unit.tx.put_wait(row.id, run_at).await?;
+        } else if let Some(run_at) = self.run_at {
             (row.due_at, row.held) = (run_at.filter(|at| *at > unit.now).map(|at| at.0), None);
         }
         let when = read.spec.run_at.map_or_else(|| "at once".to_owned(), |at| at.to_string());

@@ -8,6 +8,7 @@ mod amend;
 mod attempts;
 mod change;
 mod claim;
+mod dependencies;
 mod gate;
 mod hooks;
 mod keys;
@@ -25,4 +26,4 @@ mod unit;
 mod workers;
 
 pub use change::{Change, Command, asked};
-pub use unit::Unit;
+pub use unit::{Done, Unit};

@@ -58,10 +58,13 @@ impl Scratch {
         });
         let spec: TaskSpec = serde_json::from_value(spec).expect("a spec");
         let task = NewTask {
+            id: TaskId::new(),
             spec,
             directory: Directory::OwnBelow("/w".into()),
             retry_of: None,
+            dependencies: Vec::new(),
             key: "default".into(),
+            sees_all: true,
             exclusive: false,
             resumes: None,
             trace_parent: None,

@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use super::{Change, Unit, hooks, keys};
+use super::{Change, Unit, dependencies, hooks, keys};
 use crate::queue::messages::{AllSubmitted, Directory, Submit, SubmitAll, Submitted};
 use crate::store::StoreError;
 use crate::store::convert::{task_of, task_with};
 use crate::store::rows::{IdempotencyKeyRow, MAX_LANES, TaskRow};
 use audit::{HistoryEvent, Source};
-use domain::{EventKind, NewEvent, Status, TaskId, lane_of};
+use domain::{EventKind, NewEvent, Status, lane_of};
 use wire::stored::StoredSpec;
 
 impl Change for Submit {
@@ -32,7 +32,12 @@ impl Submit {
         if let Some(refused) = self.refusal(unit).await? {
             return Ok(refused);
         }
-        let row = self.new_row(unit).await?;
+        let dependencies = match dependencies::of_new(unit, &self.task).await? {
+            Ok(dependencies) => dependencies,
+            Err(refused) => return Ok(refused),
+        };
+        let mut row = self.new_row(unit).await?;
+        dependencies::hold_new(&mut row, &dependencies, unit.now);
         if let Some((key, fingerprint)) = &self.idempotency {
             let (key, fingerprint, created_at) = (key.clone(), fingerprint.clone(), unit.now.0);
             let row = IdempotencyKeyRow { key, fingerprint, task_id: row.id, created_at };
@@ -47,9 +52,11 @@ impl Submit {
             lane: row.lane.clone(),
             key: self.idempotency.clone(),
             source,
+            waits: dependencies::waits(&dependencies),
         });
         unit.count_bytes(&row.key_name, row.spec.len() as i64);
         unit.tx.insert_task(&row, &self.task.spec.tags).await?;
+        dependencies::store(unit, &self.task, &dependencies).await?;
         if let Some(webhook) = &self.task.spec.options.webhook {
             hooks::add(unit, Some(row.id), None, webhook).await?;
         }
@@ -122,7 +129,7 @@ impl Submit {
     }
 
     async fn new_row(&self, unit: &mut Unit<'_>) -> Result<TaskRow, StoreError> {
-        let id = TaskId::new();
+        let id = self.task.id;
         let spec = &self.task.spec;
         let event = NewEvent::new(EventKind::Status, &json!({ "status": Status::Pending }));
         // A session of its own has the task's own id.

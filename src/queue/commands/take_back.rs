@@ -15,6 +15,7 @@ impl Change for HolderDied {
         // Not asked with the rows, since it happens seldom: what waits for what they leave is looked for.
         if !rows.is_empty() {
             unit.expect_held();
+            unit.expect_waits();
         }
         let mut freed = 0;
         for row in rows {

@@ -14,7 +14,7 @@ use crate::store::convert::{no_class, put_record, record_of, status_of, task_of,
 use crate::store::rows::{AttemptEnd, ChangesRow, ProgressRow, TaskRow, TranscriptRow};
 use audit::{Counts, HistoryEvent};
 use domain::{
-    AttemptOutcome, ChangeSet, Epoch, EventKind, Failure, FailureClass, LeaseKey, Named as _, NewEvent, Outcome,
+    AttemptOutcome, ChangeSet, Epoch, EventKind, Failure, FailureClass, Hold, LeaseKey, Named as _, NewEvent, Outcome,
     Record, ReleaseReason, Report, State, Status, TaskCommand, TaskId,
 };
 use wire::{HookEvent, Remarks, TaskError};
@@ -36,6 +36,8 @@ struct Before {
     attempt: i32,
     ended: i32,
     crashes: i32,
+    /// True if it waited for dependencies.
+    waits: bool,
 }
 
 impl Transition {
@@ -54,6 +56,7 @@ impl Transition {
             attempt: row.attempt,
             ended: row.finished_attempts,
             crashes: row.crashes,
+            waits: row.held.as_deref() == Some(Hold::DEPENDENCIES),
         };
         if record.apply(command, unit.now, chance).is_err() {
             return Ok(Err(Box::new(row)));
@@ -68,6 +71,19 @@ impl Transition {
         }
         put_record(&mut row, &record);
         Ok(Ok(Self { row, record, before, error: None }))
+    }
+
+    /// Its epoch from now on.
+    pub(super) const fn epoch(&self) -> Epoch {
+        self.record.epoch
+    }
+
+    /// Notes why it has ended so.
+    pub(super) fn explain(&mut self, error: TaskError) {
+        self.row.error_class = Some(error.class.clone());
+        self.row.error_code = Some(error.code.clone());
+        self.row.error_message = Some(error.message.clone());
+        self.error = Some(error);
     }
 
     /// Writes it as ended by a death that another process saw.
@@ -153,7 +169,7 @@ impl Transition {
     }
 
     /// Writes it with a status event behind `events`. Returns where the task stands now.
-    async fn write(
+    pub(super) async fn write(
         mut self,
         unit: &mut Unit<'_>,
         mut events: Vec<NewEvent>,
@@ -173,6 +189,10 @@ impl Transition {
         if let Some(event) = end_of(status) {
             self.row.completed_at = Some(unit.now.0);
             hooks::tell(unit, self.row.id, event).await?;
+            unit.ended(self.row.id).await?;
+        }
+        if self.before.waits {
+            unit.tx.end_wait(self.row.id).await?;
         }
         unit.tx.update_task(&self.row, self.before.epoch).await?;
         Ok(self.record.state)
@@ -212,7 +232,10 @@ pub async fn set_apart(unit: &mut Unit<'_>, key: LeaseKey, why: &str) -> Result<
 
 /// Ends a task of whose row nothing can be read.
 pub async fn set_apart_unread(unit: &mut Unit<'_>, task: TaskId, why: &str) -> Result<(), StoreError> {
-    unit.tx.fail_unread(task, &TaskError::from(&unreadable(why))).await
+    unit.tx.fail_unread(task, &TaskError::from(&unreadable(why))).await?;
+    unit.tx.end_wait(task).await?;
+    unit.expect_waits();
+    unit.ended(task).await
 }
 
 impl Change for Append {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::gate;
+use super::{dependencies, gate};
 use crate::process::barrier;
 use crate::store::convert::spec_of;
 use crate::store::rows::{Clock, EventRow, TaskRow};
@@ -27,6 +27,10 @@ pub struct Unit<'t> {
     left: HashMap<Hold, i64>,
     /// True if any pending task is held back.
     any_held: bool,
+    /// True if any task waits for dependencies.
+    any_waits: bool,
+    /// True if dependents of tasks that have ended have to be told.
+    unsettled: bool,
     /// Stored bytes by key.
     bytes: HashMap<String, i64>,
 }
@@ -48,15 +52,18 @@ impl<'t> Unit<'t> {
             touched: Vec::new(),
             left: HashMap::new(),
             any_held: false,
+            any_waits: false,
+            unsettled: false,
             bytes: HashMap::new(),
         })
     }
 
-    /// Carries out what is left to do, and commits. Returns the tasks that changed.
+    /// Carries out what is left to do, and commits.
     ///
     /// # Errors
     /// The store's. Nothing has happened then.
-    pub async fn commit(mut self) -> Result<Vec<TaskId>, StoreError> {
+    pub async fn commit(mut self) -> Result<Done, StoreError> {
+        self.settle().await?;
         if let Some(error) = self.unwritten.take() {
             return Err(error);
         }
@@ -76,7 +83,26 @@ impl<'t> Unit<'t> {
         barrier("store-before");
         self.tx.commit().await?;
         barrier("store-after");
-        Ok(self.touched)
+        Ok(Done { touched: self.touched, unsettled: self.unsettled })
+    }
+
+    /// Tells dependents of tasks that have ended. Where that fails, what else was done is kept: it is tried again later.
+    async fn settle(&mut self) -> Result<(), StoreError> {
+        if !self.unsettled {
+            return Ok(());
+        }
+        let mark = self.mark().await?;
+        let settled = dependencies::settle(self).await;
+        self.forget(mark, settled.is_err()).await?;
+        self.unsettled = match settled {
+            Ok(more) => more,
+            Err(error) => {
+                let error = crate::telemetry::chain(&error);
+                tracing::warn!(error, "Tasks that depend on others that have ended could not be told");
+                false
+            }
+        };
+        Ok(())
     }
 
     /// Marks a point to go back to.
@@ -99,6 +125,7 @@ impl<'t> Unit<'t> {
     pub async fn find(&mut self, id: TaskId) -> Result<Option<TaskRow>, StoreError> {
         let Some(found) = self.tx.task(id).await? else { return Ok(None) };
         self.any_held |= found.any_held;
+        self.any_waits |= found.any_waits;
         Ok(Some(found.row))
     }
 
@@ -148,6 +175,30 @@ impl<'t> Unit<'t> {
         self.any_held = true;
     }
 
+    /// Tasks may wait for dependencies, of which nothing was read.
+    pub const fn expect_waits(&mut self) {
+        self.any_waits = true;
+    }
+
+    /// Tasks that have ended may have dependents that were not told.
+    pub const fn expect_unsettled(&mut self) {
+        self.unsettled = true;
+    }
+
+    /// A task has ended: those that depend on it are told with the commit.
+    pub async fn ended(&mut self, task: TaskId) -> Result<(), StoreError> {
+        if self.any_waits {
+            self.tx.add_unsettled(task).await?;
+            self.unsettled = true;
+        }
+        Ok(())
+    }
+
+    /// A task has changed without an event.
+    pub fn touch(&mut self, task: TaskId) {
+        self.touched.push(task);
+    }
+
     /// A task has left its folder, its groups, and what it had reserved.
     pub fn leave(&mut self, row: &TaskRow) {
         if !self.any_held {
@@ -162,6 +213,15 @@ impl<'t> Unit<'t> {
             *self.left.entry(hold).or_default() += 1;
         }
     }
+}
+
+/// A transaction that was committed.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// The tasks that changed.
+    pub touched: Vec<TaskId>,
+    /// True if there are more dependents to be told than one commit should.
+    pub unsettled: bool,
 }
 
 /// A point of a transaction to go back to.

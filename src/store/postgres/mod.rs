@@ -10,7 +10,7 @@
 //! | `address`, `verify` | the server: what its URL says, how to connect, how far its certificate is checked |
 //! | `shared`, `connection`, `value`, `table` | connections, statements, values, whole rows |
 //! | `schema`, `listen`, `import` | the schema, commits of other processes, and the rows of another database |
-//! | `tx`, `waiting`, `tasks`, `attempts`, `talk`, `limits`, `hooks`, `schedules`, `money`, `keys`, `workers`, `retention` | the statements of a transaction |
+//! | `tx`, `waiting`, `tasks`, `dependencies`, `attempts`, `talk`, `limits`, `hooks`, `schedules`, `money`, `keys`, `workers`, `retention` | the statements of a transaction |
 //! | `words` | the index of words |
 //! | `readers`, `read_tasks`, `read_events`, `read_state`, `read_history` | the statements of reads |
 //!
@@ -21,6 +21,7 @@
 mod address;
 mod attempts;
 mod connection;
+mod dependencies;
 mod hooks;
 mod import;
 mod keys;

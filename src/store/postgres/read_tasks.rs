@@ -7,19 +7,19 @@ use std::sync::LazyLock;
 use tokio_postgres::Row;
 
 use super::connection::{Connection, unread};
-use super::read_state;
 use super::table::Table;
 use super::tx::only;
 use super::value::{Unread, Value, get, params};
+use super::{dependencies, read_state};
 use crate::store::StoreError;
 use crate::store::convert::{activity_of, attempt_of, by_status, lost_task, question_of, task_of};
 use crate::store::rows::{AttemptRow, MessageRow, QuestionRow, TaskRow};
 use crate::store::summary::{self, MAX_ACTIVITY, MAX_JSON, MAX_TEXT};
 use crate::store::views::{
-    ConversationState, Explained, Filter, ListOrder, ListQuestions, ListTaskIds, ListTasks, OpenQuestion, Page,
-    QuestionPage,
+    ConversationState, Dependency, Explained, Filter, ListOrder, ListQuestions, ListTaskIds, ListTasks,
+    MAX_DEPENDENCIES_SHOWN, OpenQuestion, Page, QuestionPage,
 };
-use domain::{AttemptOutcome, EventKind, Named, Question, Scope, SessionId, Status, TaskId, Timestamp};
+use domain::{AttemptOutcome, EventKind, Hold, Named, Question, Scope, SessionId, Status, TaskId, Timestamp};
 use wire::{Activity, Attempt, Task};
 
 static FIND: LazyLock<String> = LazyLock::new(|| format!("SELECT {} FROM tasks WHERE id = $1", TaskRow::COLUMNS));
@@ -102,7 +102,16 @@ pub async fn find(db: &Connection, id: TaskId) -> Result<Option<Task>, StoreErro
     let summary: Option<String> = db.one(summary, &params![id], only).await?;
     let changes = summary.and_then(|summary| serde_json::from_str(&summary).ok());
     let activity = activity(db, &task).await?;
-    Ok(Some(Task { attempts: Some(attempts(db, id).await?), changes, activity, ..task }))
+    let depends_on = match task.dependencies {
+        0 => Vec::new(),
+        _ => dependencies::of_task(db, id, MAX_DEPENDENCIES_SHOWN, false)
+            .await?
+            .into_iter()
+            .map(Dependency::shown)
+            .collect(),
+    };
+    let (attempts, depends_on) = (Some(attempts(db, id).await?), Some(depends_on));
+    Ok(Some(Task { attempts, depends_on, changes, activity, ..task }))
 }
 
 /// What a running task did last.
@@ -128,6 +137,8 @@ pub async fn explain(db: &Connection, id: TaskId) -> Result<Option<Explained>, S
     let Some(task) = find(db, id).await? else { return Ok(None) };
     let priority = task.spec.priority;
     let ahead = match &task.held {
+        // Their ends come in no order.
+        Some(held) if held == Hold::DEPENDENCIES => None,
         Some(held) => db.one(AHEAD_HELD, &params![priority, id, held], only).await?,
         None => db.one(AHEAD, &params![priority, id], only).await?,
     };

@@ -13,14 +13,15 @@ use tokio::sync::Mutex;
 use super::connection::Connection;
 use super::shared::{Line, Shared};
 use super::{
-    hooks, keys, limits, money, read_conversations, read_events, read_history, read_state, read_tasks, schedules,
+    dependencies, hooks, keys, limits, money, read_conversations, read_events, read_history, read_state, read_tasks,
+    schedules,
 };
 use crate::store::rows::Lenient;
 use crate::store::views::{
-    AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, EventPage, Explained, FindCommit,
+    AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, EventPage, Explained, FindCommit,
     FoundCommit, LastTask, LatestEvents, LimitUse, ListConversations, ListQuestions, ListTaskIds, ListTasks, Page,
-    QuestionPage, ReadEventPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, Usage,
-    Webhook, WorkerInfo,
+    QuestionPage, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph, ReadRuns, ReadUsage, Schedule, ScheduleRun,
+    Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
 };
 use crate::store::{Reads, StoreError};
 use audit::{Entry, TaskSnapshot};
@@ -102,6 +103,18 @@ impl Reads for Readers {
 
     async fn explain(&self, id: TaskId) -> Result<Option<Explained>, StoreError> {
         read_tasks::explain(&*self.connection().await?, id).await
+    }
+
+    async fn dependencies(&self, read: ReadDependencies) -> Result<Vec<Dependency>, StoreError> {
+        dependencies::of_task(&*self.connection().await?, read.task, read.limit, read.results).await
+    }
+
+    async fn graph(&self, read: ReadGraph) -> Result<TaskGraph, StoreError> {
+        dependencies::graph(&*self.connection().await?, read.task, read.limit).await
+    }
+
+    async fn any_unsettled(&self) -> Result<bool, StoreError> {
+        dependencies::any_unsettled(&*self.connection().await?).await
     }
 
     async fn tasks(&self, list: ListTasks) -> Result<Page, StoreError> {

@@ -11,11 +11,13 @@ use crate::store::tx::Retention;
 use domain::{TaskId, Timestamp};
 
 /// Ids begin with the time of their making, so no older task stands behind this one. One that
-/// another goes on with stays as long as that: they share a folder. So does the one of the newest event, so that
-/// the order of all events goes on from there.
+/// another goes on with stays as long as that: they share a folder. One that another depends on stays until that has
+/// ended. So does the one of the newest event, so that the order of all events goes on from there.
 const OLD: &str = "SELECT id FROM tasks
     WHERE id < $1 AND status IN ('completed', 'failed', 'cancelled') AND completed_at < $2
     AND NOT EXISTS (SELECT 1 FROM tasks later WHERE later.continued_from = tasks.id)
+    AND NOT EXISTS (SELECT 1 FROM dependencies d JOIN tasks later ON later.id = d.task_id
+        WHERE d.on_task = tasks.id AND later.status IN ('pending', 'running'))
     AND id IS DISTINCT FROM (SELECT task_id FROM events ORDER BY n DESC LIMIT 1) ORDER BY id LIMIT $3";
 
 /// Removes a task. Returns its key, its status, and the bytes that it had.
@@ -23,10 +25,13 @@ const REMOVE: &str = "DELETE FROM tasks WHERE id = $1 RETURNING key_name, status
     (octet_length(spec) + COALESCE((SELECT SUM(octet_length(data)) FROM events WHERE task_id = $1), 0))::bigint";
 
 /// Tables with rows of a task.
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 13] = [
     "DELETE FROM transcripts WHERE task_id = $1",
     "DELETE FROM events WHERE task_id = $1",
     "DELETE FROM attempts WHERE task_id = $1",
+    "DELETE FROM dependencies WHERE task_id = $1",
+    "DELETE FROM waits WHERE task_id = $1",
+    "DELETE FROM unsettled WHERE task_id = $1",
     "DELETE FROM questions WHERE task_id = $1",
     "DELETE FROM changes WHERE task_id = $1",
     "DELETE FROM messages WHERE task_id = $1",

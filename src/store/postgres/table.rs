@@ -4,7 +4,9 @@ use tokio_postgres::Row;
 
 use super::value::{Column, Unread, Value};
 use crate::store::columns::each_table;
-use crate::store::rows::{ApiKeyRow, AttemptRow, IdempotencyKeyRow, MessageRow, QuestionRow, TaskRow, WorkerRow};
+use crate::store::rows::{
+    ApiKeyRow, AttemptRow, DependencyRow, IdempotencyKeyRow, MessageRow, QuestionRow, TaskRow, WorkerRow,
+};
 
 /// A whole row of a table.
 pub trait Table: Sized {

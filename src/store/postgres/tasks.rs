@@ -16,14 +16,21 @@ use crate::store::rows::{
     TaskRow, UnreadRow,
 };
 use crate::store::tx::{Tasks, Tx as _};
-use domain::{BootInstant, Epoch, LeaseKey, Name, Named as _, SessionId, Status, TaskId, Timestamp, WorkerInstanceId};
+use domain::{
+    BootInstant, Epoch, Hold, LeaseKey, Name, Named as _, SessionId, Status, TaskId, Timestamp, WorkerInstanceId,
+};
 use wire::TaskError;
 
-const ANY_HELD: &str = "EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND held IS NOT NULL)";
-
-/// Tasks, each with whether any is held back.
-static FIND: LazyLock<String> =
-    LazyLock::new(|| format!("SELECT {}, {ANY_HELD} FROM tasks WHERE id = ANY($1)", TaskRow::COLUMNS));
+/// Tasks, each with whether any is held back, and whether any waits for dependencies: there may be many of those, which lie
+/// together in the index.
+static FIND: LazyLock<String> = LazyLock::new(|| {
+    let any_held = |than: &str| {
+        let name = Hold::DEPENDENCIES;
+        format!("EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND held IS NOT NULL AND held {than} '{name}')")
+    };
+    let (columns, before, behind) = (TaskRow::COLUMNS, any_held("<"), any_held(">"));
+    format!("SELECT {columns}, {before} OR {behind}, EXISTS (SELECT 1 FROM waits) FROM tasks WHERE id = ANY($1)")
+});
 
 const UPDATE: &str = "UPDATE tasks SET status = new.status, due_at = new.due_at, completed_at = new.completed_at,
         attempt = new.attempt, finished_attempts = new.finished_attempts, crashes = new.crashes, epoch = new.epoch,
@@ -188,6 +195,7 @@ pub fn keep(tx: &mut PostgresTx<'_>, rows: &[Row]) {
     for row in rows {
         if tx.any_held.is_none() {
             tx.any_held = row.try_get(TaskRow::WIDTH).ok();
+            tx.any_waits = row.try_get(TaskRow::WIDTH + 1).ok();
         }
         if let Ok(row) = TaskRow::read(row) {
             tx.keep(row);
@@ -215,13 +223,14 @@ impl Tasks for PostgresTx<'_> {
         if let Some(row) = self.known(id)
             && let Some(any_held) = self.any_held
         {
-            return Ok(Some(FoundTask { row: row.clone(), any_held }));
+            return Ok(Some(FoundTask { row: row.clone(), any_held, any_waits: self.any_waits.unwrap_or(true) }));
         }
         let rows = self.rows(&FIND, vec![Value::ids([id.uuid()])]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let row = TaskRow::read(row).map_err(unread)?;
         keep(self, &rows);
-        Ok(Some(FoundTask { row, any_held: self.any_held.unwrap_or(true) }))
+        let (any_held, any_waits) = (self.any_held.unwrap_or(true), self.any_waits.unwrap_or(true));
+        Ok(Some(FoundTask { row, any_held, any_waits }))
     }
 
     async fn update_task(&mut self, row: &TaskRow, epoch: Epoch) -> Result<bool, StoreError> {

@@ -66,6 +66,8 @@ pub struct PostgresTx<'a> {
     pending: Option<i64>,
     /// True if any pending task is held back, where that was asked for.
     pub any_held: Option<bool>,
+    /// True if any task waits for dependencies, where that was asked for.
+    pub any_waits: Option<bool>,
     mark: Option<Mark>,
     /// True if other processes have something to hear.
     is_news: bool,
@@ -126,6 +128,7 @@ impl<'a> PostgresTx<'a> {
             sums: Sums::default(),
             pending: None,
             any_held: None,
+            any_waits: None,
             mark: None,
             is_news: false,
             is_work: false,
@@ -305,7 +308,7 @@ impl Tx for PostgresTx<'_> {
         }
         self.waiting = Waiting::default();
         self.rows.clear();
-        (self.pending, self.any_held, self.sums) = (None, None, sums);
+        (self.pending, self.any_held, self.any_waits, self.sums) = (None, None, None, sums);
         if is_sent {
             self.db.simple("ROLLBACK TO SAVEPOINT mark").await?;
         }

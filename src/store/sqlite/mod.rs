@@ -10,13 +10,14 @@
 //! | --- | --- |
 //! | `schema`, `preflight`, `mark`, `reserve` | what happens before it is used: its schema, whether it may be used at all, what it must have, and space for a full disk |
 //! | `connection`, `query`, `table` | connections, statements, whole rows |
-//! | `tx`, `tasks`, `attempts`, `talk`, `limits`, `hooks`, `schedules`, `money`, `workers`, `retention` | the statements of a transaction |
+//! | `tx`, `tasks`, `dependencies`, `attempts`, `talk`, `limits`, `hooks`, `schedules`, `money`, `workers`, `retention` | the statements of a transaction |
 //! | `words` | the index of words, in a file of its own |
 //! | `export` | all rows, for another database |
 //! | `readers`, `read_tasks`, `read_events`, `read_state`, `read_history` | the statements of reads |
 
 mod attempts;
 mod connection;
+mod dependencies;
 mod export;
 mod high_water_mark;
 mod hooks;

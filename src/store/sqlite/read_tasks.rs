@@ -9,17 +9,19 @@ use sea_orm::sea_query::{Expr, ExprTrait, Query, SimpleExpr};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
 
 use super::query::{Db, bound, name, time};
-use super::read_state;
 use super::table::Table;
+use super::{dependencies, read_state};
 use crate::store::StoreError;
 use crate::store::convert::{activity_of, attempt_of, by_status, lost_task, question_of, task_of};
 use crate::store::rows::{AttemptRow, MessageRow, QuestionRow, TaskRow};
 use crate::store::summary::{self, MAX_ACTIVITY, MAX_JSON, MAX_TEXT};
 use crate::store::views::{
-    ConversationState, Explained, Filter, ListOrder, ListQuestions, ListTaskIds, ListTasks, OpenQuestion, Page,
-    QuestionPage,
+    ConversationState, Dependency, Explained, Filter, ListOrder, ListQuestions, ListTaskIds, ListTasks,
+    MAX_DEPENDENCIES_SHOWN, OpenQuestion, Page, QuestionPage,
 };
-use domain::{AttemptOutcome, EventKind, Named, Question, ScheduleId, Scope, SessionId, Status, TaskId, Timestamp};
+use domain::{
+    AttemptOutcome, EventKind, Hold, Named, Question, ScheduleId, Scope, SessionId, Status, TaskId, Timestamp,
+};
 use wire::{Activity, Attempt, Task};
 
 static FIND: LazyLock<String> = LazyLock::new(|| format!("SELECT {} FROM tasks WHERE id = ?1", TaskRow::COLUMNS));
@@ -103,7 +105,12 @@ pub fn find(db: Db<'_>, id: TaskId) -> Result<Option<Task>, StoreError> {
     let summary: Option<String> = db.one(summary, [id.as_bytes()], |row| row.get(0))?;
     let changes = summary.and_then(|summary| serde_json::from_str(&summary).ok());
     let activity = activity(db, &task)?;
-    Ok(Some(Task { attempts: Some(attempts(db, id)?), changes, activity, ..task }))
+    let depends_on = match task.dependencies {
+        0 => Vec::new(),
+        _ => dependencies::of_task(db, id, MAX_DEPENDENCIES_SHOWN, false)?.into_iter().map(Dependency::shown).collect(),
+    };
+    let (attempts, depends_on) = (Some(attempts(db, id)?), Some(depends_on));
+    Ok(Some(Task { attempts, depends_on, changes, activity, ..task }))
 }
 
 /// What a running task did last.
@@ -129,6 +136,8 @@ pub fn explain(db: Db<'_>, id: TaskId) -> Result<Option<Explained>, StoreError> 
     let Some(task) = find(db, id)? else { return Ok(None) };
     let priority = task.spec.priority;
     let ahead = match &task.held {
+        // Their ends come in no order.
+        Some(held) if held == Hold::DEPENDENCIES => None,
         Some(held) => db.one(AHEAD_HELD, params![priority, id.as_bytes(), held], |row| row.get(0))?,
         None => db.one(AHEAD, params![priority, id.as_bytes()], |row| row.get(0))?,
     };

@@ -12,16 +12,16 @@ use tokio::sync::oneshot;
 
 use super::query::Db;
 use super::{
-    connection, hooks, keys, limits, money, read_conversations, read_events, read_history, read_state, read_tasks,
-    schedules,
+    connection, dependencies, hooks, keys, limits, money, read_conversations, read_events, read_history, read_state,
+    read_tasks, schedules,
 };
 use crate::process::wall_now;
 use crate::store::rows::Lenient;
 use crate::store::views::{
-    AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, EventPage, Explained, FindCommit,
+    AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, EventPage, Explained, FindCommit,
     FoundCommit, LastTask, LatestEvents, LimitUse, ListConversations, ListQuestions, ListTaskIds, ListTasks, Page,
-    QuestionPage, ReadEventPage, ReadEvents, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, Usage,
-    Webhook, WorkerInfo,
+    QuestionPage, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph, ReadRuns, ReadUsage, Schedule, ScheduleRun,
+    Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
 };
 use crate::store::{Reads, StoreError};
 use audit::{Entry, TaskSnapshot};
@@ -114,6 +114,18 @@ impl Reads for Readers {
 
     async fn explain(&self, id: TaskId) -> Result<Option<Explained>, StoreError> {
         self.run(move |db| read_tasks::explain(db, id)).await
+    }
+
+    async fn dependencies(&self, read: ReadDependencies) -> Result<Vec<Dependency>, StoreError> {
+        self.run(move |db| dependencies::of_task(db, read.task, read.limit, read.results)).await
+    }
+
+    async fn graph(&self, read: ReadGraph) -> Result<TaskGraph, StoreError> {
+        self.run(move |db| dependencies::graph(db, read.task, read.limit)).await
+    }
+
+    async fn any_unsettled(&self) -> Result<bool, StoreError> {
+        self.run(dependencies::any_unsettled).await
     }
 
     async fn tasks(&self, list: ListTasks) -> Result<Page, StoreError> {

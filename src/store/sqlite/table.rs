@@ -6,7 +6,9 @@ use rusqlite::{Row, ToSql};
 use uuid::Uuid;
 
 use crate::store::columns::each_table;
-use crate::store::rows::{ApiKeyRow, AttemptRow, IdempotencyKeyRow, MessageRow, QuestionRow, TaskRow, WorkerRow};
+use crate::store::rows::{
+    ApiKeyRow, AttemptRow, DependencyRow, IdempotencyKeyRow, MessageRow, QuestionRow, TaskRow, WorkerRow,
+};
 
 /// A whole row of a table.
 pub trait Table: Sized {
@@ -160,6 +162,7 @@ mod tests {
     fn rows_have_the_columns_of_their_entities() {
         assert_eq!(TaskRow::COLUMNS, columns::<entity::task::Entity>());
         assert_eq!(AttemptRow::COLUMNS, columns::<entity::attempt::Entity>());
+        assert_eq!(DependencyRow::COLUMNS, columns::<entity::dependency::Entity>());
         assert_eq!(QuestionRow::COLUMNS, columns::<entity::question::Entity>());
         assert_eq!(MessageRow::COLUMNS, columns::<entity::message::Entity>());
         assert_eq!(WorkerRow::COLUMNS, columns::<entity::worker::Entity>());

@@ -18,15 +18,27 @@ use crate::store::rows::{
     TaskRow, UnreadRow,
 };
 use crate::store::tx::{Tasks, Tx as _};
-use domain::{BootId, BootInstant, Epoch, LeaseKey, Name, SessionId, TaskId, Timestamp, Usd, WorkerInstanceId};
+use domain::{BootId, BootInstant, Epoch, Hold, LeaseKey, Name, SessionId, TaskId, Timestamp, Usd, WorkerInstanceId};
 use wire::TaskError;
 
 const TAG: &str = "INSERT INTO task_tags (tag, task_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
 
-/// A task, and whether any is held back.
+/// A task, whether any is held back, and whether any waits for dependencies: there may be many of those, which lie
+/// together in the index.
 static FIND: LazyLock<String> = LazyLock::new(|| {
-    let any_held = "EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_held WHERE status = 'pending' AND held IS NOT NULL)";
-    format!("SELECT {}, {any_held} FROM tasks WHERE id = ?1", TaskRow::COLUMNS)
+    let any_held = |than: &str| {
+        format!(
+            "EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_held WHERE status = 'pending' AND held IS NOT NULL
+                AND held {than} '{}')",
+            Hold::DEPENDENCIES
+        )
+    };
+    format!(
+        "SELECT {}, {} OR {}, EXISTS (SELECT 1 FROM waits) FROM tasks WHERE id = ?1",
+        TaskRow::COLUMNS,
+        any_held("<"),
+        any_held(">")
+    )
 });
 
 const UPDATE: &str =
@@ -189,7 +201,11 @@ impl Tasks for SqliteTx<'_> {
 
     async fn task(&mut self, id: TaskId) -> Result<Option<FoundTask>, StoreError> {
         self.db()?.one(&FIND, [id.as_bytes()], |row| {
-            Ok(FoundTask { row: TaskRow::read(row)?, any_held: row.get(TaskRow::WIDTH)? })
+            Ok(FoundTask {
+                row: TaskRow::read(row)?,
+                any_held: row.get(TaskRow::WIDTH)?,
+                any_waits: row.get(TaskRow::WIDTH + 1)?,
+            })
         })
     }
 

@@ -3,6 +3,7 @@
 mod agent;
 mod cards;
 mod export;
+mod graph;
 mod inbox;
 mod new;
 mod overview;

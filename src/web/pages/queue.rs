@@ -93,6 +93,7 @@ const fn wait(cause: &Name<WaitCause>) -> &'static str {
         Name::Known(WaitCause::Paused) => "a group that is paused",
         Name::Known(WaitCause::Concurrency) => "others of their group to end",
         Name::Known(WaitCause::Rate) => "the pace of their group",
+        Name::Known(WaitCause::Dependencies) => "tasks that they depend on",
         Name::Other(_) => "something that this version doesn't know",
     }
 }

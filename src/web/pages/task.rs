@@ -16,11 +16,12 @@ use super::super::view::{Row, length, moment, money};
 use super::Tab;
 use super::agent::{of_agent, place_in_agent};
 use super::cards::Card;
+use super::graph::{Neighbours, Side, neighbours};
 use crate::api::{Shared, find_task, worker_capacity};
 use crate::process::wall_now;
 use crate::queue::{Delivery, PagePlace, ReadDeliveries, ReadEventPage, ReadPatch};
 use crate::service;
-use domain::{AttemptOutcome, Event, EventKind, Name, Named as _, Status, Timestamp};
+use domain::{AttemptOutcome, Event, EventKind, Hold, Name, Named as _, Status, Timestamp};
 use strum::VariantArray as _;
 use wire::response::{Forecast, PromiseState, TaskProof, TaskView};
 use wire::{Attempt, KeyScope, Task};
@@ -31,10 +32,11 @@ const EVENTS: u64 = 100;
 const BYTES: u64 = 1 << 20;
 
 /// Parts of the page: name in the address, and for people.
-const PARTS: [(&str, &str); 6] = [
+const PARTS: [(&str, &str); 7] = [
     ("", "Conversation"),
     ("changes", "Changes"),
     ("attempts", "Attempts"),
+    ("dependencies", "Dependencies"),
     ("proof", "Proof"),
     ("deliveries", "Deliveries"),
     ("details", "Details"),
@@ -126,6 +128,23 @@ struct AttemptRow {
 }
 
 #[derive(Template)]
+#[template(path = "task_graph.html")]
+struct Graph {
+    shell: Shell,
+    task: Row,
+    estimated: bool,
+    facts: Vec<String>,
+    tabs: Vec<Tab>,
+    picture: Html,
+    sides: Vec<Side>,
+    more: bool,
+    /// True if it waits for others.
+    waits: bool,
+    /// True if the visitor may let it start.
+    may_change: bool,
+}
+
+#[derive(Template)]
 #[template(path = "task_agent.html")]
 struct Agent {
     shell: Shell,
@@ -210,6 +229,13 @@ pub async fn show(
         "attempts" => {
             let (attempts, line) = (task.attempts.iter().flatten().map(attempt).collect(), attempts_line(&task));
             page(&request, &visitor, &Attempts { shell, task: row, estimated, facts, tabs, attempts, line })
+        }
+        "dependencies" => {
+            let Neighbours { picture, sides, more } = neighbours(&shared, &visitor, &task).await?;
+            let waits = task.held.as_deref() == Some(Hold::DEPENDENCIES);
+            let may_change = visitor.caller.may(KeyScope::Submit);
+            let graph = Graph { shell, task: row, estimated, facts, tabs, picture, sides, more, waits, may_change };
+            page(&request, &visitor, &graph)
         }
         "proof" => {
             let TaskProof { ok, steps, promises, .. } =

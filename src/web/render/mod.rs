@@ -6,7 +6,7 @@
 //! | `conversation` | the events of a task as blocks: a call of a tool and its result are one |
 //! | `tool` | calls of tools: the argument that matters, and what is shown of input and output |
 //! | `markdown`, `ansi`, `diff`, `patch` | texts of the model, output of programs, changes |
-//! | `chart` | numbers as a picture and as a table |
+//! | `chart`, `graph` | numbers as a picture and as a table; tasks that depend on each other |
 
 mod ansi;
 mod chart;
@@ -16,6 +16,7 @@ mod conversation;
 #[cfg(test)]
 mod conversation_test;
 mod diff;
+mod graph;
 mod html;
 mod markdown;
 mod patch;
@@ -23,6 +24,7 @@ mod tool;
 
 pub use chart::{Chart, Span, chart, time_line};
 pub use conversation::{Block, Conversation, Show, question};
+pub use graph::{Node, graph};
 pub use html::Html;
 pub use markdown::markdown;
 pub use patch::patch;

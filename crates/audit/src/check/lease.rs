@@ -89,6 +89,7 @@ impl Audit {
         if let Some(due) = due {
             self.broken(12, task, format!("was claimed {} ms before it was due", due - entry.at));
         }
+        self.has_waited(task);
         if let Some(evidence) = self.groups.claim(task) {
             self.broken(11, task, evidence);
         }

@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use domain::{AttemptOutcome, FailureClass, Name, SessionId, Status, TaskId, Timestamp, Tokens, Usd};
+use domain::{AttemptOutcome, FailureClass, Hold, Name, SessionId, Status, TaskId, Timestamp, Tokens, Usd};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::LimitState;
-use crate::{Activity, Attempt, Context, ContextFile, Options, RemoteRepository, Task, TaskError};
+use crate::{Activity, Attempt, Context, ContextFile, Dependency, Options, RemoteRepository, Task, TaskError};
 
 /// A task, whole.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -18,6 +18,8 @@ pub struct TaskView<'a> {
     pub task_id: TaskId,
     /// Status.
     pub status: Status,
+    /// Name that its client gave it.
+    pub name: Option<Cow<'a, str>>,
     /// First line of the instruction, at most 120 characters.
     pub title: Cow<'a, str>,
     /// Instruction; in a list its first 4 KiB.
@@ -108,6 +110,13 @@ pub struct TaskView<'a> {
     pub looping: Option<Cow<'a, str>>,
     /// The trace that it belongs to: its client's, or that of its submit.
     pub trace_id: Option<String>,
+    /// Number of tasks that it depends on.
+    #[serde(default)]
+    pub dependencies: i64,
+    /// The first 1,000 of these, in order; left out of lists.
+    #[schema(nullable = false)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depends_on: Option<Cow<'a, [Dependency]>>,
     /// Attempts, in order; left out of lists.
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -218,6 +227,7 @@ impl<'a> TaskView<'a> {
         Self {
             task_id: task.id,
             status: task.status,
+            name: task.spec.name.as_deref().map(Cow::Borrowed),
             title: Cow::Owned(task.spec.title()),
             instruction: Cow::Borrowed(&task.spec.instruction),
             context: ContextView::of(&task.spec.context),
@@ -229,7 +239,7 @@ impl<'a> TaskView<'a> {
             working_directory: task.working_directory.as_deref().map(Cow::Borrowed),
             created_at: task.created_at,
             run_at: task.spec.run_at,
-            due_at: task.due_at,
+            due_at: task.due_at.filter(|_| task.held.as_deref() != Some(Hold::DEPENDENCIES)),
             started_at: task.started_at,
             completed_at: task.completed_at,
             attempt: task.attempt,
@@ -260,6 +270,8 @@ impl<'a> TaskView<'a> {
             cost_estimated: task.cost_so_far.is_some(),
             looping: task.looping.as_deref().map(Cow::Borrowed),
             trace_id: task.trace_parent.map(|place| place.trace_id()),
+            dependencies: task.dependencies,
+            depends_on: task.depends_on.as_deref().map(Cow::Borrowed),
             attempts: task.attempts.as_ref().map(|attempts| attempts.iter().map(AttemptView::of).collect()),
         }
     }
@@ -372,6 +384,10 @@ pub struct Reason {
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// Tasks that it waits for, at most 20.
+    #[schema(nullable = false)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<Vec<Dependency>>,
     /// The limit that holds the task back.
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
