@@ -12,12 +12,13 @@ use crate::claude::{Item, Run, Shim, ShimLaunch, Start};
 use crate::config::{self, DatabasePassword, DatabaseServer, Environment};
 use crate::process::boot_now;
 use crate::queue::{
-    Append, Beat, ChangeNotifier, Claim, Directory, Finish, MAILBOX, NewTask, PollQueue, Queue, QueueActor, ReadStats,
-    ReadWorkers, Renew, SetPaused, Submit,
+    Append, Beat, ChangeNotifier, Claim, Directory, Finish, MAILBOX, NewDependency, NewTask, PollQueue, Queue,
+    QueueActor, ReadStats, ReadWorkers, Renew, SetPaused, Submit, SubmitAll,
 };
 use crate::store;
 use domain::{
-    BootInstant, Budgets, EventKind, Labels, LeaseKey, NewEvent, Outcome, Report, SessionId, Status, WorkerInstanceId,
+    BootInstant, Budgets, Condition, EventKind, Labels, LeaseKey, NewEvent, OnFailure, Outcome, Report, SessionId,
+    Status, TaskId, WorkerInstanceId,
 };
 use wire::TaskSpec;
 
@@ -25,6 +26,8 @@ use wire::TaskSpec;
 const AHEAD: u32 = 500;
 /// Commands that are under way at once.
 const UNDER_WAY: usize = 800;
+/// Tasks of one batch.
+const BATCH: usize = 1_000;
 /// Time between two looks while there is nothing to claim and no hint comes.
 const LOOK: Duration = Duration::from_millis(50);
 /// Longer than any run.
@@ -78,28 +81,8 @@ impl NoOp {
     /// Submits this many tasks.
     pub async fn submit(&self, count: usize) {
         let submit = || {
-            let spec: TaskSpec = serde_json::from_value(serde_json::json!({ "instruction": "x" })).expect("a spec");
-            let directory = Directory::OwnBelow("/tmp".into());
-            let key = "default".to_owned();
-            let task = NewTask {
-                id: TaskId::new(),
-                spec,
-                directory,
-                retry_of: None,
-                dependencies: Vec::new(),
-                key,
-                sees_all: true,
-                exclusive: false,
-                resumes: None,
-                trace_parent: None,
-            };
-            let queue = self.queue.clone();
-            async move {
-                queue
-                    .ask(Submit { task, idempotency: None, max_pending: i64::MAX, limits: wire::KeyLimits::default() })
-                    .await
-                    .expect("stored")
-            }
+            let (submit, queue) = (new_task(Vec::new()), self.queue.clone());
+            async move { queue.ask(submit).await.expect("stored") }
         };
         let mut under_way = FuturesUnordered::new();
         for _ in 0..count {
@@ -109,6 +92,63 @@ impl NoOp {
             }
         }
         while under_way.next().await.is_some() {}
+    }
+
+    /// Submits this many tasks, each of which depends on the one before.
+    pub async fn submit_chain(&self, count: usize) {
+        let mut before: Option<TaskId> = None;
+        let tasks: Vec<Submit> = (0..count)
+            .map(|_| {
+                let submit = new_task(before.into_iter().map(after).collect());
+                before = Some(submit.task.id);
+                submit
+            })
+            .collect();
+        self.submit_all(tasks).await;
+    }
+
+    /// Submits a task, this many that depend on it, and one that depends on all of these.
+    pub async fn submit_fan(&self, count: usize) {
+        let first = new_task(Vec::new());
+        let wide: Vec<Submit> = (0..count).map(|_| new_task(vec![after(first.task.id)])).collect();
+        let last = new_task(wide.iter().map(|submit| after(submit.task.id)).collect());
+        self.submit_all([first].into_iter().chain(wide).chain([last]).collect()).await;
+    }
+
+    async fn submit_all(&self, mut tasks: Vec<Submit>) {
+        while !tasks.is_empty() {
+            let rest = tasks.split_off(tasks.len().min(BATCH));
+            self.queue.ask(SubmitAll(tasks)).await.expect("stored").expect("taken");
+            tasks = rest;
+        }
+    }
+
+    /// Claims what is ready and finishes it, until this many tasks have ended. Returns the durations of claims that found
+    /// something, and of the commits of ends.
+    pub async fn drain_times(&self, count: usize) -> (Vec<Duration>, Vec<Duration>) {
+        let (mut done, mut claims, mut ends) = (0, Vec::new(), Vec::new());
+        while done < count {
+            let began = Instant::now();
+            let claimed = self.queue.ask(self.claim(AHEAD)).await.expect("a claim");
+            if claimed.is_empty() {
+                // Dependents are told by commits behind the one of the end.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            claims.push(began.elapsed());
+            done += claimed.len();
+            let began = Instant::now();
+            let finish = |key| {
+                let report = Report::of(Outcome::Completed);
+                self.queue.ask(Finish { key, report, credential: String::new(), events: Vec::new(), chance: 0.0 })
+            };
+            let finishes = claimed.into_iter().map(|assignment| finish(assignment.key));
+            futures_util::future::join_all(finishes).await;
+            ends.push(began.elapsed());
+        }
+        claims.sort_unstable();
+        ends.sort_unstable();
+        (claims, ends)
     }
 
     fn claim(&self, limit: u32) -> Claim {
@@ -268,6 +308,29 @@ impl NoOp {
     pub async fn completed(&self) -> i64 {
         self.queue.ask(ReadStats(None)).await.expect("the counts").count(Status::Completed)
     }
+}
+
+/// A task that does nothing.
+fn new_task(dependencies: Vec<NewDependency>) -> Submit {
+    let task = NewTask {
+        id: TaskId::new(),
+        spec: TaskSpec::of("x".to_owned()),
+        directory: Directory::OwnBelow("/tmp".into()),
+        retry_of: None,
+        dependencies,
+        key: "default".to_owned(),
+        share: ("default".to_owned(), 1),
+        sees_all: true,
+        exclusive: false,
+        resumes: None,
+        trace_parent: None,
+    };
+    Submit { task, idempotency: None, max_pending: i64::MAX, limits: wire::KeyLimits::default() }
+}
+
+fn after(task: TaskId) -> NewDependency {
+    let (condition, on_failure) = (Condition::default(), OnFailure::default());
+    NewDependency { task, condition, on_failure, name: None, is_new: true }
 }
 
 /// A random time below this many seconds.

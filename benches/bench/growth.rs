@@ -39,6 +39,47 @@ pub fn growth(figures: &mut Figures) {
     let many = claim(&db, PENDING);
     figures.add(&format!("a claim with {PENDING} pending tasks, over one with {CLAIMS}, p50"), many / few, "");
     std::fs::remove_dir_all(dir).ok();
+    dependencies(figures);
+}
+
+/// Tasks that wait for others: a chain, and one before many before one, beside as many that wait for none.
+fn dependencies(figures: &mut Figures) {
+    const TASKS: usize = 10_000;
+    let shapes = ["that wait for none", "in a chain", "in a fan of 1, 5,000 and 1"];
+    let mut first = None;
+    for (shape, name) in shapes.into_iter().enumerate() {
+        let dir = scratch();
+        let db = dir.join("data/cc-anywhere.db");
+        std::fs::create_dir_all(dir.join("data")).expect("a folder");
+        let (count, claims, ends) = actix::System::new().block_on(async {
+            let queue = NoOp::open(&text(&db)).await;
+            let count = match shape {
+                0 => {
+                    queue.submit(TASKS).await;
+                    TASKS
+                }
+                1 => {
+                    queue.submit_chain(TASKS).await;
+                    TASKS
+                }
+                _ => {
+                    queue.submit_fan(TASKS / 2).await;
+                    TASKS / 2 + 2
+                }
+            };
+            let (claims, ends) = queue.drain_times(count).await;
+            (count, claims, ends)
+        });
+        let ms = |times: &[Duration], at: f64| load::at(times, at);
+        figures.add(&format!("{count} tasks {name}: a claim, p50"), ms(&claims, 0.5), "ms");
+        figures.add("  the slowest claim", ms(&claims, 1.0), "ms");
+        figures.add("  the slowest commit of ends", ms(&ends, 1.0), "ms");
+        let total: Duration = claims.iter().chain(&ends).sum();
+        let each = total.as_secs_f64() * 1e3 / count as f64;
+        let first = *first.get_or_insert(each);
+        figures.add("  time a task, over one that waits for none", each / first, "");
+        std::fs::remove_dir_all(dir).ok();
+    }
 }
 
 /// The median of claims, one at a time, out of so many pending tasks.

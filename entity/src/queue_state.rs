@@ -13,6 +13,8 @@ pub struct Model {
     pub paused: bool,
     /// Tasks at a time in each worker, where it was changed while running.
     pub concurrency: Option<i32>,
+    /// The turn that it is now, among shares.
+    pub turn: i64,
 }
 
 /// No relation is needed by the queries.

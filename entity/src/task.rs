@@ -67,6 +67,8 @@ pub struct Model {
     pub concurrency_key: Option<String>,
     /// Labels that its worker must have, between commas.
     pub lane: String,
+    /// Share whose turns it takes.
+    pub share: String,
     /// Reason besides its time for which it is kept back, while pending.
     pub held: Option<String>,
     /// The answer or message that it waits for, as JSON.

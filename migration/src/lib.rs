@@ -27,6 +27,7 @@ mod m0018_figures;
 mod m0019_loops;
 mod m0020_traces;
 mod m0021_dependencies;
+mod m0022_shares;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -56,6 +57,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0019_loops::Migration),
             Box::new(m0020_traces::Migration),
             Box::new(m0021_dependencies::Migration),
+            Box::new(m0022_shares::Migration),
         ]
     }
 }

@@ -143,6 +143,7 @@ impl Parts {
     pub fn start_duties(&mut self, config: &Config, service: &Service, reaper: Reaper) {
         let Reaper { queue, leadership, .. } = reaper.clone();
         self.beside(queue::reap_forever(reaper));
+        self.beside(queue::tidy_forever(queue.clone(), leadership.clone()));
         if let Some(retention) = config.store.retention {
             self.beside(queue::prune_forever(queue, leadership, retention, config.store.clone()));
         }

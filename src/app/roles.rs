@@ -49,6 +49,7 @@ pub fn service(
         outbound: Outbound::new(&secret, &config.server.webhook_hosts),
         budgets: config.budgets,
         max_pending: config.server.max_pending,
+        fairness: config.server.fairness.clone(),
         exclusive_directory: config.server.exclusive_directory,
         stands_in_after,
         leadership,

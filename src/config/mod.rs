@@ -6,6 +6,7 @@
 mod agent;
 mod claude;
 mod environment;
+mod fairness;
 mod near;
 mod settings;
 mod source;
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 pub use agent::{Agent, AgentHome, AgentUser, Sandbox};
 pub use claude::Claude;
-use domain::Budgets;
+use domain::{Budgets, Fairness};
 pub use environment::Environment;
 use secrecy::{ExposeSecret as _, SecretString};
 pub use settings::{Effective, Origin, SETTINGS, Setting};
@@ -92,6 +93,8 @@ pub struct Server {
     pub api_key: Option<SecretString>,
     /// Further keys, by the names under which their tasks are counted.
     pub named_keys: Vec<(String, SecretString)>,
+    /// Whose tasks take turns.
+    pub fairness: Fairness,
     /// True if a task has its folder for itself where it doesn't say.
     pub exclusive_directory: bool,
     /// True if a key is asked for.
@@ -334,6 +337,7 @@ impl Config {
             port: from.number("PORT", 0, u16::MAX),
             api_key: api_key.map(Into::into),
             named_keys: read_keys(from),
+            fairness: fairness::read(from),
             exclusive_directory: from.choice("EXCLUSIVE_DIRECTORY", &[("off", false), ("on", true)]),
             auth,
             dashboard: from.choice("DASHBOARD", &[("on", true), ("off", false)]),

@@ -128,6 +128,12 @@ pub const SETTINGS: &[Setting] = &[
         Some("1"),
         "What a task may cost that sets no maxBudgetUsd, while there is a daily budget, in US dollars",
     ),
+    setting(
+        "FAIRNESS",
+        Some("key"),
+        "Whose tasks take turns within a priority: those of each key; tag:BEGINNING (those with the same first tag of that beginning); off (by age alone)",
+    ),
+    setting("FAIRNESS_WEIGHTS", None, "Turns of keys or tags for each one of another: NAME=WEIGHT from 1 to 100, separated by commas"),
     setting("EXCLUSIVE_DIRECTORY", Some("off"), "on: no two tasks work in one folder at a time"),
     setting("DASHBOARD", Some("on"), "on, or off: pages for people at /"),
     setting("CRASH_BUTTON", Some("off"), "on: POST /api/workers/{id}/crash and a button kill a worker, to show that nothing is lost"),

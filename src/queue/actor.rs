@@ -23,7 +23,7 @@ use super::keys::{CreateKey, FindOwner, HasSession, NoteAudit, ReadAudit, ReadKe
 use super::messages::{
     Amend, Append, Beat, Cancel, Claim, DrainWorker, Draining, Expire, FindExpired, FindHolders, FindUnsettled, Finish,
     HolderDied, Probe, Prune, QueueError, ReadLimits, Release, Renew, SetConcurrency, SetLimit, SetPaused, Settle,
-    Submit, SubmitAll, Unpark, WorkerGone,
+    Submit, SubmitAll, TidyShares, Unpark, WorkerGone,
 };
 use super::poll::{FlushPoll, PollQueue, PollReply};
 use super::reads::{
@@ -305,6 +305,7 @@ changes!(
     TouchKey,
     NoteAudit,
     Settle,
+    TidyShares,
 );
 
 impl Handler<PollQueue> for QueueActor {

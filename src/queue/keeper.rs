@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ask::Queue;
-use super::messages::{Probe, Prune, QueueError};
+use super::messages::{Probe, Prune, QueueError, TidyShares};
 use crate::config;
 use crate::process::wall_now;
 use crate::store::{Leadership, Store};
@@ -32,6 +32,18 @@ pub async fn keep(store: Arc<dyn Store>, queue: Queue, vitals: Vitals) {
         }
         if let Err(error) = store.keep_up().await {
             tracing::debug!(%error, "the store is not kept up");
+        }
+    }
+}
+
+/// Forgets shares without tasks, for as long as the process lives.
+pub async fn tidy_forever(queue: Queue, leadership: Leadership) {
+    loop {
+        tokio::time::sleep(PRUNE_EVERY).await;
+        if leadership.is_ours()
+            && let Err(error) = queue.ask(TidyShares).await
+        {
+            tracing::warn!(error = chain(&error), "could not forget shares without tasks");
         }
     }
 }

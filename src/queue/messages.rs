@@ -49,6 +49,7 @@ answers! {
     FindHolders => Vec<WorkerInstanceId>;
     FindUnsettled => bool;
     Settle => ();
+    TidyShares => ();
     Beat => ();
     Draining => ();
     Prune => Vec<TaskId>;
@@ -79,6 +80,10 @@ pub struct SubmitAll(pub Vec<Submit>);
 
 /// The tasks in order, each with whether it was there already; or the first that can't be stored, and why.
 pub type AllSubmitted = Result<Vec<(Box<Task>, bool)>, (usize, Submitted)>;
+
+/// Forgets shares of tasks that have all ended.
+#[derive(Clone, Copy, Debug)]
+pub struct TidyShares;
 
 /// Tells dependents of tasks that have ended: some of them with this commit, the rest with others behind it.
 #[derive(Clone, Copy, Debug)]
@@ -129,6 +134,8 @@ pub struct NewTask {
     pub dependencies: Vec<NewDependency>,
     /// Name of the client's key.
     pub key: String,
+    /// The share whose turns it takes, and the weight of that; an empty one has none.
+    pub share: (String, i64),
     /// True if it may depend on tasks of other keys.
     pub sees_all: bool,
     /// True if no other task may work in its folder meanwhile.

@@ -42,7 +42,7 @@ pub use hooks::{
     AddWebhook, ClaimDeliveries, EnableWebhook, ReadDeliveries, ReadWebhooks, RemoveWebhook, ReportDelivery,
     RetryDelivery,
 };
-pub use keeper::{keep, prune, prune_forever};
+pub use keeper::{keep, prune, prune_forever, tidy_forever};
 pub use keys::{
     CreateKey, FindOwner, HasSession, KeyChanged, NoteAudit, ReadAudit, ReadKeys, RevokeKey, RotateKey, TouchKey,
 };

@@ -81,6 +81,7 @@ pub async fn admit(
     let (exclusive, key) = (exclusive(service, &spec, &directory), caller.name().to_owned());
     let task = NewTask {
         id: origin.id.unwrap_or_else(TaskId::new),
+        share: service.fairness.share_of(&key, &spec.tags),
         exclusive,
         spec,
         directory,

@@ -195,6 +195,8 @@ mod tests {
             key: None,
             source,
             waits: Vec::new(),
+            share: String::new(),
+            weight: 1,
         };
         let claim = |task| HistoryEvent::Claim {
             lease: lease(task),

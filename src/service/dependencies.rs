@@ -29,9 +29,9 @@ pub fn resolve(spec: &mut TaskSpec, batch: &HashSet<TaskId>) -> Result<Vec<NewDe
 ///
 /// # Errors
 /// The place of the first task with a fault, and the fault.
-pub fn name_batch(tasks: &mut [TaskSpec]) -> Result<Vec<TaskId>, (usize, Refusal)> {
-    let places = named_in_batch(tasks).map_err(|(n, invalid)| (n, invalid.into()))?;
-    let order = in_order(&places).map_err(|circle| (circle[0], waits_for_itself(&circle)))?;
+pub fn name_batch(tasks: &mut [TaskSpec]) -> Result<Vec<TaskId>, (usize, Box<Refusal>)> {
+    let places = named_in_batch(tasks).map_err(|(n, invalid)| (n, Box::new(invalid.into())))?;
+    let order = in_order(&places).map_err(|circle| (circle[0], Box::new(waits_for_itself(&circle))))?;
     let mut ids: Vec<(usize, TaskId)> = order.into_iter().map(|task| (task, TaskId::new())).collect();
     ids.sort_unstable();
     let ids: Vec<TaskId> = ids.into_iter().map(|(_, id)| id).collect();

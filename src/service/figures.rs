@@ -293,6 +293,8 @@ mod tests {
             key: None,
             source: audit::Source::Api,
             waits: Vec::new(),
+            share: String::new(),
+            weight: 1,
         }
     }
 

@@ -30,7 +30,7 @@ mod usage;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use domain::Budgets;
+use domain::{Budgets, Fairness};
 use tokio::sync::watch;
 
 pub use self::admission::{Origin, admit, check_webhook, is_below_ceiling, key_limit, not_taken};
@@ -96,6 +96,8 @@ pub struct Service {
     pub budgets: Budgets,
     /// Maximum number of pending tasks.
     pub max_pending: i64,
+    /// Whose tasks take turns.
+    pub fairness: Fairness,
     /// True if a task has its folder for itself unless it says otherwise.
     pub exclusive_directory: bool,
     /// Minimum time for which a duty is overdue before this process does it: none for an API process; a worker stands

@@ -124,7 +124,7 @@ async fn fire(service: &Service, schedule: &Schedule, now: Timestamp) -> Result<
     let mut send = None;
     if !is_late || schedule.missed == Missed::Once {
         match plan(service, schedule).await? {
-            Planned::Go(submit, span) => (fire.firing, send) = (Firing::Submit(submit), Some(span)),
+            Planned::Go(sent) => (fire.firing, send) = (Firing::Submit(Box::new(sent.0)), Some(sent.1)),
             Planned::Not(firing, why) => (fire.firing, fire.detail) = (firing, Some(why)),
             Planned::Later(why) => {
                 tracing::warn!(scheduleId = %schedule.id, why, "A schedule waits");
@@ -155,7 +155,7 @@ async fn fire(service: &Service, schedule: &Schedule, now: Timestamp) -> Result<
 /// Plan of a firing.
 pub enum Planned {
     /// Store this; its span has begun.
-    Go(Box<Submit>, traces::Span),
+    Go(Box<(Submit, traces::Span)>),
     /// Store nothing, for this reason.
     Not(Firing, String),
     /// Try again later, for this reason.
@@ -187,7 +187,7 @@ pub async fn plan(service: &Service, schedule: &Schedule) -> Result<Planned, Que
     let mut span = traces::Span::of_send(1);
     let admitted = span.within(admit(service, spec, &caller, Origin::default())).await;
     Ok(match admitted.inspect_err(|error| span.fail(error.code)) {
-        Ok(submit) => Planned::Go(Box::new(submit), span),
+        Ok(submit) => Planned::Go(Box::new((submit, span))),
         Err(error) if error.is_passing() => Planned::Later(error.to_string()),
         Err(error) => Planned::Not(Firing::Refused, error.to_string()),
     })

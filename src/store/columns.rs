@@ -37,6 +37,7 @@ macro_rules! each_table {
                 exclusive,
                 concurrency_key,
                 lane,
+                share,
                 held,
                 waiting_for,
                 pending_messages,

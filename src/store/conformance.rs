@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::rows::{AttemptRow, ClaimRow, EventRow, IdempotencyKeyRow, TaskRow, TranscriptRow};
+use super::rows::{AttemptRow, ClaimRow, EventRow, IdempotencyKeyRow, ReadyRow, TaskRow, TranscriptRow};
 use super::views::{Filter, ListTasks, Poll, ReadEvents, ReadUsage};
 use super::{Store, StoreError, Tx};
 use domain::{
-    Epoch, EventKind, Group, GroupKind, Labels, LeaseKey, SUSPECT, SessionId, Spent, Status, TaskId, Timestamp, Tokens,
-    Usd, WorkerInstanceId,
+    Epoch, EventKind, Group, GroupKind, Labels, LeaseKey, SUSPECT, SessionId, Share, Spent, Status, TaskId, Timestamp,
+    Tokens, Usd, WorkerInstanceId,
 };
 
 /// Opens one database, again and again: each store is a process of its own.
@@ -33,6 +33,7 @@ pub async fn exercise<O: Open>(fresh: impl Fn() -> O) {
     a_savepoint_is_gone_back_to(&*fresh().open().await).await;
     tasks_are_claimed_by_priority_then_age(&*fresh().open().await).await;
     a_suspect_is_counted(&*fresh().open().await).await;
+    shares_are_known_and_take_turns(&*fresh().open().await).await;
     workers::a_lane_is_for_those_who_meet_it(&*fresh().open().await).await;
     workers::a_worker_is_told_to_end(&*fresh().open().await).await;
     each_task_is_claimed_by_one_of_many(&fresh()).await;
@@ -81,31 +82,22 @@ async fn insert(store: &dyn Store, tasks: &[TaskRow]) {
 }
 
 /// Claims in one transaction. Returns the ids in the order of a worker.
-async fn claim(store: &dyn Store, holder: WorkerInstanceId, limit: u32, alone: bool) -> Vec<u128> {
-    claim_from(store, holder, limit, alone, &[String::new()]).await
+async fn claim(store: &dyn Store, holder: WorkerInstanceId, limit: u32) -> Vec<u128> {
+    claim_from(store, holder, limit, &[String::new()]).await
 }
 
-async fn claim_from(
-    store: &dyn Store,
-    holder: WorkerInstanceId,
-    limit: u32,
-    alone: bool,
-    lanes: &[String],
-) -> Vec<u128> {
+/// Claims the first of one share by priority, then age.
+async fn claim_from(store: &dyn Store, holder: WorkerInstanceId, limit: u32, lanes: &[String]) -> Vec<u128> {
     let mut tx = begin(store).await;
     let clock = tx.clock();
-    let claim = ClaimRow {
-        holder,
-        worker: "w",
-        expires: clock.lease.plus_ms(60_000),
-        now: clock.wall,
-        limit,
-        suspect: SUSPECT,
-        alone,
-        lanes,
-    };
+    let mut ready = tx.ready(limit, false, lanes).await.expect("a read");
+    ready.sort_by_key(|task| (-task.priority, task.id));
+    let tasks: Vec<TaskId> = ready.iter().take(limit as usize).map(|task| task.id).collect();
+    let expires = clock.lease.plus_ms(60_000);
+    let claim = ClaimRow { holder, worker: "w", expires, now: clock.wall, tasks: &tasks };
     let mut rows: Vec<TaskRow> =
         tx.claim(&claim).await.expect("claimed").into_iter().map(|row| row.expect("a row")).collect();
+    assert_eq!(tx.claim(&claim).await.expect("nothing").len(), 0, "once");
     tx.commit().await.expect("committed");
     rows.sort_by_key(|row| (-row.priority, row.id));
     rows.iter().map(|row| row.id.uuid().as_u128()).collect()
@@ -153,15 +145,15 @@ async fn tasks_are_claimed_by_priority_then_age(store: &dyn Store) {
         TaskRow { status: Status::Cancelled.into(), priority: 9, ..task(5) },
     ];
     insert(store, &rows).await;
-    assert_eq!(claim(store, HOLDER, 2, false).await, [2, 4]);
-    assert_eq!(claim(store, HOLDER, 9, false).await, [1]);
-    assert_eq!(claim(store, HOLDER, 9, false).await, [] as [u128; 0]);
+    assert_eq!(claim(store, HOLDER, 2).await, [2, 4]);
+    assert_eq!(claim(store, HOLDER, 9).await, [1]);
+    assert_eq!(claim(store, HOLDER, 9).await, [] as [u128; 0]);
     let mut tx = begin(store).await;
     let row = tx.task(TaskId::from_u128(2)).await.expect("a read").expect("it").row;
     assert_eq!((row.status.name(), row.epoch, row.attempt, row.last_event), ("running", Epoch::of(1), 1, 1));
     assert_eq!(tx.promote_due(Timestamp(i64::MAX)).await.expect("promoted"), [TaskId::from_u128(3)]);
     tx.commit().await.expect("committed");
-    assert_eq!(claim(store, HOLDER, 9, false).await, [3]);
+    assert_eq!(claim(store, HOLDER, 9).await, [3]);
     let polled = store
         .poll(&Poll { holder: HOLDER, credential: "c", heard: &[], labels: &Labels::default() })
         .await
@@ -172,13 +164,62 @@ async fn tasks_are_claimed_by_priority_then_age(store: &dyn Store) {
 async fn a_suspect_is_counted(store: &dyn Store) {
     let suspect = |id| TaskRow { crashes: SUSPECT, ..task(id) };
     insert(store, &[task(1), suspect(2), task(3), suspect(4)]).await;
-    assert_eq!(claim(store, HOLDER, 9, false).await, [1], "none beyond the first suspect");
-    assert_eq!(claim(store, HOLDER, 9, false).await, [] as [u128; 0]);
-    assert_eq!(claim(store, HOLDER, 9, true).await, [2], "by itself");
+    let mut tx = begin(store).await;
+    let mut crashes: Vec<i32> =
+        tx.ready(9, false, &[String::new()]).await.expect("a read").iter().map(|task| task.crashes).collect();
+    crashes.sort_unstable();
+    assert_eq!(crashes, [0, 0, SUSPECT, SUSPECT]);
+    drop(tx);
+    assert_eq!(claim(store, HOLDER, 2).await, [1, 2]);
     let mut tx = begin(store).await;
     let now = tx.clock().wall;
     let allowance = tx.allowance(HOLDER, "c", now).await.expect("a read").expect("one");
     assert_eq!((allowance.running, allowance.own_crashes), (2, SUSPECT));
+}
+
+async fn shares_are_known_and_take_turns(store: &dyn Store) {
+    let of = |id, share: &str, priority| TaskRow { share: share.to_owned(), priority, ..task(id) };
+    insert(store, &[of(1, "a", 0), of(2, "a", 0), of(3, "a", 5), of(4, "b", 0), task(5), of(6, "unknown", 0)]).await;
+    let mut tx = begin(store).await;
+    for (name, weight) in [("a", 1), ("b", 1), ("b", 3), ("idle", 1)] {
+        tx.put_share(name, weight).await.expect("written");
+    }
+    let shares = tx.shares().await.expect("a read");
+    assert_eq!((shares.get("a"), shares.get("b")), (Some(&1), Some(&3)));
+    tx.commit().await.expect("committed");
+    let mut tx = begin(store).await;
+    let first = |rows: &[ReadyRow]| {
+        let mut ids: Vec<u128> = rows.iter().map(|task| task.id.uuid().as_u128()).collect();
+        ids.sort_unstable();
+        ids
+    };
+    let ready = tx.ready(2, false, &[String::new()]).await.expect("a read");
+    assert_eq!(first(&ready), [1, 3, 4, 5], "the first two of each share that is known");
+    let b = ready.iter().find(|task| task.share == "b").expect("one");
+    assert_eq!(b.turns, Share { weight: 3, pass: 0 });
+    let share = |weight, pass| Share { weight, pass };
+    let turns = [("b".to_owned(), share(9, 70)), (String::new(), share(1, 50))];
+    tx.put_turns(40, &turns).await.expect("written");
+    tx.commit().await.expect("committed");
+    let mut tx = begin(store).await;
+    let now = tx.clock().wall;
+    assert_eq!(tx.allowance(HOLDER, "c", now).await.expect("a read").expect("one").turn, 40);
+    let ready = tx.ready(9, false, &[String::new()]).await.expect("a read");
+    let turns = |name: &str| ready.iter().find(|task| task.share == name).expect("one").turns;
+    assert_eq!((turns("b"), turns("")), (share(3, 70), share(1, 50)), "the weight is who put it in");
+    // What is held is let go share by share.
+    for id in 1..=5 {
+        tx.hold(TaskId::from_u128(id), "rate:queue:", Timestamp(i64::MAX)).await.expect("held");
+    }
+    let mut released = tx.release_holds("rate:queue:", Some(1)).await.expect("let go");
+    released.sort_unstable();
+    assert_eq!(released, [3, 4, 5].map(TaskId::from_u128));
+    tx.remove_idle_shares().await.expect("removed");
+    let mut names: Vec<String> =
+        tx.shares().await.expect("a read").into_keys().filter(|name| !name.is_empty()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["a", "b"]);
+    tx.commit().await.expect("committed");
 }
 
 async fn each_task_is_claimed_by_one_of_many(open: &impl Open) {
@@ -187,7 +228,7 @@ async fn each_task_is_claimed_by_one_of_many(open: &impl Open) {
     let claims = stores.iter().zip(1_u128..).map(|(store, holder)| async move {
         let mut mine = Vec::new();
         loop {
-            let some = claim(&**store, WorkerInstanceId::from_u128(holder), 3, false).await;
+            let some = claim(&**store, WorkerInstanceId::from_u128(holder), 3).await;
             if some.is_empty() {
                 return mine;
             }
@@ -217,13 +258,13 @@ async fn what_is_held_back_is_let_go_in_order(store: &dyn Store) {
         tx.hold(TaskId::from_u128(id), "directory:/w", Timestamp(i64::MAX)).await.expect("held");
     }
     assert!(tx.task(TaskId::from_u128(4)).await.expect("a read").expect("it").any_held);
-    let next = tx.next_in_line(9, true, &[String::new()]).await.expect("a read");
+    let next = tx.ready(9, true, &[String::new()]).await.expect("a read");
     assert_eq!(next.iter().map(|task| task.id.uuid().as_u128()).collect::<Vec<_>>(), [4]);
     assert!(next[0].groups.contains(&Group::new(GroupKind::Tag, "a")));
     let two = tx.release_holds("directory:/w", Some(2)).await.expect("let go");
     assert_eq!(two.iter().max(), Some(&TaskId::from_u128(2)), "the first by priority, then age");
     assert_eq!(tx.release_holds("directory:/w", None).await.expect("let go"), [TaskId::from_u128(3)]);
-    assert_eq!(tx.next_in_line(9, false, &[String::new()]).await.expect("a read").len(), 4);
+    assert_eq!(tx.ready(9, false, &[String::new()]).await.expect("a read").len(), 4);
 }
 
 async fn events_and_commits_are_numbered_in_order(open: &impl Open) {

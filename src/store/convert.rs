@@ -11,11 +11,11 @@ use super::error::StoreError;
 use super::rows::{
     ApiKeyRow, AttemptRow, EventRow, HistoryRow, QuestionRow, ScheduleRow, TaskRow, WebhookRow, WorkerRow,
 };
-use super::views::{Schedule, StoredKey, Webhook, WorkerInfo};
+use super::views::{Schedule, ShareAhead, StoredKey, Webhook, WorkerInfo};
 use audit::{Entry, HistoryEvent};
 use domain::{
     BootInstant, Event, EventKind, Failure, FailureClass, Labels, Lease, Missed, Name, Named as _, Overlap, Question,
-    Record, SessionId, Spent, State, Status, TaskId, Timestamp, Tokens, json, line_of,
+    Record, SessionId, Spent, State, Status, TaskId, Timestamp, Tokens, json, line_of, turns_before,
 };
 use wire::stored::{self, StoredSpec};
 use wire::{Activity, Attempt, Attempted, Remarks, Task, TaskError, TaskSpec, Truncated};
@@ -259,6 +259,14 @@ pub fn question_of(row: QuestionRow) -> Question {
         answer: row.answer.and_then(|answer| serde_json::from_str(&answer).ok()),
         request_id: row.request_id,
     }
+}
+
+/// Number of tasks that start before one, about.
+pub fn ahead_of(shares: &[ShareAhead]) -> i64 {
+    let (own, others): (Vec<ShareAhead>, Vec<ShareAhead>) = shares.iter().partition(|share| share.own);
+    let (older, weight) = own.first().map_or((0, 1), |share| (share.older, share.weight));
+    let higher: i64 = shares.iter().map(|share| share.higher).sum();
+    higher.saturating_add(turns_before(older, weight, others.iter().map(|share| (share.same, share.weight))))
 }
 
 /// The class of what is no failure.

@@ -4,8 +4,8 @@
 //! knows.
 
 use domain::{
-    AttemptOutcome, BootInstant, Group, LeaseKey, RunOutcome, ScheduleId, SessionId, TaskId, Timestamp, Usd,
-    WorkerInstanceId,
+    AttemptOutcome, BootInstant, Group, LeaseKey, Ready, RunOutcome, ScheduleId, SessionId, Share, TaskId, Timestamp,
+    Usd, WorkerInstanceId,
 };
 use wire::{DeliveryState, TaskError};
 
@@ -66,6 +66,8 @@ pub struct Allowance {
     pub limited: bool,
     /// True if any key has a budget of its own.
     pub key_budgets: bool,
+    /// The turn that it is now, among shares.
+    pub turn: i64,
     /// The lanes with requirements in which tasks are ready, at most [`MAX_LANES`].
     pub lanes: Vec<String>,
 }
@@ -92,22 +94,23 @@ pub struct ClaimRow<'a> {
     pub expires: BootInstant,
     /// Start of the tasks.
     pub now: Timestamp,
-    /// Maximum number of tasks.
-    pub limit: u32,
-    /// Number of crashes that makes a task a suspect.
-    pub suspect: i32,
-    /// True if the worker runs nothing: then it gets a suspect, should that be the first in line, and nothing besides.
-    /// Otherwise it gets what stands before the first suspect.
-    pub alone: bool,
-    /// The lanes whose tasks it may take; at least one.
-    pub lanes: &'a [String],
+    /// The tasks.
+    pub tasks: &'a [TaskId],
 }
 
 /// A ready task, as far as it is looked at before a claim.
 #[derive(Clone, Debug)]
-pub struct NextInLine {
+pub struct ReadyRow {
     /// The task.
     pub id: TaskId,
+    /// Higher starts first.
+    pub priority: i64,
+    /// Crashes in a row.
+    pub crashes: i32,
+    /// Its share.
+    pub share: String,
+    /// Weight of the share, and where its next turn begins.
+    pub turns: Share,
     /// Folder that the task works in.
     pub working_directory: Option<String>,
     /// True if it needs the folder for itself.
@@ -121,6 +124,19 @@ pub struct NextInLine {
     /// The groups that it is in.
     pub groups: Vec<Group>,
 }
+
+impl Ready for ReadyRow {
+    fn priority(&self) -> i64 {
+        self.priority
+    }
+
+    fn share(&self) -> &str {
+        &self.share
+    }
+}
+
+/// Maximum number of shares: each claim looks at the first tasks of each. Tasks of further ones take their turns together.
+pub const MAX_SHARES: usize = 500;
 
 /// End of an attempt.
 #[derive(Clone, Debug)]

@@ -74,6 +74,8 @@ pub struct TaskRow {
     pub concurrency_key: Option<String>,
     /// Labels that its worker must have, between commas.
     pub lane: String,
+    /// Share whose turns it takes.
+    pub share: String,
     /// Reason besides its time for which it is kept back, while pending.
     pub held: Option<String>,
     /// The answer or message that it waits for, as JSON.
@@ -149,6 +151,7 @@ impl TaskRow {
             exclusive: false,
             concurrency_key: spec.concurrency_key.clone(),
             lane: lane_of(&spec.requires),
+            share: String::new(),
             held: None,
             waiting_for: None,
             pending_messages: 0,

@@ -11,7 +11,7 @@ use super::sqlite::Export;
 use crate::config::{self, DatabaseServer};
 
 /// All tables.
-pub const TABLES: [&str; 27] = [
+pub const TABLES: [&str; 28] = [
     "tasks",
     "task_tags",
     "events",
@@ -30,6 +30,7 @@ pub const TABLES: [&str; 27] = [
     "credentials",
     "spending",
     "limits",
+    "shares",
     "starts",
     "webhooks",
     "deliveries",

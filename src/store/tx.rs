@@ -11,18 +11,20 @@
 //! - [`History::append_history`] numbers commits in their order.
 //! - [`Tx::clock`] is the clock that leases end by: the same for every process that writes.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 
 use super::error::StoreError;
 use super::rows::{
     Allowance, ApiKeyRow, AttemptEnd, AttemptRow, AuditRow, ChangesRow, ClaimDeliveriesRow, ClaimRow, Clock,
-    CredentialRow, DeliveryEnd, DependencyRow, EventRow, FoundTask, IdempotencyKeyRow, KeyUse, Lenient, NextInLine,
-    ProgressRow, QuestionRow, ScheduleRow, ScheduleRunRow, TaskRow, TranscriptRow, WebhookRow, WorkerRow,
+    CredentialRow, DeliveryEnd, DependencyRow, EventRow, FoundTask, IdempotencyKeyRow, KeyUse, Lenient, ProgressRow,
+    QuestionRow, ReadyRow, ScheduleRow, ScheduleRunRow, TaskRow, TranscriptRow, WebhookRow, WorkerRow,
 };
 use super::views::Dispatch;
 use domain::{
-    BootInstant, Epoch, Group, LeaseKey, Limit, Name, ScheduleId, SessionId, Spent, Status, TaskId, Timestamp, Tokens,
-    Usd, WorkerInstanceId,
+    BootInstant, Epoch, Group, LeaseKey, Limit, Name, ScheduleId, SessionId, Share, Spent, Status, TaskId, Timestamp,
+    Tokens, Usd, WorkerInstanceId,
 };
 use wire::TaskError;
 
@@ -104,8 +106,8 @@ pub trait Tasks {
         now: Timestamp,
     ) -> Result<Option<Allowance>, StoreError>;
 
-    /// Makes the next ready tasks running, by priority, then age, each with one epoch, attempt and event more.
-    /// Returns them as they are now, in no order.
+    /// Makes those of these tasks running that are ready, each with one epoch, attempt and event more. Returns them as they
+    /// are now, in no order.
     async fn claim(&mut self, claim: &ClaimRow<'_>) -> Result<Vec<Lenient<TaskRow>>, StoreError>;
 
     /// Moves the end of these leases.
@@ -120,8 +122,21 @@ pub trait Tasks {
     /// Returns the lanes with requirements in which tasks are ready, at most [`MAX_LANES`](super::rows::MAX_LANES).
     async fn lanes(&mut self) -> Result<Vec<String>, StoreError>;
 
-    /// Returns the first ready tasks of these lanes, by priority, then age; with their tags where `tags` is true.
-    async fn next_in_line(&mut self, limit: u32, tags: bool, lanes: &[String]) -> Result<Vec<NextInLine>, StoreError>;
+    /// Returns the first ready tasks of each share in each of these lanes, by priority, then age: at most `limit` of each,
+    /// in no order of shares and lanes. With their tags where `tags` is true.
+    async fn ready(&mut self, limit: u32, tags: bool, lanes: &[String]) -> Result<Vec<ReadyRow>, StoreError>;
+
+    /// Returns the weights of the shares that are known.
+    async fn shares(&mut self) -> Result<HashMap<String, i64>, StoreError>;
+
+    /// Makes a share known, or gives it another weight.
+    async fn put_share(&mut self, name: &str, weight: i64) -> Result<(), StoreError>;
+
+    /// Writes where the next turns of shares begin, and the turn that it is now.
+    async fn put_turns(&mut self, turn: i64, shares: &[(String, Share)]) -> Result<(), StoreError>;
+
+    /// Forgets shares without a task that has not ended.
+    async fn remove_idle_shares(&mut self) -> Result<(), StoreError>;
 
     /// Returns the folders in which tasks run, each with whether one of them needs it for itself.
     async fn busy_directories(&mut self) -> Result<Vec<(String, bool)>, StoreError>;
@@ -129,7 +144,8 @@ pub trait Tasks {
     /// Holds a pending task back until `due`, under this name.
     async fn hold(&mut self, id: TaskId, hold: &str, due: Timestamp) -> Result<(), StoreError>;
 
-    /// Makes tasks ready that are held back under this name, by priority, then age; at most `limit`. Returns them.
+    /// Makes tasks ready that are held back under this name: the first of each share, by priority, then age; at most `limit`
+    /// of each. Returns them.
     async fn release_holds(&mut self, hold: &str, limit: Option<i64>) -> Result<Vec<TaskId>, StoreError>;
 
     /// Makes a pending task ready.

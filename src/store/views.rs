@@ -34,6 +34,21 @@ pub struct Explained {
     pub retry: Option<(Timestamp, String)>,
 }
 
+/// Ready tasks of a share that may start before a task.
+#[derive(Clone, Copy, Debug)]
+pub struct ShareAhead {
+    /// Number of those with a higher priority.
+    pub higher: i64,
+    /// Number of those with the same.
+    pub same: i64,
+    /// Number of those with the same that are older.
+    pub older: i64,
+    /// Weight of the share.
+    pub weight: i64,
+    /// True if the task is of this share.
+    pub own: bool,
+}
+
 /// The counts; none of them is counted at the call.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {

@@ -13,6 +13,7 @@ mod client;
 mod demo;
 mod dependencies;
 mod docs;
+mod fairness;
 mod faults;
 mod hostile_cli;
 mod hostile_store;

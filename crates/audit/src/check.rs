@@ -3,6 +3,7 @@
 //! evidence. It shares no code with what it judges.
 
 mod lease;
+mod line;
 mod standing;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -13,6 +14,7 @@ use crate::history::{Entry, HistoryEvent, TaskSnapshot, TreeLine, Wait};
 use crate::schedules::Schedules;
 use crate::trees;
 use domain::{Epoch, LeaseKey, Status, TaskId, Usd, WorkerInstanceId};
+use line::Line;
 
 /// A promise that was not kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +48,8 @@ struct Picture {
     max_attempts: i32,
     /// Labels that its worker must have.
     lane: String,
+    /// Share whose turns it takes.
+    share: String,
     /// Tasks that must end before it starts.
     waits: Vec<Wait>,
     /// Costs by epoch, as they were reported first.
@@ -61,8 +65,8 @@ struct Picture {
 #[derive(Default)]
 pub struct Audit {
     tasks: HashMap<TaskId, Picture>,
-    /// Pending tasks in the order in which they start, whether due or not.
-    pending: BTreeSet<(i64, TaskId)>,
+    /// Pending tasks, in the order in which they start.
+    line: Line,
     keys: HashMap<String, (String, TaskId)>,
     running: HashMap<WorkerInstanceId, BTreeSet<TaskId>>,
     paused: bool,
@@ -126,7 +130,19 @@ impl Audit {
                 self.broken(2, None, format!("commit {} can't be read: {why}", entry.commit));
             }
             did if did.task().is_some_and(|task| is_older(task, self.since)) => {}
-            HistoryEvent::Submit { task, priority, due, max_attempts, concurrency_key, lane, key, waits, .. } => {
+            HistoryEvent::Submit {
+                task,
+                priority,
+                due,
+                max_attempts,
+                concurrency_key,
+                lane,
+                key,
+                waits,
+                share,
+                weight,
+                ..
+            } => {
                 self.groups.submit(*task, concurrency_key.as_ref());
                 let picture = Picture {
                     priority: *priority,
@@ -134,22 +150,24 @@ impl Audit {
                     max_attempts: *max_attempts,
                     lane: lane.clone(),
                     waits: waits.clone(),
+                    share: share.clone(),
                     ..Default::default()
                 };
                 if self.tasks.insert(*task, picture).is_some() {
                     self.broken(2, *task, "was stored twice");
                 }
-                self.pending.insert((-priority, *task));
+                self.line.weigh(share, *weight);
+                self.line.add(*priority, share, *task);
                 if let Some((key, fingerprint)) = key {
                     self.keyed(key, fingerprint, *task);
                 }
             }
             HistoryEvent::Amend { task, priority, due } => {
                 if let Some(picture) = self.tasks.get_mut(task)
-                    && self.pending.remove(&(-picture.priority, *task))
+                    && self.line.remove(picture.priority, &picture.share, *task)
                 {
                     (picture.priority, picture.due) = (*priority, *due);
-                    self.pending.insert((-priority, *task));
+                    self.line.add(*priority, &picture.share, *task);
                 }
             }
             HistoryEvent::Repoint { task, from, tasks } => {
@@ -226,17 +244,6 @@ impl Audit {
         }
     }
 
-    /// Checks that no due task stood before this one that the worker could have taken.
-    fn first_in_line(&mut self, task: TaskId, priority: i64, labels: &str) {
-        let stands = |picture: &Picture| picture.due.is_none() && has_all(labels, &picture.lane);
-        let is_due = |other: &TaskId| self.tasks.get(other).is_some_and(stands);
-        let before = self.pending.range(..(-priority, task)).find(|(_, other)| is_due(other));
-        if let Some((before, other)) = before {
-            let evidence = format!("(priority {priority}) was claimed before {other} (priority {})", -before);
-            self.broken(12, task, evidence);
-        }
-    }
-
     /// Checks that the tasks have ended that this one waits for. Those from before the history are not judged.
     fn has_waited(&mut self, task: TaskId) {
         let waits = self.tasks.get_mut(&task).map(|picture| std::mem::take(&mut picture.waits)).unwrap_or_default();
@@ -265,7 +272,7 @@ impl Audit {
         self.groups.leave(lease.task);
         picture.due = due;
         if to == Status::Pending {
-            self.pending.insert((-picture.priority, lease.task));
+            self.line.add(picture.priority, &picture.share, lease.task);
         } else {
             picture.terminal = Some(to);
         }

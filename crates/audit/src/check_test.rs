@@ -36,6 +36,8 @@ fn submit(task: TaskId, priority: i64) -> HistoryEvent {
         key: None,
         source: Source::Api,
         waits: Vec::new(),
+        share: String::new(),
+        weight: 1,
     }
 }
 
@@ -264,6 +266,8 @@ fn promise_9_two_tasks_of_one_key() {
             key,
             source: Source::Api,
             waits: Vec::new(),
+            share: String::new(),
+            weight: 1,
         });
         forgery.add(HistoryEvent::Cancel { lease: lease(id(number), 0) });
         forgery.beside.standing.push(standing(id(number), Status::Cancelled, 0, 0));
@@ -360,8 +364,19 @@ fn promise_11_a_worker_without_the_labels_that_a_task_requires() {
     let claimed = |labels: &str| {
         let mut forgery = Forgery::new();
         let submit = submit(id(2), 5);
-        let HistoryEvent::Submit { task, priority, due, max_attempts, concurrency_key, key, source, waits, .. } =
-            submit
+        let HistoryEvent::Submit {
+            task,
+            priority,
+            due,
+            max_attempts,
+            concurrency_key,
+            key,
+            source,
+            waits,
+            share,
+            weight,
+            ..
+        } = submit
         else {
             unreachable!("a submit")
         };
@@ -376,6 +391,8 @@ fn promise_11_a_worker_without_the_labels_that_a_task_requires() {
             key,
             source,
             waits,
+            share,
+            weight,
         });
         let (holder, credential, labels) = (forgery.holder, String::new(), labels.to_owned());
         // The other one has a higher priority, and is not for a worker without labels.
@@ -410,6 +427,8 @@ fn promise_11_more_of_a_concurrency_key_than_may_run() {
                 key: None,
                 source: Source::Api,
                 waits: Vec::new(),
+                share: String::new(),
+                weight: 1,
             });
         }
         forgery
@@ -488,6 +507,40 @@ fn promise_17_a_task_before_those_that_it_depends_on() {
     retried.breaks(17);
 }
 
+/// Tasks of two shares, claimed in this order.
+fn of_shares(weights: [i64; 2], order: &[(u8, &str)]) -> Forgery {
+    let mut forgery = Forgery::new();
+    forgery.claim(1);
+    forgery.add(finish(forgery.task, 1, AttemptOutcome::Completed, Status::Completed));
+    forgery.stands(Status::Completed, 1, 1);
+    for (number, of) in order {
+        let mut did = submit(id(*number), 0);
+        if let HistoryEvent::Submit { share, weight, .. } = &mut did {
+            (*share, *weight) = ((*of).to_owned(), weights[usize::from(*of == "b")]);
+        }
+        forgery.add(did);
+    }
+    for (number, _) in order {
+        let (holder, credential, labels) =
+            (WorkerInstanceId::from_u128(u128::from(*number)), String::new(), String::new());
+        let lease = lease(id(*number), 1);
+        forgery.add(HistoryEvent::Claim { lease, holder, credential, labels, attempt: 1, expires: 90_000 });
+        forgery.beside.standing.push(standing(id(*number), Status::Running, 1, 0));
+    }
+    forgery.beside.settled = false;
+    forgery
+}
+
+#[test]
+fn promise_12_a_share_that_starves() {
+    let turns =
+        |order: &str| order.bytes().zip(2..).map(|(of, n)| (n, if of == b'a' { "a" } else { "b" })).collect::<Vec<_>>();
+    assert_eq!(of_shares([1, 1], &turns("aabbab")).found(), []);
+    of_shares([1, 1], &turns("aaab")).breaks(12);
+    assert_eq!(of_shares([3, 1], &turns("aaaab")).found(), []);
+    of_shares([3, 1], &turns("aaaaab")).breaks(12);
+}
+
 #[test]
 fn promise_12_tasks_that_start_out_of_turn_or_too_early() {
     let mut forgery = Forgery::new();
@@ -510,6 +563,8 @@ fn promise_12_tasks_that_start_out_of_turn_or_too_early() {
         key: None,
         source: Source::Api,
         waits: Vec::new(),
+        share: String::new(),
+        weight: 1,
     };
     forgery.claim(1);
     forgery.add(finish(forgery.task, 1, AttemptOutcome::Completed, Status::Completed));

@@ -57,6 +57,12 @@ pub enum HistoryEvent {
         /// Tasks that must end before it starts.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         waits: Vec<Wait>,
+        /// Share whose turns it takes.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        share: String,
+        /// Turns of the share for each one of a share of weight 1.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        weight: i64,
     },
     /// A pending task is to start sooner, or later.
     Amend {
@@ -308,6 +314,15 @@ impl HistoryEvent {
             | Self::Drain { .. } => None,
         }
     }
+}
+
+const fn one() -> i64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+const fn is_one(weight: &i64) -> bool {
+    *weight == 1
 }
 
 /// Task that must end before another one starts.

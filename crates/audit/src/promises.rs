@@ -13,7 +13,7 @@ pub const PROMISES: [&str; 17] = [
     "An idempotency key gives one task",
     "Attempts and crashes keep their limits",
     "Nothing starts that is held back",
-    "Tasks start by priority, then age",
+    "Tasks start by priority, then share by share, then age",
     "A cancelled task has no process 5 s later",
     "A cost counts once",
     "Completed means a result",

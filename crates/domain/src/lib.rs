@@ -11,6 +11,7 @@
 mod attempt;
 mod dependency;
 mod event;
+mod fair;
 mod gate;
 mod id;
 mod invalid;
@@ -42,6 +43,7 @@ mod words;
 pub use attempt::AttemptOutcome;
 pub use dependency::{Condition, DependencyState, MAX_DEPENDENCIES, OnFailure, dependency_state, in_order};
 pub use event::{Event, EventKind, NewEvent, line_of, main_argument};
+pub use fair::{FairBy, Fairness, Line, MAX_WEIGHT, Ready, Share, Turns, turns_before};
 pub use gate::{Budgets, Candidate, GroupRoom, Hold, Room};
 pub use id::{BootId, ScheduleId, SessionId, TaskId, WorkerInstanceId};
 pub use invalid::Invalid;

@@ -12,6 +12,7 @@ mod p0006_loops;
 mod p0007_traces;
 mod p0008_words;
 mod p0009_dependencies;
+mod p0010_shares;
 
 /// A step of the schema.
 #[derive(Clone, Copy, Debug)]
@@ -35,4 +36,5 @@ pub const STEPS: &[Step] = &[
     p0007_traces::STEP,
     p0008_words::STEP,
     p0009_dependencies::STEP,
+    p0010_shares::STEP,
 ];

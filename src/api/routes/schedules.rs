@@ -180,12 +180,12 @@ async fn run(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<H
 pub async fn run_as(shared: &Shared, caller: &Caller, id: &str) -> Result<Box<wire::Task>, ApiError> {
     let schedule = find(shared, caller, id).await?;
     let (submit, mut span) = match service::plan(shared, &schedule).await? {
-        Planned::Go(submit, span) => (submit, span),
+        Planned::Go(sent) => *sent,
         Planned::Not(_, why) | Planned::Later(why) => {
             return Err(ApiError::new(StatusCode::CONFLICT, "SCHEDULE_NOT_RUN", why));
         }
     };
-    let firing = Firing::Submit(submit);
+    let firing = Firing::Submit(Box::new(submit));
     match shared.queue.ask(Fire { schedule: schedule.id, due: None, next: None, firing, detail: None }).await? {
         Fired::Submitted(task) => {
             span.stored(task.id);

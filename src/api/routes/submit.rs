@@ -83,8 +83,8 @@ async fn store_all(
     caller: &Caller,
     idempotency: Option<(String, String)>,
 ) -> Result<Vec<(Box<Task>, bool)>, ApiError> {
-    let of_task = |(n, refused): (usize, Refusal)| ApiError::from(refused).of_task(n);
-    let ids = name_batch(&mut tasks).map_err(of_task)?;
+    let of_task = |n: usize, refused: Refusal| ApiError::from(refused).of_task(n);
+    let ids = name_batch(&mut tasks).map_err(|(n, refused)| of_task(n, *refused))?;
     let batch: HashSet<TaskId> = ids.iter().copied().collect();
     let mut submits = Vec::with_capacity(tasks.len());
     for (n, (spec, id)) in tasks.into_iter().zip(ids).enumerate() {
@@ -96,7 +96,7 @@ async fn store_all(
         // One key stands for all of them.
         let own = idempotency.as_ref().map(|(key, print)| (format!("{key}/{n}/batch"), print.clone()));
         let origin = Origin { id: Some(id), retry_of: None, idempotency: own, batch: Cow::Borrowed(&batch) };
-        submits.push(admit(shared, spec, caller, origin).await.map_err(|refused| of_task((n, refused)))?);
+        submits.push(admit(shared, spec, caller, origin).await.map_err(|refused| of_task(n, refused))?);
     }
     shared.queue.ask(SubmitAll(submits)).await?.map_err(|(n, refused)| {
         let error = ApiError::from(not_taken(shared, &refused));

@@ -1,16 +1,18 @@
 //! Taking tasks, and keeping them.
 
+use std::collections::HashMap;
+
 use serde_json::json;
 
-use super::gate::BudgetsInForce;
+use super::gate::{BudgetsInForce, Gate};
 use super::limits::LimitsInForce;
-use super::{Change, Unit, attempts, gate, hooks, transitions};
+use super::{Change, Unit, attempts, hooks, transitions};
 use crate::queue::messages::{Assignment, Claim, Renew, Renewed};
 use crate::store::StoreError;
 use crate::store::convert::{spec_of, task_with};
-use crate::store::rows::{Allowance, ClaimRow, TaskRow};
+use crate::store::rows::{Allowance, ClaimRow, ReadyRow, TaskRow};
 use audit::HistoryEvent;
-use domain::{EventKind, LeaseKey, LeaseTimes, NewEvent, SUSPECT, Status, Usd};
+use domain::{EventKind, LeaseKey, LeaseTimes, NewEvent, SUSPECT, Share, Status, TaskId, Turns, Usd};
 use wire::HookEvent;
 use wire::stored::StoredSpec;
 
@@ -22,19 +24,22 @@ impl Change for Claim {
     }
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Vec<Assignment>, StoreError> {
-        let ClaimAllowance { mut limit, alone, gated, limited, key_budgets, lanes } = allowance(unit, self).await?;
+        let ClaimAllowance { limit, alone, gated, limited, key_budgets, lanes, turn } = allowance(unit, self).await?;
         let limits = if limited { LimitsInForce::read(unit).await? } else { LimitsInForce::default() };
         let budgets = BudgetsInForce::read(unit, self, key_budgets).await?;
-        if limit > 0 && (gated || limited || budgets.are_set()) {
-            limit = gate::hold(unit, &budgets, &limits, &lanes, limit).await?;
-        }
         if limit == 0 {
             return Ok(Vec::new());
         }
+        let is_shut = gated || limited || budgets.are_set();
+        let gate = Gate { budgets: &budgets, limits: &limits, is_shut, lanes: &lanes, limit, alone, turn };
+        let chosen = gate.choose(unit).await?;
+        if chosen.is_empty() {
+            return Ok(Vec::new());
+        }
+        let tasks: Vec<TaskId> = chosen.iter().map(|task| task.id).collect();
         let (now, worker) = (unit.now, self.worker.as_str());
         let expires = LeaseTimes::new(self.lease).expiry(unit.lease_now);
-        let claim =
-            ClaimRow { holder: self.holder, worker, expires, now, limit, suspect: SUSPECT, alone, lanes: &lanes };
+        let claim = ClaimRow { holder: self.holder, worker, expires, now, tasks: &tasks };
         let mut rows = Vec::new();
         for row in unit.tx.claim(&claim).await? {
             match row {
@@ -42,7 +47,8 @@ impl Change for Claim {
                 Err(unread) => transitions::set_apart_unread(unit, unread.id, &unread.why).await?,
             }
         }
-        rows.sort_by_key(|row| (-row.priority, row.id));
+        take_turns(unit, turn, &chosen).await?;
+        rows.sort_by_key(|row| tasks.iter().position(|task| *task == row.id));
         let mut assignments = Vec::with_capacity(rows.len());
         for row in rows {
             let key = LeaseKey { task: row.id, epoch: row.epoch };
@@ -61,6 +67,18 @@ impl Change for Claim {
         }
         Ok(assignments)
     }
+}
+
+/// Writes down whose turns these were.
+async fn take_turns(unit: &mut Unit<'_>, turn: i64, started: &[ReadyRow]) -> Result<(), StoreError> {
+    let mut turns = Turns::at(turn);
+    let mut taken: HashMap<&str, Share> = HashMap::new();
+    for task in started {
+        turns.know(&task.share, task.turns);
+        taken.insert(&task.share, turns.take(&task.share));
+    }
+    let taken: Vec<(String, Share)> = taken.into_iter().map(|(name, share)| (name.to_owned(), share)).collect();
+    unit.tx.put_turns(turns.clock, &taken).await
 }
 
 async fn assign(
@@ -100,6 +118,8 @@ struct ClaimAllowance {
     key_budgets: bool,
     /// The lanes that it may take from: that without requirements, and those that its labels meet.
     lanes: Vec<String>,
+    /// The turn that it is now, among shares.
+    turn: i64,
 }
 
 /// Returns none while the queue is paused or the worker's credential is parked, and no more than an operator has set.
@@ -111,12 +131,12 @@ async fn allowance(unit: &mut Unit<'_>, claim: &Claim) -> Result<ClaimAllowance,
     }
     let found = unit.tx.allowance(claim.holder, &claim.credential, unit.now).await?;
     let Some(found) = found else { return Ok(ClaimAllowance::default()) };
-    let Allowance { held_back, concurrency, running, own_crashes, gated, limited, key_budgets, lanes } = found;
+    let Allowance { held_back, concurrency, running, own_crashes, gated, limited, key_budgets, lanes, turn } = found;
     let met = lanes.into_iter().filter(|lane| claim.labels.meet(lane));
     let lanes = std::iter::once(String::new()).chain(met).collect();
     let most = claim.limit.min(concurrency.map_or(u32::MAX, |most| most.saturating_sub(running)));
     let limit = if held_back || own_crashes >= SUSPECT { 0 } else { most };
-    Ok(ClaimAllowance { limit, alone: running == 0, gated, limited, key_budgets, lanes })
+    Ok(ClaimAllowance { limit, alone: running == 0, gated, limited, key_budgets, lanes, turn })
 }
 
 impl Change for Renew {

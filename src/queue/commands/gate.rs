@@ -7,8 +7,9 @@ use super::Unit;
 use super::limits::LimitsInForce;
 use crate::queue::messages::Claim;
 use crate::store::StoreError;
+use crate::store::rows::ReadyRow;
 use audit::HistoryEvent;
-use domain::{Budgets, Candidate, Group, Hold, Room, TaskId, Timestamp, Usd};
+use domain::{Budgets, Candidate, Group, Hold, Line, Room, SUSPECT, TaskId, Timestamp, Turns, Usd};
 
 /// Number of the next tasks in line that are looked at together.
 const WINDOW: u32 = 64;
@@ -18,7 +19,7 @@ const WINDOWS: usize = 20;
 const AGAIN: Duration = Duration::from_secs(60);
 /// Due date of tasks in a paused group: far enough never to come.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
-/// Number of tasks that are let go for each that leaves. Those that find no room are held again.
+/// Number of tasks of each share that are let go for each that leaves. Those that find no room are held again.
 const LET_GO: i64 = 4;
 
 /// Budgets of a day: the server's settings, and those of single keys.
@@ -47,46 +48,79 @@ impl BudgetsInForce {
     }
 }
 
-/// Holds back what may not start. Returns how many of the next in line may, at most `limit`.
-pub async fn hold(
-    unit: &mut Unit<'_>,
-    budgets: &BudgetsInForce,
-    limits: &LimitsInForce,
-    lanes: &[String],
-    limit: u32,
-) -> Result<u32, StoreError> {
-    for _ in 0..WINDOWS {
-        let mut room = room(unit, budgets, limits).await?;
-        let next = unit.tx.next_in_line(WINDOW.max(limit), limits.are_on_tags(), lanes).await?;
-        let mut admitted = 0;
-        let mut held = Vec::new();
-        for task in next {
-            if admitted == limit {
-                break;
+/// What may be claimed, and what single tasks may have to wait for.
+pub struct Gate<'a> {
+    pub budgets: &'a BudgetsInForce,
+    pub limits: &'a LimitsInForce,
+    /// True if there is anything that a task may have to wait for.
+    pub is_shut: bool,
+    /// The lanes that the worker may take from.
+    pub lanes: &'a [String],
+    /// Maximum number of tasks.
+    pub limit: u32,
+    /// True if the worker runs nothing.
+    pub alone: bool,
+    /// The turn that it is now, among shares.
+    pub turn: i64,
+}
+
+impl Gate<'_> {
+    /// Chooses the next in line that may start, and holds back those before them that may not. A suspect starts alone, in
+    /// a worker that runs nothing else; behind one that can't start now nothing does.
+    pub async fn choose(&self, unit: &mut Unit<'_>) -> Result<Vec<ReadyRow>, StoreError> {
+        for _ in 0..WINDOWS {
+            let mut room = if self.is_shut { Some(room(unit, self.budgets, self.limits).await?) } else { None };
+            let mut line = self.line(unit).await?;
+            let (mut chosen, mut held, mut is_over) = (Vec::new(), Vec::new(), false);
+            while !is_over && let Some(task) = line.pop() {
+                if let Some(room) = &mut room
+                    && let Err((hold, until)) = self.admit(room, &task)
+                {
+                    held.push((task.id, hold, until));
+                    continue;
+                }
+                let is_suspect = task.crashes >= SUSPECT;
+                if !is_suspect || (self.alone && chosen.is_empty()) {
+                    line.start(&task.share);
+                    chosen.push(task);
+                }
+                is_over = is_suspect || chosen.len() >= self.limit as usize;
             }
-            for group in &task.groups {
-                limits.member(&mut room.groups, group.clone(), 0);
-            }
-            let reserves = budgets.reserves(&task.key_name, task.max_budget_usd, task.cost_usd);
-            let candidate = Candidate {
-                directory: task.working_directory.unwrap_or_default(),
-                exclusive: task.exclusive,
-                key: task.key_name,
-                reserves: reserves.unwrap_or_default(),
-                groups: task.groups,
-            };
-            match room.admit(&candidate) {
-                Ok(()) => admitted += 1,
-                Err((hold, until)) => held.push((task.id, hold, until)),
+            let all_may = held.is_empty();
+            hold_back(unit, held).await?;
+            if all_may || is_over {
+                return Ok(chosen);
             }
         }
-        let all_may = held.is_empty();
-        hold_back(unit, held).await?;
-        if all_may || admitted == limit {
-            return Ok(admitted);
-        }
+        Ok(Vec::new())
     }
-    Ok(0)
+
+    /// The ready tasks that the worker may take, in the order in which they start, as far as it is looked at.
+    async fn line(&self, unit: &mut Unit<'_>) -> Result<Line<ReadyRow>, StoreError> {
+        let most = if self.is_shut { WINDOW.max(self.limit) } else { self.limit };
+        let mut ready = unit.tx.ready(most, self.limits.are_on_tags(), self.lanes).await?;
+        // One share may have tasks in several lanes.
+        ready.sort_by_key(|task| (-task.priority, task.id));
+        let mut turns = Turns::at(self.turn);
+        for task in &ready {
+            turns.know(&task.share, task.turns);
+        }
+        Ok(Line::of(ready, turns, most as usize))
+    }
+
+    fn admit(&self, room: &mut Room, task: &ReadyRow) -> Result<(), (Hold, Option<Timestamp>)> {
+        for group in &task.groups {
+            self.limits.member(&mut room.groups, group.clone(), 0);
+        }
+        let reserves = self.budgets.reserves(&task.key_name, task.max_budget_usd, task.cost_usd);
+        room.admit(&Candidate {
+            directory: task.working_directory.clone().unwrap_or_default(),
+            exclusive: task.exclusive,
+            key: task.key_name.clone(),
+            reserves: reserves.unwrap_or_default(),
+            groups: task.groups.clone(),
+        })
+    }
 }
 
 async fn room(unit: &mut Unit<'_>, budgets: &BudgetsInForce, limits: &LimitsInForce) -> Result<Room, StoreError> {

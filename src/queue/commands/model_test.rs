@@ -64,6 +64,7 @@ impl Scratch {
             retry_of: None,
             dependencies: Vec::new(),
             key: "default".into(),
+            share: ("default".to_owned(), 1),
             sees_all: true,
             exclusive: false,
             resumes: None,

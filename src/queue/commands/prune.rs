@@ -1,13 +1,21 @@
 //! The end of what is old.
 
 use super::{Change, Unit};
-use crate::queue::messages::Prune;
+use crate::queue::messages::{Prune, TidyShares};
 use crate::store::StoreError;
 use audit::HistoryEvent;
 use domain::TaskId;
 
 /// Tasks of one transaction: others wait for its end.
 const BATCH: i64 = 200;
+
+impl Change for TidyShares {
+    type Answer = ();
+
+    async fn run(&self, unit: &mut Unit<'_>) -> Result<(), StoreError> {
+        unit.tx.remove_idle_shares().await
+    }
+}
 
 impl Change for Prune {
     type Answer = Vec<TaskId>;

@@ -6,7 +6,7 @@ use super::{Change, Unit, dependencies, hooks, keys};
 use crate::queue::messages::{AllSubmitted, Directory, Submit, SubmitAll, Submitted};
 use crate::store::StoreError;
 use crate::store::convert::{task_of, task_with};
-use crate::store::rows::{IdempotencyKeyRow, MAX_LANES, TaskRow};
+use crate::store::rows::{IdempotencyKeyRow, MAX_LANES, MAX_SHARES, TaskRow};
 use audit::{HistoryEvent, Source};
 use domain::{EventKind, NewEvent, Status, lane_of};
 use wire::stored::StoredSpec;
@@ -37,6 +37,7 @@ impl Submit {
             Err(refused) => return Ok(refused),
         };
         let mut row = self.new_row(unit).await?;
+        row.share = self.share(unit).await?;
         dependencies::hold_new(&mut row, &dependencies, unit.now);
         if let Some((key, fingerprint)) = &self.idempotency {
             let (key, fingerprint, created_at) = (key.clone(), fingerprint.clone(), unit.now.0);
@@ -53,6 +54,8 @@ impl Submit {
             key: self.idempotency.clone(),
             source,
             waits: dependencies::waits(&dependencies),
+            share: row.share.clone(),
+            weight: self.task.share.1,
         });
         unit.count_bytes(&row.key_name, row.spec.len() as i64);
         unit.tx.insert_task(&row, &self.task.spec.tags).await?;
@@ -126,6 +129,21 @@ impl Submit {
             }
         }
         keys::passed(unit, &self.task.key, &self.limits).await
+    }
+
+    /// The share whose turns the task takes. It is known from here on.
+    async fn share(&self, unit: &mut Unit<'_>) -> Result<String, StoreError> {
+        let (share, weight) = &self.task.share;
+        if share.is_empty() {
+            return Ok(String::new());
+        }
+        let known = unit.tx.shares().await?;
+        match known.get(share) {
+            Some(known) if known == weight => {}
+            None if known.len() >= MAX_SHARES => return Ok(String::new()),
+            _ => unit.tx.put_share(share, *weight).await?,
+        }
+        Ok(share.clone())
     }
 
     async fn new_row(&self, unit: &mut Unit<'_>) -> Result<TaskRow, StoreError> {

@@ -12,12 +12,12 @@ use super::tx::only;
 use super::value::{Unread, Value, get, params};
 use super::{dependencies, read_state};
 use crate::store::StoreError;
-use crate::store::convert::{activity_of, attempt_of, by_status, lost_task, question_of, task_of};
+use crate::store::convert::{activity_of, ahead_of, attempt_of, by_status, lost_task, question_of, task_of};
 use crate::store::rows::{AttemptRow, MessageRow, QuestionRow, TaskRow};
 use crate::store::summary::{self, MAX_ACTIVITY, MAX_JSON, MAX_TEXT};
 use crate::store::views::{
     ConversationState, Dependency, Explained, Filter, ListOrder, ListQuestions, ListTaskIds, ListTasks,
-    MAX_DEPENDENCIES_SHOWN, OpenQuestion, Page, QuestionPage,
+    MAX_DEPENDENCIES_SHOWN, OpenQuestion, Page, QuestionPage, ShareAhead,
 };
 use domain::{AttemptOutcome, EventKind, Hold, Named, Question, Scope, SessionId, Status, TaskId, Timestamp};
 use wire::{Activity, Attempt, Task};
@@ -52,8 +52,12 @@ static MESSAGES: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT {columns} FROM messages WHERE task_id = $1 AND kind = 'message' AND done_at IS NULL ORDER BY id")
 });
 
-const AHEAD: &str = "SELECT COUNT(*) FROM tasks WHERE status = 'pending' AND due_at IS NULL
-    AND (priority > $1 OR (priority = $1 AND id < $2))";
+/// Ready tasks by their share: of a higher priority, of this one, and older ones of this one; then the weight of the share,
+/// and whether it is the one of the task.
+const AHEAD: &str = "SELECT COUNT(*) FILTER (WHERE t.priority > $1), COUNT(*) FILTER (WHERE t.priority = $1),
+        COUNT(*) FILTER (WHERE t.priority = $1 AND t.id < $2),
+        COALESCE((SELECT weight FROM shares WHERE name = t.share), 1), t.share = (SELECT share FROM tasks WHERE id = $2)
+    FROM tasks t WHERE t.status = 'pending' AND t.due_at IS NULL GROUP BY t.share";
 
 const AHEAD_HELD: &str = "SELECT COUNT(*) FROM tasks WHERE status = 'pending' AND held = $3
     AND (priority > $1 OR (priority = $1 AND id < $2))";
@@ -140,7 +144,13 @@ pub async fn explain(db: &Connection, id: TaskId) -> Result<Option<Explained>, S
         // Their ends come in no order.
         Some(held) if held == Hold::DEPENDENCIES => None,
         Some(held) => db.one(AHEAD_HELD, &params![priority, id, held], only).await?,
-        None => db.one(AHEAD, &params![priority, id], only).await?,
+        None => {
+            let read = |row: &Row| {
+                let (higher, same, older) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
+                Ok(ShareAhead { higher, same, older, weight: get(row, 3)?, own: get(row, 4)? })
+            };
+            Some(ahead_of(&db.all(AHEAD, &params![priority, id], read).await?))
+        }
     };
     let retry = if task.status == Status::Running { retry(db, id).await? } else { None };
     Ok(Some(Explained { task, ahead: ahead.unwrap_or(0), retry }))

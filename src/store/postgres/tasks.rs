@@ -1,5 +1,6 @@
 //! Statements on tasks.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
@@ -12,12 +13,12 @@ use super::tx::{PostgresTx, only, status_name};
 use super::value::{Unread, Value, get, params};
 use crate::store::StoreError;
 use crate::store::rows::{
-    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, NextInLine, ProgressRow,
-    TaskRow, UnreadRow,
+    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, ProgressRow, ReadyRow, TaskRow,
+    UnreadRow,
 };
 use crate::store::tx::{Tasks, Tx as _};
 use domain::{
-    BootInstant, Epoch, Hold, LeaseKey, Name, Named as _, SessionId, Status, TaskId, Timestamp, WorkerInstanceId,
+    BootInstant, Epoch, Hold, LeaseKey, Name, Named as _, SessionId, Share, Status, TaskId, Timestamp, WorkerInstanceId,
 };
 use wire::TaskError;
 
@@ -73,20 +74,14 @@ const IDEMPOTENCY_KEY: &str = "SELECT key, fingerprint, task_id, created_at FROM
 
 /// Rows that somebody has locked by hand keep nobody waiting.
 static CLAIM: LazyLock<String> = LazyLock::new(|| {
-    let columns = TaskRow::COLUMNS;
     format!(
-        "WITH next AS MATERIALIZED (SELECT first.* FROM unnest($9::text[]) AS wanted(lane) CROSS JOIN LATERAL
-                    (SELECT id, priority, crashes FROM tasks
-                        WHERE status = 'pending' AND due_at IS NULL AND lane = wanted.lane
-                        ORDER BY priority DESC, id LIMIT $6 FOR UPDATE SKIP LOCKED) first
-                ORDER BY priority DESC, id LIMIT $6),
-            counted AS (SELECT id, SUM((crashes >= $7)::int) OVER line AS suspects, ROW_NUMBER() OVER line AS place
-                FROM next WINDOW line AS (ORDER BY priority DESC, id))
-        UPDATE tasks SET status = 'running', epoch = epoch + 1, attempt = attempt + 1,
+        "UPDATE tasks SET status = 'running', epoch = epoch + 1, attempt = attempt + 1,
             holder = $1, worker = $2, lease_ms = $3, lease_boot = $4,
             started_at = COALESCE(started_at, $5), last_event = last_event + 1, attempt_events = 0
-        WHERE id = ANY(ARRAY(SELECT id FROM counted WHERE suspects = 0 OR ($8 AND place = 1)))
-        RETURNING {columns}"
+        WHERE id = ANY(ARRAY(SELECT id FROM tasks WHERE id = ANY($6) AND status = 'pending' AND due_at IS NULL
+            FOR UPDATE SKIP LOCKED))
+        RETURNING {}",
+        TaskRow::COLUMNS
     )
 });
 
@@ -116,7 +111,7 @@ static ALLOWANCE: LazyLock<String> = LazyLock::new(|| {
         EXISTS (SELECT 1 FROM tasks WHERE exclusive AND status IN ('pending','running'))
             OR EXISTS (SELECT 1 FROM tasks WHERE concurrency_key IS NOT NULL AND status IN ('pending','running')),
         EXISTS (SELECT 1 FROM limits),
-        EXISTS (SELECT 1 FROM api_keys WHERE daily_budget_usd IS NOT NULL), {LANES}
+        EXISTS (SELECT 1 FROM api_keys WHERE daily_budget_usd IS NOT NULL), turn, {LANES}
     FROM queue_state WHERE id = 1"
     )
 });
@@ -131,18 +126,44 @@ pub const LEASES: &str = "SELECT id, epoch FROM tasks WHERE status = 'running' A
 static OF_HOLDER: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {} FROM tasks WHERE status = 'running' AND holder = $1", TaskRow::COLUMNS));
 
-const NEXT: &str = "SELECT id, working_directory, exclusive, max_budget_usd, cost_usd, key_name, concurrency_key, spec
-    FROM unnest($3::text[]) AS wanted(lane) CROSS JOIN LATERAL
-        (SELECT priority, id, working_directory, exclusive, max_budget_usd, cost_usd, key_name, concurrency_key,
-            CASE WHEN $2 THEN spec END AS spec FROM tasks
-        WHERE status = 'pending' AND due_at IS NULL AND lane = wanted.lane ORDER BY priority DESC, id LIMIT $1) first
-    ORDER BY priority DESC, id LIMIT $1";
+/// That of tasks without a share is always known.
+const SHARES: &str = "(SELECT name, weight, pass FROM shares
+    UNION ALL SELECT '', 1, 0 WHERE NOT EXISTS (SELECT 1 FROM shares WHERE name = ''))";
+
+/// The first ready tasks of each share in these lanes: each has a line of its own in the index, which is read no further
+/// than it must be.
+static READY: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT first.*, known.name, known.weight, known.pass
+        FROM {SHARES} known CROSS JOIN unnest($3::text[]) AS wanted(lane) CROSS JOIN LATERAL
+            (SELECT id, priority, crashes, working_directory, exclusive, max_budget_usd, cost_usd, key_name, concurrency_key,
+                CASE WHEN $2 THEN spec END AS spec FROM tasks
+            WHERE status = 'pending' AND due_at IS NULL AND lane = wanted.lane AND share = known.name
+            ORDER BY priority DESC, id LIMIT $1) first"
+    )
+});
+
+const PUT_SHARE: &str = "INSERT INTO shares (name, weight, pass) VALUES ($1, $2, 0)
+    ON CONFLICT (name) DO UPDATE SET weight = excluded.weight";
+
+const PUT_TURN: &str = "INSERT INTO shares (name, weight, pass)
+    SELECT name, weight, pass FROM unnest($1::text[], $2::int8[], $3::int8[]) AS taken(name, weight, pass)
+    ON CONFLICT (name) DO UPDATE SET pass = excluded.pass";
+
+const REMOVE_IDLE: &str =
+    "DELETE FROM shares WHERE name NOT IN (SELECT share FROM tasks WHERE status IN ('pending', 'running'))";
 
 const BUSY: &str =
     "SELECT COALESCE(working_directory, ''), BOOL_OR(exclusive) FROM tasks WHERE status = 'running' GROUP BY 1";
 
-const RELEASE: &str = "UPDATE tasks SET held = NULL, due_at = NULL WHERE id = ANY(ARRAY(SELECT id FROM tasks
-        WHERE status = 'pending' AND held = $1 ORDER BY priority DESC, id LIMIT $2)) RETURNING id";
+static RELEASE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "UPDATE tasks SET held = NULL, due_at = NULL WHERE id = ANY(ARRAY(SELECT first.id
+            FROM {SHARES} known CROSS JOIN LATERAL (SELECT id FROM tasks
+                WHERE status = 'pending' AND held = $1 AND share = known.name ORDER BY priority DESC, id LIMIT $2) first))
+        RETURNING id"
+    )
+});
 
 const PUT_CHANGES: &str = "INSERT INTO changes (task_id, summary, patch) VALUES ($1, $2, $3)
     ON CONFLICT (task_id) DO UPDATE SET summary = excluded.summary, patch = excluded.patch";
@@ -160,15 +181,19 @@ pub fn lease(row: &Row) -> Result<LeaseKey, Unread> {
     Ok(LeaseKey { task: get(row, 0)?, epoch: get(row, 1)? })
 }
 
-fn next_in_line(row: &Row) -> Result<NextInLine, Unread> {
-    Ok(NextInLine {
+fn ready(row: &Row) -> Result<ReadyRow, Unread> {
+    Ok(ReadyRow {
         id: get(row, 0)?,
-        working_directory: get(row, 1)?,
-        exclusive: get(row, 2)?,
-        max_budget_usd: get(row, 3)?,
-        cost_usd: get(row, 4)?,
-        key_name: get(row, 5)?,
-        groups: groups_of(row, 5)?,
+        priority: get(row, 1)?,
+        crashes: get(row, 2)?,
+        working_directory: get(row, 3)?,
+        exclusive: get(row, 4)?,
+        max_budget_usd: get(row, 5)?,
+        cost_usd: get(row, 6)?,
+        key_name: get(row, 7)?,
+        groups: groups_of(row, 7)?,
+        share: get(row, 10)?,
+        turns: Share { weight: get(row, 11)?, pass: get(row, 12)? },
     })
 }
 
@@ -181,7 +206,8 @@ fn allowance(row: &Row) -> Result<Allowance, Unread> {
         gated: get(row, 4)?,
         limited: get(row, 5)?,
         key_budgets: get(row, 6)?,
-        lanes: get(row, 7)?,
+        turn: get(row, 7)?,
+        lanes: get(row, 8)?,
     })
 }
 
@@ -365,9 +391,9 @@ impl Tasks for PostgresTx<'_> {
     }
 
     async fn claim(&mut self, claim: &ClaimRow<'_>) -> Result<Vec<Lenient<TaskRow>>, StoreError> {
-        let ClaimRow { holder, worker, expires, now, limit, suspect, alone, lanes } = *claim;
-        let lanes = Value::texts(lanes.iter().cloned());
-        let values = params![holder, worker, expires.ms, expires.boot, now, limit, suspect, alone, lanes];
+        let ClaimRow { holder, worker, expires, now, tasks } = *claim;
+        let tasks = Value::ids(tasks.iter().map(|task| task.uuid()));
+        let values = params![holder, worker, expires.ms, expires.boot, now, tasks];
         let rows = self.rows(&CLAIM, values).await?;
         let claimed: Vec<Lenient<TaskRow>> = rows.iter().map(lenient).collect::<Result<_, _>>().map_err(unread)?;
         let key_at = TaskRow::COLUMNS.split(", ").position(|column| column == "key_name").unwrap_or_default();
@@ -406,8 +432,40 @@ impl Tasks for PostgresTx<'_> {
         Ok(self.one(&ONLY_LANES, [], only).await?.unwrap_or_default())
     }
 
-    async fn next_in_line(&mut self, limit: u32, tags: bool, lanes: &[String]) -> Result<Vec<NextInLine>, StoreError> {
-        self.all(NEXT, params![limit, tags, Value::texts(lanes.iter().cloned())], next_in_line).await
+    async fn ready(&mut self, limit: u32, tags: bool, lanes: &[String]) -> Result<Vec<ReadyRow>, StoreError> {
+        self.all(&READY, params![limit, tags, Value::texts(lanes.iter().cloned())], ready).await
+    }
+
+    async fn shares(&mut self) -> Result<HashMap<String, i64>, StoreError> {
+        if self.shares.is_none() {
+            // They are read with it.
+            self.pending = None;
+            self.pending_tasks().await?;
+        }
+        Ok(self.shares.clone().unwrap_or_default())
+    }
+
+    async fn put_share(&mut self, name: &str, weight: i64) -> Result<(), StoreError> {
+        if let Some(known) = &mut self.shares {
+            known.insert(name.to_owned(), weight);
+        }
+        self.defer(PUT_SHARE, params![name, weight]);
+        Ok(())
+    }
+
+    async fn put_turns(&mut self, turn: i64, shares: &[(String, Share)]) -> Result<(), StoreError> {
+        self.defer_quietly("UPDATE queue_state SET turn = $1", params![turn]);
+        let names = Value::texts(shares.iter().map(|(name, _)| name.clone()));
+        let weights = Value::numbers(shares.iter().map(|(_, share)| share.weight));
+        let passes = Value::numbers(shares.iter().map(|(_, share)| share.pass));
+        self.defer_quietly(PUT_TURN, vec![names, weights, passes]);
+        Ok(())
+    }
+
+    async fn remove_idle_shares(&mut self) -> Result<(), StoreError> {
+        self.shares = None;
+        self.defer_quietly(REMOVE_IDLE, []);
+        Ok(())
     }
 
     async fn busy_directories(&mut self) -> Result<Vec<(String, bool)>, StoreError> {
@@ -422,7 +480,7 @@ impl Tasks for PostgresTx<'_> {
     }
 
     async fn release_holds(&mut self, hold: &str, limit: Option<i64>) -> Result<Vec<TaskId>, StoreError> {
-        let released = self.all(RELEASE, params![hold, limit], only).await?;
+        let released = self.all(&RELEASE, params![hold, limit], only).await?;
         self.forget(&released);
         self.tell_workers();
         Ok(released)

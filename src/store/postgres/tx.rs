@@ -63,7 +63,9 @@ pub struct PostgresTx<'a> {
     rows: HashMap<TaskId, TaskRow>,
     sums: Sums,
     /// Number of pending tasks, where it was asked for.
-    pending: Option<i64>,
+    pub pending: Option<i64>,
+    /// Weights of the shares, where they were asked for.
+    pub shares: Option<HashMap<String, i64>>,
     /// True if any pending task is held back, where that was asked for.
     pub any_held: Option<bool>,
     /// True if any task waits for dependencies, where that was asked for.
@@ -127,6 +129,7 @@ impl<'a> PostgresTx<'a> {
             rows: HashMap::new(),
             sums: Sums::default(),
             pending: None,
+            shares: None,
             any_held: None,
             any_waits: None,
             mark: None,
@@ -248,8 +251,14 @@ impl<'a> PostgresTx<'a> {
         if let Some(pending) = self.pending {
             return Ok(pending);
         }
-        let text = "SELECT COALESCE(SUM(count), 0)::bigint FROM task_counts WHERE status = 'pending'";
-        let stored: i64 = self.one(text, [], |row| get(row, 0)).await?.unwrap_or(0);
+        let text = "SELECT COALESCE(SUM(count), 0)::bigint, ARRAY(SELECT name FROM shares ORDER BY name),
+                ARRAY(SELECT weight::text FROM shares ORDER BY name)
+            FROM task_counts WHERE status = 'pending'";
+        let read = |row: &Row| Ok((get(row, 0)?, get(row, 1)?, get(row, 2)?));
+        let (stored, names, weights): (i64, Vec<String>, Vec<String>) =
+            self.one(text, [], read).await?.unwrap_or_default();
+        let weights = weights.into_iter().map(|weight| weight.parse().unwrap_or(1));
+        self.shares = Some(names.into_iter().zip(weights).collect());
         let ours: i64 =
             self.sums.counts.iter().filter(|((_, status), _)| status == Status::Pending.name()).map(|(_, n)| n).sum();
         Ok(*self.pending.insert(stored + ours))
@@ -308,7 +317,8 @@ impl Tx for PostgresTx<'_> {
         }
         self.waiting = Waiting::default();
         self.rows.clear();
-        (self.pending, self.any_held, self.any_waits, self.sums) = (None, None, None, sums);
+        (self.pending, self.shares, self.any_held, self.any_waits) = (None, None, None, None);
+        self.sums = sums;
         if is_sent {
             self.db.simple("ROLLBACK TO SAVEPOINT mark").await?;
         }

@@ -12,12 +12,12 @@ use super::query::{Db, bound, name, time};
 use super::table::Table;
 use super::{dependencies, read_state};
 use crate::store::StoreError;
-use crate::store::convert::{activity_of, attempt_of, by_status, lost_task, question_of, task_of};
+use crate::store::convert::{activity_of, ahead_of, attempt_of, by_status, lost_task, question_of, task_of};
 use crate::store::rows::{AttemptRow, MessageRow, QuestionRow, TaskRow};
 use crate::store::summary::{self, MAX_ACTIVITY, MAX_JSON, MAX_TEXT};
 use crate::store::views::{
     ConversationState, Dependency, Explained, Filter, ListOrder, ListQuestions, ListTaskIds, ListTasks,
-    MAX_DEPENDENCIES_SHOWN, OpenQuestion, Page, QuestionPage,
+    MAX_DEPENDENCIES_SHOWN, OpenQuestion, Page, QuestionPage, ShareAhead,
 };
 use domain::{
     AttemptOutcome, EventKind, Hold, Named, Question, ScheduleId, Scope, SessionId, Status, TaskId, Timestamp,
@@ -55,8 +55,11 @@ static MESSAGES: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT {columns} FROM messages WHERE task_id = ?1 AND kind = 'message' AND done_at IS NULL ORDER BY id")
 });
 
-const AHEAD: &str = "SELECT COUNT(*) FROM tasks INDEXED BY tasks_ready WHERE status = 'pending' AND due_at IS NULL
-    AND (priority > ?1 OR (priority = ?1 AND id < ?2))";
+/// Ready tasks by their share: of a higher priority, of this one, and older ones of this one; then the weight of the share,
+/// and whether it is the one of the task.
+const AHEAD: &str = "SELECT SUM(t.priority > ?1), SUM(t.priority = ?1), SUM(t.priority = ?1 AND t.id < ?2),
+        COALESCE((SELECT weight FROM shares WHERE name = t.share), 1), t.share = (SELECT share FROM tasks WHERE id = ?2)
+    FROM tasks t INDEXED BY tasks_ready WHERE t.status = 'pending' AND t.due_at IS NULL GROUP BY t.share";
 
 const AHEAD_HELD: &str = "SELECT COUNT(*) FROM tasks INDEXED BY tasks_held WHERE status = 'pending' AND held = ?3
     AND (priority > ?1 OR (priority = ?1 AND id < ?2))";
@@ -139,7 +142,15 @@ pub fn explain(db: Db<'_>, id: TaskId) -> Result<Option<Explained>, StoreError> 
         // Their ends come in no order.
         Some(held) if held == Hold::DEPENDENCIES => None,
         Some(held) => db.one(AHEAD_HELD, params![priority, id.as_bytes(), held], |row| row.get(0))?,
-        None => db.one(AHEAD, params![priority, id.as_bytes()], |row| row.get(0))?,
+        None => Some(ahead_of(&db.all(AHEAD, params![priority, id.as_bytes()], |row| {
+            Ok(ShareAhead {
+                higher: row.get(0)?,
+                same: row.get(1)?,
+                older: row.get(2)?,
+                weight: row.get(3)?,
+                own: row.get(4)?,
+            })
+        })?)),
     };
     let retry = if task.status == Status::Running { retry(db, id)? } else { None };
     Ok(Some(Explained { task, ahead: ahead.unwrap_or(0), retry }))

@@ -3,10 +3,11 @@
 //! Those that are run for every claim or report name their index (`INDEXED BY`): left alone, SQLite takes that of the
 //! status, and walks all pending tasks.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
-use rusqlite::{Row, ToSql, params};
+use rusqlite::{Row, params};
 
 use super::limits::groups_of;
 use super::query::Db;
@@ -14,11 +15,13 @@ use super::table::Table;
 use super::tx::SqliteTx;
 use crate::store::StoreError;
 use crate::store::rows::{
-    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, NextInLine, ProgressRow,
-    TaskRow, UnreadRow,
+    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, ProgressRow, ReadyRow, TaskRow,
+    UnreadRow,
 };
 use crate::store::tx::{Tasks, Tx as _};
-use domain::{BootId, BootInstant, Epoch, Hold, LeaseKey, Name, SessionId, TaskId, Timestamp, Usd, WorkerInstanceId};
+use domain::{
+    BootId, BootInstant, Epoch, Hold, LeaseKey, Name, SessionId, Share, TaskId, Timestamp, Usd, WorkerInstanceId,
+};
 use wire::TaskError;
 
 const TAG: &str = "INSERT INTO task_tags (tag, task_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
@@ -65,36 +68,37 @@ const SESSION_USER: &str = "SELECT id FROM tasks WHERE id = ?1 AND status IN ('p
 
 const IDEMPOTENCY_KEY: &str = "SELECT key, fingerprint, task_id, created_at FROM idempotency_keys WHERE key = ?1";
 
-/// The first ready tasks of each of these lanes, by columns that begin with the priority and the id. The lanes are the
-/// parameters from `first` on: each has a line of its own in the index, which is read no further than it must be.
-fn first_of_lanes(columns: &str, limit: &str, first: usize, lanes: usize) -> String {
-    let one = |at: usize| {
-        format!(
-            "SELECT * FROM (SELECT {columns} FROM tasks INDEXED BY tasks_ready
-                WHERE status = 'pending' AND due_at IS NULL AND lane = ?{at} ORDER BY priority DESC, id LIMIT {limit})"
-        )
-    };
-    let all: Vec<String> = (first..first + lanes).map(one).collect();
-    format!("{} ORDER BY priority DESC, id LIMIT {limit}", all.join(" UNION ALL "))
-}
-
-/// Two workers never get one task: this is one statement, inside an immediate transaction.
-fn claim_text(lanes: usize) -> String {
-    let (columns, ready) = (TaskRow::COLUMNS, first_of_lanes("priority, id, crashes", "?6", 9, lanes));
+/// Whatever else has been claimed meanwhile is not ready any more: this is inside an immediate transaction.
+static CLAIM: LazyLock<String> = LazyLock::new(|| {
     format!(
         "UPDATE tasks SET status = 'running', epoch = epoch + 1, attempt = attempt + 1,
             holder = ?1, worker = ?2, lease_ms = ?3, lease_boot = ?4,
             started_at = COALESCE(started_at, ?5), last_event = last_event + 1, attempt_events = 0
-        WHERE id IN (SELECT id FROM
-            (SELECT id, SUM(crashes >= ?7) OVER line AS suspects, ROW_NUMBER() OVER line AS place FROM ({ready})
-                WINDOW line AS (ORDER BY priority DESC, id))
-            WHERE suspects = 0 OR (?8 AND place = 1))
-        RETURNING {columns}"
+        WHERE id = ?6 AND status = 'pending' AND due_at IS NULL
+        RETURNING {}",
+        TaskRow::COLUMNS
     )
-}
+});
 
-/// Most claims are from one lane.
-static CLAIM: LazyLock<String> = LazyLock::new(|| claim_text(1));
+/// That of tasks without a share is always known.
+const SHARES: &str = "SELECT name, weight, pass FROM shares
+    UNION ALL SELECT '', 1, 0 WHERE NOT EXISTS (SELECT 1 FROM shares WHERE name = '')";
+
+/// The first ready tasks of a share in a lane: each has a line of its own in the index, which is read no further than it
+/// must be.
+const READY: &str = "SELECT id, priority, crashes, working_directory, exclusive, max_budget_usd, cost_usd, key_name,
+        concurrency_key, CASE WHEN ?4 AND json_valid(spec) THEN spec ->> '$.tags' END
+    FROM tasks INDEXED BY tasks_ready
+    WHERE status = 'pending' AND due_at IS NULL AND lane = ?1 AND share = ?2 ORDER BY priority DESC, id LIMIT ?3";
+
+const PUT_SHARE: &str = "INSERT INTO shares (name, weight, pass) VALUES (?1, ?2, 0)
+    ON CONFLICT (name) DO UPDATE SET weight = excluded.weight";
+
+const PUT_TURN: &str = "INSERT INTO shares (name, weight, pass) VALUES (?1, ?2, ?3)
+    ON CONFLICT (name) DO UPDATE SET pass = excluded.pass";
+
+const REMOVE_IDLE: &str = "DELETE FROM shares WHERE name NOT IN
+    (SELECT share FROM tasks INDEXED BY tasks_status WHERE status IN ('pending', 'running'))";
 
 // As it stands in the statement.
 const _: () = assert!(MAX_LANES == 200, "the limit of LANES");
@@ -120,7 +124,7 @@ const ALLOWANCE: &str = "SELECT
             OR EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_concurrency_key
                 WHERE concurrency_key IS NOT NULL AND status IN ('pending','running')),
         EXISTS (SELECT 1 FROM limits),
-        EXISTS (SELECT 1 FROM api_keys INDEXED BY api_keys_budget WHERE daily_budget_usd IS NOT NULL)
+        EXISTS (SELECT 1 FROM api_keys INDEXED BY api_keys_budget WHERE daily_budget_usd IS NOT NULL), turn
     FROM queue_state WHERE id = 1";
 
 const RENEW: &str = "UPDATE tasks SET lease_ms = ?1, lease_boot = ?2 WHERE id = ?3 AND epoch = ?4";
@@ -130,15 +134,12 @@ const LEASES: &str = "SELECT id, epoch FROM tasks INDEXED BY tasks_running WHERE
 static OF_HOLDER: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {} FROM tasks WHERE status = 'running' AND holder = ?1", TaskRow::COLUMNS));
 
-const NEXT: &str = "priority, id, working_directory, exclusive, max_budget_usd, cost_usd, key_name, concurrency_key,
-        CASE WHEN ?2 AND json_valid(spec) THEN spec ->> '$.tags' END";
-
 const BUSY: &str =
     "SELECT working_directory, MAX(exclusive) FROM tasks INDEXED BY tasks_running WHERE status = 'running' GROUP BY 1";
 
 const RELEASE: &str =
     "UPDATE tasks SET held = NULL, due_at = NULL WHERE id IN (SELECT id FROM tasks INDEXED BY tasks_held
-        WHERE status = 'pending' AND held = ?1 ORDER BY priority DESC, id LIMIT ?2) RETURNING id";
+        WHERE status = 'pending' AND held = ?1 AND share = ?3 ORDER BY priority DESC, id LIMIT ?2) RETURNING id";
 
 const PUT_CHANGES: &str = "INSERT INTO changes (task_id, summary, patch) VALUES (?1, ?2, ?3)
     ON CONFLICT (task_id) DO UPDATE SET summary = excluded.summary, patch = excluded.patch";
@@ -163,16 +164,25 @@ pub fn lanes(db: Db<'_>) -> Result<Vec<String>, StoreError> {
     db.readable(LANES, [], "task", |row| row.get(0))
 }
 
-fn next_in_line(row: &Row<'_>) -> rusqlite::Result<NextInLine> {
-    Ok(NextInLine {
-        id: TaskId::of(row.get(1)?),
-        working_directory: row.get(2)?,
-        exclusive: row.get(3)?,
-        max_budget_usd: row.get::<_, Option<f64>>(4)?.map(Usd::of),
-        cost_usd: row.get::<_, Option<f64>>(5)?.map(Usd::of),
-        key_name: row.get(6)?,
-        groups: groups_of(row, 6)?,
+fn ready(row: &Row<'_>, share: &str, turns: Share) -> rusqlite::Result<ReadyRow> {
+    Ok(ReadyRow {
+        id: TaskId::of(row.get(0)?),
+        priority: row.get(1)?,
+        crashes: row.get(2)?,
+        share: share.to_owned(),
+        turns,
+        working_directory: row.get(3)?,
+        exclusive: row.get(4)?,
+        max_budget_usd: row.get::<_, Option<f64>>(5)?.map(Usd::of),
+        cost_usd: row.get::<_, Option<f64>>(6)?.map(Usd::of),
+        key_name: row.get(7)?,
+        groups: groups_of(row, 7)?,
     })
+}
+
+/// The shares that are known, with their turns.
+fn all_shares(db: Db<'_>) -> Result<Vec<(String, Share)>, StoreError> {
+    db.readable(SHARES, [], "share", |row| Ok((row.get(0)?, Share { weight: row.get(1)?, pass: row.get(2)? })))
 }
 
 fn allowance(row: &Row<'_>) -> rusqlite::Result<Allowance> {
@@ -184,6 +194,7 @@ fn allowance(row: &Row<'_>) -> rusqlite::Result<Allowance> {
         gated: row.get(4)?,
         limited: row.get(5)?,
         key_budgets: row.get(6)?,
+        turn: row.get(7)?,
         lanes: Vec::new(),
     })
 }
@@ -302,15 +313,14 @@ impl Tasks for SqliteTx<'_> {
     }
 
     async fn claim(&mut self, claim: &ClaimRow<'_>) -> Result<Vec<Lenient<TaskRow>>, StoreError> {
-        let ClaimRow { holder, worker, expires, now, limit, suspect, alone, lanes } = *claim;
-        let (holder, boot) = (holder.as_bytes(), expires.boot.as_bytes());
-        let fixed = params![holder, worker, expires.ms, boot, now.0, limit, suspect, alone];
-        let values: Vec<&dyn ToSql> =
-            fixed.iter().copied().chain(lanes.iter().map(|lane| lane as &dyn ToSql)).collect();
-        match lanes.len() {
-            1 => self.db()?.all(&CLAIM, &*values, lenient),
-            several => self.db()?.all(&claim_text(several), &*values, lenient),
+        let ClaimRow { holder, worker, expires, now, tasks } = *claim;
+        let (db, holder, boot) = (self.db()?, holder.as_bytes(), expires.boot.as_bytes());
+        let mut claimed = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            let values = params![holder, worker, expires.ms, boot, now.0, task.as_bytes()];
+            claimed.extend(db.one(&CLAIM, values, lenient)?);
         }
+        Ok(claimed)
     }
 
     async fn renew(&mut self, leases: &[LeaseKey], expires: BootInstant) -> Result<(), StoreError> {
@@ -333,12 +343,38 @@ impl Tasks for SqliteTx<'_> {
         lanes(self.db()?)
     }
 
-    async fn next_in_line(&mut self, limit: u32, tags: bool, lanes: &[String]) -> Result<Vec<NextInLine>, StoreError> {
-        let text = first_of_lanes(NEXT, "?1", 3, lanes.len());
-        let fixed: &[&dyn ToSql] = params![limit, tags];
-        let values: Vec<&dyn ToSql> =
-            fixed.iter().copied().chain(lanes.iter().map(|lane| lane as &dyn ToSql)).collect();
-        self.db()?.all(&text, &*values, next_in_line)
+    async fn ready(&mut self, limit: u32, tags: bool, lanes: &[String]) -> Result<Vec<ReadyRow>, StoreError> {
+        let db = self.db()?;
+        let mut found = Vec::new();
+        for (share, turns) in all_shares(db)? {
+            for lane in lanes {
+                found.extend(db.all(READY, params![lane, share, limit, tags], |row| ready(row, &share, turns))?);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn shares(&mut self) -> Result<HashMap<String, i64>, StoreError> {
+        Ok(all_shares(self.db()?)?.into_iter().map(|(name, share)| (name, share.weight)).collect())
+    }
+
+    async fn put_share(&mut self, name: &str, weight: i64) -> Result<(), StoreError> {
+        self.db()?.execute(PUT_SHARE, params![name, weight])?;
+        Ok(())
+    }
+
+    async fn put_turns(&mut self, turn: i64, shares: &[(String, Share)]) -> Result<(), StoreError> {
+        let db = self.db()?;
+        db.execute("UPDATE queue_state SET turn = ?1", [turn])?;
+        for (name, Share { weight, pass }) in shares {
+            db.execute(PUT_TURN, params![name, weight, pass])?;
+        }
+        Ok(())
+    }
+
+    async fn remove_idle_shares(&mut self) -> Result<(), StoreError> {
+        self.db()?.execute(REMOVE_IDLE, [])?;
+        Ok(())
     }
 
     async fn busy_directories(&mut self) -> Result<Vec<(String, bool)>, StoreError> {
@@ -352,8 +388,14 @@ impl Tasks for SqliteTx<'_> {
     }
 
     async fn release_holds(&mut self, hold: &str, limit: Option<i64>) -> Result<Vec<TaskId>, StoreError> {
-        // A negative limit is none.
-        self.db()?.all(RELEASE, params![hold, limit.unwrap_or(-1)], |row| row.get(0).map(TaskId::of))
+        let db = self.db()?;
+        let mut released = Vec::new();
+        for (share, _) in all_shares(db)? {
+            // A negative limit is none.
+            let values = params![hold, limit.unwrap_or(-1), share];
+            released.extend(db.all(RELEASE, values, |row| row.get(0).map(TaskId::of))?);
+        }
+        Ok(released)
     }
 
     async fn wake(&mut self, id: TaskId) -> Result<(), StoreError> {

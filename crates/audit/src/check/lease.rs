@@ -19,8 +19,10 @@ impl Audit {
                         format!("was claimed by {holder}, which lacks a label that it requires"),
                     );
                 }
-                if let Some(picture) = self.tasks.get(&lease.task) {
-                    self.first_in_line(lease.task, picture.priority, labels);
+                if let Some((priority, share)) =
+                    self.tasks.get(&lease.task).map(|task| (task.priority, task.share.clone()))
+                {
+                    self.first_in_line(lease.task, priority, &share, labels);
                 }
                 self.claim(entry, *lease, *holder, *attempt, *expires);
             }
@@ -70,7 +72,7 @@ impl Audit {
             return self.broken(1, task, "was claimed, but never stored");
         };
         let (was, live, terminal) = (picture.epoch, picture.lease, picture.terminal);
-        let (priority, due) = (picture.priority, picture.due);
+        let (priority, share, due) = (picture.priority, picture.share.clone(), picture.due);
         if epoch != was.next() {
             self.broken(4, task, format!("was claimed with epoch {epoch} after {was}"));
         }
@@ -103,7 +105,7 @@ impl Audit {
         if let Some(limit) = self.limit.filter(|limit| running > *limit as usize) {
             self.broken(11, task, format!("is number {running} of {holder}, above the limit of {limit}"));
         }
-        self.pending.remove(&(-priority, task));
+        self.line.remove(priority, &share, task);
         if let Some(picture) = self.tasks.get_mut(&task) {
             (picture.epoch, picture.lease) = (epoch, Some((holder, expires)));
         }
@@ -173,9 +175,9 @@ impl Audit {
             picture.cancelled = Some((entry.boot_ms, was));
         }
         picture.epoch = epoch;
-        let priority = picture.priority;
+        let (priority, share) = (picture.priority, picture.share.clone());
         self.moves(lease, Status::Cancelled, None);
-        self.pending.remove(&(-priority, task));
+        self.line.remove(priority, &share, task);
         if let Some(status) = terminal {
             self.broken(3, task, format!("was cancelled after it had ended as {status}"));
         }
