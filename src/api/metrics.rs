@@ -14,8 +14,8 @@ use prometheus_client::registry::Registry;
 use super::routes::workers_overview;
 use super::shared::{Shared, Workers};
 use crate::process::{own_use, wall_now};
-use crate::queue::{Backlog, ReadBacklog, ReadStats, ReadUsage, Stats, WaitCause};
-use crate::service::{Caller, usage};
+use crate::queue::{Backlog, LaneBacklog, ReadBacklog, ReadStats, ReadUsage, Stats, WaitCause};
+use crate::service::{Caller, unmatched, usage};
 use crate::telemetry::{Duty, MetricLabels, meters};
 use domain::{Name, Named as _, Status, Timestamp};
 use wire::response::{Left, Usage, WorkerState};
@@ -51,17 +51,21 @@ pub async fn gather(shared: &Shared) -> String {
     let caller = Caller::operator();
     // Each day that is known: the sum only grows.
     let all_days = ReadUsage { from: "0000-01-01".to_owned(), to: "9999-12-31".to_owned(), key: None };
-    let (stats, backlog, usage, workers) = tokio::join!(
+    let (stats, backlog, usage, workers, unmatched) = tokio::join!(
         tokio::time::timeout(LIMIT, shared.queue.ask(ReadStats(None))),
         tokio::time::timeout(LIMIT, shared.queue.ask(ReadBacklog)),
         tokio::time::timeout(LIMIT, usage(shared, &caller, all_days)),
         tokio::time::timeout(LIMIT, workers_overview(shared)),
+        tokio::time::timeout(LIMIT, unmatched(&shared.queue)),
     );
     if let Ok(Ok(stats)) = &stats {
         now.queue(stats);
     }
     if let Ok(Ok(backlog)) = backlog {
         now.backlog(&backlog);
+    }
+    if let Ok(Ok(unmatched)) = unmatched {
+        now.unmatched(&unmatched);
     }
     if let Ok(Ok(usage)) = usage {
         now.money(&usage);
@@ -177,6 +181,14 @@ impl Now<'_> {
             [(Vec::new(), deliveries)],
         );
         self.set("store_size_bytes", "Size of the database", [(Vec::new(), backlog.bytes as f64)]);
+    }
+
+    fn unmatched(&mut self, lanes: &[LaneBacklog]) {
+        let tasks: i64 = lanes.iter().map(|waiting| waiting.tasks).sum();
+        let help = "Tasks that only wait for labels that no living worker has";
+        self.set("tasks_unmatched", help, [(Vec::new(), tasks as f64)]);
+        let oldest = age(lanes.iter().map(|waiting| waiting.oldest).min());
+        self.set("unmatched_oldest_age_seconds", "Age of the oldest of these", [(Vec::new(), oldest)]);
     }
 
     fn money(&mut self, usage: &Usage) {

@@ -143,6 +143,9 @@ impl Parts {
     pub fn start_duties(&mut self, config: &Config, service: &Service, reaper: Reaper) {
         let Reaper { queue, leadership, .. } = reaper.clone();
         self.beside(queue::reap_forever(reaper));
+        if let Some(after) = config.server.label_alarm {
+            self.beside(service::alarm_forever(service.clone(), after));
+        }
         self.beside(queue::tidy_forever(queue.clone(), leadership.clone()));
         if let Some(retention) = config.store.retention {
             self.beside(queue::prune_forever(queue, leadership, retention, config.store.clone()));

@@ -93,6 +93,8 @@ pub struct Server {
     pub api_key: Option<SecretString>,
     /// Further keys, by the names under which their tasks are counted.
     pub named_keys: Vec<(String, SecretString)>,
+    /// Time after which labels that no worker has are an alarm; `None`: never.
+    pub label_alarm: Option<Duration>,
     /// Whose tasks take turns.
     pub fairness: Fairness,
     /// True if a task has its folder for itself where it doesn't say.
@@ -337,6 +339,7 @@ impl Config {
             port: from.number("PORT", 0, u16::MAX),
             api_key: api_key.map(Into::into),
             named_keys: read_keys(from),
+            label_alarm: read_label_alarm(from),
             fairness: fairness::read(from),
             exclusive_directory: from.choice("EXCLUSIVE_DIRECTORY", &[("off", false), ("on", true)]),
             auth,
@@ -400,6 +403,11 @@ fn read_patterns(from: &mut Source) -> Vec<String> {
         }
     }
     patterns
+}
+
+fn read_label_alarm(from: &mut Source) -> Option<Duration> {
+    let ms: u64 = from.number("LABEL_ALARM_MS", 0, 86_400_000);
+    (ms > 0).then(|| Duration::from_millis(ms))
 }
 
 /// `name=key`, separated by commas.

@@ -128,6 +128,7 @@ pub const SETTINGS: &[Setting] = &[
         Some("1"),
         "What a task may cost that sets no maxBudgetUsd, while there is a daily budget, in US dollars",
     ),
+    setting("LABEL_ALARM_MS", Some("300000"), "Time for which tasks may wait for labels that no worker has before the log says so, in milliseconds; 0: never"),
     setting(
         "FAIRNESS",
         Some("key"),

@@ -30,9 +30,10 @@ pub use crate::store::StoreError;
 pub use crate::store::rows::{ApiKeyRow, AuditRow, MAX_LANES};
 pub use crate::store::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, Dispatch, EventPage, Explained,
-    Filter, FindCommit, LastTask, LimitUse, ListConversations, ListOrder, ListQuestions, ListTaskIds, ListTasks,
-    OpenQuestion, PagePlace, Parked, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph, ReadRuns, ReadUsage,
-    Schedule, ScheduleRun, SequencedEvent, Stats, StoredKey, Usage, UsageDay, WaitCause, Webhook, WorkerInfo,
+    Filter, FindCommit, LaneBacklog, LastTask, LimitUse, ListConversations, ListOrder, ListQuestions, ListTaskIds,
+    ListTasks, OpenQuestion, PagePlace, Parked, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph, ReadRuns,
+    ReadUsage, Schedule, ScheduleRun, SequencedEvent, Stats, StoredKey, Usage, UsageDay, WaitCause, Webhook,
+    WorkerInfo,
 };
 pub use actor::{MAILBOX, QueueActor};
 pub use ask::Queue;

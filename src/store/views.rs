@@ -85,6 +85,19 @@ pub struct Backlog {
     pub deliveries: i64,
     /// Size of the database, in bytes.
     pub bytes: u64,
+    /// Ready tasks that require labels, by what they require.
+    pub lanes: Vec<LaneBacklog>,
+}
+
+/// Ready tasks that require the same labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneBacklog {
+    /// The labels, between commas.
+    pub lane: String,
+    /// Number of tasks.
+    pub tasks: i64,
+    /// Time at which the oldest of them was stored.
+    pub oldest: Timestamp,
 }
 
 /// Cause for which a task waits, as the rows have it: a hold by its kind.

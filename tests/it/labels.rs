@@ -101,6 +101,24 @@ fn more_sets_of_labels_than_claims_look_at_are_refused_and_cost_nothing_else() {
     until("the tasks of its lane", || (server.get("/api/queue/stats")["pending"] == 199).then_some(()));
 }
 
+#[test]
+fn labels_that_no_worker_has_are_an_alarm_after_a_time() {
+    let world = World::new();
+    let server = world.serve("standalone", &[("LABEL_ALARM_MS", "300")]);
+    let _plain = labelled(&world, "plain", &[]);
+    let id = requiring(&world, &server, "nobody", &["tpu", "repo=web"]);
+    let line = server.process.wait_log("Tasks wait for labels that no worker has");
+    assert!(line.contains("requires=\"repo=web,tpu\"") && line.contains("tasks=1"), "{line}");
+    let unmatched = server.get("/api/queue/stats")["unmatched"].clone();
+    assert_eq!((&unmatched[0]["requires"], &unmatched[0]["tasks"]), (&json!(["repo=web", "tpu"]), &json!(1)));
+    let (_, metrics) = server.http.raw("/metrics");
+    assert!(String::from_utf8_lossy(&metrics).contains("cc_anywhere_tasks_unmatched 1"));
+    let _late = labelled(&world, "late", &["tpu", "repo=web"]);
+    ends_well(&server, &id);
+    server.process.wait_log("Tasks no longer wait for labels that no worker has");
+    assert_eq!(server.get("/api/queue/stats")["unmatched"], json!([]));
+}
+
 fn a_worker_ends_when_the_api_says_so(world: &World) {
     let server = world.serve("standalone", &[]);
     let mut worker = labelled(world, "one", &[]);

@@ -10,10 +10,11 @@ use super::super::input;
 use super::super::shared::Shared;
 use super::{limits, resource};
 use crate::process::wall_now;
-use crate::queue::{ReadStats, SetConcurrency, SetPaused, Unpark};
+use crate::queue::{LaneBacklog, ReadStats, SetConcurrency, SetPaused, Unpark};
+use crate::service::unmatched;
 use domain::{LimitChange, Status};
 use wire::request::{Concurrency, Members};
-use wire::response::Stats;
+use wire::response::{Stats, Unmatched};
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
@@ -26,6 +27,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
 
 async fn stats(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let stats = shared.queue.ask(ReadStats(caller.own())).await?;
+    let unmatched = if caller.is_admin() { unmatched(&shared.queue).await? } else { Vec::new() };
     let count = |status| stats.count(status);
     Ok(HttpResponse::Ok().json(Stats {
         size: count(Status::Pending) + count(Status::Running),
@@ -36,8 +38,14 @@ async fn stats(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, Api
         cancelled: count(Status::Cancelled),
         is_paused: stats.paused,
         concurrency: stats.concurrency.unwrap_or(shared.concurrency),
+        unmatched: unmatched.into_iter().map(view).collect(),
         oldest_pending_ms: stats.oldest_pending.map(|at| wall_now().since_ms(at)),
     }))
+}
+
+fn view(waiting: LaneBacklog) -> Unmatched {
+    let requires = waiting.lane.split(',').map(str::to_owned).collect();
+    Unmatched { requires, tasks: waiting.tasks, oldest_ms: wall_now().since_ms(waiting.oldest) }
 }
 
 async fn pause(

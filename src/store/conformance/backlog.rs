@@ -1,7 +1,7 @@
 //! What waits.
 
 use super::super::rows::TaskRow;
-use super::super::views::{Backlog, WaitCause};
+use super::super::views::{Backlog, LaneBacklog, WaitCause};
 use super::{insert, task};
 use crate::store::Store;
 use domain::Timestamp;
@@ -18,13 +18,16 @@ pub async fn what_waits_is_counted_by_its_cause(store: &dyn Store) {
         held(5, "budget:"),
         held(6, "budget:ci"),
         asked,
+        TaskRow { lane: "gpu".to_owned(), created_at: 7, ..task(8) },
+        TaskRow { lane: "gpu".to_owned(), created_at: 5, ..task(9) },
     ];
     insert(store, &rows).await;
-    let Backlog { waiting, questions, oldest_question, deliveries, bytes } =
+    let Backlog { lanes, waiting, questions, oldest_question, deliveries, bytes } =
         store.reader().backlog().await.expect("a read");
     use WaitCause::{Answer, Budget, Concurrency, Due, Time};
-    let expected = [(Answer, 1), (Budget, 2), (Concurrency, 1), (Due, 2), (Time, 1)];
+    let expected = [(Answer, 1), (Budget, 2), (Concurrency, 1), (Due, 4), (Time, 1)];
     assert_eq!(waiting, expected.map(|(cause, count)| (cause.into(), count)));
     assert_eq!((questions, oldest_question, deliveries), (0, None, 0));
+    assert_eq!(lanes, [LaneBacklog { lane: "gpu".to_owned(), tasks: 2, oldest: Timestamp(5) }]);
     assert!(bytes > 0);
 }

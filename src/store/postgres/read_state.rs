@@ -10,7 +10,7 @@ use super::value::{Value, get, params};
 use crate::store::StoreError;
 use crate::store::convert::{by_status, worker_of};
 use crate::store::rows::WorkerRow;
-use crate::store::views::{Backlog, Parked, Poll, Polled, Stats, Work, WorkerInfo};
+use crate::store::views::{Backlog, LaneBacklog, Parked, Poll, Polled, Stats, Work, WorkerInfo};
 use domain::{Named as _, SessionId, Status, TREE_END_MS, TaskId, TaskInput, Timestamp, WorkerInstanceId};
 
 /// Ids sort by the time of their making.
@@ -96,13 +96,21 @@ const QUESTIONS: &str = "SELECT COUNT(*), MIN(asked_at) FROM questions WHERE ans
 
 const DELIVERIES: &str = "SELECT COUNT(*) FROM deliveries WHERE state = 'pending'";
 
+/// Ready tasks that require labels.
+const READY_LANES: &str = "SELECT lane, COUNT(*), MIN(created_at) FROM tasks
+    WHERE status = 'pending' AND due_at IS NULL AND lane > '' GROUP BY lane";
+
 /// Counts what waits.
 pub async fn backlog(db: &Connection) -> Result<Backlog, StoreError> {
     let waiting = db.all(&WAITING, &[], |row| Ok((get(row, 0)?, get(row, 1)?))).await?;
     let questions = db.one(QUESTIONS, &[], |row| Ok((get(row, 0)?, get(row, 1)?))).await?;
     let (questions, oldest_question) = questions.unwrap_or_default();
     let deliveries = db.one(DELIVERIES, &[], only::<i64>).await?.unwrap_or_default();
-    Ok(Backlog { waiting, questions, oldest_question, deliveries, bytes: bytes_in_use(db).await? })
+    let lanes = db.readable(READY_LANES, &[], "task", |row| {
+        Ok(LaneBacklog { lane: get(row, 0)?, tasks: get(row, 1)?, oldest: get(row, 2)? })
+    });
+    let lanes = lanes.await?;
+    Ok(Backlog { lanes, waiting, questions, oldest_question, deliveries, bytes: bytes_in_use(db).await? })
 }
 
 /// The bytes of the database.

@@ -11,7 +11,7 @@ use crate::process::{boot_now, wall_now};
 use crate::store::StoreError;
 use crate::store::convert::{by_status, worker_of};
 use crate::store::rows::WorkerRow;
-use crate::store::views::{Backlog, Parked, Poll, Polled, Stats, Work, WorkerInfo};
+use crate::store::views::{Backlog, LaneBacklog, Parked, Poll, Polled, Stats, Work, WorkerInfo};
 use domain::{Named as _, SessionId, Status, TREE_END_MS, TaskId, TaskInput, Timestamp, WorkerInstanceId};
 
 /// Ids sort by the time of their making.
@@ -78,13 +78,20 @@ const QUESTIONS: &str =
 
 const DELIVERIES: &str = "SELECT COUNT(*) FROM deliveries WHERE state = 'pending'";
 
+/// Ready tasks that require labels.
+const READY_LANES: &str = "SELECT lane, COUNT(*), MIN(created_at) FROM tasks INDEXED BY tasks_ready
+    WHERE status = 'pending' AND due_at IS NULL AND lane > '' GROUP BY lane";
+
 /// Counts what waits.
 pub fn backlog(db: Db<'_>) -> Result<Backlog, StoreError> {
     let waiting = db.all(WAITING, [wall_now().0], |row| Ok((name(row, 0)?, row.get(1)?)))?;
     let questions = db.one(QUESTIONS, [], |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?.map(Timestamp))))?;
     let (questions, oldest_question) = questions.unwrap_or_default();
     let deliveries = db.one(DELIVERIES, [], |row| row.get(0))?.unwrap_or_default();
-    Ok(Backlog { waiting, questions, oldest_question, deliveries, bytes: bytes_in_use(db)? })
+    let lanes = db.readable(READY_LANES, [], "task", |row| {
+        Ok(LaneBacklog { lane: row.get(0)?, tasks: row.get(1)?, oldest: time::at(row, 2)? })
+    })?;
+    Ok(Backlog { lanes, waiting, questions, oldest_question, deliveries, bytes: bytes_in_use(db)? })
 }
 
 /// The bytes of the database that hold something: pages that were freed are filled again.

@@ -11,7 +11,7 @@ use super::super::view::length;
 use crate::api::Shared;
 use crate::process::wall_now;
 use crate::queue::{LimitUse, ReadBacklog, ReadLimits, ReadStats, WaitCause};
-use crate::service::{Figure, Wanted};
+use crate::service::{Figure, Wanted, unmatched};
 use domain::{Name, Named as _, Status};
 use wire::KeyScope;
 
@@ -29,6 +29,8 @@ struct Queue {
     oldest: String,
     /// What the pending tasks wait for, and how many do.
     waiting: Vec<(&'static str, i64)>,
+    /// Labels that no worker has, and for how many tasks and how long they are missing.
+    unmatched: Vec<(String, i64, String)>,
     parked: Vec<(String, String)>,
     limits: Vec<Limit>,
     chart: Html,
@@ -66,6 +68,11 @@ pub async fn show(request: HttpRequest, visitor: Visitor, shared: Data<Shared>) 
             .waiting
             .iter()
             .map(|(cause, count)| (wait(cause), *count))
+            .collect(),
+        unmatched: unmatched(&shared.queue)
+            .await?
+            .into_iter()
+            .map(|one| (one.lane.replace(',', ", "), one.tasks, length(now.since_ms(one.oldest))))
             .collect(),
         parked: stats
             .parked

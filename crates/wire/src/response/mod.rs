@@ -35,7 +35,7 @@ pub use graph::{GraphEdge, GraphTask, TaskGraph};
 pub use health::{Alive, Check, Health, HealthStatus, ParkedCredential, QueueCounts, Readiness, WorkerCounts};
 pub use key::{AuditEntry, AuditPage, Key, KeySecret, Keys};
 pub use proof::{PromiseState, Proof, ProofStep, TaskProof};
-pub use queue::{LimitState, LimitUse, Limits, Stats};
+pub use queue::{LimitState, LimitUse, Limits, Stats, Unmatched};
 pub use schedule::{Preview, Run, Runs, Schedule, Schedules};
 pub use search::{SearchHit, SearchPage};
 pub use server::{DoctorFinding, DoctorReport, Series, SettingView, Settings};

@@ -26,6 +26,21 @@ pub struct Stats {
     pub concurrency: u32,
     /// Milliseconds since the oldest pending task was stored.
     pub oldest_pending_ms: Option<i64>,
+    /// Sets of labels that ready tasks require and no living worker has; for admins.
+    #[serde(default)]
+    pub unmatched: Vec<Unmatched>,
+}
+
+/// Labels that tasks require and no living worker has.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Unmatched {
+    /// The labels.
+    pub requires: Vec<String>,
+    /// Number of tasks that wait for them.
+    pub tasks: i64,
+    /// Milliseconds since the oldest of them was stored.
+    pub oldest_ms: i64,
 }
 
 /// The limit of a group of tasks.
