@@ -48,7 +48,8 @@ impl Server {
         let mut command = Command::new(PROGRAM);
         command.args(["serve", "--mode", mode]).current_dir(&dir).env_clear();
         command.envs([("PATH", "/usr/bin:/bin"), ("PORT", "0"), ("API_KEY", KEY), ("ANTHROPIC_API_KEY", "none")]);
-        command.env("HOME", dir.join("home")).env("MAX_PENDING_TASKS", "100000000").envs(settings.iter().copied());
+        command.env("HOME", dir.join("home")).env("DB_PATH", dir.join("data/cc-anywhere.db"));
+        command.env("MAX_PENDING_TASKS", "100000000").envs(settings.iter().copied());
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the server");
         let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines().map_while(Result::ok);
         let line = lines.find(|line| line.contains("Listening url=")).expect("it listens");
