@@ -1,6 +1,5 @@
 //! Limits of a run that the worker sees itself: what the CLI prints, and what its folders hold.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -14,8 +13,6 @@ use crate::process;
 const EVERY: Duration = Duration::from_secs(5);
 /// Longest look.
 const LOOK_LIMIT: Duration = Duration::from_secs(60);
-/// Files and folders that are looked at; further ones are not counted.
-const MAX_FILES: u64 = 2_000_000;
 
 /// Limit of what folders may hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +57,7 @@ impl RunLimits {
         let Some(DiskLimit { folders, bytes }) = limit else { return };
         while self.orders.upgrade().is_some() {
             let now = folders.clone();
-            match process::blocking(LOOK_LIMIT, move || size_of(now)).await {
+            match process::blocking(LOOK_LIMIT, move || process::folder_size(now)).await {
                 Ok(size) if size > bytes => return self.end(Limit::Disk),
                 Ok(_) => {}
                 Err(error) => tracing::debug!(%error, "The folders of a task can't be looked at"),
@@ -76,23 +73,4 @@ impl RunLimits {
         // Closed: it is gone already.
         self.orders.upgrade().map(|orders| orders.send(end).unwrap_or_default()).unwrap_or_default();
     }
-}
-
-/// Bytes on the disk of everything below some folders. Links are not followed.
-fn size_of(mut folders: Vec<PathBuf>) -> u64 {
-    let (mut bytes, mut files) = (0, 0);
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let Ok(found) = entry.metadata() else { continue };
-            bytes += found.blocks() * 512;
-            files += 1;
-            if files > MAX_FILES {
-                return bytes;
-            }
-            if found.is_dir() {
-                folders.push(entry.path());
-            }
-        }
-    }
-    bytes
 }

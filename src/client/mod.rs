@@ -20,6 +20,7 @@ mod submit;
 mod table;
 mod watch;
 mod words;
+mod worktrees;
 
 use clap::Subcommand;
 use clap_complete::ArgValueCompleter;
@@ -106,6 +107,8 @@ pub enum Ask {
     Start(SomeTasks),
     /// List the workers
     Workers(Output),
+    /// List the worktrees of tasks, or remove one
+    Worktrees(worktrees::Worktrees),
     /// List schedules, or add, show, run and remove one
     Schedules(schedules::Schedules),
     /// List API keys, or create, rotate and revoke one
@@ -209,6 +212,7 @@ fn ask(server: &Server, command: Ask) -> anyhow::Result<u8> {
         Ask::Pause(tasks) => set_paused(server, "pause", "is paused", tasks),
         Ask::Start(tasks) => set_paused(server, "start", "goes on", tasks),
         Ask::Workers(output) => output.answer(&server.ask("GET", "/api/workers")?, print::workers),
+        Ask::Worktrees(args) => worktrees::run(server, &args),
         Ask::Schedules(schedules) => schedules::run(server, &schedules),
         Ask::Keys(keys) => keys::run(server, keys),
         Ask::Audit { limit, output } => keys::audit(server, limit, output),

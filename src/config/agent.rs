@@ -56,6 +56,8 @@ pub struct Agent {
     pub output_bytes: Option<u64>,
     /// Maximum number of bytes in the folders that a task writes to.
     pub disk_bytes: Option<u64>,
+    /// Bytes of all worktrees from which on no further one is made.
+    pub worktree_bytes: Option<u64>,
 }
 
 impl Agent {
@@ -63,7 +65,7 @@ impl Agent {
         let mut limit = |name| Some(from.number::<u64>(name, 0, u64::MAX)).filter(|most| *most > 0);
         let (memory_bytes, processes) = (limit("TASK_MEMORY_BYTES"), limit("TASK_PROCESSES"));
         let (file_bytes, output_bytes) = (limit("TASK_FILE_BYTES"), limit("TASK_OUTPUT_BYTES"));
-        let disk_bytes = limit("TASK_DISK_BYTES");
+        let (disk_bytes, worktree_bytes) = (limit("TASK_DISK_BYTES"), limit("WORKTREE_DISK_BYTES"));
         let user = user(from);
         let homes = [("key", AgentHome::Key), ("task", AgentHome::Task), ("shared", AgentHome::Shared)];
         let sandbox = [("auto", Sandbox::Auto), ("required", Sandbox::Required), ("off", Sandbox::Off)];
@@ -84,6 +86,7 @@ impl Agent {
             file_bytes,
             output_bytes,
             disk_bytes,
+            worktree_bytes,
         }
     }
 }

@@ -257,6 +257,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("TASK_PROCESSES", Some("0"), "Processes of a task at a time; 0 sets no limit"),
     setting("TASK_FILE_BYTES", Some("0"), "Size of a file that a task writes, in bytes; 0 sets no limit"),
     setting("TASK_OUTPUT_BYTES", Some("0"), "Bytes that the CLI prints in an attempt; 0 sets no limit"),
+    setting("WORKTREE_DISK_BYTES", Some("0"), "Bytes of all worktrees of a machine from which on no further one is made: tasks wait; 0 sets no limit"),
     setting("TASK_DISK_BYTES", Some("0"), "Bytes in the folders that a task writes to; 0 sets no limit"),
     setting(
         "WARM_STANDBY",

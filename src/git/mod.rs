@@ -26,7 +26,7 @@ use crate::sandbox::{self, Access, Grant, Walls};
 pub use attack::try_repository;
 pub use harmless::for_agent;
 pub use remote::RemoteClone;
-pub use worktree::{Cleaned, Repository, Worktree, linked};
+pub use worktree::{Cleaned, Repository, Work, Worktree, linked};
 
 /// Longest call, unless the repository is huge.
 const LIMIT: Duration = Duration::from_secs(120);

@@ -1,6 +1,8 @@
 //! A worktree and a branch for a task: made from a base, looked at for its changes, and removed when
 //! nothing in it would be lost.
 
+mod work;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +13,8 @@ use super::parse::{Commit, File, LOG_FORMAT, commits, files};
 use super::{Git, GitError};
 use crate::config::Claude;
 use crate::process;
+
+pub use work::Work;
 
 /// The largest patch that is kept, in bytes.
 const MAX_PATCH_BYTES: usize = 8 << 20;
@@ -172,7 +176,7 @@ pub enum Cleaned {
 }
 
 /// A worktree of a task.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Worktree {
     path: PathBuf,
     note: Note,

@@ -36,15 +36,15 @@ pub async fn keep(store: Arc<dyn Store>, queue: Queue, vitals: Vitals) {
     }
 }
 
-/// Forgets shares without tasks, for as long as the process lives.
+/// Keeps the shares that are known those that have tasks, for as long as the process lives.
 pub async fn tidy_forever(queue: Queue, leadership: Leadership) {
     loop {
-        tokio::time::sleep(PRUNE_EVERY).await;
         if leadership.is_ours()
             && let Err(error) = queue.ask(TidyShares).await
         {
-            tracing::warn!(error = chain(&error), "could not forget shares without tasks");
+            tracing::warn!(error = chain(&error), "could not look after the shares");
         }
+        tokio::time::sleep(PRUNE_EVERY).await;
     }
 }
 

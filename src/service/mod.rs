@@ -27,6 +27,7 @@ mod session;
 mod sign_in;
 mod talk;
 mod usage;
+mod worktrees;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -52,6 +53,7 @@ pub use self::search::{Hit, Hits, Search};
 pub use self::sign_in::{COOKIE_MS, SignIn};
 pub use self::talk::{answer, interrupt, questions, send};
 pub use self::usage::usage;
+pub use self::worktrees::{FoundWorktree, list as list_worktrees, remove as remove_worktree};
 use crate::claude::Homes;
 use crate::config::Claude;
 use crate::queue::{ChangeNotifier, Queue};

@@ -207,18 +207,26 @@ async fn shares_are_known_and_take_turns(store: &dyn Store) {
     let ready = tx.ready(9, false, &[String::new()]).await.expect("a read");
     let turns = |name: &str| ready.iter().find(|task| task.share == name).expect("one").turns;
     assert_eq!((turns("b"), turns("")), (share(3, 70), share(1, 50)), "the weight is who put it in");
-    // What is held is let go share by share.
+    // What is held is let go share by share; all of it, whether the share is known or not.
+    tx.hold(TaskId::from_u128(6), "paused:queue:", Timestamp(i64::MAX)).await.expect("held");
+    assert_eq!(tx.release_holds("paused:queue:", None).await.expect("let go"), [TaskId::from_u128(6)]);
     for id in 1..=5 {
         tx.hold(TaskId::from_u128(id), "rate:queue:", Timestamp(i64::MAX)).await.expect("held");
     }
     let mut released = tx.release_holds("rate:queue:", Some(1)).await.expect("let go");
     released.sort_unstable();
     assert_eq!(released, [3, 4, 5].map(TaskId::from_u128));
-    tx.remove_idle_shares().await.expect("removed");
+    tx.commit().await.expect("committed");
+    let mut tx = begin(store).await;
+    for number in 0..250 {
+        tx.put_share(&format!("idle {number}"), 1).await.expect("written");
+    }
+    tx.release_holds("rate:queue:", None).await.expect("let go");
+    tx.tidy_shares().await.expect("tidied");
     let mut names: Vec<String> =
         tx.shares().await.expect("a read").into_keys().filter(|name| !name.is_empty()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["a", "b"]);
+    assert_eq!(names, ["a", "b", "unknown"], "that of a task is found again");
     tx.commit().await.expect("committed");
 }
 

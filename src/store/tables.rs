@@ -237,16 +237,15 @@ pub struct DependencyRow {
 }
 
 impl DependencyRow {
-    /// The dependency as a client asks for it; `None` where it was taken away.
+    /// The dependency as a client asks for it.
     #[must_use]
-    pub fn asked_again(&self) -> Option<DependsOn> {
-        let is_waived = self.state == DependencyState::Waived.into();
-        (!is_waived).then(|| DependsOn {
+    pub fn asked_again(&self) -> DependsOn {
+        DependsOn {
             task: self.on_task.to_string(),
             on: self.condition.known().unwrap_or_default(),
             on_failure: self.on_failure.known().unwrap_or_default(),
             name: self.name.clone(),
-        })
+        }
     }
 }
 

@@ -135,8 +135,8 @@ pub trait Tasks {
     /// Writes where the next turns of shares begin, and the turn that it is now.
     async fn put_turns(&mut self, turn: i64, shares: &[(String, Share)]) -> Result<(), StoreError>;
 
-    /// Forgets shares without a task that has not ended.
-    async fn remove_idle_shares(&mut self) -> Result<(), StoreError>;
+    /// Makes shares of ready tasks known again that are not. Where many are known, forgets those whose tasks have all ended.
+    async fn tidy_shares(&mut self) -> Result<(), StoreError>;
 
     /// Returns the folders in which tasks run, each with whether one of them needs it for itself.
     async fn busy_directories(&mut self) -> Result<Vec<(String, bool)>, StoreError>;

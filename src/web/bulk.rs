@@ -24,7 +24,9 @@ pub async fn chosen(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, Turned> {
     form!(request, visitor, payload, shared, KeyScope::Submit, |fields| {
-        let ids = fields.all("id");
+        // Those that others depend on are older, and run again first.
+        let mut ids = fields.all("id");
+        ids.sort_unstable();
         if ids.is_empty() {
             return Err(ApiError::invalid("id", "choose some tasks first").into());
         }

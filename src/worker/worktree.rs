@@ -3,7 +3,8 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, Mode};
 
@@ -25,6 +26,39 @@ const LIST_LIMIT: Duration = Duration::from_secs(30);
 /// Time after its end when a task surely has no process any more, in milliseconds.
 const QUIET_MS: i64 = 60_000;
 
+/// Time for which a task waits where worktrees have all the room that they may.
+const NO_ROOM: Duration = Duration::from_secs(30);
+/// Time for which a measured size of all worktrees is good.
+const SIZE_FOR: Duration = Duration::from_secs(1);
+
+/// Checks that a further worktree may be made.
+async fn has_room(tools: &WorkerContext, task: TaskId) -> Result<(), NotReady> {
+    static MEASURED: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
+    let Some(most) = tools.claude.agent.worktree_bytes else { return Ok(()) };
+    if path(tools, task).exists() {
+        return Ok(());
+    }
+    let known = *MEASURED.lock().unwrap_or_else(PoisonError::into_inner);
+    let bytes = match known.filter(|(at, _)| at.elapsed() < SIZE_FOR) {
+        Some((_, bytes)) => bytes,
+        None => {
+            let folder = tools.worktrees.clone();
+            let size = process::blocking(LIST_LIMIT, move || process::folder_size(vec![folder])).await;
+            let size =
+                size.map_err(|error| NotReady::Release(format!("can't measure the worktrees: {error}"), NO_ROOM))?;
+            *MEASURED.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), size));
+            size
+        }
+    };
+    if bytes < most {
+        return Ok(());
+    }
+    let why = format!(
+        "the worktrees have {bytes} bytes, and may have {most} (WORKTREE_DISK_BYTES): cc-anywhere worktrees lists them, and removes some"
+    );
+    Err(NotReady::Release(why, NO_ROOM))
+}
+
 /// Returns the folder of a task's worktree.
 fn path(tools: &WorkerContext, task: TaskId) -> PathBuf {
     tools.worktrees.join(task.to_string())
@@ -39,6 +73,7 @@ pub async fn prepare(
     options: &WorktreeOptions,
     named: &Path,
 ) -> Result<PathBuf, NotReady> {
+    has_room(tools, task.id).await?;
     let made = async {
         let git = Git::find(&tools.claude)?;
         let repository = Repository::of(&git, named).await?;
@@ -89,6 +124,7 @@ pub async fn prepare_remote(
     task: &Task,
     remote: &RemoteRepository,
 ) -> Result<PathBuf, NotReady> {
+    has_room(tools, task.id).await?;
     let (options, path) = (task.spec.worktree().unwrap_or_default(), path(tools, task.id));
     let made = async {
         if !tools.claude.repository_urls.iter().any(|allowed| remote.is_below(allowed)) {
@@ -206,7 +242,8 @@ async fn remove(tools: &WorkerContext, task: TaskId) {
         }
     };
     match cleaned.await {
-        Ok(cleaned) => tracing::debug!(taskId = %task, ?cleaned, "Worktree looked at"),
+        Ok(Cleaned::Removed) => tracing::debug!(taskId = %task, "Worktree removed"),
+        Ok(Cleaned::Kept) => tracing::debug!(taskId = %task, "A worktree stays; see GET /api/worktrees"),
         Err(error) => {
             let error: GitError = error;
             tracing::warn!(taskId = %task, error = %crate::telemetry::chain(&error), "Could not clean up a worktree");

@@ -1,7 +1,5 @@
 //! Dependencies: tasks start behind those that they wait for, use what these leave, and end with them.
 
-#![expect(clippy::disallowed_methods, reason = "the client is started as its users do")]
-
 use std::fs;
 
 use serde_json::{Value, json};

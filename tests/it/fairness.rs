@@ -1,7 +1,5 @@
 //! Fairness: no key starves another, whatever the one has pending; not behind a limit either.
 
-#![expect(clippy::disallowed_methods, reason = "a start with wrong settings is waited for")]
-
 use serde_json::{Value, json};
 
 use crate::support::http::Client;

@@ -236,3 +236,74 @@ fn files_reach_the_model() {
     let own = json!({ "instruction": "x", "context": { "files": ["relative"] } });
     assert_eq!(refused(&server, own), (422, json!("context.files")));
 }
+
+#[test]
+fn worktrees_are_listed_and_removed_and_nothing_goes_unsaid() {
+    let world = World::new();
+    let repo = repository(&world);
+    let keys = ("API_KEYS", "ann=anns-key-of-sixteen");
+    let server = world.serve("inline", &[keys]);
+    let ann = crate::support::http::Client::new(&server.http.url, "anns-key-of-sixteen");
+    let go = world.ws().join("go");
+    let hold = format!("bash while ! test -e {}; do sleep 0.05; done", go.display());
+    let steps = ["bash echo x > left && echo y > \"with space\"", &hold, "say done"];
+    let id = server.submit(in_worktree(&repo, "open", &steps, json!({})));
+    let commit =
+        "bash echo z > made && git add made && git -c user.name=Ann -c user.email=ann@localhost commit -qm made";
+    let kept = server.submit(in_worktree(&repo, "kept", &[commit, "say done"], json!({ "keep": true })));
+    server.wait_end(&kept);
+    server.wait_tool(&id);
+    let find = |id: &str| {
+        let all = server.get("/api/worktrees");
+        all["worktrees"].as_array().expect("worktrees").iter().find(|one| one["taskId"] == id).cloned()
+    };
+    let remove = |id: &str, more: &str| server.http.ask("DELETE", &format!("/api/worktrees/{id}{more}"), None);
+    assert_eq!(find(&id).expect("it is listed")["state"], "in_use");
+    let (status, answer) = remove(&id, "?discard=true");
+    assert_eq!((status, &answer["error"]["code"]), (409, &json!("WORKTREE_IN_USE")), "{answer}");
+    fs::write(&go, "").expect("a file");
+    server.wait_end(&id);
+    let open = until("the end of its use", || find(&id).filter(|one| one["state"] == "uncommitted"));
+    assert_eq!((&open["uncommitted"], &open["commits"]), (&json!(["left", "with space"]), &json!(0)), "{open:#}");
+    assert!(open["bytes"].as_i64() > Some(0) && open["status"] == "completed", "{open:#}");
+    // Others see nothing of it.
+    assert_eq!(ann.ask("GET", "/api/worktrees", None).1["worktrees"], json!([]));
+    assert_eq!(ann.ask("DELETE", &format!("/api/worktrees/{id}"), None).0, 404);
+    let (status, answer) = remove(&id, "");
+    assert_eq!((status, &answer["error"]["code"]), (409, &json!("WORKTREE_HAS_WORK")), "{answer}");
+    assert_eq!(answer["error"]["details"]["uncommitted"], json!(["left", "with space"]));
+    assert!(world.dir.join("data/worktrees").join(&id).join("left").exists());
+    let (status, gone) = remove(&id, "?discard=true");
+    assert_eq!((status, &gone["discarded"], &gone["branchRemoved"]), (200, &json!(2), &json!(true)), "{gone}");
+    assert!(!world.dir.join("data/worktrees").join(&id).exists() && find(&id).is_none());
+    assert_eq!(remove(&id, "").0, 404);
+    // What is committed stays on its branch.
+    let one = find(&kept).expect("it is kept");
+    assert_eq!((&one["state"], &one["commits"]), (&json!("kept"), &json!(1)), "{one:#}");
+    let (status, gone) = remove(&kept, "");
+    assert_eq!((status, &gone["branchRemoved"]), (200, &json!(false)), "{gone}");
+    git(&repo, &["rev-parse", "--verify", gone["branch"].as_str().expect("a branch")]);
+    assert_eq!(server.get("/api/worktrees")["worktrees"], json!([]));
+    for (path, field) in [("/api/worktrees?limit=0", "limit"), ("/api/worktrees?cursor=x", "cursor")] {
+        let (status, answer) = server.http.ask("GET", path, None);
+        assert_eq!((status, &answer["error"]["details"]["field"]), (422, &json!(field)));
+    }
+}
+
+#[test]
+fn no_worktree_is_made_where_all_have_the_room_that_they_may() {
+    let world = World::new();
+    let repo = repository(&world);
+    let server = world.serve("inline", &[("WORKTREE_DISK_BYTES", "1")]);
+    let first = server.submit(in_worktree(&repo, "first", &["say done"], json!({ "keep": true })));
+    assert_eq!(server.wait_end(&first)["status"], "completed", "there was none yet");
+    let kept = server.submit(in_worktree(&repo, "kept", &["say done"], json!({ "keep": true })));
+    let reason = until("the reason", || {
+        let page = server.get(&format!("/api/tasks/{kept}/events/page"));
+        let events = page["events"].as_array().expect("events").clone();
+        events.iter().find_map(|event| event["data"]["reason"].as_str().map(str::to_owned))
+    });
+    assert!(reason.contains("WORKTREE_DISK_BYTES"), "{reason}");
+    assert_eq!(server.task(&kept)["status"], "pending");
+    assert_eq!(server.http.ask("DELETE", &format!("/api/tasks/{kept}"), None).0, 200);
+}

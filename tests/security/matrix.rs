@@ -54,6 +54,8 @@ const ROWS: &[(&str, &str, About, &str)] = &[
     ("interruptTask", "submit", Own, ""),
     ("listDeliveries", "read", Own, ""),
     ("retryDelivery", "submit", Own, ""),
+    ("listWorktrees", "read", List("/worktrees"), ""),
+    ("removeWorktree", "submit", Own, ""),
     ("getQueueStats", "read", List("counts"), ""),
     ("pauseQueue", "admin", Whole, r#"{"tag": "none"}"#),
     ("startQueue", "admin", Whole, r#"{"tag": "none"}"#),

@@ -38,6 +38,8 @@ impl Turns {
     /// The turns at this time.
     #[must_use]
     pub fn at(clock: i64) -> Self {
+        // A number that no turns lead to is damage: they begin anew.
+        let clock = if (0..i64::MAX / 2).contains(&clock) { clock } else { 0 };
         Self { clock, shares: HashMap::new() }
     }
 
@@ -51,7 +53,9 @@ impl Turns {
     /// Place of a share among those that have something to start: the least is next. What has passed counts last, so that
     /// shares that all come back at the same turn go on in their order.
     fn place(&self, name: &str) -> (i64, i64) {
-        let pass = self.shares.get(name).copied().unwrap_or_default().pass;
+        // No turn takes longer than a stride.
+        let most = self.clock.saturating_add(STRIDE);
+        let pass = self.shares.get(name).copied().unwrap_or_default().pass.min(most);
         (pass.max(self.clock), pass)
     }
 
@@ -273,6 +277,18 @@ mod tests {
         (0..100).for_each(|_| simulation.claim(1));
         let [a, b, c] = ["a", "b", "c"].map(|name| simulation.count(name, 800));
         assert!(a.abs_diff(80) <= 2 && b.abs_diff(240) <= 2 && c.abs_diff(480) <= 2, "{a} {b} {c}");
+    }
+
+    #[test]
+    fn numbers_that_are_damaged_starve_nobody() {
+        for (clock, pass) in [(i64::MAX, 0), (-1, i64::MAX), (5, i64::MAX), (5, i64::MIN), (i64::MAX / 2 - 1, 0)] {
+            let mut simulation = Simulation { turns: Turns::at(clock), ..Simulation::default() };
+            simulation.turns.know("a", Share { weight: -7, pass });
+            simulation.submit("a", 10);
+            simulation.submit("b", 10);
+            (0..10).for_each(|_| simulation.claim(1));
+            assert!((3..=7).contains(&simulation.count("a", 10)), "{clock} {pass}: {:?}", simulation.started);
+        }
     }
 
     #[test]

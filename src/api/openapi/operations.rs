@@ -10,7 +10,7 @@ use wire::response::{
     EventPage, Explanation, FeedPage, Health, Key, KeySecret, Keys, LimitState, Limits, Logs, MessageReceipt,
     OpenQuestions, Permissions, Preview, Proof, Readiness, Receipt, Runs, Schedule, Schedules, SearchPage, Series,
     SessionPage, Settings, Stats, TaskGraph, TaskPage, TaskProof, TaskView, Usage, Webhook, Webhooks, Worker,
-    WorkerStopped, Workers,
+    WorkerStopped, Workers, WorktreeRemoved, Worktrees,
 };
 use wire::{TaskSpec, WebhookOptions};
 
@@ -174,6 +174,11 @@ pub const OPERATIONS: &[Operation] = &[
     op(ADMIN, "GET", "/api/workers/{id}", "getWorker", "Read a worker", &[json::<Worker>(200)]),
     op(ADMIN, "DELETE", "/api/workers/{id}", "stopWorker", "Drain a worker, then stop it", &[json::<WorkerStopped>(200), json::<WorkerStopped>(202)]),
     op(ADMIN, "POST", "/api/workers/{id}/crash", "crashWorker", "Kill a worker, to see that nothing is lost", &[json::<Worker>(202)]),
+    op(READ, "GET", "/api/worktrees", "listWorktrees", "List the worktrees of tasks on the server's machine", &[json::<Worktrees>(200)])
+        .query(&[("limit", Number(1, 100)), ("cursor", Uuid)]),
+    op(SUBMIT, "DELETE", "/api/worktrees/{id}", "removeWorktree", "Remove the worktree of a task", &[json::<WorktreeRemoved>(200)])
+        .query(&[("discard", Flag)])
+        .errors(&[409]),
     op(ADMIN, "GET", "/api/keys", "listKeys", "List the API keys", &[json::<Keys>(200)]),
     op(ADMIN, "POST", "/api/keys", "createKey", "Create an API key; its secret is shown this once", &[json::<KeySecret>(201)])
         .body::<NewKey>(&[r#"{"name": "ci", "scopes": ["read", "submit"], "limits": {"maxPending": 100, "dailyBudgetUsd": 5}}"#])

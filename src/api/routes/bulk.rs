@@ -29,6 +29,9 @@ const STEP: u64 = 500;
 /// Time after which no further step is begun in the same call.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 
+/// Code of a task that can't run again before another one does.
+const DEPENDENCY_FAILED: &str = "DEPENDENCY_FAILED";
+
 /// See the [module](self).
 pub async fn bulk(
     request: HttpRequest,
@@ -68,17 +71,27 @@ pub async fn change_all(shared: &Shared, caller: &Caller, bulk: &Bulk) -> Result
         return Err(error.with(json!({ "matched": matched })));
     }
     report.next_cursor = bulk.cursor;
+    let mut behind = Vec::new();
     let until = Instant::now() + CALL_LIMIT;
     loop {
         let step = ListTaskIds { filter: filter.clone(), limit: STEP, before: report.next_cursor };
         let ids = shared.queue.ask(step).await?;
-        for outcome in join_all(ids.iter().map(|id| change(shared, caller, bulk, *id))).await {
-            report.count(outcome);
+        let outcomes = join_all(ids.iter().map(|id| change(shared, caller, bulk, *id))).await;
+        for (id, outcome) in ids.iter().zip(outcomes) {
+            match outcome {
+                Err(error) if error.code() == DEPENDENCY_FAILED => behind.push(*id),
+                outcome => report.count(outcome),
+            }
         }
         report.next_cursor = ids.last().copied().filter(|_| ids.len() as u64 == STEP);
         if report.next_cursor.is_none() || Instant::now() >= until {
             break;
         }
+    }
+    // What they depend on may run again by now. Those that others depend on are older.
+    behind.sort_unstable();
+    for id in behind {
+        report.count(change(shared, caller, bulk, id).await);
     }
     Ok(report)
 }

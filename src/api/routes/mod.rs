@@ -21,6 +21,7 @@ mod tasks;
 mod usage;
 mod webhooks;
 mod workers;
+mod worktrees;
 mod ws;
 
 pub use bulk::{change_all as change_tasks, detail as detail_of_change};
@@ -53,6 +54,7 @@ pub fn all(config: &mut web::ServiceConfig) {
     search::routes(config);
     server::routes(config);
     workers::routes(config);
+    worktrees::routes(config);
     events::routes(config);
     schedules::routes(config);
     webhooks::routes(config);

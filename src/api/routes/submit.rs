@@ -137,7 +137,7 @@ async fn repeat(
     if old.dependencies > 0 {
         let read = ReadDependencies { task: old.id, limit: i64::MAX, results: false };
         let all = shared.queue.ask(read).await?;
-        spec.depends_on = all.iter().filter_map(|one| one.row.asked_again()).collect();
+        spec.depends_on = all.iter().map(|one| one.row.asked_again()).collect();
     }
     // Its time has passed; the new task is due at once.
     spec.run_at = None;

@@ -13,7 +13,7 @@ impl Change for TidyShares {
     type Answer = ();
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<(), StoreError> {
-        unit.tx.remove_idle_shares().await
+        unit.tx.tidy_shares().await
     }
 }
 

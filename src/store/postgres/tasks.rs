@@ -13,8 +13,8 @@ use super::tx::{PostgresTx, only, status_name};
 use super::value::{Unread, Value, get, params};
 use crate::store::StoreError;
 use crate::store::rows::{
-    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, ProgressRow, ReadyRow, TaskRow,
-    UnreadRow,
+    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, MAX_SHARES, ProgressRow,
+    ReadyRow, TaskRow, UnreadRow,
 };
 use crate::store::tx::{Tasks, Tx as _};
 use domain::{
@@ -150,8 +150,21 @@ const PUT_TURN: &str = "INSERT INTO shares (name, weight, pass)
     SELECT name, weight, pass FROM unnest($1::text[], $2::int8[], $3::int8[]) AS taken(name, weight, pass)
     ON CONFLICT (name) DO UPDATE SET pass = excluded.pass";
 
-const REMOVE_IDLE: &str =
-    "DELETE FROM shares WHERE name NOT IN (SELECT share FROM tasks WHERE status IN ('pending', 'running'))";
+// As it stands in the statement: half of them.
+const _: () = assert!(MAX_SHARES == 500, "the limit of REMOVE_IDLE");
+
+/// Looks at all tasks that have not ended, and therefore only where there are many shares.
+const REMOVE_IDLE: &str = "DELETE FROM shares WHERE (SELECT COUNT(*) FROM shares) > 250
+    AND name NOT IN (SELECT share FROM tasks WHERE status IN ('pending', 'running'))";
+
+/// Goes from share to share of the ready tasks, however many each has.
+const RESTORE_SHARES: &str = "WITH RECURSIVE lines AS (
+        (SELECT lane, share FROM tasks WHERE status = 'pending' AND due_at IS NULL ORDER BY lane, share LIMIT 1)
+        UNION ALL
+        SELECT next.lane, next.share FROM lines CROSS JOIN LATERAL (SELECT lane, share FROM tasks
+            WHERE status = 'pending' AND due_at IS NULL AND (lane, share) > (lines.lane, lines.share)
+            ORDER BY lane, share LIMIT 1) next)
+    INSERT INTO shares (name, weight, pass) SELECT DISTINCT share, 1, 0 FROM lines ON CONFLICT (name) DO NOTHING";
 
 const BUSY: &str =
     "SELECT COALESCE(working_directory, ''), BOOL_OR(exclusive) FROM tasks WHERE status = 'running' GROUP BY 1";
@@ -164,6 +177,9 @@ static RELEASE: LazyLock<String> = LazyLock::new(|| {
         RETURNING id"
     )
 });
+
+const RELEASE_ALL: &str =
+    "UPDATE tasks SET held = NULL, due_at = NULL WHERE status = 'pending' AND held = $1 RETURNING id";
 
 const PUT_CHANGES: &str = "INSERT INTO changes (task_id, summary, patch) VALUES ($1, $2, $3)
     ON CONFLICT (task_id) DO UPDATE SET summary = excluded.summary, patch = excluded.patch";
@@ -462,9 +478,10 @@ impl Tasks for PostgresTx<'_> {
         Ok(())
     }
 
-    async fn remove_idle_shares(&mut self) -> Result<(), StoreError> {
+    async fn tidy_shares(&mut self) -> Result<(), StoreError> {
         self.shares = None;
         self.defer_quietly(REMOVE_IDLE, []);
+        self.defer_quietly(RESTORE_SHARES, []);
         Ok(())
     }
 
@@ -480,7 +497,10 @@ impl Tasks for PostgresTx<'_> {
     }
 
     async fn release_holds(&mut self, hold: &str, limit: Option<i64>) -> Result<Vec<TaskId>, StoreError> {
-        let released = self.all(&RELEASE, params![hold, limit], only).await?;
+        let released = match limit {
+            Some(limit) => self.all(&RELEASE, params![hold, limit], only).await?,
+            None => self.all(RELEASE_ALL, params![hold], only).await?,
+        };
         self.forget(&released);
         self.tell_workers();
         Ok(released)

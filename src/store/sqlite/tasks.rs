@@ -15,8 +15,8 @@ use super::table::Table;
 use super::tx::SqliteTx;
 use crate::store::StoreError;
 use crate::store::rows::{
-    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, ProgressRow, ReadyRow, TaskRow,
-    UnreadRow,
+    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, MAX_SHARES, ProgressRow,
+    ReadyRow, TaskRow, UnreadRow,
 };
 use crate::store::tx::{Tasks, Tx as _};
 use domain::{
@@ -97,7 +97,11 @@ const PUT_SHARE: &str = "INSERT INTO shares (name, weight, pass) VALUES (?1, ?2,
 const PUT_TURN: &str = "INSERT INTO shares (name, weight, pass) VALUES (?1, ?2, ?3)
     ON CONFLICT (name) DO UPDATE SET pass = excluded.pass";
 
-const REMOVE_IDLE: &str = "DELETE FROM shares WHERE name NOT IN
+// As it stands in the statement: half of them.
+const _: () = assert!(MAX_SHARES == 500, "the limit of REMOVE_IDLE");
+
+/// Looks at all tasks that have not ended, and therefore only where there are many shares.
+const REMOVE_IDLE: &str = "DELETE FROM shares WHERE (SELECT COUNT(*) FROM shares) > 250 AND name NOT IN
     (SELECT share FROM tasks INDEXED BY tasks_status WHERE status IN ('pending', 'running'))";
 
 // As it stands in the statement.
@@ -134,12 +138,25 @@ const LEASES: &str = "SELECT id, epoch FROM tasks INDEXED BY tasks_running WHERE
 static OF_HOLDER: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {} FROM tasks WHERE status = 'running' AND holder = ?1", TaskRow::COLUMNS));
 
+/// Goes from share to share of the ready tasks, however many each has.
+const RESTORE_SHARES: &str = "WITH RECURSIVE lines(lane, share) AS (
+        SELECT * FROM (SELECT lane, share FROM tasks INDEXED BY tasks_ready
+            WHERE status = 'pending' AND due_at IS NULL ORDER BY lane, share LIMIT 1)
+        UNION ALL
+        SELECT next.lane, next.share FROM lines JOIN tasks next ON next.rowid = (SELECT rowid FROM tasks INDEXED BY tasks_ready
+            WHERE status = 'pending' AND due_at IS NULL AND (lane, share) > (lines.lane, lines.share)
+            ORDER BY lane, share LIMIT 1))
+    INSERT INTO shares (name, weight, pass) SELECT DISTINCT share, 1, 0 FROM lines WHERE true ON CONFLICT (name) DO NOTHING";
+
 const BUSY: &str =
     "SELECT working_directory, MAX(exclusive) FROM tasks INDEXED BY tasks_running WHERE status = 'running' GROUP BY 1";
 
 const RELEASE: &str =
     "UPDATE tasks SET held = NULL, due_at = NULL WHERE id IN (SELECT id FROM tasks INDEXED BY tasks_held
         WHERE status = 'pending' AND held = ?1 AND share = ?3 ORDER BY priority DESC, id LIMIT ?2) RETURNING id";
+
+const RELEASE_ALL: &str = "UPDATE tasks INDEXED BY tasks_held SET held = NULL, due_at = NULL
+    WHERE status = 'pending' AND held = ?1 RETURNING id";
 
 const PUT_CHANGES: &str = "INSERT INTO changes (task_id, summary, patch) VALUES (?1, ?2, ?3)
     ON CONFLICT (task_id) DO UPDATE SET summary = excluded.summary, patch = excluded.patch";
@@ -372,8 +389,10 @@ impl Tasks for SqliteTx<'_> {
         Ok(())
     }
 
-    async fn remove_idle_shares(&mut self) -> Result<(), StoreError> {
-        self.db()?.execute(REMOVE_IDLE, [])?;
+    async fn tidy_shares(&mut self) -> Result<(), StoreError> {
+        let db = self.db()?;
+        db.execute(REMOVE_IDLE, [])?;
+        db.execute(RESTORE_SHARES, [])?;
         Ok(())
     }
 
@@ -389,10 +408,10 @@ impl Tasks for SqliteTx<'_> {
 
     async fn release_holds(&mut self, hold: &str, limit: Option<i64>) -> Result<Vec<TaskId>, StoreError> {
         let db = self.db()?;
+        let Some(limit) = limit else { return db.all(RELEASE_ALL, [hold], |row| row.get(0).map(TaskId::of)) };
         let mut released = Vec::new();
         for (share, _) in all_shares(db)? {
-            // A negative limit is none.
-            let values = params![hold, limit.unwrap_or(-1), share];
+            let values = params![hold, limit, share];
             released.extend(db.all(RELEASE, values, |row| row.get(0).map(TaskId::of))?);
         }
         Ok(released)

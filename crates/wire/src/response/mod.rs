@@ -23,6 +23,7 @@ mod task;
 mod usage;
 mod webhook;
 mod worker;
+mod worktree;
 
 pub use bounded::{LIST_BYTES, bounded};
 pub use bulk::BulkReport;
@@ -51,3 +52,4 @@ pub use task::{
 pub use usage::{Left, Today, Usage, UsageDay};
 pub use webhook::{Deliveries, Delivery, DeliveryReceipt, Webhook, Webhooks};
 pub use worker::{Worker, WorkerState, WorkerStopped, Workers};
+pub use worktree::{WorktreeRemoved, WorktreeState, WorktreeView, Worktrees};
