@@ -98,6 +98,9 @@ fn fill(url: &str, work: &Path, cast: Vec<Part>) -> Result<(), String> {
         if body["requires"].is_array() {
             begun(url, &receipt["taskId"])?;
         }
+        if one.instruction == "Mend the failing test" {
+            ask(url, "POST", "/api/tasks/batch", &release(&receipt["taskId"]))?;
+        }
     }
     let task = json!({ "instruction": "Report what failed" });
     let plan = json!({ "name": "Nightly report", "cron": "0 3 * * *", "timeZone": "Europe/Berlin", "task": task });
@@ -210,6 +213,19 @@ fn cast(work: &Path) -> Vec<Part> {
         ], json!({ "options": allowed })),
         part("Check the backups", &words("They are whole."), json!({ "runAt": "2125-01-01T03:00:00Z" })),
     ]
+}
+
+/// Tasks that wait for each other, and the last of them for this one as well.
+fn release(tests: &Value) -> Value {
+    let after = |name: &str| json!({ "task": name });
+    json!({ "tasks": [
+        { "name": "survey", "instruction": "List what changed since the last release\nstep say Claims are faster; a report can be read twice." },
+        { "name": "notes", "instruction": "Write the notes: {{tasks.survey.result}}\nstep say The notes are written.", "dependsOn": [after("survey")] },
+        { "name": "site", "instruction": "Renew the site\nstep say It is renewed.", "dependsOn": [after("survey")] },
+        { "name": "release", "instruction": "Release it\nstep say Released.",
+          "dependsOn": [after("notes"), after("site"), { "task": tests, "as": "tests" }] },
+        { "name": "announce", "instruction": "Announce the release\nstep say Announced.", "dependsOn": [after("release")] },
+    ]})
 }
 
 fn merge(to: &mut Value, more: Value) {

@@ -56,6 +56,8 @@ await page.waitForSelector("#found mark");
 await shot("search");
 await open("production");
 await shot("task-waits");
+await open("Announce");
+await shot("task-dependencies", `${page.url()}?part=dependencies`);
 await open("dependencies");
 await shot("task-failed", `${page.url()}?part=attempts`);
 await page.setViewportSize({ width: 390, height: 844 });

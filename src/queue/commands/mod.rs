@@ -9,6 +9,8 @@ mod attempts;
 mod change;
 mod claim;
 mod dependencies;
+#[cfg(test)]
+mod dependencies_test;
 mod gate;
 mod hooks;
 mod keys;

@@ -29,23 +29,23 @@ use domain::{
 use wire::TaskSpec;
 
 /// A store of its own.
-struct Scratch {
-    store: Arc<dyn Store>,
+pub(super) struct Scratch {
+    pub store: Arc<dyn Store>,
     folder: PathBuf,
 }
 
 impl Scratch {
-    async fn sqlite() -> Self {
+    pub async fn sqlite() -> Self {
         let folder = std::env::temp_dir().join(format!("cca-store-{}", uuid::Uuid::new_v4().simple()));
         let store = store::open_file(&folder.join("cc.db"), false).await.expect("a store");
         Self { store, folder }
     }
 
-    async fn postgres() -> Self {
+    pub async fn postgres() -> Self {
         Self { store: test_server::open_fresh().await, folder: PathBuf::from("/nonexistent") }
     }
 
-    async fn ask<C: Change>(&self, change: C) -> C::Answer {
+    pub async fn ask<C: Change>(&self, change: C) -> C::Answer {
         let (waiting, answer) = asked(change);
         commit(&*self.store, vec![waiting]).await;
         answer.await.expect("an answer").expect("stored")
@@ -76,7 +76,7 @@ impl Scratch {
         }
     }
 
-    async fn row(&self, id: TaskId) -> TaskRow {
+    pub async fn row(&self, id: TaskId) -> TaskRow {
         let mut unit = Unit::begin(&*self.store, &[]).await.expect("begun");
         unit.find(id).await.expect("a read").expect("a row")
     }
