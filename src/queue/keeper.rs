@@ -36,15 +36,15 @@ pub async fn keep(store: Arc<dyn Store>, queue: Queue, vitals: Vitals) {
     }
 }
 
-/// Keeps the shares that are known those that have tasks, for as long as the process lives.
+/// Forgets shares whose tasks have all ended, for as long as the process lives.
 pub async fn tidy_forever(queue: Queue, leadership: Leadership) {
     loop {
+        tokio::time::sleep(PRUNE_EVERY).await;
         if leadership.is_ours()
             && let Err(error) = queue.ask(TidyShares).await
         {
-            tracing::warn!(error = chain(&error), "could not look after the shares");
+            tracing::warn!(error = chain(&error), "could not forget shares without tasks");
         }
-        tokio::time::sleep(PRUNE_EVERY).await;
     }
 }
 

@@ -81,7 +81,7 @@ pub struct SubmitAll(pub Vec<Submit>);
 /// The tasks in order, each with whether it was there already; or the first that can't be stored, and why.
 pub type AllSubmitted = Result<Vec<(Box<Task>, bool)>, (usize, Submitted)>;
 
-/// Forgets shares of tasks that have all ended, and makes those known again that have others.
+/// Forgets shares whose tasks have all ended, where many are known.
 #[derive(Clone, Copy, Debug)]
 pub struct TidyShares;
 

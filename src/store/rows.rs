@@ -135,6 +135,9 @@ impl Ready for ReadyRow {
     }
 }
 
+/// Maximum number of lines that a claim looks at, each of a lane and a share.
+pub const MAX_LINES: usize = 5_000;
+
 /// Maximum number of shares: each claim looks at the first tasks of each. Tasks of further ones take their turns together.
 pub const MAX_SHARES: usize = 500;
 

@@ -135,7 +135,7 @@ pub trait Tasks {
     /// Writes where the next turns of shares begin, and the turn that it is now.
     async fn put_turns(&mut self, turn: i64, shares: &[(String, Share)]) -> Result<(), StoreError>;
 
-    /// Makes shares of ready tasks known again that are not. Where many are known, forgets those whose tasks have all ended.
+    /// Forgets shares whose tasks have all ended, where many are known. A share that is not known has weight 1.
     async fn tidy_shares(&mut self) -> Result<(), StoreError>;
 
     /// Returns the folders in which tasks run, each with whether one of them needs it for itself.

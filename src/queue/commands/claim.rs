@@ -48,7 +48,8 @@ impl Change for Claim {
             }
         }
         take_turns(unit, turn, &chosen).await?;
-        rows.sort_by_key(|row| tasks.iter().position(|task| *task == row.id));
+        let places: HashMap<TaskId, usize> = tasks.iter().copied().zip(0..).collect();
+        rows.sort_by_key(|row| places.get(&row.id).copied());
         let mut assignments = Vec::with_capacity(rows.len());
         for row in rows {
             let key = LeaseKey { task: row.id, epoch: row.epoch };

@@ -154,7 +154,7 @@ async fn run(scratch: &Scratch, model: &Model, ok: bool) -> Option<usize> {
     model.0.iter().position(|task| task.id == claimed.task.id)
 }
 
-pub(super) async fn compare(scratch: &Scratch, steps: Vec<Step>) -> Result<(), TestCaseError> {
+async fn compare(scratch: &Scratch, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let mut model = Model::default();
     for step in steps {
         let place = |at: usize| (!model.0.is_empty()).then(|| at % model.0.len().max(1));

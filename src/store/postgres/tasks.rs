@@ -13,8 +13,8 @@ use super::tx::{PostgresTx, only, status_name};
 use super::value::{Unread, Value, get, params};
 use crate::store::StoreError;
 use crate::store::rows::{
-    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, MAX_SHARES, ProgressRow,
-    ReadyRow, TaskRow, UnreadRow,
+    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, MAX_LINES, MAX_SHARES,
+    ProgressRow, ReadyRow, TaskRow, UnreadRow,
 };
 use crate::store::tx::{Tasks, Tx as _};
 use domain::{
@@ -126,22 +126,24 @@ pub const LEASES: &str = "SELECT id, epoch FROM tasks WHERE status = 'running' A
 static OF_HOLDER: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {} FROM tasks WHERE status = 'running' AND holder = $1", TaskRow::COLUMNS));
 
-/// That of tasks without a share is always known.
-const SHARES: &str = "(SELECT name, weight, pass FROM shares
-    UNION ALL SELECT '', 1, 0 WHERE NOT EXISTS (SELECT 1 FROM shares WHERE name = ''))";
+// As it stands in the statement.
+const _: () = assert!(MAX_LINES == 5000, "the limit of READY");
 
-/// The first ready tasks of each share in these lanes: each has a line of its own in the index, which is read no further
-/// than it must be.
-static READY: LazyLock<String> = LazyLock::new(|| {
-    format!(
-        "SELECT first.*, known.name, known.weight, known.pass
-        FROM {SHARES} known CROSS JOIN unnest($3::text[]) AS wanted(lane) CROSS JOIN LATERAL
-            (SELECT id, priority, crashes, working_directory, exclusive, max_budget_usd, cost_usd, key_name, concurrency_key,
-                CASE WHEN $2 THEN spec END AS spec FROM tasks
-            WHERE status = 'pending' AND due_at IS NULL AND lane = wanted.lane AND share = known.name
-            ORDER BY priority DESC, id LIMIT $1) first"
-    )
-});
+/// The first ready tasks of each share in these lanes: each has a line of its own in the index, which is found by one look
+/// and read no further than it must be.
+const READY: &str = "WITH RECURSIVE lines AS (
+        (SELECT lane, share FROM tasks WHERE status = 'pending' AND due_at IS NULL ORDER BY lane, share LIMIT 1)
+        UNION ALL
+        SELECT next.lane, next.share FROM lines CROSS JOIN LATERAL (SELECT lane, share FROM tasks
+            WHERE status = 'pending' AND due_at IS NULL AND (lane, share) > (lines.lane, lines.share)
+            ORDER BY lane, share LIMIT 1) next),
+        wanted AS (SELECT lane, share FROM (SELECT lane, share FROM lines LIMIT 5000) found WHERE lane = ANY($3))
+    SELECT first.*, wanted.share, COALESCE(weight, 1), COALESCE(pass, 0)
+    FROM wanted LEFT JOIN shares ON name = wanted.share CROSS JOIN LATERAL
+        (SELECT id, priority, crashes, working_directory, exclusive, max_budget_usd, cost_usd, key_name, concurrency_key,
+            CASE WHEN $2 THEN spec END AS spec FROM tasks
+        WHERE status = 'pending' AND due_at IS NULL AND lane = wanted.lane AND share = wanted.share
+        ORDER BY priority DESC, id LIMIT $1) first";
 
 const PUT_SHARE: &str = "INSERT INTO shares (name, weight, pass) VALUES ($1, $2, 0)
     ON CONFLICT (name) DO UPDATE SET weight = excluded.weight";
@@ -157,26 +159,19 @@ const _: () = assert!(MAX_SHARES == 500, "the limit of REMOVE_IDLE");
 const REMOVE_IDLE: &str = "DELETE FROM shares WHERE (SELECT COUNT(*) FROM shares) > 250
     AND name NOT IN (SELECT share FROM tasks WHERE status IN ('pending', 'running'))";
 
-/// Goes from share to share of the ready tasks, however many each has.
-const RESTORE_SHARES: &str = "WITH RECURSIVE lines AS (
-        (SELECT lane, share FROM tasks WHERE status = 'pending' AND due_at IS NULL ORDER BY lane, share LIMIT 1)
-        UNION ALL
-        SELECT next.lane, next.share FROM lines CROSS JOIN LATERAL (SELECT lane, share FROM tasks
-            WHERE status = 'pending' AND due_at IS NULL AND (lane, share) > (lines.lane, lines.share)
-            ORDER BY lane, share LIMIT 1) next)
-    INSERT INTO shares (name, weight, pass) SELECT DISTINCT share, 1, 0 FROM lines ON CONFLICT (name) DO NOTHING";
-
 const BUSY: &str =
     "SELECT COALESCE(working_directory, ''), BOOL_OR(exclusive) FROM tasks WHERE status = 'running' GROUP BY 1";
 
-static RELEASE: LazyLock<String> = LazyLock::new(|| {
-    format!(
-        "UPDATE tasks SET held = NULL, due_at = NULL WHERE id = ANY(ARRAY(SELECT first.id
-            FROM {SHARES} known CROSS JOIN LATERAL (SELECT id FROM tasks
-                WHERE status = 'pending' AND held = $1 AND share = known.name ORDER BY priority DESC, id LIMIT $2) first))
-        RETURNING id"
-    )
-});
+/// The shares of what is held back are each found by one look into the index.
+const RELEASE: &str = "WITH RECURSIVE held_shares AS (
+        (SELECT share FROM tasks WHERE status = 'pending' AND held = $1 ORDER BY share LIMIT 1)
+        UNION ALL
+        SELECT next.share FROM held_shares CROSS JOIN LATERAL (SELECT share FROM tasks
+            WHERE status = 'pending' AND held = $1 AND share > held_shares.share ORDER BY share LIMIT 1) next)
+    UPDATE tasks SET held = NULL, due_at = NULL WHERE id = ANY(ARRAY(SELECT first.id
+        FROM held_shares CROSS JOIN LATERAL (SELECT id FROM tasks
+            WHERE status = 'pending' AND held = $1 AND share = held_shares.share ORDER BY priority DESC, id LIMIT $2) first))
+    RETURNING id";
 
 const RELEASE_ALL: &str =
     "UPDATE tasks SET held = NULL, due_at = NULL WHERE status = 'pending' AND held = $1 RETURNING id";
@@ -449,7 +444,7 @@ impl Tasks for PostgresTx<'_> {
     }
 
     async fn ready(&mut self, limit: u32, tags: bool, lanes: &[String]) -> Result<Vec<ReadyRow>, StoreError> {
-        self.all(&READY, params![limit, tags, Value::texts(lanes.iter().cloned())], ready).await
+        self.all(READY, params![limit, tags, Value::texts(lanes.iter().cloned())], ready).await
     }
 
     async fn shares(&mut self) -> Result<HashMap<String, i64>, StoreError> {
@@ -481,7 +476,6 @@ impl Tasks for PostgresTx<'_> {
     async fn tidy_shares(&mut self) -> Result<(), StoreError> {
         self.shares = None;
         self.defer_quietly(REMOVE_IDLE, []);
-        self.defer_quietly(RESTORE_SHARES, []);
         Ok(())
     }
 
@@ -498,7 +492,7 @@ impl Tasks for PostgresTx<'_> {
 
     async fn release_holds(&mut self, hold: &str, limit: Option<i64>) -> Result<Vec<TaskId>, StoreError> {
         let released = match limit {
-            Some(limit) => self.all(&RELEASE, params![hold, limit], only).await?,
+            Some(limit) => self.all(RELEASE, params![hold, limit], only).await?,
             None => self.all(RELEASE_ALL, params![hold], only).await?,
         };
         self.forget(&released);

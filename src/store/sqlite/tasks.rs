@@ -15,8 +15,8 @@ use super::table::Table;
 use super::tx::SqliteTx;
 use crate::store::StoreError;
 use crate::store::rows::{
-    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, MAX_SHARES, ProgressRow,
-    ReadyRow, TaskRow, UnreadRow,
+    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, MAX_LINES, MAX_SHARES,
+    ProgressRow, ReadyRow, TaskRow, UnreadRow,
 };
 use crate::store::tx::{Tasks, Tx as _};
 use domain::{
@@ -80,9 +80,19 @@ static CLAIM: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// That of tasks without a share is always known.
-const SHARES: &str = "SELECT name, weight, pass FROM shares
-    UNION ALL SELECT '', 1, 0 WHERE NOT EXISTS (SELECT 1 FROM shares WHERE name = '')";
+// As it stands in the statement.
+const _: () = assert!(MAX_LINES == 5000, "the limit of LINES");
+
+/// Goes from line to line of the index, each of a lane and a share, however many tasks it has.
+const LINES: &str = "WITH RECURSIVE lines(lane, share) AS (
+        SELECT * FROM (SELECT lane, share FROM tasks INDEXED BY tasks_ready
+            WHERE status = 'pending' AND due_at IS NULL ORDER BY lane, share LIMIT 1)
+        UNION ALL
+        SELECT next.lane, next.share FROM lines JOIN tasks next ON next.rowid = (SELECT rowid FROM tasks INDEXED BY tasks_ready
+            WHERE status = 'pending' AND due_at IS NULL AND (lane, share) > (lines.lane, lines.share)
+            ORDER BY lane, share LIMIT 1)
+        LIMIT 5000)
+    SELECT lane, lines.share, COALESCE(weight, 1), COALESCE(pass, 0) FROM lines LEFT JOIN shares ON name = lines.share";
 
 /// The first ready tasks of a share in a lane: each has a line of its own in the index, which is read no further than it
 /// must be.
@@ -138,18 +148,16 @@ const LEASES: &str = "SELECT id, epoch FROM tasks INDEXED BY tasks_running WHERE
 static OF_HOLDER: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {} FROM tasks WHERE status = 'running' AND holder = ?1", TaskRow::COLUMNS));
 
-/// Goes from share to share of the ready tasks, however many each has.
-const RESTORE_SHARES: &str = "WITH RECURSIVE lines(lane, share) AS (
-        SELECT * FROM (SELECT lane, share FROM tasks INDEXED BY tasks_ready
-            WHERE status = 'pending' AND due_at IS NULL ORDER BY lane, share LIMIT 1)
-        UNION ALL
-        SELECT next.lane, next.share FROM lines JOIN tasks next ON next.rowid = (SELECT rowid FROM tasks INDEXED BY tasks_ready
-            WHERE status = 'pending' AND due_at IS NULL AND (lane, share) > (lines.lane, lines.share)
-            ORDER BY lane, share LIMIT 1))
-    INSERT INTO shares (name, weight, pass) SELECT DISTINCT share, 1, 0 FROM lines WHERE true ON CONFLICT (name) DO NOTHING";
-
 const BUSY: &str =
     "SELECT working_directory, MAX(exclusive) FROM tasks INDEXED BY tasks_running WHERE status = 'running' GROUP BY 1";
+
+/// The shares of tasks that are held back under a name, each found by one look into the index.
+const HELD_SHARES: &str = "WITH RECURSIVE shares_held(share) AS (
+        SELECT * FROM (SELECT share FROM tasks INDEXED BY tasks_held WHERE status = 'pending' AND held = ?1 ORDER BY share LIMIT 1)
+        UNION ALL
+        SELECT (SELECT share FROM tasks INDEXED BY tasks_held WHERE status = 'pending' AND held = ?1
+            AND share > shares_held.share ORDER BY share LIMIT 1) FROM shares_held WHERE share IS NOT NULL)
+    SELECT share FROM shares_held WHERE share IS NOT NULL";
 
 const RELEASE: &str =
     "UPDATE tasks SET held = NULL, due_at = NULL WHERE id IN (SELECT id FROM tasks INDEXED BY tasks_held
@@ -195,11 +203,6 @@ fn ready(row: &Row<'_>, share: &str, turns: Share) -> rusqlite::Result<ReadyRow>
         key_name: row.get(7)?,
         groups: groups_of(row, 7)?,
     })
-}
-
-/// The shares that are known, with their turns.
-fn all_shares(db: Db<'_>) -> Result<Vec<(String, Share)>, StoreError> {
-    db.readable(SHARES, [], "share", |row| Ok((row.get(0)?, Share { weight: row.get(1)?, pass: row.get(2)? })))
 }
 
 fn allowance(row: &Row<'_>) -> rusqlite::Result<Allowance> {
@@ -362,17 +365,22 @@ impl Tasks for SqliteTx<'_> {
 
     async fn ready(&mut self, limit: u32, tags: bool, lanes: &[String]) -> Result<Vec<ReadyRow>, StoreError> {
         let db = self.db()?;
+        let lines = db.readable(LINES, [], "share", |row| {
+            let (lane, share): (String, String) = (row.get(0)?, row.get(1)?);
+            Ok((lane, share, Share { weight: row.get(2)?, pass: row.get(3)? }))
+        })?;
         let mut found = Vec::new();
-        for (share, turns) in all_shares(db)? {
-            for lane in lanes {
-                found.extend(db.all(READY, params![lane, share, limit, tags], |row| ready(row, &share, turns))?);
-            }
+        for (lane, share, turns) in lines.iter().filter(|(lane, ..)| lanes.contains(lane)) {
+            found.extend(db.all(READY, params![lane, share, limit, tags], |row| ready(row, share, *turns))?);
         }
         Ok(found)
     }
 
     async fn shares(&mut self) -> Result<HashMap<String, i64>, StoreError> {
-        Ok(all_shares(self.db()?)?.into_iter().map(|(name, share)| (name, share.weight)).collect())
+        let known = self
+            .db()?
+            .readable("SELECT name, weight FROM shares", [], "share", |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(known.into_iter().collect())
     }
 
     async fn put_share(&mut self, name: &str, weight: i64) -> Result<(), StoreError> {
@@ -390,9 +398,7 @@ impl Tasks for SqliteTx<'_> {
     }
 
     async fn tidy_shares(&mut self) -> Result<(), StoreError> {
-        let db = self.db()?;
-        db.execute(REMOVE_IDLE, [])?;
-        db.execute(RESTORE_SHARES, [])?;
+        self.db()?.execute(REMOVE_IDLE, [])?;
         Ok(())
     }
 
@@ -410,7 +416,8 @@ impl Tasks for SqliteTx<'_> {
         let db = self.db()?;
         let Some(limit) = limit else { return db.all(RELEASE_ALL, [hold], |row| row.get(0).map(TaskId::of)) };
         let mut released = Vec::new();
-        for (share, _) in all_shares(db)? {
+        let shares: Vec<String> = db.readable(HELD_SHARES, [hold], "task", |row| row.get(0))?;
+        for share in shares {
             let values = params![hold, limit, share];
             released.extend(db.all(RELEASE, values, |row| row.get(0).map(TaskId::of))?);
         }
