@@ -236,7 +236,13 @@ async fn remove(tools: &WorkerContext, task: TaskId) {
     let cleaned = async {
         match Worktree::open(&path(tools, task))? {
             Some(worktree) if worktree.repository().exists() => {
-                worktree.clean(&worktree.git(&tools.claude, &tools.worktrees)?).await
+                let git = worktree.git(&tools.claude, &tools.worktrees)?;
+                // A clone of ours is seen by nobody: what is committed there alone stays in sight.
+                let is_clone = worktree.repository().starts_with(&tools.repositories);
+                match is_clone && worktree.work(&git).await?.commits > 0 {
+                    true => Ok(Cleaned::Kept),
+                    false => worktree.clean(&git).await,
+                }
             }
             _ => Ok(Cleaned::Kept),
         }

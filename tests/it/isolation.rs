@@ -126,6 +126,8 @@ fn a_second_attempt_goes_on_in_the_worktree_of_the_first() {
     let code = world.dir.join("data/worktrees").join(&id).join("sub/code");
     until("the change", || fs::read_to_string(&code).ok().filter(|text| text.contains("first")));
     crate::support::signal(server.worker_pid("worker-0"), "KILL");
+    // What the first attempt had begun must not end before it does.
+    server.follow(&id, |event| event["data"]["attempt"] == 2).expect("a second attempt");
     fs::write(world.ws().join("go"), "").expect("a file");
     let done = server.wait_end(&id);
     assert_eq!((&done["status"], &done["attempt"]), (&json!("completed"), &json!(2)), "{done:#}");

@@ -66,7 +66,7 @@ fn a_task_works_on_a_repository_by_its_address_and_pushes_a_branch() {
     let server = world.serve("standalone", &[("REPOSITORY_URLS", &urls)]);
     let own = machine(&world, "far", &urls);
     let own: Vec<(&str, &str)> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let _worker = world.worker(&own);
+    let worker = world.worker(&own);
 
     // Nothing but a patch comes back.
     let steps = ["bash ls side && echo more >> README && echo new > made", "say done"];
@@ -106,6 +106,10 @@ fn a_task_works_on_a_repository_by_its_address_and_pushes_a_branch() {
     let changes = &server.task(&id)["changes"];
     assert_eq!(changes["pushed"], false);
     assert!(changes["pushError"].as_str().is_some_and(|why| why.contains("no entry")), "{changes:#}");
+    // Also behind the clean-up of its worker.
+    until("the look at it", || {
+        worker.logs().contains(&format!("A worktree stays; see GET /api/worktrees taskId={id}")).then_some(())
+    });
     assert!(worktrees.join(&id).join("made").exists());
     check_history(&world, &["--settled"]);
 }

@@ -26,8 +26,8 @@ pub struct Stats {
     pub concurrency: u32,
     /// Milliseconds since the oldest pending task was stored.
     pub oldest_pending_ms: Option<i64>,
-    /// Sets of labels that ready tasks require and no living worker has; for admins.
-    #[serde(default)]
+    /// Sets of labels that ready tasks require and no living worker has; for admins, and left out where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unmatched: Vec<Unmatched>,
 }
 
