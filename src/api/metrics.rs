@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 use super::routes::workers_overview;
 use super::shared::{Shared, Workers};
 use crate::process::{own_use, wall_now};
-use crate::queue::{Backlog, LaneBacklog, ReadBacklog, ReadStats, ReadUsage, Stats, WaitCause};
+use crate::queue::{Backlog, LaneBacklog, QueueError, ReadBacklog, ReadStats, ReadUsage, Stats, WaitCause};
 use crate::service::{Caller, unmatched, usage};
 use crate::telemetry::{Duty, MetricLabels, meters};
 use domain::{Name, Named as _, Status, Timestamp};
@@ -51,20 +51,22 @@ pub async fn gather(shared: &Shared) -> String {
     let caller = Caller::operator();
     // Each day that is known: the sum only grows.
     let all_days = ReadUsage { from: "0000-01-01".to_owned(), to: "9999-12-31".to_owned(), key: None };
-    let (stats, backlog, usage, workers, unmatched) = tokio::join!(
+    let backlog = async {
+        let backlog = shared.queue.ask(ReadBacklog).await?;
+        let unmatched = unmatched(&shared.queue, backlog.lanes.clone()).await?;
+        Ok::<_, QueueError>((backlog, unmatched))
+    };
+    let (stats, backlog, usage, workers) = tokio::join!(
         tokio::time::timeout(LIMIT, shared.queue.ask(ReadStats(None))),
-        tokio::time::timeout(LIMIT, shared.queue.ask(ReadBacklog)),
+        tokio::time::timeout(LIMIT, backlog),
         tokio::time::timeout(LIMIT, usage(shared, &caller, all_days)),
         tokio::time::timeout(LIMIT, workers_overview(shared)),
-        tokio::time::timeout(LIMIT, unmatched(&shared.queue)),
     );
     if let Ok(Ok(stats)) = &stats {
         now.queue(stats);
     }
-    if let Ok(Ok(backlog)) = backlog {
+    if let Ok(Ok((backlog, unmatched))) = backlog {
         now.backlog(&backlog);
-    }
-    if let Ok(Ok(unmatched)) = unmatched {
         now.unmatched(&unmatched);
     }
     if let Ok(Ok(usage)) = usage {

@@ -1,12 +1,13 @@
-//! Shares that take turns: what makes one, and how heavy each is.
+//! Which task is next, and who says when one never is: shares that take turns, and the alarm of labels that no worker has.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use domain::{FairBy, Fairness, MAX_WEIGHT};
 
 use super::source::Source;
 
-/// Reads them.
+/// Reads the shares.
 pub fn read(from: &mut Source) -> Fairness {
     let by = match from.required("FAIRNESS").as_str() {
         "key" => FairBy::Key,
@@ -36,4 +37,10 @@ pub fn read(from: &mut Source) -> Fairness {
         }
     }
     Fairness { by, weights }
+}
+
+/// Reads how long tasks may wait for labels that no worker has before the log says so; `None` where it never does.
+pub fn read_label_alarm(from: &mut Source) -> Option<Duration> {
+    let ms: u64 = from.number("LABEL_ALARM_MS", 0, 86_400_000);
+    (ms > 0).then(|| Duration::from_millis(ms))
 }

@@ -339,7 +339,7 @@ impl Config {
             port: from.number("PORT", 0, u16::MAX),
             api_key: api_key.map(Into::into),
             named_keys: read_keys(from),
-            label_alarm: read_label_alarm(from),
+            label_alarm: fairness::read_label_alarm(from),
             fairness: fairness::read(from),
             exclusive_directory: from.choice("EXCLUSIVE_DIRECTORY", &[("off", false), ("on", true)]),
             auth,
@@ -403,11 +403,6 @@ fn read_patterns(from: &mut Source) -> Vec<String> {
         }
     }
     patterns
-}
-
-fn read_label_alarm(from: &mut Source) -> Option<Duration> {
-    let ms: u64 = from.number("LABEL_ALARM_MS", 0, 86_400_000);
-    (ms > 0).then(|| Duration::from_millis(ms))
 }
 
 /// `name=key`, separated by commas.

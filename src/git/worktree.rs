@@ -13,6 +13,7 @@ use super::parse::{Commit, File, LOG_FORMAT, commits, files};
 use super::{Git, GitError};
 use crate::config::Claude;
 use crate::process;
+use domain::TaskId;
 
 pub use work::Work;
 
@@ -221,6 +222,14 @@ impl Worktree {
         };
         let note = serde_json::from_slice(&text).map_err(|error| bad(error.into()))?;
         Ok(Some(Self { path: path.to_owned(), note }))
+    }
+
+    /// The tasks that have a note of a worktree in this folder, in no order.
+    #[must_use]
+    pub fn noted(folder: &Path) -> Vec<TaskId> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let notes = entries.filter(|path| path.extension().is_some_and(|end| end == "json"));
+        notes.filter_map(|note| str::parse::<TaskId>(note.file_stem()?.to_str()?).ok()).collect()
     }
 
     /// The repository.

@@ -8,7 +8,9 @@ use fail::fail_point;
 use super::actor::QueueActor;
 use super::messages::QueueError;
 use crate::process::BackOff;
+use crate::store::views::{Filter, ListTasks};
 use crate::telemetry::chain;
+use domain::Status;
 
 /// Asks the queue, and waits for the answer with a limit.
 #[derive(Clone)]
@@ -36,6 +38,16 @@ impl Queue {
             Err(QueueError::Restarting)
         });
         answer
+    }
+
+    /// True if a task that has not ended works in this folder.
+    ///
+    /// # Errors
+    /// The queue's.
+    pub async fn is_folder_in_use(&self, folder: Option<&str>) -> Result<bool, QueueError> {
+        let statuses = vec![Status::Pending, Status::Running];
+        let filter = Filter { statuses, working_directory: folder.map(str::to_owned), ..Filter::default() };
+        Ok(self.ask(ListTasks { filter, limit: 0, ..ListTasks::default() }).await?.total > 0)
     }
 
     /// Asks until the queue answers, with growing pauses. `what` names in the log what waits meanwhile.

@@ -146,6 +146,9 @@ pub struct NewTask {
     pub trace_parent: Option<TraceParent>,
 }
 
+/// Code of a task that can't start, since one that it depends on has not completed.
+pub const DEPENDENCY_FAILED: &str = "DEPENDENCY_FAILED";
+
 /// A task that a new one depends on.
 #[derive(Clone, Debug)]
 pub struct NewDependency {

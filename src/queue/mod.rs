@@ -27,7 +27,7 @@ mod talk;
 mod word_indexer;
 
 pub use crate::store::StoreError;
-pub use crate::store::rows::{ApiKeyRow, AuditRow, MAX_LANES};
+pub use crate::store::rows::{ApiKeyRow, AuditRow, DependencyRow, MAX_LANES};
 pub use crate::store::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, Dispatch, EventPage, Explained,
     Filter, FindCommit, LaneBacklog, LastTask, LimitUse, ListConversations, ListOrder, ListQuestions, ListTaskIds,
@@ -48,9 +48,9 @@ pub use keys::{
     CreateKey, FindOwner, HasSession, KeyChanged, NoteAudit, ReadAudit, ReadKeys, RevokeKey, RotateKey, TouchKey,
 };
 pub use messages::{
-    Amend, Amended, Append, Assignment, Beat, Cancel, Cancelled, Claim, Directory, DrainWorker, Draining, Finish,
-    HolderDied, NewDependency, NewTask, NextStep, QueueError, ReadLimits, Release, Renew, Renewed, Resumes,
-    SetConcurrency, SetLimit, SetPaused, Stale, Submit, SubmitAll, Submitted, Unpark, WorkerGone,
+    Amend, Amended, Append, Assignment, Beat, Cancel, Cancelled, Claim, DEPENDENCY_FAILED, Directory, DrainWorker,
+    Draining, Finish, HolderDied, NewDependency, NewTask, NextStep, QueueError, ReadLimits, Release, Renew, Renewed,
+    Resumes, SetConcurrency, SetLimit, SetPaused, Stale, Submit, SubmitAll, Submitted, Unpark, WorkerGone,
 };
 pub use poll::{FlushPoll, PollQueue, PollReply};
 pub use reads::{

@@ -7,7 +7,7 @@ use serde_json::json;
 use wire::{DependsOn, TaskSpec, named_in_batch};
 
 use super::{Kind, Refusal};
-use crate::queue::{NewDependency, Submitted};
+use crate::queue::{DEPENDENCY_FAILED, NewDependency, Submitted};
 
 /// Takes the dependencies out of a request. `batch` has the tasks that are stored together with it.
 ///
@@ -60,7 +60,7 @@ pub fn not_met(refused: &Submitted) -> Option<Refusal> {
         .with(json!({ "taskId": task })),
         Submitted::DependencyFailed(task, status) => Refusal::new(
             Kind::Conflict,
-            "DEPENDENCY_FAILED",
+            DEPENDENCY_FAILED,
             format!(
                 "dependsOn: task {task} is {status}, and this one would never start; retry that one first, or set \"on\": \"ended\", \
                 or \"onFailure\" to run or wait"

@@ -118,7 +118,7 @@ impl WorkersForIt {
 async fn is_met(service: &Service, task: &Task) -> Result<bool, QueueError> {
     let (lane, now) = (lane_of(&task.spec.requires), service.queue.ask(ReadClock).await?);
     let workers = service.queue.ask(ReadWorkers).await?;
-    Ok(workers.iter().any(|worker| worker.is_fresh(now) && !worker.drain && worker.labels.meet(&lane)))
+    Ok(workers.iter().any(|worker| worker.takes(&lane, now)))
 }
 
 /// A reason as a client sees it that can't mend a credential.

@@ -10,18 +10,16 @@ use crate::telemetry::chain;
 /// Time between two looks.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Returns the sets of labels that ready tasks require and that no living worker has, those first that wait longest.
+/// Returns those of the lanes of a backlog that no living worker takes, those first that wait longest.
 ///
 /// # Errors
 /// The queue's.
-pub async fn unmatched(queue: &Queue) -> Result<Vec<LaneBacklog>, QueueError> {
-    let mut lanes = queue.ask(ReadBacklog).await?.lanes;
+pub async fn unmatched(queue: &Queue, mut lanes: Vec<LaneBacklog>) -> Result<Vec<LaneBacklog>, QueueError> {
     if lanes.is_empty() {
         return Ok(lanes);
     }
     let (now, workers) = (queue.ask(ReadClock).await?, queue.ask(ReadWorkers).await?);
-    let living: Vec<_> = workers.iter().filter(|worker| worker.is_fresh(now) && !worker.drain).collect();
-    lanes.retain(|waiting| !living.iter().any(|worker| worker.labels.meet(&waiting.lane)));
+    lanes.retain(|waiting| !workers.iter().any(|worker| worker.takes(&waiting.lane, now)));
     lanes.sort_by_key(|waiting| waiting.oldest);
     Ok(lanes)
 }
@@ -43,7 +41,8 @@ pub async fn alarm_forever(service: Service, after: Duration) {
 }
 
 async fn alarm(queue: &Queue, after: Duration, told: &mut BTreeSet<String>) -> Result<(), QueueError> {
-    let (unmatched, now) = (unmatched(queue).await?, queue.ask(ReadClock).await?);
+    let lanes = queue.ask(ReadBacklog).await?.lanes;
+    let (unmatched, now) = (unmatched(queue, lanes).await?, queue.ask(ReadClock).await?);
     for waiting in unmatched.iter().filter(|waiting| waiting.oldest.plus(after) <= now) {
         if told.insert(waiting.lane.clone()) {
             let (requires, tasks, seconds) = (&waiting.lane, waiting.tasks, now.since_ms(waiting.oldest) / 1_000);

@@ -10,7 +10,7 @@ use wire::Task;
 use super::{Caller, Kind, Refusal, Service};
 use crate::git::{GitError, Work, Worktree};
 use crate::process;
-use crate::queue::{Filter, Find, ListTasks, QueueError};
+use crate::queue::{Find, QueueError};
 use crate::telemetry::chain;
 
 /// Time within which the folder of worktrees is listed, and the room of one is measured.
@@ -104,12 +104,7 @@ pub async fn remove(
 /// The tasks whose worktrees are noted, newest first.
 async fn noted(service: &Service) -> Vec<TaskId> {
     let folder = service.worktrees.clone();
-    let read = move || {
-        let notes = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        let notes = notes.filter(|path| path.extension().is_some_and(|end| end == "json"));
-        notes.filter_map(|note| str::parse::<TaskId>(note.file_stem()?.to_str()?).ok()).collect::<Vec<_>>()
-    };
-    let mut tasks = process::blocking(DISK_LIMIT, read).await.unwrap_or_default();
+    let mut tasks = process::blocking(DISK_LIMIT, move || Worktree::noted(&folder)).await.unwrap_or_default();
     tasks.sort_unstable_by(|one, other| other.cmp(one));
     tasks
 }
@@ -130,7 +125,11 @@ async fn look(
 ) -> Result<FoundWorktree, QueueError> {
     let path = service.worktrees.join(id.to_string());
     let in_use = match &task {
-        Some(task) => !task.status.is_terminal() || goes_on(service, task).await?,
+        Some(task) => {
+            // Another task may go on there, with the session of this one.
+            let folder = task.working_directory.as_deref();
+            !task.status.is_terminal() || service.queue.is_folder_in_use(folder).await?
+        }
         None => false,
     };
     let folder = path.clone();
@@ -138,11 +137,4 @@ async fn look(
     let work = async { worktree.work(&worktree.git(&service.claude, &service.worktrees)?).await };
     let work = work.await.map_err(|error| chain(&error));
     Ok(FoundWorktree { id, task, path, in_use, bytes, work, worktree })
-}
-
-/// True if another task that has not ended works in the folder of this one: it goes on with its session.
-async fn goes_on(service: &Service, task: &Task) -> Result<bool, QueueError> {
-    let statuses = vec![domain::Status::Pending, domain::Status::Running];
-    let filter = Filter { statuses, working_directory: task.working_directory.clone(), ..Filter::default() };
-    Ok(service.queue.ask(ListTasks { filter, limit: 0, ..ListTasks::default() }).await?.total > 0)
 }

@@ -7,6 +7,7 @@ use domain::{
     AttemptOutcome, BootId, Condition, DependencyState, Epoch, EventKind, FailureClass, Name, OnFailure, Status,
     TaskId, Timestamp, Usd, WorkerInstanceId, lane_of,
 };
+use wire::response::GraphEdge;
 use wire::{DependsOn, TaskSpec, stored};
 
 use super::StoreError;
@@ -242,9 +243,27 @@ impl DependencyRow {
     pub fn asked_again(&self) -> DependsOn {
         DependsOn {
             task: self.on_task.to_string(),
-            on: self.condition.known().unwrap_or_default(),
+            on: self.condition(),
             on_failure: self.on_failure.known().unwrap_or_default(),
             name: self.name.clone(),
+        }
+    }
+
+    /// The condition; a word of another version reads as the default.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        self.condition.known().unwrap_or_default()
+    }
+
+    /// The dependency as it is shown, between its task and the one that it is on; words of another version read as the defaults.
+    #[must_use]
+    pub fn edge(&self) -> GraphEdge {
+        GraphEdge {
+            task: self.task_id,
+            depends_on: self.on_task,
+            on: self.condition(),
+            on_failure: self.on_failure.known().unwrap_or_default(),
+            state: self.state.known().unwrap_or(DependencyState::Open),
         }
     }
 }

@@ -32,6 +32,7 @@ use wire::TaskError;
 #[async_trait(?Send)]
 pub trait Tx:
     Tasks
+    + Shares
     + Dependencies
     + Attempts
     + Events
@@ -126,18 +127,6 @@ pub trait Tasks {
     /// in no order of shares and lanes. With their tags where `tags` is true.
     async fn ready(&mut self, limit: u32, tags: bool, lanes: &[String]) -> Result<Vec<ReadyRow>, StoreError>;
 
-    /// Returns the weights of the shares that are known.
-    async fn shares(&mut self) -> Result<HashMap<String, i64>, StoreError>;
-
-    /// Makes a share known, or gives it another weight.
-    async fn put_share(&mut self, name: &str, weight: i64) -> Result<(), StoreError>;
-
-    /// Writes where the next turns of shares begin, and the turn that it is now.
-    async fn put_turns(&mut self, turn: i64, shares: &[(String, Share)]) -> Result<(), StoreError>;
-
-    /// Forgets shares whose tasks have all ended, where many are known. A share that is not known has weight 1.
-    async fn tidy_shares(&mut self) -> Result<(), StoreError>;
-
     /// Returns the folders in which tasks run, each with whether one of them needs it for itself.
     async fn busy_directories(&mut self) -> Result<Vec<(String, bool)>, StoreError>;
 
@@ -153,6 +142,22 @@ pub trait Tasks {
 
     /// Stores what a task has changed, in place of what was stored before.
     async fn put_changes(&mut self, row: &ChangesRow) -> Result<(), StoreError>;
+}
+
+/// Shares that take turns.
+#[async_trait(?Send)]
+pub trait Shares {
+    /// Returns the weights of the shares that are known.
+    async fn shares(&mut self) -> Result<HashMap<String, i64>, StoreError>;
+
+    /// Makes a share known, or gives it another weight.
+    async fn put_share(&mut self, name: &str, weight: i64) -> Result<(), StoreError>;
+
+    /// Writes where the next turns of shares begin, and the turn that it is now.
+    async fn put_turns(&mut self, turn: i64, shares: &[(String, Share)]) -> Result<(), StoreError>;
+
+    /// Forgets shares whose tasks have all ended, where many are known. A share that is not known has weight 1.
+    async fn tidy_shares(&mut self) -> Result<(), StoreError>;
 }
 
 /// Tasks that others depend on.

@@ -210,6 +210,12 @@ impl WorkerInfo {
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         now.since_ms(self.beat_at) < FRESH_MS
     }
+
+    /// True if it may claim tasks of this lane: it lives, is not draining, and has the labels.
+    #[must_use]
+    pub fn takes(&self, lane: &str, now: Timestamp) -> bool {
+        self.is_fresh(now) && !self.drain && self.labels.meet(lane)
+    }
 }
 
 /// State of a conversation.

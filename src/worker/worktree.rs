@@ -13,8 +13,8 @@ use super::folders::is_below;
 use super::set_up::{NotReady, WorkerContext};
 use crate::git::{Cleaned, Git, GitError, RemoteClone, Repository, Worktree};
 use crate::process::{self, BackOff, wall_now};
-use crate::queue::{Filter, Find, ListTasks, Queue};
-use domain::{ChangeSet, Failure, FailureClass, Status, TaskId};
+use crate::queue::{Find, Queue};
+use domain::{ChangeSet, Failure, FailureClass, TaskId};
 use wire::{RemoteRepository, Task, WorktreeOptions};
 
 /// Delay of a task whose repository is locked by another process.
@@ -213,23 +213,11 @@ fn message(task: &Task, options: &WorktreeOptions) -> String {
 
 /// Removes the worktree of a task that has ended, where nothing would be lost.
 pub async fn clean(tools: &WorkerContext, queue: &Queue, task: &Task) {
-    if is_in_use(queue, task).await {
+    // Another task may go on there, with the session of this one.
+    if queue.is_folder_in_use(task.working_directory.as_deref()).await.unwrap_or(true) {
         return;
     }
     remove(tools, task.id).await;
-}
-
-/// True if another task goes on there, with the session of this one.
-async fn is_in_use(queue: &Queue, task: &Task) -> bool {
-    for status in [Status::Pending, Status::Running] {
-        let working_directory = task.working_directory.clone();
-        let filter = Filter { statuses: vec![status], working_directory, ..Filter::default() };
-        match queue.ask(ListTasks { filter, limit: 1, ..ListTasks::default() }).await {
-            Ok(page) if page.tasks.is_empty() => {}
-            _ => return true,
-        }
-    }
-    false
 }
 
 async fn remove(tools: &WorkerContext, task: TaskId) {
@@ -260,11 +248,7 @@ async fn remove(tools: &WorkerContext, task: TaskId) {
 /// Cleans up what attempts left that came to no end of their own: of tasks that have ended or are gone.
 pub async fn clean_up(tools: &WorkerContext, queue: &Queue) {
     let folder = tools.worktrees.clone();
-    let noted = process::blocking(LIST_LIMIT, move || {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        let notes = entries.filter(|path| path.extension().is_some_and(|end| end == "json"));
-        notes.filter_map(|note| str::parse::<TaskId>(note.file_stem()?.to_str()?).ok()).collect::<Vec<_>>()
-    });
+    let noted = process::blocking(LIST_LIMIT, move || Worktree::noted(&folder));
     for task in noted.await.unwrap_or_default() {
         match queue.ask(Find(task)).await {
             Ok(Some(found)) if found.completed_at.is_some_and(|at| wall_now().since_ms(at) > QUIET_MS) => {

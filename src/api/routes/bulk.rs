@@ -19,7 +19,7 @@ use super::super::error::ApiError;
 use super::super::input;
 use super::super::shared::Shared;
 use super::{list, submit, tasks};
-use crate::queue::{Amend, Amended, Cancel, Cancelled, Filter, Find, ListTaskIds, ListTasks};
+use crate::queue::{Amend, Amended, Cancel, Cancelled, DEPENDENCY_FAILED, Filter, Find, ListTaskIds, ListTasks};
 use domain::{Status, TaskId};
 use wire::request::{Bulk, BulkAction};
 use wire::response::BulkReport;
@@ -28,9 +28,6 @@ use wire::response::BulkReport;
 const STEP: u64 = 500;
 /// Time after which no further step is begun in the same call.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
-
-/// Code of a task that can't run again before another one does.
-const DEPENDENCY_FAILED: &str = "DEPENDENCY_FAILED";
 
 /// See the [module](self).
 pub async fn bulk(

@@ -1,7 +1,5 @@
 //! `GET /api/tasks/{id}/graph`: the tasks that one is connected with by dependencies.
 
-use std::collections::HashSet;
-
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -10,9 +8,9 @@ use super::super::caller::{Caller, own_task};
 use super::super::error::ApiError;
 use super::super::input::Params;
 use super::super::shared::Shared;
-use crate::queue::ReadGraph;
+use crate::queue::{DependencyRow, ReadGraph};
 use domain::TaskId;
-use wire::response::{GraphEdge, GraphTask, TaskGraph};
+use wire::response::{GraphTask, TaskGraph};
 use wire::title_of;
 
 /// Tasks of one answer.
@@ -44,13 +42,6 @@ pub async fn graph_of(shared: &Shared, caller: &Caller, task: TaskId, limit: i64
             status: task.status,
         })
         .collect();
-    let mut seen = HashSet::new();
-    let edges = found.dependencies.into_iter().filter(|row| seen.insert((row.task_id, row.n))).map(|row| GraphEdge {
-        task: row.task_id,
-        depends_on: row.on_task,
-        on: row.condition.known().unwrap_or_default(),
-        on_failure: row.on_failure.known().unwrap_or_default(),
-        state: row.state.known().unwrap_or(domain::DependencyState::Open),
-    });
-    Ok(TaskGraph { task_id: task, edges: edges.collect(), tasks, more: found.more })
+    let edges = found.dependencies.iter().map(DependencyRow::edge).collect();
+    Ok(TaskGraph { task_id: task, edges, tasks, more: found.more })
 }

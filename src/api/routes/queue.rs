@@ -10,7 +10,7 @@ use super::super::input;
 use super::super::shared::Shared;
 use super::{limits, resource};
 use crate::process::wall_now;
-use crate::queue::{LaneBacklog, ReadStats, SetConcurrency, SetPaused, Unpark};
+use crate::queue::{LaneBacklog, ReadBacklog, ReadStats, SetConcurrency, SetPaused, Unpark};
 use crate::service::unmatched;
 use domain::{LimitChange, Status};
 use wire::request::{Concurrency, Members};
@@ -27,7 +27,10 @@ pub fn routes(config: &mut web::ServiceConfig) {
 
 async fn stats(caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let stats = shared.queue.ask(ReadStats(caller.own())).await?;
-    let unmatched = if caller.is_admin() { unmatched(&shared.queue).await? } else { Vec::new() };
+    let unmatched = match caller.is_admin() {
+        true => unmatched(&shared.queue, shared.queue.ask(ReadBacklog).await?.lanes).await?,
+        false => Vec::new(),
+    };
     let count = |status| stats.count(status);
     Ok(HttpResponse::Ok().json(Stats {
         size: count(Status::Pending) + count(Status::Running),

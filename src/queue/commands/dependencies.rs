@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::transitions::{Transition, set_apart_unread};
 use super::{Change, Unit};
-use crate::queue::messages::{NewTask, Settle, Submitted};
+use crate::queue::messages::{DEPENDENCY_FAILED, NewTask, Settle, Submitted};
 use crate::store::StoreError;
 use crate::store::convert::no_class;
 use crate::store::rows::{DependencyRow, TaskRow};
@@ -24,9 +24,6 @@ use wire::TaskError;
 const STEP: usize = 100;
 /// Due date of tasks that wait for others: far enough never to come.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
-
-/// Code of the error of a task that was cancelled since a dependency has not completed.
-const DEPENDENCY_FAILED: &str = "DEPENDENCY_FAILED";
 
 /// The dependencies of a new task, or why it can't be stored.
 pub async fn of_new(unit: &mut Unit<'_>, new: &NewTask) -> Result<Result<Vec<DependencyRow>, Submitted>, StoreError> {
@@ -118,7 +115,7 @@ fn needs_any_end(row: &DependencyRow) -> bool {
 
 /// The rule of a dependency. What a newer version has stored is waited for with the most care.
 fn rule(row: &DependencyRow) -> (Condition, OnFailure) {
-    (row.condition.known().unwrap_or_default(), row.on_failure.known().unwrap_or(OnFailure::Wait))
+    (row.condition(), row.on_failure.known().unwrap_or(OnFailure::Wait))
 }
 
 /// Lets a task go on without what it waits for.

@@ -38,6 +38,7 @@ mod retention;
 mod schedules;
 mod schema;
 mod shared;
+mod shares;
 mod table;
 mod talk;
 mod tasks;

@@ -1,6 +1,5 @@
 //! Statements on tasks.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
@@ -13,8 +12,8 @@ use super::tx::{PostgresTx, only, status_name};
 use super::value::{Unread, Value, get, params};
 use crate::store::StoreError;
 use crate::store::rows::{
-    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, MAX_LINES, MAX_SHARES,
-    ProgressRow, ReadyRow, TaskRow, UnreadRow,
+    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, MAX_LINES, ProgressRow,
+    ReadyRow, TaskRow, UnreadRow,
 };
 use crate::store::tx::{Tasks, Tx as _};
 use domain::{
@@ -144,20 +143,6 @@ const READY: &str = "WITH RECURSIVE lines AS (
             CASE WHEN $2 THEN spec END AS spec FROM tasks
         WHERE status = 'pending' AND due_at IS NULL AND lane = wanted.lane AND share = wanted.share
         ORDER BY priority DESC, id LIMIT $1) first";
-
-const PUT_SHARE: &str = "INSERT INTO shares (name, weight, pass) VALUES ($1, $2, 0)
-    ON CONFLICT (name) DO UPDATE SET weight = excluded.weight";
-
-const PUT_TURN: &str = "INSERT INTO shares (name, weight, pass)
-    SELECT name, weight, pass FROM unnest($1::text[], $2::int8[], $3::int8[]) AS taken(name, weight, pass)
-    ON CONFLICT (name) DO UPDATE SET pass = excluded.pass";
-
-// As it stands in the statement: half of them.
-const _: () = assert!(MAX_SHARES == 500, "the limit of REMOVE_IDLE");
-
-/// Looks at all tasks that have not ended, and therefore only where there are many shares.
-const REMOVE_IDLE: &str = "DELETE FROM shares WHERE (SELECT COUNT(*) FROM shares) > 250
-    AND name NOT IN (SELECT share FROM tasks WHERE status IN ('pending', 'running'))";
 
 const BUSY: &str =
     "SELECT COALESCE(working_directory, ''), BOOL_OR(exclusive) FROM tasks WHERE status = 'running' GROUP BY 1";
@@ -445,38 +430,6 @@ impl Tasks for PostgresTx<'_> {
 
     async fn ready(&mut self, limit: u32, tags: bool, lanes: &[String]) -> Result<Vec<ReadyRow>, StoreError> {
         self.all(READY, params![limit, tags, Value::texts(lanes.iter().cloned())], ready).await
-    }
-
-    async fn shares(&mut self) -> Result<HashMap<String, i64>, StoreError> {
-        if self.shares.is_none() {
-            // They are read with it.
-            self.pending = None;
-            self.pending_tasks().await?;
-        }
-        Ok(self.shares.clone().unwrap_or_default())
-    }
-
-    async fn put_share(&mut self, name: &str, weight: i64) -> Result<(), StoreError> {
-        if let Some(known) = &mut self.shares {
-            known.insert(name.to_owned(), weight);
-        }
-        self.defer(PUT_SHARE, params![name, weight]);
-        Ok(())
-    }
-
-    async fn put_turns(&mut self, turn: i64, shares: &[(String, Share)]) -> Result<(), StoreError> {
-        self.defer_quietly("UPDATE queue_state SET turn = $1", params![turn]);
-        let names = Value::texts(shares.iter().map(|(name, _)| name.clone()));
-        let weights = Value::numbers(shares.iter().map(|(_, share)| share.weight));
-        let passes = Value::numbers(shares.iter().map(|(_, share)| share.pass));
-        self.defer_quietly(PUT_TURN, vec![names, weights, passes]);
-        Ok(())
-    }
-
-    async fn tidy_shares(&mut self) -> Result<(), StoreError> {
-        self.shares = None;
-        self.defer_quietly(REMOVE_IDLE, []);
-        Ok(())
     }
 
     async fn busy_directories(&mut self) -> Result<Vec<(String, bool)>, StoreError> {

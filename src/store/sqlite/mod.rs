@@ -36,6 +36,7 @@ mod reserve;
 mod retention;
 mod schedules;
 mod schema;
+mod shares;
 mod table;
 mod talk;
 mod tasks;

@@ -3,7 +3,6 @@
 //! Those that are run for every claim or report name their index (`INDEXED BY`): left alone, SQLite takes that of the
 //! status, and walks all pending tasks.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
@@ -15,8 +14,8 @@ use super::table::Table;
 use super::tx::SqliteTx;
 use crate::store::StoreError;
 use crate::store::rows::{
-    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, MAX_LINES, MAX_SHARES,
-    ProgressRow, ReadyRow, TaskRow, UnreadRow,
+    Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, MAX_LINES, ProgressRow,
+    ReadyRow, TaskRow, UnreadRow,
 };
 use crate::store::tx::{Tasks, Tx as _};
 use domain::{
@@ -100,19 +99,6 @@ const READY: &str = "SELECT id, priority, crashes, working_directory, exclusive,
         concurrency_key, CASE WHEN ?4 AND json_valid(spec) THEN spec ->> '$.tags' END
     FROM tasks INDEXED BY tasks_ready
     WHERE status = 'pending' AND due_at IS NULL AND lane = ?1 AND share = ?2 ORDER BY priority DESC, id LIMIT ?3";
-
-const PUT_SHARE: &str = "INSERT INTO shares (name, weight, pass) VALUES (?1, ?2, 0)
-    ON CONFLICT (name) DO UPDATE SET weight = excluded.weight";
-
-const PUT_TURN: &str = "INSERT INTO shares (name, weight, pass) VALUES (?1, ?2, ?3)
-    ON CONFLICT (name) DO UPDATE SET pass = excluded.pass";
-
-// As it stands in the statement: half of them.
-const _: () = assert!(MAX_SHARES == 500, "the limit of REMOVE_IDLE");
-
-/// Looks at all tasks that have not ended, and therefore only where there are many shares.
-const REMOVE_IDLE: &str = "DELETE FROM shares WHERE (SELECT COUNT(*) FROM shares) > 250 AND name NOT IN
-    (SELECT share FROM tasks INDEXED BY tasks_status WHERE status IN ('pending', 'running'))";
 
 // As it stands in the statement.
 const _: () = assert!(MAX_LANES == 200, "the limit of LANES");
@@ -374,32 +360,6 @@ impl Tasks for SqliteTx<'_> {
             found.extend(db.all(READY, params![lane, share, limit, tags], |row| ready(row, share, *turns))?);
         }
         Ok(found)
-    }
-
-    async fn shares(&mut self) -> Result<HashMap<String, i64>, StoreError> {
-        let known = self
-            .db()?
-            .readable("SELECT name, weight FROM shares", [], "share", |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(known.into_iter().collect())
-    }
-
-    async fn put_share(&mut self, name: &str, weight: i64) -> Result<(), StoreError> {
-        self.db()?.execute(PUT_SHARE, params![name, weight])?;
-        Ok(())
-    }
-
-    async fn put_turns(&mut self, turn: i64, shares: &[(String, Share)]) -> Result<(), StoreError> {
-        let db = self.db()?;
-        db.execute("UPDATE queue_state SET turn = ?1", [turn])?;
-        for (name, Share { weight, pass }) in shares {
-            db.execute(PUT_TURN, params![name, weight, pass])?;
-        }
-        Ok(())
-    }
-
-    async fn tidy_shares(&mut self) -> Result<(), StoreError> {
-        self.db()?.execute(REMOVE_IDLE, [])?;
-        Ok(())
     }
 
     async fn busy_directories(&mut self) -> Result<Vec<(String, bool)>, StoreError> {

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use crate::store::rows::DependencyRow;
-use domain::{DependencyState, Status, TaskId};
+use domain::{Status, TaskId};
+use wire::response::GraphEdge;
 
 /// Dependencies that are read with a task.
 pub const MAX_DEPENDENCIES_SHOWN: i64 = 1_000;
@@ -37,14 +38,8 @@ impl Dependency {
     #[must_use]
     pub fn shown(self) -> wire::Dependency {
         let Self { row, status, .. } = self;
-        wire::Dependency {
-            task: row.on_task,
-            on: row.condition.known().unwrap_or_default(),
-            on_failure: row.on_failure.known().unwrap_or_default(),
-            name: row.name,
-            state: row.state.known().unwrap_or(DependencyState::Open),
-            status,
-        }
+        let GraphEdge { depends_on: task, on, on_failure, state, .. } = row.edge();
+        wire::Dependency { task, on, on_failure, name: row.name, state, status }
     }
 }
 

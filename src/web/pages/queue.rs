@@ -47,6 +47,7 @@ struct Limit {
 pub async fn show(request: HttpRequest, visitor: Visitor, shared: Data<Shared>) -> Result<HttpResponse, Turned> {
     visitor.check(KeyScope::Admin)?;
     let (now, stats) = (wall_now(), shared.queue.ask(ReadStats(None)).await?);
+    let backlog = shared.queue.ask(ReadBacklog).await?;
     let from = now.plus_ms(-(MINUTES - 1) * 60_000);
     let figures = vec![Figure::Started, Figure::Ended, Figure::Failed];
     let wanted = Wanted { figures, from, step: 1, pending: stats.count(Status::Pending) };
@@ -61,15 +62,8 @@ pub async fn show(request: HttpRequest, visitor: Visitor, shared: Data<Shared>) 
         pending: stats.count(Status::Pending),
         running: stats.count(Status::Running),
         oldest: stats.oldest_pending.map(|at| length(now.since_ms(at))).unwrap_or_default(),
-        waiting: shared
-            .queue
-            .ask(ReadBacklog)
-            .await?
-            .waiting
-            .iter()
-            .map(|(cause, count)| (wait(cause), *count))
-            .collect(),
-        unmatched: unmatched(&shared.queue)
+        waiting: backlog.waiting.iter().map(|(cause, count)| (wait(cause), *count)).collect(),
+        unmatched: unmatched(&shared.queue, backlog.lanes)
             .await?
             .into_iter()
             .map(|one| (one.lane.replace(',', ", "), one.tasks, length(now.since_ms(one.oldest))))
