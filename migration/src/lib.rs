@@ -28,6 +28,7 @@ mod m0019_loops;
 mod m0020_traces;
 mod m0021_dependencies;
 mod m0022_shares;
+mod m0023_files;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -58,6 +59,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0020_traces::Migration),
             Box::new(m0021_dependencies::Migration),
             Box::new(m0022_shares::Migration),
+            Box::new(m0023_files::Migration),
         ]
     }
 }

@@ -22,7 +22,7 @@ use crate::telemetry::Vitals;
 /// A command for the database in DB_PATH.
 #[derive(Debug, Subcommand)]
 pub enum AdminCommand {
-    /// Copy the database to a file, while the service runs
+    /// Copy the database to a file, and the files of tasks to a folder beside it, while the service runs
     Backup {
         /// The file to make
         file: PathBuf,
@@ -117,9 +117,30 @@ async fn backup(config: &Config, file: &Path) -> anyhow::Result<u8> {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         std::fs::File::open(folder)?.sync_all()
     };
+    copy_files(&store::folder_of_files(&config.store.db_path), &store::folder_of_files(file))?;
     finish().with_context(|| format!("can't write {}", file.display()))?;
     println!("{} is a copy of {}", file.display(), config.store.db_path.display());
     Ok(0)
+}
+
+/// Copies the contents of files. One that goes meanwhile is needed by nothing in the copy.
+fn copy_files(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let entries = match std::fs::read_dir(from) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.with_context(|| format!("can't read {}", from.display()))?,
+    };
+    crate::process::make_private_folder(to).with_context(|| format!("can't make {}", to.display()))?;
+    for entry in entries {
+        let entry = entry.with_context(|| format!("can't read {}", from.display()))?;
+        let copy = to.join(entry.file_name());
+        match std::fs::copy(entry.path(), &copy) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(anyhow::Error::new(error).context(format!("can't write {}", copy.display())));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The file stays, under another name.

@@ -46,6 +46,35 @@ enum Parts {
     Disk(File),
 }
 
+/// A body as it comes, from a client that keeps the pace.
+pub struct Chunks {
+    payload: Payload,
+    begun: Instant,
+    length: u64,
+}
+
+impl Chunks {
+    /// The chunks of a body.
+    pub fn of(payload: Payload) -> Self {
+        Self { payload, begun: Instant::now(), length: 0 }
+    }
+
+    /// The next chunk; `None` at the end.
+    ///
+    /// # Errors
+    /// It is too slow, or broke off.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
+        let whole = self.begun + IDLE_LIMIT + Duration::from_millis(self.length.saturating_mul(1_000) / PACE);
+        let until = whole.min(Instant::now() + IDLE_LIMIT);
+        let Ok(next) = timeout_at(until, self.payload.next()).await else { return Err(too_slow()) };
+        let chunk = next.transpose().map_err(|error| {
+            ApiError::new(StatusCode::BAD_REQUEST, "INVALID_JSON", format!("the body broke off: {error}"))
+        })?;
+        self.length += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        Ok(chunk)
+    }
+}
+
 /// Reads the body of a form.
 ///
 /// # Errors
@@ -58,17 +87,9 @@ pub async fn read_body(payload: Payload, shared: &Shared) -> Result<Body, ApiErr
 ///
 /// # Errors
 /// It is too long, too slow, or broke off.
-pub async fn body(mut payload: Payload, memory: &Memory) -> Result<Body, ApiError> {
-    let begun = Instant::now();
-    let (mut parts, mut length) = (Parts::Memory(BytesMut::new()), 0_usize);
-    loop {
-        let whole = begun + IDLE_LIMIT + Duration::from_millis(length as u64 * 1_000 / PACE);
-        let until = whole.min(Instant::now() + IDLE_LIMIT);
-        let Ok(next) = timeout_at(until, payload.next()).await else { return Err(too_slow()) };
-        let Some(chunk) = next else { break };
-        let chunk = chunk.map_err(|error| {
-            ApiError::new(StatusCode::BAD_REQUEST, "INVALID_JSON", format!("the body broke off: {error}"))
-        })?;
+pub async fn body(payload: Payload, memory: &Memory) -> Result<Body, ApiError> {
+    let (mut chunks, mut parts, mut length) = (Chunks::of(payload), Parts::Memory(BytesMut::new()), 0_usize);
+    while let Some(chunk) = chunks.next().await? {
         length += chunk.len();
         if length > MAX_BYTES {
             let message = format!("the body must have at most {MAX_BYTES} bytes");

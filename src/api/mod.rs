@@ -12,6 +12,7 @@ mod auth;
 mod body;
 mod caller;
 mod connections;
+mod content;
 mod cookie;
 mod encoding;
 mod error;
@@ -41,9 +42,9 @@ pub use guard::find_key;
 pub use input::Params;
 pub use memory::Memory;
 pub use routes::{
-    LIST_PARAMS, add_schedule, amend_task, cancel_task, change_schedule, change_tasks, crash_worker, detail_of_change,
-    graph_of, named_tasks, question_cursor, read_question_cursor, remove_schedule, retry_task, run_schedule,
-    start_worker, stop_worker, submit_task, wanted_tasks, worker_capacity, workers_overview,
+    LIST_PARAMS, add_schedule, amend_task, artifact_view, cancel_task, change_schedule, change_tasks, crash_worker,
+    detail_of_change, graph_of, named_tasks, question_cursor, read_question_cursor, remove_schedule, retry_task,
+    run_schedule, start_worker, stop_worker, submit_task, wanted_tasks, worker_capacity, workers_overview,
 };
 pub use shared::{Shared, Workers};
 pub use streams::Streams;

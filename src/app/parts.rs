@@ -17,7 +17,7 @@ use crate::process;
 use crate::proxy::Proxy;
 use crate::queue::{self, ChangeNotifier, EventFeed, Queue, QueueActor, Reaper, WordIndexer};
 use crate::service::{self, Search, Service};
-use crate::store::{self, Leadership, Store};
+use crate::store::{self, Blobs, Leadership, Store};
 use crate::supervise::{RestartPolicy, start_guarded};
 use crate::supervisor::{self, Records, SupervisorActor, SupervisorSettings};
 use crate::telemetry::Vitals;
@@ -122,6 +122,11 @@ impl Parts {
         Ok((queue, hub))
     }
 
+    /// The contents of files.
+    pub fn blobs(&self) -> anyhow::Result<Arc<dyn Blobs>> {
+        Ok(self.store()?.blobs())
+    }
+
     fn store(&self) -> anyhow::Result<&Arc<dyn Store>> {
         self.store.as_ref().context("no store")
     }
@@ -153,6 +158,7 @@ impl Parts {
         let (delay, disable_after) = (config.server.webhook_retry_delay, config.server.webhook_disable_after);
         self.beside(service::deliver_forever(service.clone(), delay, disable_after));
         self.beside(service::fire_forever(service.clone()));
+        self.beside(service::tidy_files_forever(service.clone()));
     }
 
     /// The events of all tasks, for those who follow them.
@@ -212,6 +218,8 @@ impl Parts {
             holder,
             spare: Arc::new(worker::ShimPool::new(shim)),
             claude: config.claude.clone(),
+            blobs: self.blobs()?,
+            files: config.files,
             work_dir: work_dir(config)?,
             warm: config.worker.warm,
             standby: Arc::default(),

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use secrecy::SecretString;
 use tokio::sync::watch;
 
+use super::parts::Parts;
 use crate::api::{self, Connections, Hosts, Memory, Shared, Streams, Workers, WrongKeys};
 use crate::claude::Homes;
 use crate::config::{Config, Server};
@@ -16,14 +17,13 @@ use crate::process;
 use crate::queue::{ChangeNotifier, EventFeed, Queue};
 use crate::service::{Figures, KeyRing, Outbound, Phase, Prover, Search, Service};
 use crate::store::Leadership;
-use crate::telemetry::Vitals;
 
 /// Makes the service of this process.
 pub fn service(
     config: &Config,
+    parts: &Parts,
     queue: Queue,
     hub: ChangeNotifier,
-    vitals: Vitals,
     has_local_workers: bool,
     (leadership, stands_in_after): (Leadership, Duration),
     phase: watch::Receiver<Phase>,
@@ -39,13 +39,15 @@ pub fn service(
         keys: keys(config, &queue)?,
         queue,
         hub,
-        vitals,
+        vitals: parts.vitals.clone(),
         claude: config.claude.clone(),
         has_local_workers,
         data_dir: std::fs::canonicalize(&config.store.data_dir)?,
         worktrees: worktrees(config)?,
         work_dir: work_dir(config)?,
         homes: homes(config)?,
+        blobs: parts.blobs()?,
+        files: config.files,
         outbound: Outbound::new(&secret, &config.server.webhook_hosts),
         budgets: config.budgets,
         max_pending: config.server.max_pending,

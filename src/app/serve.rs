@@ -65,9 +65,9 @@ pub fn serve(config: Config) -> Exit {
         let tail = parts.start_tail(&hub)?;
         let service = roles::service(
             &config,
+            &parts,
             queue,
             hub,
-            parts.vitals.clone(),
             workers.are_local(),
             (reaper.leadership.clone(), Duration::ZERO),
             phases,

@@ -66,9 +66,9 @@ pub fn worker(mut config: Config, role: WorkerRole) -> Exit {
             queue::reap_at_start(&reaper).await;
             let service = roles::service(
                 &config,
+                &parts,
                 queue.clone(),
                 hub.clone(),
-                parts.vitals.clone(),
                 true,
                 (reaper.leadership.clone(), STANDS_IN_AFTER),
                 phases,

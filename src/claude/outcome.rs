@@ -185,6 +185,7 @@ impl Observed {
             duration_ms,
             permission_denials: result.permission_denials,
             changes: None,
+            artifacts: None,
             background_ended: self.background_ended,
         }
     }

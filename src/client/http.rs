@@ -86,6 +86,28 @@ impl Server {
         Ok(Err(Reply::read(response)?))
     }
 
+    /// Sends a file from where it stands.
+    pub fn send_file(
+        &self,
+        method: &str,
+        path: &str,
+        file: std::fs::File,
+        headers: &[(&str, &str)],
+    ) -> anyhow::Result<Reply> {
+        let request = self.request(method, path, headers).header("content-type", "application/octet-stream");
+        Reply::read(self.sent(self.agent.run(request.body(ureq::SendBody::from_owned_reader(file))?))?)
+    }
+
+    fn request(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> ureq::http::request::Builder {
+        let request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
+        let request = request.header("x-api-key", &self.key);
+        headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))
+    }
+
+    fn sent<T>(&self, sent: Result<T, ureq::Error>) -> anyhow::Result<T> {
+        sent.with_context(|| format!("can't reach {}; is `cc-anywhere serve` running there?", self.url))
+    }
+
     fn send(
         &self,
         method: &str,
@@ -93,17 +115,14 @@ impl Server {
         body: Option<String>,
         headers: &[(&str, &str)],
     ) -> anyhow::Result<ureq::http::Response<ureq::Body>> {
-        let request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
-        let request = request.header("x-api-key", &self.key);
-        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        let sent = match body {
+        let request = self.request(method, path, headers);
+        self.sent(match body {
             Some(body) => {
                 let request = request.header("content-type", "application/json");
                 self.agent.run(request.body(body)?)
             }
             None => self.agent.run(request.body(())?),
-        };
-        sent.with_context(|| format!("can't reach {}; is `cc-anywhere serve` running there?", self.url))
+        })
     }
 }
 

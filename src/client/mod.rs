@@ -5,6 +5,7 @@
 
 mod approve;
 mod doctor;
+mod files;
 mod http;
 mod ids;
 mod keys;
@@ -109,6 +110,10 @@ pub enum Ask {
     Workers(Output),
     /// List the worktrees of tasks, or remove one
     Worktrees(worktrees::Worktrees),
+    /// List files that were sent for tasks, or send, get and remove one
+    Files(files::Files),
+    /// List the files that a task has left, or write them
+    Artifacts(files::Artifacts),
     /// List schedules, or add, show, run and remove one
     Schedules(schedules::Schedules),
     /// List API keys, or create, rotate and revoke one
@@ -213,6 +218,8 @@ fn ask(server: &Server, command: Ask) -> anyhow::Result<u8> {
         Ask::Start(tasks) => set_paused(server, "start", "goes on", tasks),
         Ask::Workers(output) => output.answer(&server.ask("GET", "/api/workers")?, print::workers),
         Ask::Worktrees(args) => worktrees::run(server, &args),
+        Ask::Files(args) => files::run(server, &args),
+        Ask::Artifacts(args) => files::run_artifacts(server, &args),
         Ask::Schedules(schedules) => schedules::run(server, &schedules),
         Ask::Keys(keys) => keys::run(server, keys),
         Ask::Audit { limit, output } => keys::audit(server, limit, output),

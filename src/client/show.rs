@@ -89,6 +89,7 @@ fn facts(task: &Task, now: Timestamp) -> Vec<(&'static str, String)> {
         ("trace", task.trace_id.clone()),
         ("tags", list(&task.tags)),
         ("requires", list(&task.requires)),
+        ("keeps", list(&task.artifacts)),
         ("waits for", task.waiting_for.as_deref().map(ToString::to_string)),
         ("does", doing),
         ("loops", task.looping.as_deref().map(ToString::to_string)),

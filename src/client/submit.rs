@@ -6,11 +6,11 @@ use anyhow::{Context as _, anyhow};
 use console::style;
 use domain::{Condition, OnFailure, Timestamp, Usd};
 use wire::response::Receipt;
-use wire::{ContextFile, DependsOn, PermissionMode, RemoteRepository, TaskSpec, WorktreeOptions};
+use wire::{ContextFile, DependsOn, PermissionMode, RemoteRepository, SentFile, TaskSpec, WorktreeOptions};
 
 use super::http::Server;
 use super::print::Output;
-use super::{ids, table, watch, words};
+use super::{files, ids, table, watch, words};
 
 /// A task, as it is told on the command line.
 #[derive(Debug, clap::Args)]
@@ -27,6 +27,12 @@ pub struct Submit {
     /// A file for the model to read
     #[arg(long = "context", value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// A file to send, for a model on any machine to read
+    #[arg(long = "send", value_name = "FILE")]
+    sent: Vec<PathBuf>,
+    /// Files below its folder to keep when it ends, such as "out/**"
+    #[arg(long = "keep", value_name = "PATTERN")]
+    artifacts: Vec<String>,
     /// Tools that need no permission, such as Bash or "Bash(git *)"
     #[arg(long = "allow", value_name = "TOOL")]
     allowed_tools: Vec<String>,
@@ -124,8 +130,13 @@ impl Submit {
         let revision = self.revision.clone();
         spec.context.repository = self.repo.clone().map(|url| RemoteRepository { url, revision });
         spec.options.worktree = self.push.then(|| WorktreeOptions { push: true, ..WorktreeOptions::default() });
-        let files = self.files.iter().map(|file| resolved(file).map(ContextFile::Path));
-        spec.context.files = files.collect::<anyhow::Result<_>>()?;
+        let named = self.files.iter().map(|file| resolved(file).map(ContextFile::Path));
+        spec.context.files = named.collect::<anyhow::Result<_>>()?;
+        for file in &self.sent {
+            let name = file.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+            spec.context.files.push(ContextFile::Sent(SentFile { file_id: files::send(server, file)?.file_id, name }));
+        }
+        spec.artifacts.clone_from(&self.artifacts);
         spec.priority = self.priority.unwrap_or_default();
         spec.run_at = self.run_at;
         spec.tags.clone_from(&self.tags);

@@ -7,6 +7,7 @@ mod agent;
 mod claude;
 mod environment;
 mod fairness;
+mod files;
 mod near;
 mod settings;
 mod source;
@@ -20,6 +21,7 @@ pub use agent::{Agent, AgentHome, AgentUser, Sandbox};
 pub use claude::Claude;
 use domain::{Budgets, Fairness};
 pub use environment::Environment;
+pub use files::Files;
 use secrecy::{ExposeSecret as _, SecretString};
 pub use settings::{Effective, Origin, SETTINGS, Setting};
 use sha2::{Digest as _, Sha256};
@@ -48,6 +50,8 @@ pub struct Config {
     pub server: Server,
     /// The database and the folder beside it.
     pub store: Store,
+    /// Files that clients send, and those that tasks leave.
+    pub files: Files,
     /// Each worker.
     pub worker: Worker,
     /// The worker processes of managed mode.
@@ -293,6 +297,7 @@ impl Config {
             traces: Traces::read(from),
             mask_patterns: read_patterns(from),
             store,
+            files: Files::read(from),
             file: Some(absolute(Path::new(source::FILE))).filter(|file| file.exists()),
             near_misses: near::near_misses(from.environment()),
             effective: from.effective(),

@@ -80,6 +80,10 @@ pub const SETTINGS: &[Setting] = &[
         "The database file; its folder is the data folder. Where not set, ./data/cc-anywhere.db if it is there, else a \
          folder of its own for each folder of the start, below $XDG_STATE_HOME/cc-anywhere (~/.local/state/cc-anywhere)",
     ),
+    setting("MAX_FILE_BYTES", Some("1073741824"), "Size of a file that is sent to POST /api/files, in bytes"),
+    setting("TASK_ARTIFACT_BYTES", Some("1073741824"), "Bytes of the files that a task leaves (artifacts); further ones are left out"),
+    setting("FILES_DISK_BYTES", Some("0"), "Bytes of all files from which on no further one is taken (429); 0 sets no limit"),
+    setting("FILE_RETENTION_DAYS", Some("30"), "Days after its last use until a file that was sent is removed, 0 to 36500; 0 keeps all"),
     setting("RETENTION_DAYS", Some("0"), "Days after its end until a task is removed with its own folder, 0 to 36500; 0 keeps all"),
     setting(
         "SEARCH_INDEX",

@@ -15,6 +15,9 @@ use tokio::sync::oneshot;
 use super::change_notifier::ChangeNotifier;
 use super::commands::{Change, Command, asked};
 use super::commit::{Committed, commit};
+use super::files::{
+    CountFileBytes, FindUnnamedBlobs, PutFile, ReadArtifact, ReadTaskFiles, RemoveFile, RemoveIdleFiles,
+};
 use super::hooks::{
     AddWebhook, ClaimDeliveries, EnableWebhook, ReadDeliveries, ReadWebhooks, RemoveWebhook, ReportDelivery,
     RetryDelivery,
@@ -36,8 +39,8 @@ use super::schedules::{
 use super::talk::{Answer, Ask, Progress, ReadQuestions, ReadTalk, Say};
 use crate::process::BackOff;
 use crate::store::views::{
-    FindCommit, LastTask, ListConversations, ListQuestions, ListTaskIds, ListTasks, Poll, ReadDependencies,
-    ReadEventPage, ReadEvents, ReadGraph, ReadRuns, ReadUsage,
+    FindCommit, FindFile, LastTask, ListConversations, ListFiles, ListQuestions, ListTaskIds, ListTasks, Poll,
+    ReadArtifacts, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph, ReadRuns, ReadUsage,
 };
 use crate::store::{Reader, Store, StoreError};
 use crate::telemetry::{Duty, Vitals, chain, meters};
@@ -306,6 +309,9 @@ changes!(
     NoteAudit,
     Settle,
     TidyShares,
+    PutFile,
+    RemoveFile,
+    RemoveIdleFiles,
 );
 
 impl Handler<PollQueue> for QueueActor {
@@ -426,4 +432,11 @@ reads! {
     FindUnsettled => |reader, _find| reader.any_unsettled();
     ReadDependencies => |reader, read| reader.dependencies(read);
     ReadGraph => |reader, read| reader.graph(read);
+    FindFile => |reader, find| reader.file(find);
+    ListFiles => |reader, list| reader.files(list);
+    ReadTaskFiles => |reader, read| reader.files_of_task(read.0);
+    ReadArtifacts => |reader, read| reader.artifacts(read);
+    ReadArtifact => |reader, read| reader.artifact(read.task, read.path);
+    CountFileBytes => |reader, _count| reader.file_bytes();
+    FindUnnamedBlobs => |reader, find| reader.unnamed_blobs(find.0);
 }

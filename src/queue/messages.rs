@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::store::StoreError;
 use crate::store::views::LimitUse;
 use domain::{
-    Budgets, Condition, Group, Labels, LeaseKey, Limit, LimitChange, NewEvent, OnFailure, ReleaseReason, Report,
-    SessionId, Spent, Status, TaskId, Timestamp, TraceParent, Usd, WorkerInstanceId,
+    Budgets, Condition, FileId, Group, Labels, LeaseKey, Limit, LimitChange, NewEvent, OnFailure, ReleaseReason,
+    Report, SessionId, Spent, Status, TaskId, Timestamp, TraceParent, Usd, WorkerInstanceId,
 };
 use wire::{KeyLimits, Task, TaskSpec};
 
@@ -202,6 +202,8 @@ pub enum Submitted {
     NoDependency(TaskId),
     /// This task, which it depends on, has ended so: it could never start.
     DependencyFailed(TaskId, Status),
+    /// The key has no such file, or not all of it.
+    NoFile(FileId),
     /// Its requirements are new, and pending tasks have too many different ones already.
     TooManyLanes,
     /// The key has reached a limit of its own, by the limit's name.

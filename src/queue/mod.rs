@@ -15,6 +15,7 @@ mod change_notifier;
 mod commands;
 mod commit;
 mod event_feed;
+mod files;
 mod hooks;
 mod keeper;
 mod keys;
@@ -27,18 +28,22 @@ mod talk;
 mod word_indexer;
 
 pub use crate::store::StoreError;
-pub use crate::store::rows::{ApiKeyRow, AuditRow, DependencyRow, MAX_LANES};
+pub use crate::store::rows::{ApiKeyRow, AuditRow, DependencyRow, FileRow, MAX_LANES};
 pub use crate::store::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, Dispatch, EventPage, Explained,
-    Filter, FindCommit, LaneBacklog, LastTask, LimitUse, ListConversations, ListOrder, ListQuestions, ListTaskIds,
-    ListTasks, OpenQuestion, PagePlace, Parked, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph, ReadRuns,
-    ReadUsage, Schedule, ScheduleRun, SequencedEvent, Stats, StoredKey, Usage, UsageDay, WaitCause, Webhook,
-    WorkerInfo,
+    Filter, FindCommit, FindFile, LaneBacklog, LastTask, LimitUse, ListConversations, ListFiles, ListOrder,
+    ListQuestions, ListTaskIds, ListTasks, OpenQuestion, PagePlace, Parked, ReadArtifacts, ReadDependencies,
+    ReadEventPage, ReadEvents, ReadGraph, ReadRuns, ReadUsage, Schedule, ScheduleRun, SequencedEvent, Stats, StoredKey,
+    Usage, UsageDay, WaitCause, Webhook, WorkerInfo,
 };
 pub use actor::{MAILBOX, QueueActor};
 pub use ask::Queue;
 pub use change_notifier::{ChangeNotifier, TaskFollower, TaskSignal};
 pub use event_feed::{EventFeed, FeedFollower};
+pub use files::{
+    CountFileBytes, FilePut, FileRemoved, FindUnnamedBlobs, PutFile, ReadArtifact, ReadTaskFiles, RemoveFile,
+    RemoveIdleFiles,
+};
 pub use hooks::{
     AddWebhook, ClaimDeliveries, EnableWebhook, ReadDeliveries, ReadWebhooks, RemoveWebhook, ReportDelivery,
     RetryDelivery,

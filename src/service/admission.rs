@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use wire::{ContextFile, PermissionMode, TaskSpec, WebhookOptions, WorktreeOptions, can_be_named};
 
 use super::dependencies;
+use super::files;
 use super::folders::{folder, resolve};
 use super::outbound::Unfit;
 use super::session::Conversation;
@@ -108,6 +109,7 @@ pub fn not_taken(service: &Service, refused: &Submitted) -> Refusal {
                 format!("task {task} works in this session; wait for its end, or set options.sdk.forkSession");
             Refusal::new(Kind::Conflict, "SESSION_IN_USE", message).with(json!({ "taskId": task }))
         }
+        Submitted::NoFile(id) => files::not_there(id),
         Submitted::TooManyLanes => Refusal::new(
             Kind::Full,
             "TOO_MANY_LABEL_SETS",

@@ -197,6 +197,7 @@ mod tests {
             waits: Vec::new(),
             share: String::new(),
             weight: 1,
+            files: Vec::new(),
         };
         let claim = |task| HistoryEvent::Claim {
             lease: lease(task),

@@ -295,6 +295,7 @@ mod tests {
             waits: Vec::new(),
             share: String::new(),
             weight: 1,
+            files: Vec::new(),
         }
     }
 

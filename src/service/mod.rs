@@ -12,6 +12,7 @@ mod deliverer;
 mod dependencies;
 mod explain;
 mod figures;
+pub mod files;
 mod folders;
 mod forecast;
 mod keys;
@@ -30,6 +31,7 @@ mod usage;
 mod worktrees;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Budgets, Fairness};
@@ -40,6 +42,7 @@ pub use self::deliverer::deliver_forever;
 pub use self::dependencies::name_batch;
 pub use self::explain::explain;
 pub use self::figures::{Figure, Figures, Wanted};
+pub use self::files::tidy_files_forever;
 pub use self::forecast::Capacity;
 pub use self::keys::{Caller, KeyRing, NotGood};
 pub use self::labels::{alarm_forever, unmatched};
@@ -55,9 +58,9 @@ pub use self::talk::{answer, interrupt, questions, send};
 pub use self::usage::usage;
 pub use self::worktrees::{FoundWorktree, list as list_worktrees, remove as remove_worktree};
 use crate::claude::Homes;
-use crate::config::Claude;
+use crate::config::{Claude, Files};
 use crate::queue::{ChangeNotifier, Queue};
-use crate::store::Leadership;
+use crate::store::{Blobs, Leadership};
 use crate::telemetry::Vitals;
 
 /// Phase of the process.
@@ -94,6 +97,10 @@ pub struct Service {
     pub work_dir: PathBuf,
     /// Homes of the CLI.
     pub homes: Homes,
+    /// Contents of files.
+    pub blobs: Arc<dyn Blobs>,
+    /// Limits of files.
+    pub files: Files,
     /// The way to webhooks.
     pub outbound: Outbound,
     /// The limits of money.

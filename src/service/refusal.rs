@@ -16,6 +16,8 @@ pub enum Kind {
     Unknown,
     /// The state of something else forbids it.
     Conflict,
+    /// It is larger than it may be.
+    TooLarge,
     /// There is no room now.
     Full,
     /// A needed part does not answer now.

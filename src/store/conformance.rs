@@ -2,6 +2,7 @@
 
 mod backlog;
 mod dependencies;
+mod files;
 mod keys;
 mod outside;
 mod words;
@@ -51,6 +52,9 @@ pub async fn exercise<O: Open>(fresh: impl Fn() -> O) {
     dependencies::dependents_are_told_and_let_go(&*fresh().open().await).await;
     dependencies::a_retry_stands_for_its_task(&*fresh().open().await).await;
     dependencies::a_graph_is_read_from_any_of_its_tasks(&*fresh().open().await).await;
+    files::contents_are_kept_piece_by_piece(&*fresh().open().await).await;
+    files::a_file_is_one_keys_and_stays_while_it_is_needed(&*fresh().open().await).await;
+    files::what_a_task_leaves_is_replaced_and_goes_with_it(&*fresh().open().await).await;
     money_adds_up(&*fresh().open().await).await;
     words::words_are_found_newest_first(&*fresh().open().await).await;
     words::words_are_taken_in_once(&fresh()).await;

@@ -104,6 +104,15 @@ pub enum StoreError {
         /// What is wrong, and what helps.
         what: String,
     },
+    /// The content of a file can't be read or written.
+    #[error("can't use the content {path}")]
+    Content {
+        /// The file that holds it.
+        path: PathBuf,
+        /// Error of the system.
+        #[source]
+        source: Arc<std::io::Error>,
+    },
     /// This process has closed the database.
     #[error("the database is closed")]
     Closed,

@@ -13,6 +13,7 @@
 //! | `convert`, `summary` | between rows and the domain |
 //! | `error` | why it did not do what was asked |
 //! | `transfer` | all rows, moved from one engine to the other |
+//! | `blobs` | the contents of files, beside the tables |
 //! | `word_index` | which events have which words |
 //! | `leadership` | which process does what one alone should do |
 //! | `sqlite` | the engine for one machine |
@@ -22,6 +23,7 @@
 //! Decided against: one set of statements for all engines, through a query builder. What makes a claim fast differs
 //! from engine to engine; what a claim means does not.
 
+pub mod blobs;
 mod columns;
 #[cfg(test)]
 mod conformance;
@@ -46,6 +48,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use self::blobs::Blobs;
 pub use self::error::StoreError;
 pub use self::leadership::Leadership;
 pub use self::reads::{Reader, Reads};
@@ -134,6 +137,9 @@ pub trait Store: Writes {
     /// It can't be made.
     fn word_index(&self) -> Result<Arc<dyn WordIndex>, StoreError>;
 
+    /// Returns the contents of files.
+    fn blobs(&self) -> Arc<dyn Blobs>;
+
     /// Limits the size of the database to this number of bytes.
     fn limit_size(&self, bytes: Option<u64>);
 
@@ -179,6 +185,12 @@ pub async fn open(settings: &config::Store) -> Result<Arc<dyn Store>, StoreError
 /// It can't be opened, or must not be used.
 pub async fn open_file(path: &Path, accept_loss: bool) -> Result<Arc<dyn Store>, StoreError> {
     Ok(Arc::new(sqlite::SqliteStore::open(path, accept_loss).await?))
+}
+
+/// The folder with the contents of files of a database in a file.
+#[must_use]
+pub fn folder_of_files(database: &Path) -> std::path::PathBuf {
+    sqlite::Folder::beside(database).path().to_owned()
 }
 
 /// Opens a database only to read it, beside the processes that use it.

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::error::StoreError;
-use super::rows::Lenient;
+use super::rows::{FileRow, Lenient};
 use super::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, EventPage, Explained, FindCommit,
-    FoundCommit, LastTask, LatestEvents, LimitUse, ListConversations, ListQuestions, ListTaskIds, ListTasks, Page,
-    QuestionPage, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph, ReadRuns, ReadUsage, Schedule, ScheduleRun,
-    Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
+    FindFile, FoundCommit, LastTask, LatestEvents, LimitUse, ListConversations, ListFiles, ListQuestions, ListTaskIds,
+    ListTasks, Page, QuestionPage, ReadArtifacts, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph, ReadRuns,
+    ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
 };
 use audit::{Entry, TaskSnapshot};
-use domain::{Question, ScheduleId, SessionId, TaskId, Timestamp, WorkerInstanceId};
+use domain::{Artifact, BlobId, Question, ScheduleId, SessionId, TaskId, Timestamp, WorkerInstanceId};
 use wire::Task;
 
 /// The connections that read. One row that can't be read costs no more than itself.
@@ -37,6 +37,27 @@ pub trait Reads: Send + Sync {
 
     /// Returns the tasks that one is connected with by dependencies.
     async fn graph(&self, read: ReadGraph) -> Result<TaskGraph, StoreError>;
+
+    /// Returns the file of this id of a key; where `any` is true and it has none, that of another key.
+    async fn file(&self, find: FindFile) -> Result<Option<FileRow>, StoreError>;
+
+    /// Returns files, those first that were sent last.
+    async fn files(&self, list: ListFiles) -> Result<Vec<FileRow>, StoreError>;
+
+    /// Returns the files that a task names, as far as they are there.
+    async fn files_of_task(&self, task: TaskId) -> Result<Vec<FileRow>, StoreError>;
+
+    /// Returns files that a task has left, by their paths.
+    async fn artifacts(&self, read: ReadArtifacts) -> Result<Vec<Artifact>, StoreError>;
+
+    /// Returns a file that a task has left.
+    async fn artifact(&self, task: TaskId, path: String) -> Result<Option<Artifact>, StoreError>;
+
+    /// Returns the number of bytes of all files and artifacts.
+    async fn file_bytes(&self) -> Result<i64, StoreError>;
+
+    /// Returns those of these contents that neither a file nor an artifact names.
+    async fn unnamed_blobs(&self, blobs: Vec<BlobId>) -> Result<Vec<BlobId>, StoreError>;
 
     /// True if dependents of tasks that have ended have not all been told.
     async fn any_unsettled(&self) -> Result<bool, StoreError>;

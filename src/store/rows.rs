@@ -4,8 +4,8 @@
 //! knows.
 
 use domain::{
-    AttemptOutcome, BootInstant, Group, LeaseKey, Ready, RunOutcome, ScheduleId, SessionId, Share, TaskId, Timestamp,
-    Usd, WorkerInstanceId,
+    AttemptOutcome, BlobId, BootInstant, FileId, Group, LeaseKey, Ready, RunOutcome, ScheduleId, SessionId, Share,
+    TaskId, Timestamp, Usd, WorkerInstanceId,
 };
 use wire::{DeliveryState, TaskError};
 
@@ -44,6 +44,25 @@ pub struct FoundTask {
     pub any_held: bool,
     /// True if any task waits for dependencies.
     pub any_waits: bool,
+}
+
+/// A file that a client has sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRow {
+    /// Name of the key that has sent it.
+    pub key_name: String,
+    /// Digest of its content.
+    pub id: FileId,
+    /// Its content.
+    pub blob: BlobId,
+    /// Number of bytes that it has once it is complete.
+    pub bytes: i64,
+    /// True if all of it is there.
+    pub complete: bool,
+    /// Time at which it was first sent.
+    pub created_at: Timestamp,
+    /// Time at which it was last sent, or named by a task.
+    pub used_at: Timestamp,
 }
 
 /// Maximum number of lanes with requirements: each claim looks at the first task of each.

@@ -6,12 +6,14 @@
 use sha2::{Digest as _, Sha256};
 
 use super::StoreError;
+use super::blobs::Blobs;
 use super::postgres::Import;
 use super::sqlite::Export;
 use crate::config::{self, DatabaseServer};
+use domain::BlobId;
 
 /// All tables.
-pub const TABLES: [&str; 28] = [
+pub const TABLES: [&str; 31] = [
     "tasks",
     "task_tags",
     "events",
@@ -22,6 +24,9 @@ pub const TABLES: [&str; 28] = [
     "questions",
     "messages",
     "changes",
+    "files",
+    "task_files",
+    "artifacts",
     "transcripts",
     "workers",
     "queue_state",
@@ -126,9 +131,36 @@ pub async fn move_to(from: &config::Store, to: &DatabaseServer) -> Result<Vec<(&
         }
         moved.push((table, sum.rows));
     }
+    let contents = export.contents();
+    let mut after = BlobId::from_u128(0);
+    loop {
+        let page = contents.list(after, 500).await?;
+        let Some(last) = page.last() else { break };
+        after = *last;
+        for blob in page {
+            move_content(&contents, &import, blob).await?;
+        }
+    }
     import.commit(&export.last_numbers()?).await?;
     export.put_aside()?;
     Ok(moved)
+}
+
+/// Moves a content. Its length is read back; its digest stands with the file that names it.
+async fn move_content(from: &dyn Blobs, to: &Import, blob: BlobId) -> Result<(), StoreError> {
+    let mut at = 0;
+    loop {
+        let piece = from.read(blob, at).await?;
+        if piece.is_empty() && at > 0 {
+            break;
+        }
+        to.insert_piece(blob, at, &piece).await?;
+        at += piece.len() as u64;
+        if piece.is_empty() {
+            break;
+        }
+    }
+    if to.bytes_of(blob).await? == at { Ok(()) } else { Err(to.differs("blob_pieces")) }
 }
 
 #[cfg(test)]
@@ -164,10 +196,10 @@ mod tests {
             assert_eq!(columns(theirs), columns(export.columns(table).expect("columns")), "{table}");
         }
         drop(import);
-        // The index of words is a file on SQLite, and made anew after a move.
+        // The index of words is a file on SQLite, and made anew after a move; contents are files.
         let tables = cluster.sql(
             &database,
-            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT LIKE 'event_words%'",
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename NOT LIKE 'event_words%' AND tablename <> 'blob_pieces'",
         );
         let theirs: BTreeSet<String> =
             tables.lines().filter(|table| *table != "seaql_migrations").map(str::to_owned).collect();

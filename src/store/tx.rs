@@ -11,10 +11,13 @@
 //! - [`History::append_history`] numbers commits in their order.
 //! - [`Tx::clock`] is the clock that leases end by: the same for every process that writes.
 
+mod files;
+
 use std::collections::HashMap;
 
 use async_trait::async_trait;
 
+pub use self::files::Files;
 use super::error::StoreError;
 use super::rows::{
     Allowance, ApiKeyRow, AttemptEnd, AttemptRow, AuditRow, ChangesRow, ClaimDeliveriesRow, ClaimRow, Clock,
@@ -33,6 +36,7 @@ use wire::TaskError;
 pub trait Tx:
     Tasks
     + Shares
+    + Files
     + Dependencies
     + Attempts
     + Events

@@ -2,6 +2,7 @@
 
 mod dependencies;
 mod events;
+mod files;
 mod history;
 mod keys;
 mod lists;
@@ -17,6 +18,7 @@ use wire::{DeliveryState, HookEvent, Task, TaskSpec};
 
 pub use dependencies::{Dependency, GraphTask, MAX_DEPENDENCIES_SHOWN, ReadDependencies, ReadGraph, TaskGraph};
 pub use events::{EventPage, LatestEvents, PagePlace, ReadEventPage, ReadEvents, SequencedEvent};
+pub use files::{FindFile, ListFiles, ReadArtifacts};
 pub use history::{CommitSearch, FindCommit, FoundCommit};
 pub use keys::{AuditRecord, StoredKey};
 pub use lists::{

@@ -186,6 +186,10 @@ fn spec(fields: &Fields) -> Result<TaskSpec, Turned> {
     if fields.text("worktree") == "on" {
         body["options"]["useWorktree"] = json!(true);
     }
+    let artifacts = fields.list("artifacts", &[' ']);
+    if !artifacts.is_empty() {
+        body["artifacts"] = json!(artifacts);
+    }
     if let Some(priority) = fields.number::<i64>("priority")? {
         body["priority"] = json!(priority);
     }

@@ -3,6 +3,7 @@
 //! The report goes out only when the process tree is gone, so a task that is pending again
 //! has nothing of its earlier attempt alive.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use fail::fail_point;
 use tokio::sync::mpsc;
 
 use super::News;
+use super::artifacts;
 use super::attempt::{Attempt, Config, Ended, StopReason, ToolSpans};
 use super::outbox::Outbox;
 use super::set_up::{NotReady, Ready, WorkerContext, set_up};
@@ -22,10 +24,10 @@ use crate::queue::{Append, Assignment, Find, Finish, NextStep, Queue, QueueError
 use crate::telemetry::traces::{Span, variables_of_cli};
 use crate::telemetry::{chain, mask, mask_value};
 use domain::{
-    BootInstant, ChangeSet, Failure, FailureClass, LeaseKey, Outcome, ReleaseReason, Report, SessionId, Spent, Status,
-    TaskInput,
+    Artifact, BootInstant, ChangeSet, Failure, FailureClass, LeaseKey, NewEvent, Outcome, ReleaseReason, Report,
+    SessionId, Spent, Status, TaskInput,
 };
-use wire::Task;
+use wire::{Patterns, Task};
 
 /// Delay of a task where the system has no process to give.
 const NO_PROCESS_DELAY: Duration = Duration::from_secs(2);
@@ -75,7 +77,7 @@ impl AgentRun {
         match ready {
             Ok(ready) => self.run_cli(ready).await,
             Err(NotReady::Fail(failure)) => {
-                self.report(Report::of(Outcome::Failed(failure))).await;
+                self.report(Report::of(Outcome::Failed(failure)), Vec::new()).await;
             }
             Err(NotReady::Release(why, delay)) => self.give_up(why, delay).await,
         }
@@ -88,6 +90,7 @@ impl AgentRun {
             return self.give_up("the lease could not be renewed".to_owned(), Duration::ZERO).await;
         }
         let mut agent = Span::of_agent(self.assignment.task.spec.options.sdk.model.as_deref());
+        let directory = ready.start.directory.clone();
         let warm = self.warm(ready.recipe.as_ref()).await;
         let is_warm = warm.is_some();
         let session_id = warm.as_ref().map_or(ready.session.id(), |warm| warm.session);
@@ -127,7 +130,7 @@ impl AgentRun {
         }
         agent.spent(&ended.observed.spent());
         drop(agent);
-        self.conclude(ended, duration_ms, session_id).await;
+        self.conclude(ended, duration_ms, session_id, &directory).await;
         if let Some(recipe) = ready.recipe {
             // The next task of this kind may come at any time; this one has nothing to do with it.
             let tools = Arc::clone(&self.tools);
@@ -168,7 +171,7 @@ impl AgentRun {
     }
 
     /// Reports the attempt, or gives the task back.
-    async fn conclude(&mut self, ended: Ended, duration_ms: i64, session_id: SessionId) {
+    async fn conclude(&mut self, ended: Ended, duration_ms: i64, session_id: SessionId, directory: &Path) {
         let Ended { why, exit, observed, stderr } = ended;
         let (done, late) = (observed.is_done(), self.deadline.is_past(boot_now()));
         let spent = observed.spent();
@@ -198,10 +201,12 @@ impl AgentRun {
                 let mut report = without_secrets(observed.into_report(ending, &exit, &stderr, duration_ms));
                 // Of a lost task the report comes too late, and says what was spent: somebody else may
                 // work in its folder by now.
+                let mut events = Vec::new();
                 if why != StopReason::Lost && !late {
                     report.changes = self.changes(&report.outcome).await;
+                    (report.artifacts, events) = self.artifacts(directory).await;
                 }
-                self.report(report).await;
+                self.report(report, events).await;
             }
         }
     }
@@ -220,12 +225,28 @@ impl AgentRun {
         }
     }
 
+    /// Returns the files that the task leaves, where it is asked for some, and the event that tells of them.
+    async fn artifacts(&self, directory: &Path) -> (Option<Vec<Artifact>>, Vec<NewEvent>) {
+        let wanted = &self.assignment.task.spec.artifacts;
+        let Some(patterns) = Patterns::of(wanted).ok().filter(|_| !wanted.is_empty()) else {
+            return Default::default();
+        };
+        match artifacts::collect(&self.tools, directory, patterns).await {
+            Ok(found) => (Some(found.artifacts.clone()), vec![NewEvent::log(&found.line())]),
+            Err(error) => {
+                let line = format!("no files are kept: {}", chain(&error));
+                tracing::warn!(error = chain(&error), "Can't keep the files that the task leaves");
+                (None, vec![NewEvent::log(&line)])
+            }
+        }
+    }
+
     /// Reports until the store has it, or says that it is not wanted.
-    async fn report(&mut self, report: Report) {
+    async fn report(&mut self, report: Report, events: Vec<NewEvent>) {
         let key = self.assignment.key;
         self.trace.outcome(&report.outcome);
         let credential = self.tools.claude.credential.clone();
-        let finish = Finish { key, report, credential, events: Vec::new(), chance: process::chance() };
+        let finish = Finish { key, report, credential, events, chance: process::chance() };
         let Some(next) = self.insist(&finish, "the end of a task").await else { return };
         log_end(&self.assignment.task, &finish.report, &next);
         if matches!(next, NextStep::Ended(_)) && self.assignment.task.spec.worktree().is_some() {

@@ -1,14 +1,20 @@
-//! The files that come with an instruction: written where they came with the request, looked at again
+//! The files that come with an instruction: written where they came with the request or were sent before, looked at again
 //! where they were there.
 
-use std::io;
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::set_up::{NotReady, WorkerContext};
+use sha2::{Digest as _, Sha256};
+
+use super::set_up::{DISK_LIMIT, NotReady, WorkerContext};
 use crate::config::AgentUser;
 use crate::process;
-use domain::{Failure, FailureClass, TaskId};
+use crate::queue::{FileRow, Queue, ReadTaskFiles};
+use crate::telemetry::chain;
+use domain::{Failure, FailureClass, FileId, TaskId};
 use wire::{ContextFile, Task, Upload, can_be_named};
 
 /// A disk that is full may have room again.
@@ -40,9 +46,76 @@ pub fn prepare(tools: &WorkerContext, task: &Task, directory: &Path) -> Result<F
                 files.named.push(written.display().to_string());
                 files.folder = Some(folder);
             }
+            ContextFile::Sent(sent) => {
+                let folder = folder_of(tools, task.id);
+                files.named.push(folder.join(sent.name()).display().to_string());
+                files.folder = Some(folder);
+            }
         }
     }
     Ok(files)
+}
+
+/// Writes those that were sent before.
+pub async fn fetch(tools: &WorkerContext, queue: &Queue, task: &Task) -> Result<(), NotReady> {
+    let sent = task.spec.context.files.iter().filter_map(|file| match file {
+        ContextFile::Sent(sent) => Some(sent),
+        ContextFile::Path(_) | ContextFile::Upload(_) => None,
+    });
+    let mut known = None;
+    for sent in sent {
+        let unread =
+            |error: String| NotReady::Release(format!("can't read file {}: {error}", sent.file_id), DISK_DELAY);
+        let known = match &mut known {
+            Some(known) => known,
+            none => none.insert(queue.ask(ReadTaskFiles(task.id)).await.map_err(|error| unread(chain(&error)))?),
+        };
+        let gone = || {
+            let message = format!("context.files: file {} is not there any more", sent.file_id);
+            NotReady::Fail(Failure::new(FailureClass::Invalid, "CONTEXT_FILE", message))
+        };
+        let row = known.iter().find(|row| row.id == sent.file_id).ok_or_else(gone)?;
+        let path = folder_of(tools, task.id).join(sent.name());
+        if fetch_one(tools, row, &path).await.map_err(|error| unread(chain(&*error)))? != sent.file_id {
+            let message = format!("context.files: the content of file {} is damaged; send it again", sent.file_id);
+            return Err(NotReady::Fail(Failure::new(FailureClass::Invalid, "CONTEXT_FILE", message)));
+        }
+    }
+    Ok(())
+}
+
+/// Writes a file that was sent. Returns the digest of what was written.
+async fn fetch_one(tools: &WorkerContext, row: &FileRow, path: &Path) -> Result<FileId, Box<dyn Error + Send + Sync>> {
+    let (at, user) = (path.to_owned(), tools.claude.agent.user);
+    let file = process::blocking(DISK_LIMIT, move || fresh(&at, user)).await??;
+    let (mut at, mut digest) = (0, Sha256::new());
+    loop {
+        let piece = tools.blobs.read(row.blob, at).await?;
+        if piece.is_empty() {
+            break;
+        }
+        at += piece.len() as u64;
+        digest.update(&piece);
+        let mut file = file.try_clone()?;
+        process::blocking(DISK_LIMIT, move || file.write_all(&piece)).await??;
+    }
+    Ok(hex::encode(digest.finalize()).parse()?)
+}
+
+/// Makes a file anew in a folder of ours that the task's processes may read.
+fn fresh(path: &Path, user: AgentUser) -> io::Result<File> {
+    if let Some(folder) = path.parent() {
+        process::make_private_folder(folder)?;
+        process::give(folder, user)?;
+    }
+    // What an attempt before has made of it is not written through.
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = File::options().write(true).create_new(true).open(path)?;
+    process::give(path, user)?;
+    Ok(file)
 }
 
 /// The file as it really is now: the one that was checked at the submit may have been replaced by a
@@ -63,10 +136,7 @@ fn resolve_named(tools: &WorkerContext, named: &str, directory: &Path) -> Result
 }
 
 fn write(folder: &Path, upload: &Upload, user: AgentUser) -> io::Result<PathBuf> {
-    process::make_private_folder(folder)?;
     let path = folder.join(&upload.name);
-    std::fs::write(&path, upload.bytes().ok_or(io::ErrorKind::InvalidData)?)?;
-    process::give(&path, user)?;
-    process::give(folder, user)?;
+    fresh(&path, user)?.write_all(&upload.bytes().ok_or(io::ErrorKind::InvalidData)?)?;
     Ok(path)
 }

@@ -12,6 +12,7 @@
 
 mod actor;
 mod agent_run;
+mod artifacts;
 mod attempt;
 mod canary;
 mod confine;

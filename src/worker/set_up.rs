@@ -16,12 +16,13 @@ use super::folders::{directory, further_folders, is_below};
 use super::shim_pool::ShimPool;
 use super::warm_pool::{LaunchSpec, WarmPool};
 use crate::claude::{self, DiskLimit, Homes, Session, Start, Unavailable};
-use crate::config::{AgentHome, Claude, Environment, Sandbox, Traces};
+use crate::config::{self, AgentHome, Claude, Environment, Sandbox, Traces};
 use crate::git::{self, Git, State};
 use crate::process::{self, EnvMarks};
 use crate::proxy::{Pass, Proxy};
 use crate::queue::{Assignment, Queue, ReadDependencies};
 use crate::sandbox::Walls;
+use crate::store::Blobs;
 use crate::telemetry::Vitals;
 use domain::template::{Part, fill};
 use domain::{
@@ -53,6 +54,10 @@ pub struct WorkerContext {
     pub spare: Arc<ShimPool>,
     /// The settings of the CLI.
     pub claude: Claude,
+    /// Contents of files.
+    pub blobs: Arc<dyn Blobs>,
+    /// Limits of files.
+    pub files: config::Files,
     /// The folder below which tasks without one get a folder of their own.
     pub work_dir: PathBuf,
     /// The folder below which tasks get worktrees of their own.
@@ -159,6 +164,7 @@ pub async fn set_up(
     if task.attempt > 1 {
         end_earlier_attempts(task, deadline).await?;
     }
+    context_files::fetch(tools, queue, task).await?;
     let trusted = is_below(&named, &tools.claude.trusted_roots);
     let further_folders = further_folders(tools, task).await?;
     let transcripts = stored_transcripts(tools, queue, task).await?;

@@ -76,6 +76,7 @@ fn script(world: &World) {
     answer("How many legs has a spider?", &["tool StructuredOutput {\"legs\": 8}", "say Eight."]);
     answer("Greet the world in the README", &["bash echo 'Hello, world!' >> README", "say Done."]);
     answer("What do these say?", &["say A greeting, and to bring milk."]);
+    answer("Copy it to out", &["write out/copy.txt A project.", "say Done."]);
 }
 
 fn read(page: &str) -> String {

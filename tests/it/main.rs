@@ -15,6 +15,7 @@ mod dependencies;
 mod docs;
 mod fairness;
 mod faults;
+mod files;
 mod hostile_cli;
 mod hostile_store;
 mod idle;

@@ -20,6 +20,7 @@ fn seen(server: &Server) -> Vec<Value> {
         "/api/queue/limits",
         "/api/webhooks",
         "/api/usage",
+        "/api/files",
         "/api/keys",
         "/api/audit",
         "/api/events/page",
@@ -66,6 +67,13 @@ fn everything_moves_to_a_server_with_its_ids_and_numbers() {
     let limit = json!({ "group": "tag", "name": "a", "concurrency": 3 });
     assert_eq!(server.http.ask("PUT", "/api/queue/limits", Some(limit)).0, 200);
 
+    let content: Vec<u8> = (0..600_000_u32).map(|n| (n % 249) as u8).collect();
+    let (status, _, file) = server.http.bytes("POST", "/api/files", &[], Some(&content));
+    assert_eq!(status, 201);
+    let file: Value = serde_json::from_slice(&file).expect("JSON");
+    let file = format!("/api/files/{}/content", file["fileId"].as_str().expect("an id"));
+    assert_eq!(server.http.bytes("POST", "/api/files", &[], Some(b"")).0, 201);
+
     let (ok, said) = moved(&world, &url);
     assert!(!ok && said.contains("is in use"), "{said}");
     let before = seen(&server);
@@ -82,6 +90,8 @@ fn everything_moves_to_a_server_with_its_ids_and_numbers() {
     for (before, after) in before.iter().zip(&after) {
         assert_eq!(before, after);
     }
+    assert_eq!(server.http.raw(&file), (200, content));
+    assert!(world.dir.join("data/cc.db.moved-files").is_dir() && !world.dir.join("data/cc.db-files").exists());
     let newest = |page: &Value| page["events"].as_array().and_then(|all| all.last()?["n"].as_i64()).unwrap_or(0);
     server.http.ask("POST", "/api/queue/start", None);
     assert_eq!(server.wait_end(&waiting)["status"], "completed");

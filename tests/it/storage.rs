@@ -177,6 +177,7 @@ fn a_backup_is_whole_and_old_tasks_can_be_removed() {
     let own = server.submit(json!({ "instruction": "step say one", "tags": ["old"] }));
     let folder = server.wait_end(&own)["workingDirectory"].as_str().map(PathBuf::from).expect("a folder");
     let waiting = server.submit(json!({ "instruction": "step say two", "runAt": "2100-01-01T00:00:00Z" }));
+    assert_eq!(server.http.bytes("POST", "/api/files", &[], Some(b"kept")).0, 201);
     let copy = world.dir.join("copy.db").display().to_string();
     assert!(world.admin(&["backup", &copy], &[]).status.success());
     let again = world.admin(&["backup", &copy], &[]);
@@ -192,6 +193,9 @@ fn a_backup_is_whole_and_old_tasks_can_be_removed() {
     let restored = world.serve("inline", &[("DB_PATH", &copy), ("API_KEY", KEY)]);
     assert_eq!(restored.task(&own)["status"], "completed");
     assert_eq!(restored.task(&waiting)["status"], "pending");
+    let files = restored.get("/api/files");
+    let id = files["files"][0]["fileId"].as_str().expect("an id");
+    assert_eq!(restored.http.raw(&format!("/api/files/{id}/content")), (200, b"kept".to_vec()));
 }
 
 #[test]

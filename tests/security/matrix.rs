@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::support::http::Client;
 use crate::support::{Server, World, scripted_claude, task, until};
@@ -56,6 +57,14 @@ const ROWS: &[(&str, &str, About, &str)] = &[
     ("retryDelivery", "submit", Own, ""),
     ("listWorktrees", "read", List("/worktrees"), ""),
     ("removeWorktree", "submit", Own, ""),
+    ("listArtifacts", "read", Own, ""),
+    ("getArtifact", "read", Own, "?path=x"),
+    ("getArtifactArchive", "read", Own, ""),
+    ("sendFile", "submit", New, "!x"),
+    ("sendFilePart", "submit", New, "!of the stranger"),
+    ("listFiles", "read", List("/files"), ""),
+    ("getFile", "read", Own, ""),
+    ("readFile", "read", Own, ""),
     ("getQueueStats", "read", List("counts"), ""),
     ("pauseQueue", "admin", Whole, r#"{"tag": "none"}"#),
     ("startQueue", "admin", Whole, r#"{"tag": "none"}"#),
@@ -93,6 +102,7 @@ const ROWS: &[(&str, &str, About, &str)] = &[
     ("getContract", "", Open, ""),
     ("getContractPage", "", Open, ""),
     // What takes something away comes last.
+    ("removeFile", "submit", Own, ""),
     ("removeWebhook", "submit", Own, ""),
     ("removeSchedule", "submit", Own, ""),
     ("cancelTask", "submit", Own, ""),
@@ -122,6 +132,15 @@ struct Things {
     schedule: String,
     webhook: String,
     delivery: String,
+    file: String,
+}
+
+/// Sends a file, and returns its id.
+fn sent(client: &Client, bytes: &[u8]) -> String {
+    let (status, _, answer) = client.bytes("POST", "/api/files", &[], Some(bytes));
+    assert_eq!(status, 201);
+    let answer: Value = serde_json::from_slice(&answer).expect("JSON");
+    answer["fileId"].as_str().expect("an id").to_owned()
 }
 
 fn things(alice: &Client, ended: String) -> Things {
@@ -139,6 +158,7 @@ fn things(alice: &Client, ended: String) -> Things {
         webhook: made("/api/webhooks", json!({ "url": "http://localhost:9/" }), "webhookId"),
         delivery: deliveries["deliveries"][0]["deliveryId"].as_str().expect("a delivery").to_owned(),
         ended,
+        file: sent(alice, b"of alice"),
     }
 }
 
@@ -150,6 +170,9 @@ fn path_of(path: &str, id: &str, things: &Things) -> String {
         _ if matches!(id, "retryTask" | "retryDelivery" | "listDeliveries" | "getTaskPatch") => &things.ended,
         _ => &things.task,
     };
+    // A part of a file is sent by its digest, which is the same for everybody.
+    let stranger = hex::encode(Sha256::digest("of the stranger"));
+    let path = path.replace("{file}", if id == "sendFilePart" { &stranger } else { &things.file });
     let path = path.replace("{id}", subject).replace("{request}", "none").replace("{delivery}", &things.delivery);
     path.replace("{name}", "spare")
 }
@@ -198,7 +221,11 @@ fn every_operation_is_closed_to_keys_that_may_not() {
         if body.starts_with('?') {
             path.push_str(body);
         }
-        let body = if body.starts_with('{') { Some(body) } else { None };
+        let body = match body.chars().next() {
+            Some('{') => Some(body),
+            Some('!') => Some(&body[1..]),
+            _ => None,
+        };
         let ask = |client: &Client| {
             if id.starts_with("follow") {
                 return (stream_of(client, &path), json!({ "error": { "code": "SCOPE_MISSING" } }));
@@ -233,13 +260,13 @@ fn every_operation_is_closed_to_keys_that_may_not() {
             Open => {}
         }
         let text = answer.to_string();
-        for secret in [&things.ended, &things.webhook, &things.schedule] {
+        for secret in [&things.ended, &things.webhook, &things.schedule, &things.file] {
             // An error may repeat what was asked for.
             assert!(path.contains(&**secret) || !text.contains(&**secret), "{id} tells bob of {secret}: {text}");
         }
         // Alice herself, and an admin, are let through.
         let (status, answer) = ask(if about == Whole { &server.http } else { &alice });
-        let may_lack = matches!(id, "getTaskPatch" | "answerPermission" | "removeWorktree");
+        let may_lack = matches!(id, "getTaskPatch" | "answerPermission" | "removeWorktree" | "getArtifact");
         assert!(!matches!(status, 401 | 403) && (may_lack || status != 404), "{id} of one's own: {status} {answer}");
     }
 }

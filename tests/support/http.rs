@@ -44,6 +44,26 @@ impl Client {
         (answer.status().as_u16(), answer.body_mut().with_config().limit(MOST_BYTES).read_to_vec().expect("a body"))
     }
 
+    /// Asks with these headers and these bytes; returns status, headers and body as they are.
+    pub fn bytes(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> (u16, ureq::http::HeaderMap, Vec<u8>) {
+        let request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
+        let request = request.header("x-api-key", &self.key);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let sent = match body {
+            Some(body) => self.agent.run(request.body(body).expect("a request")),
+            None => self.agent.run(request.body(()).expect("a request")),
+        };
+        let mut answer = sent.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+        let body = answer.body_mut().with_config().limit(MOST_BYTES).read_to_vec().expect("a body");
+        (answer.status().as_u16(), answer.headers().clone(), body)
+    }
+
     /// Asks a server that may be down: `None` when there is no whole answer.
     pub fn try_ask(
         &self,

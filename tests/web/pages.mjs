@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 // Every page, light and dark, wide and narrow: nothing is reported, and an accessibility check finds nothing serious.
 export default async function ({ env, visit, serious, check }) {
   const pages = ["/", "/inbox", "/tasks", "/new", "/sessions", "/schedules", "/queue", "/workers", "/usage", "/settings", "/proof", "/search?q=lease", "/search"];
-  for (const part of ["", "?part=changes", "?part=attempts", "?part=dependencies", "?part=proof", "?part=deliveries", "?part=details", "?show=tools"]) pages.push(`/tasks/${env.TASK}${part}`);
+  for (const part of ["", "?part=changes", "?part=files", "?part=attempts", "?part=dependencies", "?part=proof", "?part=deliveries", "?part=details", "?show=tools"]) pages.push(`/tasks/${env.TASK}${part}`);
   pages.push(`/tasks/${env.CHANGED}?part=changes`, `/tasks/${env.AGENT}`);
   for (const colorScheme of ["light", "dark"]) {
     for (const width of [1440, 360]) {

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use crate::groups::Groups;
-use crate::history::{Entry, HistoryEvent, TaskSnapshot, TreeLine, Wait};
+use crate::history::{Entry, HistoryEvent, NamedFile, TaskSnapshot, TreeLine, Wait};
 use crate::schedules::Schedules;
 use crate::trees;
 use domain::{Epoch, LeaseKey, Status, TaskId, Usd, WorkerInstanceId};
@@ -52,6 +52,8 @@ struct Picture {
     share: String,
     /// Tasks that must end before it starts.
     waits: Vec<Wait>,
+    /// Files that it names.
+    files: Vec<NamedFile>,
     /// Costs by epoch, as they were reported first.
     costs: HashMap<Epoch, Usd>,
     /// Time of the cancel, and the epoch that ran then.
@@ -141,6 +143,7 @@ impl Audit {
                 waits,
                 share,
                 weight,
+                files,
                 ..
             } => {
                 self.groups.submit(*task, concurrency_key.as_ref());
@@ -150,6 +153,7 @@ impl Audit {
                     max_attempts: *max_attempts,
                     lane: lane.clone(),
                     waits: waits.clone(),
+                    files: files.clone(),
                     share: share.clone(),
                     ..Default::default()
                 };
@@ -220,7 +224,21 @@ impl Audit {
             HistoryEvent::Limit { concurrency } => self.limit = Some(*concurrency),
             HistoryEvent::SetLimit { group, limit } => self.groups.set(group, *limit),
             HistoryEvent::Drain { holder } => drop(self.drained.insert(*holder)),
+            HistoryEvent::RemoveFile { file } => self.loses(file),
             _ => {}
+        }
+    }
+
+    /// Checks that no task that has not ended names a file that goes.
+    fn loses(&mut self, file: &NamedFile) {
+        let names = |picture: &Picture| picture.terminal.is_none() && picture.files.contains(file);
+        let tasks: Vec<TaskId> = self.tasks.iter().filter(|(_, picture)| names(picture)).map(|(id, _)| *id).collect();
+        for task in tasks {
+            self.broken(
+                18,
+                task,
+                format!("has not ended, and file {} of key {:?}, which it names, was removed", file.id, file.key),
+            );
         }
     }
 

@@ -38,6 +38,7 @@ fn submit(task: TaskId, priority: i64) -> HistoryEvent {
         waits: Vec::new(),
         share: String::new(),
         weight: 1,
+        files: Vec::new(),
     }
 }
 
@@ -268,6 +269,7 @@ fn promise_9_two_tasks_of_one_key() {
             waits: Vec::new(),
             share: String::new(),
             weight: 1,
+            files: Vec::new(),
         });
         forgery.add(HistoryEvent::Cancel { lease: lease(id(number), 0) });
         forgery.beside.standing.push(standing(id(number), Status::Cancelled, 0, 0));
@@ -393,6 +395,7 @@ fn promise_11_a_worker_without_the_labels_that_a_task_requires() {
             waits,
             share,
             weight,
+            files: Vec::new(),
         });
         let (holder, credential, labels) = (forgery.holder, String::new(), labels.to_owned());
         // The other one has a higher priority, and is not for a worker without labels.
@@ -429,6 +432,7 @@ fn promise_11_more_of_a_concurrency_key_than_may_run() {
                 waits: Vec::new(),
                 share: String::new(),
                 weight: 1,
+                files: Vec::new(),
             });
         }
         forgery
@@ -507,6 +511,27 @@ fn promise_17_a_task_before_those_that_it_depends_on() {
     retried.breaks(17);
 }
 
+#[test]
+fn promise_18_a_file_goes_before_the_task_that_names_it_has_ended() {
+    let file = |key: &str| NamedFile { key: key.to_owned(), id: "a".repeat(64).parse().expect("an id") };
+    let removed = |of: &str, ended: bool| {
+        let mut forgery = Forgery::new();
+        if let HistoryEvent::Submit { files, .. } = &mut forgery.lines[0].did {
+            files.push(file("team"));
+        }
+        forgery.claim(1);
+        let gone = HistoryEvent::RemoveFile { file: file(of) };
+        let end = finish(forgery.task, 1, AttemptOutcome::Completed, Status::Completed);
+        let order = if ended { [end, gone] } else { [gone, end] };
+        order.into_iter().for_each(|did| forgery.add(did));
+        forgery.stands(Status::Completed, 1, 1);
+        forgery
+    };
+    removed("team", false).breaks(18);
+    assert_eq!(removed("team", true).found(), []);
+    assert_eq!(removed("other", false).found(), []);
+}
+
 /// Tasks of two shares, claimed in this order.
 fn of_shares(weights: [i64; 2], order: &[(u8, &str)]) -> Forgery {
     let mut forgery = Forgery::new();
@@ -565,6 +590,7 @@ fn promise_12_tasks_that_start_out_of_turn_or_too_early() {
         waits: Vec::new(),
         share: String::new(),
         weight: 1,
+        files: Vec::new(),
     };
     forgery.claim(1);
     forgery.add(finish(forgery.task, 1, AttemptOutcome::Completed, Status::Completed));

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use domain::{
-    AttemptOutcome, BootId, Epoch, FailureClass, Group, LeaseKey, Limit, Name, ScheduleId, Status, TaskId, Usd,
+    AttemptOutcome, BootId, Epoch, FailureClass, FileId, Group, LeaseKey, Limit, Name, ScheduleId, Status, TaskId, Usd,
     WorkerInstanceId,
 };
 
@@ -63,6 +63,21 @@ pub enum HistoryEvent {
         /// Turns of the share for each one of a share of weight 1.
         #[serde(default = "one", skip_serializing_if = "is_one")]
         weight: i64,
+        /// Files that it names.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        files: Vec<NamedFile>,
+    },
+    /// A file is there, whole.
+    PutFile {
+        /// The file.
+        #[serde(flatten)]
+        file: NamedFile,
+    },
+    /// A file is there no more.
+    RemoveFile {
+        /// The file.
+        #[serde(flatten)]
+        file: NamedFile,
     },
     /// A pending task is to start sooner, or later.
     Amend {
@@ -311,6 +326,8 @@ impl HistoryEvent {
             | Self::Fire { .. }
             | Self::Replan { .. }
             | Self::Unpark { .. }
+            | Self::PutFile { .. }
+            | Self::RemoveFile { .. }
             | Self::Drain { .. } => None,
         }
     }
@@ -334,6 +351,15 @@ pub struct Wait {
     /// True if any end will do; otherwise it must complete.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub any_end: bool,
+}
+
+/// A file of a key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NamedFile {
+    /// Name of the key.
+    pub key: String,
+    /// Digest of its content.
+    pub id: FileId,
 }
 
 /// Cause of a submit.

@@ -14,5 +14,5 @@ mod schedules;
 mod trees;
 
 pub use check::{Audit, AuditContext, Broken};
-pub use history::{Counts, Entry, HistoryEvent, Source, TaskSnapshot, TreeLine, Wait};
+pub use history::{Counts, Entry, HistoryEvent, NamedFile, Source, TaskSnapshot, TreeLine, Wait};
 pub use promises::{OF_ONE_TASK, PROMISES};

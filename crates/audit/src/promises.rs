@@ -1,7 +1,7 @@
 //! The promises in a few words each, by their numbers in ARCHITECTURE.md.
 
 /// The promises; that with the number 1 first.
-pub const PROMISES: [&str; 17] = [
+pub const PROMISES: [&str; 18] = [
     "A task whose submit was answered exists",
     "Each task reaches one end, once",
     "Ends don't change",
@@ -19,6 +19,7 @@ pub const PROMISES: [&str; 17] = [
     "Completed means a result",
     "A schedule fires each of its times once",
     "A task starts behind those that it depends on",
+    "A file stays for the tasks that name it",
 ];
 
 /// Those that the lines about one task alone can show.

@@ -107,6 +107,11 @@ id!(
 );
 
 id!(
+    /// The content of a file where it is stored: a UUID of version 7.
+    BlobId
+);
+
+id!(
     /// One boot of one machine: the kernel's `boot_id`.
     BootId
 );
@@ -122,5 +127,14 @@ impl TaskId {
     #[must_use]
     pub const fn own_session(self) -> SessionId {
         SessionId::of(self.uuid())
+    }
+}
+
+impl BlobId {
+    /// Time of its making.
+    #[must_use]
+    pub fn made_at(self) -> Option<crate::Timestamp> {
+        let (seconds, nanos) = self.uuid().get_timestamp()?.to_unix();
+        Some(crate::Timestamp(i64::try_from(seconds).ok()? * 1_000 + i64::from(nanos / 1_000_000)))
     }
 }

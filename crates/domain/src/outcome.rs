@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{SessionId, Timestamp, Usd};
+use crate::{Artifact, SessionId, Timestamp, Usd};
 
 /// Class of a failure. The class decides on a retry; exit codes never do.
 #[derive(
@@ -174,6 +174,8 @@ pub struct Report {
     pub permission_denials: Option<Value>,
     /// Changes in its worktree, where it has one.
     pub changes: Option<ChangeSet>,
+    /// Files that it leaves, in place of those of an attempt before; `None` where they were not looked for.
+    pub artifacts: Option<Vec<Artifact>>,
     /// Descriptions of background work that had to be ended.
     pub background_ended: Vec<String>,
 }
@@ -202,6 +204,7 @@ impl Report {
             duration_ms: 0,
             permission_denials: None,
             changes: None,
+            artifacts: None,
             background_ended: Vec::new(),
         }
     }

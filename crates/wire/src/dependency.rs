@@ -106,7 +106,7 @@ pub(super) fn validate(spec: &TaskSpec) -> Result<(), Invalid> {
 fn validate_places(spec: &TaskSpec, names: &HashSet<&str>) -> Result<(), Invalid> {
     let files = spec.context.files.iter().filter_map(|file| match file {
         ContextFile::Upload(upload) => upload.text(),
-        ContextFile::Path(_) => None,
+        ContextFile::Path(_) | ContextFile::Sent(_) => None,
     });
     let texts = files.map(|text| ("context.files", text)).chain([("instruction", spec.instruction.as_str())]);
     let mut number = 0;

@@ -3,6 +3,7 @@
 //! *Owns* the request of a task, which is read strictly where it is a wish ([`TaskSpec`]) and leniently where it is data
 //! ([`stored`]), and the task as it is read. *Talks to* no other part.
 
+mod artifacts;
 mod dependency;
 mod files;
 mod key;
@@ -15,8 +16,9 @@ pub mod stored;
 mod task;
 mod webhook;
 
+pub use artifacts::Patterns;
 pub use dependency::{Dependency, DependsOn, named_in_batch};
-pub use files::{ContextFile, Upload, can_be_named};
+pub use files::{ContextFile, SentFile, Upload, can_be_named};
 pub use key::{KeyLimits, KeyRights, KeyScope, check_key_name};
 pub use repository::{RemoteRepository, check_url};
 pub use sdk::{McpConfig, PermissionMode, SdkOptions};

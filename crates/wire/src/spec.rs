@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::WebhookOptions;
+use crate::artifacts::Patterns;
 use crate::dependency::{self, DependsOn};
 use crate::files::{self, ContextFile};
 use crate::repository::RemoteRepository;
@@ -65,6 +66,10 @@ pub struct TaskSpec {
     #[schema(max_items = 16)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requires: Vec<String>,
+    /// Files below its folder that are kept when it ends: patterns such as `out/**`.
+    #[schema(max_items = 20)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<String>,
     /// Options.
     #[serde(default)]
     pub options: Options,
@@ -318,6 +323,7 @@ impl TaskSpec {
         text("context.workingDirectory", self.context.working_directory.as_ref())?;
         within("priority", Some(self.priority), *PRIORITIES.start(), *PRIORITIES.end())?;
         files::validate(&self.context.files)?;
+        Patterns::of(&self.artifacts)?;
         dependency::validate(self)?;
         if let Some(repository) = &self.context.repository {
             repository.validate()?;
@@ -365,6 +371,7 @@ impl TaskSpec {
             tags: Vec::new(),
             concurrency_key: None,
             requires: Vec::new(),
+            artifacts: Vec::new(),
             options: Options::default(),
         }
     }

@@ -13,6 +13,7 @@ mod p0007_traces;
 mod p0008_words;
 mod p0009_dependencies;
 mod p0010_shares;
+mod p0011_files;
 
 /// A step of the schema.
 #[derive(Clone, Copy, Debug)]
@@ -37,4 +38,5 @@ pub const STEPS: &[Step] = &[
     p0008_words::STEP,
     p0009_dependencies::STEP,
     p0010_shares::STEP,
+    p0011_files::STEP,
 ];

@@ -177,6 +177,12 @@ fn described(one: &Operation) -> Value {
             "content": { "application/json": { "schema": reference(*kind), "examples": examples } },
         });
     }
+    if one.takes_bytes {
+        operation["requestBody"] = json!({
+            "required": true,
+            "content": { "application/octet-stream": { "schema": { "type": "string", "format": "binary" } } },
+        });
+    }
     operation
 }
 
@@ -188,6 +194,9 @@ fn responses(one: &Operation) -> Map<String, Value> {
     });
     if one.body.is_some() {
         errors.extend([400, 413, 415, 422]);
+    }
+    if one.takes_bytes {
+        errors.extend([400, 408, 413]);
     }
     if one.path.contains('{') {
         errors.push(404);
@@ -237,12 +246,16 @@ const fn description(status: u16) -> &'static str {
         201 => "Made",
         202 => "Stored, and on its way",
         204 => "Gone",
+        206 => "A part of it",
+        304 => "It is what the client has",
         400 => "The body is no JSON",
         401 => "No key was shown, or one that is not known",
         403 => "The server does not allow it; code names the rule",
         404 => "It is not there",
+        408 => "The body came too slowly",
         409 => "It does not fit how things stand",
         413 => "The body is too long",
+        416 => "The file has none of these bytes",
         415 => "The body is not said to be JSON",
         422 => "A field breaks a rule; details.field names it",
         429 => "Too much waits already",

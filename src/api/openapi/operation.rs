@@ -22,6 +22,8 @@ pub struct Operation {
     pub headers: &'static [(&'static str, Parameter)],
     /// Body of the request.
     pub body: Option<Body>,
+    /// True if the body is the content of a file.
+    pub takes_bytes: bool,
     /// Answers of success.
     pub answers: &'static [Answer],
     /// Statuses of refusals, beside those that follow from the above.
@@ -149,7 +151,19 @@ pub const fn op(
     summary: &'static str,
     answers: &'static [Answer],
 ) -> Operation {
-    Operation { method, path, id, summary, query: &[], headers: &[], body: None, answers, errors: &[], access }
+    Operation {
+        method,
+        path,
+        id,
+        summary,
+        query: &[],
+        headers: &[],
+        body: None,
+        takes_bytes: false,
+        answers,
+        errors: &[],
+        access,
+    }
 }
 
 impl Operation {
@@ -174,6 +188,12 @@ impl Operation {
     /// The same with a body.
     pub const fn body<T: ToSchema>(mut self, examples: &'static [&'static str]) -> Self {
         self.body = Some(Body { kind: of::<T>(), required: true, examples });
+        self
+    }
+
+    /// The same with the content of a file as its body.
+    pub const fn bytes(mut self) -> Self {
+        self.takes_bytes = true;
         self
     }
 

@@ -6,11 +6,11 @@ use wire::request::{
     TaskChanges, WebhookChanges,
 };
 use wire::response::{
-    Alive, Answered, AuditPage, BatchReceipt, BulkReport, Conversation, Deliveries, DeliveryReceipt, DoctorReport,
-    EventPage, Explanation, FeedPage, Health, Key, KeySecret, Keys, LimitState, Limits, Logs, MessageReceipt,
-    OpenQuestions, Permissions, Preview, Proof, Readiness, Receipt, Runs, Schedule, Schedules, SearchPage, Series,
-    SessionPage, Settings, Stats, TaskGraph, TaskPage, TaskProof, TaskView, Usage, Webhook, Webhooks, Worker,
-    WorkerStopped, Workers, WorktreeRemoved, Worktrees,
+    Alive, Answered, Artifacts, AuditPage, BatchReceipt, BulkReport, Conversation, Deliveries, DeliveryReceipt,
+    DoctorReport, EventPage, Explanation, FeedPage, FileRemoved, FileView, Files, Health, Key, KeySecret, Keys,
+    LimitState, Limits, Logs, MessageReceipt, OpenQuestions, Permissions, Preview, Proof, Readiness, Receipt, Runs,
+    Schedule, Schedules, SearchPage, Series, SessionPage, Settings, Stats, TaskGraph, TaskPage, TaskProof, TaskView,
+    Usage, Webhook, Webhooks, Worker, WorkerStopped, Workers, WorktreeRemoved, Worktrees,
 };
 use wire::{TaskSpec, WebhookOptions};
 
@@ -28,6 +28,14 @@ const STREAM: Answer = other(
     "text/event-stream",
     "Server-sent events: `id` is the number, `event` the kind and `data` an `Event` as JSON. Begins behind `Last-Event-ID` or `after`.",
 );
+
+/// A file, or a part of it.
+const CONTENT: &[Answer] = &[
+    other("application/octet-stream", "The content."),
+    Answer { status: 206, content: Content::Other("application/octet-stream", "The part that was asked for.") },
+    empty(304),
+];
+const RANGES: &[(&str, Parameter)] = &[("Range", Text), ("If-Range", Text), ("If-None-Match", Text)];
 
 /// Every operation, in the order of docs/api.md.
 pub const OPERATIONS: &[Operation] = &[
@@ -115,6 +123,27 @@ pub const OPERATIONS: &[Operation] = &[
     op(READ, "GET", "/api/tasks/{id}/graph", "getTaskGraph", "Read which tasks it depends on, and which on it", &[json::<TaskGraph>(200)])
         .query(&[("limit", Number(1, 1_000))]),
     op(READ, "GET", "/api/tasks/{id}/changes.patch", "getTaskPatch", "Read what a task changed in its worktree", &[other("text/x-patch", "A patch, as git applies it.")]),
+    op(READ, "GET", "/api/tasks/{id}/artifacts", "listArtifacts", "List the files that a task has left", &[json::<Artifacts>(200)])
+        .query(&[("limit", Number(1, 1_000)), ("cursor", Text)]),
+    op(READ, "GET", "/api/tasks/{id}/artifacts/content", "getArtifact", "Read a file that a task has left", CONTENT)
+        .query(&[("path", Text)])
+        .headers(RANGES)
+        .errors(&[416, 500]),
+    op(READ, "GET", "/api/tasks/{id}/artifacts.zip", "getArtifactArchive", "Read all of them as one archive", &[other("application/zip", "An archive, not compressed.")]),
+    op(READ, "GET", "/api/files", "listFiles", "List files, those first that were sent last", &[json::<Files>(200)])
+        .query(&[("limit", Number(1, 100)), ("cursor", Uuid)]),
+    op(SUBMIT, "POST", "/api/files", "sendFile", "Send a file for tasks to use", &[json::<FileView>(201), json::<FileView>(200)])
+        .bytes()
+        .errors(&[409, 429]),
+    op(READ, "GET", "/api/files/{file}", "getFile", "Read how much of a file is there", &[json::<FileView>(200)]),
+    op(SUBMIT, "PUT", "/api/files/{file}", "sendFilePart", "Send a file of a known digest, or go on with it", &[
+        json::<FileView>(201), json::<FileView>(202), json::<FileView>(200),
+    ])
+        .headers(&[("Content-Range", Text)])
+        .bytes()
+        .errors(&[409, 422, 429]),
+    op(SUBMIT, "DELETE", "/api/files/{file}", "removeFile", "Remove a file", &[json::<FileRemoved>(200)]).errors(&[409]),
+    op(READ, "GET", "/api/files/{file}/content", "readFile", "Read a file", CONTENT).headers(RANGES).errors(&[409, 416, 500]),
     op(READ, "GET", "/api/tasks/{id}/conversation", "getConversation", "Read what was said", &[json::<Conversation>(200)]),
     op(READ, "GET", "/api/tasks/{id}/logs", "getTaskLogs", "Read the events as lines", &[json::<Logs>(200)]),
     op(READ, "GET", "/api/tasks/{id}/permissions", "listPermissions", "List open questions", &[json::<Permissions>(200)]).query(&[("all", Flag)]),

@@ -1,10 +1,12 @@
 //! One file a resource.
 
+mod artifacts;
 mod bulk;
 mod conversation;
 mod docs;
 mod events;
 mod explain;
+mod files;
 mod graph;
 mod health;
 mod keys;
@@ -24,6 +26,7 @@ mod workers;
 mod worktrees;
 mod ws;
 
+pub use artifacts::view as artifact_view;
 pub use bulk::{change_all as change_tasks, detail as detail_of_change};
 pub use graph::graph_of;
 pub use list::{LIST as LIST_PARAMS, named as named_tasks, wanted as wanted_tasks};
@@ -55,6 +58,7 @@ pub fn all(config: &mut web::ServiceConfig) {
     server::routes(config);
     workers::routes(config);
     worktrees::routes(config);
+    files::routes(config);
     events::routes(config);
     schedules::routes(config);
     webhooks::routes(config);

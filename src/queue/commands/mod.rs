@@ -11,6 +11,7 @@ mod claim;
 mod dependencies;
 #[cfg(test)]
 mod dependencies_test;
+mod files;
 mod gate;
 mod hooks;
 mod keys;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Change, Unit, dependencies, hooks, keys};
+use super::{Change, Unit, dependencies, files, hooks, keys};
 use crate::queue::messages::{AllSubmitted, Directory, Submit, SubmitAll, Submitted};
 use crate::store::StoreError;
 use crate::store::convert::{task_of, task_with};
@@ -36,6 +36,10 @@ impl Submit {
             Ok(dependencies) => dependencies,
             Err(refused) => return Ok(refused),
         };
+        let files = match files::of_new(unit, &self.task).await? {
+            Ok(files) => files,
+            Err(refused) => return Ok(refused),
+        };
         let mut row = self.new_row(unit).await?;
         row.share = self.share(unit).await?;
         dependencies::hold_new(&mut row, &dependencies, unit.now);
@@ -56,10 +60,12 @@ impl Submit {
             waits: dependencies::waits(&dependencies),
             share: row.share.clone(),
             weight: self.task.share.1,
+            files: files::names(&files),
         });
         unit.count_bytes(&row.key_name, row.spec.len() as i64);
         unit.tx.insert_task(&row, &self.task.spec.tags).await?;
         dependencies::store(unit, &self.task, &dependencies).await?;
+        files::store(unit, row.id, files).await?;
         if let Some(webhook) = &self.task.spec.options.webhook {
             hooks::add(unit, Some(row.id), None, webhook).await?;
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Change, Unit, hooks, money, talk, workers};
+use super::{Change, Unit, files, hooks, money, talk, workers};
 use crate::queue::messages::{Append, Cancel, Cancelled, Finish, NextStep, Release, Stale};
 use crate::store::StoreError;
 use crate::store::convert::{no_class, put_record, record_of, status_of, task_of, unreadable};
@@ -306,6 +306,9 @@ impl Change for Finish {
         moved.end_attempt(unit, outcome, error.map(TaskError::from), Some(&self.report)).await?;
         if let Some(changes) = &self.report.changes {
             keep_changes(unit, self.key.task, changes).await?;
+        }
+        if let Some(artifacts) = &self.report.artifacts {
+            files::keep_artifacts(unit, self.key.task, &moved.row.key_name, artifacts).await?;
         }
         let ((to, due), counts, cost) = (moved.goes(), moved.counts(), self.report.spent.cost_usd);
         unit.record(&HistoryEvent::Finish { lease: self.key, outcome, counts, class, cost, to, due });

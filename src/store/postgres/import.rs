@@ -13,6 +13,7 @@ use super::{address_of_server, schema};
 use crate::config::DatabaseServer;
 use crate::store::StoreError;
 use crate::store::transfer::{Cell, Sum, TABLES};
+use domain::BlobId;
 
 /// A database that is written.
 pub struct Import {
@@ -140,6 +141,25 @@ impl Import {
         let text = format!("INSERT INTO {table} ({names}) SELECT * FROM unnest({})", arrays.join(", "));
         let values = columns.0.iter().zip(lists).map(|((_, kind), list)| Value::list(kind, list)).collect();
         self.db.pipeline(&[Bound { text: text.into(), values }]).await.map(drop)
+    }
+
+    /// Writes a piece of a content.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn insert_piece(&self, blob: BlobId, at: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        let text = "INSERT INTO blob_pieces (blob, at, bytes) VALUES ($1, $2, $3)";
+        self.db.rows(text, &params![blob, at.cast_signed(), bytes.to_vec()]).await.map(drop)
+    }
+
+    /// The number of bytes of a content, as it is now.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn bytes_of(&self, blob: BlobId) -> Result<u64, StoreError> {
+        let text = "SELECT COALESCE(SUM(octet_length(bytes)), 0)::bigint FROM blob_pieces WHERE blob = $1";
+        let bytes: Option<i64> = self.db.one(text, &params![blob], |row| get(row, 0)).await?;
+        Ok(bytes.unwrap_or_default().unsigned_abs())
     }
 
     /// The sum of all rows of a table, as it is now.

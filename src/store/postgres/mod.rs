@@ -10,7 +10,8 @@
 //! | `address`, `verify` | the server: what its URL says, how to connect, how far its certificate is checked |
 //! | `shared`, `connection`, `value`, `table` | connections, statements, values, whole rows |
 //! | `schema`, `listen`, `import` | the schema, commits of other processes, and the rows of another database |
-//! | `tx`, `waiting`, `tasks`, `dependencies`, `attempts`, `talk`, `limits`, `hooks`, `schedules`, `money`, `keys`, `workers`, `retention` | the statements of a transaction |
+//! | `tx`, `waiting`, `tasks`, `shares`, `dependencies`, `files`, `attempts`, `talk`, `limits`, `hooks`, `schedules`, `money`, `keys`, `workers`, `retention` | the statements of a transaction |
+//! | `blobs` | the contents of files |
 //! | `words` | the index of words |
 //! | `readers`, `read_tasks`, `read_events`, `read_state`, `read_history` | the statements of reads |
 //!
@@ -20,8 +21,10 @@
 
 mod address;
 mod attempts;
+mod blobs;
 mod connection;
 mod dependencies;
+mod files;
 mod hooks;
 mod import;
 mod keys;
@@ -64,7 +67,7 @@ use self::readers::Readers;
 use self::shared::{Line, Shared};
 use self::tx::PostgresTx;
 use super::views::{EventPage, Poll, Polled, ReadEvents};
-use super::{Leadership, Reader, Reads as _, Store, StoreError, Tx, WordIndex, Writes};
+use super::{Blobs, Leadership, Reader, Reads as _, Store, StoreError, Tx, WordIndex, Writes};
 use crate::config::DatabaseServer;
 use domain::TaskId;
 
@@ -215,6 +218,10 @@ impl Store for PostgresStore {
 
     fn word_index(&self) -> Result<Arc<dyn WordIndex>, StoreError> {
         Ok(Arc::new(words::Words(Arc::clone(&self.readers))))
+    }
+
+    fn blobs(&self) -> Arc<dyn Blobs> {
+        Arc::new(blobs::Pieces(Arc::clone(&self.readers)))
     }
 
     fn limit_size(&self, bytes: Option<u64>) {

@@ -13,19 +13,19 @@ use tokio::sync::Mutex;
 use super::connection::Connection;
 use super::shared::{Line, Shared};
 use super::{
-    dependencies, hooks, keys, limits, money, read_conversations, read_events, read_history, read_state, read_tasks,
-    schedules,
+    dependencies, files, hooks, keys, limits, money, read_conversations, read_events, read_history, read_state,
+    read_tasks, schedules,
 };
-use crate::store::rows::Lenient;
+use crate::store::rows::{FileRow, Lenient};
 use crate::store::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, EventPage, Explained, FindCommit,
-    FoundCommit, LastTask, LatestEvents, LimitUse, ListConversations, ListQuestions, ListTaskIds, ListTasks, Page,
-    QuestionPage, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph, ReadRuns, ReadUsage, Schedule, ScheduleRun,
-    Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
+    FindFile, FoundCommit, LastTask, LatestEvents, LimitUse, ListConversations, ListFiles, ListQuestions, ListTaskIds,
+    ListTasks, Page, QuestionPage, ReadArtifacts, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph, ReadRuns,
+    ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
 };
 use crate::store::{Reads, StoreError};
 use audit::{Entry, TaskSnapshot};
-use domain::{Question, ScheduleId, SessionId, Status, TaskId, Timestamp, WorkerInstanceId};
+use domain::{Artifact, BlobId, Question, ScheduleId, SessionId, Status, TaskId, Timestamp, WorkerInstanceId};
 use wire::Task;
 
 /// See the [module](self).
@@ -111,6 +111,34 @@ impl Reads for Readers {
 
     async fn graph(&self, read: ReadGraph) -> Result<TaskGraph, StoreError> {
         dependencies::graph(&*self.connection().await?, read.task, read.limit).await
+    }
+
+    async fn file(&self, find: FindFile) -> Result<Option<FileRow>, StoreError> {
+        files::find(&*self.connection().await?, &find.key, &find.id, find.any).await
+    }
+
+    async fn files(&self, list: ListFiles) -> Result<Vec<FileRow>, StoreError> {
+        files::list(&*self.connection().await?, &list).await
+    }
+
+    async fn files_of_task(&self, task: TaskId) -> Result<Vec<FileRow>, StoreError> {
+        files::of_task(&*self.connection().await?, task).await
+    }
+
+    async fn artifacts(&self, read: ReadArtifacts) -> Result<Vec<Artifact>, StoreError> {
+        files::artifacts(&*self.connection().await?, read.task, &read.after, read.limit).await
+    }
+
+    async fn artifact(&self, task: TaskId, path: String) -> Result<Option<Artifact>, StoreError> {
+        files::artifact_at(&*self.connection().await?, task, &path).await
+    }
+
+    async fn file_bytes(&self) -> Result<i64, StoreError> {
+        files::bytes(&*self.connection().await?).await
+    }
+
+    async fn unnamed_blobs(&self, blobs: Vec<BlobId>) -> Result<Vec<BlobId>, StoreError> {
+        files::unnamed(&*self.connection().await?, &blobs).await
     }
 
     async fn any_unsettled(&self) -> Result<bool, StoreError> {

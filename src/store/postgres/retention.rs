@@ -22,10 +22,13 @@ const OLD: &str = "SELECT id FROM tasks
 
 /// Removes a task. Returns its key, its status, and the bytes that it had.
 const REMOVE: &str = "DELETE FROM tasks WHERE id = $1 RETURNING key_name, status,
-    (octet_length(spec) + COALESCE((SELECT SUM(octet_length(data)) FROM events WHERE task_id = $1), 0))::bigint";
+    (octet_length(spec) + COALESCE((SELECT SUM(octet_length(data)) FROM events WHERE task_id = $1), 0)
+        + COALESCE((SELECT SUM(bytes) FROM artifacts WHERE task_id = $1), 0))::bigint";
 
 /// Tables with rows of a task.
-const PARTS: [&str; 13] = [
+const PARTS: [&str; 15] = [
+    "DELETE FROM artifacts WHERE task_id = $1",
+    "DELETE FROM task_files WHERE task_id = $1",
     "DELETE FROM transcripts WHERE task_id = $1",
     "DELETE FROM events WHERE task_id = $1",
     "DELETE FROM attempts WHERE task_id = $1",

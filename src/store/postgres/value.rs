@@ -4,7 +4,7 @@
 //! its types, prepared or not.
 
 use bytes::BytesMut;
-use domain::{BootId, Epoch, Name, Named, ScheduleId, SessionId, TaskId, Timestamp, Usd, WorkerInstanceId};
+use domain::{BlobId, BootId, Epoch, Name, Named, ScheduleId, SessionId, TaskId, Timestamp, Usd, WorkerInstanceId};
 use tokio_postgres::Row;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
@@ -136,6 +136,7 @@ values! {
     SessionId => Uuid, |value| value.uuid();
     ScheduleId => Uuid, |value| value.uuid();
     WorkerInstanceId => Uuid, |value| value.uuid();
+    BlobId => Uuid, |value| value.uuid();
     BootId => Uuid, |value| value.uuid();
     Timestamp => Int, |value| value.0;
     Epoch => Int, |value| value.number();
@@ -228,6 +229,7 @@ stored_as!(TaskId, Uuid, sure(TaskId::of), |id: &TaskId| id.uuid());
 stored_as!(SessionId, Uuid, sure(SessionId::of), |id: &SessionId| id.uuid());
 stored_as!(ScheduleId, Uuid, sure(ScheduleId::of), |id: &ScheduleId| id.uuid());
 stored_as!(WorkerInstanceId, Uuid, sure(WorkerInstanceId::of), |id: &WorkerInstanceId| id.uuid());
+stored_as!(BlobId, Uuid, sure(BlobId::of), |id: &BlobId| id.uuid());
 stored_as!(BootId, Uuid, sure(BootId::of), |id: &BootId| id.uuid());
 stored_as!(Epoch, i64, sure(Epoch::of), |epoch: &Epoch| epoch.number());
 stored_as!(Timestamp, i64, sure(Timestamp), |at: &Timestamp| at.0);

@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use super::blobs::Folder;
 use super::query::Db;
 use super::schema;
 use crate::store::StoreError;
@@ -82,6 +83,11 @@ impl Export {
         Db(&db).all("SELECT name, seq FROM sqlite_sequence", [], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
+    /// The contents of files.
+    pub fn contents(&self) -> Folder {
+        Folder::beside(&self.path)
+    }
+
     /// Names of the columns of a table.
     #[cfg(test)]
     pub fn columns(&self, table: &str) -> Result<Vec<String>, StoreError> {
@@ -112,6 +118,13 @@ impl Export {
         let aside = named(".moved");
         std::fs::rename(&path, &aside)
             .map_err(|source| StoreError::NotWritable { path: path.clone(), source: Arc::new(source) })?;
+        let (contents, aside_contents) = (Folder::beside(&path), Folder::beside(&aside));
+        match std::fs::rename(contents.path(), aside_contents.path()) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::NotWritable { path: contents.path().to_owned(), source: Arc::new(source) });
+            }
+            _ => {}
+        }
         for end in BESIDE {
             // What is not there need not go.
             std::fs::remove_file(named(end)).unwrap_or_default();

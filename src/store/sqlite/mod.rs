@@ -10,15 +10,18 @@
 //! | --- | --- |
 //! | `schema`, `preflight`, `mark`, `reserve` | what happens before it is used: its schema, whether it may be used at all, what it must have, and space for a full disk |
 //! | `connection`, `query`, `table` | connections, statements, whole rows |
-//! | `tx`, `tasks`, `dependencies`, `attempts`, `talk`, `limits`, `hooks`, `schedules`, `money`, `workers`, `retention` | the statements of a transaction |
+//! | `tx`, `tasks`, `shares`, `dependencies`, `files`, `attempts`, `talk`, `limits`, `hooks`, `schedules`, `money`, `workers`, `retention` | the statements of a transaction |
+//! | `blobs` | the contents of files, in a folder of their own |
 //! | `words` | the index of words, in a file of its own |
 //! | `export` | all rows, for another database |
 //! | `readers`, `read_tasks`, `read_events`, `read_state`, `read_history` | the statements of reads |
 
 mod attempts;
+mod blobs;
 mod connection;
 mod dependencies;
 mod export;
+mod files;
 mod high_water_mark;
 mod hooks;
 mod keys;
@@ -53,6 +56,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use rusqlite::Connection;
 
+pub use self::blobs::Folder;
 pub use self::export::Export;
 use self::query::Db;
 use self::readers::Readers;
@@ -60,7 +64,7 @@ use self::reserve::Reserve;
 use self::tx::SqliteTx;
 use self::words::Words;
 use super::views::{EventPage, Poll, Polled, ReadEvents};
-use super::{Leadership, Reader, Store, StoreError, Tx, WordIndex, Writes};
+use super::{Blobs, Leadership, Reader, Store, StoreError, Tx, WordIndex, Writes};
 use crate::process::{self, end_stopped_holder};
 use domain::TaskId;
 
@@ -276,6 +280,10 @@ impl Store for SqliteStore {
             }
         };
         Ok(Arc::<Words>::clone(words))
+    }
+
+    fn blobs(&self) -> Arc<dyn Blobs> {
+        Arc::new(Folder::beside(&self.path))
     }
 
     fn limit_size(&self, bytes: Option<u64>) {

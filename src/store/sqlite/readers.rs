@@ -12,20 +12,20 @@ use tokio::sync::oneshot;
 
 use super::query::Db;
 use super::{
-    connection, dependencies, hooks, keys, limits, money, read_conversations, read_events, read_history, read_state,
-    read_tasks, schedules,
+    connection, dependencies, files, hooks, keys, limits, money, read_conversations, read_events, read_history,
+    read_state, read_tasks, schedules,
 };
 use crate::process::wall_now;
-use crate::store::rows::Lenient;
+use crate::store::rows::{FileRow, Lenient};
 use crate::store::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, EventPage, Explained, FindCommit,
-    FoundCommit, LastTask, LatestEvents, LimitUse, ListConversations, ListQuestions, ListTaskIds, ListTasks, Page,
-    QuestionPage, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph, ReadRuns, ReadUsage, Schedule, ScheduleRun,
-    Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
+    FindFile, FoundCommit, LastTask, LatestEvents, LimitUse, ListConversations, ListFiles, ListQuestions, ListTaskIds,
+    ListTasks, Page, QuestionPage, ReadArtifacts, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph, ReadRuns,
+    ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
 };
 use crate::store::{Reads, StoreError};
 use audit::{Entry, TaskSnapshot};
-use domain::{Question, ScheduleId, SessionId, Status, TaskId, Timestamp, WorkerInstanceId};
+use domain::{Artifact, BlobId, Question, ScheduleId, SessionId, Status, TaskId, Timestamp, WorkerInstanceId};
 use wire::Task;
 
 /// A read, as a thread runs it.
@@ -122,6 +122,34 @@ impl Reads for Readers {
 
     async fn graph(&self, read: ReadGraph) -> Result<TaskGraph, StoreError> {
         self.run(move |db| dependencies::graph(db, read.task, read.limit)).await
+    }
+
+    async fn file(&self, find: FindFile) -> Result<Option<FileRow>, StoreError> {
+        self.run(move |db| files::find(db, &find.key, &find.id, find.any)).await
+    }
+
+    async fn files(&self, list: ListFiles) -> Result<Vec<FileRow>, StoreError> {
+        self.run(move |db| files::list(db, &list)).await
+    }
+
+    async fn files_of_task(&self, task: TaskId) -> Result<Vec<FileRow>, StoreError> {
+        self.run(move |db| files::of_task(db, task)).await
+    }
+
+    async fn artifacts(&self, read: ReadArtifacts) -> Result<Vec<Artifact>, StoreError> {
+        self.run(move |db| files::artifacts(db, read.task, &read.after, read.limit)).await
+    }
+
+    async fn artifact(&self, task: TaskId, path: String) -> Result<Option<Artifact>, StoreError> {
+        self.run(move |db| files::artifact_at(db, task, &path)).await
+    }
+
+    async fn file_bytes(&self) -> Result<i64, StoreError> {
+        self.run(files::bytes).await
+    }
+
+    async fn unnamed_blobs(&self, blobs: Vec<BlobId>) -> Result<Vec<BlobId>, StoreError> {
+        self.run(move |db| files::unnamed(db, &blobs)).await
     }
 
     async fn any_unsettled(&self) -> Result<bool, StoreError> {

@@ -21,11 +21,14 @@ const OLD: &str = "SELECT id FROM tasks
 /// Takes the bytes of a task from its key.
 const FREE: &str = "UPDATE key_bytes SET bytes = MAX(0, bytes
         - COALESCE((SELECT octet_length(spec) FROM tasks WHERE id = ?1), 0)
-        - COALESCE((SELECT SUM(octet_length(data)) FROM events WHERE task_id = ?1), 0))
+        - COALESCE((SELECT SUM(octet_length(data)) FROM events WHERE task_id = ?1), 0)
+        - COALESCE((SELECT SUM(bytes) FROM artifacts WHERE task_id = ?1), 0))
     WHERE key_name = (SELECT key_name FROM tasks WHERE id = ?1)";
 
 /// Tables with rows of a task; its own row last.
-const PARTS: [&str; 14] = [
+const PARTS: [&str; 16] = [
+    "DELETE FROM artifacts WHERE task_id = ?1",
+    "DELETE FROM task_files WHERE task_id = ?1",
     "DELETE FROM transcripts WHERE task_id = ?1",
     "DELETE FROM events WHERE task_id = ?1",
     "DELETE FROM attempts WHERE task_id = ?1",

@@ -37,6 +37,7 @@ struct New {
     tags: String,
     priority: String,
     allowed: String,
+    artifacts: String,
 }
 
 #[derive(Deserialize)]
@@ -73,6 +74,7 @@ pub async fn show(
         tags: spec.tags.join(" "),
         priority: if spec.priority == 0 { String::new() } else { spec.priority.to_string() },
         allowed: sdk.allowed_tools.join(", "),
+        artifacts: spec.artifacts.join(" "),
         instruction: spec.instruction,
     };
     Ok(page(&request, &visitor, &template))

@@ -17,13 +17,13 @@ use super::Tab;
 use super::agent::{of_agent, place_in_agent};
 use super::cards::Card;
 use super::graph::{Neighbours, Side, neighbours};
-use crate::api::{Shared, find_task, worker_capacity};
+use crate::api::{Shared, artifact_view, find_task, worker_capacity};
 use crate::process::wall_now;
-use crate::queue::{Delivery, PagePlace, ReadDeliveries, ReadEventPage, ReadPatch};
+use crate::queue::{Delivery, PagePlace, ReadArtifacts, ReadDeliveries, ReadEventPage, ReadPatch};
 use crate::service;
 use domain::{AttemptOutcome, Event, EventKind, Hold, Name, Named as _, Status, Timestamp};
 use strum::VariantArray as _;
-use wire::response::{Forecast, PromiseState, TaskProof, TaskView};
+use wire::response::{ArtifactView, Forecast, PromiseState, TaskProof, TaskView};
 use wire::{Attempt, KeyScope, Task};
 
 /// Events of a page, and of each older part of it.
@@ -31,10 +31,14 @@ const EVENTS: u64 = 100;
 /// Bytes of their data.
 const BYTES: u64 = 1 << 20;
 
+/// Files that are listed.
+const MAX_FILES: i64 = 200;
+
 /// Parts of the page: name in the address, and for people.
-const PARTS: [(&str, &str); 7] = [
+const PARTS: [(&str, &str); 8] = [
     ("", "Conversation"),
     ("changes", "Changes"),
+    ("files", "Files"),
     ("attempts", "Attempts"),
     ("dependencies", "Dependencies"),
     ("proof", "Proof"),
@@ -101,6 +105,20 @@ struct Changes {
     branch: String,
     /// True if the visitor may say something about them.
     may_say: bool,
+}
+
+#[derive(Template)]
+#[template(path = "task_files.html")]
+struct Files {
+    shell: Shell,
+    task: Row,
+    estimated: bool,
+    facts: Vec<String>,
+    tabs: Vec<Tab>,
+    files: Vec<ArtifactView>,
+    more: bool,
+    /// Patterns of the files that it was asked to leave.
+    wanted: String,
 }
 
 #[derive(Template)]
@@ -226,6 +244,15 @@ pub async fn show(
             let may_say = visitor.caller.may(KeyScope::Submit);
             page(&request, &visitor, &Changes { shell, task: row, estimated, facts, tabs, patch, branch, may_say })
         }
+        "files" => {
+            let read = ReadArtifacts { task: task.id, after: String::new(), limit: MAX_FILES + 1 };
+            let mut files = shared.queue.ask(read).await?;
+            let more = files.len() as i64 > MAX_FILES;
+            files.truncate(usize::try_from(MAX_FILES).unwrap_or_default());
+            let files = files.into_iter().map(|one| artifact_view(task.id, one)).collect();
+            let wanted = task.spec.artifacts.join(", ");
+            page(&request, &visitor, &Files { shell, task: row, estimated, facts, tabs, files, more, wanted })
+        }
         "attempts" => {
             let (attempts, line) = (task.attempts.iter().flatten().map(attempt).collect(), attempts_line(&task));
             page(&request, &visitor, &Attempts { shell, task: row, estimated, facts, tabs, attempts, line })
@@ -254,7 +281,7 @@ pub async fn show(
         "details" => {
             let view = json!(TaskView::of(&task));
             let asked_for = json!({ "instruction": view["instruction"], "context": view["context"], "options": view["options"],
-                "priority": view["priority"], "tags": view["tags"], "concurrencyKey": view["concurrencyKey"] });
+                "priority": view["priority"], "tags": view["tags"], "concurrencyKey": view["concurrencyKey"], "artifacts": view["artifacts"] });
             let json = serde_json::to_string_pretty(&asked_for).unwrap_or_default();
             let command = format!("cc-anywhere submit {}", quoted(&task.spec.instruction));
             let instruction = task.spec.instruction.clone();

@@ -8,6 +8,7 @@ mod bounded;
 mod bulk;
 mod error;
 mod event;
+mod file;
 mod graph;
 mod health;
 mod key;
@@ -32,6 +33,7 @@ pub use event::{
     Content, Event, EventPage, EventView, FeedPage, FrameData, LogData, Logs, MessageData, Partial, PermissionData,
     StatusData,
 };
+pub use file::{ArtifactView, Artifacts, FileRemoved, FileView, Files};
 pub use graph::{GraphEdge, GraphTask, TaskGraph};
 pub use health::{Alive, Check, Health, HealthStatus, ParkedCredential, QueueCounts, Readiness, WorkerCounts};
 pub use key::{AuditEntry, AuditPage, Key, KeySecret, Keys};

@@ -36,6 +36,9 @@ pub struct TaskView<'a> {
     pub concurrency_key: Option<Cow<'a, str>>,
     /// Labels that its worker must have.
     pub requires: Cow<'a, [String]>,
+    /// Patterns of the files that are kept when it ends.
+    #[serde(default)]
+    pub artifacts: Cow<'a, [String]>,
     /// Folder of the task.
     pub working_directory: Option<Cow<'a, str>>,
     /// Time at which it was stored.
@@ -135,7 +138,7 @@ pub struct ContextView<'a> {
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<Cow<'a, RemoteRepository>>,
-    /// Files: paths, and `{"name", "bytes"}` of those that came with the request.
+    /// Files: paths, and `{"name", "bytes"}` of those that came with the request, `{"name", "fileId"}` of those that were sent before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<Value>,
 }
@@ -147,6 +150,7 @@ impl<'a> ContextView<'a> {
             ContextFile::Upload(upload) => {
                 json!({ "name": upload.name, "bytes": upload.bytes().map(|bytes| bytes.len()) })
             }
+            ContextFile::Sent(sent) => json!({ "name": sent.name(), "fileId": sent.file_id }),
         };
         Self {
             working_directory: context.working_directory.as_deref().map(Cow::Borrowed),
@@ -236,6 +240,7 @@ impl<'a> TaskView<'a> {
             tags: Cow::Borrowed(&task.spec.tags),
             concurrency_key: task.spec.concurrency_key.as_deref().map(Cow::Borrowed),
             requires: Cow::Borrowed(&task.spec.requires),
+            artifacts: Cow::Borrowed(&task.spec.artifacts),
             working_directory: task.working_directory.as_deref().map(Cow::Borrowed),
             created_at: task.created_at,
             run_at: task.spec.run_at,
