@@ -56,6 +56,8 @@ pub struct RemoveFile {
     pub key: String,
     /// The file.
     pub id: FileId,
+    /// Its content; a file that has another one by now stays.
+    pub blob: BlobId,
 }
 
 /// The answer to a [`RemoveFile`].

@@ -20,8 +20,8 @@ use crate::telemetry::chain;
 const TIDY_EVERY: Duration = Duration::from_secs(600);
 /// Time after which an upload that has not gone on is given up, and a content that nothing names is removed, in milliseconds.
 const ABANDONED_MS: i64 = 24 * 3_600 * 1_000;
-/// Contents of one look.
-const PAGE: usize = 500;
+/// Contents of one look: each look reads the names of all.
+const PAGE: usize = 10_000;
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
@@ -139,7 +139,8 @@ impl<'a> Upload<'a> {
             return put(service, caller, digest, blob, file.bytes).await;
         }
         let message = format!("what was sent is {digest}, and not {}: it is forgotten; send the file again", file.id);
-        remove(service, file).await?;
+        // Where another request has sent it meanwhile, there is nothing to remove.
+        drop(remove(service, file).await);
         Err(Refusal::new(Kind::Invalid, "DIGEST_DIFFERS", message).with(json!({ "sha256": digest })))
     }
 }
@@ -154,7 +155,10 @@ async fn put(service: &Service, caller: &Caller, id: FileId, blob: BlobId, bytes
     match ask_put(service, caller, id, blob, bytes, true).await? {
         FilePut::Stored(file) => Ok(Sent::Whole(file, true)),
         FilePut::Known(file) => {
-            forget(service, blob).await;
+            // Two requests may have sent the last part of one file.
+            if file.blob != blob {
+                forget(service, blob).await;
+            }
             Ok(Sent::Whole(file, false))
         }
         FilePut::KeyLimit { most } => {
@@ -230,7 +234,7 @@ pub async fn view(service: &Service, file: FileRow) -> Result<FileView, Refusal>
 /// # Errors
 /// It is not there, or a task that has not ended names it.
 pub async fn remove(service: &Service, file: FileRow) -> Result<FileRow, Refusal> {
-    match service.queue.ask(RemoveFile { key: file.key_name, id: file.id.clone() }).await? {
+    match service.queue.ask(RemoveFile { key: file.key_name, id: file.id.clone(), blob: file.blob }).await? {
         FileRemoved::Done(file) => {
             forget(service, file.blob).await;
             Ok(file)

@@ -205,7 +205,7 @@ impl WorkerActor {
             news: self.news.clone(),
             assignment,
             trace,
-            commands,
+            commands: commands.into(),
             deadline: self.times().tree_deadline(asked_at),
         };
         let (me, queue, credential) = (ctx.address(), self.queue.clone(), self.tools.claude.credential.clone());

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fail::fail_point;
-use tokio::sync::mpsc;
 
 use super::News;
 use super::artifacts;
 use super::attempt::{Attempt, Config, Ended, StopReason, ToolSpans};
+use super::commands::Commands;
 use super::outbox::Outbox;
 use super::set_up::{NotReady, Ready, WorkerContext, set_up};
 use super::warm_pool::{LaunchSpec, WarmProcess};
@@ -60,7 +60,7 @@ pub struct AgentRun {
     /// Its span.
     pub trace: Span,
     /// Commands of WorkerActor.
-    pub commands: mpsc::Receiver<RunCommand>,
+    pub commands: Commands,
     /// Time at which the shim ends the tree, unless the lease is renewed.
     pub deadline: BootInstant,
 }
@@ -72,10 +72,14 @@ impl AgentRun {
         self.news.started(task.id);
         process::barrier("run-set-up");
         let setting_up = Span::of_set_up();
-        let ready = setting_up.within(set_up(&self.tools, &self.queue, &self.assignment, self.deadline)).await;
+        let ready = setting_up.within(set_up(&self.tools, &self.queue, &self.assignment, self.deadline));
+        let ready = self.commands.during(ready, &mut self.deadline).await;
         drop(setting_up);
         match ready {
-            Ok(ready) => self.run_cli(ready).await,
+            Ok(mut ready) => {
+                ready.start.deadline = self.deadline;
+                self.run_cli(ready).await;
+            }
             Err(NotReady::Fail(failure)) => {
                 self.report(Report::of(Outcome::Failed(failure)), Vec::new()).await;
             }

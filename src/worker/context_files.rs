@@ -97,7 +97,11 @@ async fn fetch_one(tools: &WorkerContext, row: &FileRow, path: &Path) -> Result<
         at += piece.len() as u64;
         digest.update(&piece);
         let mut file = file.try_clone()?;
-        process::blocking(DISK_LIMIT, move || file.write_all(&piece)).await??;
+        let write = move || {
+            fail::fail_point!("file-fetch");
+            file.write_all(&piece)
+        };
+        process::blocking(DISK_LIMIT, write).await??;
     }
     Ok(hex::encode(digest.finalize()).parse()?)
 }

@@ -15,6 +15,7 @@ mod agent_run;
 mod artifacts;
 mod attempt;
 mod canary;
+mod commands;
 mod confine;
 mod context_files;
 mod conversation;

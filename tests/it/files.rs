@@ -147,6 +147,18 @@ fn files_go_in_and_artifacts_come_out_on_postgres() {
     files_go_in_and_come_out(&World::on_postgres());
 }
 
+#[test]
+fn a_lease_is_renewed_while_a_file_is_fetched() {
+    let world = World::new();
+    // Each piece takes half a second; the lease is over after three.
+    let server = world.serve("inline", &[("LEASE_MS", "3000"), ("FAILPOINTS", "file-fetch=sleep(500)")]);
+    let file = send(&server.http, &content(10 * (256 << 10)));
+    let id = server.submit(asks("true", json!([{ "fileId": file }]), json!([])));
+    let done = server.wait_end(&id);
+    assert_eq!((&done["status"], &done["attempt"]), (&json!("completed"), &json!(1)), "{done:#}");
+    check_history(&world, &["--settled"]);
+}
+
 fn part(client: &Client, id: &str, bytes: &[u8], first: usize, whole: usize) -> (u16, Value) {
     let range = format!("bytes {first}-{}/{whole}", first + bytes.len() - 1);
     let (status, _, answer) =

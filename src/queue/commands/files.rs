@@ -62,7 +62,8 @@ impl Change for RemoveFile {
     type Answer = FileRemoved;
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<FileRemoved, StoreError> {
-        let Some(row) = unit.tx.file(&self.key, &self.id, false).await? else { return Ok(FileRemoved::Unknown) };
+        let found = unit.tx.file(&self.key, &self.id, false).await?;
+        let Some(row) = found.filter(|row| row.blob == self.blob) else { return Ok(FileRemoved::Unknown) };
         if let Some(task) = unit.tx.user_of_file(&self.key, &self.id).await? {
             return Ok(FileRemoved::InUse(task));
         }

@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use tokio::sync::mpsc;
-
 use super::effect::{Effect, Event, Now, StopReason, ToCli};
 use super::machine::{Config, Machine};
 use super::tool_spans::ToolSpans;
@@ -13,6 +11,7 @@ use crate::proxy::Estimate;
 use crate::telemetry::{Pieces, mask};
 use crate::worker::News;
 use crate::worker::agent_run::RunCommand;
+use crate::worker::commands::Commands;
 use crate::worker::outbox::Outbox;
 use domain::{BootInstant, LeaseKey, NewEvent};
 
@@ -57,7 +56,7 @@ impl Attempt {
     }
 
     /// Follows the process to its end, and brings that about where it must be.
-    pub async fn drive(&mut self, commands: &mut mpsc::Receiver<RunCommand>, deadline: &mut BootInstant) -> Exit {
+    pub async fn drive(&mut self, commands: &mut Commands, deadline: &mut BootInstant) -> Exit {
         let mut worker_lives = true;
         loop {
             let alarm = self.machine.alarm();
