@@ -29,6 +29,7 @@ mod m0020_traces;
 mod m0021_dependencies;
 mod m0022_shares;
 mod m0023_files;
+mod m0024_secrets;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -60,6 +61,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0021_dependencies::Migration),
             Box::new(m0022_shares::Migration),
             Box::new(m0023_files::Migration),
+            Box::new(m0024_secrets::Migration),
         ]
     }
 }

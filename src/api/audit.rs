@@ -1,4 +1,4 @@
-//! The audit log: every change of an admin and every answer to a question, with the key and the address that asked.
+//! The audit log: every change of an admin, every answer to a question and every change of a secret, with the key and the address that asked.
 
 use std::net::IpAddr;
 
@@ -38,6 +38,7 @@ impl Audited {
         let is_noted = match operation.access {
             Access::Key(KeyScope::Admin) => operation.method != "GET",
             Access::Key(KeyScope::Decide) => true,
+            Access::Key(_) => operation.path.starts_with("/api/secrets/"),
             _ => false,
         };
         is_noted.then(|| Self {

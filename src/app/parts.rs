@@ -159,6 +159,7 @@ impl Parts {
         self.beside(service::deliver_forever(service.clone(), delay, disable_after));
         self.beside(service::fire_forever(service.clone()));
         self.beside(service::tidy_files_forever(service.clone()));
+        self.beside(service::reseal_forever(service.clone()));
     }
 
     /// The events of all tasks, for those who follow them.
@@ -220,6 +221,7 @@ impl Parts {
             claude: config.claude.clone(),
             blobs: self.blobs()?,
             files: config.files,
+            secrets: roles::secret_keys(config)?,
             work_dir: work_dir(config)?,
             warm: config.worker.warm,
             standby: Arc::default(),

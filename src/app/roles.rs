@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use seal::Keys;
 use secrecy::SecretString;
 use tokio::sync::watch;
 
@@ -48,6 +49,7 @@ pub fn service(
         homes: homes(config)?,
         blobs: parts.blobs()?,
         files: config.files,
+        secrets: secret_keys(config)?,
         outbound: Outbound::new(&secret, &config.server.webhook_hosts),
         budgets: config.budgets,
         max_pending: config.server.max_pending,
@@ -57,6 +59,19 @@ pub fn service(
         leadership,
         phase,
     })
+}
+
+/// The operator's keys for secrets, where they are set.
+///
+/// # Errors
+/// The file can't be read, others may read it, or it has no key.
+pub fn secret_keys(config: &Config) -> anyhow::Result<Option<Arc<Keys>>> {
+    let Some(path) = &config.secrets_key_file else { return Ok(None) };
+    let what = || format!("SECRETS_KEY_FILE {}", path.display());
+    let file = std::fs::File::open(path).with_context(what)?;
+    process::check_secret(path, &file).with_context(what)?;
+    let text = std::io::read_to_string(file).with_context(what)?;
+    Ok(Some(Arc::new(Keys::parse(&text).with_context(what)?)))
 }
 
 /// The keys of this process: the operator's, further ones of the settings, and those of the database.

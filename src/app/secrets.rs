@@ -25,6 +25,6 @@ pub fn hide_secrets(config: &Config) -> anyhow::Result<()> {
     let files: Vec<String> = FILES.into_iter().filter_map(read).collect();
     let database = config.store.database_passwords();
     let of_settings = of_settings.chain(database.iter().map(String::as_str));
-    hide(Masker::new(of_settings.chain(of_cli).chain(files.iter().map(String::as_str)), &config.mask_patterns)?);
+    hide(Masker::new(of_settings.chain(of_cli).chain(files.iter().map(String::as_str)), &config.mask_patterns)?)?;
     Ok(())
 }

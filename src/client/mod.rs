@@ -15,6 +15,7 @@ mod print;
 mod reference;
 mod schedules;
 mod search;
+mod secrets;
 mod settings;
 mod show;
 mod submit;
@@ -112,6 +113,8 @@ pub enum Ask {
     Worktrees(worktrees::Worktrees),
     /// List files that were sent for tasks, or send, get and remove one
     Files(files::Files),
+    /// List secrets of tasks without their values, or set and remove one
+    Secrets(secrets::Secrets),
     /// List the files that a task has left, or write them
     Artifacts(files::Artifacts),
     /// List schedules, or add, show, run and remove one
@@ -219,6 +222,7 @@ fn ask(server: &Server, command: Ask) -> anyhow::Result<u8> {
         Ask::Workers(output) => output.answer(&server.ask("GET", "/api/workers")?, print::workers),
         Ask::Worktrees(args) => worktrees::run(server, &args),
         Ask::Files(args) => files::run(server, &args),
+        Ask::Secrets(args) => secrets::run(server, &args),
         Ask::Artifacts(args) => files::run_artifacts(server, &args),
         Ask::Schedules(schedules) => schedules::run(server, &schedules),
         Ask::Keys(keys) => keys::run(server, keys),

@@ -90,6 +90,7 @@ fn facts(task: &Task, now: Timestamp) -> Vec<(&'static str, String)> {
         ("tags", list(&task.tags)),
         ("requires", list(&task.requires)),
         ("keeps", list(&task.artifacts)),
+        ("secrets", list(&task.secrets.iter().map(|one| one.name.clone()).collect::<Vec<_>>())),
         ("waits for", task.waiting_for.as_deref().map(ToString::to_string)),
         ("does", doing),
         ("loops", task.looping.as_deref().map(ToString::to_string)),

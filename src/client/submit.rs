@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow};
 use console::style;
 use domain::{Condition, OnFailure, Timestamp, Usd};
 use wire::response::Receipt;
-use wire::{ContextFile, DependsOn, PermissionMode, RemoteRepository, SentFile, TaskSpec, WorktreeOptions};
+use wire::{ContextFile, DependsOn, PermissionMode, RemoteRepository, SentFile, TaskSecret, TaskSpec, WorktreeOptions};
 
 use super::http::Server;
 use super::print::Output;
@@ -33,6 +33,9 @@ pub struct Submit {
     /// Files below its folder to keep when it ends, such as "out/**"
     #[arg(long = "keep", value_name = "PATTERN")]
     artifacts: Vec<String>,
+    /// A secret of the key, as a variable; ENV is NAME in capitals where it isn't given
+    #[arg(long = "secret", value_name = "NAME[=ENV]")]
+    secrets: Vec<String>,
     /// Tools that need no permission, such as Bash or "Bash(git *)"
     #[arg(long = "allow", value_name = "TOOL")]
     allowed_tools: Vec<String>,
@@ -137,6 +140,7 @@ impl Submit {
             spec.context.files.push(ContextFile::Sent(SentFile { file_id: files::send(server, file)?.file_id, name }));
         }
         spec.artifacts.clone_from(&self.artifacts);
+        spec.secrets = self.secrets.iter().map(|named| secret(named)).collect();
         spec.priority = self.priority.unwrap_or_default();
         spec.run_at = self.run_at;
         spec.tags.clone_from(&self.tags);
@@ -169,6 +173,15 @@ impl Submit {
         };
         completed.chain(ended).map(one).collect()
     }
+}
+
+/// A secret as it is named on the command line.
+fn secret(named: &str) -> TaskSecret {
+    let (name, env) = named.split_once('=').map_or_else(
+        || (named, named.to_ascii_uppercase().replace(['-', '.'], "_")),
+        |(name, env)| (name, env.to_owned()),
+    );
+    TaskSecret { name: name.to_owned(), env, file: None }
 }
 
 /// Submits it, and with `--wait` follows it. Returns the exit code.

@@ -52,6 +52,8 @@ pub struct Config {
     pub store: Store,
     /// Files that clients send, and those that tasks leave.
     pub files: Files,
+    /// File of the keys that seal secrets.
+    pub secrets_key_file: Option<PathBuf>,
     /// Each worker.
     pub worker: Worker,
     /// The worker processes of managed mode.
@@ -298,6 +300,7 @@ impl Config {
             mask_patterns: read_patterns(from),
             store,
             files: Files::read(from),
+            secrets_key_file: from.text("SECRETS_KEY_FILE").map(|file| absolute(Path::new(&file))),
             file: Some(absolute(Path::new(source::FILE))).filter(|file| file.exists()),
             near_misses: near::near_misses(from.environment()),
             effective: from.effective(),

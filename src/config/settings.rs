@@ -80,6 +80,7 @@ pub const SETTINGS: &[Setting] = &[
         "The database file; its folder is the data folder. Where not set, ./data/cc-anywhere.db if it is there, else a \
          folder of its own for each folder of the start, below $XDG_STATE_HOME/cc-anywhere (~/.local/state/cc-anywhere)",
     ),
+    setting("SECRETS_KEY_FILE", None, "A file of the keys that seal secrets at rest, 64 hexadecimal digits a line (openssl rand -hex 32), the first for new ones; the same for all servers and workers"),
     setting("MAX_FILE_BYTES", Some("1073741824"), "Size of a file that is sent to POST /api/files, in bytes"),
     setting("TASK_ARTIFACT_BYTES", Some("1073741824"), "Bytes of the files that a task leaves (artifacts); further ones are left out"),
     setting("FILES_DISK_BYTES", Some("0"), "Bytes of all files from which on no further one is taken (429); 0 sets no limit"),

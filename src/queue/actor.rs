@@ -36,6 +36,7 @@ use super::reads::{
 use super::schedules::{
     DueSchedules, FindSchedule, Fire, NextFiring, PutSchedule, ReadSchedules, RemoveSchedule, Replan,
 };
+use super::secrets::{PutSecret, ReadSecrets, RemoveSecret, ResealSecret};
 use super::talk::{Answer, Ask, Progress, ReadQuestions, ReadTalk, Say};
 use crate::process::BackOff;
 use crate::store::views::{
@@ -312,6 +313,9 @@ changes!(
     PutFile,
     RemoveFile,
     RemoveIdleFiles,
+    PutSecret,
+    ResealSecret,
+    RemoveSecret,
 );
 
 impl Handler<PollQueue> for QueueActor {
@@ -437,6 +441,7 @@ reads! {
     ReadTaskFiles => |reader, read| reader.files_of_task(read.0);
     ReadArtifacts => |reader, read| reader.artifacts(read);
     ReadArtifact => |reader, read| reader.artifact(read.task, read.path);
+    ReadSecrets => |reader, read| reader.secrets(read.0);
     CountFileBytes => |reader, _count| reader.file_bytes();
     FindUnnamedBlobs => |reader, find| reader.unnamed_blobs(find.0);
 }

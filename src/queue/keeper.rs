@@ -87,7 +87,8 @@ pub async fn prune(queue: &Queue, retention: Duration, folders: &config::Store) 
 
 async fn remove_folders(folders: &config::Store, task: TaskId) {
     let work = folders.work_dir();
-    let mut own = vec![work.join(task.to_string()), work.join(format!("{task}.files"))];
+    let mut own =
+        vec![work.join(task.to_string()), work.join(format!("{task}.files")), work.join(format!("{task}.secrets"))];
     // Its home, where it had one to itself, stands with those of its key.
     if let Ok(mut keys) = tokio::fs::read_dir(folders.homes_dir()).await {
         while let Ok(Some(key)) = keys.next_entry().await {

@@ -24,11 +24,12 @@ mod poll;
 mod reads;
 mod reaper;
 mod schedules;
+mod secrets;
 mod talk;
 mod word_indexer;
 
 pub use crate::store::StoreError;
-pub use crate::store::rows::{ApiKeyRow, AuditRow, DependencyRow, FileRow, MAX_LANES};
+pub use crate::store::rows::{ApiKeyRow, AuditRow, DependencyRow, FileRow, MAX_LANES, SecretRow};
 pub use crate::store::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, Dispatch, EventPage, Explained,
     Filter, FindCommit, FindFile, LaneBacklog, LastTask, LimitUse, ListConversations, ListFiles, ListOrder,
@@ -67,5 +68,6 @@ pub use schedules::{
     DueSchedules, FindSchedule, Fire, Fired, Firing, NextFiring, PutSchedule, ReadSchedules, RemoveSchedule, Replan,
     SchedulePut,
 };
+pub use secrets::{PutSecret, ReadSecrets, RemoveSecret, ResealSecret};
 pub use talk::{Answer, AnswerOutcome, Ask, Asked, Progress, ReadQuestions, ReadTalk, SaidTo, Say, Step};
 pub use word_indexer::WordIndexer;

@@ -12,6 +12,7 @@ use super::dependencies;
 use super::files;
 use super::folders::{folder, resolve};
 use super::outbound::Unfit;
+use super::secrets;
 use super::session::Conversation;
 use super::{Caller, Kind, Phase, Refusal, Service};
 use crate::claude;
@@ -47,6 +48,7 @@ pub async fn admit(
     let dependencies = dependencies::resolve(&mut spec, &origin.batch)?;
     check_ceiling(service, caller, &spec)?;
     check_budget(service, caller, &spec)?;
+    secrets::check(service, caller, &spec).await?;
     if let Some(webhook) = &spec.options.webhook {
         check_webhook(service, "options.webhook.url", webhook)?;
     }

@@ -24,6 +24,7 @@ mod refusal;
 mod scheduler;
 mod schedules;
 mod search;
+pub mod secrets;
 mod session;
 mod sign_in;
 mod talk;
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Budgets, Fairness};
+use seal::Keys;
 use tokio::sync::watch;
 
 pub use self::admission::{Origin, admit, check_webhook, is_below_ceiling, key_limit, not_taken};
@@ -53,6 +55,7 @@ pub use self::refusal::{Kind, Refusal};
 pub use self::scheduler::{Planned, fire_forever, plan};
 pub use self::schedules::put_schedule;
 pub use self::search::{Hit, Hits, Search};
+pub use self::secrets::reseal_forever;
 pub use self::sign_in::{COOKIE_MS, SignIn};
 pub use self::talk::{answer, interrupt, questions, send};
 pub use self::usage::usage;
@@ -101,6 +104,8 @@ pub struct Service {
     pub blobs: Arc<dyn Blobs>,
     /// Limits of files.
     pub files: Files,
+    /// Keys that seal secrets; without any none is stored.
+    pub secrets: Option<Arc<Keys>>,
     /// The way to webhooks.
     pub outbound: Outbound,
     /// The limits of money.

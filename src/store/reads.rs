@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::error::StoreError;
-use super::rows::{FileRow, Lenient};
+use super::rows::{FileRow, Lenient, SecretRow};
 use super::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, EventPage, Explained, FindCommit,
     FindFile, FoundCommit, LastTask, LatestEvents, LimitUse, ListConversations, ListFiles, ListQuestions, ListTaskIds,
@@ -46,6 +46,9 @@ pub trait Reads: Send + Sync {
 
     /// Returns the files that a task names, as far as they are there.
     async fn files_of_task(&self, task: TaskId) -> Result<Vec<FileRow>, StoreError>;
+
+    /// Returns the secrets of a key, or of all, sealed.
+    async fn secrets(&self, key: Option<String>) -> Result<Vec<SecretRow>, StoreError>;
 
     /// Returns files that a task has left, by their paths.
     async fn artifacts(&self, read: ReadArtifacts) -> Result<Vec<Artifact>, StoreError>;

@@ -46,6 +46,21 @@ pub struct FoundTask {
     pub any_waits: bool,
 }
 
+/// A secret of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretRow {
+    /// Name of the key.
+    pub key_name: String,
+    /// Name.
+    pub name: String,
+    /// Its value, sealed with the operator's key.
+    pub sealed: Vec<u8>,
+    /// Time at which it was first stored.
+    pub created_at: Timestamp,
+    /// Time at which it got its value.
+    pub updated_at: Timestamp,
+}
+
 /// A file that a client has sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileRow {

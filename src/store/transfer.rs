@@ -13,7 +13,7 @@ use crate::config::{self, DatabaseServer};
 use domain::BlobId;
 
 /// All tables.
-pub const TABLES: [&str; 31] = [
+pub const TABLES: [&str; 32] = [
     "tasks",
     "task_tags",
     "events",
@@ -27,6 +27,7 @@ pub const TABLES: [&str; 31] = [
     "files",
     "task_files",
     "artifacts",
+    "secrets",
     "transcripts",
     "workers",
     "queue_state",

@@ -12,12 +12,14 @@
 //! - [`Tx::clock`] is the clock that leases end by: the same for every process that writes.
 
 mod files;
+mod secrets;
 
 use std::collections::HashMap;
 
 use async_trait::async_trait;
 
 pub use self::files::Files;
+pub use self::secrets::Secrets;
 use super::error::StoreError;
 use super::rows::{
     Allowance, ApiKeyRow, AttemptEnd, AttemptRow, AuditRow, ChangesRow, ClaimDeliveriesRow, ClaimRow, Clock,
@@ -37,6 +39,7 @@ pub trait Tx:
     Tasks
     + Shares
     + Files
+    + Secrets
     + Dependencies
     + Attempts
     + Events

@@ -5,7 +5,8 @@
 //! known any more: this is a seatbelt, and no border.
 
 use std::borrow::Cow;
-use std::sync::{PoisonError, RwLock};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use regex::Regex;
 use serde_json::Value;
@@ -20,6 +21,8 @@ const FORMS: [Form; 3] = [
 ];
 /// Shortest secret that is looked for, in bytes: a shorter one stands in honest texts.
 const SHORTEST: usize = 8;
+/// Shortest line of a secret of several lines that is looked for by itself, in bytes.
+const LINE: usize = 12;
 
 /// Form of a secret.
 struct Form {
@@ -33,10 +36,15 @@ struct Form {
 
 static MASKER: RwLock<Option<Masker>> = RwLock::new(None);
 
+/// Secrets that are known for a time, beside those of the process: each group by its number.
+static ALSO: Mutex<(u64, BTreeMap<u64, Vec<String>>)> = Mutex::new((0, BTreeMap::new()));
+
 /// Knows secrets in texts.
 pub struct Masker {
     known: Regex,
     words: Vec<String>,
+    /// The secrets that it was made of, and the patterns.
+    of: (Vec<String>, Vec<String>),
     /// True if there are patterns of which it isn't known how they begin.
     has_patterns: bool,
 }
@@ -48,7 +56,8 @@ impl Masker {
     /// A pattern is no regular expression.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>, patterns: &[String]) -> Result<Self, regex::Error> {
         let mut words: Vec<String> = Vec::new();
-        for secret in secrets.into_iter().map(str::trim).filter(|secret| secret.len() >= SHORTEST) {
+        let secrets: Vec<String> = secrets.into_iter().map(str::to_owned).collect();
+        for secret in secrets.iter().map(|secret| secret.trim()).filter(|secret| secret.len() >= SHORTEST) {
             words.push(secret.to_owned());
             // As it stands in JSON.
             let quoted = Value::from(secret).to_string();
@@ -57,11 +66,12 @@ impl Masker {
         // The longest first: one may be the beginning of another.
         words.sort_by_key(|word| std::cmp::Reverse(word.len()));
         words.dedup();
+        let of = (secrets, patterns.to_vec());
         let forms = FORMS.into_iter().map(|Form { head, rest, .. }| format!("{head}{rest}"));
         let patterns = patterns.iter().map(|pattern| format!("(?:{pattern})"));
         let has_patterns = patterns.len() > 0;
         let all: Vec<String> = words.iter().map(|word| regex::escape(word)).chain(forms).chain(patterns).collect();
-        Ok(Self { known: Regex::new(&all.join("|"))?, words, has_patterns })
+        Ok(Self { known: Regex::new(&all.join("|"))?, words, of, has_patterns })
     }
 
     /// Returns the place in a text behind which a secret may have begun that goes on in the next piece.
@@ -87,8 +97,65 @@ impl Masker {
 }
 
 /// Lets this process know its secrets.
-pub fn hide(masker: Masker) {
+///
+/// # Errors
+/// They are too much together.
+pub fn hide(masker: Masker) -> Result<(), regex::Error> {
+    let also = ALSO.lock().unwrap_or_else(PoisonError::into_inner);
+    let masker = if also.1.is_empty() { masker } else { with(&masker.of, &also.1)? };
     *MASKER.write().unwrap_or_else(PoisonError::into_inner) = Some(masker);
+    Ok(())
+}
+
+/// Knows these, and those that are known for a time.
+fn with(of: &(Vec<String>, Vec<String>), also: &BTreeMap<u64, Vec<String>>) -> Result<Masker, regex::Error> {
+    Masker::new(of.0.iter().chain(also.values().flatten()).map(String::as_str), &of.1)
+}
+
+/// Secrets that this process knows until this is dropped.
+pub struct Hidden(u64);
+
+/// Lets this process know further secrets for a time, and their lines, where they have several.
+///
+/// # Errors
+/// They are too much to be looked for.
+pub fn hide_also(secrets: &[String]) -> Result<Hidden, regex::Error> {
+    let lines = |secret: &String| {
+        let lines: Vec<String> =
+            secret.lines().map(str::trim).filter(|line| line.len() >= LINE).map(str::to_owned).collect();
+        lines.into_iter().chain([secret.clone()]).collect::<Vec<_>>()
+    };
+    let mut also = ALSO.lock().unwrap_or_else(PoisonError::into_inner);
+    also.0 += 1;
+    let number = also.0;
+    also.1.insert(number, secrets.iter().flat_map(lines).collect());
+    rebuild(&mut also.1, number).map(|()| Hidden(number))
+}
+
+/// Makes the masker anew; where that can't be done, without the group that was added.
+fn rebuild(also: &mut BTreeMap<u64, Vec<String>>, added: u64) -> Result<(), regex::Error> {
+    let mut masker = MASKER.write().unwrap_or_else(PoisonError::into_inner);
+    let of = masker.as_ref().map(|masker| masker.of.clone()).unwrap_or_default();
+    match with(&of, also) {
+        Ok(made) => {
+            *masker = Some(Masker { of, ..made });
+            Ok(())
+        }
+        Err(error) => {
+            also.remove(&added);
+            Err(error)
+        }
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        let mut also = ALSO.lock().unwrap_or_else(PoisonError::into_inner);
+        also.1.remove(&self.0);
+        if let Err(error) = rebuild(&mut also.1, self.0) {
+            tracing::error!(%error, "Secrets stay masked");
+        }
+    }
 }
 
 /// The text without the secrets of this process.
@@ -163,11 +230,20 @@ mod tests {
         assert!(Masker::new([], &["(".to_owned()]).is_err());
     }
 
+    #[test]
+    fn further_secrets_are_known_for_a_time() {
+        let hidden = hide_also(&["value-of-a-task".to_owned(), "-----BEGIN-----\nline-of-a-key\nx\n".to_owned()])
+            .expect("known");
+        assert_eq!(masked("is value-of-a-task, line-of-a-key, x"), "is [masked], [masked], x");
+        drop(hidden);
+        assert_eq!(masked("is value-of-a-task"), "is value-of-a-task");
+    }
+
     proptest! {
         /// Cut in whichever places: what is shown has no secret, and everything else, in order.
         #[test]
         fn a_secret_in_pieces_is_known(before in "[a-z ]{0,20}", after in "[a-z ]{0,20}", cuts in prop::collection::vec(0usize..80, 0..6)) {
-            hide(masker(&[]));
+            hide(masker(&[])).expect("known");
             let text = format!("{before} a-key-of-sixteen {after}");
             let mut cuts: Vec<usize> = cuts.into_iter().map(|at| at.min(text.len())).collect();
             cuts.extend([0, text.len()]);

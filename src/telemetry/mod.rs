@@ -21,7 +21,7 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::config::Log;
 use domain::{TaskId, TraceParent, visible};
-pub use mask::{Masker, Pieces, hide, mask, mask_value, masked};
+pub use mask::{Hidden, Masker, Pieces, hide, hide_also, mask, mask_value, masked};
 pub use meters::{Buckets, CountedStream, Histograms, MetricLabels, from_zero, meters};
 use throttle::Throttle;
 pub use vitals::{Duty, Failing, Vitals};

@@ -17,7 +17,7 @@ use super::messages::{Hint, RunEnded};
 use super::poll::{Do, Poll};
 use super::running::RunningTasks;
 use super::set_up::WorkerContext;
-use super::worktree;
+use super::{secrets, worktree};
 use crate::claude::{self, Unavailable};
 use crate::process::boot_now;
 use crate::queue::{
@@ -298,7 +298,13 @@ impl WorkerActor {
 
     fn clean_up(&self, ctx: &mut Context<Self>) {
         let (tools, queue) = (Arc::clone(&self.tools), self.queue.clone());
-        ctx.spawn(async move { worktree::clean_up(&tools, &queue).await }.into_actor(self));
+        ctx.spawn(
+            async move {
+                worktree::clean_up(&tools, &queue).await;
+                secrets::clean_up(&tools, &queue).await;
+            }
+            .into_actor(self),
+        );
     }
 
     fn health_line(&self, ctx: &mut Context<Self>) {

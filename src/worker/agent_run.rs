@@ -135,6 +135,8 @@ impl AgentRun {
         agent.spent(&ended.observed.spent());
         drop(agent);
         self.conclude(ended, duration_ms, session_id, &directory).await;
+        // What was said of them has been stored by now.
+        drop(ready.secrets);
         if let Some(recipe) = ready.recipe {
             // The next task of this kind may come at any time; this one has nothing to do with it.
             let tools = Arc::clone(&self.tools);

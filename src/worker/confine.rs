@@ -76,13 +76,14 @@ impl CommonWalls {
     }
 }
 
-/// Files and folders of the service that no task may see: the data folder, the folder of its socket, and the file of
-/// settings.
+/// Files and folders of the service that no task may see: the data folder, the folder of its socket, the file of
+/// settings, and that of the keys of secrets.
 #[must_use]
 pub fn hidden(config: &Config) -> Vec<PathBuf> {
     let data = config.store.data_dir.clone();
     let socket = ipc::socket_path(&data).parent().map(Path::to_owned).filter(|folder| !folder.starts_with(&data));
-    std::iter::once(data).chain(socket).chain(config.file.clone()).collect()
+    let files = [&config.file, &config.secrets_key_file].into_iter().flatten().cloned();
+    std::iter::once(data).chain(socket).chain(files).collect()
 }
 
 /// Programs outside the system's folders: those on the `PATH`, with their libraries, and the CLI.

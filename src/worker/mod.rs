@@ -27,6 +27,7 @@ mod messages;
 mod outbox;
 mod poll;
 mod running;
+mod secrets;
 mod set_up;
 mod shim_pool;
 mod warm_pool;

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::CWD;
+use seal::Keys;
 use sha2::{Digest, Sha256};
 
 use super::confine::{self, CommonWalls, TaskPaths};
 use super::context_files::{self, Files};
 use super::conversation::{CONTINUE, bring_session, initial_prompt, restore, session, stored_transcripts, talk};
 use super::folders::{directory, further_folders, is_below};
+use super::secrets::{self, Given};
 use super::shim_pool::ShimPool;
 use super::warm_pool::{LaunchSpec, WarmPool};
 use crate::claude::{self, DiskLimit, Homes, Session, Start, Unavailable};
@@ -58,6 +60,8 @@ pub struct WorkerContext {
     pub blobs: Arc<dyn Blobs>,
     /// Limits of files.
     pub files: config::Files,
+    /// Keys that open secrets.
+    pub secrets: Option<Arc<Keys>>,
     /// The folder below which tasks without one get a folder of their own.
     pub work_dir: PathBuf,
     /// The folder below which tasks get worktrees of their own.
@@ -144,6 +148,8 @@ pub struct Ready {
     pub session: Session,
     /// Recipe from which the process could have been started before there was a task.
     pub recipe: Option<LaunchSpec>,
+    /// Secrets, which it has until it is reported.
+    pub secrets: Given,
 }
 
 /// Makes the folder, sees to it that no process of an earlier attempt is left, and decides on
@@ -165,6 +171,7 @@ pub async fn set_up(
         end_earlier_attempts(task, deadline).await?;
     }
     context_files::fetch(tools, queue, task).await?;
+    let secrets = secrets::give(tools, queue, task).await?;
     let trusted = is_below(&named, &tools.claude.trusted_roots);
     let further_folders = further_folders(tools, task).await?;
     let transcripts = stored_transcripts(tools, queue, task).await?;
@@ -180,10 +187,12 @@ pub async fn set_up(
         .agent
         .disk_bytes
         .map(|bytes| DiskLimit { folders: paths.write.iter().cloned().chain(home.clone()).collect(), bytes });
+    paths.read.extend(secrets.folder.clone());
     let walls = tools.walls.of(&tools.claude.agent, home.as_deref(), paths);
     let state = look(tools, &directory, walls.as_ref()).await;
     let of_home = environment.clone();
     environment.extend(state.variables);
+    environment.extend(secrets.variables.iter().cloned());
     let settings = claude::Settings {
         program: tools.claude.path.clone().ok_or_else(|| unavailable(&Unavailable::NoCli))?,
         environment,
@@ -227,7 +236,7 @@ pub async fn set_up(
         max_output_bytes: tools.claude.agent.output_bytes,
         disk,
     };
-    Ok(Ready { start, instruction, files: named, message, session, recipe })
+    Ok(Ready { start, instruction, files: named, message, session, recipe, secrets })
 }
 
 /// The task, with what those that it depends on have left in its instruction and its files.
@@ -344,6 +353,8 @@ fn may_be_warm(
 ) -> bool {
     let own = directory.starts_with(&tools.work_dir) || directory.starts_with(&tools.worktrees);
     let fresh = task.attempt == 1 && matches!(session, Session::New(_)) && settings.add_dir.is_none();
+    // One that waits has the environment of its start.
+    let fresh = fresh && task.spec.secrets.is_empty();
     tools.warm > 0 && fresh && !own && tools.claude.agent.home != AgentHome::Task
 }
 

@@ -40,6 +40,7 @@ mod repositories;
 mod safety;
 mod schedules;
 mod search;
+mod secrets;
 mod sessions;
 mod settings;
 mod standby;

@@ -93,7 +93,8 @@ fn quiet_server(world: &World) -> (Server, String) {
     let ended = server.submit(body);
     server.wait_end(&ended);
     drop(server);
-    (world.serve("standalone", &[]), ended)
+    let key = world.key_of_secrets();
+    (world.serve("standalone", &[("SECRETS_KEY_FILE", &key)]), ended)
 }
 
 #[test]

@@ -65,6 +65,8 @@ const ROWS: &[(&str, &str, About, &str)] = &[
     ("listFiles", "read", List("/files"), ""),
     ("getFile", "read", Own, ""),
     ("readFile", "read", Own, ""),
+    ("putSecret", "submit", New, r#"{"value": "a-value-of-the-caller"}"#),
+    ("listSecrets", "read", List("/secrets"), ""),
     ("getQueueStats", "read", List("counts"), ""),
     ("pauseQueue", "admin", Whole, r#"{"tag": "none"}"#),
     ("startQueue", "admin", Whole, r#"{"tag": "none"}"#),
@@ -103,6 +105,7 @@ const ROWS: &[(&str, &str, About, &str)] = &[
     ("getContractPage", "", Open, ""),
     // What takes something away comes last.
     ("removeFile", "submit", Own, ""),
+    ("removeSecret", "submit", Own, ""),
     ("removeWebhook", "submit", Own, ""),
     ("removeSchedule", "submit", Own, ""),
     ("cancelTask", "submit", Own, ""),
@@ -193,6 +196,7 @@ fn every_operation_is_closed_to_keys_that_may_not() {
         ("WEBHOOK_ALLOWED_HOSTS", "localhost"),
         ("WORKER_COUNT", "1"),
         ("CRASH_BUTTON", "on"),
+        ("SECRETS_KEY_FILE", &*world.key_of_secrets()),
     ];
     let server = world.serve("managed", &settings);
     let all = ["read", "submit", "decide"];

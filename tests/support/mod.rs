@@ -73,6 +73,14 @@ impl World {
         self.dir.join("ws")
     }
 
+    /// A file with a key for secrets, outside the data folder.
+    pub fn key_of_secrets(&self) -> String {
+        let file = self.dir.join("secrets-key");
+        std::fs::write(&file, format!("{}\n", "5a".repeat(32))).expect("a file");
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("closed");
+        file.display().to_string()
+    }
+
     /// The program with this world's environment, and nothing else of ours.
     pub fn command(&self, role: &str, settings: &[(&str, &str)]) -> Command {
         let mut command = Command::new(&self.program);

@@ -11,6 +11,7 @@ mod repository;
 pub mod request;
 pub mod response;
 mod sdk;
+mod secret;
 mod spec;
 pub mod stored;
 mod task;
@@ -22,6 +23,7 @@ pub use files::{ContextFile, SentFile, Upload, can_be_named};
 pub use key::{KeyLimits, KeyRights, KeyScope, check_key_name};
 pub use repository::{RemoteRepository, check_url};
 pub use sdk::{McpConfig, PermissionMode, SdkOptions};
+pub use secret::{TaskSecret, check_secret_name, check_secret_value};
 pub use spec::{
     Background, Context, MAX_INSTRUCTION_BYTES, Options, PRIORITIES, Questions, TaskSpec, Timeout, WorktreeOptions,
     title_of,

@@ -15,6 +15,21 @@ pub struct Batch {
     pub tasks: Vec<TaskSpec>,
 }
 
+/// The value of a secret. It is printed nowhere.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewSecret {
+    /// The value.
+    #[schema(min_length = 8, max_length = 65536)]
+    pub value: String,
+}
+
+impl std::fmt::Debug for NewSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NewSecret")
+    }
+}
+
 /// Changes of a pending task.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -15,6 +15,7 @@ use crate::dependency::{self, DependsOn};
 use crate::files::{self, ContextFile};
 use crate::repository::RemoteRepository;
 use crate::sdk::SdkOptions;
+use crate::secret::{self, TaskSecret};
 use domain::{Invalid, MAX_LABELS, MAX_NAME, RetryPolicy, TaskId, Timestamp, check_label};
 
 /// The longest instruction, in bytes. The prompt of a model holds less.
@@ -66,6 +67,10 @@ pub struct TaskSpec {
     #[schema(max_items = 16)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requires: Vec<String>,
+    /// Secrets of its key that it gets.
+    #[schema(max_items = 20)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<TaskSecret>,
     /// Files below its folder that are kept when it ends: patterns such as `out/**`.
     #[schema(max_items = 20)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -324,6 +329,7 @@ impl TaskSpec {
         within("priority", Some(self.priority), *PRIORITIES.start(), *PRIORITIES.end())?;
         files::validate(&self.context.files)?;
         Patterns::of(&self.artifacts)?;
+        secret::validate(&self.secrets)?;
         dependency::validate(self)?;
         if let Some(repository) = &self.context.repository {
             repository.validate()?;
@@ -371,6 +377,7 @@ impl TaskSpec {
             tags: Vec::new(),
             concurrency_key: None,
             requires: Vec::new(),
+            secrets: Vec::new(),
             artifacts: Vec::new(),
             options: Options::default(),
         }

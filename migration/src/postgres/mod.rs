@@ -14,6 +14,7 @@ mod p0008_words;
 mod p0009_dependencies;
 mod p0010_shares;
 mod p0011_files;
+mod p0012_secrets;
 
 /// A step of the schema.
 #[derive(Clone, Copy, Debug)]
@@ -39,4 +40,5 @@ pub const STEPS: &[Step] = &[
     p0009_dependencies::STEP,
     p0010_shares::STEP,
     p0011_files::STEP,
+    p0012_secrets::STEP,
 ];

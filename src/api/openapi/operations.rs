@@ -2,15 +2,15 @@
 
 use domain::{Decision, GroupKind};
 use wire::request::{
-    Batch, Bulk, Concurrency, Members, Message, NewKey, NewLimit, NewSchedule, NewWorker, Rotation, ScheduleChanges,
-    TaskChanges, WebhookChanges,
+    Batch, Bulk, Concurrency, Members, Message, NewKey, NewLimit, NewSchedule, NewSecret, NewWorker, Rotation,
+    ScheduleChanges, TaskChanges, WebhookChanges,
 };
 use wire::response::{
     Alive, Answered, Artifacts, AuditPage, BatchReceipt, BulkReport, Conversation, Deliveries, DeliveryReceipt,
     DoctorReport, EventPage, Explanation, FeedPage, FileRemoved, FileView, Files, Health, Key, KeySecret, Keys,
     LimitState, Limits, Logs, MessageReceipt, OpenQuestions, Permissions, Preview, Proof, Readiness, Receipt, Runs,
-    Schedule, Schedules, SearchPage, Series, SessionPage, Settings, Stats, TaskGraph, TaskPage, TaskProof, TaskView,
-    Usage, Webhook, Webhooks, Worker, WorkerStopped, Workers, WorktreeRemoved, Worktrees,
+    Schedule, Schedules, SearchPage, SecretView, Secrets, Series, SessionPage, Settings, Stats, TaskGraph, TaskPage,
+    TaskProof, TaskView, Usage, Webhook, Webhooks, Worker, WorkerStopped, Workers, WorktreeRemoved, Worktrees,
 };
 use wire::{TaskSpec, WebhookOptions};
 
@@ -144,6 +144,13 @@ pub const OPERATIONS: &[Operation] = &[
         .errors(&[409, 422, 429]),
     op(SUBMIT, "DELETE", "/api/files/{file}", "removeFile", "Remove a file", &[json::<FileRemoved>(200)]).errors(&[409]),
     op(READ, "GET", "/api/files/{file}/content", "readFile", "Read a file", CONTENT).headers(RANGES).errors(&[409, 416, 500]),
+    op(READ, "GET", "/api/secrets", "listSecrets", "List secrets, without their values", &[json::<Secrets>(200)]),
+    op(SUBMIT, "PUT", "/api/secrets/{name}", "putSecret", "Store a secret for tasks, or give it another value", &[
+        json::<SecretView>(201), json::<SecretView>(200),
+    ])
+        .body::<NewSecret>(&[r#"{"value": "a-token-of-another-service"}"#])
+        .errors(&[429, 503]),
+    op(SUBMIT, "DELETE", "/api/secrets/{name}", "removeSecret", "Remove a secret", &[empty(204)]),
     op(READ, "GET", "/api/tasks/{id}/conversation", "getConversation", "Read what was said", &[json::<Conversation>(200)]),
     op(READ, "GET", "/api/tasks/{id}/logs", "getTaskLogs", "Read the events as lines", &[json::<Logs>(200)]),
     op(READ, "GET", "/api/tasks/{id}/permissions", "listPermissions", "List open questions", &[json::<Permissions>(200)]).query(&[("all", Flag)]),

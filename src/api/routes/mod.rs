@@ -16,6 +16,7 @@ mod metrics;
 mod queue;
 mod schedules;
 mod search;
+mod secrets;
 mod server;
 pub(super) mod submit;
 mod talk;
@@ -59,6 +60,7 @@ pub fn all(config: &mut web::ServiceConfig) {
     workers::routes(config);
     worktrees::routes(config);
     files::routes(config);
+    secrets::routes(config);
     events::routes(config);
     schedules::routes(config);
     webhooks::routes(config);

@@ -21,6 +21,7 @@ mod model_test;
 mod money;
 mod prune;
 mod schedules;
+mod secrets;
 mod submit;
 mod take_back;
 mod talk;

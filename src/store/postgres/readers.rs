@@ -14,9 +14,9 @@ use super::connection::Connection;
 use super::shared::{Line, Shared};
 use super::{
     dependencies, files, hooks, keys, limits, money, read_conversations, read_events, read_history, read_state,
-    read_tasks, schedules,
+    read_tasks, schedules, secrets,
 };
-use crate::store::rows::{FileRow, Lenient};
+use crate::store::rows::{FileRow, Lenient, SecretRow};
 use crate::store::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, EventPage, Explained, FindCommit,
     FindFile, FoundCommit, LastTask, LatestEvents, LimitUse, ListConversations, ListFiles, ListQuestions, ListTaskIds,
@@ -131,6 +131,10 @@ impl Reads for Readers {
 
     async fn artifact(&self, task: TaskId, path: String) -> Result<Option<Artifact>, StoreError> {
         files::artifact_at(&*self.connection().await?, task, &path).await
+    }
+
+    async fn secrets(&self, key: Option<String>) -> Result<Vec<SecretRow>, StoreError> {
+        secrets::list(&*self.connection().await?, key.as_deref()).await
     }
 
     async fn file_bytes(&self) -> Result<i64, StoreError> {

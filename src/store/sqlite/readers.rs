@@ -13,10 +13,10 @@ use tokio::sync::oneshot;
 use super::query::Db;
 use super::{
     connection, dependencies, files, hooks, keys, limits, money, read_conversations, read_events, read_history,
-    read_state, read_tasks, schedules,
+    read_state, read_tasks, schedules, secrets,
 };
 use crate::process::wall_now;
-use crate::store::rows::{FileRow, Lenient};
+use crate::store::rows::{FileRow, Lenient, SecretRow};
 use crate::store::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, EventPage, Explained, FindCommit,
     FindFile, FoundCommit, LastTask, LatestEvents, LimitUse, ListConversations, ListFiles, ListQuestions, ListTaskIds,
@@ -142,6 +142,10 @@ impl Reads for Readers {
 
     async fn artifact(&self, task: TaskId, path: String) -> Result<Option<Artifact>, StoreError> {
         self.run(move |db| files::artifact_at(db, task, &path)).await
+    }
+
+    async fn secrets(&self, key: Option<String>) -> Result<Vec<SecretRow>, StoreError> {
+        self.run(move |db| secrets::list(db, key.as_deref())).await
     }
 
     async fn file_bytes(&self) -> Result<i64, StoreError> {

@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::LimitState;
-use crate::{Activity, Attempt, Context, ContextFile, Dependency, Options, RemoteRepository, Task, TaskError};
+use crate::{
+    Activity, Attempt, Context, ContextFile, Dependency, Options, RemoteRepository, Task, TaskError, TaskSecret,
+};
 
 /// A task, whole.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -36,6 +38,9 @@ pub struct TaskView<'a> {
     pub concurrency_key: Option<Cow<'a, str>>,
     /// Labels that its worker must have.
     pub requires: Cow<'a, [String]>,
+    /// Secrets of its key that it gets, by name.
+    #[serde(default)]
+    pub secrets: Cow<'a, [TaskSecret]>,
     /// Patterns of the files that are kept when it ends.
     #[serde(default)]
     pub artifacts: Cow<'a, [String]>,
@@ -240,6 +245,7 @@ impl<'a> TaskView<'a> {
             tags: Cow::Borrowed(&task.spec.tags),
             concurrency_key: task.spec.concurrency_key.as_deref().map(Cow::Borrowed),
             requires: Cow::Borrowed(&task.spec.requires),
+            secrets: Cow::Borrowed(&task.spec.secrets),
             artifacts: Cow::Borrowed(&task.spec.artifacts),
             working_directory: task.working_directory.as_deref().map(Cow::Borrowed),
             created_at: task.created_at,
