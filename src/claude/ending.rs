@@ -199,7 +199,14 @@ pub(super) const ENDINGS: &[Row] = &[
     ),
     row(Sign::Seen, Invalid, "WORKING_DIRECTORY", "the folder is gone, or no task may work there any more", ""),
     row(Sign::Seen, Invalid, "WORKTREE", "no worktree can be made", ""),
-    row(Sign::Seen, Invalid, "CONTEXT_FILE", "a file of `context.files` can't be read any more", ""),
+    row(Sign::Seen, Invalid, "CONTEXT_FILE", "a file of `context.files` can't be read any more, or is damaged", ""),
+    row(
+        Sign::Seen,
+        Invalid,
+        "SECRET",
+        "the key has a secret of the task no more, or the secrets are too much to be masked",
+        "store it again, then `retry`",
+    ),
 ];
 
 impl Sign {
@@ -327,7 +334,7 @@ mod tests {
     }
 
     /// Refused before the model wrote anything.
-    const UNPAID: [&str; 15] = [
+    const UNPAID: [&str; 16] = [
         "BILLING",
         "ACCOUNT_DISABLED",
         "LOGIN_EXPIRED",
@@ -343,6 +350,7 @@ mod tests {
         "WORKING_DIRECTORY",
         "WORKTREE",
         "CONTEXT_FILE",
+        "SECRET",
     ];
 
     #[test]
