@@ -115,7 +115,8 @@ pub fn send(server: &Server, path: &Path) -> anyhow::Result<FileView> {
     if let Some(known) = known.as_ref().filter(|known| known.complete) {
         return Ok(known.clone());
     }
-    let first = known.map_or(0, |known| known.received.unsigned_abs());
+    // At least the last byte: the server may have all of them, and not have noted it.
+    let first = known.map_or(0, |known| known.received.unsigned_abs()).min(bytes.saturating_sub(1));
     file.seek(SeekFrom::Start(first))?;
     let range = (bytes > 0).then(|| format!("bytes {first}-{}/{bytes}", bytes.saturating_sub(1)));
     let reply = match range {

@@ -128,21 +128,39 @@ impl<'a> Upload<'a> {
         let Some((bytes, digest)) = writer.finish().await? else {
             return Err(elsewhere(service.blobs.len(blob).await?));
         };
-        let Some(file) = part_of else {
-            return put(service, caller, digest, blob, bytes.cast_signed()).await;
-        };
-        if bytes < file.bytes.unsigned_abs() {
-            return Ok(Sent::Part(file));
+        match part_of {
+            None => put(service, caller, digest, blob, bytes.cast_signed()).await,
+            Some(file) if bytes < file.bytes.unsigned_abs() => Ok(Sent::Part(file)),
+            Some(file) => complete(service, caller, file).await,
         }
-        let digest = digest_of(&*service.blobs, blob).await?;
-        if digest == file.id {
-            return put(service, caller, digest, blob, file.bytes).await;
-        }
-        let message = format!("what was sent is {digest}, and not {}: it is forgotten; send the file again", file.id);
-        // Where another request has sent it meanwhile, there is nothing to remove.
-        drop(remove(service, file).await);
-        Err(Refusal::new(Kind::Invalid, "DIGEST_DIFFERS", message).with(json!({ "sha256": digest })))
     }
+}
+
+/// A file of which everything is there that was announced, where it is.
+///
+/// # Errors
+/// The store's, or the content is not the one that was announced.
+pub async fn whole(service: &Service, caller: &Caller, file: &FileRow) -> Result<Option<Sent>, Refusal> {
+    if file.complete {
+        return Ok(Some(Sent::Whole(file.clone(), false)));
+    }
+    // The process may have died before it noted that.
+    match service.blobs.len(file.blob).await? == file.bytes.unsigned_abs() && file.bytes > 0 {
+        true => complete(service, caller, file.clone()).await.map(Some),
+        false => Ok(None),
+    }
+}
+
+/// Completes a file whose last byte is there.
+async fn complete(service: &Service, caller: &Caller, file: FileRow) -> Result<Sent, Refusal> {
+    let digest = digest_of(&*service.blobs, file.blob).await?;
+    if digest == file.id {
+        return put(service, caller, digest, file.blob, file.bytes).await;
+    }
+    let message = format!("what was sent is {digest}, and not {}: it is forgotten; send the file again", file.id);
+    // Where another request has sent it meanwhile, there is nothing to remove.
+    drop(remove(service, file).await);
+    Err(Refusal::new(Kind::Invalid, "DIGEST_DIFFERS", message).with(json!({ "sha256": digest })))
 }
 
 fn elsewhere(at: u64) -> Refusal {

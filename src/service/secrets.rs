@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use seal::{Keys, SealError};
+use seal::{Keys, SealError, bound_to};
 use serde_json::json;
 use wire::response::SecretView;
 use wire::{TaskSecret, TaskSpec, check_secret_name, check_secret_value};
@@ -40,18 +40,13 @@ pub async fn put(service: &Service, caller: &Caller, name: &str, value: &str) ->
             format!("a key has at most {MOST} secrets; remove one"),
         ));
     }
-    let sealed = keys.seal(&sealed_for(&key, name), value.as_bytes()).map_err(no_randomness)?;
+    let sealed = keys.seal(&bound_to(&key, name), value.as_bytes()).map_err(no_randomness)?;
     let put = service.queue.ask(PutSecret { key, name: name.to_owned(), sealed }).await?;
     Ok((view(put.row), put.is_new))
 }
 
 fn no_randomness(error: SealError) -> Refusal {
     Refusal::new(Kind::Unavailable, "NO_RANDOMNESS", error.to_string())
-}
-
-/// What a value is bound to: it opens under no other name, and for no other key.
-pub fn sealed_for(key: &str, name: &str) -> String {
-    format!("{key}/{name}")
 }
 
 /// Returns the secrets that the caller sees.
@@ -109,7 +104,7 @@ pub async fn reseal_forever(service: Service) {
 async fn reseal(service: &Service, keys: &Keys) -> Result<usize, Refusal> {
     let mut done = 0;
     for row in service.queue.ask(ReadSecrets(None)).await?.into_iter().filter(|row| !keys.is_newest(&row.sealed)) {
-        let bound = sealed_for(&row.key_name, &row.name);
+        let bound = bound_to(&row.key_name, &row.name);
         match keys.open(&bound, &row.sealed) {
             Ok(value) => {
                 let sealed = keys.seal(&bound, &value).map_err(no_randomness)?;

@@ -58,7 +58,7 @@ pub async fn give(tools: &WorkerContext, queue: &Queue, task: &Task) -> Result<G
         let name = &wanted.name;
         let row = stored.iter().find(|row| row.name == *name);
         let row = row.ok_or_else(|| fail(format!("the key {} has no secret {name} any more", task.key)))?;
-        let bound = format!("{}/{name}", task.key);
+        let bound = seal::bound_to(&task.key, name);
         let value = keys.open(&bound, &row.sealed).map_err(|error| release(format!("secret {name}: {error}")))?;
         let value = String::from_utf8(value).map_err(|_| fail(format!("secret {name} is no text")))?;
         values.push(value.clone());

@@ -253,6 +253,25 @@ fn an_upload_goes_on_where_it_broke_off_on_postgres() {
 }
 
 #[test]
+fn a_file_whose_last_byte_came_with_a_crash_is_completed() {
+    let world = World::new();
+    let server = world.serve("standalone", &[]);
+    let bytes = content(1_000);
+    let id = sha256(&bytes);
+    assert_eq!(part(&server.http, &id, &bytes[..900], 0, 1_000).0, 202);
+    drop(server);
+    // As if the process had died between the last byte and its note.
+    let stored = kept(&world).remove(0);
+    fs::write(&stored, &bytes).expect("written");
+    let server = world.serve("standalone", &[]);
+    let file = server.get(&format!("/api/files/{id}"));
+    assert_eq!((&file["received"], &file["complete"]), (&json!(1_000), &json!(false)));
+    let (status, answer) = part(&server.http, &id, &bytes[999..], 999, 1_000);
+    assert_eq!((status, &answer["complete"]), (201, &json!(true)), "{answer:#}");
+    assert_eq!(server.http.raw(&format!("/api/files/{id}/content")), (200, bytes));
+}
+
+#[test]
 fn files_have_limits_and_belong_to_their_key() {
     let world = World::new();
     let settings = [("MAX_FILE_BYTES", "1000"), ("FILES_DISK_BYTES", "2500"), ("TASK_ARTIFACT_BYTES", "100")];

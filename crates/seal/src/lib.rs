@@ -35,6 +35,12 @@ pub enum SealError {
     NoRandomness,
 }
 
+/// What a secret is bound to: it opens under no other name, and for no other key of a client.
+#[must_use]
+pub fn bound_to(key: &str, name: &str) -> String {
+    format!("{key}/{name}")
+}
+
 struct Key {
     id: [u8; ID_BYTES],
     key: LessSafeKey,

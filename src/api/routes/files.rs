@@ -68,8 +68,8 @@ async fn send_part(
     let part = part_of(&request)?;
     files::check_size(&shared, Some(part.whole)).await?;
     let file = files::begin(&shared, &caller, id, part.whole.cast_signed()).await?;
-    if file.complete {
-        return answered(&shared, Sent::Whole(file, false)).await;
+    if let Some(whole) = files::whole(&shared, &caller, &file).await? {
+        return answered(&shared, whole).await;
     }
     to_its_end(async move {
         let upload = Upload::at(&shared, &caller, file, part.first).await?;

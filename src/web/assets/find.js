@@ -33,10 +33,11 @@ export function startFind() {
   };
   const look = async () => {
     const now = ++asked;
-    const answer = await fetch(`/find?q=${encodeURIComponent(field.value)}`, { headers: { "X-CC-Anywhere": "1" } });
+    const answer = await fetch(`/find?q=${encodeURIComponent(field.value)}`, { headers: { "X-CC-Anywhere": "1" } }).catch(() => undefined);
+    const text = answer?.ok ? await answer.text().catch(() => undefined) : undefined;
     // What was typed meanwhile is asked for itself.
-    if (!answer.ok || now !== asked || document.activeElement !== field) return;
-    const fresh = parse(await answer.text()).getElementById("found");
+    if (text === undefined || now !== asked || document.activeElement !== field) return;
+    const fresh = parse(text).getElementById("found");
     list.replaceChildren(...(fresh?.children ?? []));
     choose(-1);
     show(options().length > 0);

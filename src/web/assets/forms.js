@@ -57,10 +57,12 @@ function startReview() {
 
 /** @type {number | undefined} */
 let soon;
+let shown = 0;
 
 /** Shows the request that a form makes, a moment after the last key. @param {HTMLFormElement} form */
 function showRequest(form) {
   clearTimeout(soon);
+  const now = ++shown;
   soon = setTimeout(async () => {
     const place = document.getElementById("request");
     const text = place?.querySelector("pre");
@@ -68,8 +70,9 @@ function showRequest(form) {
     const body = new URLSearchParams(/** @type {any} */ (new FormData(form)));
     const answer = await fetch("/tasks/json", { method: "POST", body, headers: { "X-CC-Anywhere": "1" } }).catch(() => undefined);
     if (!answer) return;
-    const said = await answer.text();
-    if (!answer.ok) return;
+    const said = await answer.text().catch(() => undefined);
+    // What the server has said of the form since stays.
+    if (!answer.ok || said === undefined || now !== shown) return;
     const wrong = answer.headers.has("x-problem");
     problem(form, wrong ? said : "");
     if (!wrong) text.textContent = said;
@@ -106,6 +109,8 @@ function send(form, button) {
   const count = isBulk ? fields.getAll("id").length : Number(form.dataset.count ?? 0);
   if (count > 1 && !form.querySelector("input[name=typed]") && !confirm(`${button?.textContent} ${count} tasks?`)) return;
   if (isBulk) document.querySelectorAll(".picks input:checked").forEach((pick) => (/** @type {HTMLInputElement} */ (pick).checked = false));
+  clearTimeout(soon);
+  shown += 1;
   problem(form, "");
   enable(form, false);
   if (!form.classList.contains("answer")) return post(form, fields);

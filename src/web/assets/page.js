@@ -71,6 +71,8 @@ export async function refresh() {
       if (old) morph(old, fresh);
     }
     times(document);
+  } catch {
+    // The server has gone: the stream says so, and the page is read again when it is back.
   } finally {
     reading = false;
     if (again) {

@@ -141,9 +141,10 @@ function watch(part) {
 
 /** @param {number} before */
 async function read(before) {
-  const answer = await fetch(`/tasks/${talk?.dataset.task}/older?before=${before}&show=${talk?.dataset.show}`, { headers: { "X-CC-Anywhere": "1" } });
-  if (!answer.ok) return undefined;
-  return /** @type {HTMLElement | null} */ (parse(await answer.text()).querySelector("section.part")) ?? undefined;
+  const answer = await fetch(`/tasks/${talk?.dataset.task}/older?before=${before}&show=${talk?.dataset.show}`, { headers: { "X-CC-Anywhere": "1" } }).catch(() => undefined);
+  // A server that is gone may go in the middle of an answer, too.
+  const text = answer?.ok ? await answer.text().catch(() => "") : "";
+  return /** @type {HTMLElement | null} */ (parse(text).querySelector("section.part")) ?? undefined;
 }
 
 let loading = false;
@@ -173,7 +174,10 @@ async function older(link) {
 async function fill(part) {
   delete part.dataset.empty;
   const fresh = await read(Number(part.dataset.before));
-  if (!fresh) return;
+  if (!fresh) {
+    part.dataset.empty = "1";
+    return;
+  }
   part.replaceChildren(...fresh.children);
   part.style.height = "";
   times(part);
