@@ -90,7 +90,9 @@ impl<'a> BlobWriter<'a> {
     }
 }
 
-fn id_of(digest: Sha256) -> FileId {
+/// The id of a content with this digest.
+#[must_use]
+pub fn id_of(digest: Sha256) -> FileId {
     hex::encode(digest.finalize()).parse().unwrap_or_else(|_| unreachable!("64 digits"))
 }
 

@@ -84,10 +84,13 @@ impl Masker {
             self.words.iter().any(|word| is_cut(word)) || FORMS.into_iter().any(is_form)
         };
         let begun = text.char_indices().map(|(at, _)| at).find(|at| may_begin(&text[*at..])).unwrap_or(text.len());
-        if !self.has_patterns {
-            return begun;
-        }
-        begun.min(text.rfind(char::is_whitespace).map_or(0, |at| at + 1))
+        let until = match self.has_patterns {
+            true => begun.min(text.rfind(char::is_whitespace).map_or(0, |at| at + 1)),
+            false => begun,
+        };
+        // The end of a secret may be the beginning of one: it is not cut there.
+        let cut = self.known.find_iter(text).find(|found| (found.start() + 1..found.end()).contains(&until));
+        cut.map_or(until, |found| found.start())
     }
 
     /// The text without secrets.
@@ -184,7 +187,7 @@ pub fn mask_value(value: &mut Value) {
 #[derive(Default)]
 pub struct Pieces(String);
 
-/// Longest text that is held back, in bytes.
+/// Longest text that is held back, in bytes, where no secret is longer.
 const HELD: usize = 4 << 10;
 
 impl Pieces {
@@ -193,8 +196,9 @@ impl Pieces {
         self.0.push_str(piece);
         let masker = MASKER.read().unwrap_or_else(PoisonError::into_inner);
         let whole = masker.as_ref().map_or(self.0.len(), |masker| masker.whole_until(&self.0));
+        let longest = masker.as_ref().and_then(|masker| masker.words.first()).map_or(0, String::len);
         drop(masker);
-        let until = if self.0.len() - whole > HELD { self.0.len() } else { whole };
+        let until = if self.0.len() - whole > HELD.max(longest) { self.0.len() } else { whole };
         let rest = self.0.split_off(until);
         masked(&std::mem::replace(&mut self.0, rest)).into_owned()
     }
@@ -235,6 +239,13 @@ mod tests {
         let hidden = hide_also(&["value-of-a-task".to_owned(), "-----BEGIN-----\nline-of-a-key\nx\n".to_owned()])
             .expect("known");
         assert_eq!(masked("is value-of-a-task, line-of-a-key, x"), "is [masked], [masked], x");
+        drop(hidden);
+        let long = "0123456789".repeat(1_000);
+        let hidden = hide_also(std::slice::from_ref(&long)).expect("known");
+        let mut pieces = Pieces::default();
+        let shown: String =
+            long.as_bytes().chunks(700).map(|piece| pieces.take(&String::from_utf8_lossy(piece))).collect();
+        assert_eq!(shown + &pieces.end(), MASK, "longer than what is held back of others");
         drop(hidden);
         assert_eq!(masked("is value-of-a-task"), "is value-of-a-task");
     }

@@ -22,7 +22,7 @@ use crate::process::{self, BackOff, EnvMarks, boot_now};
 use crate::proxy::Pass;
 use crate::queue::{Append, Assignment, Find, Finish, NextStep, Queue, QueueError, Release, Stale};
 use crate::telemetry::traces::{Span, variables_of_cli};
-use crate::telemetry::{chain, mask, mask_value};
+use crate::telemetry::{chain, mask, mask_value, masked};
 use domain::{
     Artifact, BootInstant, ChangeSet, Failure, FailureClass, LeaseKey, NewEvent, Outcome, ReleaseReason, Report,
     SessionId, Spent, Status, TaskInput,
@@ -238,7 +238,11 @@ impl AgentRun {
             return Default::default();
         };
         match artifacts::collect(&self.tools, directory, patterns).await {
-            Ok(found) => (Some(found.artifacts.clone()), vec![NewEvent::log(&found.line())]),
+            Ok(found) => {
+                // A task names its files as it likes.
+                let line = masked(&found.line()).into_owned();
+                (Some(found.artifacts), vec![NewEvent::log(&line)])
+            }
             Err(error) => {
                 let line = format!("no files are kept: {}", chain(&error));
                 tracing::warn!(error = chain(&error), "Can't keep the files that the task leaves");

@@ -13,6 +13,7 @@ use super::set_up::{DISK_LIMIT, NotReady, WorkerContext};
 use crate::config::AgentUser;
 use crate::process;
 use crate::queue::{FileRow, Queue, ReadTaskFiles};
+use crate::store::blobs::id_of;
 use crate::telemetry::chain;
 use domain::{Failure, FailureClass, FileId, TaskId};
 use wire::{ContextFile, Task, Upload, can_be_named};
@@ -103,7 +104,7 @@ async fn fetch_one(tools: &WorkerContext, row: &FileRow, path: &Path) -> Result<
         };
         process::blocking(DISK_LIMIT, write).await??;
     }
-    Ok(hex::encode(digest.finalize()).parse()?)
+    Ok(id_of(digest))
 }
 
 /// Makes a file anew in a folder of ours that the task's processes may read.

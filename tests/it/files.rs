@@ -253,6 +253,16 @@ fn an_upload_goes_on_where_it_broke_off_on_postgres() {
 }
 
 #[test]
+fn a_file_that_turns_out_too_large_leaves_nothing() {
+    let world = World::new();
+    let server = world.serve("standalone", &[("MAX_FILE_BYTES", "600000")]);
+    let chunked = [("transfer-encoding", "chunked")];
+    let (status, _, answer) = server.http.bytes("POST", "/api/files", &chunked, Some(&content(900_000)));
+    assert_eq!((status, code(&json_of(&answer))), (413, "FILE_TOO_LARGE"));
+    until("its pieces to go", || kept(&world).is_empty().then_some(()));
+}
+
+#[test]
 fn a_file_whose_last_byte_came_with_a_crash_is_completed() {
     let world = World::new();
     let server = world.serve("standalone", &[]);

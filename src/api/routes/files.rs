@@ -51,7 +51,7 @@ async fn send(
     files::check_size(&shared, length(&request)).await?;
     to_its_end(async move {
         let upload = Upload::new(&shared, &caller);
-        receive(&shared, upload, payload, shared.files.max_bytes).await
+        receive(&shared, upload, payload, shared.files.max_bytes, files::too_large(&shared).into()).await
     })
     .await
 }
@@ -73,7 +73,8 @@ async fn send_part(
     }
     to_its_end(async move {
         let upload = Upload::at(&shared, &caller, file, part.first).await?;
-        receive(&shared, upload, payload, part.len).await
+        let rule = format!("the body has more than the {} bytes that it says", part.len);
+        receive(&shared, upload, payload, part.len, ApiError::invalid("Content-Range", rule)).await
     })
     .await
 }
@@ -83,35 +84,31 @@ async fn to_its_end<T: 'static>(work: impl Future<Output = Result<T, ApiError>> 
     actix_web::rt::spawn(work).await.unwrap_or_else(|_| Err(ApiError::panicked()))
 }
 
-/// Takes a body of at most `most` bytes. What has come of one that breaks off is kept.
+/// Takes a body of at most `most` bytes; a longer one is refused so. Of a part that fails, what has come is kept; a whole file
+/// that fails leaves nothing.
 async fn receive(
     shared: &Shared,
     mut upload: Upload<'_>,
     payload: Payload,
     most: u64,
+    too_long: ApiError,
 ) -> Result<HttpResponse, ApiError> {
     let (mut chunks, mut left) = (Chunks::of(payload), most);
-    loop {
+    let failed = loop {
         match chunks.next().await {
             Ok(None) => return answered(shared, upload.finish().await?).await,
-            Ok(Some(chunk)) if chunk.len() as u64 > left => return Err(too_long(shared, most)),
+            Ok(Some(chunk)) if chunk.len() as u64 > left => break too_long,
             Ok(Some(chunk)) => {
                 left -= chunk.len() as u64;
-                upload.add(&chunk).await?;
+                if let Err(refusal) = upload.add(&chunk).await {
+                    break refusal.into();
+                }
             }
-            Err(error) => {
-                upload.keep().await?;
-                return Err(error);
-            }
+            Err(error) => break error,
         }
-    }
-}
-
-fn too_long(shared: &Shared, most: u64) -> ApiError {
-    if most == shared.files.max_bytes {
-        return files::too_large(shared).into();
-    }
-    ApiError::invalid("Content-Range", format!("the body has more than the {most} bytes that it says"))
+    };
+    upload.keep().await?;
+    Err(failed)
 }
 
 async fn answered(shared: &Shared, sent: Sent) -> Result<HttpResponse, ApiError> {
