@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::postgres::Cluster;
-use crate::support::{Server, World, check_history, scripted_claude};
+use crate::support::{Server, World, check_history, scripted_claude, until};
+use crate::webhooks::{Ear, deliveries};
 
 const KEY: &str = "a-key-of-sixteen-characters";
 
@@ -49,7 +50,8 @@ fn everything_moves_to_a_server_with_its_ids_and_numbers() {
         assert!((200..300).contains(&status), "{path}: {answer:#}");
         answer
     };
-    post("/api/webhooks", json!({ "url": "http://127.0.0.1:1/", "events": ["completed", "failed"] }));
+    let ear = Ear::open(&["200 OK"]);
+    post("/api/webhooks", json!({ "url": ear.url, "events": ["completed", "failed"] }));
     let ids: Vec<String> = (0..5)
         .map(|n| {
             server.submit(json!({ "instruction": format!("quick {n} \u{1F980}"), "tags": ["a", "b"], "priority": n }))
@@ -57,6 +59,11 @@ fn everything_moves_to_a_server_with_its_ids_and_numbers() {
         .collect();
     for id in &ids {
         server.wait_end(id);
+        // What is still to be told changes by itself.
+        until("the webhook to be told", || {
+            let all = deliveries(&server, id).as_array().cloned().unwrap_or_default();
+            (!all.is_empty() && all.iter().all(|one| one["state"] == "delivered")).then_some(())
+        });
     }
     post("/api/queue/pause", json!({}));
     let waiting = server.submit(json!({ "instruction": "quick later", "concurrencyKey": "lane" }));

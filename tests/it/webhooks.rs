@@ -16,18 +16,18 @@ use crate::support::{LIMIT, Server, World, scripted_claude, task, until};
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// Somebody who is told; answers with these, one after the other, the last one again and again.
-struct Ear {
-    url: String,
+pub struct Ear {
+    pub url: String,
     heard: Receiver<Heard>,
 }
 
-struct Heard {
+pub struct Heard {
     headers: BTreeMap<String, String>,
     body: String,
 }
 
 impl Ear {
-    fn open(answers: &'static [&'static str]) -> Self {
+    pub fn open(answers: &'static [&'static str]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
         let (sender, heard) = channel();
@@ -87,7 +87,7 @@ fn with_hook(world: &World, name: &str, steps: &[&str], hook: Value) -> Value {
     body
 }
 
-fn deliveries(server: &Server, id: &str) -> Value {
+pub fn deliveries(server: &Server, id: &str) -> Value {
     server.get(&format!("/api/tasks/{id}/deliveries"))["deliveries"].clone()
 }
 
