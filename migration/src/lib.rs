@@ -30,6 +30,7 @@ mod m0021_dependencies;
 mod m0022_shares;
 mod m0023_files;
 mod m0024_secrets;
+mod m0025_handovers;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -62,6 +63,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0022_shares::Migration),
             Box::new(m0023_files::Migration),
             Box::new(m0024_secrets::Migration),
+            Box::new(m0025_handovers::Migration),
         ]
     }
 }

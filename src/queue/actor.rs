@@ -24,9 +24,9 @@ use super::hooks::{
 };
 use super::keys::{CreateKey, FindOwner, HasSession, NoteAudit, ReadAudit, ReadKeys, RevokeKey, RotateKey, TouchKey};
 use super::messages::{
-    Amend, Append, Beat, Cancel, Claim, DrainWorker, Draining, Expire, FindExpired, FindHolders, FindUnsettled, Finish,
-    HolderDied, Probe, Prune, QueueError, ReadLimits, Release, Renew, SetConcurrency, SetLimit, SetPaused, Settle,
-    Submit, SubmitAll, TidyShares, Unpark, WorkerGone,
+    Adopt, Amend, Append, Beat, Cancel, Claim, DrainWorker, Draining, Expire, FindAdopted, FindExpired, FindHolders,
+    FindUnsettled, Finish, HandOver, HolderDied, Probe, Prune, QueueError, ReadLimits, Release, Renew, SetConcurrency,
+    SetLimit, SetPaused, Settle, Submit, SubmitAll, TakeBackOrphan, TidyShares, Unpark, WorkerGone,
 };
 use super::poll::{FlushPoll, PollQueue, PollReply};
 use super::reads::{
@@ -280,6 +280,9 @@ changes!(
     Cancel,
     HolderDied,
     Expire,
+    HandOver,
+    Adopt,
+    TakeBackOrphan,
     Beat,
     Draining,
     Prune,
@@ -432,6 +435,7 @@ reads! {
     ReadRuns => |reader, read| reader.runs(read);
     LastTask => |reader, last| reader.last_task(last);
     FindExpired => |reader, _find| reader.expired();
+    FindAdopted => |reader, find| reader.adopted(find.0);
     FindHolders => |reader, _find| reader.holders();
     FindUnsettled => |reader, _find| reader.any_unsettled();
     ReadDependencies => |reader, read| reader.dependencies(read);

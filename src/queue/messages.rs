@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::store::StoreError;
-use crate::store::views::LimitUse;
+use crate::store::views::{HeldTree, LimitUse};
 use domain::{
     Budgets, Condition, FileId, Group, Labels, LeaseKey, Limit, LimitChange, NewEvent, OnFailure, ReleaseReason,
     Report, SessionId, Spent, Status, TaskId, Timestamp, TraceParent, Usd, WorkerInstanceId,
@@ -45,7 +45,11 @@ answers! {
     Cancel => Cancelled;
     HolderDied => usize;
     Expire => bool;
-    FindExpired => Vec<(TaskId, WorkerInstanceId, Option<SessionId>)>;
+    HandOver => Vec<LeaseKey>;
+    Adopt => Result<Assignment, Stale>;
+    TakeBackOrphan => bool;
+    FindAdopted => Vec<HeldTree>;
+    FindExpired => Vec<HeldTree>;
     FindHolders => Vec<WorkerInstanceId>;
     FindUnsettled => bool;
     Settle => ();
@@ -353,9 +357,43 @@ pub struct Expire {
     pub holder: WorkerInstanceId,
 }
 
-/// Reads which tasks could be taken back, who held them, and under which session.
+/// Reads which tasks could be taken back.
 #[derive(Clone, Copy, Debug)]
 pub struct FindExpired;
+
+/// A worker leaves, and these attempts run on, held by their shims, for another worker to take over. Answered with those
+/// that it has lost before.
+#[derive(Clone, Debug)]
+pub struct HandOver {
+    /// The life of the worker.
+    pub holder: WorkerInstanceId,
+    /// Leases of the attempts.
+    pub leases: Vec<LeaseKey>,
+    /// Duration of the leases from now: the time that another worker has.
+    pub lease: Duration,
+}
+
+/// Takes over an attempt that was handed over. Answered with the task, unless it is lost or another worker has it.
+#[derive(Clone, Debug)]
+pub struct Adopt {
+    /// The right to it.
+    pub key: LeaseKey,
+    /// The life of the worker.
+    pub holder: WorkerInstanceId,
+    /// Name of the worker.
+    pub worker: String,
+    /// Duration of the lease from now.
+    pub lease: Duration,
+}
+
+/// Takes back a task whose attempt was handed over and has ended with all of its processes. Answered with whether nobody
+/// had taken it over.
+#[derive(Clone, Copy, Debug)]
+pub struct TakeBackOrphan(pub LeaseKey);
+
+/// Reads which tasks of a worker run in processes that another worker has started.
+#[derive(Clone, Copy, Debug)]
+pub struct FindAdopted(pub WorkerInstanceId);
 
 /// Reads who holds tasks.
 #[derive(Clone, Copy, Debug)]

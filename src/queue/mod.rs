@@ -54,16 +54,17 @@ pub use keys::{
     CreateKey, FindOwner, HasSession, KeyChanged, NoteAudit, ReadAudit, ReadKeys, RevokeKey, RotateKey, TouchKey,
 };
 pub use messages::{
-    Amend, Amended, Append, Assignment, Beat, Cancel, Cancelled, Claim, DEPENDENCY_FAILED, Directory, DrainWorker,
-    Draining, Finish, HolderDied, NewDependency, NewTask, NextStep, QueueError, ReadLimits, Release, Renew, Renewed,
-    Resumes, SetConcurrency, SetLimit, SetPaused, Stale, Submit, SubmitAll, Submitted, Unpark, WorkerGone,
+    Adopt, Amend, Amended, Append, Assignment, Beat, Cancel, Cancelled, Claim, DEPENDENCY_FAILED, Directory,
+    DrainWorker, Draining, FindAdopted, Finish, HandOver, HolderDied, NewDependency, NewTask, NextStep, QueueError,
+    ReadLimits, Release, Renew, Renewed, Resumes, SetConcurrency, SetLimit, SetPaused, Stale, Submit, SubmitAll,
+    Submitted, TakeBackOrphan, Unpark, WorkerGone,
 };
 pub use poll::{FlushPoll, PollQueue, PollReply};
 pub use reads::{
     Explain, Find, HasEnded, ReadBacklog, ReadClock, ReadHistory, ReadPatch, ReadStats, ReadTaskHistory,
     ReadTranscript, ReadWorkers,
 };
-pub use reaper::{Reaper, reap_at_start, reap_forever};
+pub use reaper::{Reaper, reap_at_start, reap_forever, reclaim};
 pub use schedules::{
     DueSchedules, FindSchedule, Fire, Fired, Firing, NextFiring, PutSchedule, ReadSchedules, RemoveSchedule, Replan,
     SchedulePut,

@@ -7,11 +7,13 @@
 use std::time::Duration;
 
 use super::ask::Queue;
-use super::messages::{Expire, FindExpired, FindHolders, FindUnsettled, HolderDied, QueueError, Settle, WorkerGone};
+use super::messages::{
+    Expire, FindAdopted, FindExpired, FindHolders, FindUnsettled, HolderDied, QueueError, Settle, WorkerGone,
+};
 use super::reads::{ReadClock, ReadWorkers};
 use crate::process::{EnvMarks, boot_now, end_all};
 use crate::store::Leadership;
-use crate::store::views::WorkerInfo;
+use crate::store::views::{HeldTree, WorkerInfo};
 use domain::WorkerInstanceId;
 
 /// Time between two looks.
@@ -46,6 +48,22 @@ pub async fn reap_forever(reaper: Reaper) {
     }
 }
 
+/// Ends what is left of a dead worker's processes, and of those that it has taken over, then gives its tasks back.
+/// Returns their number; `None` where processes are left.
+///
+/// # Errors
+/// The queue's.
+pub async fn reclaim(queue: &Queue, holder: WorkerInstanceId) -> Result<Option<usize>, QueueError> {
+    let mut marks = vec![EnvMarks::holder(holder)];
+    for HeldTree { task, tree_holder, session, .. } in queue.ask(FindAdopted(holder)).await? {
+        marks.extend(EnvMarks::of_attempt(task, session, tree_holder));
+    }
+    if !end_all(marks).await {
+        return Ok(None);
+    }
+    queue.ask(HolderDied(holder)).await.map(Some)
+}
+
 /// See the [module](self).
 #[derive(Clone)]
 pub struct Reaper {
@@ -65,8 +83,7 @@ impl Reaper {
         for worker in workers.iter().filter(|worker| worker.holder != *me && self.is_dead(worker)) {
             if !holders.contains(&worker.holder) {
                 queue.ask(WorkerGone(worker.holder)).await?;
-            } else if end_all(vec![EnvMarks::holder(worker.holder)]).await {
-                let tasks = queue.ask(HolderDied(worker.holder)).await?;
+            } else if let Some(tasks) = reclaim(queue, worker.holder).await? {
                 tracing::warn!(workerId = worker.name, tasks, "took back the tasks of a worker that died");
             }
         }
@@ -77,10 +94,10 @@ impl Reaper {
         if queue.ask(FindUnsettled).await? {
             queue.ask(Settle).await?;
         }
-        for (task, holder, session) in queue.ask(FindExpired).await? {
+        for HeldTree { task, holder, tree_holder, session } in queue.ask(FindExpired).await? {
             let expire = Expire { task, holder };
             // A task goes back only when it is certain that nothing of it is left on this machine.
-            if end_all(EnvMarks::of_attempt(task, session, holder)).await && queue.ask(expire).await? {
+            if end_all(EnvMarks::of_attempt(task, session, tree_holder)).await && queue.ask(expire).await? {
                 tracing::warn!(taskId = %task, "took back a task whose lease ran out");
             }
         }

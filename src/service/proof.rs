@@ -231,6 +231,13 @@ fn told(task: TaskId, did: &HistoryEvent) -> (&'static str, String) {
         HistoryEvent::Claim { lease, holder, attempt, .. } => {
             ("claim", format!("epoch {}: attempt {attempt} begins, leased to {holder}", lease.epoch))
         }
+        HistoryEvent::HandOver { leases, .. } => {
+            let epoch = leases.iter().find(|lease| lease.task == task).map_or(0, |lease| lease.epoch.number());
+            ("handOver", format!("epoch {epoch}: its worker has left, and the attempt runs on"))
+        }
+        HistoryEvent::Adopt { lease, holder, .. } => {
+            ("adopt", format!("epoch {}: {holder} took over the attempt as it runs", lease.epoch))
+        }
         HistoryEvent::Renew { .. } => {
             ("renew", format!("epoch {}: the lease is renewed", lease_of(task, did).unwrap_or_default()))
         }

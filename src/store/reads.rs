@@ -9,9 +9,9 @@ use super::error::StoreError;
 use super::rows::{FileRow, Lenient, SecretRow};
 use super::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, EventPage, Explained, FindCommit,
-    FindFile, FoundCommit, LastTask, LatestEvents, LimitUse, ListConversations, ListFiles, ListQuestions, ListTaskIds,
-    ListTasks, Page, QuestionPage, ReadArtifacts, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph, ReadRuns,
-    ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
+    FindFile, FoundCommit, HeldTree, LastTask, LatestEvents, LimitUse, ListConversations, ListFiles, ListQuestions,
+    ListTaskIds, ListTasks, Page, QuestionPage, ReadArtifacts, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph,
+    ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
 };
 use audit::{Entry, TaskSnapshot};
 use domain::{Artifact, BlobId, Question, ScheduleId, SessionId, TaskId, Timestamp, WorkerInstanceId};
@@ -114,9 +114,11 @@ pub trait Reads: Send + Sync {
     /// Returns the workers that hold tasks.
     async fn holders(&self) -> Result<Vec<WorkerInstanceId>, StoreError>;
 
-    /// Returns the running tasks whose leases are over and whose trees have had the time to end, with their workers
-    /// and their sessions.
-    async fn expired(&self) -> Result<Vec<(TaskId, WorkerInstanceId, Option<SessionId>)>, StoreError>;
+    /// Returns the running tasks whose leases are over and whose trees have had the time to end.
+    async fn expired(&self) -> Result<Vec<HeldTree>, StoreError>;
+
+    /// Returns the running tasks of a worker whose processes another one has started.
+    async fn adopted(&self, holder: WorkerInstanceId) -> Result<Vec<HeldTree>, StoreError>;
 
     /// Returns the questions of a task, oldest first; `None` where there is no such task.
     async fn questions(&self, id: TaskId) -> Result<Option<Vec<Question>>, StoreError>;

@@ -202,7 +202,7 @@ pub struct TranscriptRow<'a> {
 }
 
 /// How far a running attempt has come.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProgressRow {
     /// Number of the task's newest event.
     pub last_event: i64,

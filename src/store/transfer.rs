@@ -13,13 +13,14 @@ use crate::config::{self, DatabaseServer};
 use domain::BlobId;
 
 /// All tables.
-pub const TABLES: [&str; 32] = [
+pub const TABLES: [&str; 33] = [
     "tasks",
     "task_tags",
     "events",
     "attempts",
     "dependencies",
     "waits",
+    "handovers",
     "unsettled",
     "questions",
     "messages",

@@ -12,6 +12,7 @@
 //! - [`Tx::clock`] is the clock that leases end by: the same for every process that writes.
 
 mod files;
+mod handovers;
 mod secrets;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 
 pub use self::files::Files;
+pub use self::handovers::Handovers;
 pub use self::secrets::Secrets;
 use super::error::StoreError;
 use super::rows::{
@@ -40,6 +42,7 @@ pub trait Tx:
     + Shares
     + Files
     + Secrets
+    + Handovers
     + Dependencies
     + Attempts
     + Events

@@ -11,8 +11,8 @@ use strum::VariantArray as _;
 
 use crate::process::Identity;
 use domain::{
-    FailureClass, Group, Labels, LeaseKey, Limit, Missed, Name, Overlap, RunOutcome, ScheduleId, Status, TaskId,
-    TaskInput, Timestamp, Tokens, Usd, WorkerInstanceId,
+    FailureClass, Group, Labels, LeaseKey, Limit, Missed, Name, Overlap, RunOutcome, ScheduleId, SessionId, Status,
+    TaskId, TaskInput, Timestamp, Tokens, Usd, WorkerInstanceId,
 };
 use wire::{DeliveryState, HookEvent, Task, TaskSpec};
 
@@ -421,4 +421,17 @@ impl Work {
     pub fn is_for(&self, labels: &Labels) -> bool {
         self.is_open && (self.any || self.lanes.iter().any(|lane| labels.meet(lane)))
     }
+}
+
+/// A running attempt whose processes may have to be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldTree {
+    /// The task.
+    pub task: TaskId,
+    /// The worker that holds it.
+    pub holder: WorkerInstanceId,
+    /// The worker whose mark its processes carry: the one that started them.
+    pub tree_holder: WorkerInstanceId,
+    /// Session, by which they are known too.
+    pub session: Option<SessionId>,
 }

@@ -40,6 +40,8 @@ struct Picture {
     epoch: Epoch,
     /// The lease that is live: holder, and when it ends.
     lease: Option<(WorkerInstanceId, i64)>,
+    /// True if its worker has left, and the attempt runs on for another one.
+    is_handed_over: bool,
     terminal: Option<Status>,
     priority: i64,
     due: Option<i64>,
@@ -282,6 +284,7 @@ impl Audit {
     /// The lease is over, and the task goes on from here.
     fn moves(&mut self, lease: LeaseKey, to: Status, due: Option<i64>) {
         let Some(picture) = self.tasks.get_mut(&lease.task) else { return };
+        picture.is_handed_over = false;
         if let Some((holder, _)) = picture.lease.take()
             && let Some(running) = self.running.get_mut(&holder)
         {

@@ -204,6 +204,28 @@ fn promise_5_two_leases_at_a_time() {
 }
 
 #[test]
+fn promise_5_an_attempt_that_two_workers_have_at_a_time() {
+    let (first, second) = (WorkerInstanceId::from_u128(9), WorkerInstanceId::from_u128(8));
+    let handed = |holder| HistoryEvent::HandOver { leases: vec![lease(id(1), 1)], holder, expires: 60_000 };
+    let adopt = |holder| HistoryEvent::Adopt { lease: lease(id(1), 1), holder, expires: 60_000 };
+    let with = |lines: &[HistoryEvent]| {
+        let mut forgery = Forgery::new();
+        forgery.claim(1);
+        lines.iter().for_each(|line| forgery.add(line.clone()));
+        forgery.add(finish(forgery.task, 1, AttemptOutcome::Completed, Status::Completed));
+        forgery.stands(Status::Completed, 1, 1);
+        forgery
+    };
+    assert_eq!(with(&[handed(first), adopt(second), handed(second), adopt(first)]).found(), []);
+    with(&[adopt(second)]).breaks(5);
+    with(&[handed(first), adopt(second), adopt(first)]).breaks(5);
+    with(&[handed(second)]).breaks(5);
+    let mut late = Forgery::sound();
+    late.add(handed(first));
+    late.breaks(3);
+}
+
+#[test]
 fn promise_5_a_lease_that_is_taken_back_too_early() {
     let mut forgery = Forgery::new();
     forgery.claim(1);

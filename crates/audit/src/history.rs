@@ -147,6 +147,25 @@ pub enum HistoryEvent {
         /// End of the leases, on the clock of the boot.
         expires: i64,
     },
+    /// A worker has left, and its attempts run on, for another one to take over.
+    HandOver {
+        /// The leases.
+        leases: Vec<LeaseKey>,
+        /// The worker that has left.
+        holder: WorkerInstanceId,
+        /// End of the leases, on the clock of the boot.
+        expires: i64,
+    },
+    /// A worker took over an attempt that was handed over.
+    Adopt {
+        /// The task and the epoch.
+        #[serde(flatten)]
+        lease: LeaseKey,
+        /// The worker.
+        holder: WorkerInstanceId,
+        /// End of the lease, on the clock of the boot.
+        expires: i64,
+    },
     /// An attempt was reported.
     Finish {
         /// The task and the epoch.
@@ -290,7 +309,7 @@ impl HistoryEvent {
             Self::Due { tasks } | Self::Wake { tasks } | Self::Hold { tasks, .. } | Self::Prune { tasks } => {
                 tasks.contains(&task)
             }
-            Self::Renew { leases, .. } => leases.iter().any(|lease| lease.task == task),
+            Self::Renew { leases, .. } | Self::HandOver { leases, .. } => leases.iter().any(|lease| lease.task == task),
             Self::Fire { made, .. } => *made == Some(task),
             Self::Repoint { task: retry, tasks, .. } => *retry == task || tasks.contains(&task),
             _ => self.task() == Some(task),
@@ -306,6 +325,7 @@ impl HistoryEvent {
             | Self::Repoint { task, .. }
             | Self::Waive { task } => Some(*task),
             Self::Claim { lease, .. }
+            | Self::Adopt { lease, .. }
             | Self::Finish { lease, .. }
             | Self::LateCost { lease, .. }
             | Self::Release { lease, .. }
@@ -313,6 +333,7 @@ impl HistoryEvent {
             | Self::Cancel { lease } => Some(lease.task),
             Self::Unread { .. }
             | Self::Renew { .. }
+            | Self::HandOver { .. }
             | Self::Pause { .. }
             | Self::Limit { .. }
             | Self::SetLimit { .. }

@@ -72,6 +72,13 @@ pub enum TaskCommand {
         /// New end of the lease.
         expires: BootInstant,
     },
+    /// Another worker takes over the attempt that runs.
+    Adopt {
+        /// Epoch of the attempt.
+        epoch: Epoch,
+        /// Lease of the other worker.
+        lease: Lease,
+    },
     /// The worker reports the end of the attempt.
     Finish {
         /// Epoch of the worker's lease.
@@ -151,6 +158,9 @@ impl Record {
             (TaskCommand::Renew { epoch, expires }, State::Running(lease)) if epoch == self.epoch => {
                 self.state = State::Running(Lease { expires, ..*lease });
             }
+            (TaskCommand::Adopt { epoch, lease }, State::Running(_)) if epoch == self.epoch => {
+                self.state = State::Running(lease);
+            }
             (TaskCommand::Finish { epoch, outcome }, State::Running(_)) if epoch == self.epoch => {
                 self.state = self.after(outcome, now, chance);
             }
@@ -169,9 +179,13 @@ impl Record {
                 self.epoch = self.epoch.next();
                 self.state = State::Cancelled;
             }
-            (TaskCommand::Renew { .. } | TaskCommand::Finish { .. } | TaskCommand::Release { .. }, _) => {
-                return Err(Refusal::Stale);
-            }
+            (
+                TaskCommand::Renew { .. }
+                | TaskCommand::Adopt { .. }
+                | TaskCommand::Finish { .. }
+                | TaskCommand::Release { .. },
+                _,
+            ) => return Err(Refusal::Stale),
             (_, state) if state.status().is_terminal() => {
                 return Err(Refusal::Ended(state.status()));
             }

@@ -51,6 +51,9 @@ fn command() -> impl Strategy<Value = TaskCommand> {
     prop_oneof![
         4 => (holder(), 0_i64..200).prop_map(|(holder, ms)| TaskCommand::Claim(Lease { holder, expires: at(ms) })),
         2 => (epoch.clone(), 0_i64..200).prop_map(|(epoch, ms)| TaskCommand::Renew { epoch, expires: at(ms) }),
+        1 => (epoch.clone(), holder(), 0_i64..200).prop_map(|(epoch, holder, ms)| {
+            TaskCommand::Adopt { epoch, lease: Lease { holder, expires: at(ms) } }
+        }),
         3 => (epoch.clone(), outcome()).prop_map(|(epoch, outcome)| TaskCommand::Finish { epoch, outcome }),
         2 => (epoch, 0_u64..100).prop_map(|(epoch, ms)| TaskCommand::Release { epoch, delay: Duration::from_millis(ms) }),
         2 => holder().prop_map(TaskCommand::HolderDied),

@@ -10,6 +10,7 @@ pub enum Fault {
     /// No fault.
     None,
     NoEpochInRenew,
+    NoEpochInAdopt,
     NoEpochInFinish,
     NoEpochInRelease,
     ClaimsWhatRuns,
@@ -57,6 +58,7 @@ impl Fault {
         let (free, ended) = (State::Pending { due: None }, record.state.status().is_terminal());
         match (self, &mut command, &record.state) {
             (Self::NoEpochInRenew, TaskCommand::Renew { epoch, .. }, _)
+            | (Self::NoEpochInAdopt, TaskCommand::Adopt { epoch, .. }, _)
             | (Self::NoEpochInFinish, TaskCommand::Finish { epoch, .. }, _)
             | (Self::NoEpochInRelease, TaskCommand::Release { epoch, .. }, _) => *epoch = record.epoch,
             (Self::ExpiresAtTheEnd, TaskCommand::Expire { now }, _) => now.ms += 1,
@@ -117,7 +119,7 @@ fn expect(held: bool, rule: &str) -> Result<(), String> {
 /// Checks one step against the invariants that hold whatever came before it.
 fn check(before: &Record, after: &Record, command: &TaskCommand, now: Timestamp) -> Result<(), String> {
     let (was, is) = (before.state.status(), after.state.status());
-    let renewed = matches!(command, TaskCommand::Renew { .. });
+    let renewed = matches!(command, TaskCommand::Renew { .. } | TaskCommand::Adopt { .. });
     expect(!was.is_terminal(), "a terminal state never changes")?;
     expect(was.may_become(is) || (renewed && was == is), "there are no other transitions")?;
 
@@ -142,7 +144,10 @@ fn check_right(before: &Record, command: &TaskCommand, now: Timestamp) -> Result
         }
         (TaskCommand::Claim(_), _) => Err("at most one lease is live".to_owned()),
         (
-            TaskCommand::Renew { epoch, .. } | TaskCommand::Finish { epoch, .. } | TaskCommand::Release { epoch, .. },
+            TaskCommand::Renew { epoch, .. }
+            | TaskCommand::Adopt { epoch, .. }
+            | TaskCommand::Finish { epoch, .. }
+            | TaskCommand::Release { epoch, .. },
             State::Running(_),
         ) => expect(*epoch == before.epoch, "only the newest epoch moves a running task"),
         (TaskCommand::HolderDied(dead), State::Running(lease)) => {

@@ -15,6 +15,7 @@ mod p0009_dependencies;
 mod p0010_shares;
 mod p0011_files;
 mod p0012_secrets;
+mod p0013_handovers;
 
 /// A step of the schema.
 #[derive(Clone, Copy, Debug)]
@@ -41,4 +42,5 @@ pub const STEPS: &[Step] = &[
     p0010_shares::STEP,
     p0011_files::STEP,
     p0012_secrets::STEP,
+    p0013_handovers::STEP,
 ];

@@ -13,6 +13,7 @@ mod dependencies;
 mod dependencies_test;
 mod files;
 mod gate;
+mod handover;
 mod hooks;
 mod keys;
 mod limits;

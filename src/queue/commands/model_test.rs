@@ -13,8 +13,8 @@ use super::{Change, Unit, asked};
 use crate::process::boot_now;
 use crate::queue::commit::commit;
 use crate::queue::messages::{
-    Append, Beat, Cancel, Claim, Directory, Expire, Finish, HolderDied, NewTask, Release, Renew, SetLimit, Submit,
-    Submitted,
+    Adopt, Append, Beat, Cancel, Claim, Directory, Expire, Finish, HandOver, HolderDied, NewTask, Release, Renew,
+    SetLimit, Submit, Submitted, TakeBackOrphan,
 };
 use crate::queue::schedules::{PutSchedule, SchedulePut};
 use crate::store::convert::record_of;
@@ -116,6 +116,9 @@ fn any_command() -> impl Strategy<Value = TaskCommand> {
     prop_oneof![
         5 => any_holder().prop_map(move |holder| TaskCommand::Claim(Lease { holder, expires })),
         2 => epoch.clone().prop_map(move |epoch| TaskCommand::Renew { epoch, expires }),
+        1 => (epoch.clone(), any_holder()).prop_map(move |(epoch, holder)| {
+            TaskCommand::Adopt { epoch, lease: Lease { holder, expires } }
+        }),
         3 => (epoch.clone(), outcome).prop_map(|(epoch, outcome)| TaskCommand::Finish { epoch, outcome }),
         2 => epoch.prop_map(|epoch| TaskCommand::Release { epoch, delay: Duration::ZERO }),
         1 => any_holder().prop_map(TaskCommand::HolderDied),
@@ -150,6 +153,13 @@ async fn send(scratch: &Scratch, task: TaskId, model: &Record, command: &TaskCom
                 _ => WorkerInstanceId::from_u128(1),
             };
             scratch.ask(Renew { holder, leases: vec![key], lease }).await.lost.is_empty()
+        }
+        TaskCommand::Adopt { epoch, lease: Lease { holder, .. } } => {
+            if let State::Running(Lease { holder, .. }) = model.state {
+                let leases = vec![LeaseKey { task, epoch: model.epoch }];
+                scratch.ask(HandOver { holder, leases, lease }).await;
+            }
+            scratch.ask(Adopt { key: LeaseKey { task, epoch }, holder, worker: "w".into(), lease }).await.is_ok()
         }
         TaskCommand::Finish { epoch, outcome } => {
             let finish = Finish {
@@ -298,6 +308,55 @@ async fn a_stale_epoch_appends_nothing_and_a_check_names_what_was_lost(scratch: 
     assert_eq!(kinds, [EventKind::Status, EventKind::Status, EventKind::Log, EventKind::Status]);
 }
 
+async fn an_attempt_that_is_handed_over_is_taken_over_once(scratch: Scratch) {
+    let [first, second, third] = [1, 2, 3].map(WorkerInstanceId::from_u128);
+    let lease = Duration::from_secs(60);
+    let beat = |holder| Beat { holder, name: "w".into(), running: 0, concurrency: 2, labels: Labels::default() };
+    let adopt = |key, holder| Adopt { key, holder, worker: "next".into(), lease };
+    let adopted = async |holder| scratch.store.reader().adopted(holder).await.expect("a read");
+    for holder in [first, second, third] {
+        scratch.ask(beat(holder)).await;
+    }
+    let tasks = [scratch.submit().await, scratch.submit().await];
+    let claim = Claim {
+        holder: first,
+        worker: "w".into(),
+        credential: String::new(),
+        labels: Labels::default(),
+        limit: 2,
+        budgets: domain::Budgets::default(),
+        lease,
+    };
+    let keys: Vec<LeaseKey> = scratch.ask(claim).await.into_iter().map(|claimed| claimed.key).collect();
+    let (key, other) = (keys[0], keys[1]);
+    assert!(scratch.ask(adopt(key, second)).await.is_err(), "its worker lives");
+    assert!(!scratch.ask(TakeBackOrphan(key)).await, "its worker lives");
+    let stale = LeaseKey { epoch: Epoch::of(9), ..key };
+    let lost = scratch.ask(HandOver { holder: first, leases: vec![key, other, stale], lease }).await;
+    assert_eq!(lost, [stale]);
+    assert!(scratch.ask(adopt(stale, second)).await.is_err());
+    let assignment = scratch.ask(adopt(key, second)).await.expect("it is free");
+    assert_eq!((assignment.key, assignment.task.worker.as_deref()), (key, Some("next")));
+    assert!(scratch.ask(adopt(key, third)).await.is_err(), "another one has it");
+    let row = scratch.row(key.task).await;
+    assert_eq!((row.holder, row.worker.as_deref(), row.epoch), (Some(second), Some("next"), key.epoch));
+    let held = adopted(second).await;
+    assert_eq!(held.iter().map(|held| (held.task, held.tree_holder)).collect::<Vec<_>>(), [(key.task, first)]);
+    // And on to the third: the mark of its processes stays that of the first.
+    scratch.ask(HandOver { holder: second, leases: vec![key], lease }).await;
+    scratch.ask(adopt(key, third)).await.expect("it is free");
+    assert_eq!(adopted(third).await[0].tree_holder, first);
+    scratch.put(&TaskRow { lease_ms: Some(0), ..scratch.row(key.task).await }).await;
+    let expired = scratch.store.reader().expired().await.expect("a read");
+    assert_eq!(expired.iter().map(|held| (held.holder, held.tree_holder)).collect::<Vec<_>>(), [(third, first)]);
+    assert_eq!(scratch.ask(HolderDied(third)).await, 1);
+    assert!(scratch.ask(TakeBackOrphan(other)).await, "nobody has it");
+    assert!(!scratch.ask(TakeBackOrphan(other)).await, "it is pending");
+    for task in tasks {
+        assert_eq!(scratch.row(task).await.status, Status::Pending.into());
+    }
+}
+
 async fn a_cost_is_in_the_ledger_once_also_when_its_report_comes_late(scratch: Scratch) {
     let task = scratch.submit().await;
     let holder = WorkerInstanceId::from_u128(1);
@@ -419,5 +478,6 @@ over_each_engine!(
     a_stale_epoch_appends_nothing_and_a_check_names_what_was_lost,
     a_cost_is_in_the_ledger_once_also_when_its_report_comes_late,
     as_many_are_let_go_as_have_left_at_once,
+    an_attempt_that_is_handed_over_is_taken_over_once,
     a_schedule_that_is_changed_keeps_its_next_firing_unless_its_timetable_changes,
 );

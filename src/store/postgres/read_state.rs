@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use super::connection::Connection;
+use super::handovers::held_tree;
 use super::table::Table;
 use super::tasks::{LANES, LEASES, lease};
 use super::tx::{SERVER_CLOCK, only};
@@ -10,8 +11,8 @@ use super::value::{Value, get, params};
 use crate::store::StoreError;
 use crate::store::convert::{by_status, worker_of};
 use crate::store::rows::WorkerRow;
-use crate::store::views::{Backlog, LaneBacklog, Parked, Poll, Polled, Stats, Work, WorkerInfo};
-use domain::{Named as _, SessionId, Status, TREE_END_MS, TaskId, TaskInput, Timestamp, WorkerInstanceId};
+use crate::store::views::{Backlog, HeldTree, LaneBacklog, Parked, Poll, Polled, Stats, Work, WorkerInfo};
+use domain::{Named as _, Status, TREE_END_MS, TaskId, TaskInput, Timestamp, WorkerInstanceId};
 
 /// Ids sort by the time of their making.
 const OLDEST: &str = "SELECT created_at FROM tasks WHERE status = 'pending' ORDER BY id LIMIT 1";
@@ -38,8 +39,9 @@ const HOLDERS: &str = "SELECT DISTINCT holder FROM tasks WHERE status = 'running
 /// Reads the tasks whose lease is over by [`LeaseTimes::is_over`](domain::LeaseTimes::is_over).
 static EXPIRED: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT id, holder, session_id FROM tasks
-        WHERE status = 'running' AND holder IS NOT NULL AND (lease_boot <> $1 OR lease_ms < {NOW} - $2)"
+        "SELECT t.id, t.holder, COALESCE(h.tree_holder, t.holder), t.session_id FROM tasks t
+        LEFT JOIN handovers h ON h.task_id = t.id AND h.epoch = t.epoch
+        WHERE t.status = 'running' AND t.holder IS NOT NULL AND (t.lease_boot <> $1 OR t.lease_ms < {NOW} - $2)"
     )
 });
 
@@ -135,12 +137,8 @@ pub async fn holders(db: &Connection) -> Result<Vec<WorkerInstanceId>, StoreErro
 }
 
 /// The running tasks whose leases are over.
-pub async fn expired(db: &Connection) -> Result<Vec<(TaskId, WorkerInstanceId, Option<SessionId>)>, StoreError> {
-    db.readable(&EXPIRED, &params![SERVER_CLOCK, TREE_END_MS], "task", |row| {
-        let session: Option<String> = get(row, 2)?;
-        Ok((get(row, 0)?, get(row, 1)?, session.and_then(|id| id.parse().ok())))
-    })
-    .await
+pub async fn expired(db: &Connection) -> Result<Vec<HeldTree>, StoreError> {
+    db.readable(&EXPIRED, &params![SERVER_CLOCK, TREE_END_MS], "task", held_tree).await
 }
 
 /// The time of the server.

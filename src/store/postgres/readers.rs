@@ -13,15 +13,15 @@ use tokio::sync::Mutex;
 use super::connection::Connection;
 use super::shared::{Line, Shared};
 use super::{
-    dependencies, files, hooks, keys, limits, money, read_conversations, read_events, read_history, read_state,
-    read_tasks, schedules, secrets,
+    dependencies, files, handovers, hooks, keys, limits, money, read_conversations, read_events, read_history,
+    read_state, read_tasks, schedules, secrets,
 };
 use crate::store::rows::{FileRow, Lenient, SecretRow};
 use crate::store::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, EventPage, Explained, FindCommit,
-    FindFile, FoundCommit, LastTask, LatestEvents, LimitUse, ListConversations, ListFiles, ListQuestions, ListTaskIds,
-    ListTasks, Page, QuestionPage, ReadArtifacts, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph, ReadRuns,
-    ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
+    FindFile, FoundCommit, HeldTree, LastTask, LatestEvents, LimitUse, ListConversations, ListFiles, ListQuestions,
+    ListTaskIds, ListTasks, Page, QuestionPage, ReadArtifacts, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph,
+    ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
 };
 use crate::store::{Reads, StoreError};
 use audit::{Entry, TaskSnapshot};
@@ -213,8 +213,12 @@ impl Reads for Readers {
         read_state::holders(&*self.connection().await?).await
     }
 
-    async fn expired(&self) -> Result<Vec<(TaskId, WorkerInstanceId, Option<SessionId>)>, StoreError> {
+    async fn expired(&self) -> Result<Vec<HeldTree>, StoreError> {
         read_state::expired(&*self.connection().await?).await
+    }
+
+    async fn adopted(&self, holder: WorkerInstanceId) -> Result<Vec<HeldTree>, StoreError> {
+        handovers::adopted(&*self.connection().await?, holder).await
     }
 
     async fn questions(&self, id: TaskId) -> Result<Option<Vec<Question>>, StoreError> {

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use rusqlite::params;
 
+use super::handovers::held_tree;
 use super::query::{Db, name, time};
 use super::table::Table;
 use super::tasks::{lanes, leases_of};
@@ -11,8 +12,8 @@ use crate::process::{boot_now, wall_now};
 use crate::store::StoreError;
 use crate::store::convert::{by_status, worker_of};
 use crate::store::rows::WorkerRow;
-use crate::store::views::{Backlog, LaneBacklog, Parked, Poll, Polled, Stats, Work, WorkerInfo};
-use domain::{Named as _, SessionId, Status, TREE_END_MS, TaskId, TaskInput, Timestamp, WorkerInstanceId};
+use crate::store::views::{Backlog, HeldTree, LaneBacklog, Parked, Poll, Polled, Stats, Work, WorkerInfo};
+use domain::{Named as _, Status, TREE_END_MS, TaskId, TaskInput, Timestamp, WorkerInstanceId};
 
 /// Ids sort by the time of their making.
 const OLDEST: &str = "SELECT created_at FROM tasks WHERE status = 'pending' ORDER BY id LIMIT 1";
@@ -30,8 +31,9 @@ static WORKERS: LazyLock<String> =
 const HOLDERS: &str = "SELECT DISTINCT holder FROM tasks WHERE status = 'running' AND holder IS NOT NULL";
 
 /// Reads the tasks whose lease is over by [`LeaseTimes::is_over`](domain::LeaseTimes::is_over).
-const EXPIRED: &str = "SELECT id, holder, session_id FROM tasks
-    WHERE status = 'running' AND holder IS NOT NULL AND (lease_boot <> ?1 OR lease_ms < ?2)";
+const EXPIRED: &str = "SELECT t.id, t.holder, COALESCE(h.tree_holder, t.holder), t.session_id FROM tasks t
+    LEFT JOIN handovers h ON h.task_id = t.id AND h.epoch = t.epoch
+    WHERE t.status = 'running' AND t.holder IS NOT NULL AND (t.lease_boot <> ?1 OR t.lease_ms < ?2)";
 
 /// The columns of [`Work`], but for the lanes.
 const WORK: &str = "SELECT concurrency,
@@ -117,14 +119,9 @@ pub fn holders(db: Db<'_>) -> Result<Vec<WorkerInstanceId>, StoreError> {
 }
 
 /// The running tasks whose leases are over.
-pub fn expired(db: Db<'_>) -> Result<Vec<(TaskId, WorkerInstanceId, Option<SessionId>)>, StoreError> {
+pub fn expired(db: Db<'_>) -> Result<Vec<HeldTree>, StoreError> {
     let now = boot_now();
-    let values = params![now.boot.as_bytes(), now.ms - TREE_END_MS];
-    db.readable(EXPIRED, values, "task", |row| {
-        let session: Option<String> = row.get(2)?;
-        let session = session.and_then(|id| id.parse().ok());
-        Ok((row.get(0).map(TaskId::of)?, row.get(1).map(WorkerInstanceId::of)?, session))
-    })
+    db.readable(EXPIRED, params![now.boot.as_bytes(), now.ms - TREE_END_MS], "task", held_tree)
 }
 
 /// Reads the answer to a worker's poll.

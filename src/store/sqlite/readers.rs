@@ -12,16 +12,16 @@ use tokio::sync::oneshot;
 
 use super::query::Db;
 use super::{
-    connection, dependencies, files, hooks, keys, limits, money, read_conversations, read_events, read_history,
-    read_state, read_tasks, schedules, secrets,
+    connection, dependencies, files, handovers, hooks, keys, limits, money, read_conversations, read_events,
+    read_history, read_state, read_tasks, schedules, secrets,
 };
 use crate::process::wall_now;
 use crate::store::rows::{FileRow, Lenient, SecretRow};
 use crate::store::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, EventPage, Explained, FindCommit,
-    FindFile, FoundCommit, LastTask, LatestEvents, LimitUse, ListConversations, ListFiles, ListQuestions, ListTaskIds,
-    ListTasks, Page, QuestionPage, ReadArtifacts, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph, ReadRuns,
-    ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
+    FindFile, FoundCommit, HeldTree, LastTask, LatestEvents, LimitUse, ListConversations, ListFiles, ListQuestions,
+    ListTaskIds, ListTasks, Page, QuestionPage, ReadArtifacts, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph,
+    ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
 };
 use crate::store::{Reads, StoreError};
 use audit::{Entry, TaskSnapshot};
@@ -224,8 +224,12 @@ impl Reads for Readers {
         self.run(read_state::holders).await
     }
 
-    async fn expired(&self) -> Result<Vec<(TaskId, WorkerInstanceId, Option<SessionId>)>, StoreError> {
+    async fn expired(&self) -> Result<Vec<HeldTree>, StoreError> {
         self.run(read_state::expired).await
+    }
+
+    async fn adopted(&self, holder: WorkerInstanceId) -> Result<Vec<HeldTree>, StoreError> {
+        self.run(move |db| handovers::adopted(db, holder)).await
     }
 
     async fn questions(&self, id: TaskId) -> Result<Option<Vec<Question>>, StoreError> {

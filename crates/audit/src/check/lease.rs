@@ -36,6 +36,13 @@ impl Audit {
                     }
                 }
             }
+            HistoryEvent::HandOver { leases, holder, expires } => {
+                let since = self.since;
+                for lease in leases.iter().filter(|lease| !is_older(lease.task, since)) {
+                    self.hand_over(*lease, *holder, *expires);
+                }
+            }
+            HistoryEvent::Adopt { lease, holder, expires } => self.adopt(*lease, *holder, *expires),
             HistoryEvent::Finish { lease, outcome, counts, cost, to, due, .. } => {
                 if self.newest(6, *lease, "was reported") {
                     self.count(*lease, *counts, *outcome, *to);
@@ -112,6 +119,34 @@ impl Audit {
         if i64::from(attempt) > epoch.number() {
             self.broken(10, task, format!("has attempt {attempt} under epoch {epoch}"));
         }
+    }
+
+    fn hand_over(&mut self, lease: LeaseKey, holder: WorkerInstanceId, expires: i64) {
+        if !self.newest(5, lease, "was handed over") {
+            return;
+        }
+        let Some(picture) = self.tasks.get_mut(&lease.task) else { return };
+        let owner = picture.lease.replace((holder, expires)).map(|(owner, _)| owner);
+        picture.is_handed_over = true;
+        if let Some(owner) = owner.filter(|owner| *owner != holder) {
+            self.broken(5, lease.task, format!("was handed over by {holder} under the live lease of {owner}"));
+        }
+    }
+
+    fn adopt(&mut self, lease: LeaseKey, holder: WorkerInstanceId, expires: i64) {
+        if !self.newest(5, lease, "was taken over") {
+            return;
+        }
+        let Some(picture) = self.tasks.get_mut(&lease.task) else { return };
+        let was_free = std::mem::take(&mut picture.is_handed_over);
+        let before = picture.lease.replace((holder, expires)).map(|(before, _)| before);
+        if let Some(before) = before {
+            if !was_free {
+                self.broken(5, lease.task, format!("was taken over by {holder} under the live lease of {before}"));
+            }
+            self.running.entry(before).or_default().remove(&lease.task);
+        }
+        self.running.entry(holder).or_default().insert(lease.task);
     }
 
     /// True if this is the newest epoch of a task that runs.
