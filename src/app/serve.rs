@@ -100,7 +100,8 @@ pub fn serve(config: Config) -> Exit {
         tracing::info!(target: "cc_anywhere::api", limit_ms = limit.as_millis() as u64, "Stopping");
         parts.resign();
         tell(&api, api::Drain).await;
-        drain(workers, inline, limit, &mut signals).await;
+        let hand_over = config.handover.by_server && failed == 0 && signals.is_term;
+        drain(workers, inline, (limit, hand_over), &mut signals).await;
         within(CLOSE_LIMIT + AFTER_DRAIN, tell(&api, api::Stop)).await;
         parts.end().await;
         Ok(failed)
@@ -141,17 +142,22 @@ fn start_workers(
 }
 
 /// Lets the workers of this mode end what they run, within the limit; a further signal ends it at once.
-async fn drain(workers: Workers, inline: Option<Addr<WorkerActor>>, limit: Duration, signals: &mut Signals) {
+async fn drain(
+    workers: Workers,
+    inline: Option<Addr<WorkerActor>>,
+    (limit, hand_over): (Duration, bool),
+    signals: &mut Signals,
+) {
     match workers {
         Workers::Inline => {
             if let Some(worker) = inline {
-                let drained = within(limit + AFTER_DRAIN, tell(&worker, worker::Drain { limit }));
+                let drained = within(limit + AFTER_DRAIN, tell(&worker, worker::Drain { limit, hand_over }));
                 signals.hurry(drained, || worker.try_send(worker::StopNow).unwrap_or_default()).await;
             }
         }
         Workers::Managed(supervisor) => {
             // The supervisor itself ends what does not go in time.
-            let gone = within(limit + 2 * AFTER_DRAIN, tell(&supervisor, supervisor::Shutdown { limit }));
+            let gone = within(limit + 2 * AFTER_DRAIN, tell(&supervisor, supervisor::Shutdown { limit, hand_over }));
             signals.hurry(gone, || supervisor.try_send(supervisor::ShutdownNow).unwrap_or_default()).await;
         }
         Workers::Standalone => {}

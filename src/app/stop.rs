@@ -31,19 +31,21 @@ where
 pub struct Signals {
     term: tokio::signal::unix::Signal,
     int: tokio::signal::unix::Signal,
+    /// True if the last one was SIGTERM: somebody stops the service, as for an upgrade, rather than a person at a terminal.
+    pub is_term: bool,
 }
 
 impl Signals {
     /// Listens from now on.
     pub fn new() -> anyhow::Result<Self> {
-        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())?, is_term: false })
     }
 
     /// The next of either.
     pub async fn next(&mut self) {
         tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.int.recv() => {}
+            _ = self.term.recv() => self.is_term = true,
+            _ = self.int.recv() => self.is_term = false,
         }
     }
 

@@ -98,7 +98,9 @@ pub fn worker(mut config: Config, role: WorkerRole) -> Exit {
         };
         phase.send_replace(Phase::Draining);
         parts.resign();
-        drain(&worker, order, &mut end, own, &mut signals).await;
+        // One that nobody manages any more has nobody to leave its work to.
+        let hand_over = order == LinkEnd::Alone && config.handover.by_workers && failed == 0 && signals.is_term;
+        drain(&worker, order, &mut end, (own, hand_over), &mut signals).await;
         parts.end().await;
         tracing::info!(target: "cc_anywhere::worker", workerId = name, "Stopped");
         Ok(failed)
@@ -110,14 +112,14 @@ async fn drain(
     worker: &Addr<WorkerActor>,
     order: LinkEnd,
     end: &mut mpsc::Receiver<LinkEnd>,
-    own: Duration,
+    (own, hand_over): (Duration, bool),
     signals: &mut Signals,
 ) {
     let stop = || worker.try_send(worker::StopNow).unwrap_or_default();
     if order.at_once().is_some() {
         stop();
     }
-    let drain = order.drain(own);
+    let drain = order.drain(own, hand_over);
     let drained = within(drain.limit + AFTER_DRAIN, tell(worker, drain));
     let drained = async {
         tokio::pin!(drained);

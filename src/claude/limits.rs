@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::run::Order;
 use super::shim::{Limit, ToShim};
 use crate::process;
 
@@ -15,7 +17,7 @@ const EVERY: Duration = Duration::from_secs(5);
 const LOOK_LIMIT: Duration = Duration::from_secs(60);
 
 /// Limit of what folders may hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskLimit {
     /// The folders.
     pub folders: Vec<PathBuf>,
@@ -29,12 +31,12 @@ pub struct RunLimits {
     output_bytes: Option<u64>,
     hit: Arc<OnceLock<Limit>>,
     /// Orders for the shim.
-    orders: mpsc::WeakUnboundedSender<String>,
+    orders: mpsc::WeakUnboundedSender<Order>,
 }
 
 impl RunLimits {
     /// Limits of the run with this shim.
-    pub fn new(output_bytes: Option<u64>, orders: &mpsc::UnboundedSender<String>) -> Self {
+    pub fn new(output_bytes: Option<u64>, orders: &mpsc::UnboundedSender<Order>) -> Self {
         Self { output_bytes, hit: Arc::default(), orders: orders.downgrade() }
     }
 
@@ -69,8 +71,9 @@ impl RunLimits {
     fn end(&self, limit: Limit) {
         // The first one counts.
         self.hit.set(limit).unwrap_or_default();
-        let end = serde_json::to_string(&ToShim::End { grace_ms: 0 }).unwrap_or_default();
         // Closed: it is gone already.
-        self.orders.upgrade().map(|orders| orders.send(end).unwrap_or_default()).unwrap_or_default();
+        if let (Some(orders), Ok(end)) = (self.orders.upgrade(), Order::of(&ToShim::End { grace_ms: 0 })) {
+            orders.send(end).unwrap_or_default();
+        }
     }
 }

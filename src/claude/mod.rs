@@ -11,6 +11,7 @@
 mod command;
 mod ending;
 mod frame;
+mod handover;
 mod home;
 mod home_files;
 mod homes;
@@ -23,6 +24,7 @@ mod result;
 mod run;
 mod shim;
 mod spawn;
+mod streams;
 mod transcript;
 mod unavailable;
 
@@ -30,6 +32,7 @@ pub use crate::sandbox::run_probe;
 pub use command::{ASK_USER, Session, Settings, command, not_allowed};
 pub use ending::is_hopeless;
 pub use frame::{AnswerCounts, ApiRetry, Frame, FrameKind, McpServer};
+pub use handover::{HeldRun, Offer, RunState, handover_folder, offers};
 pub use homes::{Homes, move_in};
 pub use limits::DiskLimit;
 pub use outcome::{Ending, Observed};

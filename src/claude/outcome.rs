@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::ending;
 use super::frame::{Frame, FrameKind};
 use super::result::ResultFrame;
@@ -14,7 +16,8 @@ use super::shim::Limit;
 use domain::{Failure, FailureClass, Outcome, Report, SessionId, Spent, Timestamp, Usd};
 
 /// Observations of an attempt while it ran.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Observed {
     frames: usize,
     model_answered: bool,
@@ -33,7 +36,8 @@ pub struct Observed {
 }
 
 /// Reason for which an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Ending {
     /// The process ended by itself.
     ItsOwn,

@@ -2,6 +2,7 @@
 //!
 //! It counts as one whatever its fields look like: a lost end would cost the whole attempt, and be paid again.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::lenient;
@@ -11,7 +12,8 @@ use domain::{SessionId, Spent, Tokens, json, sane_cost};
 const MAX_TOKENS: i64 = 1_000_000_000_000;
 
 /// The fields of `result` that we act on.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ResultFrame {
     pub(super) subtype: String,
     pub(super) is_error: bool,
@@ -26,6 +28,7 @@ pub struct ResultFrame {
     pub(super) usage: Option<Value>,
     pub(super) permission_denials: Option<Value>,
     /// Names of the fields that are there and can't be understood.
+    #[serde(skip)]
     pub(super) unread: Vec<&'static str>,
 }
 

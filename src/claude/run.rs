@@ -1,37 +1,32 @@
 //! One run of the CLI: its shim, its streams, its end.
 
 use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt as _, Interest};
 use tokio::net::UnixStream as Stream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::Child;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use super::frame::{Frame, FrameKind};
 use super::input;
 use super::limits::{DiskLimit, RunLimits};
-use super::lines::{Line, next_line};
+use super::lines::Line;
 use super::shim::{Begin, FromShim, Limit, Signed, ToShim};
 use super::spawn::Shim;
+use super::streams::{self, FRAMES_AHEAD, Placed, RestOfOutput};
 use crate::config::Environment;
 use crate::process::{self, EnvMarks, TreeMark};
 use crate::sandbox::{Held, Walls};
 use domain::{BootInstant, Decision, LeaseKey, WorkerInstanceId};
-
-/// Longest line that is read whole. A result of 15 MB has twice as many bytes where much of it is escaped.
-const MAX_LINE_BYTES: usize = 64 << 20;
-/// Maximum number of unread lines before the CLI has to wait: it then blocks on its own output.
-const FRAMES_AHEAD: usize = 64;
-/// Maximum size of unread lines, in KiB. One longer line waits alone.
-const KIB_AHEAD: u32 = 4 << 10;
-/// Length that is kept of standard error, in bytes: its end, where the reason stands.
-const STDERR_KEPT_BYTES: usize = 4 << 10;
 
 /// Exit of the CLI's process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,14 +73,97 @@ pub enum Item {
 
 /// A running CLI. Dropping it ends the process tree.
 pub struct Run {
-    frames: mpsc::Receiver<(Line, OwnedSemaphorePermit)>,
-    exit: oneshot::Receiver<Exit>,
-    /// Orders for the shim, in sequence.
-    orders: mpsc::UnboundedSender<String>,
+    pub(super) frames: mpsc::Receiver<Placed>,
+    pub(super) exit: oneshot::Receiver<Exit>,
+    pub(super) way: Way,
+    pub(super) input: Option<mpsc::Sender<String>>,
+    pub(super) stderr: Arc<Mutex<Vec<u8>>>,
+    pub(super) streams: Streams,
+    pub(super) rules: RunRules,
+}
+
+/// The way to a shim. Dropped, the shim sees the end of its control socket, and ends the tree.
+pub(super) struct Way {
+    /// Orders, in sequence.
+    orders: mpsc::UnboundedSender<Order>,
     /// The same socket, to be closed.
     control: UnixStream,
-    input: Option<mpsc::Sender<String>>,
-    stderr: Arc<Mutex<Vec<u8>>>,
+    /// What it confirms.
+    pub(super) acks: mpsc::Receiver<Ack>,
+}
+
+/// Confirmation of a shim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ack {
+    Holds,
+    LetGo,
+}
+
+/// A message for the shim, with what goes with it.
+pub(super) struct Order {
+    line: String,
+    passed: Vec<OwnedFd>,
+}
+
+impl Order {
+    /// A message alone.
+    pub(super) fn of(message: &ToShim) -> io::Result<Self> {
+        Self::with(message, Vec::new())
+    }
+
+    /// A message with descriptors.
+    pub(super) fn with(message: &ToShim, passed: Vec<OwnedFd>) -> io::Result<Self> {
+        Ok(Self { line: serde_json::to_string(message)? + "\n", passed })
+    }
+}
+
+/// The tasks that read and write the streams of a CLI.
+pub(super) struct Streams {
+    pub(super) stop: watch::Sender<bool>,
+    pub(super) output: JoinHandle<RestOfOutput>,
+    pub(super) stderr: JoinHandle<Option<Stream>>,
+    pub(super) input: JoinHandle<Option<(Stream, Vec<u8>)>>,
+}
+
+/// What is left of the streams of a run that was stopped.
+pub(super) struct Left {
+    pub(super) output: RestOfOutput,
+    pub(super) stderr: Option<Stream>,
+    /// With what is still to be written.
+    pub(super) input: Option<(Stream, Vec<u8>)>,
+}
+
+impl Streams {
+    /// Waits until all of them have stopped.
+    pub(super) async fn left(self) -> io::Result<Left> {
+        let Self { stop, output, stderr, input } = self;
+        let (output, stderr, input) = tokio::join!(output, stderr, input);
+        drop(stop);
+        Ok(Left { output: output?, stderr: stderr?, input: input? })
+    }
+}
+
+/// Limits of a run that the worker sees to.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RunRules {
+    /// Maximum number of bytes that it may print.
+    pub(super) max_output_bytes: Option<u64>,
+    /// Limit of what its folders may hold.
+    pub(super) disk: Option<DiskLimit>,
+}
+
+/// What another worker has left of the streams.
+#[derive(Default)]
+pub(super) struct Before {
+    /// Read of the output, and no whole line.
+    pub(super) unread: Vec<u8>,
+    /// Bytes of lines so far.
+    pub(super) bytes: u64,
+    /// Not written yet.
+    pub(super) unwritten: Vec<u8>,
+    /// End of standard error.
+    pub(super) stderr: Vec<u8>,
 }
 
 /// Everything that a run is started from.
@@ -140,39 +218,56 @@ impl Run {
             secret: process::secret()?,
         };
         let secret = begin.secret.clone();
+        let Shim { child, streams, control } = shim;
+        let rules = RunRules { max_output_bytes: start.max_output_bytes, disk: start.disk };
+        let process::Streams { stdin, stdout, stderr } = streams;
+        let run = Self::over((Some(stdin), stdout, stderr), control, Some(child), secret, rules, Before::default())?;
+        run.way.send(Order::of(&ToShim::Begin(Box::new(begin)))?)?;
+        Ok(run)
+    }
+
+    /// A run over these streams, with the shim behind `control`.
+    pub(super) fn over(
+        (stdin, stdout, stderr): (Option<Stream>, Stream, Stream),
+        control: UnixStream,
+        child: Option<Child>,
+        secret: String,
+        rules: RunRules,
+        before: Before,
+    ) -> io::Result<Self> {
         let (frame_sender, frames) = mpsc::channel(FRAMES_AHEAD);
         let (exit_sender, exit) = oneshot::channel();
         let (input_sender, input) = mpsc::channel(8);
         let (orders, order_receiver) = mpsc::unbounded_channel();
-        let stderr = Arc::default();
-        let Shim { child, streams, control } = shim;
-        orders.send(serde_json::to_string(&ToShim::Begin(Box::new(begin)))?).map_err(io::Error::other)?;
+        let (ack_sender, acks) = mpsc::channel(2);
+        let (stop, stopped) = watch::channel(false);
+        let kept = Arc::new(Mutex::new(before.stderr));
         let (reader, writer) = tokio::net::UnixStream::from_std(control.try_clone()?)?.into_split();
         tokio::spawn(give_orders(writer, order_receiver));
-        let limits = RunLimits::new(start.max_output_bytes, &orders);
-        tokio::spawn(limits.clone().watch_disk(start.disk));
-        tokio::spawn(pump_frames(streams.stdout, frame_sender, limits.clone()));
-        tokio::spawn(keep_end(streams.stderr, Arc::clone(&stderr)));
-        tokio::spawn(write_input(streams.stdin, input));
-        tokio::spawn(wait_for_exit(child, reader, secret, limits, exit_sender));
-        Ok(Self { frames, exit, orders, control, input: Some(input_sender), stderr })
+        let limits = RunLimits::new(rules.max_output_bytes, &orders);
+        tokio::spawn(limits.clone().watch_disk(rules.disk.clone()));
+        let output = (before.unread, before.bytes);
+        let output = tokio::spawn(streams::pump(output, stdout, frame_sender, limits.clone(), stopped.clone()));
+        let stderr = tokio::spawn(streams::keep_end(stderr, Arc::clone(&kept), stopped.clone()));
+        let is_open = stdin.is_some();
+        let input = async move { streams::write(before.unwritten, stdin?, input, stopped).await };
+        let input = tokio::spawn(input);
+        tokio::spawn(wait_for_exit(child, reader, secret, limits, (exit_sender, ack_sender)));
+        Ok(Self {
+            frames,
+            exit,
+            way: Way { orders, control, acks },
+            input: is_open.then_some(input_sender),
+            stderr: kept,
+            streams: Streams { stop, output, stderr, input },
+            rules,
+        })
     }
 
     /// Returns the next item. May be dropped and called again; after `Ended` it is not to be called any more.
     pub async fn next(&mut self) -> Item {
         match self.frames.recv().await {
-            Some((Line::Whole(line), _)) => match Frame::parse(line) {
-                // The end of a turn counts, also where it was cut.
-                Frame { kind: FrameKind::Other, raw } => {
-                    let kept = Frame::salvage(raw.len(), &raw, &raw);
-                    Item::Frame(kept.unwrap_or(Frame { kind: FrameKind::Other, raw }))
-                }
-                frame => Item::Frame(frame),
-            },
-            Some((Line::TooLong { bytes, head, tail }, _)) => match Frame::salvage(bytes, &head, &tail) {
-                Some(result) => Item::Frame(result),
-                None => Item::TooLong(bytes),
-            },
+            Some((line, _)) => item(line),
             None => Item::Ended((&mut self.exit).await.unwrap_or(Exit::LOST)),
         }
     }
@@ -231,6 +326,11 @@ impl Run {
         self.input = None;
     }
 
+    /// True if the CLI may be told something.
+    pub(super) const fn takes_input(&self) -> bool {
+        self.input.is_some()
+    }
+
     /// Ends the process tree: TERM now, KILL after the grace.
     pub fn end(&self, grace: std::time::Duration) {
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
@@ -259,80 +359,82 @@ impl Run {
     }
 
     fn tell(&self, message: &ToShim) {
+        self.way.tell(message);
+    }
+}
+
+impl Way {
+    /// Sends an order.
+    ///
+    /// # Errors
+    /// The shim is gone.
+    pub(super) fn send(&self, order: Order) -> io::Result<()> {
+        self.orders.send(order).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    pub(super) fn tell(&self, message: &ToShim) {
         // Closed: the shim is gone, or frozen; then the deadline decides.
-        let told = serde_json::to_string(message).map(|line| self.orders.send(line));
-        if !matches!(told, Ok(Ok(()))) {
+        if Order::of(message).and_then(|order| self.send(order)).is_err() {
             tracing::debug!("the shim takes no message");
         }
     }
 }
 
-impl Drop for Run {
-    /// The shim sees the end of its control socket, and ends the tree.
+impl Drop for Way {
     fn drop(&mut self) {
         self.control.shutdown(std::net::Shutdown::Write).unwrap_or_default();
     }
 }
 
-async fn give_orders(mut control: OwnedWriteHalf, mut orders: mpsc::UnboundedReceiver<String>) {
-    while let Some(mut line) = orders.recv().await {
-        line.push('\n');
-        if let Err(error) = control.write_all(line.as_bytes()).await {
+/// Reads a line that the CLI has printed.
+pub(super) fn item(line: Line) -> Item {
+    match line {
+        Line::Whole(line) => match Frame::parse(line) {
+            // The end of a turn counts, also where it was cut.
+            Frame { kind: FrameKind::Other, raw } => {
+                let kept = Frame::salvage(raw.len(), &raw, &raw);
+                Item::Frame(kept.unwrap_or(Frame { kind: FrameKind::Other, raw }))
+            }
+            frame => Item::Frame(frame),
+        },
+        Line::TooLong { bytes, head, tail } => match Frame::salvage(bytes, &head, &tail) {
+            Some(result) => Item::Frame(result),
+            None => Item::TooLong(bytes),
+        },
+    }
+}
+
+async fn give_orders(control: OwnedWriteHalf, mut orders: mpsc::UnboundedReceiver<Order>) {
+    while let Some(order) = orders.recv().await {
+        if let Err(error) = give(control.as_ref(), &order).await {
             tracing::debug!(%error, "the shim takes no message");
             return;
         }
     }
 }
 
-async fn pump_frames(stdout: Stream, to: mpsc::Sender<(Line, OwnedSemaphorePermit)>, limits: RunLimits) {
-    let mut bytes = 0;
-    let room = Arc::new(Semaphore::new(KIB_AHEAD as usize));
-    let mut from = BufReader::with_capacity(64 << 10, stdout);
-    while let Ok(Some(line)) = next_line(&mut from, MAX_LINE_BYTES).await {
-        if matches!(&line, Line::Whole(text) if text.trim().is_empty()) {
-            continue;
-        }
-        bytes += line.read() as u64;
-        if limits.has_printed(bytes) {
-            return;
-        }
-        let kib = u32::try_from(line.held() >> 10).unwrap_or(KIB_AHEAD).min(KIB_AHEAD);
-        let Ok(place) = Arc::clone(&room).acquire_many_owned(kib).await else { return };
-        if to.send((line, place)).await.is_err() {
-            return;
+async fn give(control: &Stream, order: &Order) -> io::Result<()> {
+    let (bytes, passed) = (order.line.as_bytes(), order.passed.iter().map(OwnedFd::as_fd).collect::<Vec<_>>());
+    let mut sent = 0;
+    while sent < bytes.len() {
+        control.writable().await?;
+        let with: &[_] = if sent == 0 { &passed } else { &[] };
+        match control.try_io(Interest::WRITABLE, || process::send_with(control, &bytes[sent..], with)) {
+            Ok(count) => sent += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
     }
-}
-
-async fn keep_end(mut stderr: Stream, kept: Arc<Mutex<Vec<u8>>>) {
-    let mut chunk = vec![0; 4 << 10];
-    while let Ok(count @ 1..) = stderr.read(&mut chunk).await {
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.extend_from_slice(&chunk[..count]);
-        let excess = kept.len().saturating_sub(STDERR_KEPT_BYTES);
-        kept.drain(..excess);
-    }
-}
-
-async fn write_input(mut stdin: Stream, mut lines: mpsc::Receiver<String>) {
-    while let Some(line) = lines.recv().await {
-        let written = async {
-            stdin.write_all(line.as_bytes()).await?;
-            stdin.flush().await
-        };
-        if written.await.is_err() {
-            return;
-        }
-    }
+    Ok(())
 }
 
 /// Reads what the shim says until it says how the CLI ended, then collects the shim itself.
 async fn wait_for_exit(
-    mut shim: Child,
+    shim: Option<Child>,
     control: OwnedReadHalf,
     secret: String,
     limits: RunLimits,
-    to: oneshot::Sender<Exit>,
+    (to, acks): (oneshot::Sender<Exit>, mpsc::Sender<Ack>),
 ) {
     let mut exit = Exit::LOST;
     let mut lines = tokio::io::BufReader::new(control).lines();
@@ -346,6 +448,10 @@ async fn wait_for_exit(
                 let start_error = Some(message);
                 exit = Exit { start_error, is_of_the_task, gone: true, is_transient, ..Exit::LOST };
             }
+            // Each is asked for once.
+            Ok(Signed { says: FromShim::Holds, .. }) => acks.try_send(Ack::Holds).unwrap_or_default(),
+            Ok(Signed { says: FromShim::LetGo, .. }) => acks.try_send(Ack::LetGo).unwrap_or_default(),
+            Ok(Signed { says: FromShim::Offer { .. }, .. }) => tracing::warn!("a shim offers what this worker has"),
             Ok(Signed { says: FromShim::Exited { code, signal, gone, limit }, .. }) => {
                 exit = Exit { code, signal, gone, limit, ..Exit::LOST };
             }
@@ -354,13 +460,16 @@ async fn wait_for_exit(
             }
         }
     }
-    match shim.wait().await {
-        Ok(status) if exit == Exit::LOST && status.code() == Some(process::NO_PROCESS) => {
-            let message = "no process could be made".to_owned();
-            exit = Exit { start_error: Some(message), gone: true, is_transient: true, ..Exit::LOST };
+    // That of another worker is not our child.
+    if let Some(mut shim) = shim {
+        match shim.wait().await {
+            Ok(status) if exit == Exit::LOST && status.code() == Some(process::NO_PROCESS) => {
+                let message = "no process could be made".to_owned();
+                exit = Exit { start_error: Some(message), gone: true, is_transient: true, ..Exit::LOST };
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = crate::telemetry::chain(&error), "could not collect the shim"),
         }
-        Ok(_) => {}
-        Err(error) => tracing::warn!(error = crate::telemetry::chain(&error), "could not collect the shim"),
     }
     exit.limit = exit.limit.or(limits.hit());
     // Nobody waits any more where the run was dropped.

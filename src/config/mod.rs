@@ -8,6 +8,7 @@ mod claude;
 mod environment;
 mod fairness;
 mod files;
+mod handover;
 mod near;
 mod settings;
 mod source;
@@ -22,6 +23,7 @@ pub use claude::Claude;
 use domain::{Budgets, Fairness};
 pub use environment::Environment;
 pub use files::Files;
+pub use handover::Handover;
 use secrecy::{ExposeSecret as _, SecretString};
 pub use settings::{Effective, Origin, SETTINGS, Setting};
 use sha2::{Digest as _, Sha256};
@@ -64,6 +66,8 @@ pub struct Config {
     pub budgets: Budgets,
     /// Longest time that running tasks may go on after the first signal.
     pub shutdown_limit: Duration,
+    /// Whether running attempts go on while their worker is replaced.
+    pub handover: Handover,
     /// Settings of the log.
     pub log: Log,
     /// Where traces go.
@@ -292,6 +296,7 @@ impl Config {
             claude: Claude::read(from),
             budgets: read_budgets(from),
             shutdown_limit: from.millis("GRACEFUL_SHUTDOWN_TIMEOUT_MS", 0, 86_400_000),
+            handover: Handover::read(from, mode),
             log: Log {
                 level: from.required("LOG_LEVEL"),
                 json: from.choice("LOG_FORMAT", &[("text", false), ("json", true)]),

@@ -205,6 +205,16 @@ pub const SETTINGS: &[Setting] = &[
         Some("60000"),
         "How long running tasks may go on after SIGTERM, in milliseconds; then they go back to the queue with their sessions",
     ),
+    setting(
+        "HANDOVER",
+        Some("auto"),
+        "Whether running attempts go on while their worker is replaced: on, off, or auto (in managed mode; not where the server is all of a container)",
+    ),
+    setting(
+        "HANDOVER_TIMEOUT_MS",
+        Some("60000"),
+        "How long an attempt waits for another worker, in milliseconds; then it is ended, and its task starts again",
+    ),
     setting("LEASE_MS", Some("30000"), "How long a claim holds without renewal, 3000 or more, in milliseconds"),
     setting(
         "WORKER_HEARTBEAT_TIMEOUT_MS",

@@ -34,6 +34,9 @@ pub enum ToWorker {
     Drain {
         /// Milliseconds.
         limit_ms: u64,
+        /// True if what runs goes on without the worker, for another one.
+        #[serde(default)]
+        hand_over: bool,
     },
     /// Give everything back and exit now.
     Stop,
@@ -90,6 +93,6 @@ mod tests {
         let frame: ToWorker = serde_json::from_str(r#"{"type":"reload","path":"/x"}"#).expect("a frame");
         assert_eq!(frame, ToWorker::Unknown);
         let frame: ToWorker = serde_json::from_str(r#"{"type":"drain","limitMs":5,"why":"x"}"#).expect("a frame");
-        assert_eq!(frame, ToWorker::Drain { limit_ms: 5 });
+        assert_eq!(frame, ToWorker::Drain { limit_ms: 5, hand_over: false });
     }
 }

@@ -1,9 +1,8 @@
 //! Sockets, and frames on them.
 
-use std::fs::DirBuilder;
 use std::io::{self, ErrorKind};
 use std::marker::PhantomData;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -48,7 +47,7 @@ pub struct Listening {
 /// `AddrInUse` where another process listens there; the system's otherwise.
 pub fn listen(path: &Path) -> io::Result<Listening> {
     let folder = path.parent().unwrap_or(Path::new("/"));
-    make_private(folder)?;
+    crate::process::make_own_folder(folder)?;
     let mut private = std::fs::File::options();
     let lock = private.create(true).write(true).truncate(false).mode(0o600).open(folder.join("link.lock"))?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
@@ -61,16 +60,6 @@ pub fn listen(path: &Path) -> io::Result<Listening> {
     let name = path.to_owned().to_fs_name::<GenericFilePath>()?;
     let listener = ListenerOptions::new().name(name).mode(0o600).create_tokio()?;
     Ok(Listening { listener, _lock: lock })
-}
-
-/// Makes a folder that only we may enter, or checks that the one there is such a folder.
-fn make_private(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let found = std::fs::symlink_metadata(folder)?;
-    if !found.is_dir() || found.uid() != crate::process::effective_uid() {
-        return Err(io::Error::new(ErrorKind::PermissionDenied, format!("{} is not our own folder", folder.display())));
-    }
-    std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700))
 }
 
 impl Listening {

@@ -97,3 +97,15 @@ pub fn drop_streams() {
         std::process::exit(71);
     }
 }
+
+/// True if the end of this process is the end of its container: it is the first process there, or the child of a first
+/// process that only passes signals on.
+#[must_use]
+pub fn is_first_of_container() -> bool {
+    let is_init = || {
+        let first = std::fs::read_to_string("/proc/1/comm").unwrap_or_default();
+        ["tini", "docker-init", "dumb-init", "catatonit", "s6-svscan", "pause"].contains(&first.trim())
+    };
+    std::process::id() == 1
+        || (rustix::process::getppid().is_some_and(|parent| parent.as_raw_nonzero().get() == 1) && is_init())
+}

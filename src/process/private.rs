@@ -22,6 +22,22 @@ pub fn make_private_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(FOLDER).create(path)
 }
 
+/// Makes a folder with its parents that only we may enter, or sees to it that the one there is such a folder.
+///
+/// # Errors
+/// It is no folder, or another user's; the system's.
+pub fn make_own_folder(path: &Path) -> io::Result<()> {
+    make_private_folder(path)?;
+    let found = std::fs::symlink_metadata(path)?;
+    if !found.is_dir() || found.uid() != super::effective_uid() {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("{} is not our own folder", path.display()),
+        ));
+    }
+    std::fs::set_permissions(path, Permissions::from_mode(FOLDER))
+}
+
 /// Closes a file to others, where it is there and ours; makes an empty one where `make` is true.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::price::{Said, Usage, cost};
@@ -12,7 +13,7 @@ use domain::Usd;
 const REMEMBERED: usize = 64;
 
 /// See the [module](self).
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Estimate {
     /// Millionths of micro-dollars, of all answers but those that are remembered.
     before: i128,
@@ -20,7 +21,7 @@ pub struct Estimate {
     count: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Answer {
     number: u64,
     model: String,
@@ -30,7 +31,6 @@ struct Answer {
 impl Estimate {
     /// Takes the counts of an answer. Returns the cost of all.
     pub fn add(&mut self, id: &str, model: &str, usage: &Value) -> Usd {
-        use serde::Deserialize as _;
         let said = Said::deserialize(usage).unwrap_or_default();
         self.count += 1;
         let fresh = Answer { number: self.count, model: model.to_owned(), usage: Usage::default() };

@@ -2,7 +2,7 @@
 //!
 //! Source: the price list of the Messages API, as CLI 2.1.197 has it too. Prices are micro-dollars for a million tokens.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Price of a model, in micro-dollars for a million tokens.
@@ -47,7 +47,7 @@ const PRICES: &[(&str, Price)] = &[
 const OTHERS: Price = price(500, 2_500);
 
 /// Numbers of one answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     pub input: i64,
     pub output: i64,

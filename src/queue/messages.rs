@@ -46,9 +46,10 @@ answers! {
     HolderDied => usize;
     Expire => bool;
     HandOver => Vec<LeaseKey>;
-    Adopt => Result<Assignment, Stale>;
+    Adopt => Result<Assignment, NotAdopted>;
     TakeBackOrphan => bool;
     FindAdopted => Vec<HeldTree>;
+    FindHandover => Option<HeldTree>;
     FindExpired => Vec<HeldTree>;
     FindHolders => Vec<WorkerInstanceId>;
     FindUnsettled => bool;
@@ -373,7 +374,7 @@ pub struct HandOver {
     pub lease: Duration,
 }
 
-/// Takes over an attempt that was handed over. Answered with the task, unless it is lost or another worker has it.
+/// Takes over an attempt that was handed over.
 #[derive(Clone, Debug)]
 pub struct Adopt {
     /// The right to it.
@@ -386,10 +387,23 @@ pub struct Adopt {
     pub lease: Duration,
 }
 
+/// Reason for which an attempt was not taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAdopted {
+    /// The task does not run under this lease any more: what is left of the attempt is to end.
+    Gone,
+    /// A worker has it.
+    Held,
+}
+
 /// Takes back a task whose attempt was handed over and has ended with all of its processes. Answered with whether nobody
 /// had taken it over.
 #[derive(Clone, Copy, Debug)]
 pub struct TakeBackOrphan(pub LeaseKey);
+
+/// Reads an attempt that runs and was handed over.
+#[derive(Clone, Copy, Debug)]
+pub struct FindHandover(pub LeaseKey);
 
 /// Reads which tasks of a worker run in processes that another worker has started.
 #[derive(Clone, Copy, Debug)]

@@ -55,7 +55,7 @@ pub use keys::{
 };
 pub use messages::{
     Adopt, Amend, Amended, Append, Assignment, Beat, Cancel, Cancelled, Claim, DEPENDENCY_FAILED, Directory,
-    DrainWorker, Draining, FindAdopted, Finish, HandOver, HolderDied, NewDependency, NewTask, NextStep, QueueError,
+    DrainWorker, Draining, FindHandover, Finish, HandOver, NewDependency, NewTask, NextStep, NotAdopted, QueueError,
     ReadLimits, Release, Renew, Renewed, Resumes, SetConcurrency, SetLimit, SetPaused, Stale, Submit, SubmitAll,
     Submitted, TakeBackOrphan, Unpark, WorkerGone,
 };

@@ -14,7 +14,7 @@ use super::views::{
     ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
 };
 use audit::{Entry, TaskSnapshot};
-use domain::{Artifact, BlobId, Question, ScheduleId, SessionId, TaskId, Timestamp, WorkerInstanceId};
+use domain::{Artifact, BlobId, LeaseKey, Question, ScheduleId, SessionId, TaskId, Timestamp, WorkerInstanceId};
 use wire::Task;
 
 /// The connections that read. One row that can't be read costs no more than itself.
@@ -119,6 +119,9 @@ pub trait Reads: Send + Sync {
 
     /// Returns the running tasks of a worker whose processes another one has started.
     async fn adopted(&self, holder: WorkerInstanceId) -> Result<Vec<HeldTree>, StoreError>;
+
+    /// Returns an attempt that runs and was handed over, whether it was taken over or not.
+    async fn handed_over(&self, key: LeaseKey) -> Result<Option<HeldTree>, StoreError>;
 
     /// Returns the questions of a task, oldest first; `None` where there is no such task.
     async fn questions(&self, id: TaskId) -> Result<Option<Vec<Question>>, StoreError>;

@@ -42,6 +42,8 @@ pub struct SupervisorSettings {
     pub heartbeat_limit: Duration,
     /// Longest time that a leaving worker may finish its running tasks.
     pub drain_limit: Duration,
+    /// True if a worker that leaves hands over what it runs.
+    pub hand_over: bool,
     /// Restart policy of a worker.
     pub policy: RestartPolicy,
     /// Path of our own program.
@@ -194,7 +196,13 @@ impl SupervisorActor {
     }
 
     /// Begins the end of a worker; `gone` is told when it is over.
-    fn leave(&mut self, name: &str, limit: Duration, gone: oneshot::Sender<()>, ctx: &mut Context<Self>) {
+    fn leave(
+        &mut self,
+        name: &str,
+        (limit, hand_over): (Duration, bool),
+        gone: oneshot::Sender<()>,
+        ctx: &mut Context<Self>,
+    ) {
         let Some(worker) = self.workers.get_mut(name) else { return };
         if matches!(worker.life, ProcessState::Dead { .. }) {
             self.workers.remove(name);
@@ -207,7 +215,7 @@ impl SupervisorActor {
             return;
         }
         worker.leaving = Some(vec![gone]);
-        worker.drain(limit);
+        worker.drain(limit, hand_over);
         let (name, holder) = (name.to_owned(), worker.record.holder);
         ctx.run_later(limit + AFTER_DRAIN, move |this, _| {
             if let Some(worker) = this.workers.get(&name).filter(|worker| worker.record.holder == holder) {
@@ -215,6 +223,13 @@ impl SupervisorActor {
                 process::kill(worker.record.process.pid);
             }
         });
+    }
+
+    /// True if a worker other than this one is there to take over what it runs.
+    fn has_another(&self, name: &str) -> bool {
+        let is_there =
+            |worker: &WorkerProcess| worker.leaving.is_none() && !matches!(worker.life, ProcessState::Dead { .. });
+        self.workers.iter().any(|(other, worker)| other != name && is_there(worker))
     }
 
     fn restart_later(&mut self, name: String, ctx: &mut Context<Self>) {

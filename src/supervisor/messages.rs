@@ -59,6 +59,8 @@ pub struct CrashWorker {
 pub struct Shutdown {
     /// Longest time that they may finish their running tasks.
     pub limit: Duration,
+    /// True if these go on without their workers, for those of the next server.
+    pub hand_over: bool,
 }
 
 /// Tells all workers to give everything back and go.

@@ -124,10 +124,10 @@ impl WorkerProcess {
         }
     }
 
-    /// Asks it to end after what it runs.
-    pub fn drain(&self, limit: Duration) {
+    /// Asks it to end after what it runs, or to leave that to another worker.
+    pub fn drain(&self, limit: Duration, hand_over: bool) {
         let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        if !self.tell(ToWorker::Drain { limit_ms }) && matches!(self.life, ProcessState::Alive { .. }) {
+        if !self.tell(ToWorker::Drain { limit_ms, hand_over }) && matches!(self.life, ProcessState::Alive { .. }) {
             // No link: the signal means the same, with the worker's own limit.
             process::terminate(self.record.process.pid);
         }

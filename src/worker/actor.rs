@@ -2,7 +2,9 @@
 
 mod handlers;
 
+use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +14,9 @@ use futures_util::FutureExt;
 use tracing::Instrument as _;
 
 use super::News;
-use super::agent_run::{self, AgentRun};
+use super::adoption::{self, Adopted};
+use super::agent_run::{self, AgentRun, RunCommand};
+use super::commands::Commands;
 use super::messages::{Hint, RunEnded};
 use super::poll::{Do, Poll};
 use super::running::RunningTasks;
@@ -30,6 +34,8 @@ use domain::{BootInstant, LeaseKey, LeaseTimes, ReleaseReason, Spent, Status as 
 pub const MAILBOX: usize = 256;
 /// Longest time between two polls, should every hint be lost.
 const LOOK: Duration = Duration::from_secs(1);
+/// Time for which a worker without a free slot leaves an attempt that was handed over to others.
+const LEFT_TO_OTHERS: Duration = Duration::from_millis(1_500);
 /// Time between two heartbeats in the store.
 const BEAT: Duration = Duration::from_secs(5);
 /// Time between two lines about its health in the log.
@@ -55,6 +61,12 @@ pub struct WorkerActor {
     poll: Poll,
     /// Time of the last line about a CLI that can't run tasks.
     complained: Option<Instant>,
+    /// Attempts that are held for another worker.
+    held: HashSet<LeaseKey>,
+    /// True if what it ran is handed over.
+    has_left: bool,
+    /// Attempts that others have handed over, and since when they are seen.
+    offered: HashMap<LeaseKey, Instant>,
     /// True if it claims no more.
     draining: bool,
     /// Callers to be answered when nothing runs any more.
@@ -74,6 +86,9 @@ impl WorkerActor {
             running: RunningTasks::default(),
             poll: Poll::new(Instant::now()),
             complained: None,
+            held: HashSet::new(),
+            has_left: false,
+            offered: HashMap::new(),
             draining: false,
             drained: Vec::new(),
         }
@@ -122,7 +137,7 @@ impl WorkerActor {
                     false
                 }
             };
-            if this.draining && this.running.is_empty() {
+            if this.draining && this.is_settled() {
                 // A look that begins now claims nothing.
                 this.tell_drained();
             }
@@ -160,7 +175,8 @@ impl WorkerActor {
     ) -> bool {
         self.running.lose(&reply.lost);
         self.running.pass_on(reply.said);
-        for key in reply.forgotten {
+        // What was handed over is in its name until another worker takes it.
+        for key in reply.forgotten.into_iter().filter(|_| !self.has_left) {
             self.give_back(key, ctx);
         }
         if reply.drain {
@@ -197,23 +213,37 @@ impl WorkerActor {
     fn start(&mut self, assignment: Assignment, asked_at: BootInstant, ctx: &mut Context<Self>) {
         let key = assignment.key;
         let commands = self.running.add(key);
+        let deadline = self.times().tree_deadline(asked_at);
+        self.follow(key, self.run(assignment, commands.into(), deadline, ctx), AgentRun::run, ctx);
+    }
+
+    fn run(
+        &self,
+        assignment: Assignment,
+        commands: Commands,
+        deadline: BootInstant,
+        ctx: &mut Context<Self>,
+    ) -> AgentRun {
         let (task, worker) = (&assignment.task, &self.tools.name);
-        let trace = traces::Span::of_attempt(key, task.attempt, worker, task.trace_parent);
-        let run = AgentRun {
-            tools: Arc::clone(&self.tools),
-            queue: self.queue.clone(),
-            news: self.news.clone(),
-            assignment,
-            trace,
-            commands: commands.into(),
-            deadline: self.times().tree_deadline(asked_at),
-        };
+        let trace = traces::Span::of_attempt(assignment.key, task.attempt, worker, task.trace_parent);
+        let (tools, queue, news) = (Arc::clone(&self.tools), self.queue.clone(), self.news.clone());
+        AgentRun { tools, queue, news, assignment, trace, commands, deadline, held: ctx.address().recipient() }
+    }
+
+    /// Follows an attempt to its end, also where it panics.
+    fn follow<F: Future<Output = ()> + 'static>(
+        &self,
+        key: LeaseKey,
+        run: AgentRun,
+        work: impl FnOnce(AgentRun) -> F,
+        ctx: &mut Context<Self>,
+    ) {
         let (me, queue, credential) = (ctx.address(), self.queue.clone(), self.tools.claude.credential.clone());
-        let task = &run.assignment.task;
         let place = run.trace.place();
-        let span = task_span(key.task, Some(task.attempt), place);
+        let span = task_span(key.task, Some(run.assignment.task.attempt), place);
+        let work = work(run);
         let attempt = async move {
-            if AssertUnwindSafe(traces::within(place, run.run())).catch_unwind().await.is_err() {
+            if AssertUnwindSafe(traces::within(place, work)).catch_unwind().await.is_err() {
                 tracing::error!("An attempt panicked");
                 let report = agent_run::report_panic(&queue, key, credential);
                 if AssertUnwindSafe(report).catch_unwind().await.is_err() {
@@ -225,6 +255,48 @@ impl WorkerActor {
             me.send(RunEnded(key)).await.unwrap_or_default();
         };
         actix::spawn(attempt.instrument(span));
+    }
+
+    /// Looks for attempts that other workers have handed over. One without a free slot leaves them to others for a
+    /// while: they run in any case.
+    fn look_for_offers(&mut self, ctx: &mut Context<Self>) {
+        if self.draining {
+            return;
+        }
+        let offers = claude::offers(&self.tools.handovers);
+        self.offered.retain(|key, _| offers.iter().any(|(offered, _)| offered == key));
+        for (key, socket) in offers {
+            let since = *self.offered.entry(key).or_insert_with(Instant::now);
+            if !self.running.has(key.task) && (self.free() > 0 || since.elapsed() > LEFT_TO_OTHERS) {
+                self.adopt(key, socket, ctx);
+            }
+        }
+    }
+
+    /// Takes over an attempt. It counts as ours from before the question, so that no look at the store finds one that
+    /// nobody knows.
+    fn adopt(&mut self, key: LeaseKey, socket: PathBuf, ctx: &mut Context<Self>) {
+        let mut commands = self.running.add(key);
+        let (tools, queue) = (Arc::clone(&self.tools), self.queue.clone());
+        let adopted = async move {
+            let adopted = adoption::adopt(&tools, &queue, key, socket).await;
+            // What was said before is about an attempt that was not ours.
+            while commands.try_recv().is_ok() {}
+            (adopted, commands)
+        };
+        ctx.spawn(adopted.into_actor(self).map(move |(adopted, commands), this, ctx| match adopted {
+            Some(Adopted { assignment, offer, carried, deadline }) => {
+                let run = this.run(assignment, commands.into(), deadline, ctx);
+                this.follow(key, run, |run| run.run_adopted(offer, carried), ctx);
+                if this.draining {
+                    this.running.tell(&RunCommand::Shutdown);
+                }
+            }
+            None => {
+                this.running.remove(key);
+                this.tell_if_drained();
+            }
+        }));
     }
 
     fn times(&self) -> LeaseTimes {
@@ -320,11 +392,24 @@ impl WorkerActor {
         );
     }
 
+    /// True if nothing runs but what is held for another worker.
+    fn is_settled(&self) -> bool {
+        self.running.len() == self.held.len()
+    }
+
     /// Answers the drains that wait, when nothing runs and no claim is under way.
     fn tell_if_drained(&mut self) {
-        if self.draining && self.running.is_empty() && !self.poll.is_in_flight() {
+        if self.draining && self.is_settled() && !self.poll.is_in_flight() {
             self.tell_drained();
         }
+    }
+
+    /// Completes when nothing runs but what is held for another worker.
+    fn settled(&mut self) -> tokio::sync::oneshot::Receiver<()> {
+        let (sender, settled) = tokio::sync::oneshot::channel();
+        self.drained.push(sender);
+        self.tell_if_drained();
+        settled
     }
 
     fn tell_drained(&mut self) {
@@ -344,7 +429,10 @@ impl Actor for WorkerActor {
         let beaten = async move {
             queue.insist(&beat, "the first sign of life").await;
         };
-        ctx.wait(beaten.into_actor(self).map(|(), this, ctx| this.want_look(ctx)));
+        ctx.wait(beaten.into_actor(self).map(|(), this, ctx| {
+            this.look_for_offers(ctx);
+            this.want_look(ctx);
+        }));
         self.tools.spare.refill();
         let mut commits = self.news.hub.work();
         let me = ctx.address();
@@ -355,7 +443,10 @@ impl Actor for WorkerActor {
             }
         };
         ctx.spawn(hints.into_actor(self));
-        ctx.run_interval(LOOK, Self::want_look);
+        ctx.run_interval(LOOK, |this, ctx| {
+            this.look_for_offers(ctx);
+            this.want_look(ctx);
+        });
         ctx.run_interval(self.times().renew_every(), Self::renew);
         ctx.run_interval(self.times().renew_every(), |this, ctx| this.keep_ready(ctx));
         ctx.run_interval(BEAT, |this, ctx| this.beat(ctx));

@@ -3,21 +3,24 @@
 //! The report goes out only when the process tree is gone, so a task that is pending again
 //! has nothing of its earlier attempt alive.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use actix::Recipient;
 use fail::fail_point;
 
 use super::News;
 use super::artifacts;
-use super::attempt::{Attempt, Config, Ended, StopReason, ToolSpans};
+use super::attempt::{About, Attempt, Carried, Config, Driven, Ended, StopReason, ToolSpans};
 use super::commands::Commands;
-use super::outbox::Outbox;
+use super::messages::RunHeld;
+use super::outbox::{Outbox, OutboxState};
+use super::secrets::{self, Given};
 use super::set_up::{NotReady, Ready, WorkerContext, set_up};
 use super::warm_pool::{LaunchSpec, WarmProcess};
 use super::worktree;
-use crate::claude::{Ending, Run, Start};
+use crate::claude::{Ending, HeldRun, Offer, Run, Start};
 use crate::process::{self, BackOff, EnvMarks, boot_now};
 use crate::proxy::Pass;
 use crate::queue::{Append, Assignment, Find, Finish, NextStep, Queue, QueueError, Release, Stale};
@@ -43,6 +46,10 @@ pub enum RunCommand {
     Shutdown,
     /// The worker takes no more work: what waits for people gives its slot back.
     Draining,
+    /// The worker leaves: leave the process with its shim, for another worker.
+    HandOver,
+    /// The store knows that it is handed over: another worker has this time to take it.
+    LetGo(BootInstant),
     /// A message, an interrupt or an answer has come for the task.
     Hear(Vec<TaskInput>),
 }
@@ -63,6 +70,20 @@ pub struct AgentRun {
     pub commands: Commands,
     /// Time at which the shim ends the tree, unless the lease is renewed.
     pub deadline: BootInstant,
+    /// Told when its process is held for another worker.
+    pub held: Recipient<RunHeld>,
+}
+
+/// What is known of an attempt beside its process.
+struct Following {
+    session: SessionId,
+    directory: PathBuf,
+    began: Instant,
+    pass: Option<Pass>,
+    secrets: Given,
+    /// Recipe for a process of the next task of this kind.
+    recipe: Option<LaunchSpec>,
+    agent: Span,
 }
 
 impl AgentRun {
@@ -112,36 +133,135 @@ impl AgentRun {
         let began = Instant::now();
         let (key, task) = (self.assignment.key, &self.assignment.task);
         let config = Config::of(key, task, &self.tools);
-        let outbox = Outbox::open(self.queue.clone(), key, session_id, self.tools.max_event_bytes);
+        let stored = OutboxState::new(self.tools.max_event_bytes);
+        let outbox = Outbox::open(self.queue.clone(), key, session_id, stored);
         // A process that waited has no place in the trace.
         let tool_spans = ToolSpans::new(is_warm || !self.tools.traces.from_cli);
         let mut attempt = Attempt::new(run, outbox, key, config, &self.news, tool_spans);
-        let exit = agent.within(async {
-            attempt.begin(ready.instruction, ready.files, ready.message).await;
-            attempt.drive(&mut self.commands, &mut self.deadline).await
-        });
-        let exit = exit.await;
-        process::barrier("run-ended");
-        if !exit.gone {
-            sweep(key.task, Some(session_id)).await;
+        agent.within(attempt.begin(ready.instruction, ready.files, ready.message)).await;
+        let (secrets, recipe) = (ready.secrets, ready.recipe);
+        self.follow(attempt, Following { session: session_id, directory, began, pass, secrets, recipe, agent }).await;
+    }
+
+    /// Takes over an attempt as another worker has left it.
+    pub async fn run_adopted(mut self, offer: Offer, carried: Carried) {
+        let task = &self.assignment.task;
+        self.news.started(task.id);
+        let About { session, directory, secrets, ran_ms } = carried.about;
+        let given = secrets::take_up(&self.tools, &self.queue, task, secrets).await;
+        let run = match given {
+            Ok(given) => offer.take(carried.run, self.deadline).map(|run| (run, given)).map_err(|error| chain(&error)),
+            Err(NotReady::Release(why, _)) => Err(why),
+            Err(NotReady::Fail(failure)) => Err(failure.message),
+        };
+        match run {
+            Ok((run, secrets)) => {
+                process::barrier("run-adopted");
+                let outbox = Outbox::open(self.queue.clone(), self.assignment.key, session, carried.outbox);
+                let config = Config::of(self.assignment.key, &self.assignment.task, &self.tools);
+                let state = (carried.machine, carried.estimate);
+                let tool_spans = ToolSpans::new(!self.tools.traces.from_cli);
+                let attempt = Attempt::resumed(run, outbox, config, state, &self.news, tool_spans);
+                let mut agent = Span::of_agent(self.assignment.task.spec.options.sdk.model.as_deref());
+                agent.began(session, false);
+                let ran = Duration::from_millis(ran_ms.unsigned_abs());
+                let began = Instant::now().checked_sub(ran).unwrap_or_else(Instant::now);
+                let (pass, recipe) = (None, None);
+                self.follow(attempt, Following { session, directory, began, pass, secrets, recipe, agent }).await;
+            }
+            Err(why) => {
+                sweep(self.assignment.key.task, Some(session)).await;
+                self.give_up(format!("the attempt can't be taken over: {why}"), Duration::ZERO).await;
+            }
         }
-        fail_point!("agent-run");
-        let duration_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
-        let mut ended = attempt.close(exit).await;
-        if let Some(pass) = pass {
+        self.news.ended(self.assignment.key.task);
+    }
+
+    /// Follows the process to its end and reports it, or leaves it to another worker.
+    async fn follow(&mut self, mut attempt: Attempt, mut of: Following) {
+        let (key, session) = (self.assignment.key, of.session);
+        let mut ended = loop {
+            match of.agent.within(attempt.drive(&mut self.commands, &mut self.deadline)).await {
+                Driven::Ended(exit) => {
+                    process::barrier("run-ended");
+                    if !exit.gone {
+                        sweep(key.task, Some(session)).await;
+                    }
+                    fail_point!("agent-run");
+                    break attempt.close(exit).await;
+                }
+                // Its right to ask the API ends with this process.
+                Driven::HandOver if of.pass.is_some() => attempt.drain().await,
+                Driven::HandOver => {
+                    process::barrier("run-settle");
+                    if !attempt.settle().await {
+                        continue;
+                    }
+                    let about = About {
+                        session,
+                        directory: of.directory.clone(),
+                        secrets: of.secrets.folder.clone(),
+                        ran_ms: i64::try_from(of.began.elapsed().as_millis()).unwrap_or(i64::MAX),
+                    };
+                    match attempt.hold(&self.tools.handovers, about).await {
+                        Ok(held) => return self.leave(held, of).await,
+                        Err(ended) => {
+                            if !ended.exit.gone {
+                                sweep(key.task, Some(session)).await;
+                            }
+                            break ended;
+                        }
+                    }
+                }
+            }
+        };
+        let duration_ms = i64::try_from(of.began.elapsed().as_millis()).unwrap_or(i64::MAX);
+        if let Some(pass) = of.pass {
             pass.spent().into_iter().for_each(|counted| ended.observed.count(counted));
             ended.observed.note_limit(pass.limit_resets_at());
         }
-        agent.spent(&ended.observed.spent());
-        drop(agent);
-        self.conclude(ended, duration_ms, session_id, &directory).await;
+        of.agent.spent(&ended.observed.spent());
+        drop(of.agent);
+        self.conclude(ended, duration_ms, session, &of.directory).await;
         // What was said of them has been stored by now.
-        drop(ready.secrets);
-        if let Some(recipe) = ready.recipe {
+        drop(of.secrets);
+        if let Some(recipe) = of.recipe {
             // The next task of this kind may come at any time; this one has nothing to do with it.
             let tools = Arc::clone(&self.tools);
             tokio::spawn(async move { tools.standby.refill(&tools, recipe).await });
         }
+    }
+
+    /// Waits until the store knows that the attempt is handed over, and leaves it.
+    async fn leave(&mut self, held: HeldRun, mut of: Following) {
+        let key = self.assignment.key;
+        process::barrier("run-held");
+        // Closed while the actor restarts: then it ends with this process.
+        self.held.send(RunHeld(key)).await.unwrap_or_default();
+        loop {
+            match self.commands.recv().await {
+                Some(RunCommand::Extend(until)) => held.extend(until),
+                Some(RunCommand::LetGo(until)) => {
+                    process::barrier("run-let-go");
+                    match held.let_go(until).await {
+                        Ok(()) => {
+                            of.secrets.leave();
+                            tracing::info!("The attempt runs on, for another worker");
+                        }
+                        Err(error) => tracing::warn!(error = chain(&error), "An attempt could not be left"),
+                    }
+                    return;
+                }
+                // Its shim ends the process tree.
+                Some(RunCommand::Lost) => return tracing::info!("Task is not ours any more"),
+                Some(RunCommand::Shutdown) | None => break,
+                // What was said comes again, to the next worker.
+                Some(RunCommand::Hear(_) | RunCommand::Draining | RunCommand::HandOver) => {}
+            }
+        }
+        drop(held);
+        sweep(key.task, Some(of.session)).await;
+        self.release(Release { session_id: Some(of.session), ..self.giving_back(ReleaseReason::Shutdown) }).await;
     }
 
     fn cold(&self, mut start: Start, agent: &Span) -> std::io::Result<(Run, Option<Pass>)> {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::folders::is_below;
 use super::set_up::WorkerContext;
+use crate::claude;
 use crate::config::{Agent, Claude, Config, Sandbox};
 use crate::git::{self, Worktree};
 use crate::ipc;
@@ -82,8 +83,10 @@ impl CommonWalls {
 pub fn hidden(config: &Config) -> Vec<PathBuf> {
     let data = config.store.data_dir.clone();
     let socket = ipc::socket_path(&data).parent().map(Path::to_owned).filter(|folder| !folder.starts_with(&data));
+    let handovers =
+        claude::handover_folder(&data).parent().map(Path::to_owned).filter(|folder| !folder.starts_with(&data));
     let files = [&config.file, &config.secrets_key_file].into_iter().flatten().cloned();
-    std::iter::once(data).chain(socket).chain(files).collect()
+    std::iter::once(data).chain(socket).chain(handovers).chain(files).collect()
 }
 
 /// Programs outside the system's folders: those on the `PATH`, with their libraries, and the CLI.

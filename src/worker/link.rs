@@ -41,8 +41,8 @@ pub struct LinkSettings {
 /// Reason for which the link has ended for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkEnd {
-    /// The supervisor said so: drain, at most for this time.
-    Drain(Duration),
+    /// The supervisor said so: drain, at most for this time, or, where that is true, leave what runs to another worker.
+    Drain(Duration, bool),
     /// The supervisor said so: stop now.
     Stop,
     /// There was no answer for long.
@@ -159,8 +159,8 @@ impl Link {
         match frame {
             // Full: a look is due anyway.
             ToWorker::Wake | ToWorker::Cancel { .. } => drop(self.worker.try_send(Hint)),
-            ToWorker::Drain { limit_ms } => {
-                ends.send(LinkEnd::Drain(Duration::from_millis(limit_ms))).await.unwrap_or_default();
+            ToWorker::Drain { limit_ms, hand_over } => {
+                ends.send(LinkEnd::Drain(Duration::from_millis(limit_ms), hand_over)).await.unwrap_or_default();
             }
             ToWorker::Stop => ends.send(LinkEnd::Stop).await.unwrap_or_default(),
             ToWorker::Welcome { version } if version != PROTOCOL_VERSION => {
@@ -173,13 +173,14 @@ impl Link {
 
 /// Drains that the end of a link asks for.
 impl LinkEnd {
-    /// Returns the drain with the longest time for running tasks; `own` where the supervisor doesn't say.
+    /// Returns the drain with the longest time for running tasks, and whether they go on without the worker; as here
+    /// where the supervisor doesn't say.
     #[must_use]
-    pub fn drain(self, own: Duration) -> Drain {
+    pub fn drain(self, limit: Duration, hand_over: bool) -> Drain {
         match self {
-            Self::Drain(limit) => Drain { limit },
-            Self::Stop => Drain { limit: Duration::ZERO },
-            Self::Alone => Drain { limit: own },
+            Self::Drain(limit, hand_over) => Drain { limit, hand_over },
+            Self::Stop => Drain { limit: Duration::ZERO, hand_over: false },
+            Self::Alone => Drain { limit, hand_over },
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use domain::LeaseKey;
+use domain::{BootInstant, LeaseKey};
 
 /// Hint that there may be work, or that a task may have been cancelled.
 #[derive(Clone, Copy, Debug, Message)]
@@ -32,6 +32,8 @@ pub struct WorkerStatus {
 pub struct Drain {
     /// Longest time for running tasks.
     pub limit: Duration,
+    /// True if running attempts go on without the worker, for another one.
+    pub hand_over: bool,
 }
 
 /// Gives everything back now. Senders of [`Drain`] are answered when that is done.
@@ -43,3 +45,23 @@ pub struct StopNow;
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct RunEnded(pub LeaseKey);
+
+/// The process of an attempt is held for another worker.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct RunHeld(pub LeaseKey);
+
+/// Reads the attempts that are held for another worker.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Vec<LeaseKey>")]
+pub struct ReadHeld;
+
+/// The store knows that attempts are handed over. Answered when they are left.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct LeaveHeld {
+    /// Those that were lost before.
+    pub lost: Vec<LeaseKey>,
+    /// Time that another worker has.
+    pub until: BootInstant,
+}

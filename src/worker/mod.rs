@@ -11,6 +11,7 @@
 //! has slots for, and nobody must know who is alive to hand out work.
 
 mod actor;
+mod adoption;
 mod agent_run;
 mod artifacts;
 mod attempt;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
@@ -38,6 +39,27 @@ enum Item {
     Ask(Box<Ask>),
     /// A step of a question or message.
     Step(Step),
+    /// Answered when all before it is stored.
+    Flush(oneshot::Sender<OutboxState>),
+}
+
+/// How far an attempt is stored, for another worker to go on.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutboxState {
+    /// Number of events that were stored.
+    sent: i64,
+    /// Bytes of events that are stored whole.
+    left: u64,
+    /// Number of parts of transcripts.
+    parts: i64,
+}
+
+impl OutboxState {
+    /// Of an attempt that begins: beyond `most` bytes events are stored without their texts.
+    pub const fn new(most: u64) -> Self {
+        Self { sent: 0, left: most, parts: 0 }
+    }
 }
 
 /// A question that is stored.
@@ -60,27 +82,17 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Begins with the session, so that it is known from the first event on. Beyond `most` bytes events are stored
-    /// without their texts.
-    pub fn open(queue: Queue, key: LeaseKey, session: SessionId, most: u64) -> Self {
+    /// Begins with the session, so that it is known from the first event on.
+    pub fn open(queue: Queue, key: LeaseKey, session: SessionId, state: OutboxState) -> Self {
         let (items, receiver) = mpsc::channel(AHEAD);
         // Without a bound: the writer must not wait for the attempt, which may wait for the writer.
         let (sender, filed) = mpsc::unbounded_channel();
         let (lost_sender, lost) = oneshot::channel();
-        let (transcript, parts) = (Vec::new(), 0);
+        let transcript = Vec::new();
+        let OutboxState { sent, left, parts } = state;
         let session = Some(session);
-        let writer = Writer {
-            queue,
-            key,
-            session,
-            cost: None,
-            looping: None,
-            sent: 0,
-            left: most,
-            transcript,
-            parts,
-            filed: sender,
-        };
+        let writer =
+            Writer { queue, key, session, cost: None, looping: None, sent, left, transcript, parts, filed: sender };
         let write = async move {
             if writer.run(receiver).await.is_err() {
                 lost_sender.send(()).unwrap_or_default();
@@ -153,6 +165,18 @@ impl Outbox {
         }
     }
 
+    /// Waits until all is stored. Returns how far that is; `None` when the task belongs to another worker.
+    pub async fn flush(&self) -> Option<OutboxState> {
+        let (sender, stored) = oneshot::channel();
+        self.put(Item::Flush(sender)).await;
+        stored.await.ok()
+    }
+
+    /// A question that was stored and that nobody has been told of yet.
+    pub fn filed(&mut self) -> Option<Filed> {
+        self.filed.try_recv().ok()
+    }
+
     /// Waits until all is stored.
     pub async fn close(self) {
         drop(self.items);
@@ -198,6 +222,11 @@ impl Writer {
                         // Refused where the task has ended meanwhile, or too many messages wait: then nothing is lost.
                         let said = self.queue.ask(Say { task: self.key.task, text }).await;
                         tracing::debug!(?said, "The loop guard has spoken");
+                    }
+                    Item::Flush(done) => {
+                        self.append(std::mem::take(&mut events)).await?;
+                        let state = OutboxState { sent: self.sent, left: self.left, parts: self.parts };
+                        done.send(state).unwrap_or_default();
                     }
                     Item::Transcript(session, entries, place) => {
                         self.parts += 1;

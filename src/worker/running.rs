@@ -43,6 +43,11 @@ impl RunningTasks {
         self.0.retain(|_, running| !running.commands.is_closed());
     }
 
+    /// True if the task is among them.
+    pub fn has(&self, task: TaskId) -> bool {
+        self.0.contains_key(&task)
+    }
+
     /// Returns the number of running tasks.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -27,6 +27,13 @@ pub struct Given {
     hidden: Option<Hidden>,
 }
 
+impl Given {
+    /// Leaves their files to another worker.
+    pub fn leave(&mut self) {
+        self.folder = None;
+    }
+}
+
 impl Drop for Given {
     fn drop(&mut self) {
         self.folder.iter().for_each(|folder| remove(folder));
@@ -42,18 +49,51 @@ fn remove(folder: &Path) {
     }
 }
 
-/// Opens the secrets of a task.
+/// Opens the secrets of a task, and writes their files.
 pub async fn give(tools: &WorkerContext, queue: &Queue, task: &Task) -> Result<Given, NotReady> {
-    let mut given = Given::default();
+    let folder = tools.work_dir.join(format!("{}.{FOLDER}", task.id));
+    let (mut given, files) = open(tools, queue, task, &folder).await?;
+    if !files.is_empty() {
+        given.folder = Some(folder.clone());
+        let user = tools.claude.agent.user;
+        let written = process::blocking(DISK_LIMIT, move || write(&folder, &files, user)).await;
+        written.and_then(|written| written).map_err(|error| release(format!("can't write secrets: {error}")))?;
+    }
+    Ok(given)
+}
+
+/// Takes over the secrets of an attempt that runs: its files are there, in this folder.
+pub async fn take_up(
+    tools: &WorkerContext,
+    queue: &Queue,
+    task: &Task,
+    folder: Option<PathBuf>,
+) -> Result<Given, NotReady> {
+    let (mut given, _) = open(tools, queue, task, folder.as_deref().unwrap_or(&tools.work_dir)).await?;
+    given.folder = folder;
+    Ok(given)
+}
+
+const fn release(why: String) -> NotReady {
+    NotReady::Release(why, UNAVAILABLE_DELAY)
+}
+
+/// A file, and what it is to hold.
+type SecretFile = (PathBuf, String);
+
+async fn open(
+    tools: &WorkerContext,
+    queue: &Queue,
+    task: &Task,
+    folder: &Path,
+) -> Result<(Given, Vec<SecretFile>), NotReady> {
+    let (mut given, mut files, mut values) = (Given::default(), Vec::new(), Vec::new());
     if task.spec.secrets.is_empty() {
-        return Ok(given);
+        return Ok((given, files));
     }
     let fail = |why: String| NotReady::Fail(Failure::new(FailureClass::Invalid, "SECRET", why));
-    let release = |why: String| NotReady::Release(why, UNAVAILABLE_DELAY);
     let keys = tools.secrets.as_ref().ok_or_else(|| release("this worker has no SECRETS_KEY_FILE".to_owned()))?;
     let stored = queue.ask(ReadSecrets(Some(task.key.clone()))).await.map_err(|error| release(chain(&error)))?;
-    let folder = tools.work_dir.join(format!("{}.{FOLDER}", task.id));
-    let (mut files, mut values) = (Vec::new(), Vec::new());
     for wanted in &task.spec.secrets {
         let name = &wanted.name;
         let row = stored.iter().find(|row| row.name == *name);
@@ -73,13 +113,7 @@ pub async fn give(tools: &WorkerContext, queue: &Queue, task: &Task) -> Result<G
     }
     // Before anything of the task can say them.
     given.hidden = Some(hide_also(&values).map_err(|error| fail(format!("the secrets can't be masked: {error}")))?);
-    if !files.is_empty() {
-        given.folder = Some(folder.clone());
-        let user = tools.claude.agent.user;
-        let written = process::blocking(DISK_LIMIT, move || write(&folder, &files, user)).await;
-        written.and_then(|written| written).map_err(|error| release(format!("can't write secrets: {error}")))?;
-    }
-    Ok(given)
+    Ok((given, files))
 }
 
 fn write(folder: &Path, files: &[(PathBuf, String)], user: AgentUser) -> io::Result<()> {

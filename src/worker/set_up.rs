@@ -68,6 +68,10 @@ pub struct WorkerContext {
     pub worktrees: PathBuf,
     /// The folder of clones.
     pub repositories: PathBuf,
+    /// Time that another worker has to take over an attempt.
+    pub handover_limit: Duration,
+    /// Folder of the sockets of attempts that are handed over.
+    pub handovers: PathBuf,
     /// Folder for the configuration files of MCP servers.
     pub mcp_dir: PathBuf,
     /// The way of the CLI to the API; `None` where it has the credential itself.

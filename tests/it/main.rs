@@ -16,6 +16,7 @@ mod docs;
 mod fairness;
 mod faults;
 mod files;
+mod handover;
 mod hostile_cli;
 mod hostile_store;
 mod idle;

@@ -267,7 +267,7 @@ impl Drop for Process {
         for _ in 0..2 {
             if matches!(self.child.try_wait(), Ok(None)) {
                 self.signal("CONT");
-                self.signal("TERM");
+                self.signal("INT");
                 poll(Duration::from_secs(2), || self.child.try_wait().ok().flatten());
             }
         }
@@ -372,6 +372,7 @@ pub fn signal(pid: u32, name: &str) {
     let signal = match name {
         "KILL" => Signal::KILL,
         "TERM" => Signal::TERM,
+        "INT" => Signal::INT,
         "STOP" => Signal::STOP,
         "CONT" => Signal::CONT,
         other => panic!("no signal {other}"),

@@ -108,7 +108,8 @@ pub enum Outcome {
 }
 
 /// Cost of an attempt, as the CLI reports it: the whole process, with all of its turns.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Spent {
     /// US dollars; `None` where the CLI didn't come to say it.
     pub cost_usd: Option<Usd>,

@@ -3,7 +3,7 @@
 use super::transitions::Transition;
 use super::{Change, Unit};
 use crate::process::chance;
-use crate::queue::messages::{Adopt, Assignment, HandOver, Stale, TakeBackOrphan};
+use crate::queue::messages::{Adopt, Assignment, HandOver, NotAdopted, TakeBackOrphan};
 use crate::store::StoreError;
 use crate::store::convert::{record_of, task_of};
 use crate::store::rows::ProgressRow;
@@ -29,22 +29,22 @@ impl Change for HandOver {
 }
 
 impl Change for Adopt {
-    type Answer = Result<Assignment, Stale>;
+    type Answer = Result<Assignment, NotAdopted>;
 
     fn task(&self) -> Option<TaskId> {
         Some(self.key.task)
     }
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Self::Answer, StoreError> {
-        let Some(row) = unit.held(self.key).await? else { return Ok(Err(Stale)) };
+        let Some(row) = unit.held(self.key).await? else { return Ok(Err(NotAdopted::Gone)) };
         if !unit.tx.is_handed_over(self.key).await? {
-            return Ok(Err(Stale));
+            return Ok(Err(NotAdopted::Held));
         }
         let expires = LeaseTimes::new(self.lease).expiry(unit.lease_now);
         let lease = Lease { holder: self.holder, expires };
         let command = TaskCommand::Adopt { epoch: self.key.epoch, lease };
         if record_of(&row)?.apply(command, unit.now, 0.0).is_err() {
-            return Ok(Err(Stale));
+            return Ok(Err(NotAdopted::Held));
         }
         unit.tx.adopt(self.key, &lease, &self.worker).await?;
         let event = NewEvent::log(&format!("{} has taken over the attempt as it runs", self.worker));

@@ -26,6 +26,10 @@ const ADOPTED: &str = "SELECT t.id, t.holder, h.tree_holder, t.session_id
     FROM tasks t JOIN handovers h ON h.task_id = t.id AND h.epoch = t.epoch
     WHERE t.status = 'running' AND t.holder = $1";
 
+const HANDED_OVER: &str = "SELECT t.id, t.holder, h.tree_holder, t.session_id
+    FROM tasks t JOIN handovers h ON h.task_id = t.id AND h.epoch = t.epoch
+    WHERE t.status = 'running' AND t.id = $1 AND t.epoch = $2";
+
 #[async_trait(?Send)]
 impl Handovers for PostgresTx<'_> {
     async fn put_handover(&mut self, key: LeaseKey, tree_holder: WorkerInstanceId) -> Result<(), StoreError> {
@@ -51,6 +55,11 @@ impl Handovers for PostgresTx<'_> {
 /// Reads the attempts of a worker that it has adopted.
 pub async fn adopted(db: &Connection, holder: WorkerInstanceId) -> Result<Vec<HeldTree>, StoreError> {
     db.readable(ADOPTED, &params![holder], "task", held_tree).await
+}
+
+/// Reads an attempt that was handed over.
+pub async fn handed_over(db: &Connection, key: LeaseKey) -> Result<Option<HeldTree>, StoreError> {
+    db.one(HANDED_OVER, &params![key.task, key.epoch], held_tree).await
 }
 
 /// An attempt, from the columns task, holder, mark, session.

@@ -25,7 +25,9 @@ use crate::store::views::{
 };
 use crate::store::{Reads, StoreError};
 use audit::{Entry, TaskSnapshot};
-use domain::{Artifact, BlobId, Question, ScheduleId, SessionId, Status, TaskId, Timestamp, WorkerInstanceId};
+use domain::{
+    Artifact, BlobId, LeaseKey, Question, ScheduleId, SessionId, Status, TaskId, Timestamp, WorkerInstanceId,
+};
 use wire::Task;
 
 /// See the [module](self).
@@ -219,6 +221,10 @@ impl Reads for Readers {
 
     async fn adopted(&self, holder: WorkerInstanceId) -> Result<Vec<HeldTree>, StoreError> {
         handovers::adopted(&*self.connection().await?, holder).await
+    }
+
+    async fn handed_over(&self, key: LeaseKey) -> Result<Option<HeldTree>, StoreError> {
+        handovers::handed_over(&*self.connection().await?, key).await
     }
 
     async fn questions(&self, id: TaskId) -> Result<Option<Vec<Question>>, StoreError> {

@@ -25,6 +25,10 @@ const ADOPTED: &str = "SELECT t.id, t.holder, h.tree_holder, t.session_id
     FROM tasks t INDEXED BY tasks_running JOIN handovers h ON h.task_id = t.id AND h.epoch = t.epoch
     WHERE t.status = 'running' AND t.holder = ?1";
 
+const HANDED_OVER: &str = "SELECT t.id, t.holder, h.tree_holder, t.session_id
+    FROM tasks t JOIN handovers h ON h.task_id = t.id AND h.epoch = t.epoch
+    WHERE t.status = 'running' AND t.id = ?1 AND t.epoch = ?2";
+
 #[async_trait(?Send)]
 impl Handovers for SqliteTx<'_> {
     async fn put_handover(&mut self, key: LeaseKey, tree_holder: WorkerInstanceId) -> Result<(), StoreError> {
@@ -48,6 +52,11 @@ impl Handovers for SqliteTx<'_> {
 /// Reads the attempts of a worker that it has adopted.
 pub fn adopted(db: Db<'_>, holder: WorkerInstanceId) -> Result<Vec<HeldTree>, StoreError> {
     db.readable(ADOPTED, [holder.as_bytes()], "task", held_tree)
+}
+
+/// Reads an attempt that was handed over.
+pub fn handed_over(db: Db<'_>, key: LeaseKey) -> Result<Option<HeldTree>, StoreError> {
+    db.one(HANDED_OVER, params![key.task.as_bytes(), key.epoch.number()], held_tree)
 }
 
 /// An attempt, from the columns task, holder, mark, session.

@@ -25,7 +25,9 @@ use crate::store::views::{
 };
 use crate::store::{Reads, StoreError};
 use audit::{Entry, TaskSnapshot};
-use domain::{Artifact, BlobId, Question, ScheduleId, SessionId, Status, TaskId, Timestamp, WorkerInstanceId};
+use domain::{
+    Artifact, BlobId, LeaseKey, Question, ScheduleId, SessionId, Status, TaskId, Timestamp, WorkerInstanceId,
+};
 use wire::Task;
 
 /// A read, as a thread runs it.
@@ -230,6 +232,10 @@ impl Reads for Readers {
 
     async fn adopted(&self, holder: WorkerInstanceId) -> Result<Vec<HeldTree>, StoreError> {
         self.run(move |db| handovers::adopted(db, holder)).await
+    }
+
+    async fn handed_over(&self, key: LeaseKey) -> Result<Option<HeldTree>, StoreError> {
+        self.run(move |db| handovers::handed_over(db, key)).await
     }
 
     async fn questions(&self, id: TaskId) -> Result<Option<Vec<Question>>, StoreError> {

@@ -50,7 +50,8 @@ impl Handler<StopWorker> for SupervisorActor {
             return Box::pin(std::future::ready(false));
         }
         let (gone, wait) = oneshot::channel();
-        self.leave(&stop.name, self.settings.drain_limit, gone, ctx);
+        let hand_over = self.settings.hand_over && self.has_another(&stop.name);
+        self.leave(&stop.name, (self.settings.drain_limit, hand_over), gone, ctx);
         Box::pin(async { wait.await.is_ok() })
     }
 }
@@ -77,7 +78,7 @@ impl Handler<Shutdown> for SupervisorActor {
             .iter()
             .map(|name| {
                 let (gone, wait) = oneshot::channel();
-                self.leave(name, shutdown.limit, gone, ctx);
+                self.leave(name, (shutdown.limit, shutdown.hand_over), gone, ctx);
                 wait
             })
             .collect();
@@ -94,7 +95,7 @@ impl Handler<ShutdownNow> for SupervisorActor {
 
     fn handle(&mut self, _: ShutdownNow, ctx: &mut Context<Self>) {
         for worker in self.workers.values().filter(|worker| !worker.tell(ToWorker::Stop)) {
-            worker.drain(Duration::ZERO);
+            worker.drain(Duration::ZERO, false);
         }
         ctx.run_later(AFTER_DRAIN, |this, _| {
             this.workers.values().for_each(|worker| process::kill(worker.record.process.pid));
@@ -118,7 +119,7 @@ impl Handler<LinkUp> for SupervisorActor {
         }
         worker.life = ProcessState::Alive { heard: Instant::now(), greeted: true, link: Some(up.link) };
         if worker.leaving.is_some() || up.version != PROTOCOL_VERSION {
-            worker.drain(self.settings.drain_limit);
+            worker.drain(self.settings.drain_limit, self.settings.hand_over);
         }
         tracing::info!(workerId = up.name, "Worker linked");
         true

@@ -7,9 +7,12 @@ use actix::prelude::*;
 use fail::fail_point;
 
 use super::WorkerActor;
-use crate::queue::{Draining, FlushPoll, WorkerGone};
+use crate::process::{barrier, boot_now};
+use crate::queue::{Draining, FlushPoll, HandOver, WorkerGone};
+use crate::telemetry::chain;
 use crate::worker::agent_run::RunCommand;
-use crate::worker::messages::{Drain, Hint, ReadStatus, RunEnded, StopNow, WorkerStatus};
+use crate::worker::messages::{Drain, Hint, LeaveHeld, ReadHeld, ReadStatus, RunEnded, RunHeld, StopNow, WorkerStatus};
+use domain::LeaseTimes;
 
 impl Handler<Hint> for WorkerActor {
     type Result = ();
@@ -34,6 +37,7 @@ impl Handler<RunEnded> for WorkerActor {
 
     fn handle(&mut self, ended: RunEnded, ctx: &mut Context<Self>) {
         self.running.remove(ended.0);
+        self.held.remove(&ended.0);
         self.tell_if_drained();
         self.want_look(ctx);
         self.tools.spare.refill();
@@ -44,15 +48,14 @@ impl Handler<Drain> for WorkerActor {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, drain: Drain, ctx: &mut Context<Self>) -> ResponseFuture<()> {
-        tracing::info!(running = self.running.len(), limit_ms = drain.limit.as_millis() as u64, "Draining");
+        let Drain { limit, hand_over } = drain;
+        tracing::info!(running = self.running.len(), limit_ms = limit.as_millis() as u64, hand_over, "Draining");
         self.draining = true;
         drop(self.queue.0.try_send(FlushPoll));
-        self.running.tell(&RunCommand::Draining);
+        self.running.tell(if hand_over { &RunCommand::HandOver } else { &RunCommand::Draining });
         ctx.run_later(drain.limit, |this, _| this.running.tell(&RunCommand::Shutdown));
-        let (sender, drained) = tokio::sync::oneshot::channel();
-        self.drained.push(sender);
-        self.tell_if_drained();
-        let (queue, tools) = (self.queue.clone(), Arc::clone(&self.tools));
+        let drained = self.settled();
+        let (queue, tools, me) = (self.queue.clone(), Arc::clone(&self.tools), ctx.address());
         let holder = tools.holder;
         // For the history only: not to claim is our own doing.
         drop(queue.0.try_send(Draining(holder)));
@@ -61,8 +64,57 @@ impl Handler<Drain> for WorkerActor {
             drained.await.unwrap_or_default();
             tools.standby.close().await;
             tools.spare.close().await;
-            drop(queue.ask(WorkerGone(holder)).await);
+            let leases = me.send(ReadHeld).await.unwrap_or_default();
+            if leases.is_empty() {
+                drop(queue.ask(WorkerGone(holder)).await);
+                return;
+            }
+            barrier("hand-over-before");
+            let (lease, asked_at) = (tools.handover_limit, boot_now());
+            let handed = queue.ask(HandOver { holder, leases, lease }).await;
+            barrier("hand-over-after");
+            match handed {
+                Ok(lost) => {
+                    let until = LeaseTimes::new(lease).tree_deadline(asked_at);
+                    me.send(LeaveHeld { lost, until }).await.unwrap_or_default();
+                }
+                Err(error) => {
+                    // They end with this process, and are taken back as those of a dead worker.
+                    tracing::error!(error = chain(&error), "The running attempts could not be handed over");
+                }
+            }
         })
+    }
+}
+
+impl Handler<RunHeld> for WorkerActor {
+    type Result = ();
+
+    fn handle(&mut self, held: RunHeld, _: &mut Context<Self>) {
+        self.held.insert(held.0);
+        self.tell_if_drained();
+    }
+}
+
+impl Handler<ReadHeld> for WorkerActor {
+    type Result = MessageResult<ReadHeld>;
+
+    fn handle(&mut self, _: ReadHeld, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.held.iter().copied().collect())
+    }
+}
+
+impl Handler<LeaveHeld> for WorkerActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, leave: LeaveHeld, _: &mut Context<Self>) -> ResponseFuture<()> {
+        self.running.lose(&leave.lost);
+        self.running.tell(&RunCommand::LetGo(leave.until));
+        // Each is told, and ends.
+        self.held.clear();
+        self.has_left = true;
+        let left = self.settled();
+        Box::pin(async move { left.await.unwrap_or_default() })
     }
 }
 

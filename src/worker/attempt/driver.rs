@@ -1,11 +1,14 @@
 //! The shell of the machine: waits for what happens, and does what the machine wants done.
 
+use std::io;
+use std::path::Path;
 use std::time::Instant;
 
+use super::carried::{About, Carried, VERSION};
 use super::effect::{Effect, Event, Now, StopReason, ToCli};
-use super::machine::{Config, Machine};
+use super::machine::{Config, Machine, MachineState};
 use super::tool_spans::ToolSpans;
-use crate::claude::{Exit, Frame, FrameKind, Item, Observed, Run};
+use crate::claude::{Exit, Frame, FrameKind, HeldRun, Item, Observed, Run};
 use crate::process::wall_now;
 use crate::proxy::Estimate;
 use crate::telemetry::{Pieces, mask};
@@ -42,7 +45,29 @@ pub struct Ended {
     pub stderr: String,
 }
 
+/// What the drive of an attempt has come to.
+#[derive(Debug)]
+pub enum Driven {
+    /// The process has ended.
+    Ended(Exit),
+    /// The worker leaves, and the attempt is to go on without it.
+    HandOver,
+}
+
 impl Attempt {
+    /// An attempt of another worker, whose process runs.
+    pub fn resumed(
+        run: Run,
+        outbox: Outbox,
+        config: Config,
+        (machine, estimate): (MachineState, Estimate),
+        news: &News,
+        tools: ToolSpans,
+    ) -> Self {
+        let (key, machine) = (config.key, Machine::resumed(config, machine, now()));
+        Self { key, run, outbox, machine, news: news.clone(), estimate, pieces: Pieces::default(), tools }
+    }
+
     /// An attempt whose process was just started.
     pub fn new(run: Run, outbox: Outbox, key: LeaseKey, config: Config, news: &News, tools: ToolSpans) -> Self {
         let machine = Machine::new(config, now());
@@ -56,23 +81,16 @@ impl Attempt {
     }
 
     /// Follows the process to its end, and brings that about where it must be.
-    pub async fn drive(&mut self, commands: &mut Commands, deadline: &mut BootInstant) -> Exit {
+    pub async fn drive(&mut self, commands: &mut Commands, deadline: &mut BootInstant) -> Driven {
         let mut worker_lives = true;
         loop {
             let alarm = self.machine.alarm();
             tokio::select! {
-                item = self.run.next() => match item {
-                    Item::Frame(frame) => {
-                        self.estimate(&frame).await;
-                        self.tools.note(&frame);
-                        self.step(Event::Frame(frame)).await;
+                item = self.run.next() => {
+                    if let Some(exit) = self.take(item).await {
+                        return Driven::Ended(exit);
                     }
-                    Item::TooLong(bytes) => self.step(Event::TooLong(bytes)).await,
-                    Item::Ended(exit) => {
-                        self.step(Event::Ended).await;
-                        return exit;
-                    }
-                },
+                }
                 command = commands.recv(), if worker_lives => match command {
                     Some(RunCommand::Extend(until)) => {
                         *deadline = until;
@@ -86,6 +104,9 @@ impl Attempt {
                     Some(RunCommand::Lost) => self.step(Event::Lost).await,
                     Some(RunCommand::Shutdown) => self.step(Event::Shutdown).await,
                     Some(RunCommand::Draining) => self.step(Event::Draining).await,
+                    Some(RunCommand::HandOver) => return Driven::HandOver,
+                    // It was not held.
+                    Some(RunCommand::LetGo(_)) => {}
                     None => {
                         worker_lives = false;
                         self.step(Event::Shutdown).await;
@@ -100,16 +121,78 @@ impl Attempt {
         }
     }
 
+    /// Takes what the CLI has printed. Returns its exit, where it has ended.
+    async fn take(&mut self, item: Item) -> Option<Exit> {
+        match item {
+            Item::Frame(frame) => {
+                self.estimate(&frame).await;
+                self.tools.note(&frame);
+                self.step(Event::Frame(frame)).await;
+            }
+            Item::TooLong(bytes) => self.step(Event::TooLong(bytes)).await,
+            Item::Ended(exit) => {
+                self.step(Event::Ended).await;
+                return Some(exit);
+            }
+        }
+        None
+    }
+
+    /// Prepares the attempt for another worker: takes all that was read of the CLI, and waits until it is stored. Returns
+    /// false where the task is lost; its process is being ended then.
+    pub async fn settle(&mut self) -> bool {
+        self.run.pause();
+        while let Some(item) = self.run.rest().await {
+            self.take(item).await;
+        }
+        loop {
+            let is_stored = self.outbox.flush().await.is_some();
+            match self.outbox.filed() {
+                Some(filed) => self.step(Event::Stored(filed)).await,
+                None if is_stored => return true,
+                None => {
+                    self.step(Event::Lost).await;
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Leaves a [settled](Self::settle) attempt with its shim for another worker. Returns how it has ended where that
+    /// can't be.
+    pub async fn hold(self, folder: &Path, about: About) -> Result<HeldRun, Ended> {
+        let Self { key, run, outbox, mut machine, estimate, .. } = self;
+        let stderr = run.stderr();
+        let stored = outbox.flush().await.ok_or_else(|| io::Error::other("the task is lost"));
+        let carried = machine.carried(Instant::now());
+        let state = |run| {
+            let carried = Carried { version: VERSION, about, run, machine: carried, outbox: stored?, estimate };
+            Ok(serde_json::to_string(&carried)?)
+        };
+        match run.hold(folder, key, None, state).await {
+            Ok(held) => {
+                outbox.close().await;
+                Ok(held)
+            }
+            Err((error, exit)) => {
+                tracing::warn!(error = crate::telemetry::chain(&error), "An attempt can't be handed over");
+                for event in [Event::Shutdown, Event::Ended] {
+                    machine.step(event, now());
+                }
+                Err(end(machine, outbox, exit, stderr).await)
+            }
+        }
+    }
+
+    /// The worker takes no more work, and this attempt stays with it.
+    pub async fn drain(&mut self) {
+        self.step(Event::Draining).await;
+    }
+
     /// Waits until all is stored.
     pub async fn close(self, exit: Exit) -> Ended {
-        let mut stderr = self.run.stderr();
-        mask(&mut stderr);
-        if !stderr.is_empty() {
-            self.outbox.add(NewEvent::log(&format!("standard error: {stderr}"))).await;
-        }
-        self.outbox.close().await;
-        let (why, observed) = self.machine.into_parts();
-        Ended { why, exit, observed, stderr }
+        let stderr = self.run.stderr();
+        end(self.machine, self.outbox, exit, stderr).await
     }
 
     async fn estimate(&mut self, frame: &Frame) {
@@ -158,6 +241,17 @@ impl Attempt {
             ToCli::Interrupt => self.run.interrupt(),
         }
     }
+}
+
+/// Stores the last of an attempt whose process has ended.
+async fn end(machine: Machine, outbox: Outbox, exit: Exit, mut stderr: String) -> Ended {
+    mask(&mut stderr);
+    if !stderr.is_empty() {
+        outbox.add(NewEvent::log(&format!("standard error: {stderr}"))).await;
+    }
+    outbox.close().await;
+    let (why, observed) = machine.into_parts();
+    Ended { why, exit, observed, stderr }
 }
 
 fn now() -> Now {

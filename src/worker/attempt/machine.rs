@@ -4,11 +4,16 @@
 //! and no effect after it; nothing is told to a CLI that was asked to end; turns run one at a time, and each message begins
 //! once; a question is answered at most once; with no further event, the tree is ended within the limits.
 
+mod carried;
 mod frames;
 mod talk;
 
+pub use carried::MachineState;
+
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 use super::effect::{Effect, Event, Now, StopReason, ToCli};
 use super::questions::Questions;
@@ -37,24 +42,40 @@ const LOOP_MESSAGE: &str = "You have made the same call time after time, and it 
 const HOPELESS: u32 = 2;
 
 /// Phase of the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum RunPhase {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+enum RunPhase<T = Instant> {
     /// MCP servers are connected to; they are asked for again at `ask_at`.
-    Connecting { since: Instant, ask_at: Instant },
+    Connecting { since: T, ask_at: T },
     /// A turn runs; the clocks run, unless a question is open.
     Turn,
     /// The turn is over, and what it started in the background runs on; `empty` since nothing does any more.
-    Background { empty: Option<Instant> },
+    Background { empty: Option<T> },
     /// The turn was interrupted; a message may say how to go on, until then.
-    Interrupted { until: Instant },
+    Interrupted { until: T },
     /// Asked to end; the next, harder step comes at this time.
-    Ending { next: KillStep, at: Instant },
+    Ending { next: KillStep, at: T },
     /// The process tree is gone.
     Over,
 }
 
+impl<T> RunPhase<T> {
+    /// The same with other times.
+    fn map<U>(self, to: impl Fn(T) -> U) -> RunPhase<U> {
+        match self {
+            Self::Connecting { since, ask_at } => RunPhase::Connecting { since: to(since), ask_at: to(ask_at) },
+            Self::Turn => RunPhase::Turn,
+            Self::Background { empty } => RunPhase::Background { empty: empty.map(to) },
+            Self::Interrupted { until } => RunPhase::Interrupted { until: to(until) },
+            Self::Ending { next, at } => RunPhase::Ending { next, at: to(at) },
+            Self::Over => RunPhase::Over,
+        }
+    }
+}
+
 /// The next step of an end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 enum KillStep {
     Term,
     Kill,

@@ -6,6 +6,7 @@
 //!
 //! [`Run`]: crate::claude::Run
 
+mod carried;
 mod driver;
 mod effect;
 mod machine;
@@ -14,7 +15,8 @@ mod machine_test;
 mod questions;
 mod tool_spans;
 
-pub use driver::{Attempt, Ended};
+pub use carried::{About, Carried, VERSION};
+pub use driver::{Attempt, Driven, Ended};
 pub use effect::StopReason;
 pub use machine::Config;
 pub use tool_spans::ToolSpans;

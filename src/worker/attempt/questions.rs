@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// A question that waits for an answer.
-#[derive(Debug)]
-pub struct Open {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Open<T = Instant> {
     /// The CLI's name for it.
     pub cli_id: String,
     /// Input of the tool.
@@ -16,23 +18,47 @@ pub struct Open {
     pub exact_input: Option<Box<RawValue>>,
     /// Rules that a permission for the session adds.
     pub rules: Vec<String>,
-    stored: Option<Stored>,
+    stored: Option<Stored<T>>,
 }
 
 /// A question that is stored.
-#[derive(Debug)]
-struct Stored {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stored<T = Instant> {
     request_id: String,
     /// Time at which it is denied automatically; `None` once the store was told that the time has passed.
-    deadline: Option<Instant>,
+    deadline: Option<T>,
 }
 
 /// Open questions of an attempt.
-#[derive(Debug, Default)]
-pub struct Questions {
-    open: Vec<Open>,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Questions<T = Instant> {
+    open: Vec<Open<T>>,
     /// Time since which the clocks stand still.
-    since: Option<Instant>,
+    since: Option<T>,
+}
+
+impl<T> Default for Questions<T> {
+    fn default() -> Self {
+        Self { open: Vec::new(), since: None }
+    }
+}
+
+impl<T> Questions<T> {
+    /// The same with other times.
+    pub fn map<U>(self, to: impl Fn(T) -> U) -> Questions<U> {
+        let open = self.open.into_iter().map(|open| Open {
+            cli_id: open.cli_id,
+            input: open.input,
+            exact_input: open.exact_input,
+            rules: open.rules,
+            stored: open
+                .stored
+                .map(|stored| Stored { request_id: stored.request_id, deadline: stored.deadline.map(&to) }),
+        });
+        Questions { open: open.collect(), since: self.since.map(&to) }
+    }
 }
 
 impl Questions {

@@ -5,124 +5,40 @@
 //! that the worker must keep moving ahead. Nothing inside the worker could promise that: a
 //! worker that hangs or is stopped does nothing at all.
 //!
-//! It may be started before its attempt, and then waits for it. The CLI's streams are the shim's own, so no byte is copied here. The control socket
-//! carries one JSON object a line.
+//! It may be started before its attempt, and then waits for it. The CLI's streams are the shim's own, so no byte is
+//! copied here, unless the attempt is handed over: then the shim [holds](held) the worker's ends until the next worker
+//! takes them, or its time is over. The control socket carries one JSON object a line.
+
+mod held;
+mod messages;
+mod orders;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::os::fd::RawFd;
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::io::{self, ErrorKind, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd, RawFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags};
-use serde::{Deserialize, Serialize};
 
-use crate::config::Environment;
-use crate::process::{self, EnvMarks, Isolation, Launch, Tree, TreeMark};
-use crate::sandbox::{self, Held, Limits, Walls};
+pub use self::messages::Limit;
+pub(super) use self::messages::{Begin, FromShim, Signed, ToShim, part};
+pub(super) use self::orders::Orders;
+use crate::process::{self, EnvMarks, Isolation, Launch, Tree};
+use crate::sandbox::{self, Limits};
 use audit::TreeLine;
-use domain::{Epoch, LeaseKey, TREE_END_MS, TaskId};
+use domain::{LeaseKey, TREE_END_MS};
+use held::Held;
 
 /// Between TERM and KILL where nothing else is ordered: the CLI needs some 100 ms to write its
 /// session down.
 const DEFAULT_GRACE: Duration = Duration::from_millis(1_000);
 /// Orphans are collected at least this often.
 const TICK: Duration = Duration::from_millis(1_000);
+/// Longest time that a worker may take for a message.
+const SAY_LIMIT: Duration = Duration::from_millis(500);
 /// Limits of a tree are looked at as often, where there are some.
 const LIMIT_TICK: Duration = Duration::from_millis(200);
-
-/// Message of a worker to its shim.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub(super) enum ToShim {
-    /// Start the CLI. The first message, and only that.
-    Begin(Box<Begin>),
-    /// Live until then: milliseconds of `CLOCK_BOOTTIME`.
-    Deadline { at_ms: i64 },
-    /// End the CLI: TERM now, KILL for all after the grace.
-    End { grace_ms: u64 },
-    /// The CLI that waits is this attempt's from now on.
-    Adopt { task: TaskId, epoch: Epoch },
-}
-
-/// Description of the process that a shim guards.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Begin {
-    /// Mark of its processes: the task, or, before there is one, the session.
-    #[serde(rename = "cookie")]
-    pub mark: TreeMark,
-    /// The attempt, for the log of trees.
-    pub lease: Option<LeaseKey>,
-    /// Deadline in milliseconds of `CLOCK_BOOTTIME`, unless told otherwise.
-    pub deadline_ms: i64,
-    /// File in which the beginning and end of the tree are noted.
-    pub tree_log: PathBuf,
-    /// Folder in which the CLI works.
-    pub directory: PathBuf,
-    /// The CLI.
-    pub program: PathBuf,
-    /// Arguments of the program, without its name.
-    pub args: Vec<String>,
-    /// Whole environment.
-    pub env: Environment,
-    /// Walls round it; none where `None`.
-    pub walls: Option<Walls>,
-    /// True if it is not to run without Landlock.
-    pub must_hold: bool,
-    /// Word that every message of the shim carries: nothing that it guards knows it.
-    pub secret: String,
-}
-
-/// Message of a shim to its worker, with the word that shows that it is the shim's.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Signed {
-    pub secret: String,
-    pub says: FromShim,
-}
-
-/// Message of a shim to its worker.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub(super) enum FromShim {
-    /// The CLI runs, behind these walls.
-    Started { isolation: Isolation, held: Option<Held> },
-    /// The CLI could not be started.
-    StartFailed {
-        message: String,
-        /// True if it may succeed later.
-        #[serde(default)]
-        is_transient: bool,
-        /// True if it is the task's folders that are at fault.
-        #[serde(default)]
-        is_of_the_task: bool,
-    },
-    /// The CLI has ended, and so has everything that came of it, unless `gone` is false.
-    Exited {
-        code: Option<i32>,
-        signal: Option<i32>,
-        gone: bool,
-        /// Limit for which it was ended.
-        #[serde(default)]
-        limit: Option<Limit>,
-    },
-}
-
-/// Limit of a tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Limit {
-    /// Resident memory of all processes together.
-    Memory,
-    /// Number of processes.
-    Processes,
-    /// Bytes that the CLI has printed. Seen by the worker.
-    Output,
-    /// Bytes that stand in the folders of the task. Seen by the worker.
-    Disk,
-}
 
 /// The shim's command line. All else it is told when there is something to guard.
 #[derive(Debug, clap::Args)]
@@ -146,8 +62,7 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
     let Ok(control) = process::control_from_fd(args.control_fd) else { return 64 };
     // Nobody looks into its memory or its descriptors, but root.
     process::close_memory();
-    let Ok(reader) = control.try_clone() else { return 64 };
-    let mut orders = BufReader::new(reader);
+    let mut orders = Orders::new(control);
     // Read once, while there is time.
     let _read_once = process::boot_now();
     // Without a word the worker is gone, or wants it no more.
@@ -160,8 +75,8 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
     let tree_log = process::open_tree_log(&begin.tree_log).ok();
     let limits = begin.walls.as_ref().map(|walls| walls.limits).unwrap_or_default();
     let mut shim = Shim {
-        control,
-        orders,
+        worker: Some(orders),
+        held: None,
         tree,
         deadline_ms: begin.deadline_ms,
         end: End::Unasked,
@@ -204,15 +119,14 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
     if gone {
         shim.note(false);
     }
+    shim.wait_for_worker();
     shim.say(FromShim::Exited { code, signal, gone, limit });
     u8::from(!gone)
 }
 
 /// Waits for something to guard.
-fn first_order(orders: &mut BufReader<UnixStream>) -> Option<Begin> {
-    let mut line = String::new();
-    orders.read_line(&mut line).ok()?;
-    match serde_json::from_str(&line) {
+fn first_order(orders: &mut Orders) -> Option<Begin> {
+    match serde_json::from_slice(&orders.next().ok()??) {
         Ok(ToShim::Begin(begin)) => Some(*begin),
         _ => None,
     }
@@ -226,9 +140,10 @@ enum End {
 }
 
 struct Shim {
-    control: UnixStream,
-    /// The same socket: what the worker says.
-    orders: BufReader<UnixStream>,
+    /// The worker, while there is one.
+    worker: Option<Orders>,
+    /// What is held for the next one.
+    held: Option<Held>,
     tree: Tree,
     deadline_ms: i64,
     end: End,
@@ -265,15 +180,14 @@ impl Shim {
 
     /// Waits for the end of the CLI, or brings it about.
     fn watch(&mut self, cli: u32) -> Ended {
-        if self.control.set_nonblocking(true).is_err() {
+        if self.worker.as_ref().is_none_or(|worker| worker.socket().set_nonblocking(true).is_err()) {
             return Ended::default();
         }
         // What came together with the first order is read already, and wakes nobody.
-        let mut woken = self.hear(cli);
-        let mut worker_lives = true;
+        let mut woken = self.hear(Some(cli));
         loop {
             if matches!(woken, Woken::Abandoned) {
-                worker_lives = false;
+                (self.worker, self.held) = (None, None);
                 self.begin_end(cli, DEFAULT_GRACE);
             }
             let mut ended = None;
@@ -296,7 +210,18 @@ impl Shim {
                 End::Unasked if now >= self.deadline_ms => self.begin_end(cli, DEFAULT_GRACE),
                 _ => {}
             }
-            woken = self.wait(cli, worker_lives);
+            woken = self.wait(cli);
+        }
+    }
+
+    /// Waits until somebody is there who can be told of the end: after a handover the next worker, within its time.
+    fn wait_for_worker(&mut self) {
+        // There is nothing left to be killed.
+        self.end = End::Unasked;
+        while self.held.is_some() && process::boot_now().ms < self.deadline_ms {
+            if matches!(self.sleep(None), Woken::Abandoned) {
+                return;
+            }
         }
     }
 
@@ -314,21 +239,32 @@ impl Shim {
         }
     }
 
-    fn wait(&mut self, cli: u32, worker_lives: bool) -> Woken {
+    fn wait(&mut self, cli: u32) -> Woken {
         let Some(pid) = i32::try_from(cli).ok().and_then(Pid::from_raw) else { return Woken::Tick };
         // Gone between the look and here: the next look finds it.
-        let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return Woken::Tick };
-        let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
-        if worker_lives {
-            fds.push(PollFd::new(&self.control, PollFlags::IN));
+        match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => self.sleep(Some((cli, pidfd))),
+            Err(_) => Woken::Tick,
         }
+    }
+
+    /// Sleeps until something happens, or its time has come.
+    fn sleep(&mut self, cli: Option<(u32, OwnedFd)>) -> Woken {
         let timeout = self.until_next().try_into().ok();
-        if poll(&mut fds, timeout.as_ref()).is_err() {
+        let sources = cli.iter().map(|(_, pidfd)| pidfd.as_fd());
+        let sources = sources.chain(self.worker.iter().map(|worker| worker.as_fd()));
+        let sources = sources.chain(self.held.iter().flat_map(Held::sources));
+        let mut polled: Vec<PollFd<'_>> =
+            sources.map(|source| PollFd::from_borrowed_fd(source, PollFlags::IN)).collect();
+        if poll(&mut polled, timeout.as_ref()).is_err() {
             return Woken::Tick;
         }
-        let heard = fds.get(1).is_some_and(|fd| !fd.revents().is_empty());
-        drop(fds);
-        if heard { self.hear(cli) } else { Woken::Tick }
+        drop(polled);
+        if let Some(held) = &mut self.held {
+            held.read();
+            held.offer(self.lease, &self.secret);
+        }
+        self.hear(cli.map(|(cli, _)| cli))
     }
 
     fn until_next(&self) -> Duration {
@@ -340,27 +276,63 @@ impl Shim {
         Duration::from_millis(left.unsigned_abs()).min(if self.limits == Limits::default() { TICK } else { LIMIT_TICK })
     }
 
-    /// Reads every message that is there.
-    fn hear(&mut self, cli: u32) -> Woken {
-        let mut line = String::new();
+    /// Reads every message that is there: of the worker, or of one that was made an offer.
+    fn hear(&mut self, cli: Option<u32>) -> Woken {
         loop {
-            line.clear();
-            match self.orders.read_line(&mut line) {
-                Ok(0) => return Woken::Abandoned,
-                Ok(_) => match serde_json::from_str(&line) {
-                    Ok(ToShim::Deadline { at_ms }) => self.deadline_ms = at_ms,
-                    Ok(ToShim::Adopt { task, epoch }) => {
-                        self.lease = Some(LeaseKey { task, epoch });
-                        self.note(true);
-                    }
-                    Ok(ToShim::End { grace_ms }) => self.begin_end(cli, Duration::from_millis(grace_ms)),
-                    Ok(ToShim::Begin(_)) | Err(_) => return Woken::Abandoned,
-                },
+            let Some(worker) = self.worker.as_mut() else { return self.hear_asked() };
+            let line = match worker.next() {
+                Ok(Some(line)) => line,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Woken::Tick,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Woken::Abandoned,
+                // One that has let go is gone, as it has said.
+                Ok(None) | Err(_) if self.held.as_ref().is_some_and(|held| held.is_free) => {
+                    self.worker = None;
+                    return Woken::Tick;
+                }
+                Ok(None) | Err(_) => return Woken::Abandoned,
+            };
+            match serde_json::from_slice(&line) {
+                Ok(ToShim::Deadline { at_ms }) => self.deadline_ms = at_ms,
+                Ok(ToShim::Adopt { task, epoch }) => {
+                    self.lease = Some(LeaseKey { task, epoch });
+                    self.note(true);
+                }
+                Ok(ToShim::End { grace_ms }) => {
+                    cli.into_iter().for_each(|cli| self.begin_end(cli, Duration::from_millis(grace_ms)));
+                }
+                Ok(ToShim::Hold { state, parts }) => {
+                    let descriptors = worker.passed();
+                    self.held = Held::new(state, parts, descriptors);
+                    if self.held.is_none() {
+                        return Woken::Abandoned;
+                    }
+                    self.say(FromShim::Holds);
+                    process::barrier("shim-holds");
+                }
+                Ok(ToShim::LetGo { at_ms }) => {
+                    let Some(held) = &mut self.held else { return Woken::Abandoned };
+                    held.is_free = true;
+                    self.deadline_ms = at_ms;
+                    self.say(FromShim::LetGo);
+                }
+                Ok(ToShim::Begin(_) | ToShim::Taken { .. }) | Err(_) => return Woken::Abandoned,
             }
         }
+    }
+
+    /// Hears whether a worker takes what it was offered. Where it leaves without a word, the next one is waited for.
+    fn hear_asked(&mut self) -> Woken {
+        let Some(held) = &mut self.held else { return Woken::Tick };
+        let Some(mut asked) = held.asked.take() else { return Woken::Tick };
+        match asked.next().map(|line| line.and_then(|line| serde_json::from_slice(&line).ok())) {
+            Ok(Some(ToShim::Taken { at_ms })) => {
+                self.deadline_ms = at_ms;
+                self.worker = Some(asked);
+                self.held = None;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => held.asked = Some(asked),
+            _ => {}
+        }
+        Woken::Tick
     }
 
     /// TERM now, KILL after the grace. A second call only brings the KILL nearer.
@@ -382,7 +354,14 @@ impl Shim {
         let signed = Signed { secret: self.secret.clone(), says };
         let Ok(mut line) = serde_json::to_string(&signed) else { return };
         line.push('\n');
-        self.control.set_nonblocking(false).unwrap_or_default();
-        self.control.write_all(line.as_bytes()).unwrap_or_default();
+        let Some(worker) = &self.worker else { return };
+        // A worker that hangs must not hold up its deadman.
+        let write = || -> io::Result<()> {
+            worker.socket().set_nonblocking(false)?;
+            worker.socket().set_write_timeout(Some(SAY_LIMIT))?;
+            worker.socket().write_all(line.as_bytes())?;
+            worker.socket().set_nonblocking(true)
+        };
+        write().unwrap_or_default();
     }
 }

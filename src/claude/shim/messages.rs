@@ -1,0 +1,129 @@
+//! What a worker and its shim tell each other: one JSON object a line.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Environment;
+use crate::process::{Isolation, TreeMark};
+use crate::sandbox::{Held, Walls};
+use domain::{Epoch, LeaseKey, TaskId};
+
+/// Message of a worker to its shim.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum ToShim {
+    /// Start the CLI. The first message, and only that.
+    Begin(Box<Begin>),
+    /// Live until then: milliseconds of `CLOCK_BOOTTIME`.
+    Deadline { at_ms: i64 },
+    /// End the CLI: TERM now, KILL for all after the grace.
+    End { grace_ms: u64 },
+    /// The CLI that waits is this attempt's from now on.
+    Adopt { task: TaskId, epoch: Epoch },
+    /// Keep this for the next worker. With it come a socket that listens for that one, and the worker's ends of these
+    /// streams. Answered with [`FromShim::Holds`].
+    Hold { state: String, parts: Vec<String> },
+    /// This worker leaves: its end means nothing from now on. Answered with [`FromShim::LetGo`].
+    LetGo { at_ms: i64 },
+    /// What was offered is this worker's from now on.
+    Taken { at_ms: i64 },
+}
+
+/// Description of the process that a shim guards.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Begin {
+    /// Mark of its processes: the task, or, before there is one, the session.
+    #[serde(rename = "cookie")]
+    pub mark: TreeMark,
+    /// The attempt, for the log of trees.
+    pub lease: Option<LeaseKey>,
+    /// Deadline in milliseconds of `CLOCK_BOOTTIME`, unless told otherwise.
+    pub deadline_ms: i64,
+    /// File in which the beginning and end of the tree are noted.
+    pub tree_log: PathBuf,
+    /// Folder in which the CLI works.
+    pub directory: PathBuf,
+    /// The CLI.
+    pub program: PathBuf,
+    /// Arguments of the program, without its name.
+    pub args: Vec<String>,
+    /// Whole environment.
+    pub env: Environment,
+    /// Walls round it; none where `None`.
+    pub walls: Option<Walls>,
+    /// True if it is not to run without Landlock.
+    pub must_hold: bool,
+    /// Word that every message of the shim carries: nothing that it guards knows it.
+    pub secret: String,
+}
+
+/// Message of a shim to its worker, with the word that shows that it is the shim's.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Signed {
+    pub secret: String,
+    pub says: FromShim,
+}
+
+/// Message of a shim to its worker.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum FromShim {
+    /// The CLI runs, behind these walls.
+    Started { isolation: Isolation, held: Option<Held> },
+    /// The CLI could not be started.
+    StartFailed {
+        message: String,
+        /// True if it may succeed later.
+        #[serde(default)]
+        is_transient: bool,
+        /// True if it is the task's folders that are at fault.
+        #[serde(default)]
+        is_of_the_task: bool,
+    },
+    /// It keeps what it was given for the next worker.
+    Holds,
+    /// It goes on without this worker.
+    LetGo,
+    /// To a next worker, with the streams: what the last one left, and how many bytes follow that the CLI has printed
+    /// since, on standard output and on standard error.
+    Offer { lease: Option<LeaseKey>, state: String, parts: Vec<String>, printed: usize, said: usize },
+    /// The CLI has ended, and so has everything that came of it, unless `gone` is false.
+    Exited {
+        code: Option<i32>,
+        signal: Option<i32>,
+        gone: bool,
+        /// Limit for which it was ended.
+        #[serde(default)]
+        limit: Option<Limit>,
+    },
+}
+
+/// Limit of a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Limit {
+    /// Resident memory of all processes together.
+    Memory,
+    /// Number of processes.
+    Processes,
+    /// Bytes that the CLI has printed. Seen by the worker.
+    Output,
+    /// Bytes that stand in the folders of the task. Seen by the worker.
+    Disk,
+}
+
+/// Names of what is handed over.
+pub mod part {
+    /// Socket on which the next worker is awaited.
+    pub const LISTENER: &str = "listener";
+    /// Input of the CLI.
+    pub const STDIN: &str = "stdin";
+    /// Output of the CLI.
+    pub const STDOUT: &str = "stdout";
+    /// Standard error of the CLI.
+    pub const STDERR: &str = "stderr";
+    /// Right of the attempt to ask the API.
+    pub const PASS: &str = "pass";
+}
