@@ -49,7 +49,7 @@ mod doctor;
 mod git;
 mod ipc;
 mod process;
-mod proxy;
+pub mod proxy;
 mod queue;
 mod sandbox;
 mod service;

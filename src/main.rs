@@ -1,8 +1,8 @@
-//! The roles of the program: `serve`, `worker`, `agent-shim`, and the client's commands.
+//! The roles of the program: `serve`, `worker`, `agent-shim`, `agent-proxy`, and the client's commands.
 
 use std::process::ExitCode;
 
-use cc_anywhere::{admin, app, claude, client, config, telemetry};
+use cc_anywhere::{admin, app, claude, client, config, proxy, telemetry};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// Runs Claude Code tasks over HTTP
@@ -46,10 +46,20 @@ struct Shim {
     args: claude::ShimArgs,
 }
 
+/// Stands between the CLIs of a worker and the API. Started by workers.
+#[derive(Parser)]
+struct ProxyRole {
+    #[command(flatten)]
+    args: proxy::ProxyArgs,
+}
+
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|role| role == "agent-shim") {
         // First, while there is one thread.
         return ExitCode::from(claude::run_shim(&Shim::parse_from(std::env::args_os().skip(1)).args));
+    }
+    if std::env::args_os().nth(1).is_some_and(|role| role == "agent-proxy") {
+        return ExitCode::from(proxy::run_proxy(&ProxyRole::parse_from(std::env::args_os().skip(1)).args));
     }
     if let (Some("agent-probe"), Some(targets)) = (std::env::args().nth(1).as_deref(), std::env::args().nth(2)) {
         return ExitCode::from(claude::run_probe(&targets));

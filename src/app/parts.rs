@@ -14,7 +14,7 @@ use crate::claude;
 use crate::config::Config;
 use crate::ipc;
 use crate::process;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, ProxyLaunch};
 use crate::queue::{self, ChangeNotifier, EventFeed, Queue, QueueActor, Reaper, WordIndexer};
 use crate::service::{self, Search, Service};
 use crate::store::{self, Blobs, Leadership, Store};
@@ -207,7 +207,8 @@ impl Parts {
         };
         worker::check_required(config)?;
         roles::check_agent_user(config)?;
-        let proxy = Proxy::start(&config.claude).context("the credential proxy can't be started")?;
+        let proxy = ProxyLaunch { program: shim.program.clone(), holder, log: config.log.clone() };
+        let proxy = Proxy::start(&config.claude, proxy).context("the credential proxy can't be started")?;
         worker::log_configuration(config, proxy.is_some());
         actix::spawn(worker::try_and_log(config.clone(), proxy.clone()));
         // A port behind which nobody asks for a key.

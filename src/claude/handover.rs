@@ -31,9 +31,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::net::UnixStream as Stream;
 
 use super::run::{Ack, Before, Exit, Item, Order, Run, RunRules, Way, item};
-use super::shim::{FromShim, Orders, Signed, ToShim, part};
+use super::shim::{FromShim, Signed, ToShim, part};
 use super::streams;
-use crate::process;
+use crate::process::{self, ControlLines};
 use domain::{BootInstant, Epoch, LeaseKey, TaskId};
 
 /// Longest answer of a shim: it has nothing else to do.
@@ -214,7 +214,7 @@ impl Drop for HeldRun {
 
 /// A run that its shim offers. Dropped before it is taken, it is offered to the next worker.
 pub struct Offer {
-    orders: Orders,
+    orders: ControlLines,
     secret: String,
     /// The attempt.
     pub lease: LeaseKey,
@@ -233,7 +233,7 @@ impl Offer {
     pub fn ask(socket: &Path) -> io::Result<Self> {
         let connection = UnixStream::connect(socket)?;
         connection.set_read_timeout(Some(SHIM_LIMIT))?;
-        let mut orders = Orders::new(connection);
+        let mut orders = ControlLines::new(connection);
         let line = orders.next()?.ok_or(io::ErrorKind::UnexpectedEof)?;
         let Signed { secret, says } = serde_json::from_slice(&line)?;
         let FromShim::Offer { lease: Some(lease), state, parts, printed, said } = says else {

@@ -8,6 +8,7 @@ mod agent_user;
 mod back_off;
 mod blocking;
 mod clock;
+mod control;
 mod descriptors;
 mod folder_size;
 mod identity;
@@ -30,6 +31,7 @@ pub use agent_user::{barred, give, let_pass};
 pub use back_off::BackOff;
 pub use blocking::blocking;
 pub use clock::{boot_now, wall_now};
+pub use control::ControlLines;
 pub use descriptors::raise_descriptors;
 pub use folder_size::folder_size;
 pub use identity::Identity;
@@ -37,11 +39,13 @@ pub use isolate::{Isolation, NO_PROCESS, drop_streams, is_first_of_container, is
 pub use lock::{LockWait, end_stopped_holder};
 pub use no_links::{make_folders, open_exactly, open_file, open_folder, path_of, read, replace};
 pub use own_use::own_use;
-pub use pass::{receive_with, send_with};
+pub use pass::send_with;
 pub use path::{Resolved, resolve};
 pub use private::{check_secret, close_to_others, is_open_to_others, make_own_folder, make_private_folder};
 pub use sock::{control_from_fd, control_pair, cut_off_after};
-pub use spawn::{Launch, Streams, captured, exit_of, open_in_browser, output, spawn_cli, spawn_shim, spawn_worker};
+pub use spawn::{
+    Launch, Streams, captured, exit_of, open_in_browser, output, spawn_cli, spawn_helper, spawn_shim, spawn_worker,
+};
 pub use sweep::{EnvMarks, TreeMark, end_all};
 pub use tree::{Tree, reap};
 pub use tree_log::{note_tree, open_tree_log, read_trees, tree_log};

@@ -81,6 +81,18 @@ pub fn spawn_shim(launch: &Launch, control: OwnedFd) -> io::Result<(Child, Strea
     Ok((child, Streams { stdin, stdout, stderr }))
 }
 
+/// Starts a process of ours with the control socket `control` under its own number. It inherits our output, and may
+/// outlive us.
+///
+/// # Errors
+/// The system's, when the process can't be started.
+pub fn spawn_helper(launch: &Launch, control: OwnedFd) -> io::Result<Child> {
+    let mut command = launch.command();
+    command.stdin(Stdio::null()).process_group(0);
+    sys::before_exec(&mut command, BeforeExec { passed_on: Some(control), ..BeforeExec::default() });
+    tokio::process::Command::from(command).spawn()
+}
+
 /// Returns our end of a stream, and the other one.
 fn stream() -> io::Result<(tokio::net::UnixStream, OwnedFd)> {
     let (ours, theirs) = UnixStream::pair()?;

@@ -22,7 +22,7 @@ use super::warm_pool::{LaunchSpec, WarmProcess};
 use super::worktree;
 use crate::claude::{Ending, HeldRun, Offer, Run, Start};
 use crate::process::{self, BackOff, EnvMarks, boot_now};
-use crate::proxy::Pass;
+use crate::proxy::{Counted, Pass};
 use crate::queue::{Append, Assignment, Find, Finish, NextStep, Queue, QueueError, Release, Stale};
 use crate::telemetry::traces::{Span, variables_of_cli};
 use crate::telemetry::{chain, mask, mask_value, masked};
@@ -119,14 +119,23 @@ impl AgentRun {
         let warm = self.warm(ready.recipe.as_ref()).await;
         let is_warm = warm.is_some();
         let session_id = warm.as_ref().map_or(ready.session.id(), |warm| warm.session);
-        let (run, pass) = match warm.map_or_else(|| self.cold(ready.start, &agent), |warm| Ok((warm.run, warm.pass))) {
+        let started = match warm {
+            Some(warm) => Ok((warm.run, warm.pass)),
+            None => self.cold(ready.start, &agent).await,
+        };
+        let (run, mut pass) = match started {
             Ok(started) => started,
             Err(error) => {
                 return self.give_up(format!("can't start a process: {error}"), Duration::from_secs(1)).await;
             }
         };
-        if let Some(pass) = &pass {
-            pass.limit(self.assignment.budget_usd);
+        if let Some(pass) = &mut pass
+            && let Err(error) = pass.limit(self.assignment.budget_usd).await
+        {
+            // Dropped, it is ended by its shim.
+            drop(run);
+            sweep(self.assignment.key.task, Some(session_id)).await;
+            return self.give_up(format!("the credential proxy: {error}"), Duration::from_secs(1)).await;
         }
         process::barrier("run-started");
         agent.began(session_id, is_warm);
@@ -144,18 +153,21 @@ impl AgentRun {
     }
 
     /// Takes over an attempt as another worker has left it.
-    pub async fn run_adopted(mut self, offer: Offer, carried: Carried) {
+    pub async fn run_adopted(mut self, mut offer: Offer, carried: Carried) {
         let task = &self.assignment.task;
         self.news.started(task.id);
         let About { session, directory, secrets, ran_ms } = carried.about;
         let given = secrets::take_up(&self.tools, &self.queue, task, secrets).await;
+        let pass = offer.pass().map(Pass::taken).transpose();
         let run = match given {
-            Ok(given) => offer.take(carried.run, self.deadline).map(|run| (run, given)).map_err(|error| chain(&error)),
+            Ok(given) => pass
+                .and_then(|pass| Ok((offer.take(carried.run, self.deadline)?, given, pass)))
+                .map_err(|error| chain(&error)),
             Err(NotReady::Release(why, _)) => Err(why),
             Err(NotReady::Fail(failure)) => Err(failure.message),
         };
         match run {
-            Ok((run, secrets)) => {
+            Ok((run, secrets, pass)) => {
                 process::barrier("run-adopted");
                 let outbox = Outbox::open(self.queue.clone(), self.assignment.key, session, carried.outbox);
                 let config = Config::of(self.assignment.key, &self.assignment.task, &self.tools);
@@ -166,8 +178,8 @@ impl AgentRun {
                 agent.began(session, false);
                 let ran = Duration::from_millis(ran_ms.unsigned_abs());
                 let began = Instant::now().checked_sub(ran).unwrap_or_else(Instant::now);
-                let (pass, recipe) = (None, None);
-                self.follow(attempt, Following { session, directory, began, pass, secrets, recipe, agent }).await;
+                let of = Following { session, directory, began, pass, secrets, recipe: None, agent };
+                self.follow(attempt, of).await;
             }
             Err(why) => {
                 sweep(self.assignment.key.task, Some(session)).await;
@@ -190,10 +202,15 @@ impl AgentRun {
                     fail_point!("agent-run");
                     break attempt.close(exit).await;
                 }
-                // Its right to ask the API ends with this process.
-                Driven::HandOver if of.pass.is_some() => attempt.drain().await,
                 Driven::HandOver => {
                     process::barrier("run-settle");
+                    let pass = match of.pass.as_ref().map(Pass::to_be_left).transpose() {
+                        Ok(pass) => pass,
+                        Err(error) => {
+                            tracing::warn!(error = chain(&error), "An attempt can't be handed over");
+                            continue;
+                        }
+                    };
                     if !attempt.settle().await {
                         continue;
                     }
@@ -203,7 +220,7 @@ impl AgentRun {
                         secrets: of.secrets.folder.clone(),
                         ran_ms: i64::try_from(of.began.elapsed().as_millis()).unwrap_or(i64::MAX),
                     };
-                    match attempt.hold(&self.tools.handovers, about).await {
+                    match attempt.hold(&self.tools.handovers, about, pass).await {
                         Ok(held) => return self.leave(held, of).await,
                         Err(ended) => {
                             if !ended.exit.gone {
@@ -216,9 +233,14 @@ impl AgentRun {
             }
         };
         let duration_ms = i64::try_from(of.began.elapsed().as_millis()).unwrap_or(i64::MAX);
-        if let Some(pass) = of.pass {
-            pass.spent().into_iter().for_each(|counted| ended.observed.count(counted));
-            ended.observed.note_limit(pass.limit_resets_at());
+        if let Some(pass) = &mut of.pass {
+            match pass.counted().await {
+                Ok(Counted { spent, resets_at }) => {
+                    spent.into_iter().for_each(|counted| ended.observed.count(counted));
+                    ended.observed.note_limit(resets_at);
+                }
+                Err(error) => tracing::error!(error = chain(&error), "What the attempt has spent is not known"),
+            }
         }
         of.agent.spent(&ended.observed.spent());
         drop(of.agent);
@@ -264,10 +286,10 @@ impl AgentRun {
         self.release(Release { session_id: Some(of.session), ..self.giving_back(ReleaseReason::Shutdown) }).await;
     }
 
-    fn cold(&self, mut start: Start, agent: &Span) -> std::io::Result<(Run, Option<Pass>)> {
+    async fn cold(&self, mut start: Start, agent: &Span) -> std::io::Result<(Run, Option<Pass>)> {
         let attempt = (self.assignment.key, agent.place());
         start.env.extend(variables_of_cli(&self.tools.traces, Some(attempt)));
-        let pass = self.tools.let_in(&mut start.env)?;
+        let pass = self.tools.let_in(&mut start.env).await?;
         Ok((Run::start(self.tools.spare.take()?, start)?, pass))
     }
 

@@ -11,7 +11,7 @@ use crate::claude::{self, Homes, Item, Run, Shim, ShimLaunch, Start};
 use crate::config::{Config, Sandbox};
 use crate::ipc;
 use crate::process;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, ProxyLaunch};
 use crate::sandbox::{self, Report, Targets, Tried, Unsafe};
 use domain::{BootInstant, SessionId, TaskId, WorkerInstanceId};
 
@@ -37,7 +37,10 @@ pub async fn try_walls(config: &Config, proxy: Option<&Proxy>) -> io::Result<Vec
         namespaces: config.claude.namespaces,
     };
     let places = Places::make(config)?;
-    let mut env = proxy.map_or_else(|| environment.clone(), |proxy| proxy.environment(environment));
+    let mut env = match proxy {
+        Some(proxy) => proxy.environment(environment)?,
+        None => environment.clone(),
+    };
     places.home.iter().for_each(|home| claude::move_in(&mut env, home));
     let open_port = (!config.server.auth).then_some(config.server.port);
     let common = CommonWalls::new(&config.claude, confine::hidden(config), open_port);
@@ -132,6 +135,15 @@ impl Places {
             std::fs::remove_dir_all(folder).unwrap_or_default();
         }
     }
+}
+
+/// Starts a proxy for a trial, where one would be used.
+///
+/// # Errors
+/// It can't be started.
+pub fn proxy_for_trial(config: &Config) -> io::Result<Option<Proxy>> {
+    let (program, holder) = (std::env::current_exe()?, WorkerInstanceId::new());
+    Proxy::start(&config.claude, ProxyLaunch { program, holder, log: config.log.clone() })
 }
 
 /// Tries the walls once, and logs what holds.

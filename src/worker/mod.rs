@@ -34,9 +34,8 @@ mod shim_pool;
 mod warm_pool;
 mod worktree;
 
-pub use crate::proxy::Proxy;
 pub use actor::{MAILBOX, WorkerActor};
-pub use canary::{check_required, describe, log_configuration, try_and_log, try_walls};
+pub use canary::{check_required, describe, log_configuration, proxy_for_trial, try_and_log, try_walls};
 pub use confine::{CommonWalls, hidden};
 pub use link::{Link, LinkEnd, LinkSettings};
 pub use messages::{Drain, StopNow};

@@ -108,19 +108,23 @@ pub struct WorkerContext {
 
 impl WorkerContext {
     /// The environment of the CLI, without what it is not to know.
-    fn environment(&self) -> Environment {
+    ///
+    /// # Errors
+    /// The credential proxy has died, and can't be started anew.
+    fn environment(&self) -> io::Result<Environment> {
         let whole = &self.claude.environment;
-        self.proxy.as_ref().map_or_else(|| whole.clone(), |proxy| proxy.environment(whole))
+        self.proxy.as_ref().map_or_else(|| Ok(whole.clone()), |proxy| proxy.environment(whole))
     }
 
     /// Lets the process of an attempt ask the API.
     ///
     /// # Errors
-    /// The system has no randomness.
-    pub fn let_in(&self, environment: &mut Environment) -> io::Result<Option<Pass>> {
-        let pass = self.proxy.as_ref().map(Proxy::let_in).transpose()?;
-        environment.extend(pass.as_ref().map(Pass::variable));
-        Ok(pass)
+    /// The system has no randomness, or the proxy does not answer.
+    pub async fn let_in(&self, environment: &mut Environment) -> io::Result<Option<Pass>> {
+        let Some(proxy) = &self.proxy else { return Ok(None) };
+        let pass = proxy.let_in().await?;
+        environment.push(pass.variable());
+        Ok(Some(pass))
     }
 
     /// The permission mode of a task.
@@ -184,7 +188,9 @@ pub async fn set_up(
     on_disk.add_paths(tools, task, &directory, &further_folders, &mut paths);
     let OnDisk { home, files, session, claude_md, mcp_config } = on_disk;
     let talk = talk(queue, task).await?;
-    let mut environment = tools.environment();
+    let mut environment = tools.environment().map_err(|error| {
+        NotReady::Release(format!("the credential proxy can't be started: {error}"), UNAVAILABLE_DELAY)
+    })?;
     home.iter().for_each(|home| claude::move_in(&mut environment, home));
     let disk = tools
         .claude

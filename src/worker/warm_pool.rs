@@ -183,6 +183,15 @@ impl WarmPool {
             return;
         }
         let stamp = Fingerprint::of(tools, &recipe).await;
+        let session = SessionId::new();
+        let (args, mut env) = claude::command(&recipe.settings, &recipe.sdk, Session::New(session));
+        env.extend(variables_of_cli(&tools.traces, None));
+        let pass = match tools.let_in(&mut env).await {
+            Ok(pass) => pass,
+            Err(error) => {
+                return tracing::warn!(error = crate::telemetry::chain(&error), "Could not let a process in");
+            }
+        };
         let mut pool = self.pool();
         if !fits(&pool) {
             return;
@@ -191,15 +200,6 @@ impl WarmPool {
             let oldest = pool.waiting.iter().enumerate().min_by_key(|(_, waiting)| waiting.wanted).map(|(at, _)| at);
             pool.waiting.swap_remove(oldest.unwrap_or(0));
         }
-        let session = SessionId::new();
-        let (args, mut env) = claude::command(&recipe.settings, &recipe.sdk, Session::New(session));
-        env.extend(variables_of_cli(&tools.traces, None));
-        let pass = match tools.let_in(&mut env) {
-            Ok(pass) => pass,
-            Err(error) => {
-                return tracing::warn!(error = crate::telemetry::chain(&error), "Could not let a process in");
-            }
-        };
         let start = Start {
             program: recipe.settings.program.clone(),
             args,

@@ -12,7 +12,7 @@ const SOON: Duration = Duration::from_millis(1_000);
 /// Steps of a task that runs a command until there is a file `go` in its folder, and then says what it has read there.
 const WAITS: [&str; 2] = ["bash echo begun >>begun; until [ -e go ]; do sleep 0.02; done; echo went", "say done"];
 
-/// Settings of workers that hand over. Without a proxy, whose calls are a test of their own.
+/// Settings of workers that hand over.
 const SETTINGS: [(&str, &str); 2] = [("HANDOVER", "on"), ("QUEUE_CONCURRENCY", "4")];
 
 struct Case {
@@ -77,7 +77,7 @@ fn stop(worker: &mut Process) -> Duration {
 
 #[test]
 fn a_running_attempt_goes_on_with_the_next_worker() {
-    let (case, mut first) = Case::begin(&[("CREDENTIAL_PROXY", "off")]);
+    let (case, mut first) = Case::begin(&[]);
     let took = stop(&mut first);
     assert!(took < SOON, "{took:?}\n{}", first.logs());
     let held = case.server.task(&case.id);

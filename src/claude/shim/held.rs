@@ -7,8 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
 use super::messages::{FromShim, Signed, part};
-use super::orders::Orders;
-use crate::process;
+use crate::process::{self, ControlLines};
 use domain::LeaseKey;
 
 /// Bytes of output that are kept in memory; then the CLI waits, as it does for a worker that reads nothing.
@@ -32,7 +31,7 @@ pub struct Held {
     /// True if the last worker has left.
     pub is_free: bool,
     /// A worker to which it was offered, and which has not taken it yet.
-    pub asked: Option<Orders>,
+    pub asked: Option<ControlLines>,
 }
 
 /// Output that nobody reads for now.
@@ -119,7 +118,7 @@ impl Held {
         // Its folder lets nobody in but our own user.
         if self.send(&worker, lease, secret).is_ok() {
             worker.set_nonblocking(true).unwrap_or_default();
-            self.asked = Some(Orders::new(worker));
+            self.asked = Some(ControlLines::new(worker));
         }
     }
 

@@ -11,7 +11,6 @@
 
 mod held;
 mod messages;
-mod orders;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write as _};
@@ -23,8 +22,7 @@ use rustix::process::{Pid, PidfdFlags};
 
 pub use self::messages::Limit;
 pub(super) use self::messages::{Begin, FromShim, Signed, ToShim, part};
-pub(super) use self::orders::Orders;
-use crate::process::{self, EnvMarks, Isolation, Launch, Tree};
+use crate::process::{self, ControlLines, EnvMarks, Isolation, Launch, Tree};
 use crate::sandbox::{self, Limits};
 use audit::TreeLine;
 use domain::{LeaseKey, TREE_END_MS};
@@ -62,7 +60,7 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
     let Ok(control) = process::control_from_fd(args.control_fd) else { return 64 };
     // Nobody looks into its memory or its descriptors, but root.
     process::close_memory();
-    let mut orders = Orders::new(control);
+    let mut orders = ControlLines::new(control);
     // Read once, while there is time.
     let _read_once = process::boot_now();
     // Without a word the worker is gone, or wants it no more.
@@ -125,7 +123,7 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
 }
 
 /// Waits for something to guard.
-fn first_order(orders: &mut Orders) -> Option<Begin> {
+fn first_order(orders: &mut ControlLines) -> Option<Begin> {
     match serde_json::from_slice(&orders.next().ok()??) {
         Ok(ToShim::Begin(begin)) => Some(*begin),
         _ => None,
@@ -141,7 +139,7 @@ enum End {
 
 struct Shim {
     /// The worker, while there is one.
-    worker: Option<Orders>,
+    worker: Option<ControlLines>,
     /// What is held for the next one.
     held: Option<Held>,
     tree: Tree,

@@ -1,6 +1,7 @@
 //! The shell of the machine: waits for what happens, and does what the machine wants done.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Instant;
 
@@ -160,7 +161,7 @@ impl Attempt {
 
     /// Leaves a [settled](Self::settle) attempt with its shim for another worker. Returns how it has ended where that
     /// can't be.
-    pub async fn hold(self, folder: &Path, about: About) -> Result<HeldRun, Ended> {
+    pub async fn hold(self, folder: &Path, about: About, pass: Option<OwnedFd>) -> Result<HeldRun, Ended> {
         let Self { key, run, outbox, mut machine, estimate, .. } = self;
         let stderr = run.stderr();
         let stored = outbox.flush().await.ok_or_else(|| io::Error::other("the task is lost"));
@@ -169,7 +170,7 @@ impl Attempt {
             let carried = Carried { version: VERSION, about, run, machine: carried, outbox: stored?, estimate };
             Ok(serde_json::to_string(&carried)?)
         };
-        match run.hold(folder, key, None, state).await {
+        match run.hold(folder, key, pass, state).await {
             Ok(held) => {
                 outbox.close().await;
                 Ok(held)
@@ -182,11 +183,6 @@ impl Attempt {
                 Err(end(machine, outbox, exit, stderr).await)
             }
         }
-    }
-
-    /// The worker takes no more work, and this attempt stays with it.
-    pub async fn drain(&mut self) {
-        self.step(Event::Draining).await;
     }
 
     /// Waits until all is stored.

@@ -1,16 +1,16 @@
-//! Lines from a worker, with the descriptors that come with them.
+//! Lines from another process of ours, with the descriptors that come with them.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use crate::process;
+use super::pass::receive_with;
 
 /// Bytes that are read at a time.
 const CHUNK: usize = 64 << 10;
 
 /// One end of a control socket.
-pub struct Orders {
+pub struct ControlLines {
     socket: UnixStream,
     buffer: Vec<u8>,
     /// Beginning of the buffer that holds no newline.
@@ -18,7 +18,7 @@ pub struct Orders {
     passed: Vec<OwnedFd>,
 }
 
-impl Orders {
+impl ControlLines {
     /// The lines that come on this socket.
     pub const fn new(socket: UnixStream) -> Self {
         Self { socket, buffer: Vec::new(), searched: 0, passed: Vec::new() }
@@ -37,7 +37,7 @@ impl Orders {
             }
             self.searched = self.buffer.len();
             let mut chunk = [0; CHUNK];
-            match process::receive_with(&self.socket, &mut chunk, &mut self.passed) {
+            match receive_with(&self.socket, &mut chunk, &mut self.passed) {
                 Ok(0) => return Ok(None),
                 Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -53,7 +53,7 @@ impl Orders {
     pub fn take(&mut self, count: usize) -> io::Result<Vec<u8>> {
         let mut chunk = [0; CHUNK];
         while self.buffer.len() < count {
-            match process::receive_with(&self.socket, &mut chunk, &mut self.passed) {
+            match receive_with(&self.socket, &mut chunk, &mut self.passed) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(read) => self.buffer.extend_from_slice(&chunk[..read]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -80,7 +80,7 @@ impl Orders {
     }
 }
 
-impl AsFd for Orders {
+impl AsFd for ControlLines {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
