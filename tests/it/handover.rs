@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Process, Server, World, check_history, task, until};
+use crate::support::{Process, Server, World, check_history, command_line, signal, task, until};
 
 /// A worker that leaves is gone within this time; measured: 0.1 to 0.3 s.
 const SOON: Duration = Duration::from_millis(1_000);
@@ -24,13 +24,22 @@ struct Case {
 impl Case {
     /// A task that is in the middle of a command, on a worker of its own.
     fn begin(more: &[(&str, &str)]) -> (Self, Process) {
+        let (case, worker) = Self::submit(more, |world| task(&world.ws(), "handed-over", &WAITS));
+        until("the command to run", || case.world.ws().join("begun").exists().then_some(()));
+        (case, worker)
+    }
+
+    fn submit(more: &[(&str, &str)], body: impl Fn(&World) -> Value) -> (Self, Process) {
         let world = World::new();
         let server = world.serve("standalone", &[]);
         let worker = world.worker(&[&SETTINGS, more].concat());
-        let id = server.submit(task(&world.ws(), "handed-over", &WAITS));
-        server.wait_tool(&id);
-        until("the command to run", || world.ws().join("begun").exists().then_some(()));
+        let id = server.submit(body(&world));
         (Self { server, id, world }, worker)
+    }
+
+    /// The processes of this world with this word in their command lines.
+    fn processes(&self, word: &str) -> Vec<u32> {
+        self.world.processes().into_iter().filter(|pid| command_line(*pid).contains(word)).collect()
     }
 
     fn worker(&self) -> Process {
@@ -89,4 +98,142 @@ fn a_running_attempt_goes_on_with_the_next_worker() {
     stop(&mut second);
     third.wait_log("Took over an attempt as it runs");
     case.went_on();
+}
+
+#[test]
+fn an_answer_that_is_on_its_way_is_not_paid_twice() {
+    let words = "one two three four five six seven eight nine ten ".repeat(6);
+    let (case, mut first) = Case::submit(&[], |world| task(&world.ws(), "streams", &[&format!("slow {words}")]));
+    until("the model to be asked", || (case.world.model.begun("streams") == 1).then_some(()));
+    assert_eq!(case.server.task(&case.id)["status"], "running");
+    let took = stop(&mut first);
+    assert!(took < SOON, "{took:?}\n{}", first.logs());
+    let _second = case.worker();
+    let ended = case.server.wait_end(&case.id);
+    assert_eq!((&ended["status"], &ended["attempt"]), (&json!("completed"), &json!(1)), "{ended:#}");
+    assert_eq!(ended["result"].as_str().map(str::trim), Some(words.trim()));
+    assert_eq!(case.world.model.calls().len(), 1, "nothing was asked again");
+    assert!(ended["costUsd"].as_f64().is_some_and(|cost| cost > 0.0), "{ended:#}");
+}
+
+#[test]
+fn the_workers_of_the_next_server_go_on() {
+    let world = World::new();
+    let settings = [("WORKER_COUNT", "2"), ("API_KEY", "a-key-of-sixteen-characters")];
+    let mut server = world.serve("managed", &settings);
+    let ids: Vec<String> = (0..3)
+        .map(|n| {
+            let folder = world.ws().join(format!("folder-{n}"));
+            std::fs::create_dir(&folder).expect("a folder");
+            server.submit(task(&folder, &format!("managed-{n}"), &WAITS))
+        })
+        .collect();
+    let begun = |n: usize| world.ws().join(format!("folder-{n}/begun"));
+    until("the commands to run", || (0..3).all(|n| begun(n).exists()).then_some(()));
+    let since = Instant::now();
+    server.process.signal("TERM");
+    assert_eq!(server.process.wait(), 0, "{}", server.process.logs());
+    assert!(since.elapsed() < SOON, "{:?}\n{}", since.elapsed(), server.process.logs());
+    let server = world.serve("managed", &settings);
+    // Without its worker: another one of this server has it.
+    let of = |id: &str| server.task(id)["workerId"].as_str().map(str::to_owned);
+    until("the attempts to be taken over", || {
+        let logs = server.process.logs();
+        (logs.matches("Took over an attempt as it runs").count() == 3).then_some(())
+    });
+    let worker = of(&ids[0]).expect("a worker");
+    let (status, answer) = server.http.ask("DELETE", &format!("/api/workers/{worker}"), None);
+    assert!((200..300).contains(&status), "{answer}");
+    until("another worker", || of(&ids[0]).filter(|other| *other != worker));
+    for (n, id) in ids.iter().enumerate() {
+        std::fs::write(world.ws().join(format!("folder-{n}/go")), "").expect("written");
+        let ended = server.wait_end(id);
+        assert_eq!((&ended["status"], &ended["attempt"]), (&json!("completed"), &json!(1)), "{ended:#}");
+        assert_eq!(std::fs::read_to_string(begun(n)).expect("a file"), "begun\n");
+    }
+    drop(server);
+    check_history(&world, &["--settled"]);
+}
+
+#[test]
+fn a_question_is_answered_while_nobody_has_the_attempt() {
+    let (case, mut first) = Case::submit(&[], |world| {
+        let mut body = task(&world.ws(), "asks", &["bash touch answered", "say done"]);
+        body["options"]["sdk"] = json!({ "permissionMode": "default" });
+        body
+    });
+    let path = format!("/api/tasks/{}/permissions", case.id);
+    let question = until("a question", || case.server.get(&path)["permissions"].get(0).cloned());
+    stop(&mut first);
+    let answer = format!("{path}/{}", question["requestId"].as_str().expect("an id"));
+    let (status, said) = case.server.http.ask("POST", &answer, Some(json!({ "behavior": "allow" })));
+    assert_eq!(status, 200, "{said}");
+    let _second = case.worker();
+    let ended = case.end();
+    assert_eq!(ended["attempt"], 1, "{ended:#}");
+    assert!(case.world.ws().join("answered").exists());
+}
+
+#[test]
+fn a_task_that_is_cancelled_meanwhile_is_ended_by_the_next_worker() {
+    let (case, mut first) = Case::begin(&[]);
+    stop(&mut first);
+    let (status, _) = case.server.http.ask("DELETE", &format!("/api/tasks/{}", case.id), None);
+    assert_eq!(status, 200);
+    assert!(!case.processes("agent-shim").is_empty(), "its shim waits for a worker");
+    let _second = case.worker();
+    until("its processes to end", || {
+        let left = case.processes("until [ -e go ]");
+        left.is_empty().then_some(())
+    });
+    assert_eq!(case.server.task(&case.id)["status"], "cancelled");
+}
+
+#[test]
+fn an_attempt_that_nobody_takes_is_ended_in_time_and_runs_again() {
+    let (case, mut first) = Case::begin(&[("HANDOVER_TIMEOUT_MS", "1000"), ("LEASE_MS", "3000")]);
+    stop(&mut first);
+    until("its processes to end", || {
+        (case.processes("agent-shim").is_empty() && case.processes("agent-proxy").is_empty()).then_some(())
+    });
+    let _second = case.worker();
+    let ended = case.end();
+    assert_eq!(ended["attempt"], 2, "{ended:#}");
+}
+
+#[test]
+fn a_shim_or_an_agent_that_dies_meanwhile_costs_its_attempt_alone() {
+    for victim in ["agent-shim", "until [ -e go ]", "stream-json"] {
+        let (case, mut first) = Case::begin(&[]);
+        stop(&mut first);
+        let found = case.processes(victim);
+        assert!(!found.is_empty(), "{victim}");
+        found.into_iter().for_each(|pid| signal(pid, "KILL"));
+        let _second = case.worker();
+        case.end();
+    }
+}
+
+/// A worker that dies at a step of its leave, or of taking over.
+#[test]
+fn slow_a_worker_that_dies_at_a_step_of_a_handover() {
+    let kill = |point: &str| format!("{point}=1*return(kill)->off");
+    for point in ["run-settle", "run-held", "hand-over-before", "hand-over-after", "run-let-go"] {
+        let (case, mut first) = Case::begin(&[("FAILPOINTS", &kill(point)), ("LEASE_MS", "3000")]);
+        first.signal("TERM");
+        assert_eq!(first.wait(), -9, "{point}");
+        let _second = case.worker();
+        let ended = case.end();
+        assert_eq!(ended["attempt"], 2, "{point}: {ended:#}");
+    }
+    for (point, attempts) in [("adopt-before", 1), ("adopt-after", 2), ("run-adopted", 2)] {
+        let (case, mut first) = Case::begin(&[]);
+        stop(&mut first);
+        let settings = [("FAILPOINTS", &*kill(point)), ("LEASE_MS", "3000")];
+        let mut second = Process::start(case.world.command("worker", &[&SETTINGS[..], &settings].concat()));
+        assert_eq!(second.wait(), -9, "{point}");
+        let _third = case.worker();
+        let ended = case.end();
+        assert_eq!(ended["attempt"], attempts, "{point}: {ended:#}");
+    }
 }

@@ -304,7 +304,6 @@ impl Shim {
                         return Woken::Abandoned;
                     }
                     self.say(FromShim::Holds);
-                    process::barrier("shim-holds");
                 }
                 Ok(ToShim::LetGo { at_ms }) => {
                     let Some(held) = &mut self.held else { return Woken::Abandoned };
