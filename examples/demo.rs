@@ -280,7 +280,7 @@ impl Drop for Second {
 fn end(process: &mut Child) {
     let pid = rustix::process::Pid::from_child(process);
     // It may have ended.
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap_or_default();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap_or_default();
     drop(process.wait());
 }
 

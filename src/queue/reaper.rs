@@ -48,12 +48,17 @@ pub async fn reap_forever(reaper: Reaper) {
     }
 }
 
-/// Ends what is left of a dead worker's processes, and of those that it has taken over, then gives its tasks back.
-/// Returns their number; `None` where processes are left.
+/// Ends what is left of a worker's processes that is known to be dead, and of those that it has adopted, then gives its
+/// tasks back. Returns their number; `None` where processes are left. One that has left by itself has none to be ended:
+/// what it has handed over runs on.
 ///
 /// # Errors
 /// The queue's.
 pub async fn reclaim(queue: &Queue, holder: WorkerInstanceId) -> Result<Option<usize>, QueueError> {
+    // Looked up now that it is dead: it said so before its end, if it has left.
+    if !queue.ask(ReadWorkers).await?.iter().any(|worker| worker.holder == holder) {
+        return Ok(Some(0));
+    }
     let mut marks = vec![EnvMarks::holder(holder)];
     for HeldTree { task, tree_holder, session, .. } in queue.ask(FindAdopted(holder)).await? {
         marks.extend(EnvMarks::of_attempt(task, session, tree_holder));
@@ -83,7 +88,7 @@ impl Reaper {
         for worker in workers.iter().filter(|worker| worker.holder != *me && self.is_dead(worker)) {
             if !holders.contains(&worker.holder) {
                 queue.ask(WorkerGone(worker.holder)).await?;
-            } else if let Some(tasks) = reclaim(queue, worker.holder).await? {
+            } else if let Some(tasks @ 1..) = reclaim(queue, worker.holder).await? {
                 tracing::warn!(workerId = worker.name, tasks, "took back the tasks of a worker that died");
             }
         }

@@ -18,7 +18,7 @@ use super::record::{Record, Records};
 use super::worker_process::{ProcessState, WorkerProcess};
 use crate::config::Environment;
 use crate::process::{self, BackOff, EnvMarks, Identity, Launch, wall_now};
-use crate::queue::{ChangeNotifier, Queue, QueueError, ReadWorkers, reclaim};
+use crate::queue::{ChangeNotifier, Queue, reclaim};
 use crate::supervise::{Decision, RestartPolicy};
 use domain::WorkerInstanceId;
 
@@ -265,11 +265,11 @@ impl SupervisorActor {
 }
 
 /// Ends what is left of a dead worker's tree, then gives its tasks back. Insists: until that is done its tasks would
-/// wait for the end of their leases. One that has left by itself has nothing to be ended: what it has handed over runs on.
+/// wait for the end of their leases.
 async fn reclaim_tasks(queue: &Queue, name: &str, holder: WorkerInstanceId) {
     let mut back_off = BackOff::default();
     loop {
-        match reclaim_if_known(queue, holder).await {
+        match reclaim(queue, holder).await {
             Ok(Some(0)) => return,
             Ok(Some(tasks)) => {
                 return tracing::warn!(workerId = name, tasks, "Took back the tasks of a worker that died");
@@ -283,11 +283,6 @@ async fn reclaim_tasks(queue: &Queue, name: &str, holder: WorkerInstanceId) {
         }
         back_off.pause().await;
     }
-}
-
-async fn reclaim_if_known(queue: &Queue, holder: WorkerInstanceId) -> Result<Option<usize>, QueueError> {
-    let workers = queue.ask(ReadWorkers).await?;
-    if workers.iter().any(|worker| worker.holder == holder) { reclaim(queue, holder).await } else { Ok(Some(0)) }
 }
 
 impl Actor for SupervisorActor {

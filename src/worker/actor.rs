@@ -61,8 +61,12 @@ pub struct WorkerActor {
     poll: Poll,
     /// Time of the last line about a CLI that can't run tasks.
     complained: Option<Instant>,
+    /// Attempts of others for which the store is being asked.
+    adopting: HashSet<LeaseKey>,
     /// Attempts that are held for another worker.
     held: HashSet<LeaseKey>,
+    /// True if what it runs when it drains goes on without it.
+    hands_over: bool,
     /// True if what it ran is handed over.
     has_left: bool,
     /// Attempts that others have handed over, and since when they are seen.
@@ -86,7 +90,9 @@ impl WorkerActor {
             running: RunningTasks::default(),
             poll: Poll::new(Instant::now()),
             complained: None,
+            adopting: HashSet::new(),
             held: HashSet::new(),
+            hands_over: false,
             has_left: false,
             offered: HashMap::new(),
             draining: false,
@@ -137,7 +143,7 @@ impl WorkerActor {
                     false
                 }
             };
-            if this.draining && this.is_settled() {
+            if this.draining && this.is_idle() {
                 // A look that begins now claims nothing.
                 this.tell_drained();
             }
@@ -162,7 +168,8 @@ impl WorkerActor {
     }
 
     fn free(&self) -> u32 {
-        self.concurrency.saturating_sub(u32::try_from(self.running.len()).unwrap_or(u32::MAX))
+        let taken = self.running.len() + self.adopting.len();
+        self.concurrency.saturating_sub(u32::try_from(taken).unwrap_or(u32::MAX))
     }
 
     /// Carries out the answer to a poll. Returns true if there may be more to claim.
@@ -175,9 +182,12 @@ impl WorkerActor {
     ) -> bool {
         self.running.lose(&reply.lost);
         self.running.pass_on(reply.said);
-        // What was handed over is in its name until another worker takes it.
+        // What was handed over is in its name until another worker takes it; what it has adopted was not known when it
+        // asked.
         for key in reply.forgotten.into_iter().filter(|_| !self.has_left) {
-            self.give_back(key, ctx);
+            if !self.adopting.contains(&key) && !self.running.has(key.task) {
+                self.give_back(key, ctx);
+            }
         }
         if reply.drain {
             self.news.asked_to_end.notify_one();
@@ -267,35 +277,30 @@ impl WorkerActor {
         self.offered.retain(|key, _| offers.iter().any(|(offered, _)| offered == key));
         for (key, socket) in offers {
             let since = *self.offered.entry(key).or_insert_with(Instant::now);
-            if !self.running.has(key.task) && (self.free() > 0 || since.elapsed() > LEFT_TO_OTHERS) {
+            let is_known = self.adopting.contains(&key) || self.running.has(key.task);
+            if !is_known && (self.free() > 0 || since.elapsed() > LEFT_TO_OTHERS) {
                 self.adopt(key, socket, ctx);
             }
         }
     }
 
-    /// Takes over an attempt. It counts as ours from before the question, so that no look at the store finds one that
-    /// nobody knows.
+    /// Takes over an attempt. It is one of ours from the store's answer on: a look at the store that began before must
+    /// neither lose it nor give it back.
     fn adopt(&mut self, key: LeaseKey, socket: PathBuf, ctx: &mut Context<Self>) {
-        let mut commands = self.running.add(key);
+        self.adopting.insert(key);
         let (tools, queue) = (Arc::clone(&self.tools), self.queue.clone());
-        let adopted = async move {
-            let adopted = adoption::adopt(&tools, &queue, key, socket).await;
-            // What was said before is about an attempt that was not ours.
-            while commands.try_recv().is_ok() {}
-            (adopted, commands)
-        };
-        ctx.spawn(adopted.into_actor(self).map(move |(adopted, commands), this, ctx| match adopted {
-            Some(Adopted { assignment, offer, carried, deadline }) => {
+        let adopted = async move { adoption::adopt(&tools, &queue, key, socket).await };
+        ctx.spawn(adopted.into_actor(self).map(move |adopted, this, ctx| {
+            this.adopting.remove(&key);
+            if let Some(Adopted { assignment, offer, carried, deadline }) = adopted {
+                let commands = this.running.add(key);
                 let run = this.run(assignment, commands.into(), deadline, ctx);
                 this.follow(key, run, |run| run.run_adopted(offer, carried), ctx);
                 if this.draining {
-                    this.running.tell(&RunCommand::Shutdown);
+                    this.running.tell(this.at_drain());
                 }
             }
-            None => {
-                this.running.remove(key);
-                this.tell_if_drained();
-            }
+            this.tell_if_drained();
         }));
     }
 
@@ -303,8 +308,8 @@ impl WorkerActor {
         LeaseTimes::new(self.tools.lease)
     }
 
-    /// A task that is ours in the store and that we don't know: the answer to a claim was
-    /// lost with a panic.
+    /// A task that is ours in the store and that we don't know: the answer to a claim was lost with a panic. Where it was
+    /// to be taken over, its process runs, and is ended first.
     fn give_back(&self, key: LeaseKey, ctx: &mut Context<Self>) {
         let release = Release {
             key,
@@ -316,7 +321,12 @@ impl WorkerActor {
             events: Vec::new(),
         };
         let queue = self.queue.clone();
-        ctx.spawn(async move { drop(queue.ask(release).await) }.into_actor(self));
+        let given_back = async move {
+            if adoption::end_processes(&queue, key).await.is_ok_and(|gone| gone) {
+                drop(queue.ask(release).await);
+            }
+        };
+        ctx.spawn(given_back.into_actor(self));
     }
 
     fn renew(&mut self, ctx: &mut Context<Self>) {
@@ -392,24 +402,29 @@ impl WorkerActor {
         );
     }
 
+    /// What running attempts are told when it drains. To be told twice changes nothing.
+    const fn at_drain(&self) -> &'static RunCommand {
+        if self.hands_over { &RunCommand::HandOver } else { &RunCommand::Draining }
+    }
+
     /// True if nothing runs but what is held for another worker.
-    fn is_settled(&self) -> bool {
-        self.running.len() == self.held.len()
+    fn is_idle(&self) -> bool {
+        self.adopting.is_empty() && self.running.len() == self.held.len()
     }
 
     /// Answers the drains that wait, when nothing runs and no claim is under way.
     fn tell_if_drained(&mut self) {
-        if self.draining && self.is_settled() && !self.poll.is_in_flight() {
+        if self.draining && self.is_idle() && !self.poll.is_in_flight() {
             self.tell_drained();
         }
     }
 
     /// Completes when nothing runs but what is held for another worker.
-    fn settled(&mut self) -> tokio::sync::oneshot::Receiver<()> {
-        let (sender, settled) = tokio::sync::oneshot::channel();
+    fn once_idle(&mut self) -> tokio::sync::oneshot::Receiver<()> {
+        let (sender, idle) = tokio::sync::oneshot::channel();
         self.drained.push(sender);
         self.tell_if_drained();
-        settled
+        idle
     }
 
     fn tell_drained(&mut self) {
@@ -460,5 +475,7 @@ impl Supervised for WorkerActor {
     fn restarting(&mut self, _: &mut Context<Self>) {
         self.poll = Poll::new(Instant::now());
         self.running.retain_living();
+        // Their futures went with the actor: the shims make their offers again.
+        self.adopting.clear();
     }
 }

@@ -104,10 +104,18 @@ async fn take(tools: &Arc<WorkerContext>, queue: &Queue, offer: Offer) -> Result
     }
 }
 
+/// Ends what is left of an attempt that was handed over. Returns false where processes of it are left.
+///
+/// # Errors
+/// The queue's.
+pub async fn end_processes(queue: &Queue, key: LeaseKey) -> Result<bool, QueueError> {
+    let Some(tree) = queue.ask(FindHandover(key)).await? else { return Ok(true) };
+    Ok(process::end_all(EnvMarks::of_attempt(tree.task, tree.session, tree.tree_holder)).await)
+}
+
 /// Takes back the task of an attempt whose shim is gone. Returns false where processes of it are left.
 async fn take_back(queue: &Queue, key: LeaseKey) -> Result<bool, QueueError> {
-    let Some(tree) = queue.ask(FindHandover(key)).await? else { return Ok(true) };
-    if !process::end_all(EnvMarks::of_attempt(tree.task, tree.session, tree.tree_holder)).await {
+    if !end_processes(queue, key).await? {
         return Ok(false);
     }
     if queue.ask(TakeBackOrphan(key)).await? {

@@ -203,7 +203,7 @@ impl AgentRun {
                     break attempt.close(exit).await;
                 }
                 Driven::HandOver => {
-                    process::barrier("run-settle");
+                    process::barrier("run-hand-over");
                     let pass = match of.pass.as_ref().map(Pass::to_be_left).transpose() {
                         Ok(pass) => pass,
                         Err(error) => {
@@ -211,7 +211,7 @@ impl AgentRun {
                             continue;
                         }
                     };
-                    if !attempt.settle().await {
+                    if !attempt.store_all().await {
                         continue;
                     }
                     let about = About {

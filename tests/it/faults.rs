@@ -273,7 +273,8 @@ fn a_request_that_panics_costs_itself_alone() {
 #[test]
 fn a_server_of_another_mode_ends_the_workers_that_nobody_manages() {
     let world = World::new();
-    let mut managed = world.serve("managed", &[("WORKER_COUNT", "1"), ("GRACEFUL_SHUTDOWN_TIMEOUT_MS", "300")]);
+    let mut managed =
+        world.serve("managed", &[("WORKER_COUNT", "1"), ("GRACEFUL_SHUTDOWN_TIMEOUT_MS", "300"), ("HANDOVER", "off")]);
     let id = once_asleep(&world, &managed, "98812");
     let worker = managed.worker_pid("worker-0");
     managed.process.signal("KILL");
@@ -348,7 +349,7 @@ fn sigterm_lets_what_runs_finish_and_refuses_what_is_new() {
 /// SIGTERM with a short limit, then a new server: the task goes on, at no cost.
 fn is_given_back_at_the_limit(mode: &str, mark: &str) {
     let world = World::new();
-    let mut server = world.serve(mode, &[("GRACEFUL_SHUTDOWN_TIMEOUT_MS", "300")]);
+    let mut server = world.serve(mode, &[("GRACEFUL_SHUTDOWN_TIMEOUT_MS", "300"), ("HANDOVER", "off")]);
     let id = once_asleep(&world, &server, mark);
     server.process.signal("TERM");
     assert_eq!(server.process.wait(), 0);
@@ -375,7 +376,9 @@ fn sigterm_gives_a_long_task_back_managed() {
 fn the_image_stops_within_the_time_of_docker_stop() {
     let image = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Dockerfile")).expect("the Dockerfile");
     let setting = image.split("GRACEFUL_SHUTDOWN_TIMEOUT_MS=").nth(1).and_then(|rest| rest.split_whitespace().next());
-    let settings = [("GRACEFUL_SHUTDOWN_TIMEOUT_MS", setting.expect("the grace of the image"))];
+    let grace = setting.expect("the grace of the image");
+    // As where the server is all of a container.
+    let settings = [("GRACEFUL_SHUTDOWN_TIMEOUT_MS", grace), ("HANDOVER", "off")];
     let world = World::new();
     let mut server = world.serve("managed", &settings);
     // It doesn't care for a TERM.

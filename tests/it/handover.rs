@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::barriers::is_stopped;
 use crate::support::{Process, Server, World, check_history, command_line, signal, task, until};
 
 /// A worker that leaves is gone within this time; measured: 0.1 to 0.3 s.
@@ -155,6 +156,46 @@ fn the_workers_of_the_next_server_go_on() {
     check_history(&world, &["--settled"]);
 }
 
+/// Each worker may meet the looks, the renewals and the beats of the one before at any of their steps.
+#[test]
+fn slow_attempts_outlive_a_row_of_workers() {
+    let world = World::new();
+    let server = world.serve("standalone", &[]);
+    let mut worker = world.worker(&SETTINGS);
+    let folder = |n: usize| world.ws().join(format!("folder-{n}"));
+    let submit = |n: usize| {
+        std::fs::create_dir(folder(n)).expect("a folder");
+        server.submit(task(&folder(n), &format!("in-a-row-{n}-"), &WAITS))
+    };
+    let ids: Vec<String> = (0..4).map(submit).collect();
+    until("the commands to run", || (0..4).all(|n| folder(n).join("begun").exists()).then_some(()));
+    for round in 0..10 {
+        let mut left = match round % 2 {
+            0 => std::mem::replace(&mut worker, world.worker(&SETTINGS)),
+            _ => {
+                stop(&mut worker);
+                std::mem::replace(&mut worker, world.worker(&SETTINGS))
+            }
+        };
+        if left.lives() {
+            stop(&mut left);
+        }
+        // Not always at the same step of the next one.
+        if round % 3 == 0 {
+            worker.wait_log("Took over an attempt as it runs");
+        }
+    }
+    for (n, id) in ids.iter().enumerate() {
+        std::fs::write(folder(n).join("go"), "").expect("written");
+        let ended = server.wait_end(id);
+        assert_eq!((&ended["status"], &ended["attempt"]), (&json!("completed"), &json!(1)), "{ended:#}");
+        assert_eq!(std::fs::read_to_string(folder(n).join("begun")).expect("a file"), "begun\n");
+        assert_eq!(world.model.begun(&format!("in-a-row-{n}-")), 1);
+    }
+    drop(worker);
+    check_history(&world, &["--settled"]);
+}
+
 #[test]
 fn a_question_is_answered_while_nobody_has_the_attempt() {
     let (case, mut first) = Case::submit(&[], |world| {
@@ -214,11 +255,41 @@ fn a_shim_or_an_agent_that_dies_meanwhile_costs_its_attempt_alone() {
     }
 }
 
+/// A worker that freezes at a step of its leave, or of taking over, and comes back when another one has the task.
+#[test]
+fn slow_a_worker_that_freezes_at_a_step_of_a_handover() {
+    let stop_at = |point: &str| format!("{point}=1*return(stop)->off");
+    let thaw = |frozen: &mut Process| {
+        frozen.signal("CONT");
+        frozen.signal("TERM");
+        frozen.wait();
+    };
+    for point in ["run-held", "hand-over-before", "hand-over-after", "run-let-go"] {
+        let (case, mut first) = Case::begin(&[("FAILPOINTS", &stop_at(point)), ("LEASE_MS", "3000")]);
+        first.signal("TERM");
+        until("it to freeze", || is_stopped(first.pid()).then_some(()));
+        let _second = case.worker();
+        let ended = case.end();
+        assert_eq!(ended["attempt"], 2, "{point}: {ended:#}");
+        thaw(&mut first);
+    }
+    for point in ["adopt-before", "adopt-after", "run-adopted"] {
+        let (case, mut first) = Case::begin(&[]);
+        stop(&mut first);
+        let settings = [("FAILPOINTS", &*stop_at(point)), ("LEASE_MS", "3000")];
+        let mut second = Process::start(case.world.command("worker", &[&SETTINGS[..], &settings].concat()));
+        until("it to freeze", || is_stopped(second.pid()).then_some(()));
+        let _third = case.worker();
+        case.end();
+        thaw(&mut second);
+    }
+}
+
 /// A worker that dies at a step of its leave, or of taking over.
 #[test]
 fn slow_a_worker_that_dies_at_a_step_of_a_handover() {
     let kill = |point: &str| format!("{point}=1*return(kill)->off");
-    for point in ["run-settle", "run-held", "hand-over-before", "hand-over-after", "run-let-go"] {
+    for point in ["run-hand-over", "run-held", "hand-over-before", "hand-over-after", "run-let-go"] {
         let (case, mut first) = Case::begin(&[("FAILPOINTS", &kill(point)), ("LEASE_MS", "3000")]);
         first.signal("TERM");
         assert_eq!(first.wait(), -9, "{point}");

@@ -16,6 +16,8 @@ const MAX_PRINTED: usize = 16 << 20;
 const MAX_SAID: usize = 64 << 10;
 /// Bytes that are read at a time.
 const CHUNK: usize = 64 << 10;
+/// Time after which an offer that was not taken is made to another worker.
+pub const TAKE_LIMIT: Duration = Duration::from_secs(10);
 /// Longest time for an offer: a worker that takes it reads it at once.
 const OFFER_LIMIT: Duration = Duration::from_millis(700);
 
@@ -30,8 +32,8 @@ pub struct Held {
     said: Spool,
     /// True if the last worker has left.
     pub is_free: bool,
-    /// A worker to which it was offered, and which has not taken it yet.
-    pub asked: Option<ControlLines>,
+    /// A worker to which it was offered, and which has not taken it yet, with the time of the offer.
+    pub asked: Option<(ControlLines, Instant)>,
 }
 
 /// Output that nobody reads for now.
@@ -88,7 +90,7 @@ impl Held {
 
     /// What is waited for: the next worker once the last one has left, else more output.
     pub fn sources(&self) -> Vec<BorrowedFd<'_>> {
-        if let Some(asked) = &self.asked {
+        if let Some((asked, _)) = &self.asked {
             return vec![asked.as_fd()];
         }
         let streams = [&self.printed, &self.said].into_iter().filter(|spool| spool.wants_more());
@@ -118,7 +120,7 @@ impl Held {
         // Its folder lets nobody in but our own user.
         if self.send(&worker, lease, secret).is_ok() {
             worker.set_nonblocking(true).unwrap_or_default();
-            self.asked = Some(ControlLines::new(worker));
+            self.asked = Some((ControlLines::new(worker), Instant::now()));
         }
     }
 

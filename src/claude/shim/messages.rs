@@ -1,8 +1,11 @@
 //! What a worker and its shim tell each other: one JSON object a line.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use strum::VariantNames as _;
 
 use crate::config::Environment;
 use crate::process::{Isolation, TreeMark};
@@ -10,8 +13,9 @@ use crate::sandbox::{Held, Walls};
 use domain::{Epoch, LeaseKey, TaskId};
 
 /// Message of a worker to its shim.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, strum::VariantNames)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[strum(serialize_all = "camelCase")]
 pub enum ToShim {
     /// Start the CLI. The first message, and only that.
     Begin(Box<Begin>),
@@ -28,6 +32,16 @@ pub enum ToShim {
     LetGo { at_ms: i64 },
     /// What was offered is this worker's from now on.
     Taken { at_ms: i64 },
+}
+
+impl ToShim {
+    /// True if a worker of a newer version, which has taken over an attempt, says what this one doesn't know. Not to do
+    /// that ends no attempt.
+    pub fn is_newer(line: &[u8]) -> bool {
+        let message = serde_json::from_slice::<HashMap<String, IgnoredAny>>(line);
+        message
+            .is_ok_and(|message| !message.is_empty() && !message.keys().any(|name| Self::VARIANTS.contains(&&**name)))
+    }
 }
 
 /// Description of the process that a shim guards.
@@ -126,4 +140,25 @@ pub mod part {
     pub const STDERR: &str = "stderr";
     /// Right of the attempt to ask the API.
     pub const PASS: &str = "pass";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_newer_worker_says_is_known_from_what_can_not_be_read() {
+        for newer in [r#"{"pause":{"ms":5}}"#, r#"{"mark":1}"#] {
+            assert!(ToShim::is_newer(newer.as_bytes()), "{newer}");
+        }
+        for broken in [r#"{"deadline":{"at":5}}"#, r#"{"end":{}}"#, "{}", "5", "deadline", r#""end""#] {
+            assert!(!ToShim::is_newer(broken.as_bytes()), "{broken}");
+        }
+        assert_eq!(ToShim::VARIANTS.len(), 7);
+        for known in ToShim::VARIANTS {
+            assert!(!ToShim::is_newer(format!(r#"{{"{known}":{{}}}}"#).as_bytes()), "{known}");
+        }
+        let known = serde_json::to_string(&ToShim::LetGo { at_ms: 1 }).expect("JSON");
+        assert_eq!(known, r#"{"letGo":{"atMs":1}}"#);
+    }
 }

@@ -26,7 +26,7 @@ use crate::process::{self, ControlLines, EnvMarks, Isolation, Launch, Tree};
 use crate::sandbox::{self, Limits};
 use audit::TreeLine;
 use domain::{LeaseKey, TREE_END_MS};
-use held::Held;
+use held::{Held, TAKE_LIMIT};
 
 /// Between TERM and KILL where nothing else is ordered: the CLI needs some 100 ms to write its
 /// session down.
@@ -311,6 +311,7 @@ impl Shim {
                     self.deadline_ms = at_ms;
                     self.say(FromShim::LetGo);
                 }
+                Err(_) if ToShim::is_newer(&line) => {}
                 Ok(ToShim::Begin(_) | ToShim::Taken { .. }) | Err(_) => return Woken::Abandoned,
             }
         }
@@ -319,14 +320,16 @@ impl Shim {
     /// Hears whether a worker takes what it was offered. Where it leaves without a word, the next one is waited for.
     fn hear_asked(&mut self) -> Woken {
         let Some(held) = &mut self.held else { return Woken::Tick };
-        let Some(mut asked) = held.asked.take() else { return Woken::Tick };
+        let Some((mut asked, since)) = held.asked.take() else { return Woken::Tick };
         match asked.next().map(|line| line.and_then(|line| serde_json::from_slice(&line).ok())) {
             Ok(Some(ToShim::Taken { at_ms })) => {
                 self.deadline_ms = at_ms;
                 self.worker = Some(asked);
                 self.held = None;
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => held.asked = Some(asked),
+            Err(error) if error.kind() == ErrorKind::WouldBlock && since.elapsed() < TAKE_LIMIT => {
+                held.asked = Some((asked, since));
+            }
             _ => {}
         }
         Woken::Tick

@@ -52,9 +52,10 @@ impl Handler<Drain> for WorkerActor {
         tracing::info!(running = self.running.len(), limit_ms = limit.as_millis() as u64, hand_over, "Draining");
         self.draining = true;
         drop(self.queue.0.try_send(FlushPoll));
-        self.running.tell(if hand_over { &RunCommand::HandOver } else { &RunCommand::Draining });
+        self.hands_over |= hand_over;
+        self.running.tell(self.at_drain());
         ctx.run_later(drain.limit, |this, _| this.running.tell(&RunCommand::Shutdown));
-        let drained = self.settled();
+        let drained = self.once_idle();
         let (queue, tools, me) = (self.queue.clone(), Arc::clone(&self.tools), ctx.address());
         let holder = tools.holder;
         // For the history only: not to claim is our own doing.
@@ -113,7 +114,7 @@ impl Handler<LeaveHeld> for WorkerActor {
         // Each is told, and ends.
         self.held.clear();
         self.has_left = true;
-        let left = self.settled();
+        let left = self.once_idle();
         Box::pin(async move { left.await.unwrap_or_default() })
     }
 }

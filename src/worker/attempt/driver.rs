@@ -141,7 +141,7 @@ impl Attempt {
 
     /// Prepares the attempt for another worker: takes all that was read of the CLI, and waits until it is stored. Returns
     /// false where the task is lost; its process is being ended then.
-    pub async fn settle(&mut self) -> bool {
+    pub async fn store_all(&mut self) -> bool {
         self.run.pause();
         while let Some(item) = self.run.rest().await {
             self.take(item).await;
@@ -159,7 +159,7 @@ impl Attempt {
         }
     }
 
-    /// Leaves a [settled](Self::settle) attempt with its shim for another worker. Returns how it has ended where that
+    /// Leaves a attempt of which [all is stored](Self::store_all) with its shim for another worker. Returns how it has ended where that
     /// can't be.
     pub async fn hold(self, folder: &Path, about: About, pass: Option<OwnedFd>) -> Result<HeldRun, Ended> {
         let Self { key, run, outbox, mut machine, estimate, .. } = self;

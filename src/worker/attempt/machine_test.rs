@@ -67,6 +67,8 @@ enum Act {
         id: i64,
     },
     Draining,
+    /// Another worker goes on with it.
+    HandedOver,
     Shutdown,
     Lost,
     Ended,
@@ -95,6 +97,7 @@ fn act() -> impl Strategy<Value = Act> {
         4 => (1_i64..6).prop_map(|id| Act::Message { id }),
         2 => (6_i64..9).prop_map(|id| Act::Interrupt { id }),
         1 => Just(Act::Draining),
+        2 => Just(Act::HandedOver),
         1 => Just(Act::Shutdown),
         1 => Just(Act::Lost),
         1 => Just(Act::Ended),
@@ -122,6 +125,7 @@ fn life() -> impl Strategy<Value = Life> {
 
 /// The witness.
 struct Witness {
+    life: Life,
     machine: Machine,
     now: Now,
     /// Questions that are on their way to the store.
@@ -142,23 +146,29 @@ struct Witness {
 
 type Check = Result<(), TestCaseError>;
 
-impl Witness {
-    fn of(life: &Life) -> Self {
-        let idle = life.idle.then_some(Duration::from_secs(90));
-        let background = if life.waits_for_background { Background::Wait } else { Background::End };
-        let config = Config {
+impl Life {
+    fn config(&self) -> Config {
+        let idle = self.idle.then_some(Duration::from_secs(90));
+        let background = if self.waits_for_background { Background::Wait } else { Background::End };
+        Config {
             key: LeaseKey { task: TaskId::from_u128(1), epoch: Epoch::of(1) },
             limits: Limits { total: TOTAL, idle, answer: ANSWER, park: PARK },
-            asks_for_tools: life.asks_for_tools,
+            asks_for_tools: self.asks_for_tools,
             background,
-            gate: Gate::needing(if life.has_server { &["docs"] } else { &[] }),
+            gate: Gate::needing(if self.has_server { &["docs"] } else { &[] }),
             // The calls of these stories are all the same.
             loop_after: 2,
             loop_message: Some("stop".to_owned()),
-        };
+        }
+    }
+}
+
+impl Witness {
+    fn of(life: &Life) -> Self {
         let now = Now { instant: Instant::now(), wall: Timestamp(1_000_000) };
         Self {
-            machine: Machine::new(config, now),
+            life: life.clone(),
+            machine: Machine::new(life.config(), now),
             now,
             asked: VecDeque::new(),
             waiting: HashMap::new(),
@@ -322,6 +332,18 @@ impl Witness {
             Act::Message { id } => self.step(Event::Input(TaskInput::Message { id, text: "more".to_owned() })),
             Act::Interrupt { id } => self.step(Event::Input(TaskInput::Interrupt { id })),
             Act::Draining => self.step(Event::Draining),
+            // The process is there, and the task is ours.
+            Act::HandedOver if self.is_over || self.is_lost => Ok(()),
+            Act::HandedOver => {
+                // What is on its way to the store is stored first.
+                while !self.asked.is_empty() {
+                    self.act(Act::Store { answered: false })?;
+                }
+                let carried = serde_json::to_string(&self.machine.carried(self.now.instant)).expect("JSON");
+                let carried = serde_json::from_str(&carried).expect("what was written");
+                self.machine = Machine::resumed(self.life.config(), carried, self.now);
+                Ok(())
+            }
             Act::Shutdown => self.step(Event::Shutdown),
             Act::Lost => {
                 self.is_lost |= !self.is_over;
