@@ -6,7 +6,7 @@ use super::Mode;
 use super::source::Source;
 use crate::process;
 
-/// See the [module](self).
+/// Settings of handovers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handover {
     /// True if a worker that stops leaves its running attempts to another one.

@@ -12,7 +12,7 @@ use domain::Usd;
 /// Answers that are remembered, since more may come of them; older ones keep what they have cost.
 const REMEMBERED: usize = 64;
 
-/// See the [module](self).
+/// Estimate of what an attempt has cost so far.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Estimate {
     /// Millionths of micro-dollars, of all answers but those that are remembered.
