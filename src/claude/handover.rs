@@ -30,9 +30,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::net::UnixStream as Stream;
 
-use super::run::{Ack, Before, Exit, Item, Order, Run, RunRules, Way, item};
+use super::run::{Before, Exit, Item, Run, RunRules, item};
 use super::shim::{FromShim, Signed, ToShim, part};
 use super::streams;
+use super::way::{Ack, Order, Way};
 use crate::process::{self, ControlLines};
 use domain::{BootInstant, Epoch, LeaseKey, TaskId};
 

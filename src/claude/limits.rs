@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::run::Order;
 use super::shim::{Limit, ToShim};
+use super::way::Order;
 use crate::process;
 
 /// Time between two looks at the folders.

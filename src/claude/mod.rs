@@ -27,6 +27,7 @@ mod spawn;
 mod streams;
 mod transcript;
 mod unavailable;
+mod way;
 
 pub use crate::sandbox::run_probe;
 pub use command::{ASK_USER, Session, Settings, command, not_allowed};

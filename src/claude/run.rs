@@ -1,7 +1,6 @@
 //! One run of the CLI: its shim, its streams, its end.
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,9 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tokio::io::{AsyncBufReadExt as _, Interest};
 use tokio::net::UnixStream as Stream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -20,12 +17,13 @@ use super::frame::{Frame, FrameKind};
 use super::input;
 use super::limits::{DiskLimit, RunLimits};
 use super::lines::Line;
-use super::shim::{Begin, FromShim, Limit, Signed, ToShim};
+use super::shim::{Begin, Limit, ToShim};
 use super::spawn::Shim;
 use super::streams::{self, FRAMES_AHEAD, Placed, RestOfOutput};
+use super::way::{Order, Way, wait_for_exit};
 use crate::config::Environment;
 use crate::process::{self, EnvMarks, TreeMark};
-use crate::sandbox::{Held, Walls};
+use crate::sandbox::Walls;
 use domain::{BootInstant, Decision, LeaseKey, WorkerInstanceId};
 
 /// Exit of the CLI's process.
@@ -80,41 +78,6 @@ pub struct Run {
     pub(super) stderr: Arc<Mutex<Vec<u8>>>,
     pub(super) streams: Streams,
     pub(super) rules: RunRules,
-}
-
-/// The way to a shim. Dropped, the shim sees the end of its control socket, and ends the tree.
-pub(super) struct Way {
-    /// Orders, in sequence.
-    orders: mpsc::UnboundedSender<Order>,
-    /// The same socket, to be closed.
-    control: UnixStream,
-    /// What it confirms.
-    pub(super) acks: mpsc::Receiver<Ack>,
-}
-
-/// Confirmation of a shim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ack {
-    Holds,
-    LetGo,
-}
-
-/// A message for the shim, with what goes with it.
-pub(super) struct Order {
-    line: String,
-    passed: Vec<OwnedFd>,
-}
-
-impl Order {
-    /// A message alone.
-    pub(super) fn of(message: &ToShim) -> io::Result<Self> {
-        Self::with(message, Vec::new())
-    }
-
-    /// A message with descriptors.
-    pub(super) fn with(message: &ToShim, passed: Vec<OwnedFd>) -> io::Result<Self> {
-        Ok(Self { line: serde_json::to_string(message)? + "\n", passed })
-    }
 }
 
 /// The tasks that read and write the streams of a CLI.
@@ -238,13 +201,10 @@ impl Run {
         let (frame_sender, frames) = mpsc::channel(FRAMES_AHEAD);
         let (exit_sender, exit) = oneshot::channel();
         let (input_sender, input) = mpsc::channel(8);
-        let (orders, order_receiver) = mpsc::unbounded_channel();
-        let (ack_sender, acks) = mpsc::channel(2);
         let (stop, stopped) = watch::channel(false);
         let kept = Arc::new(Mutex::new(before.stderr));
-        let (reader, writer) = tokio::net::UnixStream::from_std(control.try_clone()?)?.into_split();
-        tokio::spawn(give_orders(writer, order_receiver));
-        let limits = RunLimits::new(rules.max_output_bytes, &orders);
+        let (way, from_below) = Way::over(control)?;
+        let limits = RunLimits::new(rules.max_output_bytes, way.orders());
         tokio::spawn(limits.clone().watch_disk(rules.disk.clone()));
         let output = (before.unread, before.bytes);
         let output = tokio::spawn(streams::pump(output, stdout, frame_sender, limits.clone(), stopped.clone()));
@@ -252,11 +212,11 @@ impl Run {
         let is_open = stdin.is_some();
         let input = async move { streams::write(before.unwritten, stdin?, input, stopped).await };
         let input = tokio::spawn(input);
-        tokio::spawn(wait_for_exit(child, reader, secret, limits, (exit_sender, ack_sender)));
+        tokio::spawn(wait_for_exit(child, from_below, secret, limits, exit_sender));
         Ok(Self {
             frames,
             exit,
-            way: Way { orders, control, acks },
+            way,
             input: is_open.then_some(input_sender),
             stderr: kept,
             streams: Streams { stop, output, stderr, input },
@@ -363,29 +323,6 @@ impl Run {
     }
 }
 
-impl Way {
-    /// Sends an order.
-    ///
-    /// # Errors
-    /// The shim is gone.
-    pub(super) fn send(&self, order: Order) -> io::Result<()> {
-        self.orders.send(order).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-
-    pub(super) fn tell(&self, message: &ToShim) {
-        // Closed: the shim is gone, or frozen; then the deadline decides.
-        if Order::of(message).and_then(|order| self.send(order)).is_err() {
-            tracing::debug!("the shim takes no message");
-        }
-    }
-}
-
-impl Drop for Way {
-    fn drop(&mut self) {
-        self.control.shutdown(std::net::Shutdown::Write).unwrap_or_default();
-    }
-}
-
 /// Reads a line that the CLI has printed.
 pub(super) fn item(line: Line) -> Item {
     match line {
@@ -402,76 +339,4 @@ pub(super) fn item(line: Line) -> Item {
             None => Item::TooLong(bytes),
         },
     }
-}
-
-async fn give_orders(control: OwnedWriteHalf, mut orders: mpsc::UnboundedReceiver<Order>) {
-    while let Some(order) = orders.recv().await {
-        if let Err(error) = give(control.as_ref(), &order).await {
-            tracing::debug!(%error, "the shim takes no message");
-            return;
-        }
-    }
-}
-
-async fn give(control: &Stream, order: &Order) -> io::Result<()> {
-    let (bytes, passed) = (order.line.as_bytes(), order.passed.iter().map(OwnedFd::as_fd).collect::<Vec<_>>());
-    let mut sent = 0;
-    while sent < bytes.len() {
-        control.writable().await?;
-        let with: &[_] = if sent == 0 { &passed } else { &[] };
-        match control.try_io(Interest::WRITABLE, || process::send_with(control, &bytes[sent..], with)) {
-            Ok(count) => sent += count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// Reads what the shim says until it says how the CLI ended, then collects the shim itself.
-async fn wait_for_exit(
-    shim: Option<Child>,
-    control: OwnedReadHalf,
-    secret: String,
-    limits: RunLimits,
-    (to, acks): (oneshot::Sender<Exit>, mpsc::Sender<Ack>),
-) {
-    let mut exit = Exit::LOST;
-    let mut lines = tokio::io::BufReader::new(control).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        match serde_json::from_str::<Signed>(&line) {
-            Ok(signed) if signed.secret != secret => tracing::error!("a message in the name of a shim was not its own"),
-            Ok(Signed { says: FromShim::Started { isolation, held }, .. }) => {
-                tracing::debug!(?isolation, held = ?held.unwrap_or(Held::default()), "the CLI runs");
-            }
-            Ok(Signed { says: FromShim::StartFailed { message, is_transient, is_of_the_task }, .. }) => {
-                let start_error = Some(message);
-                exit = Exit { start_error, is_of_the_task, gone: true, is_transient, ..Exit::LOST };
-            }
-            // Each is asked for once.
-            Ok(Signed { says: FromShim::Holds, .. }) => acks.try_send(Ack::Holds).unwrap_or_default(),
-            Ok(Signed { says: FromShim::LetGo, .. }) => acks.try_send(Ack::LetGo).unwrap_or_default(),
-            Ok(Signed { says: FromShim::Offer { .. }, .. }) => tracing::warn!("a shim offers what this worker has"),
-            Ok(Signed { says: FromShim::Exited { code, signal, gone, limit }, .. }) => {
-                exit = Exit { code, signal, gone, limit, ..Exit::LOST };
-            }
-            Err(error) => {
-                tracing::warn!(error = crate::telemetry::chain(&error), "the shim said something that can't be read");
-            }
-        }
-    }
-    // That of another worker is not our child.
-    if let Some(mut shim) = shim {
-        match shim.wait().await {
-            Ok(status) if exit == Exit::LOST && status.code() == Some(process::NO_PROCESS) => {
-                let message = "no process could be made".to_owned();
-                exit = Exit { start_error: Some(message), gone: true, is_transient: true, ..Exit::LOST };
-            }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(error = crate::telemetry::chain(&error), "could not collect the shim"),
-        }
-    }
-    exit.limit = exit.limit.or(limits.hit());
-    // Nobody waits any more where the run was dropped.
-    to.send(exit).unwrap_or_default();
 }

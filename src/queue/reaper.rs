@@ -99,7 +99,7 @@ impl Reaper {
         if queue.ask(FindUnsettled).await? {
             queue.ask(Settle).await?;
         }
-        for HeldTree { task, holder, tree_holder, session } in queue.ask(FindExpired).await? {
+        for HeldTree { task, holder, tree_holder, session, .. } in queue.ask(FindExpired).await? {
             let expire = Expire { task, holder };
             // A task goes back only when it is certain that nothing of it is left on this machine.
             if end_all(EnvMarks::of_attempt(task, session, tree_holder)).await && queue.ask(expire).await? {

@@ -434,4 +434,6 @@ pub struct HeldTree {
     pub tree_holder: WorkerInstanceId,
     /// Session, by which they are known too.
     pub session: Option<SessionId>,
+    /// True if that worker is known: it has neither left nor been taken for dead.
+    pub is_held: bool,
 }

@@ -10,6 +10,7 @@ use super::set_up::WorkerContext;
 use crate::claude::Offer;
 use crate::process::{self, EnvMarks};
 use crate::queue::{Adopt, Assignment, FindHandover, NotAdopted, Queue, QueueError, TakeBackOrphan};
+use crate::store::views::HeldTree;
 use crate::telemetry::chain;
 use domain::{BootInstant, LeaseKey, LeaseTimes};
 
@@ -50,8 +51,12 @@ pub async fn adopt(tools: &Arc<WorkerContext>, queue: &Queue, key: LeaseKey, soc
         // The shim is gone, and the tree with it.
         Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
             match take_back(queue, key).await {
-                Ok(true) => forget(&socket),
-                Ok(false) => tracing::error!(taskId = %key.task, "Processes of the task are left"),
+                Ok(TakenBack::Done) => forget(&socket),
+                // It has the shim for itself, and forgets the socket.
+                Ok(TakenBack::Held) => {}
+                Ok(TakenBack::ProcessesLeft) => {
+                    tracing::error!(taskId = %key.task, "Processes of the task are left");
+                }
                 Err(error) => {
                     tracing::warn!(taskId = %key.task, error = chain(&error), "Could not take back an attempt");
                 }
@@ -109,19 +114,38 @@ async fn take(tools: &Arc<WorkerContext>, queue: &Queue, offer: Offer) -> Result
 /// # Errors
 /// The queue's.
 pub async fn end_processes(queue: &Queue, key: LeaseKey) -> Result<bool, QueueError> {
-    let Some(tree) = queue.ask(FindHandover(key)).await? else { return Ok(true) };
-    Ok(process::end_all(EnvMarks::of_attempt(tree.task, tree.session, tree.tree_holder)).await)
+    match queue.ask(FindHandover(key)).await? {
+        Some(tree) => Ok(end(tree).await),
+        None => Ok(true),
+    }
 }
 
-/// Takes back the task of an attempt whose shim is gone. Returns false where processes of it are left.
-async fn take_back(queue: &Queue, key: LeaseKey) -> Result<bool, QueueError> {
-    if !end_processes(queue, key).await? {
-        return Ok(false);
+/// What has become of an attempt whose socket nobody answers.
+enum TakenBack {
+    /// Nothing of it is left.
+    Done,
+    /// A worker has it.
+    Held,
+    /// Processes of it can't be ended.
+    ProcessesLeft,
+}
+
+/// Takes back the task of an attempt whose shim is gone.
+async fn take_back(queue: &Queue, key: LeaseKey) -> Result<TakenBack, QueueError> {
+    match queue.ask(FindHandover(key)).await? {
+        None => return Ok(TakenBack::Done),
+        Some(tree) if tree.is_held => return Ok(TakenBack::Held),
+        Some(tree) if !end(tree).await => return Ok(TakenBack::ProcessesLeft),
+        Some(_) => {}
     }
     if queue.ask(TakeBackOrphan(key)).await? {
         tracing::warn!(taskId = %key.task, "Took back a task whose attempt ended while it was handed over");
     }
-    Ok(true)
+    Ok(TakenBack::Done)
+}
+
+async fn end(tree: HeldTree) -> bool {
+    process::end_all(EnvMarks::of_attempt(tree.task, tree.session, tree.tree_holder)).await
 }
 
 fn forget(socket: &Path) {

@@ -1,7 +1,9 @@
 //! One attempt at one task, from its claim to its report.
 //!
 //! The report goes out only when the process tree is gone, so a task that is pending again
-//! has nothing of its earlier attempt alive.
+//! has nothing of its earlier attempt alive. What becomes of an attempt whose worker is replaced is in [handover].
+
+mod handover;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,17 +12,18 @@ use std::time::{Duration, Instant};
 use actix::Recipient;
 use fail::fail_point;
 
+use self::handover::Handed;
 use super::News;
 use super::artifacts;
-use super::attempt::{About, Attempt, Carried, Config, Driven, Ended, StopReason, ToolSpans};
+use super::attempt::{Attempt, Config, Driven, Ended, StopReason, ToolSpans};
 use super::commands::Commands;
 use super::messages::RunHeld;
 use super::outbox::{Outbox, OutboxState};
-use super::secrets::{self, Given};
+use super::secrets::Given;
 use super::set_up::{NotReady, Ready, WorkerContext, set_up};
 use super::warm_pool::{LaunchSpec, WarmProcess};
 use super::worktree;
-use crate::claude::{Ending, HeldRun, Offer, Run, Start};
+use crate::claude::{Ending, Run, Start};
 use crate::process::{self, BackOff, EnvMarks, boot_now};
 use crate::proxy::{Counted, Pass};
 use crate::queue::{Append, Assignment, Find, Finish, NextStep, Queue, QueueError, Release, Stale};
@@ -152,43 +155,6 @@ impl AgentRun {
         self.follow(attempt, Following { session: session_id, directory, began, pass, secrets, recipe, agent }).await;
     }
 
-    /// Takes over an attempt as another worker has left it.
-    pub async fn run_adopted(mut self, mut offer: Offer, carried: Carried) {
-        let task = &self.assignment.task;
-        self.news.started(task.id);
-        let About { session, directory, secrets, ran_ms } = carried.about;
-        let given = secrets::take_up(&self.tools, &self.queue, task, secrets).await;
-        let pass = offer.pass().map(Pass::taken).transpose();
-        let run = match given {
-            Ok(given) => pass
-                .and_then(|pass| Ok((offer.take(carried.run, self.deadline)?, given, pass)))
-                .map_err(|error| chain(&error)),
-            Err(NotReady::Release(why, _)) => Err(why),
-            Err(NotReady::Fail(failure)) => Err(failure.message),
-        };
-        match run {
-            Ok((run, secrets, pass)) => {
-                process::barrier("run-adopted");
-                let outbox = Outbox::open(self.queue.clone(), self.assignment.key, session, carried.outbox);
-                let config = Config::of(self.assignment.key, &self.assignment.task, &self.tools);
-                let state = (carried.machine, carried.estimate);
-                let tool_spans = ToolSpans::new(!self.tools.traces.from_cli);
-                let attempt = Attempt::resumed(run, outbox, config, state, &self.news, tool_spans);
-                let mut agent = Span::of_agent(self.assignment.task.spec.options.sdk.model.as_deref());
-                agent.began(session, false);
-                let ran = Duration::from_millis(ran_ms.unsigned_abs());
-                let began = Instant::now().checked_sub(ran).unwrap_or_else(Instant::now);
-                let of = Following { session, directory, began, pass, secrets, recipe: None, agent };
-                self.follow(attempt, of).await;
-            }
-            Err(why) => {
-                sweep(self.assignment.key.task, Some(session)).await;
-                self.give_up(format!("the attempt can't be taken over: {why}"), Duration::ZERO).await;
-            }
-        }
-        self.news.ended(self.assignment.key.task);
-    }
-
     /// Follows the process to its end and reports it, or leaves it to another worker.
     async fn follow(&mut self, mut attempt: Attempt, mut of: Following) {
         let (key, session) = (self.assignment.key, of.session);
@@ -202,46 +168,17 @@ impl AgentRun {
                     fail_point!("agent-run");
                     break attempt.close(exit).await;
                 }
-                Driven::HandOver => {
-                    process::barrier("run-hand-over");
-                    let pass = match of.pass.as_ref().map(Pass::to_be_left).transpose() {
-                        Ok(pass) => pass,
-                        Err(error) => {
-                            tracing::warn!(error = chain(&error), "An attempt can't be handed over");
-                            continue;
-                        }
-                    };
-                    if !attempt.store_all().await {
-                        continue;
-                    }
-                    let about = About {
-                        session,
-                        directory: of.directory.clone(),
-                        secrets: of.secrets.folder.clone(),
-                        ran_ms: i64::try_from(of.began.elapsed().as_millis()).unwrap_or(i64::MAX),
-                    };
-                    match attempt.hold(&self.tools.handovers, about, pass).await {
-                        Ok(held) => return self.leave(held, of).await,
-                        Err(ended) => {
-                            if !ended.exit.gone {
-                                sweep(key.task, Some(session)).await;
-                            }
-                            break ended;
-                        }
-                    }
-                }
+                Driven::HandOver => match self.hand_over(attempt, &of).await {
+                    Handed::Held(held) => return self.leave(held, of).await,
+                    Handed::Kept(kept) => attempt = *kept,
+                    Handed::Ended(ended) => break *ended,
+                },
             }
         };
         let duration_ms = i64::try_from(of.began.elapsed().as_millis()).unwrap_or(i64::MAX);
-        if let Some(pass) = &mut of.pass {
-            match pass.counted().await {
-                Ok(Counted { spent, resets_at }) => {
-                    spent.into_iter().for_each(|counted| ended.observed.count(counted));
-                    ended.observed.note_limit(resets_at);
-                }
-                Err(error) => tracing::error!(error = chain(&error), "What the attempt has spent is not known"),
-            }
-        }
+        let Counted { spent, resets_at } = counted(&mut of.pass).await;
+        spent.into_iter().for_each(|counted| ended.observed.count(counted));
+        ended.observed.note_limit(resets_at);
         of.agent.spent(&ended.observed.spent());
         drop(of.agent);
         self.conclude(ended, duration_ms, session, &of.directory).await;
@@ -252,38 +189,6 @@ impl AgentRun {
             let tools = Arc::clone(&self.tools);
             tokio::spawn(async move { tools.standby.refill(&tools, recipe).await });
         }
-    }
-
-    /// Waits until the store knows that the attempt is handed over, and leaves it.
-    async fn leave(&mut self, held: HeldRun, mut of: Following) {
-        let key = self.assignment.key;
-        process::barrier("run-held");
-        // Closed while the actor restarts: then it ends with this process.
-        self.held.send(RunHeld(key)).await.unwrap_or_default();
-        loop {
-            match self.commands.recv().await {
-                Some(RunCommand::Extend(until)) => held.extend(until),
-                Some(RunCommand::LetGo(until)) => {
-                    process::barrier("run-let-go");
-                    match held.let_go(until).await {
-                        Ok(()) => {
-                            of.secrets.leave();
-                            tracing::info!("The attempt runs on, for another worker");
-                        }
-                        Err(error) => tracing::warn!(error = chain(&error), "An attempt could not be left"),
-                    }
-                    return;
-                }
-                // Its shim ends the process tree.
-                Some(RunCommand::Lost) => return tracing::info!("Task is not ours any more"),
-                Some(RunCommand::Shutdown) | None => break,
-                // What was said comes again, to the next worker.
-                Some(RunCommand::Hear(_) | RunCommand::Draining | RunCommand::HandOver) => {}
-            }
-        }
-        drop(held);
-        sweep(key.task, Some(of.session)).await;
-        self.release(Release { session_id: Some(of.session), ..self.giving_back(ReleaseReason::Shutdown) }).await;
     }
 
     async fn cold(&self, mut start: Start, agent: &Span) -> std::io::Result<(Run, Option<Pass>)> {
@@ -443,6 +348,15 @@ impl AgentRun {
         }
         answer.ok()
     }
+}
+
+/// What was counted on the way to the API; nothing where there is no proxy, or where it is gone.
+async fn counted(pass: &mut Option<Pass>) -> Counted {
+    let Some(pass) = pass else { return Counted::default() };
+    pass.counted().await.unwrap_or_else(|error| {
+        tracing::error!(error = chain(&error), "What the attempt has spent is not known");
+        Counted::default()
+    })
 }
 
 /// Reports the task as crashed after a panic in an attempt: its shim has seen it go and ends the tree; what is left is

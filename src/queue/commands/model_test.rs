@@ -342,6 +342,10 @@ async fn an_attempt_that_is_handed_over_is_taken_over_once(scratch: Scratch) {
     assert_eq!((row.holder, row.worker.as_deref(), row.epoch), (Some(second), Some("next"), key.epoch));
     let held = adopted(second).await;
     assert_eq!(held.iter().map(|held| (held.task, held.tree_holder)).collect::<Vec<_>>(), [(key.task, first)]);
+    let found = async |key| scratch.store.reader().handed_over(key).await.expect("a read");
+    assert_eq!(found(key).await.map(|found| found.is_held), Some(true), "it lives");
+    assert_eq!(found(other).await.map(|found| found.is_held), Some(false), "nobody has it");
+    assert_eq!(found(stale).await, None);
     // And on to the third: the mark of its processes stays that of the first.
     scratch.ask(HandOver { holder: second, leases: vec![key], lease }).await;
     scratch.ask(adopt(key, third)).await.expect("it is free");

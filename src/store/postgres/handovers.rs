@@ -22,11 +22,13 @@ const IS_HANDED_OVER: &str = "SELECT 1 FROM handovers h JOIN tasks t ON t.id = h
 const ADOPT: &str = "UPDATE tasks SET holder = $3, worker = $4, lease_ms = $5, lease_boot = $6
     WHERE id = $1 AND epoch = $2 AND status = 'running'";
 
-const ADOPTED: &str = "SELECT t.id, t.holder, h.tree_holder, t.session_id
+const ADOPTED: &str = "SELECT t.id, t.holder, h.tree_holder, t.session_id,
+        EXISTS (SELECT 1 FROM workers w WHERE w.holder = t.holder)
     FROM tasks t JOIN handovers h ON h.task_id = t.id AND h.epoch = t.epoch
     WHERE t.status = 'running' AND t.holder = $1";
 
-const HANDED_OVER: &str = "SELECT t.id, t.holder, h.tree_holder, t.session_id
+const HANDED_OVER: &str = "SELECT t.id, t.holder, h.tree_holder, t.session_id,
+        EXISTS (SELECT 1 FROM workers w WHERE w.holder = t.holder)
     FROM tasks t JOIN handovers h ON h.task_id = t.id AND h.epoch = t.epoch
     WHERE t.status = 'running' AND t.id = $1 AND t.epoch = $2";
 
@@ -62,7 +64,7 @@ pub async fn handed_over(db: &Connection, key: LeaseKey) -> Result<Option<HeldTr
     db.one(HANDED_OVER, &params![key.task, key.epoch], held_tree).await
 }
 
-/// An attempt, from the columns task, holder, mark, session.
+/// An attempt, from the columns task, holder, mark, session, and whether its worker is known.
 pub fn held_tree(row: &Row) -> Result<HeldTree, Unread> {
     let session: Option<String> = get(row, 3)?;
     Ok(HeldTree {
@@ -70,5 +72,6 @@ pub fn held_tree(row: &Row) -> Result<HeldTree, Unread> {
         holder: get(row, 1)?,
         tree_holder: get(row, 2)?,
         session: session.and_then(|id| id.parse().ok()),
+        is_held: get(row, 4)?,
     })
 }

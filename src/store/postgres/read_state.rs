@@ -39,7 +39,9 @@ const HOLDERS: &str = "SELECT DISTINCT holder FROM tasks WHERE status = 'running
 /// Reads the tasks whose lease is over by [`LeaseTimes::is_over`](domain::LeaseTimes::is_over).
 static EXPIRED: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT t.id, t.holder, COALESCE(h.tree_holder, t.holder), t.session_id FROM tasks t
+        "SELECT t.id, t.holder, COALESCE(h.tree_holder, t.holder), t.session_id,
+            EXISTS (SELECT 1 FROM workers w WHERE w.holder = t.holder)
+        FROM tasks t
         LEFT JOIN handovers h ON h.task_id = t.id AND h.epoch = t.epoch
         WHERE t.status = 'running' AND t.holder IS NOT NULL AND (t.lease_boot <> $1 OR t.lease_ms < {NOW} - $2)"
     )

@@ -21,11 +21,13 @@ const IS_HANDED_OVER: &str = "SELECT 1 FROM handovers h JOIN tasks t ON t.id = h
 const ADOPT: &str = "UPDATE tasks SET holder = ?3, worker = ?4, lease_ms = ?5, lease_boot = ?6
     WHERE id = ?1 AND epoch = ?2 AND status = 'running'";
 
-const ADOPTED: &str = "SELECT t.id, t.holder, h.tree_holder, t.session_id
+const ADOPTED: &str = "SELECT t.id, t.holder, h.tree_holder, t.session_id,
+        EXISTS (SELECT 1 FROM workers w WHERE w.holder = t.holder)
     FROM tasks t INDEXED BY tasks_running JOIN handovers h ON h.task_id = t.id AND h.epoch = t.epoch
     WHERE t.status = 'running' AND t.holder = ?1";
 
-const HANDED_OVER: &str = "SELECT t.id, t.holder, h.tree_holder, t.session_id
+const HANDED_OVER: &str = "SELECT t.id, t.holder, h.tree_holder, t.session_id,
+        EXISTS (SELECT 1 FROM workers w WHERE w.holder = t.holder)
     FROM tasks t JOIN handovers h ON h.task_id = t.id AND h.epoch = t.epoch
     WHERE t.status = 'running' AND t.id = ?1 AND t.epoch = ?2";
 
@@ -59,7 +61,7 @@ pub fn handed_over(db: Db<'_>, key: LeaseKey) -> Result<Option<HeldTree>, StoreE
     db.one(HANDED_OVER, params![key.task.as_bytes(), key.epoch.number()], held_tree)
 }
 
-/// An attempt, from the columns task, holder, mark, session.
+/// An attempt, from the columns task, holder, mark, session, and whether its worker is known.
 pub fn held_tree(row: &rusqlite::Row<'_>) -> rusqlite::Result<HeldTree> {
     let session: Option<String> = row.get(3)?;
     Ok(HeldTree {
@@ -67,5 +69,6 @@ pub fn held_tree(row: &rusqlite::Row<'_>) -> rusqlite::Result<HeldTree> {
         holder: WorkerInstanceId::of(row.get(1)?),
         tree_holder: WorkerInstanceId::of(row.get(2)?),
         session: session.and_then(|id| id.parse().ok()),
+        is_held: row.get(4)?,
     })
 }
