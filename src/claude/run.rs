@@ -82,7 +82,10 @@ pub struct Run {
 
 /// The tasks that read and write the streams of a CLI.
 pub(super) struct Streams {
+    /// Stops the output and standard error.
     pub(super) stop: watch::Sender<bool>,
+    /// Stops the input, later: what is read last may have an answer.
+    pub(super) stop_input: watch::Sender<bool>,
     pub(super) output: JoinHandle<RestOfOutput>,
     pub(super) stderr: JoinHandle<Option<Stream>>,
     pub(super) input: JoinHandle<Option<(Stream, Vec<u8>)>>,
@@ -99,9 +102,10 @@ pub(super) struct Left {
 impl Streams {
     /// Waits until all of them have stopped.
     pub(super) async fn left(self) -> io::Result<Left> {
-        let Self { stop, output, stderr, input } = self;
+        let Self { stop, stop_input, output, stderr, input } = self;
+        stop_input.send_replace(true);
         let (output, stderr, input) = tokio::join!(output, stderr, input);
-        drop(stop);
+        drop((stop, stop_input));
         Ok(Left { output: output?, stderr: stderr?, input: input? })
     }
 }
@@ -202,15 +206,16 @@ impl Run {
         let (exit_sender, exit) = oneshot::channel();
         let (input_sender, input) = mpsc::channel(8);
         let (stop, stopped) = watch::channel(false);
+        let (stop_input, input_stopped) = watch::channel(false);
         let kept = Arc::new(Mutex::new(before.stderr));
         let (way, from_below) = Way::over(control)?;
         let limits = RunLimits::new(rules.max_output_bytes, way.orders());
         tokio::spawn(limits.clone().watch_disk(rules.disk.clone()));
         let output = (before.unread, before.bytes);
         let output = tokio::spawn(streams::pump(output, stdout, frame_sender, limits.clone(), stopped.clone()));
-        let stderr = tokio::spawn(streams::keep_end(stderr, Arc::clone(&kept), stopped.clone()));
+        let stderr = tokio::spawn(streams::keep_end(stderr, Arc::clone(&kept), stopped));
         let is_open = stdin.is_some();
-        let input = async move { streams::write(before.unwritten, stdin?, input, stopped).await };
+        let input = async move { streams::write(before.unwritten, stdin?, input, input_stopped).await };
         let input = tokio::spawn(input);
         tokio::spawn(wait_for_exit(child, from_below, secret, limits, exit_sender));
         Ok(Self {
@@ -219,7 +224,7 @@ impl Run {
             way,
             input: is_open.then_some(input_sender),
             stderr: kept,
-            streams: Streams { stop, output, stderr, input },
+            streams: Streams { stop, stop_input, output, stderr, input },
             rules,
         })
     }

@@ -133,3 +133,41 @@ pub async fn write(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix::test]
+    async fn what_is_said_until_the_input_is_stopped_is_written_or_given_back() {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let ((to, lines), (stop, stopped)) = (mpsc::channel(8), watch::channel(false));
+        let before = b"before\n".repeat(100_000);
+        let input = tokio::spawn(write(before.clone(), ours, lines, stopped));
+        // Nobody reads: these wait behind what is too much for the socket.
+        for line in ["one\n", "two\n"] {
+            to.send(line.to_owned()).await.expect("a receiver");
+        }
+        stop.send_replace(true);
+        let (ours, unwritten) = input.await.expect("no panic").expect("it was stopped");
+        drop(ours);
+        let (mut theirs, mut all) = (theirs, Vec::new());
+        theirs.read_to_end(&mut all).await.expect("read");
+        assert!(all.len() < before.len());
+        all.extend_from_slice(&unwritten);
+        assert!(all.starts_with(&before) && all.ends_with(b"before\none\ntwo\n"));
+    }
+
+    #[actix::test]
+    async fn an_input_without_a_speaker_is_closed_behind_the_last_word() {
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        let ((to, lines), (_stop, stopped)) = (mpsc::channel(8), watch::channel(false));
+        let input = tokio::spawn(write(b"be".to_vec(), ours, lines, stopped));
+        to.send("fore\n".to_owned()).await.expect("a receiver");
+        drop(to);
+        let mut all = String::new();
+        theirs.read_to_string(&mut all).await.expect("the end of the stream");
+        assert_eq!(all, "before\n");
+        assert!(input.await.expect("no panic").is_none());
+    }
+}

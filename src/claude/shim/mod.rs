@@ -281,11 +281,6 @@ impl Shim {
             let line = match worker.next() {
                 Ok(Some(line)) => line,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Woken::Tick,
-                // One that has let go is gone, as it has said.
-                Ok(None) | Err(_) if self.held.as_ref().is_some_and(|held| held.is_free) => {
-                    self.worker = None;
-                    return Woken::Tick;
-                }
                 Ok(None) | Err(_) => return Woken::Abandoned,
             };
             match serde_json::from_slice(&line) {
@@ -310,6 +305,8 @@ impl Shim {
                     held.is_free = true;
                     self.deadline_ms = at_ms;
                     self.say(FromShim::LetGo);
+                    // From here on its end means nothing, nor what it says.
+                    self.worker = None;
                 }
                 Err(_) if ToShim::is_newer(&line) => {}
                 Ok(ToShim::Begin(_) | ToShim::Taken { .. }) | Err(_) => return Woken::Abandoned,

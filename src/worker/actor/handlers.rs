@@ -1,7 +1,7 @@
 //! The messages of [`WorkerActor`], and what it does at each.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use fail::fail_point;
@@ -13,6 +13,9 @@ use crate::telemetry::chain;
 use crate::worker::agent_run::RunCommand;
 use crate::worker::messages::{Drain, Hint, LeaveHeld, ReadHeld, ReadStatus, RunEnded, RunHeld, StopNow, WorkerStatus};
 use domain::LeaseTimes;
+
+/// Time that attempts have to be handed over: it takes milliseconds, unless the store does not answer.
+const HAND_OVER_LIMIT: Duration = Duration::from_secs(5);
 
 impl Handler<Hint> for WorkerActor {
     type Result = ();
@@ -54,7 +57,8 @@ impl Handler<Drain> for WorkerActor {
         drop(self.queue.0.try_send(FlushPoll));
         self.hands_over |= hand_over;
         self.running.tell(self.at_drain());
-        ctx.run_later(drain.limit, |this, _| this.running.tell(&RunCommand::Shutdown));
+        let limit = if hand_over { limit.max(HAND_OVER_LIMIT) } else { limit };
+        ctx.run_later(limit, |this, _| this.running.tell(&RunCommand::Shutdown));
         let drained = self.once_idle();
         let (queue, tools, me) = (self.queue.clone(), Arc::clone(&self.tools), ctx.address());
         let holder = tools.holder;
