@@ -100,7 +100,8 @@ pub fn serve(config: Config) -> Exit {
         tracing::info!(target: "cc_anywhere::api", limit_ms = limit.as_millis() as u64, "Stopping");
         parts.resign();
         tell(&api, api::Drain).await;
-        let hand_over = config.handover.by_server && failed == 0 && signals.is_term;
+        let may_hand_over = config.handover.by_server(process::is_first_of_container());
+        let hand_over = may_hand_over && failed == 0 && signals.is_term;
         drain(workers, inline, (limit, hand_over), &mut signals).await;
         within(CLOSE_LIMIT + AFTER_DRAIN, tell(&api, api::Stop)).await;
         parts.end().await;

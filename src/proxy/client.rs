@@ -124,6 +124,7 @@ impl Running {
         let child = process::spawn_helper(&process, theirs)?;
         let log = (launch.log.level.clone(), launch.log.json);
         ours.set_read_timeout(Some(START_LIMIT))?;
+        ours.set_write_timeout(Some(ANSWER_LIMIT))?;
         (&ours).write_all(&line(&ToProxy::Begin { environment: environment.clone(), log })?)?;
         let mut lines = ControlLines::new(ours);
         let said = lines.next()?.ok_or_else(|| io::Error::other("it has ended"))?;
