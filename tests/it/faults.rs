@@ -309,6 +309,25 @@ fn a_system_without_processes_or_threads_costs_no_attempt() {
 }
 
 #[test]
+fn a_credential_proxy_that_dies_is_replaced() {
+    let world = World::new();
+    let server = world.serve("inline", &[]);
+    let waits = "bash touch begun; until [ -e go ]; do sleep 0.02; done";
+    let mut body = task(&world.ws(), "asks again", &[waits, "say done"]);
+    body["options"]["retry"] = json!({ "initialDelay": 1 });
+    let id = server.submit(body);
+    until("the command to run", || world.ws().join("begun").exists().then_some(()));
+    let proxies = world.processes().into_iter().filter(|pid| command_line(*pid).contains("agent-proxy"));
+    proxies.for_each(|pid| signal(pid, "KILL"));
+    std::fs::write(world.ws().join("go"), "").expect("written");
+    // Its next question finds nobody; the next attempt does.
+    let done = server.wait_end(&id);
+    assert_eq!((&done["status"], &done["result"]), (&json!("completed"), &json!("done")), "{done:#}");
+    assert_eq!(done["attempts"][0]["outcome"], "failed", "{done:#}");
+    server.process.wait_log("The credential proxy has ended; starting another one");
+}
+
+#[test]
 fn an_attempt_that_panics_is_a_crash_of_its_task_alone() {
     let world = World::new();
     let server = world.serve("inline", &[("FAILPOINTS", "agent-run=3*panic"), ("QUEUE_CONCURRENCY", "1")]);

@@ -362,8 +362,9 @@ fn each_limit_ends_the_task_and_says_which() {
         assert_eq!((&ended["status"], &ended["error"]["code"]), (&json!("failed"), &json!(code)), "{ended:#}");
         assert_eq!(ended["error"]["class"], "invalid", "{ended:#}");
         until("its processes to be gone", || {
-            let is_spare = |pid: &u32| command_line(*pid).contains("agent-shim");
-            world.processes().iter().all(|pid| *pid == server.process.pid() || is_spare(pid)).then_some(())
+            let is_of_server =
+                |pid: &u32| ["agent-shim", "agent-proxy"].iter().any(|role| command_line(*pid).contains(role));
+            world.processes().iter().all(|pid| *pid == server.process.pid() || is_of_server(pid)).then_some(())
         });
     }
     // A file that grows too large ends what writes it, and the model is told.
