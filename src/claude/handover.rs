@@ -91,7 +91,8 @@ fn socket_of(folder: &Path, key: LeaseKey) -> PathBuf {
 /// A run that its shim holds for another worker. Dropped before it is let go, its process tree is ended.
 pub struct HeldRun {
     way: Way,
-    socket: PathBuf,
+    /// File of its socket, until that is the next worker's.
+    socket: Option<PathBuf>,
 }
 
 impl Run {
@@ -141,7 +142,7 @@ impl Run {
             process::make_own_folder(folder)?;
             let socket = socket_of(folder, key);
             parts.push(part::LISTENER, Some(UnixListener::bind(&socket)?.into()));
-            let held = HeldRun { way, socket };
+            let held = HeldRun { way, socket: Some(socket) };
             held.way.send(Order::with(&ToShim::Hold { state, parts: parts.names }, parts.descriptors)?)?;
             held.confirmed(Ack::Holds).await
         };
@@ -199,16 +200,16 @@ impl HeldRun {
     pub async fn let_go(self, deadline: BootInstant) -> io::Result<()> {
         self.way.tell(&ToShim::LetGo { at_ms: deadline.ms });
         let mut left = self.confirmed(Ack::LetGo).await?;
-        // From here on the file is the next worker's.
-        left.socket = PathBuf::new();
+        left.socket = None;
         Ok(())
     }
 }
 
 impl Drop for HeldRun {
     fn drop(&mut self) {
-        if !self.socket.as_os_str().is_empty() {
-            std::fs::remove_file(&self.socket).unwrap_or_default();
+        if let Some(socket) = &self.socket {
+            // One that stays is found by the next worker, and answered by nobody.
+            std::fs::remove_file(socket).unwrap_or_default();
         }
     }
 }

@@ -65,7 +65,8 @@ pub struct WorkerActor {
     held: HashSet<LeaseKey>,
     /// True if what it runs when it drains goes on without it.
     hands_over: bool,
-    /// True if what it ran is handed over.
+    /// True if it has said goodbye to the store. What it said behind that would bring it back, and shorten the leases of
+    /// what it has handed over.
     has_left: bool,
     /// Attempts that others have handed over, and since when they are seen.
     offered: HashMap<LeaseKey, Instant>,
@@ -291,7 +292,7 @@ impl WorkerActor {
     }
 
     fn renew(&mut self, ctx: &mut Context<Self>) {
-        if self.running.is_empty() {
+        if self.running.is_empty() || self.has_left {
             return;
         }
         let asked_at = boot_now();
@@ -320,6 +321,9 @@ impl WorkerActor {
     }
 
     fn beat(&self, ctx: &mut Context<Self>) {
+        if self.has_left {
+            return;
+        }
         let beat = self.sign_of_life();
         let queue = self.queue.clone();
         let beaten = async move { queue.ask(beat).await }.into_actor(self);

@@ -51,10 +51,11 @@ pub struct RunEnded(pub LeaseKey);
 #[rtype(result = "()")]
 pub struct RunHeld(pub LeaseKey);
 
-/// Reads the attempts that are held for another worker.
+/// The worker says goodbye to the store: from here on it beats and renews no more. Answered with the attempts that are held
+/// for another worker.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Vec<LeaseKey>")]
-pub struct ReadHeld;
+pub struct SayGoodbye;
 
 /// The store knows that attempts are handed over. Answered when they are left.
 #[derive(Clone, Debug, Message)]

@@ -11,7 +11,9 @@ use crate::process::{barrier, boot_now};
 use crate::queue::{Draining, FlushPoll, HandOver, WorkerGone};
 use crate::telemetry::chain;
 use crate::worker::agent_run::RunCommand;
-use crate::worker::messages::{Drain, Hint, LeaveHeld, ReadHeld, ReadStatus, RunEnded, RunHeld, StopNow, WorkerStatus};
+use crate::worker::messages::{
+    Drain, Hint, LeaveHeld, ReadStatus, RunEnded, RunHeld, SayGoodbye, StopNow, WorkerStatus,
+};
 use domain::LeaseTimes;
 
 /// Time that attempts have to be handed over: it takes milliseconds, unless the store does not answer.
@@ -69,7 +71,7 @@ impl Handler<Drain> for WorkerActor {
             drained.await.unwrap_or_default();
             tools.standby.close().await;
             tools.spare.close().await;
-            let leases = me.send(ReadHeld).await.unwrap_or_default();
+            let leases = me.send(SayGoodbye).await.unwrap_or_default();
             if leases.is_empty() {
                 drop(queue.ask(WorkerGone(holder)).await);
                 return;
@@ -101,10 +103,11 @@ impl Handler<RunHeld> for WorkerActor {
     }
 }
 
-impl Handler<ReadHeld> for WorkerActor {
-    type Result = MessageResult<ReadHeld>;
+impl Handler<SayGoodbye> for WorkerActor {
+    type Result = MessageResult<SayGoodbye>;
 
-    fn handle(&mut self, _: ReadHeld, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, _: SayGoodbye, _: &mut Context<Self>) -> Self::Result {
+        self.has_left = true;
         MessageResult(self.held.iter().copied().collect())
     }
 }
@@ -117,7 +120,6 @@ impl Handler<LeaveHeld> for WorkerActor {
         self.running.tell(&RunCommand::LetGo(leave.until));
         // Each is told, and ends.
         self.held.clear();
-        self.has_left = true;
         let left = self.once_idle();
         Box::pin(async move { left.await.unwrap_or_default() })
     }
