@@ -7,13 +7,16 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::ending;
 use super::frame::{Frame, FrameKind};
 use super::result::ResultFrame;
 use super::run::Exit;
 use super::shim::Limit;
-use domain::{Failure, FailureClass, Outcome, Report, SessionId, Spent, Timestamp, Usd};
+use domain::{
+    Failure, FailureClass, Outcome, Report, SessionId, Spent, Timestamp, Usd, Verification, VerificationRound,
+};
 
 /// Observations of an attempt while it ran.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -33,6 +36,12 @@ pub struct Observed {
     background_ended: Vec<String>,
     /// Reason for which we ended it, see [`Ending::Judged`].
     verdict: Option<Failure>,
+    /// True if the work counts only when it was checked.
+    needs_check: bool,
+    /// True if the last check has passed, and nothing was done since.
+    is_checked: bool,
+    /// Checks so far.
+    rounds: Vec<VerificationRound>,
 }
 
 /// Reason for which an attempt ended.
@@ -91,9 +100,42 @@ impl Observed {
         self.open_tools > 0
     }
 
+    /// The work counts only when it was checked.
+    pub const fn need_check(&mut self) {
+        self.needs_check = true;
+    }
+
+    /// Takes a check of the work. Returns how many there were.
+    pub fn checked(&mut self, mut round: VerificationRound) -> usize {
+        round.cost_usd = self.spent.cost_usd;
+        self.is_checked = round.passed();
+        self.rounds.push(round);
+        self.rounds.len()
+    }
+
+    /// Number of checks so far.
+    #[must_use]
+    pub const fn checks(&self) -> usize {
+        self.rounds.len()
+    }
+
+    /// The text of the last result, and its structured form.
+    #[must_use]
+    pub fn result(&self) -> (Option<&str>, Option<&Value>) {
+        self.result
+            .as_ref()
+            .map_or((None, None), |result| (result.result.as_deref(), result.structured_output.as_ref()))
+    }
+
+    /// True if the work counts only when it was checked, and it was not, or has not passed.
+    const fn is_unchecked(&self) -> bool {
+        self.needs_check && !self.is_checked
+    }
+
     /// A further turn begins: what the turn before came to decides nothing any more.
     pub fn next_turn(&mut self) {
         self.result = None;
+        self.is_checked = false;
         self.open_tools = 0;
     }
 
@@ -170,13 +212,20 @@ impl Observed {
     /// True if the work is done: an interrupted turn has a result too, but one with an error.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.result.as_ref().is_some_and(|result| !result.is_error) && self.background.is_empty()
+        self.has_result() && self.background.is_empty() && !self.is_unchecked()
+    }
+
+    /// True if there is a result without an error.
+    fn has_result(&self) -> bool {
+        self.result.as_ref().is_some_and(|result| !result.is_error)
     }
 
     /// Returns the report of the attempt. `stderr` is the end of the CLI's standard error.
     #[must_use]
     pub fn into_report(self, ending: Ending, exit: &Exit, stderr: &str, duration_ms: i64) -> Report {
         let outcome = self.outcome(ending, exit, stderr);
+        let passed = self.is_checked && outcome == Outcome::Completed;
+        let verification = self.needs_check.then_some(Verification { passed, rounds: self.rounds });
         let result = self.result.unwrap_or_default();
         Report {
             outcome,
@@ -191,14 +240,20 @@ impl Observed {
             changes: None,
             artifacts: None,
             background_ended: self.background_ended,
+            verification,
         }
     }
 
     fn outcome(&self, ending: Ending, exit: &Exit, stderr: &str) -> Outcome {
+        let is_unchecked = self.has_result() && self.is_unchecked();
         // A result that came before the limit counts: the work is done.
         match (&self.result, ending) {
+            (Some(_), Ending::ItsOwn) if is_unchecked => match without_result(self.frames, exit, stderr) {
+                Outcome::Failed(failure) if failure.code != "CLI_CRASHED" => Outcome::Failed(failure),
+                _ => failed("CLI_CRASHED", "the CLI ended before its work was checked"),
+            },
             (Some(result), Ending::ItsOwn) => self.of_result(result),
-            (Some(result), _) if !result.is_error => self.of_result(result),
+            (Some(result), _) if !result.is_error && !is_unchecked => self.of_result(result),
             (_, Ending::Judged) => match &self.verdict {
                 Some(verdict) => Outcome::Failed(verdict.clone()),
                 None => without_result(self.frames, exit, stderr),

@@ -27,7 +27,7 @@ use crate::sandbox::Walls;
 use domain::{BootInstant, Decision, LeaseKey, WorkerInstanceId};
 
 /// Exit of the CLI's process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exit {
     /// Exit code.
     pub code: Option<i32>,
@@ -233,8 +233,19 @@ impl Run {
     pub async fn next(&mut self) -> Item {
         match self.frames.recv().await {
             Some((line, _)) => item(line),
-            None => Item::Ended((&mut self.exit).await.unwrap_or(Exit::LOST)),
+            None => Item::Ended(self.exit().await),
         }
+    }
+
+    /// Returns the next line that the process has printed, whatever it is; `None` at the end of its output. May be dropped
+    /// and called again.
+    pub async fn next_line(&mut self) -> Option<Line> {
+        self.frames.recv().await.map(|(line, _)| line)
+    }
+
+    /// Returns the exit of a process whose [output has ended](Self::next_line).
+    pub async fn exit(&mut self) -> Exit {
+        (&mut self.exit).await.unwrap_or(Exit::LOST)
     }
 
     /// Lets the CLI do all that it does before the first turn.

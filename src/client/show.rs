@@ -89,6 +89,7 @@ fn facts(task: &Task, now: Timestamp) -> Vec<(&'static str, String)> {
         ("trace", task.trace_id.clone()),
         ("tags", list(&task.tags)),
         ("requires", list(&task.requires)),
+        ("checked", checked(task)),
         ("keeps", list(&task.artifacts)),
         ("secrets", list(&task.secrets.iter().map(|one| one.name.clone()).collect::<Vec<_>>())),
         ("waits for", task.waiting_for.as_deref().map(ToString::to_string)),
@@ -96,6 +97,22 @@ fn facts(task: &Task, now: Timestamp) -> Vec<(&'static str, String)> {
         ("loops", task.looping.as_deref().map(ToString::to_string)),
     ];
     all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+/// What the check of its work has come to, or that there is one.
+fn checked(task: &Task) -> Option<String> {
+    let verify = task.verify.as_ref()?;
+    let asked =
+        verify.command.as_deref().map(|command| format!(" by `{}`", command.lines().next().unwrap_or_default()));
+    let Some(verification) = &task.verification else {
+        return Some(format!("at its end{}", asked.unwrap_or_default()));
+    };
+    let times = verification.rounds.len();
+    let last = verification.rounds.last().map(|round| round.failures.join("; ")).unwrap_or_default();
+    Some(match verification.passed {
+        true => format!("passed, at check {times}"),
+        false => format!("not passed in {times} checks: {last}"),
+    })
 }
 
 fn attempt(one: &AttemptView<'static>, now: Timestamp) -> Vec<Cell> {

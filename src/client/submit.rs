@@ -6,7 +6,9 @@ use anyhow::{Context as _, anyhow};
 use console::style;
 use domain::{Condition, OnFailure, Timestamp, Usd};
 use wire::response::Receipt;
-use wire::{ContextFile, DependsOn, PermissionMode, RemoteRepository, SentFile, TaskSecret, TaskSpec, WorktreeOptions};
+use wire::{
+    ContextFile, DependsOn, PermissionMode, RemoteRepository, SentFile, TaskSecret, TaskSpec, Verify, WorktreeOptions,
+};
 
 use super::http::Server;
 use super::print::Output;
@@ -33,6 +35,15 @@ pub struct Submit {
     /// Files below its folder to keep when it ends, such as "out/**"
     #[arg(long = "keep", value_name = "PATTERN")]
     artifacts: Vec<String>,
+    /// Complete only when this command of a shell succeeds; @FILE has the whole check, as JSON
+    #[arg(long, value_name = "COMMAND")]
+    verify: Option<String>,
+    /// Lines that it may add and remove in its worktree
+    #[arg(long, value_name = "N")]
+    max_diff_lines: Option<i64>,
+    /// Files that it may change in its worktree, such as "src/**"
+    #[arg(long = "only", value_name = "PATTERN")]
+    paths: Vec<String>,
     /// A secret of the key, as a variable; ENV is NAME in capitals where it isn't given
     #[arg(long = "secret", value_name = "NAME[=ENV]")]
     secrets: Vec<String>,
@@ -140,6 +151,7 @@ impl Submit {
             spec.context.files.push(ContextFile::Sent(SentFile { file_id: files::send(server, file)?.file_id, name }));
         }
         spec.artifacts.clone_from(&self.artifacts);
+        spec.verify = self.verify()?;
         spec.secrets = self.secrets.iter().map(|named| secret(named)).collect();
         spec.priority = self.priority.unwrap_or_default();
         spec.run_at = self.run_at;
@@ -163,6 +175,20 @@ impl Submit {
 }
 
 impl Submit {
+    /// The check of its work, where one is asked for.
+    fn verify(&self) -> anyhow::Result<Option<Verify>> {
+        let mut verify = match self.verify.as_ref().map(|text| (text.strip_prefix('@'), text)) {
+            Some((Some(file), _)) => {
+                serde_json::from_str(&read(file)?).with_context(|| format!("{file} has no check of docs/api.md"))?
+            }
+            Some((None, command)) => Verify { command: Some(command.clone()), ..Verify::default() },
+            None => Verify::default(),
+        };
+        verify.max_diff_lines = self.max_diff_lines.or(verify.max_diff_lines);
+        verify.paths.extend(self.paths.iter().cloned());
+        Ok((verify != Verify::default()).then_some(verify))
+    }
+
     fn depends_on(&self, server: &Server) -> anyhow::Result<Vec<DependsOn>> {
         let completed = self.after.iter().map(|id| (id, Condition::Completed));
         let ended = self.after_end.iter().map(|id| (id, Condition::Ended));

@@ -25,6 +25,7 @@ use crate::sandbox::{self, Access, Grant, Walls};
 
 pub use attack::try_repository;
 pub use harmless::for_agent;
+pub use parse::File;
 pub use remote::RemoteClone;
 pub use worktree::{Cleaned, Repository, Work, Worktree, linked};
 

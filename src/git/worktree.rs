@@ -313,19 +313,11 @@ impl Worktree {
         let (path, base) = (&self.path, self.note.base.as_str());
         let head = git.line(path, &["rev-parse", "HEAD"]).await?;
         let tree = self.tree_of_all(git).await?;
-        let diff = |how: &[&'static str]| -> Vec<String> {
-            let mut args =
-                vec!["diff".to_owned(), "--no-ext-diff".into(), "--no-textconv".into(), "--no-renames".into()];
-            args.extend(how.iter().map(|one| (*one).to_owned()));
-            args.extend([base.to_owned(), tree.clone()]);
-            args
-        };
-        let run = async |args: Vec<String>| git.run(path, &args.iter().map(String::as_str).collect::<Vec<_>>()).await;
-        let mut changed = files(&run(diff(&["--name-status", "-z"])).await?, &run(diff(&["--numstat", "-z"])).await?);
+        let mut changed = self.files_in(git, &tree).await?;
         let range = format!("{base}..HEAD");
         let most = format!("--max-count={MAX_LISTED}");
         let log = git.run(path, &["log", LOG_FORMAT, &most, "--end-of-options", &range]).await?;
-        let patch = run(diff(&["--binary"])).await?;
+        let patch = self.diff(git, &tree, &["--binary"]).await?;
         let sum = |of: fn(&File) -> Option<i64>| changed.iter().filter_map(of).sum();
         let (additions, deletions) = (sum(|file| file.additions), sum(|file| file.deletions));
         let patch_bytes = patch.len();
@@ -344,6 +336,27 @@ impl Worktree {
             patch: if patch_bytes > MAX_PATCH_BYTES { Vec::new() } else { patch },
             patch_bytes,
         })
+    }
+
+    /// Returns the files that were changed since the base, committed or not.
+    ///
+    /// # Errors
+    /// Git refused.
+    pub async fn changed_files(&self, git: &Git) -> Result<Vec<File>, GitError> {
+        let tree = self.tree_of_all(git).await?;
+        self.files_in(git, &tree).await
+    }
+
+    async fn files_in(&self, git: &Git, tree: &str) -> Result<Vec<File>, GitError> {
+        let names = self.diff(git, tree, &["--name-status", "-z"]).await?;
+        Ok(files(&names, &self.diff(git, tree, &["--numstat", "-z"]).await?))
+    }
+
+    /// The difference from the base to a tree.
+    async fn diff(&self, git: &Git, tree: &str, how: &[&str]) -> Result<Vec<u8>, GitError> {
+        let plain = ["diff", "--no-ext-diff", "--no-textconv", "--no-renames"];
+        let args: Vec<&str> = plain.iter().chain(how).copied().chain([self.note.base.as_str(), tree]).collect();
+        git.run(&self.path, &args).await
     }
 
     /// The tree of everything that is there but what is ignored; the worktree's own index is left alone.

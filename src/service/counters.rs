@@ -198,6 +198,7 @@ mod tests {
             share: String::new(),
             weight: 1,
             files: Vec::new(),
+            verify: false,
         };
         let claim = |task| HistoryEvent::Claim {
             lease: lease(task),
@@ -215,6 +216,7 @@ mod tests {
             cost: None,
             to,
             due,
+            verified: false,
         };
         let overloaded = Some(FailureClass::Overloaded.into());
         let story = [

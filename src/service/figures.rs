@@ -296,6 +296,7 @@ mod tests {
             share: String::new(),
             weight: 1,
             files: Vec::new(),
+            verify: false,
         }
     }
 
@@ -316,6 +317,7 @@ mod tests {
             cost: Some(Usd::of(0.5)),
             to: Status::Failed,
             due: None,
+            verified: false,
         };
         let story = [
             at(100, submit(a.task)),

@@ -241,11 +241,17 @@ fn told(task: TaskId, did: &HistoryEvent) -> (&'static str, String) {
         HistoryEvent::Renew { .. } => {
             ("renew", format!("epoch {}: the lease is renewed", lease_of(task, did).unwrap_or_default()))
         }
-        HistoryEvent::Finish { lease, outcome, to, due: at, cost: spent, .. } => {
+        HistoryEvent::Finish { lease, outcome, to, due: at, cost: spent, verified, .. } => {
             let outcome = outcome.name();
+            let checked = if *verified { ", its work was checked" } else { "" };
             (
                 "finish",
-                format!("epoch {}: the attempt {outcome}; the task is {to}{}{}", lease.epoch, due(at), cost(spent)),
+                format!(
+                    "epoch {}: the attempt {outcome}{checked}; the task is {to}{}{}",
+                    lease.epoch,
+                    due(at),
+                    cost(spent)
+                ),
             )
         }
         HistoryEvent::LateCost { lease, cost } => {

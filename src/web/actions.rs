@@ -190,6 +190,9 @@ fn spec(fields: &Fields) -> Result<TaskSpec, Turned> {
     if !artifacts.is_empty() {
         body["artifacts"] = json!(artifacts);
     }
+    if let Some(command) = fields.some("verify") {
+        body["verify"] = json!({ "command": command });
+    }
     if let Some(priority) = fields.number::<i64>("priority")? {
         body["priority"] = json!(priority);
     }

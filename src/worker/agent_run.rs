@@ -15,7 +15,8 @@ use fail::fail_point;
 use self::handover::Handed;
 use super::News;
 use super::artifacts;
-use super::attempt::{Attempt, Config, Driven, Ended, StopReason, ToolSpans};
+use super::attempt::{Attempt, Config, Driven, Ended, Parts, StopReason, ToolSpans};
+use super::check::Checker;
 use super::commands::Commands;
 use super::messages::RunHeld;
 use super::outbox::{Outbox, OutboxState};
@@ -149,7 +150,9 @@ impl AgentRun {
         let outbox = Outbox::open(self.queue.clone(), key, session_id, stored);
         // A process that waited has no place in the trace.
         let tool_spans = ToolSpans::new(is_warm || !self.tools.traces.from_cli);
-        let mut attempt = Attempt::new(run, outbox, key, config, &self.news, tool_spans);
+        let checker = Checker::of(&self.tools, task, ready.check);
+        let (news, deadline) = (self.news.clone(), self.deadline);
+        let mut attempt = Attempt::new(run, Parts { outbox, config, news, tools: tool_spans, checker, deadline });
         agent.within(attempt.begin(ready.instruction, ready.files, ready.message)).await;
         let (secrets, recipe) = (ready.secrets, ready.recipe);
         self.follow(attempt, Following { session: session_id, directory, began, pass, secrets, recipe, agent }).await;
@@ -281,7 +284,7 @@ impl AgentRun {
     /// Returns the files that the task leaves, where it is asked for some, and the event that tells of them.
     async fn artifacts(&self, directory: &Path) -> (Option<Vec<Artifact>>, Vec<NewEvent>) {
         let wanted = &self.assignment.task.spec.artifacts;
-        let Some(patterns) = Patterns::of(wanted).ok().filter(|_| !wanted.is_empty()) else {
+        let Some(patterns) = Patterns::of("artifacts", wanted).ok().filter(|_| !wanted.is_empty()) else {
             return Default::default();
         };
         match artifacts::collect(&self.tools, directory, patterns).await {
@@ -391,6 +394,10 @@ fn without_secrets(mut report: Report) -> Report {
     report.result.iter_mut().for_each(mask);
     [&mut report.structured_output, &mut report.permission_denials].into_iter().flatten().for_each(mask_value);
     report.background_ended.iter_mut().for_each(mask);
+    for round in report.verification.iter_mut().flat_map(|verification| &mut verification.rounds) {
+        round.failures.iter_mut().for_each(mask);
+        mask(&mut round.output);
+    }
     report
 }
 

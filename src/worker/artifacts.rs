@@ -228,7 +228,7 @@ mod tests {
         symlink(outside.path(), top.join("out/folder")).expect("a link");
         rustix::fs::mknodat(CWD, top.join("out/pipe"), FileType::Fifo, 0o600.into(), 0).expect("a pipe");
         let root = process::open_folder(CWD, &top).expect("a folder");
-        let patterns = Patterns::of(&["out/**".to_owned(), "*.log".to_owned()]).expect("patterns");
+        let patterns = Patterns::of("artifacts", &["out/**".to_owned(), "*.log".to_owned()]).expect("patterns");
         let mut found = Found::default();
         let paths = find(&root, &patterns, &mut found).expect("a look");
         assert_eq!(paths, ["four.log", "out/a/b/one.txt", "out/two.txt"]);

@@ -16,6 +16,7 @@ mod agent_run;
 mod artifacts;
 mod attempt;
 mod canary;
+mod check;
 mod commands;
 mod confine;
 mod context_files;

@@ -10,6 +10,7 @@ use rustix::fs::CWD;
 use seal::Keys;
 use sha2::{Digest, Sha256};
 
+use super::check::CheckPlace;
 use super::confine::{self, CommonWalls, TaskPaths};
 use super::context_files::{self, Files};
 use super::conversation::{CONTINUE, bring_session, initial_prompt, restore, session, stored_transcripts, talk};
@@ -158,6 +159,8 @@ pub struct Ready {
     pub recipe: Option<LaunchSpec>,
     /// Secrets, which it has until it is reported.
     pub secrets: Given,
+    /// Surroundings of the checks of its work.
+    pub check: Option<CheckPlace>,
 }
 
 /// Makes the folder, sees to it that no process of an earlier attempt is left, and decides on
@@ -201,6 +204,11 @@ pub async fn set_up(
     let walls = tools.walls.of(&tools.claude.agent, home.as_deref(), paths);
     let state = look(tools, &directory, walls.as_ref()).await;
     let of_home = environment.clone();
+    let check = task.spec.verify.as_ref().map(|_| {
+        let mut place = CheckPlace::new(&of_home, directory.clone(), walls.clone(), disk.clone());
+        place.add(state.variables.iter().chain(&secrets.variables).cloned());
+        place
+    });
     environment.extend(state.variables);
     environment.extend(secrets.variables.iter().cloned());
     let settings = claude::Settings {
@@ -246,7 +254,7 @@ pub async fn set_up(
         max_output_bytes: tools.claude.agent.output_bytes,
         disk,
     };
-    Ok(Ready { start, instruction, files: named, message, session, recipe, secrets })
+    Ok(Ready { start, instruction, files: named, message, session, recipe, secrets, check })
 }
 
 /// The task, with what those that it depends on have left in its instruction and its files.

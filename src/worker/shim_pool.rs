@@ -46,6 +46,14 @@ impl ShimPool {
         Shim::start(&self.launch)
     }
 
+    /// Starts one at once, and leaves the one that waits to the next attempt.
+    ///
+    /// # Errors
+    /// The system's, when none can be started.
+    pub fn start(&self) -> io::Result<Shim> {
+        Shim::start(&self.launch)
+    }
+
     /// Starts one for the next task, where none waits.
     pub fn refill(&self) {
         let mut place = self.place();

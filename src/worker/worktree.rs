@@ -11,7 +11,7 @@ use rustix::fs::{CWD, Mode};
 use super::confine;
 use super::folders::is_below;
 use super::set_up::{NotReady, WorkerContext};
-use crate::git::{Cleaned, Git, GitError, RemoteClone, Repository, Worktree};
+use crate::git::{Cleaned, File, Git, GitError, RemoteClone, Repository, Worktree};
 use crate::process::{self, BackOff, wall_now};
 use crate::queue::{Find, Queue};
 use domain::{ChangeSet, Failure, FailureClass, TaskId};
@@ -202,6 +202,19 @@ pub async fn conclude(
     }
     let patch = std::mem::take(&mut changes.patch);
     Ok(Some(ChangeSet { summary: serde_json::to_value(changes).unwrap_or_default(), patch }))
+}
+
+/// Returns the files that the task has changed in its worktree so far, each with the lines that it has added and removed.
+///
+/// # Errors
+/// Why it can't be said.
+pub async fn changed(tools: &WorkerContext, task: TaskId) -> Result<Vec<(String, i64)>, GitError> {
+    let Some(worktree) = Worktree::open(&path(tools, task))? else {
+        return Err(GitError::Unfit("the task has no worktree any more".to_owned()));
+    };
+    let files = worktree.changed_files(&worktree.git(&tools.claude, &tools.worktrees)?).await?;
+    let lines = |file: &File| file.additions.unwrap_or_default().saturating_add(file.deletions.unwrap_or_default());
+    Ok(files.into_iter().map(|file| (file.path.clone(), lines(&file))).collect())
 }
 
 fn message(task: &Task, options: &WorktreeOptions) -> String {

@@ -75,6 +75,11 @@ fn script(world: &World) {
     answer("Never mind, say goodbye", &["say Goodbye."]);
     answer("How many legs has a spider?", &["tool StructuredOutput {\"legs\": 8}", "say Eight."]);
     answer("Greet the world in the README", &["bash echo 'Hello, world!' >> README", "say Done."]);
+    answer("Write a poem to poem.txt, and its title to title.txt", &["write poem.txt Roses are red.", "say Done."]);
+    let told = "Your work was checked, and has not passed:\n- `cat title.txt poem.txt` exited with 1\n\n\
+        The command printed, at its end:\n\ncat: title.txt: No such file or directory\nRoses are red.\n\n\
+        Mend what is wrong, and end your turn when the check should pass. It is run again then.";
+    answer(told, &["write title.txt Roses", "say Now it has one."]);
     answer("What do these say?", &["say A greeting, and to bring milk."]);
     answer("Copy it to out", &["write out/copy.txt A project.", "say Done."]);
 }

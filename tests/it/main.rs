@@ -51,5 +51,6 @@ mod streams;
 mod talk;
 mod traces;
 mod upgrade;
+mod verify;
 mod web;
 mod webhooks;

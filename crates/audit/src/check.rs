@@ -56,6 +56,8 @@ struct Picture {
     waits: Vec<Wait>,
     /// Files that it names.
     files: Vec<NamedFile>,
+    /// True if its work counts only when it was checked.
+    verify: bool,
     /// Costs by epoch, as they were reported first.
     costs: HashMap<Epoch, Usd>,
     /// Time of the cancel, and the epoch that ran then.
@@ -146,6 +148,7 @@ impl Audit {
                 share,
                 weight,
                 files,
+                verify,
                 ..
             } => {
                 self.groups.submit(*task, concurrency_key.as_ref());
@@ -157,6 +160,7 @@ impl Audit {
                     waits: waits.clone(),
                     files: files.clone(),
                     share: share.clone(),
+                    verify: *verify,
                     ..Default::default()
                 };
                 if self.tasks.insert(*task, picture).is_some() {

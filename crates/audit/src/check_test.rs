@@ -39,12 +39,22 @@ fn submit(task: TaskId, priority: i64) -> HistoryEvent {
         share: String::new(),
         weight: 1,
         files: Vec::new(),
+        verify: false,
     }
 }
 
 fn finish(task: TaskId, epoch: i64, outcome: AttemptOutcome, to: Status) -> HistoryEvent {
     let counts = if outcome == AttemptOutcome::Crashed { Counts::Crash } else { Counts::Ended };
-    HistoryEvent::Finish { lease: lease(task, epoch), outcome, counts, class: None, cost: None, to, due: None }
+    HistoryEvent::Finish {
+        lease: lease(task, epoch),
+        outcome,
+        counts,
+        class: None,
+        cost: None,
+        to,
+        due: None,
+        verified: false,
+    }
 }
 
 fn standing(task: TaskId, status: Status, epoch: i64, ended: i32) -> TaskSnapshot {
@@ -292,6 +302,7 @@ fn promise_9_two_tasks_of_one_key() {
             share: String::new(),
             weight: 1,
             files: Vec::new(),
+            verify: false,
         });
         forgery.add(HistoryEvent::Cancel { lease: lease(id(number), 0) });
         forgery.beside.standing.push(standing(id(number), Status::Cancelled, 0, 0));
@@ -418,6 +429,7 @@ fn promise_11_a_worker_without_the_labels_that_a_task_requires() {
             share,
             weight,
             files: Vec::new(),
+            verify: false,
         });
         let (holder, credential, labels) = (forgery.holder, String::new(), labels.to_owned());
         // The other one has a higher priority, and is not for a worker without labels.
@@ -455,6 +467,7 @@ fn promise_11_more_of_a_concurrency_key_than_may_run() {
                 share: String::new(),
                 weight: 1,
                 files: Vec::new(),
+                verify: false,
             });
         }
         forgery
@@ -613,6 +626,7 @@ fn promise_12_tasks_that_start_out_of_turn_or_too_early() {
         share: String::new(),
         weight: 1,
         files: Vec::new(),
+        verify: false,
     };
     forgery.claim(1);
     forgery.add(finish(forgery.task, 1, AttemptOutcome::Completed, Status::Completed));
@@ -719,4 +733,21 @@ fn what_is_older_than_the_history_is_not_judged() {
     forgery.add(HistoryEvent::Cancel { lease: lease(old, 4) });
     forgery.beside.standing.push(standing(old, Status::Cancelled, 4, 0));
     assert_eq!(forgery.found(), []);
+}
+
+#[test]
+fn promise_19_completed_without_the_check_that_was_asked_for() {
+    let with = |verified: bool| {
+        let mut forgery = Forgery::sound();
+        for line in &mut forgery.lines {
+            match &mut line.did {
+                HistoryEvent::Submit { verify, .. } => *verify = true,
+                HistoryEvent::Finish { verified: was, .. } => *was = verified,
+                _ => {}
+            }
+        }
+        forgery
+    };
+    assert_eq!(with(true).found(), []);
+    with(false).breaks(19);
 }

@@ -66,6 +66,9 @@ pub enum HistoryEvent {
         /// Files that it names.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         files: Vec<NamedFile>,
+        /// True if its work counts only when it was checked.
+        #[serde(default, skip_serializing_if = "is_false")]
+        verify: bool,
     },
     /// A file is there, whole.
     PutFile {
@@ -186,6 +189,9 @@ pub enum HistoryEvent {
         /// Earliest start.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         due: Option<i64>,
+        /// True if its work was checked, and has passed.
+        #[serde(default, skip_serializing_if = "is_false")]
+        verified: bool,
     },
     /// A report came too late to count, and said what the attempt had cost.
     LateCost {
@@ -361,6 +367,11 @@ const fn one() -> i64 {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
 const fn is_one(weight: &i64) -> bool {
     *weight == 1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Task that must end before another one starts.

@@ -56,7 +56,9 @@ pub use loop_guard::{LOOP_AFTER, LoopGuard, ToolCall};
 pub use machine::{CRASH_LIMIT, Record, Refusal, ReleaseReason, SUSPECT, State, TaskCommand};
 pub use money::Usd;
 pub use named::{Name, Named};
-pub use outcome::{ChangeSet, Failure, FailureClass, Outcome, Report, Spent, Tokens, sane_cost};
+pub use outcome::{
+    ChangeSet, Failure, FailureClass, Outcome, Report, Spent, Tokens, Verification, VerificationRound, sane_cost,
+};
 pub use retry::RetryPolicy;
 pub use schedule::{Missed, Overlap, RunOutcome, Timetable};
 pub use status::Status;

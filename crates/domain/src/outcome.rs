@@ -179,6 +179,44 @@ pub struct Report {
     pub artifacts: Option<Vec<Artifact>>,
     /// Descriptions of background work that had to be ended.
     pub background_ended: Vec<String>,
+    /// Checks of its work, where the task asks for some.
+    pub verification: Option<Verification>,
+}
+
+/// Checks of a task's work in one attempt. Stored as JSON, and read leniently.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", default)]
+pub struct Verification {
+    /// True if the last of them has passed.
+    pub passed: bool,
+    /// Each of them, in order.
+    pub rounds: Vec<VerificationRound>,
+}
+
+/// One check of a task's work.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", default)]
+pub struct VerificationRound {
+    /// What has not passed, in words; empty where all has.
+    pub failures: Vec<String>,
+    /// Exit code of the command; `null` where none ran to its end.
+    pub exit_code: Option<i32>,
+    /// The end of what the command printed.
+    pub output: String,
+    /// Milliseconds that it took.
+    pub duration_ms: i64,
+    /// US dollars that the attempt had cost by then.
+    pub cost_usd: Option<Usd>,
+}
+
+impl VerificationRound {
+    /// True if all has passed.
+    #[must_use]
+    pub const fn passed(&self) -> bool {
+        self.failures.is_empty()
+    }
 }
 
 /// Changes of a task in its worktree.
@@ -207,6 +245,7 @@ impl Report {
             changes: None,
             artifacts: None,
             background_ended: Vec::new(),
+            verification: None,
         }
     }
 }

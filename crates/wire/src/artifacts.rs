@@ -1,4 +1,4 @@
-//! Files that a task leaves: patterns of their paths.
+//! Patterns of paths below a folder: of files that a task leaves, and of those that it may change.
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
@@ -8,15 +8,14 @@ use domain::Invalid;
 const MAX_PATTERNS: usize = 20;
 /// The longest pattern, in bytes.
 const MAX_PATTERN_BYTES: usize = 256;
-const FIELD: &str = "artifacts";
 
 /// Patterns of paths below a task's folder: `*` and `?` stand for what is no slash, `**` for any folders.
 ///
 /// ```
-/// let patterns = wire::Patterns::of(&["out/**".to_owned(), "*.log".to_owned()]).expect("patterns");
+/// let patterns = wire::Patterns::of("artifacts", &["out/**".to_owned(), "*.log".to_owned()]).expect("patterns");
 /// assert!(patterns.include("out/a/b.txt") && patterns.include("test.log"));
 /// assert!(!patterns.include("src/test.log"));
-/// assert!(wire::Patterns::of(&["../secret".to_owned()]).is_err());
+/// assert!(wire::Patterns::of("artifacts", &["../secret".to_owned()]).is_err());
 /// ```
 #[derive(Clone, Debug)]
 pub struct Patterns {
@@ -26,12 +25,12 @@ pub struct Patterns {
 }
 
 impl Patterns {
-    /// Reads them.
+    /// Reads them; the field is the one that has them.
     ///
     /// # Errors
     /// One is no pattern, or leads out of the folder.
-    pub fn of(patterns: &[String]) -> Result<Self, Invalid> {
-        let invalid = |message: String| Invalid::new(FIELD, message);
+    pub fn of(field: &'static str, patterns: &[String]) -> Result<Self, Invalid> {
+        let invalid = |message: String| Invalid::new(field, message);
         if patterns.len() > MAX_PATTERNS {
             return Err(invalid(format!("must have at most {MAX_PATTERNS} entries, got {}", patterns.len())));
         }
@@ -73,9 +72,9 @@ mod tests {
     #[test]
     fn patterns_stay_below_the_folder() {
         for bad in ["", "/etc/passwd", "../a", "a/../../b", "a//b", "./a", "a/", "[", "{a", "a\0b"] {
-            assert!(Patterns::of(&[bad.to_owned()]).is_err(), "{bad:?}");
+            assert!(Patterns::of("artifacts", &[bad.to_owned()]).is_err(), "{bad:?}");
         }
-        assert!(Patterns::of(&vec!["a".to_owned(); MAX_PATTERNS + 1]).is_err());
+        assert!(Patterns::of("artifacts", &vec!["a".to_owned(); MAX_PATTERNS + 1]).is_err());
         for (pattern, folder) in
             [("out/**", "out"), ("a/b/c?.txt", "a/b"), ("*.log", ""), ("a.txt", ""), ("{a,b}/c", "")]
         {
@@ -87,7 +86,7 @@ mod tests {
         /// Whatever a pattern includes stands below the folder that it begins at.
         #[test]
         fn what_is_included_stands_below_its_folder(pattern in "[ab*?/]{1,8}", path in "[ab]{1,2}(/[ab]{1,2}){0,3}") {
-            if let Ok(patterns) = Patterns::of(std::slice::from_ref(&pattern))
+            if let Ok(patterns) = Patterns::of("artifacts", std::slice::from_ref(&pattern))
                 && patterns.include(&path)
             {
                 let folder = &patterns.folders[0];

@@ -15,6 +15,7 @@ mod secret;
 mod spec;
 pub mod stored;
 mod task;
+mod verify;
 mod webhook;
 
 pub use artifacts::Patterns;
@@ -29,4 +30,5 @@ pub use spec::{
     title_of,
 };
 pub use task::{Activity, Attempt, Attempted, Remarks, Task, TaskError, Truncated};
+pub use verify::Verify;
 pub use webhook::{DeliveryState, HookEvent, WebhookOptions};

@@ -161,20 +161,19 @@ pub enum Effort {
 }
 
 /// A schema that no validator can read would fail only when the model has done its work.
-fn schema(schema: &Value) -> Result<(), Invalid> {
-    const FIELD: &str = "options.sdk.outputSchema";
+pub(super) fn check_schema(field: &'static str, schema: &Value) -> Result<(), Invalid> {
     if !schema.is_object() {
-        return invalid(FIELD, "must be a JSON Schema, that is, an object");
+        return invalid(field, "must be a JSON Schema, that is, an object");
     }
     if !json::is_shallow(schema) {
-        return invalid(FIELD, format!("must be nested at most {} levels deep", json::MAX_DEPTH));
+        return invalid(field, format!("must be nested at most {} levels deep", json::MAX_DEPTH));
     }
     if schema.to_string().len() > MAX_OPTION_BYTES {
-        return invalid(FIELD, format!("must be at most {MAX_OPTION_BYTES} bytes"));
+        return invalid(field, format!("must be at most {MAX_OPTION_BYTES} bytes"));
     }
     match jsonschema::validator_for(schema) {
         Ok(_) => Ok(()),
-        Err(error) => invalid(FIELD, format!("is no JSON Schema: {error} (at \"{}\")", error.instance_path())),
+        Err(error) => invalid(field, format!("is no JSON Schema: {error} (at \"{}\")", error.instance_path())),
     }
 }
 
@@ -191,7 +190,7 @@ impl SdkOptions {
         text("options.sdk.appendSystemPrompt", self.append_system_prompt.as_ref())?;
         texts("options.sdk.addDirs", &self.add_dirs, 50)?;
         self.validate_session()?;
-        self.output_schema.as_ref().map_or(Ok(()), schema)
+        self.output_schema.as_ref().map_or(Ok(()), |schema| check_schema("options.sdk.outputSchema", schema))
     }
 
     fn validate_session(&self) -> Result<(), Invalid> {

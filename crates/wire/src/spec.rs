@@ -16,6 +16,7 @@ use crate::files::{self, ContextFile};
 use crate::repository::RemoteRepository;
 use crate::sdk::SdkOptions;
 use crate::secret::{self, TaskSecret};
+use crate::verify::Verify;
 use domain::{Invalid, MAX_LABELS, MAX_NAME, RetryPolicy, TaskId, Timestamp, check_label};
 
 /// The longest instruction, in bytes. The prompt of a model holds less.
@@ -28,7 +29,7 @@ const MAX_TITLE: usize = 120;
 /// Valid priorities.
 pub const PRIORITIES: std::ops::RangeInclusive<i64> = 0..=100;
 /// The longest time limit: a day, in milliseconds.
-const MAX_TIMEOUT_MS: i64 = 86_400_000;
+pub(super) const MAX_TIMEOUT_MS: i64 = 86_400_000;
 
 /// A task as a client submits it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -75,6 +76,10 @@ pub struct TaskSpec {
     #[schema(max_items = 20)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<String>,
+    /// Check of its work, without which it does not complete.
+    #[schema(nullable = false)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Verify>,
     /// Options.
     #[serde(default)]
     pub options: Options,
@@ -328,8 +333,9 @@ impl TaskSpec {
         text("context.workingDirectory", self.context.working_directory.as_ref())?;
         within("priority", Some(self.priority), *PRIORITIES.start(), *PRIORITIES.end())?;
         files::validate(&self.context.files)?;
-        Patterns::of(&self.artifacts)?;
+        Patterns::of("artifacts", &self.artifacts)?;
         secret::validate(&self.secrets)?;
+        self.verify.as_ref().map_or(Ok(()), |verify| verify.validate(self))?;
         dependency::validate(self)?;
         if let Some(repository) = &self.context.repository {
             repository.validate()?;
@@ -379,6 +385,7 @@ impl TaskSpec {
             requires: Vec::new(),
             secrets: Vec::new(),
             artifacts: Vec::new(),
+            verify: None,
             options: Options::default(),
         }
     }

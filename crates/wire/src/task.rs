@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{Dependency, TaskSpec};
 use domain::{
     AttemptOutcome, EventKind, Failure, FailureClass, Group, Name, SessionId, Spent, Status, TaskId, Timestamp,
-    TraceParent, Usd,
+    TraceParent, Usd, Verification,
 };
 
 /// A task as the store has it.
@@ -104,13 +104,15 @@ pub struct Truncated {
 }
 
 /// Remarks of a task beside its result. Stored as JSON, and read leniently.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Remarks {
     /// True if the CLI reported a cost that can't be one: no sum has it.
     pub cost_set_aside: bool,
     /// Descriptions of background work that had to be ended.
     pub background_ended: Vec<String>,
+    /// Checks of its newest attempt that came to an end of its own, where the task asks for some.
+    pub verification: Option<Verification>,
 }
 
 /// Results of the newest attempt; empty before the first.

@@ -61,6 +61,7 @@ impl Submit {
             share: row.share.clone(),
             weight: self.task.share.1,
             files: files::names(&files),
+            verify: self.task.spec.verify.is_some(),
         });
         unit.count_bytes(&row.key_name, row.spec.len() as i64);
         unit.tx.insert_task(&row, &self.task.spec.tags).await?;

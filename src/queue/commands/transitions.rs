@@ -3,6 +3,7 @@
 //! The row is held by the transaction, so nothing else writes between the two; the statement repeats
 //! the epoch all the same.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -142,11 +143,12 @@ impl Transition {
             Outcome::Failed(failure) => Some(failure),
         });
         let row = &mut self.row;
-        if !report.background_ended.is_empty() || report.spent.set_aside {
+        if !report.background_ended.is_empty() || report.spent.set_aside || report.verification.is_some() {
             let mut remarks: Remarks =
                 row.remarks.as_ref().and_then(|remarks| serde_json::from_str(remarks).ok()).unwrap_or_default();
             remarks.cost_set_aside |= report.spent.set_aside;
             remarks.background_ended.extend(report.background_ended.iter().cloned());
+            remarks.verification.clone_from(&report.verification);
             row.remarks = serde_json::to_string(&remarks).ok();
         }
         if let Some(session) = report.session_id {
@@ -278,24 +280,24 @@ impl Change for Finish {
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Self::Answer, StoreError> {
         let Some(row) = unit.find(self.key.task).await? else { return Ok(Err(Stale)) };
-        let epoch = self.key.epoch;
-        let command = match &self.report.outcome {
+        let (epoch, report) = (self.key.epoch, checked(&row, &self.report));
+        let command = match &report.outcome {
             // More was said meanwhile: the next attempt hears it.
             Outcome::Completed if row.pending_messages > 0 => TaskCommand::Release { epoch, delay: Duration::ZERO },
             outcome => TaskCommand::Finish { epoch, outcome: outcome.clone() },
         };
         let Ok(mut moved) = Transition::of(row, command, unit, self.chance)? else {
-            if let Some(cost) = self.report.spent.cost_usd {
+            if let Some(cost) = report.spent.cost_usd {
                 unit.record(&HistoryEvent::LateCost { lease: self.key, cost });
-                money::settle(unit, self.key, self.report.spent).await?;
+                money::settle(unit, self.key, report.spent).await?;
             }
             return Ok(Err(Stale));
         };
-        if let Outcome::Failed(failure) = &self.report.outcome {
+        if let Outcome::Failed(failure) = &report.outcome {
             workers::park(unit, &self.credential, failure).await?;
         }
-        moved.put_report(&self.report);
-        let (outcome, error) = match &self.report.outcome {
+        moved.put_report(&report);
+        let (outcome, error) = match &report.outcome {
             Outcome::Completed => (AttemptOutcome::Completed, None),
             Outcome::Failed(failure) if failure.class == FailureClass::Crashed => {
                 (AttemptOutcome::Crashed, Some(failure))
@@ -303,22 +305,37 @@ impl Change for Finish {
             Outcome::Failed(failure) => (AttemptOutcome::Failed, Some(failure)),
         };
         let class = error.map(|failure| failure.class.into());
-        moved.end_attempt(unit, outcome, error.map(TaskError::from), Some(&self.report)).await?;
-        if let Some(changes) = &self.report.changes {
+        moved.end_attempt(unit, outcome, error.map(TaskError::from), Some(&report)).await?;
+        if let Some(changes) = &report.changes {
             keep_changes(unit, self.key.task, changes).await?;
         }
-        if let Some(artifacts) = &self.report.artifacts {
+        if let Some(artifacts) = &report.artifacts {
             files::keep_artifacts(unit, self.key.task, &moved.row.key_name, artifacts).await?;
         }
-        let ((to, due), counts, cost) = (moved.goes(), moved.counts(), self.report.spent.cost_usd);
-        unit.record(&HistoryEvent::Finish { lease: self.key, outcome, counts, class, cost, to, due });
-        money::spend(unit, &mut moved.row, self.key, self.report.spent).await?;
+        let ((to, due), counts, cost) = (moved.goes(), moved.counts(), report.spent.cost_usd);
+        let verified = report.verification.as_ref().is_some_and(|verification| verification.passed);
+        unit.record(&HistoryEvent::Finish { lease: self.key, outcome, counts, class, cost, to, due, verified });
+        money::spend(unit, &mut moved.row, self.key, report.spent).await?;
         let state = moved.write(unit, self.events.clone(), None).await?;
         Ok(Ok(match state {
             State::Pending { due } => NextStep::Again(due),
             state => NextStep::Ended(state.status()),
         }))
     }
+}
+
+/// The report as it counts: work that was to be checked, and was not, is not done. A worker of an older version knows of no
+/// checks.
+fn checked<'a>(row: &TaskRow, report: &'a Report) -> Cow<'a, Report> {
+    let is_checked = report.verification.as_ref().is_some_and(|verification| verification.passed);
+    // Nearly no task is: a look at the text is cheaper than reading it.
+    let wants_check = || row.spec.contains("\"verify\":") && wire::stored::from_text(&row.spec).spec.verify.is_some();
+    if report.outcome != Outcome::Completed || is_checked || !wants_check() {
+        return Cow::Borrowed(report);
+    }
+    let why = "its worker has not checked its work, as a worker of an older version";
+    let outcome = Outcome::Failed(Failure::new(FailureClass::Execution, "NOT_CHECKED", why));
+    Cow::Owned(Report { outcome, ..report.clone() })
 }
 
 async fn keep_changes(unit: &mut Unit<'_>, task: TaskId, changes: &ChangeSet) -> Result<(), StoreError> {

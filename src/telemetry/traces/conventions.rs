@@ -85,6 +85,12 @@ impl Span {
         Self::begin(Beginning::new("cc.set_up".to_owned(), SpanKind::Internal, current(), Vec::new()))
     }
 
+    /// A check of a task's work.
+    #[must_use]
+    pub fn of_check() -> Self {
+        Self::begin(Beginning::new("cc.verify".to_owned(), SpanKind::Internal, current(), Vec::new()))
+    }
+
     /// A run of the CLI.
     #[must_use]
     pub fn of_agent(model: Option<&str>) -> Self {

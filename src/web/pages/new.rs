@@ -38,6 +38,7 @@ struct New {
     priority: String,
     allowed: String,
     artifacts: String,
+    verify: String,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +76,7 @@ pub async fn show(
         priority: if spec.priority == 0 { String::new() } else { spec.priority.to_string() },
         allowed: sdk.allowed_tools.join(", "),
         artifacts: spec.artifacts.join(" "),
+        verify: spec.verify.as_ref().and_then(|verify| verify.command.clone()).unwrap_or_default(),
         instruction: spec.instruction,
     };
     Ok(page(&request, &visitor, &template))

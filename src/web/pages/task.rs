@@ -21,7 +21,7 @@ use crate::api::{Shared, artifact_view, find_task, worker_capacity};
 use crate::process::wall_now;
 use crate::queue::{Delivery, PagePlace, ReadArtifacts, ReadDeliveries, ReadEventPage, ReadPatch};
 use crate::service;
-use domain::{AttemptOutcome, Event, EventKind, Hold, Name, Named as _, Status, Timestamp};
+use domain::{AttemptOutcome, Event, EventKind, Hold, Name, Named as _, Status, Timestamp, Verification};
 use strum::VariantArray as _;
 use wire::response::{ArtifactView, Forecast, PromiseState, TaskProof, TaskView};
 use wire::{Attempt, KeyScope, Task};
@@ -281,7 +281,7 @@ pub async fn show(
         "details" => {
             let view = json!(TaskView::of(&task));
             let asked_for = json!({ "instruction": view["instruction"], "context": view["context"], "options": view["options"],
-                "priority": view["priority"], "tags": view["tags"], "concurrencyKey": view["concurrencyKey"], "artifacts": view["artifacts"] });
+                "priority": view["priority"], "tags": view["tags"], "concurrencyKey": view["concurrencyKey"], "artifacts": view["artifacts"], "verify": view["verify"] });
             let json = serde_json::to_string_pretty(&asked_for).unwrap_or_default();
             let command = format!("cc-anywhere submit {}", quoted(&task.spec.instruction));
             let instruction = task.spec.instruction.clone();
@@ -455,7 +455,27 @@ pub fn result(task: &Task) -> Option<Html> {
     if let Some(text) = &task.attempted.result {
         html.add(&markdown(text));
     }
+    if let Some(verification) = &task.remarks.verification {
+        html.add(&checks(verification));
+    }
     (!html.is_empty()).then_some(html)
+}
+
+/// The checks of its work, round by round.
+fn checks(verification: &Verification) -> Html {
+    let mut html = Html::new();
+    let state = if verification.passed { "Checked: it has passed" } else { "Checked: it has not passed" };
+    html.raw("<details class=\"checks\"><summary>").text(state).raw("</summary><ol>");
+    for round in &verification.rounds {
+        let failures = if round.passed() { "Passed".to_owned() } else { round.failures.join("; ") };
+        html.raw("<li>").text(&failures).text(&format!(" ({})", length(round.duration_ms)));
+        if !round.output.is_empty() {
+            html.raw("<pre tabindex=\"0\">").text(&round.output).raw("</pre>");
+        }
+        html.raw("</li>");
+    }
+    html.raw("</ol></details>");
+    html
 }
 
 fn attempt(attempt: &Attempt) -> AttemptRow {

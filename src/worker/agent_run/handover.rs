@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::attempt::{About, Attempt, Carried, Config, Ended, ToolSpans};
+use super::super::attempt::{About, Attempt, Carried, Config, Ended, Parts, ToolSpans};
+use super::super::check::Checker;
 use super::super::messages::RunHeld;
 use super::super::outbox::Outbox;
 use super::super::secrets;
@@ -113,7 +114,10 @@ impl AgentRun {
                 let config = Config::of(self.assignment.key, &self.assignment.task, &self.tools);
                 let state = (carried.machine, carried.estimate);
                 let tool_spans = ToolSpans::new(!self.tools.traces.from_cli);
-                let attempt = Attempt::resumed(run, outbox, config, state, &self.news, tool_spans);
+                let checker = Checker::of(&self.tools, &self.assignment.task, carried.check);
+                let (news, deadline) = (self.news.clone(), self.deadline);
+                let parts = Parts { outbox, config, news, tools: tool_spans, checker, deadline };
+                let attempt = Attempt::resumed(run, parts, state);
                 let mut agent = Span::of_agent(self.assignment.task.spec.options.sdk.model.as_deref());
                 agent.began(session, false);
                 let ran = Duration::from_millis(ran_ms.unsigned_abs());

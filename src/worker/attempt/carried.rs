@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::machine::MachineState;
 use crate::claude::RunState;
 use crate::proxy::Estimate;
+use crate::worker::check::CheckPlace;
 use crate::worker::outbox::OutboxState;
 use domain::SessionId;
 
@@ -29,6 +30,9 @@ pub struct Carried {
     pub outbox: OutboxState,
     /// What it has cost so far.
     pub estimate: Estimate,
+    /// Surroundings of the checks of its work.
+    #[serde(default)]
+    pub check: Option<CheckPlace>,
 }
 
 /// What no machine decides.

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::carried::{About, Carried, VERSION};
@@ -15,6 +16,7 @@ use crate::proxy::Estimate;
 use crate::telemetry::{Pieces, mask};
 use crate::worker::News;
 use crate::worker::agent_run::RunCommand;
+use crate::worker::check::{Check, Checked, Checker};
 use crate::worker::commands::Commands;
 use crate::worker::outbox::Outbox;
 use domain::{BootInstant, LeaseKey, NewEvent};
@@ -32,6 +34,29 @@ pub struct Attempt {
     pieces: Pieces,
     /// Calls of tools that are under way.
     tools: ToolSpans,
+    /// Where its work is to be checked.
+    checker: Option<Arc<Checker>>,
+    check: Option<Check>,
+    /// Time at which the shims end what runs, unless the lease is renewed.
+    deadline: BootInstant,
+    /// True if a check has left processes behind, perhaps.
+    check_left_some: bool,
+}
+
+/// What an attempt is made of, beside its process.
+pub struct Parts {
+    /// Way to the store.
+    pub outbox: Outbox,
+    /// Limits and rules.
+    pub config: Config,
+    /// Receivers of hints.
+    pub news: News,
+    /// Calls of tools that are under way.
+    pub tools: ToolSpans,
+    /// Where its work is to be checked.
+    pub checker: Option<Arc<Checker>>,
+    /// Time at which the shim ends the tree, unless the lease is renewed.
+    pub deadline: BootInstant,
 }
 
 /// Results of an attempt.
@@ -57,23 +82,32 @@ pub enum Driven {
 
 impl Attempt {
     /// An attempt of another worker, whose process runs.
-    pub fn resumed(
-        run: Run,
-        outbox: Outbox,
-        config: Config,
-        (machine, estimate): (MachineState, Estimate),
-        news: &News,
-        tools: ToolSpans,
-    ) -> Self {
-        let (key, machine) = (config.key, Machine::resumed(config, machine, now()));
-        Self { key, run, outbox, machine, news: news.clone(), estimate, pieces: Pieces::default(), tools }
+    pub fn resumed(run: Run, parts: Parts, (machine, estimate): (MachineState, Estimate)) -> Self {
+        let make = |config| Machine::resumed(config, machine, now());
+        Self { estimate, ..Self::over(run, parts, make) }
     }
 
     /// An attempt whose process was just started.
-    pub fn new(run: Run, outbox: Outbox, key: LeaseKey, config: Config, news: &News, tools: ToolSpans) -> Self {
-        let machine = Machine::new(config, now());
-        let (estimate, pieces) = (Estimate::default(), Pieces::default());
-        Self { key, run, outbox, machine, news: news.clone(), estimate, pieces, tools }
+    pub fn new(run: Run, parts: Parts) -> Self {
+        Self::over(run, parts, |config| Machine::new(config, now()))
+    }
+
+    fn over(run: Run, parts: Parts, machine: impl FnOnce(Config) -> Machine) -> Self {
+        let Parts { outbox, config, news, tools, checker, deadline } = parts;
+        Self {
+            key: config.key,
+            run,
+            outbox,
+            machine: machine(config),
+            news,
+            estimate: Estimate::default(),
+            pieces: Pieces::default(),
+            tools,
+            checker,
+            check: None,
+            deadline,
+            check_left_some: false,
+        }
     }
 
     /// Hands the instruction over; with a message, the first turn is that of the message.
@@ -84,6 +118,10 @@ impl Attempt {
     /// Follows the process to its end, and brings that about where it must be.
     pub async fn drive(&mut self, commands: &mut Commands, deadline: &mut BootInstant) -> Driven {
         let mut worker_lives = true;
+        self.deadline = *deadline;
+        if self.check.is_none() {
+            self.step(Event::Resumed).await;
+        }
         loop {
             let alarm = self.machine.alarm();
             tokio::select! {
@@ -95,7 +133,9 @@ impl Attempt {
                 command = commands.recv(), if worker_lives => match command {
                     Some(RunCommand::Extend(until)) => {
                         *deadline = until;
+                        self.deadline = until;
                         self.run.extend(until);
+                        self.check.iter().for_each(|check| check.extend(until));
                     }
                     Some(RunCommand::Hear(said)) => {
                         for one in said {
@@ -113,6 +153,11 @@ impl Attempt {
                         self.step(Event::Shutdown).await;
                     }
                 },
+                checked = of_check(&mut self.check), if self.check.is_some() => {
+                    self.check = None;
+                    self.check_left_some |= !checked.gone;
+                    self.step(Event::Checked(checked.round)).await;
+                }
                 filed = self.outbox.next(), if self.machine.why() != StopReason::Lost => match filed {
                     Some(filed) => self.step(Event::Stored(filed)).await,
                     None => self.step(Event::Lost).await,
@@ -132,8 +177,10 @@ impl Attempt {
             }
             Item::TooLong(bytes) => self.step(Event::TooLong(bytes)).await,
             Item::Ended(exit) => {
+                self.end_check().await;
                 self.step(Event::Ended).await;
-                return Some(exit);
+                let gone = exit.gone && !self.check_left_some;
+                return Some(Exit { gone, ..exit });
             }
         }
         None
@@ -142,6 +189,8 @@ impl Attempt {
     /// Prepares the attempt for another worker: takes all that was read of the CLI, and waits until it is stored. Returns
     /// false where the task is lost; its process is being ended then.
     pub async fn store_all(&mut self) -> bool {
+        // It begins anew with the next worker.
+        self.end_check().await;
         self.run.pause();
         while let Some(item) = self.run.rest().await {
             self.take(item).await;
@@ -162,12 +211,13 @@ impl Attempt {
     /// Leaves a attempt of which [all is stored](Self::store_all) with its shim for another worker. Returns how it has ended where that
     /// can't be.
     pub async fn hold(self, folder: &Path, about: About, pass: Option<OwnedFd>) -> Result<HeldRun, Ended> {
-        let Self { key, run, outbox, mut machine, estimate, .. } = self;
+        let Self { key, run, outbox, mut machine, estimate, checker, .. } = self;
+        let check = checker.map(|checker| checker.place());
         let stderr = run.stderr();
         let stored = outbox.flush().await.ok_or_else(|| io::Error::other("the task is lost"));
         let carried = machine.carried(Instant::now());
         let state = |run| {
-            let carried = Carried { version: VERSION, about, run, machine: carried, outbox: stored?, estimate };
+            let carried = Carried { version: VERSION, about, run, machine: carried, outbox: stored?, estimate, check };
             Ok(serde_json::to_string(&carried)?)
         };
         match run.hold(folder, key, pass, state).await {
@@ -191,6 +241,12 @@ impl Attempt {
         end(self.machine, self.outbox, exit, stderr).await
     }
 
+    async fn end_check(&mut self) {
+        if let Some(check) = self.check.take() {
+            self.check_left_some |= !check.end().await;
+        }
+    }
+
     async fn estimate(&mut self, frame: &Frame) {
         if let FrameKind::Assistant { by_model: true, answer, .. } = &frame.kind {
             let so_far = self.estimate.add(&answer.id, &answer.model, &answer.usage);
@@ -204,6 +260,11 @@ impl Attempt {
                 Effect::Tell(what) => self.tell(what),
                 Effect::FinishInput => self.run.finish_input(),
                 Effect::EndTree(grace) => self.run.end(grace),
+                Effect::Check(produced) => {
+                    let checker = self.checker.clone();
+                    self.check = checker.map(|checker| Check::begin(checker, *produced, self.deadline));
+                }
+                Effect::EndCheck => self.end_check().await,
                 Effect::Add(event) => {
                     // What was held back of a text stands whole in the event that follows it.
                     self.pieces = Pieces::default();
@@ -236,6 +297,14 @@ impl Attempt {
             ToCli::Refuse(request_id) => self.run.refuse(&request_id),
             ToCli::Interrupt => self.run.interrupt(),
         }
+    }
+}
+
+/// Waits for the end of a check that runs.
+async fn of_check(check: &mut Option<Check>) -> Checked {
+    match check {
+        Some(check) => check.done().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::claude::{Ending, Frame};
 use crate::queue::{Ask, Step};
 use crate::worker::outbox::Filed;
-use domain::{Decision, NewEvent, SessionId, TaskInput, Timestamp};
+use domain::{Decision, NewEvent, SessionId, TaskInput, Timestamp, VerificationRound};
 
 /// The time of an event.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +46,10 @@ pub enum Event {
     Shutdown,
     /// The worker takes no more work: no question waits for its answer in a slot.
     Draining,
+    /// The work was checked.
+    Checked(VerificationRound),
+    /// The attempt goes on: with this worker, or with another one.
+    Resumed,
     /// The time of [`Machine::alarm`](super::machine::Machine::alarm) has come.
     Alarm,
     /// The process tree is gone.
@@ -61,6 +65,10 @@ pub enum Effect {
     FinishInput,
     /// The process tree is ended: TERM now, KILL after this time.
     EndTree(Duration),
+    /// The work is checked.
+    Check(Box<Produced>),
+    /// The check is ended, and says nothing.
+    EndCheck,
     /// An event is stored.
     Add(NewEvent),
     /// The sign of a loop is stored.
@@ -82,6 +90,15 @@ pub enum Effect {
     },
     /// A line of the log.
     Warn(&'static str, String),
+}
+
+/// What the model has answered, to be checked.
+#[derive(Debug)]
+pub struct Produced {
+    /// The text of the result.
+    pub result: Option<String>,
+    /// The result as its schema wants it.
+    pub structured_output: Option<Value>,
 }
 
 /// Message to the CLI.

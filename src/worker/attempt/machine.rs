@@ -2,9 +2,11 @@
 //!
 //! *Promises*, in any order of events (`machine_test.rs` holds it): one end, which only the end of the process tree brings,
 //! and no effect after it; nothing is told to a CLI that was asked to end; turns run one at a time, and each message begins
-//! once; a question is answered at most once; with no further event, the tree is ended within the limits.
+//! once; a question is answered at most once; work that is to be checked counts only behind a check that has passed, one at a
+//! time; with no further event, the tree is ended within the limits.
 
 mod carried;
+mod check;
 mod frames;
 mod talk;
 
@@ -23,7 +25,7 @@ use crate::worker::limits::Limits;
 use crate::worker::mcp::{self, Gate};
 use crate::worker::set_up::WorkerContext;
 use domain::{LeaseKey, LoopGuard, NewEvent};
-use wire::{Background, PermissionMode, Task};
+use wire::{Background, PermissionMode, Task, Verify};
 
 /// Time within which the CLI writes its session down after its result, and ends by itself.
 const AFTER_RESULT: Duration = Duration::from_secs(2);
@@ -53,6 +55,8 @@ enum RunPhase<T = Instant> {
     Background { empty: Option<T> },
     /// The turn was interrupted; a message may say how to go on, until then.
     Interrupted { until: T },
+    /// The work is done, and is being checked.
+    Verifying,
     /// Asked to end; the next, harder step comes at this time.
     Ending { next: KillStep, at: T },
     /// The process tree is gone.
@@ -67,6 +71,7 @@ impl<T> RunPhase<T> {
             Self::Turn => RunPhase::Turn,
             Self::Background { empty } => RunPhase::Background { empty: empty.map(to) },
             Self::Interrupted { until } => RunPhase::Interrupted { until: to(until) },
+            Self::Verifying => RunPhase::Verifying,
             Self::Ending { next, at } => RunPhase::Ending { next, at: to(at) },
             Self::Over => RunPhase::Over,
         }
@@ -97,6 +102,8 @@ pub struct Config {
     pub loop_after: u32,
     /// What it is told then, where its turn is to be interrupted.
     pub loop_message: Option<String>,
+    /// Times that a failed check goes back to the model; `None` where its work is not checked.
+    pub check_rounds: Option<u32>,
 }
 
 impl Config {
@@ -107,6 +114,7 @@ impl Config {
         Self {
             key,
             loop_after: guard.after.and_then(|after| u32::try_from(after).ok()).unwrap_or(tools.loop_guard),
+            check_rounds: task.spec.verify.as_ref().map(Verify::rounds),
             loop_message: guard.interrupt.unwrap_or_default().then_some(message),
             limits: Limits::of(task, tools),
             asks_for_tools: tools.mode_of(task) == PermissionMode::Default,
@@ -147,12 +155,16 @@ pub struct Machine {
 impl Machine {
     /// An attempt whose process was just started.
     pub fn new(config: Config, now: Now) -> Self {
+        let mut observed = Observed::default();
+        if config.check_rounds.is_some() {
+            observed.need_check();
+        }
         Self {
             guard: LoopGuard::after(config.loop_after),
             config,
             now,
             effects: Vec::new(),
-            observed: Observed::default(),
+            observed,
             began: now.instant,
             heard: now.instant,
             phase: RunPhase::Turn,
@@ -199,6 +211,9 @@ impl Machine {
             Event::Lost => self.end(StopReason::Lost),
             Event::Shutdown => self.end(StopReason::Shutdown),
             Event::Draining => self.draining = true,
+            Event::Checked(round) => self.checked(round),
+            Event::Resumed if self.phase == RunPhase::Verifying => self.begin_check(),
+            Event::Resumed => {}
             Event::Alarm if self.alarm() <= now.instant => self.on_timer(),
             Event::Alarm => {}
             Event::Ended => {
@@ -220,7 +235,7 @@ impl Machine {
             (RunPhase::Interrupted { until }, _) => until,
             (RunPhase::Turn | RunPhase::Background { .. }, Some(patience)) => patience,
             (RunPhase::Background { empty: Some(since) }, None) => (since + AFTER_BACKGROUND).min(end),
-            (RunPhase::Background { empty: None }, None) | (RunPhase::Over, _) => end,
+            (RunPhase::Background { empty: None }, None) | (RunPhase::Verifying | RunPhase::Over, _) => end,
             (RunPhase::Turn, None) => match limits.idle.filter(|_| !self.observed.has_open_tool_call()) {
                 Some(idle) => end.min(self.heard + idle),
                 None => end,
@@ -275,11 +290,13 @@ impl Machine {
         let is_over = self.now.instant.saturating_duration_since(self.began) >= total;
         match self.phase {
             RunPhase::Turn | RunPhase::Background { .. } if self.questions.are_open() => self.lose_patience(),
-            RunPhase::Turn | RunPhase::Background { .. } | RunPhase::Connecting { .. } if is_over => {
+            RunPhase::Turn | RunPhase::Background { .. } | RunPhase::Connecting { .. } | RunPhase::Verifying
+                if is_over =>
+            {
                 self.end(StopReason::ItsOwn(Ending::Timeout(millis(total))));
             }
             RunPhase::Connecting { since, .. } => self.ask_again(since),
-            RunPhase::Background { .. } => self.finish(self.why),
+            RunPhase::Background { .. } => self.work_is_done(),
             RunPhase::Turn => self.end(StopReason::ItsOwn(Ending::Idle(millis(idle)))),
             RunPhase::Interrupted { .. } => self.finish(StopReason::ItsOwn(Ending::Interrupted)),
             RunPhase::Ending { next: KillStep::Term, .. } => {
@@ -289,7 +306,7 @@ impl Machine {
                 self.end_tree(grace, 2 * AFTER_TERM);
             }
             RunPhase::Ending { next: KillStep::Kill, .. } => self.end_tree(Duration::ZERO, AFTER_TERM),
-            RunPhase::Over => {}
+            RunPhase::Verifying | RunPhase::Over => {}
         }
     }
 
@@ -319,6 +336,9 @@ impl Machine {
         if matches!(self.phase, RunPhase::Interrupted { .. }) && why == StopReason::Shutdown {
             // There is nothing to go on with elsewhere.
             return self.finish(StopReason::ItsOwn(Ending::Interrupted));
+        }
+        if self.phase == RunPhase::Verifying {
+            self.emit(Effect::EndCheck);
         }
         if self.questions.are_open() {
             // An interrupt would answer the question with a no, and so would the end of the input.

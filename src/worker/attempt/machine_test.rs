@@ -4,14 +4,14 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use domain::{Behavior, Decision, Epoch, LeaseKey, Scope, TaskId, TaskInput, Timestamp};
+use domain::{Behavior, Decision, Epoch, LeaseKey, Outcome, Scope, TaskId, TaskInput, Timestamp, VerificationRound};
 use proptest::prelude::*;
 use serde_json::json;
 use wire::Background;
 
 use super::effect::{Effect, Event, Now, StopReason, ToCli};
 use super::machine::{Config, Machine};
-use crate::claude::{ASK_USER, Ending, Frame};
+use crate::claude::{ASK_USER, Ending, Exit, Frame};
 use crate::queue::{Asked, Step};
 use crate::worker::limits::Limits;
 use crate::worker::mcp::Gate;
@@ -53,6 +53,10 @@ enum Act {
     BackgroundEnded,
     Partial,
     TooLong,
+    /// The check has come to its end.
+    Checked {
+        passed: bool,
+    },
     /// The oldest question that is on its way is stored; perhaps with an answer from before.
     Store {
         answered: bool,
@@ -92,6 +96,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => Just(Act::BackgroundEnded),
         1 => Just(Act::Partial),
         1 => Just(Act::TooLong),
+        4 => any::<bool>().prop_map(|passed| Act::Checked { passed }),
         5 => any::<bool>().prop_map(|answered| Act::Store { answered }),
         4 => (0_u8..3).prop_map(|request| Act::Answer { request }),
         4 => (1_i64..6).prop_map(|id| Act::Message { id }),
@@ -112,14 +117,16 @@ struct Life {
     has_server: bool,
     idle: bool,
     message: bool,
+    check_rounds: Option<u32>,
     acts: Vec<Act>,
 }
 
 fn life() -> impl Strategy<Value = Life> {
     let options = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    (options, prop::collection::vec(act(), 1..60)).prop_map(|(options, acts)| {
+    let check_rounds = prop::option::of(0_u32..3);
+    (options, check_rounds, prop::collection::vec(act(), 1..60)).prop_map(|(options, check_rounds, acts)| {
         let (asks_for_tools, waits_for_background, has_server, idle, message) = options;
-        Life { asks_for_tools, waits_for_background, has_server, idle, message, acts }
+        Life { asks_for_tools, waits_for_background, has_server, idle, message, check_rounds, acts }
     })
 }
 
@@ -142,6 +149,12 @@ struct Witness {
     begun: HashSet<i64>,
     /// The message whose turn was begun and is not done.
     current: Option<i64>,
+    /// True while a check runs.
+    check_runs: bool,
+    /// Checks that have not passed.
+    failed_checks: u32,
+    /// True if the last check has passed, and no turn was begun since.
+    has_passed: bool,
 }
 
 type Check = Result<(), TestCaseError>;
@@ -159,6 +172,7 @@ impl Life {
             // The calls of these stories are all the same.
             loop_after: 2,
             loop_message: Some("stop".to_owned()),
+            check_rounds: self.check_rounds,
         }
     }
 }
@@ -179,6 +193,9 @@ impl Witness {
             is_lost: false,
             begun: HashSet::new(),
             current: None,
+            check_runs: false,
+            failed_checks: 0,
+            has_passed: false,
         }
     }
 
@@ -204,6 +221,12 @@ impl Witness {
                 prop_assert!(!self.is_ending, "told after it was asked to end: {what:?}");
                 self.hear(what)?;
             }
+            Effect::Check(_) => {
+                prop_assert!(self.life.check_rounds.is_some(), "a check that nobody asked for");
+                prop_assert!(!self.check_runs && !self.is_ending, "two checks at a time, or one at the end");
+                self.check_runs = true;
+            }
+            Effect::EndCheck => self.check_runs = false,
             Effect::FinishInput => self.is_ending = true,
             Effect::EndTree(grace) => {
                 self.is_ending = true;
@@ -231,8 +254,8 @@ impl Witness {
     fn hear(&mut self, what: ToCli) -> Check {
         match what {
             ToCli::Instruct { .. } => {
-                prop_assert!(!self.turn_runs, "two turns at a time");
-                self.turn_runs = true;
+                prop_assert!(!self.turn_runs && !self.check_runs, "two turns at a time, or one beside its check");
+                (self.turn_runs, self.has_passed) = (true, false);
             }
             ToCli::Answer { cli_id, .. } => {
                 let waits = self.waiting.get_mut(&cli_id).filter(|waits| **waits > 0);
@@ -320,6 +343,17 @@ impl Witness {
             }
             Act::Partial => self.frame(json!({ "type": "stream_event", "event": { "delta": { "text": "x" } } })),
             Act::TooLong => self.step(Event::TooLong(9)),
+            // One that just ended may be told behind its order to end.
+            Act::Checked { passed } => {
+                let counts = std::mem::take(&mut self.check_runs) && !self.is_ending && !self.is_over;
+                (self.has_passed, self.failed_checks) = match (counts, passed) {
+                    (true, true) => (true, self.failed_checks),
+                    (true, false) => (false, self.failed_checks + 1),
+                    (false, _) => (self.has_passed, self.failed_checks),
+                };
+                let failures = if passed { Vec::new() } else { vec!["no".to_owned()] };
+                self.step(Event::Checked(VerificationRound { failures, ..VerificationRound::default() }))
+            }
             Act::Store { answered } => {
                 let Some(cli_id) = self.asked.pop_front() else { return Ok(()) };
                 let decision = answered.then(allow);
@@ -342,7 +376,8 @@ impl Witness {
                 let carried = serde_json::to_string(&self.machine.carried(self.now.instant)).expect("JSON");
                 let carried = serde_json::from_str(&carried).expect("what was written");
                 self.machine = Machine::resumed(self.life.config(), carried, self.now);
-                Ok(())
+                self.check_runs = false;
+                self.step(Event::Resumed)
             }
             Act::Shutdown => self.step(Event::Shutdown),
             Act::Lost => {
@@ -358,11 +393,11 @@ fn allow() -> Decision {
     Decision { behavior: Behavior::Allow, message: None, updated_input: None, scope: Scope::Once }
 }
 
-fn live(life: Life) -> Check {
-    let mut witness = Witness::of(&life);
+fn live(life: &Life) -> Check {
+    let mut witness = Witness::of(life);
     let message = life.message.then_some(1);
     witness.step(Event::Began { instruction: "x".to_owned(), files: Vec::new(), message })?;
-    for act in life.acts {
+    for act in life.acts.clone() {
         witness.act(act)?;
     }
     // Now nobody says anything more.
@@ -371,7 +406,17 @@ fn live(life: Life) -> Check {
     witness.step(Event::Ended)?;
     witness.step(Event::Frame(Frame::parse("{}".to_owned())))?;
     witness.step(Event::Input(TaskInput::Message { id: 99, text: "late".to_owned() }))?;
-    witness.step(Event::Alarm)
+    witness.step(Event::Alarm)?;
+    let (_, observed) = witness.machine.into_parts();
+    let is_done = observed.is_done();
+    let exit = Exit { code: Some(0), gone: true, ..Exit::default() };
+    let report = observed.into_report(Ending::ItsOwn, &exit, "", 1);
+    if let Some(rounds) = life.check_rounds {
+        let accepted = is_done || report.outcome == Outcome::Completed;
+        prop_assert!(!accepted || witness.has_passed, "accepted without a check that has passed");
+        prop_assert!(witness.failed_checks <= rounds + 6, "checked time after time");
+    }
+    Ok(())
 }
 
 proptest! {
@@ -379,7 +424,7 @@ proptest! {
 
     #[test]
     fn no_order_of_events_breaks_a_promise(life in life()) {
-        live(life)?;
+        live(&life)?;
     }
 }
 
@@ -398,6 +443,7 @@ const PLAIN: Life = Life {
     has_server: false,
     idle: false,
     message: false,
+    check_rounds: None,
     acts: Vec::new(),
 };
 
@@ -426,4 +472,24 @@ fn a_message_during_a_turn_is_the_next_turn_and_the_last_result_ends_the_attempt
     let witness = effects(&PLAIN, [Act::Message { id: 1 }, done.clone(), done]);
     assert_eq!((witness.current, witness.is_ending), (None, true));
     assert_eq!(witness.machine.why(), StopReason::ItsOwn(Ending::ItsOwn));
+}
+
+#[test]
+fn what_a_check_has_found_goes_back_as_often_as_it_may() {
+    let life = Life { check_rounds: Some(1), ..PLAIN };
+    let (done, failed) = (Act::Result { is_error: false }, Act::Checked { passed: false });
+    let witness = effects(&life, [done.clone()]);
+    assert!(witness.check_runs && !witness.is_ending);
+    let witness = effects(&life, [done.clone(), failed.clone()]);
+    assert!(witness.turn_runs, "it goes back");
+    let witness = effects(&life, [done.clone(), failed.clone(), done.clone(), failed]);
+    assert_eq!((witness.is_ending, witness.machine.why()), (true, StopReason::ItsOwn(Ending::Judged)));
+    let witness = effects(&life, [done.clone(), Act::Checked { passed: true }]);
+    assert_eq!((witness.is_ending, witness.machine.why()), (true, StopReason::ItsOwn(Ending::ItsOwn)));
+    // A message is done before the attempt ends, and its work is checked too.
+    let said = [done.clone(), Act::Message { id: 1 }, Act::Checked { passed: true }];
+    let witness = effects(&life, said.clone());
+    assert_eq!((witness.current, witness.is_ending), (Some(1), false));
+    let witness = effects(&life, said.into_iter().chain([done]));
+    assert!(witness.check_runs);
 }

@@ -16,7 +16,7 @@ mod questions;
 mod tool_spans;
 
 pub use carried::{About, Carried, VERSION};
-pub use driver::{Attempt, Driven, Ended};
-pub use effect::StopReason;
+pub use driver::{Attempt, Driven, Ended, Parts};
+pub use effect::{Produced, StopReason};
 pub use machine::Config;
 pub use tool_spans::ToolSpans;

@@ -43,8 +43,14 @@ impl Audit {
                 }
             }
             HistoryEvent::Adopt { lease, holder, expires } => self.adopt(*lease, *holder, *expires),
-            HistoryEvent::Finish { lease, outcome, counts, cost, to, due, .. } => {
+            HistoryEvent::Finish { lease, outcome, counts, cost, to, due, verified, .. } => {
                 if self.newest(6, *lease, "was reported") {
+                    if *to == Status::Completed
+                        && !verified
+                        && self.tasks.get(&lease.task).is_some_and(|task| task.verify)
+                    {
+                        self.broken(19, lease.task, "is completed, and its work was not checked");
+                    }
                     self.count(*lease, *counts, *outcome, *to);
                     self.cost(*lease, *cost);
                     self.moves(*lease, *to, *due);

@@ -2,14 +2,16 @@
 
 use std::borrow::Cow;
 
-use domain::{AttemptOutcome, FailureClass, Hold, Name, SessionId, Status, TaskId, Timestamp, Tokens, Usd};
+use domain::{
+    AttemptOutcome, FailureClass, Hold, Name, SessionId, Status, TaskId, Timestamp, Tokens, Usd, Verification,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::LimitState;
 use crate::{
-    Activity, Attempt, Context, ContextFile, Dependency, Options, RemoteRepository, Task, TaskError, TaskSecret,
+    Activity, Attempt, Context, ContextFile, Dependency, Options, RemoteRepository, Task, TaskError, TaskSecret, Verify,
 };
 
 /// A task, whole.
@@ -44,6 +46,12 @@ pub struct TaskView<'a> {
     /// Patterns of the files that are kept when it ends.
     #[serde(default)]
     pub artifacts: Cow<'a, [String]>,
+    /// Check of its work, without which it does not complete.
+    #[serde(default)]
+    pub verify: Option<Cow<'a, Verify>>,
+    /// What the check has come to, round by round, in the newest attempt that has ended; `null` in lists.
+    #[serde(default)]
+    pub verification: Option<Cow<'a, Verification>>,
     /// Folder of the task.
     pub working_directory: Option<Cow<'a, str>>,
     /// Time at which it was stored.
@@ -247,6 +255,8 @@ impl<'a> TaskView<'a> {
             requires: Cow::Borrowed(&task.spec.requires),
             secrets: Cow::Borrowed(&task.spec.secrets),
             artifacts: Cow::Borrowed(&task.spec.artifacts),
+            verify: task.spec.verify.as_ref().map(Cow::Borrowed),
+            verification: task.remarks.verification.as_ref().filter(|_| task.attempts.is_some()).map(Cow::Borrowed),
             working_directory: task.working_directory.as_deref().map(Cow::Borrowed),
             created_at: task.created_at,
             run_at: task.spec.run_at,

@@ -52,6 +52,10 @@ impl Machine {
             FrameKind::McpStatus(servers) => self.connected(&servers),
             // The CLI tells the model what has ended in the background.
             FrameKind::Init { .. } if matches!(self.phase, RunPhase::Background { .. }) => self.phase = RunPhase::Turn,
+            FrameKind::Init { .. } if self.phase == RunPhase::Verifying => {
+                self.emit(Effect::EndCheck);
+                self.phase = RunPhase::Turn;
+            }
             FrameKind::BackgroundEnded { .. } if !self.observed.has_background() => {
                 if let RunPhase::Background { empty } = &mut self.phase {
                     empty.get_or_insert(self.now.instant);

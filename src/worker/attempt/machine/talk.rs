@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::effect::ToCli;
+use super::super::effect::{Effect, ToCli};
 use super::{FOR_A_MESSAGE, Machine, RunPhase};
 use crate::queue::Step;
 use crate::worker::outbox::Filed;
@@ -20,21 +20,24 @@ impl Machine {
         } else if let Some((id, text)) = self.next_turns.pop_front() {
             self.next_turn(id, text);
         } else if self.interrupted {
-            self.phase = RunPhase::Interrupted { until: self.now.instant + FOR_A_MESSAGE };
-            self.note(Step::Interrupted(self.now.wall.plus(FOR_A_MESSAGE)));
+            self.wait_for_a_message();
         } else if self.observed.has_background() && self.config.background == Background::Wait {
             self.phase = RunPhase::Background { empty: None };
         } else {
-            self.finish(self.why);
+            self.work_is_done();
         }
     }
 
-    fn next_turn(&mut self, id: i64, text: String) {
+    pub(super) fn next_turn(&mut self, id: i64, text: String) {
+        self.turn = Some(id);
+        self.note(Step::Begun(id));
+        self.begin_turn(text);
+    }
+
+    pub(super) fn begin_turn(&mut self, text: String) {
         self.interrupted = false;
         self.phase = RunPhase::Turn;
-        self.turn = Some(id);
         self.observed.next_turn();
-        self.note(Step::Begun(id));
         self.tell(ToCli::Instruct { text, files: Vec::new() });
     }
 
@@ -68,6 +71,12 @@ impl Machine {
         self.go_on();
     }
 
+    /// After an interrupt, a message may say how to go on.
+    fn wait_for_a_message(&mut self) {
+        self.phase = RunPhase::Interrupted { until: self.now.instant + FOR_A_MESSAGE };
+        self.note(Step::Interrupted(self.now.wall.plus(FOR_A_MESSAGE)));
+    }
+
     pub(super) fn take_back(&mut self, cli_id: &str) {
         if let Some(request_id) = self.questions.taken_back(cli_id) {
             self.note(Step::Closed(request_id));
@@ -92,7 +101,9 @@ impl Machine {
                     return;
                 }
                 match self.phase {
-                    RunPhase::Turn | RunPhase::Connecting { .. } => self.next_turns.push_back((id, text)),
+                    RunPhase::Turn | RunPhase::Connecting { .. } | RunPhase::Verifying => {
+                        self.next_turns.push_back((id, text));
+                    }
                     RunPhase::Interrupted { .. } | RunPhase::Background { .. } => self.next_turn(id, text),
                     // The next attempt hears it.
                     RunPhase::Ending { .. } | RunPhase::Over => {}
@@ -106,6 +117,13 @@ impl Machine {
                 if self.phase == RunPhase::Turn {
                     self.interrupted = true;
                     self.tell(ToCli::Interrupt);
+                } else if self.phase == RunPhase::Verifying {
+                    self.interrupted = true;
+                    self.emit(Effect::EndCheck);
+                    match self.next_turns.pop_front() {
+                        Some((id, text)) => self.next_turn(id, text),
+                        None => self.wait_for_a_message(),
+                    }
                 }
             }
         }
