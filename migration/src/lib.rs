@@ -31,6 +31,7 @@ mod m0022_shares;
 mod m0023_files;
 mod m0024_secrets;
 mod m0025_handovers;
+mod m0026_races;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -64,6 +65,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0023_files::Migration),
             Box::new(m0024_secrets::Migration),
             Box::new(m0025_handovers::Migration),
+            Box::new(m0026_races::Migration),
         ]
     }
 }

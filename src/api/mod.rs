@@ -43,8 +43,8 @@ pub use input::Params;
 pub use memory::Memory;
 pub use routes::{
     LIST_PARAMS, add_schedule, amend_task, artifact_view, cancel_task, change_schedule, change_tasks, crash_worker,
-    detail_of_change, graph_of, named_tasks, question_cursor, read_question_cursor, remove_schedule, retry_task,
-    run_schedule, start_worker, stop_worker, submit_task, wanted_tasks, worker_capacity, workers_overview,
+    detail_of_change, graph_of, named_tasks, pick_as, question_cursor, race_of, read_question_cursor, remove_schedule,
+    retry_task, run_schedule, start_worker, stop_worker, submit_task, wanted_tasks, worker_capacity, workers_overview,
 };
 pub use shared::{Shared, Workers};
 pub use streams::Streams;

@@ -12,6 +12,7 @@ mod keys;
 mod list;
 mod open;
 mod print;
+mod race;
 mod reference;
 mod schedules;
 mod search;
@@ -111,6 +112,8 @@ pub enum Ask {
     Workers(Output),
     /// List the worktrees of tasks, or remove one
     Worktrees(worktrees::Worktrees),
+    /// Show the race of a task side by side, or choose its winner
+    Race(race::Race),
     /// List files that were sent for tasks, or send, get and remove one
     Files(files::Files),
     /// List secrets of tasks without their values, or set and remove one
@@ -221,6 +224,7 @@ fn ask(server: &Server, command: Ask) -> anyhow::Result<u8> {
         Ask::Start(tasks) => set_paused(server, "start", "goes on", tasks),
         Ask::Workers(output) => output.answer(&server.ask("GET", "/api/workers")?, print::workers),
         Ask::Worktrees(args) => worktrees::run(server, &args),
+        Ask::Race(args) => race::run(server, &args),
         Ask::Files(args) => files::run(server, &args),
         Ask::Secrets(args) => secrets::run(server, &args),
         Ask::Artifacts(args) => files::run_artifacts(server, &args),

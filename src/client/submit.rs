@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
 use console::style;
-use domain::{Condition, OnFailure, Timestamp, Usd};
+use domain::{Condition, Named as _, OnFailure, Pick, Timestamp, Usd};
 use wire::response::Receipt;
 use wire::{
-    ContextFile, DependsOn, PermissionMode, RemoteRepository, SentFile, TaskSecret, TaskSpec, Verify, WorktreeOptions,
+    ContextFile, DependsOn, PermissionMode, RaceOptions, RemoteRepository, SentFile, TaskSecret, TaskSpec, Verify,
+    WorktreeOptions,
 };
 
 use super::http::Server;
@@ -38,9 +39,9 @@ pub struct Submit {
     /// Complete only when this command of a shell succeeds; @FILE has the whole check, as JSON
     #[arg(long, value_name = "COMMAND")]
     verify: Option<String>,
-    /// Lines that it may add and remove in its worktree
-    #[arg(long, value_name = "N")]
-    max_diff_lines: Option<i64>,
+    /// As N tasks side by side, of which one wins, by first_verified, cheapest, judge or me (cheapest without --verify)
+    #[arg(long, value_name = "N[:PICK]", value_parser = race_of)]
+    race: Option<RaceOptions>,
     /// Files that it may change in its worktree, such as "src/**"
     #[arg(long = "only", value_name = "PATTERN")]
     paths: Vec<String>,
@@ -152,6 +153,10 @@ impl Submit {
         }
         spec.artifacts.clone_from(&self.artifacts);
         spec.verify = self.verify()?;
+        spec.race = self.race.clone().map(|race| match (race.pick, &spec.verify) {
+            (Pick::FirstVerified, None) => RaceOptions { pick: Pick::Cheapest, ..race },
+            _ => race,
+        });
         spec.secrets = self.secrets.iter().map(|named| secret(named)).collect();
         spec.priority = self.priority.unwrap_or_default();
         spec.run_at = self.run_at;
@@ -184,7 +189,6 @@ impl Submit {
             Some((None, command)) => Verify { command: Some(command.clone()), ..Verify::default() },
             None => Verify::default(),
         };
-        verify.max_diff_lines = self.max_diff_lines.or(verify.max_diff_lines);
         verify.paths.extend(self.paths.iter().cloned());
         Ok((verify != Verify::default()).then_some(verify))
     }
@@ -199,6 +203,19 @@ impl Submit {
         };
         completed.chain(ended).map(one).collect()
     }
+}
+
+/// A race as it is told on the command line.
+fn race_of(text: &str) -> Result<RaceOptions, String> {
+    let (n, pick) = text.split_once(':').map_or((text, None), |(n, pick)| (n, Some(pick)));
+    let n = n.parse().map_err(|_| format!("{n} is no number"))?;
+    let pick = match pick {
+        Some(pick) => {
+            Pick::from_name(pick).ok_or_else(|| "must be first_verified, cheapest, judge or me".to_owned())?
+        }
+        None => Pick::default(),
+    };
+    Ok(RaceOptions { n: Some(n), pick, ..RaceOptions::default() })
 }
 
 /// A secret as it is named on the command line.

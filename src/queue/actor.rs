@@ -29,6 +29,7 @@ use super::messages::{
     SetConcurrency, SetLimit, SetPaused, Settle, Submit, SubmitAll, TakeBackOrphan, TidyShares, Unpark, WorkerGone,
 };
 use super::poll::{FlushPoll, PollQueue, PollReply};
+use super::races::{PickWinner, ReadRace, SubmitRace};
 use super::reads::{
     self, Explain, Find, HasEnded, ReadBacklog, ReadClock, ReadHistory, ReadPatch, ReadStats, ReadTaskHistory,
     ReadTranscript, ReadWorkers,
@@ -317,6 +318,8 @@ changes!(
     RemoveFile,
     RemoveIdleFiles,
     PutSecret,
+    SubmitRace,
+    PickWinner,
     ResealSecret,
     RemoveSecret,
 );
@@ -441,6 +444,7 @@ reads! {
     FindUnsettled => |reader, _find| reader.any_unsettled();
     ReadDependencies => |reader, read| reader.dependencies(read);
     ReadGraph => |reader, read| reader.graph(read);
+    ReadRace => |reader, read| reader.race(read.0);
     FindFile => |reader, find| reader.file(find);
     ListFiles => |reader, list| reader.files(list);
     ReadTaskFiles => |reader, read| reader.files_of_task(read.0);

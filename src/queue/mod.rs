@@ -21,6 +21,7 @@ mod keeper;
 mod keys;
 mod messages;
 mod poll;
+mod races;
 mod reads;
 mod reaper;
 mod schedules;
@@ -33,9 +34,9 @@ pub use crate::store::rows::{ApiKeyRow, AuditRow, DependencyRow, FileRow, MAX_LA
 pub use crate::store::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, Dispatch, EventPage, Explained,
     Filter, FindCommit, FindFile, LaneBacklog, LastTask, LimitUse, ListConversations, ListFiles, ListOrder,
-    ListQuestions, ListTaskIds, ListTasks, OpenQuestion, PagePlace, Parked, ReadArtifacts, ReadDependencies,
-    ReadEventPage, ReadEvents, ReadGraph, ReadRuns, ReadUsage, Schedule, ScheduleRun, SequencedEvent, Stats, StoredKey,
-    Usage, UsageDay, WaitCause, Webhook, WorkerInfo,
+    ListQuestions, ListTaskIds, ListTasks, OpenQuestion, PagePlace, Parked, Race, RaceEntry, ReadArtifacts,
+    ReadDependencies, ReadEventPage, ReadEvents, ReadGraph, ReadRuns, ReadUsage, Schedule, ScheduleRun, SequencedEvent,
+    Stats, StoredKey, Usage, UsageDay, WaitCause, Webhook, WorkerInfo,
 };
 pub use actor::{MAILBOX, QueueActor};
 pub use ask::Queue;
@@ -60,6 +61,7 @@ pub use messages::{
     Submitted, TakeBackOrphan, Unpark, WorkerGone,
 };
 pub use poll::{FlushPoll, PollQueue, PollReply};
+pub use races::{PickWinner, Picked, ReadRace, SubmitRace};
 pub use reads::{
     Explain, Find, HasEnded, ReadBacklog, ReadClock, ReadHistory, ReadPatch, ReadStats, ReadTaskHistory,
     ReadTranscript, ReadWorkers,

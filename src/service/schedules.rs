@@ -40,6 +40,9 @@ pub async fn put_schedule(service: &Service, schedule: Schedule, new: bool) -> R
     if !schedule.spec.depends_on.is_empty() {
         return Err(Refusal::invalid("task", "can't have dependsOn: each firing would wait for the same tasks"));
     }
+    if schedule.spec.race.is_some() {
+        return Err(Refusal::invalid("task", "can't be a race: a schedule submits one task at a time"));
+    }
     if schedule.continue_session && (sdk.continue_from_task_id.is_some() || sdk.resume_session.is_some()) {
         let rule = "names a session already; leave it out where each task goes on with the one before";
         return Err(Refusal::invalid("continueSession", rule));

@@ -5,6 +5,7 @@ mod dependencies;
 mod files;
 mod keys;
 mod outside;
+mod races;
 mod secrets;
 mod words;
 mod workers;
@@ -56,6 +57,7 @@ pub async fn exercise<O: Open>(fresh: impl Fn() -> O) {
     files::contents_are_kept_piece_by_piece(&*fresh().open().await).await;
     files::a_file_is_one_keys_and_stays_while_it_is_needed(&*fresh().open().await).await;
     files::what_a_task_leaves_is_replaced_and_goes_with_it(&*fresh().open().await).await;
+    races::a_race_is_found_by_each_of_its_tasks_and_decided_once(&*fresh().open().await).await;
     secrets::a_secret_is_one_keys_and_keeps_its_beginning(&*fresh().open().await).await;
     money_adds_up(&*fresh().open().await).await;
     words::words_are_found_newest_first(&*fresh().open().await).await;

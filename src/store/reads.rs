@@ -10,8 +10,8 @@ use super::rows::{FileRow, Lenient, SecretRow};
 use super::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, EventPage, Explained, FindCommit,
     FindFile, FoundCommit, HeldTree, LastTask, LatestEvents, LimitUse, ListConversations, ListFiles, ListQuestions,
-    ListTaskIds, ListTasks, Page, QuestionPage, ReadArtifacts, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph,
-    ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
+    ListTaskIds, ListTasks, Page, QuestionPage, Race, ReadArtifacts, ReadDependencies, ReadEventPage, ReadEvents,
+    ReadGraph, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
 };
 use audit::{Entry, TaskSnapshot};
 use domain::{Artifact, BlobId, LeaseKey, Question, ScheduleId, SessionId, TaskId, Timestamp, WorkerInstanceId};
@@ -37,6 +37,9 @@ pub trait Reads: Send + Sync {
 
     /// Returns the tasks that one is connected with by dependencies.
     async fn graph(&self, read: ReadGraph) -> Result<TaskGraph, StoreError>;
+
+    /// Returns the race that a task is in.
+    async fn race(&self, task: TaskId) -> Result<Option<Race>, StoreError>;
 
     /// Returns the file of this id of a key; where `any` is true and it has none, that of another key.
     async fn file(&self, find: FindFile) -> Result<Option<FileRow>, StoreError>;

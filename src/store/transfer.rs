@@ -13,7 +13,7 @@ use crate::config::{self, DatabaseServer};
 use domain::BlobId;
 
 /// All tables.
-pub const TABLES: [&str; 33] = [
+pub const TABLES: [&str; 34] = [
     "tasks",
     "task_tags",
     "events",
@@ -21,6 +21,7 @@ pub const TABLES: [&str; 33] = [
     "dependencies",
     "waits",
     "handovers",
+    "race_entries",
     "unsettled",
     "questions",
     "messages",

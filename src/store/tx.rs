@@ -13,6 +13,7 @@
 
 mod files;
 mod handovers;
+mod races;
 mod secrets;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use async_trait::async_trait;
 
 pub use self::files::Files;
 pub use self::handovers::Handovers;
+pub use self::races::Races;
 pub use self::secrets::Secrets;
 use super::error::StoreError;
 use super::rows::{
@@ -43,6 +45,7 @@ pub trait Tx:
     + Files
     + Secrets
     + Handovers
+    + Races
     + Dependencies
     + Attempts
     + Events

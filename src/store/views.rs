@@ -6,6 +6,7 @@ mod files;
 mod history;
 mod keys;
 mod lists;
+mod races;
 
 use strum::VariantArray as _;
 
@@ -25,6 +26,7 @@ pub use lists::{
     ConversationTasks, Filter, ListConversations, ListOrder, ListQuestions, ListTaskIds, ListTasks, MAX_CONVERSATION,
     OpenQuestion, Page, QuestionPage,
 };
+pub use races::{Race, RaceEntry};
 
 /// A task, and what it waits for.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use super::page::{done, not_done};
 use super::pages::choices;
 use crate::api::{
     ApiError, Shared, add_schedule, amend_task, cancel_task, change_schedule, crash_worker, find_task, note_action,
-    own_task, read_body, remove_schedule, retry_task, run_schedule, start_worker, stop_worker, submit_task,
+    own_task, pick_as, read_body, remove_schedule, retry_task, run_schedule, start_worker, stop_worker, submit_task,
 };
 use crate::queue::{SetConcurrency, SetPaused, Unpark};
 use crate::service;
@@ -32,6 +32,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/tasks/{id}/interrupt", web::post().to(interrupt))
         .route("/tasks/{id}/cancel", web::post().to(cancel))
         .route("/tasks/{id}/retry", web::post().to(retry))
+        .route("/tasks/{id}/pick", web::post().to(pick))
         .route("/tasks/{id}/waive", web::post().to(waive))
         .route("/queue", web::post().to(queue))
         .route("/workers", web::post().to(start_one))
@@ -239,6 +240,20 @@ async fn retry(
     form!(request, visitor, payload, shared, KeyScope::Submit, |_fields| {
         let task = again(&shared, &visitor, &id).await?;
         Ok(format!("/tasks/{task}"))
+    })
+}
+
+async fn pick(
+    request: HttpRequest,
+    visitor: Visitor,
+    id: Path<String>,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Turned> {
+    form!(request, visitor, payload, shared, KeyScope::Submit, |_fields| {
+        let task = find_task(&shared, &visitor.caller, &id).await?.id;
+        pick_as(&shared, task).await?;
+        Ok(format!("/tasks/{task}?part=race"))
     })
 }
 

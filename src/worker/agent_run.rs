@@ -237,6 +237,9 @@ impl AgentRun {
             spent,
             ..self.giving_back(reason)
         };
+        if why == StopReason::Lost {
+            worktree::clean_lost(&self.tools, &self.queue, &self.assignment.task).await;
+        }
         match why {
             // Nothing of the task has run: the system had no process to give.
             StopReason::ItsOwn(_) if exit.is_transient && exit.start_error.is_some() => {

@@ -13,7 +13,7 @@ use super::folders::is_below;
 use super::set_up::{NotReady, WorkerContext};
 use crate::git::{Cleaned, File, Git, GitError, RemoteClone, Repository, Worktree};
 use crate::process::{self, BackOff, wall_now};
-use crate::queue::{Find, Queue};
+use crate::queue::{Find, Queue, ReadRace};
 use domain::{ChangeSet, Failure, FailureClass, TaskId};
 use wire::{RemoteRepository, Task, WorktreeOptions};
 
@@ -230,14 +230,33 @@ pub async fn clean(tools: &WorkerContext, queue: &Queue, task: &Task) {
     if queue.is_folder_in_use(task.working_directory.as_deref()).await.unwrap_or(true) {
         return;
     }
-    remove(tools, task.id).await;
+    remove(tools, task.id, has_lost(queue, task).await).await;
 }
 
-async fn remove(tools: &WorkerContext, task: TaskId) {
+/// Removes the worktree of a task whose processes are gone, where another contender has won its race.
+pub async fn clean_lost(tools: &WorkerContext, queue: &Queue, task: &Task) {
+    if has_lost(queue, task).await {
+        remove(tools, task.id, true).await;
+    }
+}
+
+/// True if another contender has won its race: what it made is of no use then. What it had changed at its end stays readable.
+async fn has_lost(queue: &Queue, task: &Task) -> bool {
+    if task.spec.race.is_none() {
+        return false;
+    }
+    let race = queue.ask(ReadRace(task.id)).await.ok().flatten();
+    race.is_some_and(|race| race.winner().is_some_and(|winner| winner != task.id))
+}
+
+async fn remove(tools: &WorkerContext, task: TaskId, discard: bool) {
     let cleaned = async {
         match Worktree::open(&path(tools, task))? {
             Some(worktree) if worktree.repository().exists() => {
                 let git = worktree.git(&tools.claude, &tools.worktrees)?;
+                if discard {
+                    return worktree.discard(&git).await.map(|()| Cleaned::Removed);
+                }
                 // A clone of ours is seen by nobody: what is committed there alone stays in sight.
                 let is_clone = worktree.repository().starts_with(&tools.repositories);
                 match is_clone && worktree.work(&git).await?.commits > 0 {
@@ -268,7 +287,7 @@ pub async fn clean_up(tools: &WorkerContext, queue: &Queue) {
                 clean(tools, queue, &found).await;
             }
             Ok(Some(_)) => {}
-            Ok(None) => remove(tools, task).await,
+            Ok(None) => remove(tools, task, false).await,
             Err(_) => return,
         }
     }

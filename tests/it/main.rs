@@ -37,6 +37,7 @@ mod openapi;
 mod outcomes;
 mod postgres;
 mod proof;
+mod races;
 mod repositories;
 mod safety;
 mod schedules;

@@ -340,7 +340,7 @@ fn a_check_that_asks_for_nothing_or_the_impossible_is_refused() {
         (json!({ "schema": { "type": "no type" } }), "verify.schema"),
         (json!({ "maxDiffLines": 5 }), "verify.maxDiffLines"),
         (json!({ "paths": ["src/**"] }), "verify.paths"),
-        (json!({ "command": "x", "comand": "y" }), "verify.comand"),
+        (json!({ "command": "x", "commands": "y" }), "verify.commands"),
     ] {
         let (status, answer) = server.http.ask("POST", "/api/tasks", Some(checked(&world, &["say x"], verify)));
         assert_eq!((status, &answer["error"]["details"]["field"]), (422, &json!(field)), "{answer}");

@@ -45,6 +45,18 @@ fn with_agent(world: &World, server: &Server) -> String {
     id
 }
 
+/// A contender of a race, whose winner a person has to choose.
+fn in_a_race(world: &World, server: &Server) -> String {
+    let mut body = task(&world.ws().join("repo"), "Race", &["bash echo two >> README", "say done"]);
+    body["race"] = json!({ "n": 2, "pick": "me" });
+    body["verify"] = json!({ "command": "cat README" });
+    let id = server.submit(body);
+    crate::support::until("both to end", || {
+        (server.get(&format!("/api/tasks/{id}/race"))["state"] == "needsPick").then_some(())
+    });
+    id
+}
+
 #[test]
 fn slow_every_page_is_open_to_everybody() {
     let world = World::new();
@@ -57,7 +69,8 @@ fn slow_every_page_is_open_to_everybody() {
     let plan = json!({ "name": "Nightly", "cron": "0 3 * * *", "task": { "instruction": "x" } });
     assert_eq!(server.http.ask("POST", "/api/schedules", Some(plan)).0, 201);
     let (changed, agent) = (with_changes(&world, &server), with_agent(&world, &server));
-    let tasks = [("TASK", id.as_str()), ("CHANGED", &changed), ("AGENT", &agent)];
+    let race = in_a_race(&world, &server);
+    let tasks = [("TASK", id.as_str()), ("CHANGED", &changed), ("AGENT", &agent), ("RACE", &race)];
     browse(&world, &server.http, "pages", &tasks, nothing);
     server.http.ask("DELETE", &format!("/api/tasks/{waits}"), None);
 }

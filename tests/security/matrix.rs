@@ -45,6 +45,8 @@ const ROWS: &[(&str, &str, About, &str)] = &[
     ("openWebSocket", "read", Open, ""),
     ("explainTask", "read", Own, ""),
     ("getTaskGraph", "read", Own, ""),
+    ("getRace", "read", Own, ""),
+    ("pickWinner", "submit", Own, ""),
     ("getTaskPatch", "read", Own, ""),
     ("getConversation", "read", Own, ""),
     ("getTaskLogs", "read", Own, ""),

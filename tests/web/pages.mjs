@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 export default async function ({ env, visit, serious, check }) {
   const pages = ["/", "/inbox", "/tasks", "/new", "/sessions", "/schedules", "/queue", "/workers", "/usage", "/settings", "/proof", "/search?q=lease", "/search"];
   for (const part of ["", "?part=changes", "?part=files", "?part=attempts", "?part=dependencies", "?part=proof", "?part=deliveries", "?part=details", "?show=tools"]) pages.push(`/tasks/${env.TASK}${part}`);
-  pages.push(`/tasks/${env.CHANGED}?part=changes`, `/tasks/${env.AGENT}`);
+  pages.push(`/tasks/${env.CHANGED}?part=changes`, `/tasks/${env.AGENT}`, `/tasks/${env.RACE}?part=race`);
   for (const colorScheme of ["light", "dark"]) {
     for (const width of [1440, 360]) {
       const page = await visit({ colorScheme, viewport: { width, height: 800 } });

@@ -58,6 +58,8 @@ struct Picture {
     files: Vec<NamedFile>,
     /// True if its work counts only when it was checked.
     verify: bool,
+    /// The race that it is in.
+    race: Option<TaskId>,
     /// Costs by epoch, as they were reported first.
     costs: HashMap<Epoch, Usd>,
     /// Time of the cancel, and the epoch that ran then.
@@ -79,6 +81,8 @@ pub struct Audit {
     limit: Option<u32>,
     groups: Groups,
     drained: BTreeSet<WorkerInstanceId>,
+    /// Races that were not removed, each with its winner once it was decided.
+    races: HashMap<TaskId, Option<Option<TaskId>>>,
     schedules: Schedules,
     /// Time until which nothing is started with a credential.
     parked: HashMap<String, i64>,
@@ -186,6 +190,15 @@ impl Audit {
                     waits.into_iter().flatten().filter(|wait| wait.task == *from).for_each(|wait| wait.task = *task);
                 }
             }
+            HistoryEvent::StartRace { race, tasks } => {
+                for task in tasks {
+                    if let Some(picture) = self.tasks.get_mut(task) {
+                        picture.race = Some(*race);
+                    }
+                }
+                self.races.insert(*race, None);
+            }
+            HistoryEvent::DecideRace { race, winner } => self.decide(*race, *winner),
             HistoryEvent::Waive { task } => {
                 if let Some(picture) = self.tasks.get_mut(task) {
                     picture.waits = Vec::new();
@@ -232,6 +245,20 @@ impl Audit {
             HistoryEvent::Drain { holder } => drop(self.drained.insert(*holder)),
             HistoryEvent::RemoveFile { file } => self.loses(file),
             _ => {}
+        }
+    }
+
+    /// Checks that a race is decided once, and won by a contender that has completed.
+    fn decide(&mut self, race: TaskId, winner: Option<TaskId>) {
+        // One that began before the history did is not judged.
+        let Some(before) = self.races.insert(race, Some(winner)) else { return };
+        if before.is_some() {
+            self.broken(20, race, "is a race that was decided twice");
+        }
+        let Some(winner) = winner else { return };
+        let won = self.tasks.get(&winner);
+        if won.is_some_and(|task| task.race != Some(race) || task.terminal != Some(Status::Completed)) {
+            self.broken(20, winner, format!("has won the race {race}, and is no contender that has completed"));
         }
     }
 

@@ -751,3 +751,28 @@ fn promise_19_completed_without_the_check_that_was_asked_for() {
     assert_eq!(with(true).found(), []);
     with(false).breaks(19);
 }
+
+#[test]
+fn promise_20_a_race_with_two_winners_or_one_that_goes_on() {
+    let race = |winner: Option<TaskId>| {
+        let mut forgery = Forgery::sound();
+        let task = forgery.beside.standing[0].task;
+        let start = HistoryEvent::StartRace { race: task, tasks: vec![task] };
+        let at =
+            forgery.lines.iter().position(|line| matches!(line.did, HistoryEvent::Submit { .. })).expect("a submit");
+        let entry = Entry { did: start, ..forgery.lines[at].clone() };
+        forgery.lines.insert(at + 1, entry);
+        forgery.add(HistoryEvent::DecideRace { race: task, winner });
+        (forgery, task)
+    };
+    let (_, task) = race(None);
+    assert_eq!(race(Some(task)).0.found(), []);
+    let (mut twice, _) = race(Some(task));
+    twice.add(HistoryEvent::DecideRace { race: task, winner: None });
+    twice.breaks(20);
+    let mut early = race(Some(task)).0;
+    let decided = early.lines.pop().expect("a line");
+    let claim = early.lines.iter().position(|line| matches!(line.did, HistoryEvent::Claim { .. })).expect("a claim");
+    early.lines.insert(claim, decided);
+    early.breaks(20);
+}

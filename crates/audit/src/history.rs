@@ -70,6 +70,21 @@ pub enum HistoryEvent {
         #[serde(default, skip_serializing_if = "is_false")]
         verify: bool,
     },
+    /// A race of tasks was stored, which has the name of its first.
+    StartRace {
+        /// The race.
+        race: TaskId,
+        /// Its contenders.
+        tasks: Vec<TaskId>,
+    },
+    /// A race was decided.
+    DecideRace {
+        /// The race.
+        race: TaskId,
+        /// The contender that has won; none where none has completed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        winner: Option<TaskId>,
+    },
     /// A file is there, whole.
     PutFile {
         /// The file.
@@ -317,6 +332,8 @@ impl HistoryEvent {
             }
             Self::Renew { leases, .. } | Self::HandOver { leases, .. } => leases.iter().any(|lease| lease.task == task),
             Self::Fire { made, .. } => *made == Some(task),
+            Self::StartRace { tasks, .. } => tasks.contains(&task),
+            Self::DecideRace { race, winner } => *race == task || *winner == Some(task),
             Self::Repoint { task: retry, tasks, .. } => *retry == task || tasks.contains(&task),
             _ => self.task() == Some(task),
         }
@@ -353,6 +370,8 @@ impl HistoryEvent {
             | Self::Fire { .. }
             | Self::Replan { .. }
             | Self::Unpark { .. }
+            | Self::StartRace { .. }
+            | Self::DecideRace { .. }
             | Self::PutFile { .. }
             | Self::RemoveFile { .. }
             | Self::Drain { .. } => None,

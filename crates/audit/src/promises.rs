@@ -1,7 +1,7 @@
 //! The promises in a few words each, by their numbers in ARCHITECTURE.md.
 
 /// The promises; that with the number 1 first.
-pub const PROMISES: [&str; 19] = [
+pub const PROMISES: [&str; 20] = [
     "A task whose submit was answered exists",
     "Each task reaches one end, once",
     "Ends don't change",
@@ -21,6 +21,7 @@ pub const PROMISES: [&str; 19] = [
     "A task starts behind those that it depends on",
     "A file stays for the tasks that name it",
     "Completed means checked, where a check was asked for",
+    "A race has one winner, and nobody starts in it behind the end",
 ];
 
 /// Those that the lines about one task alone can show.

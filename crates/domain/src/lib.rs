@@ -31,6 +31,7 @@ mod outcome;
 mod planted;
 #[cfg(test)]
 mod protocol_test;
+mod race;
 mod retry;
 mod schedule;
 mod status;
@@ -59,6 +60,7 @@ pub use named::{Name, Named};
 pub use outcome::{
     ChangeSet, Failure, FailureClass, Outcome, Report, Spent, Tokens, Verification, VerificationRound, sane_cost,
 };
+pub use race::{CONTENDERS, Contender, Pick, RaceState, race_state};
 pub use retry::RetryPolicy;
 pub use schedule::{Missed, Overlap, RunOutcome, Timetable};
 pub use status::Status;

@@ -84,6 +84,15 @@ impl Sub for Usd {
     }
 }
 
+impl std::ops::Div<i64> for Usd {
+    type Output = Self;
+
+    /// A part, rounded down; all of it where it is divided by 0.
+    fn div(self, parts: i64) -> Self {
+        Self(self.0 / parts.max(1))
+    }
+}
+
 impl Sum for Usd {
     fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
         amounts.fold(Self::ZERO, Add::add)

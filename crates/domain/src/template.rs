@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 /// Maximum number of places in one task.
-pub const MAX_PLACES: usize = 20;
+pub const MAX_PLACES: usize = 32;
 /// Maximum number of bytes that one place is filled with.
 pub const MAX_FILLED_BYTES: usize = 256 << 10;
 
@@ -17,6 +17,8 @@ pub enum Part {
     Result,
     /// The result as its schema wants it, as JSON; `null` where it has none.
     StructuredOutput,
+    /// What it has changed in its worktree, as a patch; empty where it has none.
+    Changes,
     /// The status.
     Status,
     /// The id.

@@ -13,6 +13,7 @@ use crate::WebhookOptions;
 use crate::artifacts::Patterns;
 use crate::dependency::{self, DependsOn};
 use crate::files::{self, ContextFile};
+use crate::race::RaceOptions;
 use crate::repository::RemoteRepository;
 use crate::sdk::SdkOptions;
 use crate::secret::{self, TaskSecret};
@@ -80,6 +81,10 @@ pub struct TaskSpec {
     #[schema(nullable = false)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<Verify>,
+    /// Race of several tasks in place of one.
+    #[schema(nullable = false)]
+    #[serde(default, alias = "attempts", skip_serializing_if = "Option::is_none")]
+    pub race: Option<RaceOptions>,
     /// Options.
     #[serde(default)]
     pub options: Options,
@@ -335,6 +340,7 @@ impl TaskSpec {
         files::validate(&self.context.files)?;
         Patterns::of("artifacts", &self.artifacts)?;
         secret::validate(&self.secrets)?;
+        self.race.as_ref().map_or(Ok(()), |race| race.validate(self))?;
         self.verify.as_ref().map_or(Ok(()), |verify| verify.validate(self))?;
         dependency::validate(self)?;
         if let Some(repository) = &self.context.repository {
@@ -386,6 +392,7 @@ impl TaskSpec {
             secrets: Vec::new(),
             artifacts: Vec::new(),
             verify: None,
+            race: None,
             options: Options::default(),
         }
     }

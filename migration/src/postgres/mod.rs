@@ -16,6 +16,7 @@ mod p0010_shares;
 mod p0011_files;
 mod p0012_secrets;
 mod p0013_handovers;
+mod p0014_races;
 
 /// A step of the schema.
 #[derive(Clone, Copy, Debug)]
@@ -43,4 +44,5 @@ pub const STEPS: &[Step] = &[
     p0011_files::STEP,
     p0012_secrets::STEP,
     p0013_handovers::STEP,
+    p0014_races::STEP,
 ];

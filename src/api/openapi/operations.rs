@@ -8,9 +8,10 @@ use wire::request::{
 use wire::response::{
     Alive, Answered, Artifacts, AuditPage, BatchReceipt, BulkReport, Conversation, Deliveries, DeliveryReceipt,
     DoctorReport, EventPage, Explanation, FeedPage, FileRemoved, FileView, Files, Health, Key, KeySecret, Keys,
-    LimitState, Limits, Logs, MessageReceipt, OpenQuestions, Permissions, Preview, Proof, Readiness, Receipt, Runs,
-    Schedule, Schedules, SearchPage, SecretView, Secrets, Series, SessionPage, Settings, Stats, TaskGraph, TaskPage,
-    TaskProof, TaskView, Usage, Webhook, Webhooks, Worker, WorkerStopped, Workers, WorktreeRemoved, Worktrees,
+    LimitState, Limits, Logs, MessageReceipt, OpenQuestions, Permissions, Preview, Proof, RaceView, Readiness, Receipt,
+    Runs, Schedule, Schedules, SearchPage, SecretView, Secrets, Series, SessionPage, Settings, Stats, TaskGraph,
+    TaskPage, TaskProof, TaskView, Usage, Webhook, Webhooks, Worker, WorkerStopped, Workers, WorktreeRemoved,
+    Worktrees,
 };
 use wire::{TaskSpec, WebhookOptions};
 
@@ -122,6 +123,8 @@ pub const OPERATIONS: &[Operation] = &[
     op(READ, "GET", "/api/tasks/{id}/explain", "explainTask", "Say why a task isn't running", &[json::<Explanation>(200)]),
     op(READ, "GET", "/api/tasks/{id}/graph", "getTaskGraph", "Read which tasks it depends on, and which on it", &[json::<TaskGraph>(200)])
         .query(&[("limit", Number(1, 1_000))]),
+    op(READ, "GET", "/api/tasks/{id}/race", "getRace", "Read the race that a task is in", &[json::<RaceView>(200)]),
+    op(SUBMIT, "POST", "/api/tasks/{id}/race/pick", "pickWinner", "Choose a contender as the winner of its race", &[json::<RaceView>(200)]).errors(&[409]),
     op(READ, "GET", "/api/tasks/{id}/changes.patch", "getTaskPatch", "Read what a task changed in its worktree", &[other("text/x-patch", "A patch, as git applies it.")]),
     op(READ, "GET", "/api/tasks/{id}/artifacts", "listArtifacts", "List the files that a task has left", &[json::<Artifacts>(200)])
         .query(&[("limit", Number(1, 1_000)), ("cursor", Text)]),

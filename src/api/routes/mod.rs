@@ -14,6 +14,7 @@ mod limits;
 mod list;
 mod metrics;
 mod queue;
+mod races;
 mod schedules;
 mod search;
 mod secrets;
@@ -31,6 +32,7 @@ pub use artifacts::view as artifact_view;
 pub use bulk::{change_all as change_tasks, detail as detail_of_change};
 pub use graph::graph_of;
 pub use list::{LIST as LIST_PARAMS, named as named_tasks, wanted as wanted_tasks};
+pub use races::{pick_as, race_of};
 pub use schedules::{
     add_as as add_schedule, change_as as change_schedule, remove_as as remove_schedule, run_as as run_schedule,
 };

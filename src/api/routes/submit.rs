@@ -14,6 +14,7 @@ use super::super::caller::Caller;
 use super::super::error::ApiError;
 use super::super::shared::Shared;
 use super::super::{input, stream};
+use super::races;
 use crate::config::DEFAULT_KEY;
 use crate::queue::{ReadDependencies, SubmitAll, Submitted};
 use crate::service::{Origin, Refusal, admit, name_batch, not_taken};
@@ -40,6 +41,9 @@ pub async fn submit(
     let spec: TaskSpec = input::json(&request, &body)?;
     let idempotency = idempotency(&request, &caller, &body)?;
     drop(body);
+    if let Some(options) = spec.race.clone() {
+        return races::submit(&shared, &caller, spec, &options, idempotency).await;
+    }
     let wait = spec.options.run_async == Some(false);
     let (task, repeated) = store(&shared, spec, &caller, None, idempotency).await?;
     if !wait {
@@ -88,6 +92,9 @@ async fn store_all(
     let batch: HashSet<TaskId> = ids.iter().copied().collect();
     let mut submits = Vec::with_capacity(tasks.len());
     for (n, (spec, id)) in tasks.into_iter().zip(ids).enumerate() {
+        if spec.race.is_some() {
+            return Err(ApiError::invalid("race", "can't be set in a batch: submit it alone").of_task(n));
+        }
         if spec.options.run_async == Some(false) {
             return Err(
                 ApiError::invalid("options.async", "can't be false in a batch, which waits for no end").of_task(n)
@@ -139,8 +146,8 @@ async fn repeat(
         let all = shared.queue.ask(read).await?;
         spec.depends_on = all.iter().map(|one| one.row.asked_again()).collect();
     }
-    // Its time has passed; the new task is due at once.
-    spec.run_at = None;
+    // Its time has passed; the new task is due at once, and alone.
+    (spec.run_at, spec.race) = (None, None);
     store(shared, spec, caller, Some(old.id), idempotency).await
 }
 
@@ -151,6 +158,23 @@ pub fn accepted(task: &Task, repeated: bool) -> HttpResponse {
         response.insert_header(("Idempotent-Replayed", "true"));
     }
     response.json(Receipt::of(task))
+}
+
+/// The answer to a race that was stored: the receipt of its first task, with all of them.
+pub fn accepted_all(stored: &[(Box<Task>, bool)]) -> HttpResponse {
+    let Some((first, repeated)) = stored.first() else { return HttpResponse::Accepted().finish() };
+    let mut response = HttpResponse::Accepted();
+    response.insert_header(location(first.id));
+    if *repeated {
+        response.insert_header(("Idempotent-Replayed", "true"));
+    }
+    let race = stored.iter().map(|(task, _)| task.id).collect();
+    response.json(Receipt { race: Some(race), ..Receipt::of(first) })
+}
+
+/// The refusal of a task that the queue has not taken.
+pub fn refused(shared: &Shared, why: &Submitted) -> ApiError {
+    ApiError::from(not_taken(shared, why))
 }
 
 fn location(id: TaskId) -> (header::HeaderName, String) {

@@ -12,7 +12,7 @@ use super::super::follow;
 use super::super::input::{self, Params};
 use super::super::shared::Shared;
 use super::super::stream::TaskEvents;
-use super::{artifacts, bulk, conversation, explain, graph, list, resource, submit, talk};
+use super::{artifacts, bulk, conversation, explain, graph, list, races, resource, submit, talk};
 use crate::queue::{self, Amend, Amended, Cancel, Cancelled, PagePlace, ReadEventPage, ReadEvents, ReadPatch};
 use domain::{Status, TaskId};
 use wire::request::TaskChanges;
@@ -47,6 +47,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/api/tasks/{id}/artifacts/content").get(artifacts::read))
         .service(resource("/api/tasks/{id}/artifacts.zip").get(artifacts::archive))
         .service(resource("/api/tasks/{id}/graph").get(graph::show))
+        .service(resource("/api/tasks/{id}/race").get(races::show))
+        .service(resource("/api/tasks/{id}/race/pick").post(races::pick))
         .service(resource("/api/tasks/{id}/retry").post(retry));
 }
 

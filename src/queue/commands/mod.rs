@@ -21,6 +21,7 @@ mod limits;
 mod model_test;
 mod money;
 mod prune;
+mod races;
 mod schedules;
 mod secrets;
 mod submit;

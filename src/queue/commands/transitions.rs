@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Change, Unit, files, hooks, money, talk, workers};
+use super::{Change, Unit, files, hooks, money, races, talk, workers};
 use crate::queue::messages::{Append, Cancel, Cancelled, Finish, NextStep, Release, Stale};
 use crate::store::StoreError;
 use crate::store::convert::{no_class, put_record, record_of, status_of, task_of, unreadable};
@@ -119,7 +119,7 @@ impl Transition {
     }
 
     /// Ends the attempt in the table of attempts, where one ran.
-    async fn end_attempt(
+    pub(super) async fn end_attempt(
         &self,
         unit: &mut Unit<'_>,
         outcome: AttemptOutcome,
@@ -187,6 +187,9 @@ impl Transition {
         unit.leave(&self.row);
         if status.is_terminal() && self.row.waiting_for.take().is_some() {
             unit.tx.close_questions(self.row.id, None).await?;
+        }
+        if status.is_terminal() && races::may_be_in_one(&self.row) {
+            unit.race(self.row.id);
         }
         if let Some(event) = end_of(status) {
             self.row.completed_at = Some(unit.now.0);

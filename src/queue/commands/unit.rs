@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{dependencies, gate};
+use super::{dependencies, gate, races};
 use crate::process::barrier;
 use crate::store::convert::spec_of;
 use crate::store::rows::{Clock, EventRow, TaskRow};
@@ -31,6 +31,8 @@ pub struct Unit<'t> {
     any_waits: bool,
     /// True if dependents of tasks that have ended have to be told.
     unsettled: bool,
+    /// Tasks of races that have ended, whose races may be decided now.
+    racing: Vec<TaskId>,
     /// Stored bytes by key.
     bytes: HashMap<String, i64>,
 }
@@ -54,6 +56,7 @@ impl<'t> Unit<'t> {
             any_held: false,
             any_waits: false,
             unsettled: false,
+            racing: Vec::new(),
             bytes: HashMap::new(),
         })
     }
@@ -63,6 +66,7 @@ impl<'t> Unit<'t> {
     /// # Errors
     /// The store's. Nothing has happened then.
     pub async fn commit(mut self) -> Result<Done, StoreError> {
+        self.decide_races().await?;
         self.settle().await?;
         if let Some(error) = self.unwritten.take() {
             return Err(error);
@@ -103,6 +107,24 @@ impl<'t> Unit<'t> {
             }
         };
         Ok(())
+    }
+
+    /// Decides the races of tasks that have ended. Where that fails, what else was done is kept, and a person may still choose.
+    async fn decide_races(&mut self) -> Result<(), StoreError> {
+        while let Some(task) = self.racing.pop() {
+            let mark = self.mark().await?;
+            let decided = races::judge(self, task).await;
+            self.forget(mark, decided.is_err()).await?;
+            if let Err(error) = decided {
+                tracing::error!(taskId = %task, error = crate::telemetry::chain(&error), "A race can't be decided");
+            }
+        }
+        Ok(())
+    }
+
+    /// A task of a race has ended.
+    pub fn race(&mut self, task: TaskId) {
+        self.racing.push(task);
     }
 
     /// Marks a point to go back to.

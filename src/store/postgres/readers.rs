@@ -13,15 +13,15 @@ use tokio::sync::Mutex;
 use super::connection::Connection;
 use super::shared::{Line, Shared};
 use super::{
-    dependencies, files, handovers, hooks, keys, limits, money, read_conversations, read_events, read_history,
+    dependencies, files, handovers, hooks, keys, limits, money, races, read_conversations, read_events, read_history,
     read_state, read_tasks, schedules, secrets,
 };
 use crate::store::rows::{FileRow, Lenient, SecretRow};
 use crate::store::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, EventPage, Explained, FindCommit,
     FindFile, FoundCommit, HeldTree, LastTask, LatestEvents, LimitUse, ListConversations, ListFiles, ListQuestions,
-    ListTaskIds, ListTasks, Page, QuestionPage, ReadArtifacts, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph,
-    ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
+    ListTaskIds, ListTasks, Page, QuestionPage, Race, ReadArtifacts, ReadDependencies, ReadEventPage, ReadEvents,
+    ReadGraph, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
 };
 use crate::store::{Reads, StoreError};
 use audit::{Entry, TaskSnapshot};
@@ -109,6 +109,10 @@ impl Reads for Readers {
 
     async fn dependencies(&self, read: ReadDependencies) -> Result<Vec<Dependency>, StoreError> {
         dependencies::of_task(&*self.connection().await?, read.task, read.limit, read.results).await
+    }
+
+    async fn race(&self, task: TaskId) -> Result<Option<Race>, StoreError> {
+        races::find(&*self.connection().await?, task).await
     }
 
     async fn graph(&self, read: ReadGraph) -> Result<TaskGraph, StoreError> {

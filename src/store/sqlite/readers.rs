@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::query::Db;
 use super::{
-    connection, dependencies, files, handovers, hooks, keys, limits, money, read_conversations, read_events,
+    connection, dependencies, files, handovers, hooks, keys, limits, money, races, read_conversations, read_events,
     read_history, read_state, read_tasks, schedules, secrets,
 };
 use crate::process::wall_now;
@@ -20,8 +20,8 @@ use crate::store::rows::{FileRow, Lenient, SecretRow};
 use crate::store::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, EventPage, Explained, FindCommit,
     FindFile, FoundCommit, HeldTree, LastTask, LatestEvents, LimitUse, ListConversations, ListFiles, ListQuestions,
-    ListTaskIds, ListTasks, Page, QuestionPage, ReadArtifacts, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph,
-    ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
+    ListTaskIds, ListTasks, Page, QuestionPage, Race, ReadArtifacts, ReadDependencies, ReadEventPage, ReadEvents,
+    ReadGraph, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
 };
 use crate::store::{Reads, StoreError};
 use audit::{Entry, TaskSnapshot};
@@ -120,6 +120,10 @@ impl Reads for Readers {
 
     async fn dependencies(&self, read: ReadDependencies) -> Result<Vec<Dependency>, StoreError> {
         self.run(move |db| dependencies::of_task(db, read.task, read.limit, read.results)).await
+    }
+
+    async fn race(&self, task: TaskId) -> Result<Option<Race>, StoreError> {
+        self.run(move |db| races::find(db, task)).await
     }
 
     async fn graph(&self, read: ReadGraph) -> Result<TaskGraph, StoreError> {

@@ -9,6 +9,7 @@ mod new;
 mod overview;
 mod proof;
 mod queue;
+mod race;
 mod schedules;
 mod search;
 mod sessions;

@@ -17,7 +17,8 @@ use super::Tab;
 use super::agent::{of_agent, place_in_agent};
 use super::cards::Card;
 use super::graph::{Neighbours, Side, neighbours};
-use crate::api::{Shared, artifact_view, find_task, worker_capacity};
+use super::race::Lanes;
+use crate::api::{Shared, artifact_view, find_task, race_of, worker_capacity};
 use crate::process::wall_now;
 use crate::queue::{Delivery, PagePlace, ReadArtifacts, ReadDeliveries, ReadEventPage, ReadPatch};
 use crate::service;
@@ -35,12 +36,13 @@ const BYTES: u64 = 1 << 20;
 const MAX_FILES: i64 = 200;
 
 /// Parts of the page: name in the address, and for people.
-const PARTS: [(&str, &str); 8] = [
+const PARTS: [(&str, &str); 9] = [
     ("", "Conversation"),
     ("changes", "Changes"),
     ("files", "Files"),
     ("attempts", "Attempts"),
     ("dependencies", "Dependencies"),
+    ("race", "Race"),
     ("proof", "Proof"),
     ("deliveries", "Deliveries"),
     ("details", "Details"),
@@ -60,12 +62,12 @@ pub struct Asked {
 }
 
 /// What all parts of the page have.
-struct Head {
-    shell: Shell,
-    task: Row,
-    estimated: bool,
-    facts: Vec<String>,
-    tabs: Vec<Tab>,
+pub(super) struct Head {
+    pub shell: Shell,
+    pub task: Row,
+    pub estimated: bool,
+    pub facts: Vec<String>,
+    pub tabs: Vec<Tab>,
 }
 
 #[derive(Template)]
@@ -234,6 +236,12 @@ pub async fn show(
     visitor.check(KeyScope::Read)?;
     let task = find_task(&shared, &visitor.caller, &id).await?;
     let head = head(&shared, &visitor, &task, &asked.part).await?;
+    if asked.part == "race"
+        && let Some(race) = race_of(&shared, task.id).await?
+    {
+        let may_change = visitor.caller.may(KeyScope::Submit);
+        return Ok(page(&request, &visitor, &Lanes::of(head, task.id, &race, may_change)));
+    }
     let Head { shell, task: row, estimated, facts, tabs } = head;
     Ok(match &*asked.part {
         "changes" => {
@@ -423,7 +431,8 @@ async fn head(shared: &Shared, visitor: &Visitor, task: &Task, part: &str) -> Re
         (task.key != crate::config::DEFAULT_KEY).then(|| task.key.clone()),
     ];
     let to = |name: &str| if name.is_empty() { String::new() } else { format!("?part={name}") };
-    let tabs = PARTS.iter().map(|(name, title)| Tab { name: title, query: to(name), here: *name == part });
+    let parts = PARTS.iter().filter(|(name, _)| *name != "race" || task.spec.race.is_some());
+    let tabs = parts.map(|(name, title)| Tab { name: title, query: to(name), here: *name == part });
     Ok(Head {
         shell,
         task: Row::of(task, wall_now()),

@@ -104,6 +104,10 @@ impl Audit {
         if let Some(due) = due {
             self.broken(12, task, format!("was claimed {} ms before it was due", due - entry.at));
         }
+        let race = self.tasks.get(&task).and_then(|picture| picture.race);
+        if race.is_some_and(|race| matches!(self.races.get(&race), Some(Some(_)))) {
+            self.broken(20, task, "was claimed after its race was decided");
+        }
         self.has_waited(task);
         if let Some(evidence) = self.groups.claim(task) {
             self.broken(11, task, evidence);

@@ -14,6 +14,7 @@ mod health;
 mod key;
 mod proof;
 mod queue;
+mod race;
 mod schedule;
 mod search;
 mod secret;
@@ -40,6 +41,7 @@ pub use health::{Alive, Check, Health, HealthStatus, ParkedCredential, QueueCoun
 pub use key::{AuditEntry, AuditPage, Key, KeySecret, Keys};
 pub use proof::{PromiseState, Proof, ProofStep, TaskProof};
 pub use queue::{LimitState, LimitUse, Limits, Stats, Unmatched};
+pub use race::{ContenderView, RaceView};
 pub use schedule::{Preview, Run, Runs, Schedule, Schedules};
 pub use search::{SearchHit, SearchPage};
 pub use secret::{SecretView, Secrets};

@@ -22,6 +22,10 @@ pub struct Receipt {
     pub working_directory: Option<String>,
     /// The task that this one repeats.
     pub retry_of: Option<TaskId>,
+    /// Of a race: its contenders, this one first, and its judge behind them.
+    #[schema(nullable = false)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub race: Option<Vec<TaskId>>,
 }
 
 impl Receipt {
@@ -35,6 +39,7 @@ impl Receipt {
             priority: task.spec.priority,
             working_directory: task.working_directory.clone(),
             retry_of: task.retry_of,
+            race: None,
         }
     }
 }

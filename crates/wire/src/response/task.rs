@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 
 use super::LimitState;
 use crate::{
-    Activity, Attempt, Context, ContextFile, Dependency, Options, RemoteRepository, Task, TaskError, TaskSecret, Verify,
+    Activity, Attempt, Context, ContextFile, Dependency, Options, RaceOptions, RemoteRepository, Task, TaskError,
+    TaskSecret, Verify,
 };
 
 /// A task, whole.
@@ -49,6 +50,9 @@ pub struct TaskView<'a> {
     /// Check of its work, without which it does not complete.
     #[serde(default)]
     pub verify: Option<Cow<'a, Verify>>,
+    /// Race that it is in: see `GET /api/tasks/{id}/race`.
+    #[serde(default)]
+    pub race: Option<Cow<'a, RaceOptions>>,
     /// What the check has come to, round by round, in the newest attempt that has ended; `null` in lists.
     #[serde(default)]
     pub verification: Option<Cow<'a, Verification>>,
@@ -256,6 +260,7 @@ impl<'a> TaskView<'a> {
             secrets: Cow::Borrowed(&task.spec.secrets),
             artifacts: Cow::Borrowed(&task.spec.artifacts),
             verify: task.spec.verify.as_ref().map(Cow::Borrowed),
+            race: task.spec.race.as_ref().map(Cow::Borrowed),
             verification: task.remarks.verification.as_ref().filter(|_| task.attempts.is_some()).map(Cow::Borrowed),
             working_directory: task.working_directory.as_deref().map(Cow::Borrowed),
             created_at: task.created_at,
