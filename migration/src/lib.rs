@@ -32,6 +32,7 @@ mod m0023_files;
 mod m0024_secrets;
 mod m0025_handovers;
 mod m0026_races;
+mod m0027_touches;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -66,6 +67,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0024_secrets::Migration),
             Box::new(m0025_handovers::Migration),
             Box::new(m0026_races::Migration),
+            Box::new(m0027_touches::Migration),
         ]
     }
 }

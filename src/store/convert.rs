@@ -123,6 +123,7 @@ pub fn lost_task(id: domain::TaskId, why: &str) -> Task {
         trace_parent: None,
         activity: None,
         depends_on: None,
+        conflicts: Vec::new(),
         attempts: None,
     }
 }
@@ -164,6 +165,7 @@ pub fn task_with(row: TaskRow, read: StoredSpec) -> Task {
         trace_parent: row.trace_parent.and_then(|place| place.parse().ok()),
         activity: None,
         depends_on: None,
+        conflicts: Vec::new(),
         attempts: None,
         attempted: Attempted {
             structured_output: json(&row.structured_output),

@@ -13,7 +13,7 @@ use crate::config::{self, DatabaseServer};
 use domain::BlobId;
 
 /// All tables.
-pub const TABLES: [&str; 34] = [
+pub const TABLES: [&str; 35] = [
     "tasks",
     "task_tags",
     "events",
@@ -22,6 +22,7 @@ pub const TABLES: [&str; 34] = [
     "waits",
     "handovers",
     "race_entries",
+    "touches",
     "unsettled",
     "questions",
     "messages",

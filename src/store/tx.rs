@@ -15,6 +15,7 @@ mod files;
 mod handovers;
 mod races;
 mod secrets;
+mod touches;
 
 use std::collections::HashMap;
 
@@ -24,6 +25,7 @@ pub use self::files::Files;
 pub use self::handovers::Handovers;
 pub use self::races::Races;
 pub use self::secrets::Secrets;
+pub use self::touches::Touches;
 use super::error::StoreError;
 use super::rows::{
     Allowance, ApiKeyRow, AttemptEnd, AttemptRow, AuditRow, ChangesRow, ClaimDeliveriesRow, ClaimRow, Clock,
@@ -46,6 +48,7 @@ pub trait Tx:
     + Secrets
     + Handovers
     + Races
+    + Touches
     + Dependencies
     + Attempts
     + Events

@@ -51,6 +51,16 @@ pub struct Row {
     pub may_cancel: bool,
     pub may_interrupt: bool,
     pub loops: bool,
+    /// Running tasks that change the same files, each with the first of them and what it can be told.
+    pub conflicts: Vec<ConflictLine>,
+}
+
+/// A task that changes the same files as another.
+pub struct ConflictLine {
+    pub id: String,
+    pub line: String,
+    /// What to say to the task, so that it waits.
+    pub wait: String,
 }
 
 impl Row {
@@ -87,6 +97,7 @@ impl Row {
             may_cancel: !ended,
             may_interrupt: task.status == Status::Running,
             loops: loops.is_some(),
+            conflicts: conflicts(task),
         }
     }
 }
@@ -98,6 +109,27 @@ fn short(path: &str) -> String {
         [last, before] if path.matches('/').count() > 2 => format!("…/{before}/{last}"),
         _ => path.to_owned(),
     }
+}
+
+/// The tasks that change the same files as this one, each in a line.
+fn conflicts(task: &Task) -> Vec<ConflictLine> {
+    let mut others: Vec<(String, Vec<&str>)> = Vec::new();
+    for one in &task.conflicts {
+        let id = one.task_id.to_string();
+        match others.last_mut().filter(|(last, _)| *last == id) {
+            Some((_, paths)) => paths.push(&one.path),
+            None => others.push((id, vec![&one.path])),
+        }
+    }
+    let line = |(id, paths): (String, Vec<&str>)| {
+        let more = paths.len() - 1;
+        let named = if more == 0 { paths[0].to_owned() } else { format!("{} and {more} more files", paths[0]) };
+        let wait = format!(
+            "Another task is changing {named} at the same time. Leave that alone until it has ended: go on with what does not need it."
+        );
+        ConflictLine { id, line: named, wait }
+    };
+    others.into_iter().map(line).collect()
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ mod outcomes;
 mod postgres;
 mod proof;
 mod races;
+mod radar;
 mod repositories;
 mod safety;
 mod schedules;

@@ -32,6 +32,7 @@ mod planted;
 #[cfg(test)]
 mod protocol_test;
 mod race;
+mod radar;
 mod retry;
 mod schedule;
 mod status;
@@ -61,6 +62,7 @@ pub use outcome::{
     ChangeSet, Failure, FailureClass, Outcome, Report, Spent, Tokens, Verification, VerificationRound, sane_cost,
 };
 pub use race::{CONTENDERS, Contender, Pick, RaceState, race_state};
+pub use radar::{changed_files, place_of};
 pub use retry::RetryPolicy;
 pub use schedule::{Missed, Overlap, RunOutcome, Timetable};
 pub use status::Status;

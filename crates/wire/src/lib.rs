@@ -31,6 +31,6 @@ pub use spec::{
     Background, Context, MAX_INSTRUCTION_BYTES, Options, PRIORITIES, Questions, TaskSpec, Timeout, WorktreeOptions,
     title_of,
 };
-pub use task::{Activity, Attempt, Attempted, Remarks, Task, TaskError, Truncated};
+pub use task::{Activity, Attempt, Attempted, Conflict, Remarks, Task, TaskError, Truncated};
 pub use verify::Verify;
 pub use webhook::{DeliveryState, HookEvent, WebhookOptions};

@@ -70,6 +70,8 @@ pub struct Task {
     pub activity: Option<Activity>,
     /// The first tasks that it depends on, in order; `None` where only the task was read.
     pub depends_on: Option<Vec<Dependency>>,
+    /// Other running tasks that change the same files; empty where only the task was read.
+    pub conflicts: Vec<Conflict>,
     /// All attempts, in order; `None` where only the task was read.
     pub attempts: Option<Vec<Attempt>>,
 }
@@ -92,6 +94,16 @@ pub struct Activity {
     pub kind: EventKind,
     /// The event as a line.
     pub line: String,
+}
+
+/// A file that another running task changes too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Conflict {
+    /// The other task.
+    pub task_id: TaskId,
+    /// The file: by its repository or folder, whichever copy of it the tasks work in.
+    pub path: String,
 }
 
 /// Parts that a summary of a task leaves out.

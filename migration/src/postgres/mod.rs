@@ -17,6 +17,7 @@ mod p0011_files;
 mod p0012_secrets;
 mod p0013_handovers;
 mod p0014_races;
+mod p0015_touches;
 
 /// A step of the schema.
 #[derive(Clone, Copy, Debug)]
@@ -45,4 +46,5 @@ pub const STEPS: &[Step] = &[
     p0012_secrets::STEP,
     p0013_handovers::STEP,
     p0014_races::STEP,
+    p0015_touches::STEP,
 ];

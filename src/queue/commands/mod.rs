@@ -22,6 +22,7 @@ mod model_test;
 mod money;
 mod prune;
 mod races;
+mod radar;
 mod schedules;
 mod secrets;
 mod submit;

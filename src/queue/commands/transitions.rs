@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Change, Unit, files, hooks, money, races, talk, workers};
+use super::{Change, Unit, files, hooks, money, races, radar, talk, workers};
 use crate::queue::messages::{Append, Cancel, Cancelled, Finish, NextStep, Release, Stale};
 use crate::store::StoreError;
 use crate::store::convert::{no_class, put_record, record_of, status_of, task_of, unreadable};
@@ -264,6 +264,8 @@ impl Change for Append {
         let known = usize::try_from(row.attempt_events - self.from).unwrap_or(0).min(self.events.len());
         let last = unit.add_events(row.id, &row.key_name, row.last_event, &self.events[known..]).await?;
         let attempt_events = row.attempt_events + last - row.last_event;
+        let conflicts = radar::look(unit, &row, &self.events[known..]).await?;
+        let last = unit.add_events(row.id, &row.key_name, last, &conflicts).await?;
         if let Some(session) = self.session_id {
             unit.tx.set_attempt_session(row.id, row.attempt, session).await?;
         }

@@ -10,7 +10,7 @@ use super::connection::{Connection, unread};
 use super::table::Table;
 use super::tx::only;
 use super::value::{Unread, Value, get, params};
-use super::{dependencies, read_state};
+use super::{dependencies, read_state, touches};
 use crate::store::StoreError;
 use crate::store::convert::{activity_of, ahead_of, attempt_of, by_status, lost_task, question_of, task_of};
 use crate::store::rows::{AttemptRow, MessageRow, QuestionRow, TaskRow};
@@ -20,7 +20,7 @@ use crate::store::views::{
     MAX_DEPENDENCIES_SHOWN, OpenQuestion, Page, QuestionPage, ShareAhead,
 };
 use domain::{AttemptOutcome, EventKind, Hold, Named, Question, Scope, SessionId, Status, TaskId, Timestamp};
-use wire::{Activity, Attempt, Task};
+use wire::{Activity, Attempt, Conflict, Task};
 
 static FIND: LazyLock<String> = LazyLock::new(|| format!("SELECT {} FROM tasks WHERE id = $1", TaskRow::COLUMNS));
 
@@ -115,7 +115,12 @@ pub async fn find(db: &Connection, id: TaskId) -> Result<Option<Task>, StoreErro
             .collect(),
     };
     let (attempts, depends_on) = (Some(attempts(db, id).await?), Some(depends_on));
-    Ok(Some(Task { attempts, depends_on, changes, activity, ..task }))
+    let conflicts = match task.status {
+        Status::Running => touches::others(db, id).await?,
+        _ => Vec::new(),
+    };
+    let conflicts = conflicts.into_iter().map(|(task_id, path)| Conflict { task_id, path }).collect();
+    Ok(Some(Task { attempts, depends_on, changes, activity, conflicts, ..task }))
 }
 
 /// What a running task did last.

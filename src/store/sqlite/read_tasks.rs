@@ -10,7 +10,7 @@ use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, Quer
 
 use super::query::{Db, bound, name, time};
 use super::table::Table;
-use super::{dependencies, read_state};
+use super::{dependencies, read_state, touches};
 use crate::store::StoreError;
 use crate::store::convert::{activity_of, ahead_of, attempt_of, by_status, lost_task, question_of, task_of};
 use crate::store::rows::{AttemptRow, MessageRow, QuestionRow, TaskRow};
@@ -22,7 +22,7 @@ use crate::store::views::{
 use domain::{
     AttemptOutcome, EventKind, Hold, Named, Question, ScheduleId, Scope, SessionId, Status, TaskId, Timestamp,
 };
-use wire::{Activity, Attempt, Task};
+use wire::{Activity, Attempt, Conflict, Task};
 
 static FIND: LazyLock<String> = LazyLock::new(|| format!("SELECT {} FROM tasks WHERE id = ?1", TaskRow::COLUMNS));
 
@@ -113,7 +113,12 @@ pub fn find(db: Db<'_>, id: TaskId) -> Result<Option<Task>, StoreError> {
         _ => dependencies::of_task(db, id, MAX_DEPENDENCIES_SHOWN, false)?.into_iter().map(Dependency::shown).collect(),
     };
     let (attempts, depends_on) = (Some(attempts(db, id)?), Some(depends_on));
-    Ok(Some(Task { attempts, depends_on, changes, activity, ..task }))
+    let conflicts = match task.status {
+        Status::Running => touches::others(db, id, None)?,
+        _ => Vec::new(),
+    };
+    let conflicts = conflicts.into_iter().map(|(task_id, path)| Conflict { task_id, path }).collect();
+    Ok(Some(Task { attempts, depends_on, changes, activity, conflicts, ..task }))
 }
 
 /// What a running task did last.

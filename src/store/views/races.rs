@@ -2,6 +2,9 @@
 
 use domain::{Contender, TaskId};
 
+/// Maximum number of conflicts of a task that are read.
+pub const MAX_CONFLICTS: i64 = 50;
+
 /// A race.
 #[derive(Clone, Debug)]
 pub struct Race {

@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 
 use super::LimitState;
 use crate::{
-    Activity, Attempt, Context, ContextFile, Dependency, Options, RaceOptions, RemoteRepository, Task, TaskError,
-    TaskSecret, Verify,
+    Activity, Attempt, Conflict, Context, ContextFile, Dependency, Options, RaceOptions, RemoteRepository, Task,
+    TaskError, TaskSecret, Verify,
 };
 
 /// A task, whole.
@@ -128,6 +128,9 @@ pub struct TaskView<'a> {
     pub cost_estimated: bool,
     /// How its model goes round in circles, in words; while it runs.
     pub looping: Option<Cow<'a, str>>,
+    /// Files that other running tasks of its key change too; while it runs. Empty in lists.
+    #[serde(default)]
+    pub conflicts: Cow<'a, [Conflict]>,
     /// The trace that it belongs to: its client's, or that of its submit.
     pub trace_id: Option<String>,
     /// Number of tasks that it depends on.
@@ -295,6 +298,7 @@ impl<'a> TaskView<'a> {
             cost_so_far: sum(left.cost_usd, task.cost_so_far),
             cost_estimated: task.cost_so_far.is_some(),
             looping: task.looping.as_deref().map(Cow::Borrowed),
+            conflicts: Cow::Borrowed(&task.conflicts),
             trace_id: task.trace_parent.map(|place| place.trace_id()),
             dependencies: task.dependencies,
             depends_on: task.depends_on.as_deref().map(Cow::Borrowed),
