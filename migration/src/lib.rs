@@ -33,6 +33,7 @@ mod m0024_secrets;
 mod m0025_handovers;
 mod m0026_races;
 mod m0027_touches;
+mod m0028_rules;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -68,6 +69,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0025_handovers::Migration),
             Box::new(m0026_races::Migration),
             Box::new(m0027_touches::Migration),
+            Box::new(m0028_rules::Migration),
         ]
     }
 }

@@ -14,6 +14,7 @@ mod open;
 mod print;
 mod race;
 mod reference;
+mod rules;
 mod schedules;
 mod search;
 mod secrets;
@@ -118,6 +119,8 @@ pub enum Ask {
     Files(files::Files),
     /// List secrets of tasks without their values, or set and remove one
     Secrets(secrets::Secrets),
+    /// List calls of tools that need no answer, and what your answers suggest; add and remove one
+    Rules(rules::Rules),
     /// List the files that a task has left, or write them
     Artifacts(files::Artifacts),
     /// List schedules, or add, show, run and remove one
@@ -227,6 +230,7 @@ fn ask(server: &Server, command: Ask) -> anyhow::Result<u8> {
         Ask::Race(args) => race::run(server, &args),
         Ask::Files(args) => files::run(server, &args),
         Ask::Secrets(args) => secrets::run(server, &args),
+        Ask::Rules(args) => rules::run(server, &args),
         Ask::Artifacts(args) => files::run_artifacts(server, &args),
         Ask::Schedules(schedules) => schedules::run(server, &schedules),
         Ask::Keys(keys) => keys::run(server, keys),

@@ -34,6 +34,7 @@ use super::reads::{
     self, Explain, Find, HasEnded, ReadBacklog, ReadClock, ReadHistory, ReadPatch, ReadStats, ReadTaskHistory,
     ReadTranscript, ReadWorkers,
 };
+use super::rules::{AddRule, ReadAnswered, ReadRules, RemoveRule};
 use super::schedules::{
     DueSchedules, FindSchedule, Fire, NextFiring, PutSchedule, ReadSchedules, RemoveSchedule, Replan,
 };
@@ -318,6 +319,8 @@ changes!(
     RemoveFile,
     RemoveIdleFiles,
     PutSecret,
+    AddRule,
+    RemoveRule,
     SubmitRace,
     PickWinner,
     ResealSecret,
@@ -450,6 +453,8 @@ reads! {
     ReadTaskFiles => |reader, read| reader.files_of_task(read.0);
     ReadArtifacts => |reader, read| reader.artifacts(read);
     ReadArtifact => |reader, read| reader.artifact(read.task, read.path);
+    ReadRules => |reader, read| reader.rules(read.0);
+    ReadAnswered => |reader, read| reader.answered(read.0);
     ReadSecrets => |reader, read| reader.secrets(read.0);
     CountFileBytes => |reader, _count| reader.file_bytes();
     FindUnnamedBlobs => |reader, find| reader.unnamed_blobs(find.0);

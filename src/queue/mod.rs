@@ -24,13 +24,14 @@ mod poll;
 mod races;
 mod reads;
 mod reaper;
+mod rules;
 mod schedules;
 mod secrets;
 mod talk;
 mod word_indexer;
 
 pub use crate::store::StoreError;
-pub use crate::store::rows::{ApiKeyRow, AuditRow, DependencyRow, FileRow, MAX_LANES, SecretRow};
+pub use crate::store::rows::{AnsweredRow, ApiKeyRow, AuditRow, DependencyRow, FileRow, MAX_LANES, RuleRow, SecretRow};
 pub use crate::store::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, Dispatch, EventPage, Explained,
     Filter, FindCommit, FindFile, LaneBacklog, LastTask, LimitUse, ListConversations, ListFiles, ListOrder,
@@ -67,6 +68,7 @@ pub use reads::{
     ReadTranscript, ReadWorkers,
 };
 pub use reaper::{Reaper, reap_at_start, reap_forever, reclaim};
+pub use rules::{AddRule, ReadAnswered, ReadRules, RemoveRule, RuleAdded};
 pub use schedules::{
     DueSchedules, FindSchedule, Fire, Fired, Firing, NextFiring, PutSchedule, ReadSchedules, RemoveSchedule, Replan,
     SchedulePut,

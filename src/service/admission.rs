@@ -267,7 +267,7 @@ fn check_ceiling(service: &Service, caller: &Caller, spec: &TaskSpec) -> Result<
             return Err(Refusal::forbidden("PERMISSION_CEILING", message).with(json!({ "mcpServers": known })));
         }
     }
-    if let Some(tool) = sdk.allowed_tools.iter().find(|tool| !is_below_ceiling(tool, ceiling.mode)) {
+    if let Some(tool) = sdk.allowed_tools.iter().find(|tool| !ceiling.mode.covers(tool)) {
         return refuse(format!("options.sdk.allowedTools {tool}"));
     }
     Ok(())
@@ -307,15 +307,4 @@ fn without_required(server: &Value) -> Value {
         fields.shift_remove("required");
     }
     server
-}
-
-/// Allowing a tool is as much as the mode that would allow it.
-pub fn is_below_ceiling(tool: &str, ceiling: PermissionMode) -> bool {
-    let name = tool.split('(').next().unwrap_or_default().trim();
-    let needed = match name {
-        "Read" | "Glob" | "Grep" | "LS" | "TodoWrite" => PermissionMode::Plan,
-        "Edit" | "MultiEdit" | "Write" | "NotebookEdit" => PermissionMode::AcceptEdits,
-        _ => PermissionMode::BypassPermissions,
-    };
-    needed <= ceiling
 }

@@ -22,6 +22,7 @@ mod outbound;
 mod proof;
 mod races;
 mod refusal;
+pub mod rules;
 mod scheduler;
 mod schedules;
 mod search;
@@ -40,7 +41,7 @@ use domain::{Budgets, Fairness};
 use seal::Keys;
 use tokio::sync::watch;
 
-pub use self::admission::{Origin, admit, check_webhook, is_below_ceiling, key_limit, not_taken};
+pub use self::admission::{Origin, admit, check_webhook, key_limit, not_taken};
 pub use self::deliverer::deliver_forever;
 pub use self::dependencies::name_batch;
 pub use self::explain::explain;

@@ -6,7 +6,7 @@ use wire::MAX_INSTRUCTION_BYTES;
 use wire::response::TaskView;
 
 use super::admission::ceiling;
-use super::{Caller, Kind, Phase, Refusal, Service, is_below_ceiling};
+use super::{Caller, Kind, Phase, Refusal, Service};
 use crate::process::wall_now;
 use crate::queue::{Answer, AnswerOutcome, Find, ReadQuestions, SaidTo, Say};
 use crate::telemetry::meters;
@@ -61,7 +61,7 @@ pub async fn answer(
 fn check_ceiling(service: &Service, caller: &Caller, question: Option<&Question>) -> Result<(), Refusal> {
     let ceiling = ceiling(service, caller);
     let rules = question.map(Question::session_rules).unwrap_or_default();
-    match rules.iter().find(|rule| !is_below_ceiling(rule, ceiling.mode)) {
+    match rules.iter().find(|rule| !ceiling.mode.covers(rule)) {
         Some(rule) => {
             let message = format!("allowing {rule} for the session is above {ceiling}; allow it once");
             Err(Refusal::forbidden("PERMISSION_CEILING", message))

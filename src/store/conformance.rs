@@ -6,6 +6,7 @@ mod files;
 mod keys;
 mod outside;
 mod races;
+mod rules;
 mod secrets;
 mod words;
 mod workers;
@@ -58,6 +59,9 @@ pub async fn exercise<O: Open>(fresh: impl Fn() -> O) {
     files::a_file_is_one_keys_and_stays_while_it_is_needed(&*fresh().open().await).await;
     files::what_a_task_leaves_is_replaced_and_goes_with_it(&*fresh().open().await).await;
     races::a_race_is_found_by_each_of_its_tasks_and_decided_once(&*fresh().open().await).await;
+    rules::rules_are_a_keys_own(&*fresh().open().await).await;
+    rules::the_newest_answers_are_read(&*fresh().open().await).await;
+    rules::those_that_change_a_file_are_found_while_they_run(&*fresh().open().await).await;
     secrets::a_secret_is_one_keys_and_keeps_its_beginning(&*fresh().open().await).await;
     money_adds_up(&*fresh().open().await).await;
     words::words_are_found_newest_first(&*fresh().open().await).await;

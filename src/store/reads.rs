@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::error::StoreError;
-use super::rows::{FileRow, Lenient, SecretRow};
+use super::rows::{AnsweredRow, FileRow, Lenient, RuleRow, SecretRow};
 use super::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, EventPage, Explained, FindCommit,
     FindFile, FoundCommit, HeldTree, LastTask, LatestEvents, LimitUse, ListConversations, ListFiles, ListQuestions,
@@ -49,6 +49,12 @@ pub trait Reads: Send + Sync {
 
     /// Returns the files that a task names, as far as they are there.
     async fn files_of_task(&self, task: TaskId) -> Result<Vec<FileRow>, StoreError>;
+
+    /// Returns the rules of a key, or of all.
+    async fn rules(&self, key: Option<String>) -> Result<Vec<RuleRow>, StoreError>;
+
+    /// Returns the newest answers of people to calls of tools, of a key or of all.
+    async fn answered(&self, key: Option<String>) -> Result<Vec<AnsweredRow>, StoreError>;
 
     /// Returns the secrets of a key, or of all, sealed.
     async fn secrets(&self, key: Option<String>) -> Result<Vec<SecretRow>, StoreError>;

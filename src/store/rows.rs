@@ -4,8 +4,8 @@
 //! knows.
 
 use domain::{
-    AttemptOutcome, BlobId, BootInstant, FileId, Group, LeaseKey, Ready, RunOutcome, ScheduleId, SessionId, Share,
-    TaskId, Timestamp, Usd, WorkerInstanceId,
+    AttemptOutcome, BlobId, BootInstant, FileId, Group, LeaseKey, Ready, RuleId, RuleScope, RunOutcome, ScheduleId,
+    SessionId, Share, TaskId, Timestamp, Usd, WorkerInstanceId,
 };
 use wire::{DeliveryState, TaskError};
 
@@ -44,6 +44,58 @@ pub struct FoundTask {
     pub any_held: bool,
     /// True if any task waits for dependencies.
     pub any_waits: bool,
+}
+
+/// A rule of a key: calls of tools that need no answer of a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleRow {
+    /// Id.
+    pub id: RuleId,
+    /// Name of the key.
+    pub key_name: String,
+    /// The rule, as the CLI writes it.
+    pub rule: String,
+    /// Only tasks with this tag.
+    pub tag: Option<String>,
+    /// Only tasks of this folder or repository.
+    pub folder: Option<String>,
+    /// Time at which it was stored.
+    pub created_at: Timestamp,
+    /// Name of the key that asked for it.
+    pub created_by: String,
+}
+
+impl RuleRow {
+    /// Tasks that it is for.
+    #[must_use]
+    pub fn scope(&self) -> RuleScope {
+        match (&self.tag, &self.folder) {
+            (Some(tag), _) => RuleScope::Tag(tag.clone()),
+            (None, Some(folder)) => RuleScope::Folder(folder.clone()),
+            (None, None) => RuleScope::Key,
+        }
+    }
+}
+
+/// An answer of a person to a call of a tool, and the task that asked.
+#[derive(Clone, Debug)]
+pub struct AnsweredRow {
+    /// Name of the key.
+    pub key_name: String,
+    /// Request of the task, as it is stored.
+    pub spec: String,
+    /// True if its folder is its own.
+    pub own_directory: bool,
+    /// The tool.
+    pub tool: String,
+    /// Rules that the CLI suggested, as JSON.
+    pub suggestions: String,
+    /// The answer, as JSON.
+    pub answer: String,
+    /// Time at which it was asked.
+    pub asked_at: Timestamp,
+    /// Time of the answer.
+    pub answered_at: Timestamp,
 }
 
 /// A secret of a key.

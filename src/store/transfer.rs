@@ -13,7 +13,7 @@ use crate::config::{self, DatabaseServer};
 use domain::BlobId;
 
 /// All tables.
-pub const TABLES: [&str; 35] = [
+pub const TABLES: [&str; 36] = [
     "tasks",
     "task_tags",
     "events",
@@ -23,6 +23,7 @@ pub const TABLES: [&str; 35] = [
     "handovers",
     "race_entries",
     "touches",
+    "rules",
     "unsettled",
     "questions",
     "messages",

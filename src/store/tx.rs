@@ -14,6 +14,7 @@
 mod files;
 mod handovers;
 mod races;
+mod rules;
 mod secrets;
 mod touches;
 
@@ -24,6 +25,7 @@ use async_trait::async_trait;
 pub use self::files::Files;
 pub use self::handovers::Handovers;
 pub use self::races::Races;
+pub use self::rules::Rules;
 pub use self::secrets::Secrets;
 pub use self::touches::Touches;
 use super::error::StoreError;
@@ -49,6 +51,7 @@ pub trait Tx:
     + Handovers
     + Races
     + Touches
+    + Rules
     + Dependencies
     + Attempts
     + Events

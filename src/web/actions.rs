@@ -18,7 +18,7 @@ use crate::api::{
 use crate::queue::{SetConcurrency, SetPaused, Unpark};
 use crate::service;
 use domain::{Behavior, Decision, Question, Scope, TaskId};
-use wire::request::{NewSchedule, NewWorker, ScheduleChanges, TaskChanges};
+use wire::request::{NewRule, NewSchedule, NewWorker, ScheduleChanges, TaskChanges};
 use wire::{KeyScope, TaskSpec};
 
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -34,6 +34,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/tasks/{id}/retry", web::post().to(retry))
         .route("/tasks/{id}/pick", web::post().to(pick))
         .route("/tasks/{id}/waive", web::post().to(waive))
+        .route("/rules", web::post().to(add_rule))
+        .route("/rules/{id}/remove", web::post().to(remove_rule))
         .route("/queue", web::post().to(queue))
         .route("/workers", web::post().to(start_one))
         .route("/workers/{name}/crash", web::post().to(crash_one))
@@ -254,6 +256,37 @@ async fn pick(
         let task = find_task(&shared, &visitor.caller, &id).await?.id;
         pick_as(&shared, task).await?;
         Ok(format!("/tasks/{task}?part=race"))
+    })
+}
+
+async fn add_rule(
+    request: HttpRequest,
+    visitor: Visitor,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Turned> {
+    form!(request, visitor, payload, shared, KeyScope::Decide, |fields| {
+        let text = |name: &str| fields.some(name);
+        let (rule, tag, folder, key) = (fields.text("rule").to_owned(), text("tag"), text("folder"), text("key"));
+        let new = NewRule { rule, tag, folder, key };
+        let detail = json!({ "rule": new.rule, "tag": new.tag, "folder": new.folder, "of": new.key });
+        service::rules::add(&shared, &visitor.caller, new).await.map_err(ApiError::from)?;
+        note_action(&shared, &visitor.caller, &request, "addRule", detail).await;
+        Ok("/inbox".to_owned())
+    })
+}
+
+async fn remove_rule(
+    request: HttpRequest,
+    visitor: Visitor,
+    id: Path<String>,
+    payload: Payload,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, Turned> {
+    form!(request, visitor, payload, shared, KeyScope::Decide, |_fields| {
+        service::rules::remove(&shared, &visitor.caller, &id).await.map_err(ApiError::from)?;
+        note_action(&shared, &visitor.caller, &request, "removeRule", json!({ "ruleId": id.as_str() })).await;
+        Ok("/inbox".to_owned())
     })
 }
 

@@ -24,7 +24,7 @@ use crate::config::{self, AgentHome, Claude, Environment, Sandbox, Traces};
 use crate::git::{self, Git, State};
 use crate::process::{self, EnvMarks};
 use crate::proxy::{Pass, Proxy};
-use crate::queue::{Assignment, Dependency, Queue, ReadDependencies, ReadPatch};
+use crate::queue::{Assignment, Dependency, Queue, ReadDependencies, ReadPatch, ReadRules};
 use crate::sandbox::Walls;
 use crate::store::Blobs;
 use crate::telemetry::Vitals;
@@ -222,7 +222,7 @@ pub async fn set_up(
         questions: task.spec.options.questions.unwrap_or_default(),
         max_budget_usd: assignment.budget_usd,
         add_dir: files.folder,
-        allowed: talk.allowed.clone(),
+        allowed: allowed(tools, queue, task, &talk.allowed).await?,
         mcp_config,
         mirror: tools.mirrors,
     };
@@ -288,6 +288,29 @@ async fn filled<'a>(queue: &Queue, task: &'a Task) -> Result<Cow<'a, Task>, NotR
         }
     }
     Ok(Cow::Owned(task))
+}
+
+/// Rules that are allowed: while it ran before, and for tasks like it.
+async fn allowed(
+    tools: &WorkerContext,
+    queue: &Queue,
+    task: &Task,
+    before: &[String],
+) -> Result<Vec<String>, NotReady> {
+    let rules = queue.ask(ReadRules(Some(task.key.clone()))).await.map_err(|error| {
+        NotReady::Release(format!("can't read the rules of its key: {error}"), Duration::from_secs(1))
+    })?;
+    let context = &task.spec.context;
+    let folder = context.repository.as_ref().map(|repository| &repository.url).or(context.working_directory.as_ref());
+    let mut allowed = before.to_vec();
+    for row in rules {
+        let is_meant = row.scope().includes(&task.spec.tags, folder.map(String::as_str));
+        // The operator may allow less than when it was stored.
+        if is_meant && tools.claude.max_permission_mode.covers(&row.rule) && !allowed.contains(&row.rule) {
+            allowed.push(row.rule);
+        }
+    }
+    Ok(allowed)
 }
 
 /// Bytes of a patch that a text is filled with.

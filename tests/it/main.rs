@@ -40,6 +40,7 @@ mod proof;
 mod races;
 mod radar;
 mod repositories;
+mod rules;
 mod safety;
 mod schedules;
 mod search;

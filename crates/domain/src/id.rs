@@ -102,6 +102,11 @@ id!(
 );
 
 id!(
+    /// A rule that allows calls of tools: a UUID of version 7.
+    RuleId
+);
+
+id!(
     /// A conversation of the CLI.
     SessionId
 );

@@ -9,6 +9,7 @@
 //! status), but a reader learns the rules here.
 
 mod attempt;
+mod coach;
 mod dependency;
 mod event;
 mod fair;
@@ -44,12 +45,13 @@ mod visible;
 mod words;
 
 pub use attempt::AttemptOutcome;
+pub use coach::{AnsweredCall, RuleScope, SuggestedRule, suggested_rules};
 pub use dependency::{Condition, DependencyState, MAX_DEPENDENCIES, OnFailure, dependency_state, in_order};
 pub use event::{Event, EventKind, NewEvent, line_of, main_argument};
 pub use fair::{FairBy, Fairness, Line, MAX_WEIGHT, Ready, Share, Turns, turns_before};
 pub use file::{Artifact, FileId};
 pub use gate::{Budgets, Candidate, GroupRoom, Hold, Room};
-pub use id::{BlobId, BootId, ScheduleId, SessionId, TaskId, WorkerInstanceId};
+pub use id::{BlobId, BootId, RuleId, ScheduleId, SessionId, TaskId, WorkerInstanceId};
 pub use invalid::Invalid;
 pub use label::{InvalidLabel, Labels, MAX_LABELS, check_label, lane_of};
 pub use lease::{Epoch, Lease, LeaseKey, LeaseTimes, TREE_END_MS};

@@ -30,6 +30,24 @@ impl std::fmt::Debug for NewSecret {
     }
 }
 
+/// A rule: calls of a tool that need no answer of a person from now on.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewRule {
+    /// Tool, or calls of it, as the CLI writes them: `Write`, `Bash(cargo test *)`.
+    #[schema(min_length = 1, max_length = 1024)]
+    pub rule: String,
+    /// Only tasks with this tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Only tasks of this folder or repository, and below it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// Name of the key whose tasks are meant; the caller's where not set. Another one needs the scope `admin`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
 /// Changes of a pending task.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -117,6 +117,18 @@ pub enum PermissionMode {
 impl PermissionMode {
     /// Aliases of modes that a request may use.
     const ALIASES: [&str; 3] = ["ask", "allow", "deny"];
+
+    /// True if allowing a tool, or calls of it, is no more than this mode: it is as much as the mode that would allow it.
+    #[must_use]
+    pub fn covers(self, rule: &str) -> bool {
+        let name = rule.split('(').next().unwrap_or_default().trim();
+        let needed = match name {
+            "Read" | "Glob" | "Grep" | "LS" | "TodoWrite" => Self::Plan,
+            "Edit" | "MultiEdit" | "Write" | "NotebookEdit" => Self::AcceptEdits,
+            _ => Self::BypassPermissions,
+        };
+        needed <= self
+    }
 }
 
 impl utoipa::PartialSchema for PermissionMode {

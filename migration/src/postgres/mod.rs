@@ -18,6 +18,7 @@ mod p0012_secrets;
 mod p0013_handovers;
 mod p0014_races;
 mod p0015_touches;
+mod p0016_rules;
 
 /// A step of the schema.
 #[derive(Clone, Copy, Debug)]
@@ -47,4 +48,5 @@ pub const STEPS: &[Step] = &[
     p0013_handovers::STEP,
     p0014_races::STEP,
     p0015_touches::STEP,
+    p0016_rules::STEP,
 ];

@@ -2,16 +2,16 @@
 
 use domain::{Decision, GroupKind};
 use wire::request::{
-    Batch, Bulk, Concurrency, Members, Message, NewKey, NewLimit, NewSchedule, NewSecret, NewWorker, Rotation,
+    Batch, Bulk, Concurrency, Members, Message, NewKey, NewLimit, NewRule, NewSchedule, NewSecret, NewWorker, Rotation,
     ScheduleChanges, TaskChanges, WebhookChanges,
 };
 use wire::response::{
     Alive, Answered, Artifacts, AuditPage, BatchReceipt, BulkReport, Conversation, Deliveries, DeliveryReceipt,
     DoctorReport, EventPage, Explanation, FeedPage, FileRemoved, FileView, Files, Health, Key, KeySecret, Keys,
     LimitState, Limits, Logs, MessageReceipt, OpenQuestions, Permissions, Preview, Proof, RaceView, Readiness, Receipt,
-    Runs, Schedule, Schedules, SearchPage, SecretView, Secrets, Series, SessionPage, Settings, Stats, TaskGraph,
-    TaskPage, TaskProof, TaskView, Usage, Webhook, Webhooks, Worker, WorkerStopped, Workers, WorktreeRemoved,
-    Worktrees,
+    RuleView, Rules, Runs, Schedule, Schedules, SearchPage, SecretView, Secrets, Series, SessionPage, Settings, Stats,
+    TaskGraph, TaskPage, TaskProof, TaskView, Usage, Webhook, Webhooks, Worker, WorkerStopped, Workers,
+    WorktreeRemoved, Worktrees,
 };
 use wire::{TaskSpec, WebhookOptions};
 
@@ -147,6 +147,11 @@ pub const OPERATIONS: &[Operation] = &[
         .errors(&[409, 422, 429]),
     op(SUBMIT, "DELETE", "/api/files/{file}", "removeFile", "Remove a file", &[json::<FileRemoved>(200)]).errors(&[409]),
     op(READ, "GET", "/api/files/{file}/content", "readFile", "Read a file", CONTENT).headers(RANGES).errors(&[409, 416, 500]),
+    op(READ, "GET", "/api/rules", "listRules", "List rules, and what people's answers suggest", &[json::<Rules>(200)]),
+    op(DECIDE, "POST", "/api/rules", "addRule", "Allow calls of a tool from now on", &[json::<RuleView>(201), json::<RuleView>(200)])
+        .body::<NewRule>(&[r#"{"rule": "Bash(cargo test *)", "tag": "ci"}"#])
+        .errors(&[422, 429]),
+    op(DECIDE, "DELETE", "/api/rules/{id}", "removeRule", "Remove a rule: its calls are asked for again", &[empty(204)]).errors(&[404]),
     op(READ, "GET", "/api/secrets", "listSecrets", "List secrets, without their values", &[json::<Secrets>(200)]),
     op(SUBMIT, "PUT", "/api/secrets/{name}", "putSecret", "Store a secret for tasks, or give it another value", &[
         json::<SecretView>(201), json::<SecretView>(200),

@@ -15,6 +15,7 @@ mod list;
 mod metrics;
 mod queue;
 mod races;
+mod rules;
 mod schedules;
 mod search;
 mod secrets;
@@ -62,6 +63,7 @@ pub fn all(config: &mut web::ServiceConfig) {
     workers::routes(config);
     worktrees::routes(config);
     files::routes(config);
+    rules::routes(config);
     secrets::routes(config);
     events::routes(config);
     schedules::routes(config);

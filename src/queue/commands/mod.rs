@@ -23,6 +23,7 @@ mod money;
 mod prune;
 mod races;
 mod radar;
+mod rules;
 mod schedules;
 mod secrets;
 mod submit;

@@ -10,7 +10,7 @@
 //! | `address`, `verify` | the server: what its URL says, how to connect, how far its certificate is checked |
 //! | `shared`, `connection`, `value`, `table` | connections, statements, values, whole rows |
 //! | `schema`, `listen`, `import` | the schema, commits of other processes, and the rows of another database |
-//! | `tx`, `waiting`, `tasks`, `shares`, `dependencies`, `files`, `attempts`, `talk`, `limits`, `hooks`, `schedules`, `money`, `secrets`, `handovers`, `races`, `touches`, `keys`, `workers`, `retention` | the statements of a transaction |
+//! | `tx`, `waiting`, `tasks`, `shares`, `dependencies`, `files`, `attempts`, `talk`, `limits`, `hooks`, `schedules`, `money`, `secrets`, `handovers`, `races`, `touches`, `rules`, `keys`, `workers`, `retention` | the statements of a transaction |
 //! | `blobs` | the contents of files |
 //! | `words` | the index of words |
 //! | `readers`, `read_tasks`, `read_events`, `read_state`, `read_history` | the statements of reads |
@@ -40,6 +40,7 @@ mod read_state;
 mod read_tasks;
 mod readers;
 mod retention;
+mod rules;
 mod schedules;
 mod schema;
 mod secrets;

@@ -14,9 +14,9 @@ use super::connection::Connection;
 use super::shared::{Line, Shared};
 use super::{
     dependencies, files, handovers, hooks, keys, limits, money, races, read_conversations, read_events, read_history,
-    read_state, read_tasks, schedules, secrets,
+    read_state, read_tasks, rules, schedules, secrets,
 };
-use crate::store::rows::{FileRow, Lenient, SecretRow};
+use crate::store::rows::{AnsweredRow, FileRow, Lenient, RuleRow, SecretRow};
 use crate::store::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, EventPage, Explained, FindCommit,
     FindFile, FoundCommit, HeldTree, LastTask, LatestEvents, LimitUse, ListConversations, ListFiles, ListQuestions,
@@ -137,6 +137,14 @@ impl Reads for Readers {
 
     async fn artifact(&self, task: TaskId, path: String) -> Result<Option<Artifact>, StoreError> {
         files::artifact_at(&*self.connection().await?, task, &path).await
+    }
+
+    async fn rules(&self, key: Option<String>) -> Result<Vec<RuleRow>, StoreError> {
+        rules::list(&*self.connection().await?, key.as_deref()).await
+    }
+
+    async fn answered(&self, key: Option<String>) -> Result<Vec<AnsweredRow>, StoreError> {
+        rules::answered(&*self.connection().await?, key.as_deref()).await
     }
 
     async fn secrets(&self, key: Option<String>) -> Result<Vec<SecretRow>, StoreError> {

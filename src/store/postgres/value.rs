@@ -4,7 +4,9 @@
 //! its types, prepared or not.
 
 use bytes::BytesMut;
-use domain::{BlobId, BootId, Epoch, Name, Named, ScheduleId, SessionId, TaskId, Timestamp, Usd, WorkerInstanceId};
+use domain::{
+    BlobId, BootId, Epoch, Name, Named, RuleId, ScheduleId, SessionId, TaskId, Timestamp, Usd, WorkerInstanceId,
+};
 use tokio_postgres::Row;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
@@ -135,6 +137,7 @@ values! {
     TaskId => Uuid, |value| value.uuid();
     SessionId => Uuid, |value| value.uuid();
     ScheduleId => Uuid, |value| value.uuid();
+    RuleId => Uuid, |value| value.uuid();
     WorkerInstanceId => Uuid, |value| value.uuid();
     BlobId => Uuid, |value| value.uuid();
     BootId => Uuid, |value| value.uuid();
@@ -227,6 +230,7 @@ stored_as!(u32, i64, u32::try_from, |value: &u32| i64::from(*value));
 stored_as!(u16, i64, u16::try_from, |value: &u16| i64::from(*value));
 stored_as!(TaskId, Uuid, sure(TaskId::of), |id: &TaskId| id.uuid());
 stored_as!(SessionId, Uuid, sure(SessionId::of), |id: &SessionId| id.uuid());
+stored_as!(RuleId, Uuid, sure(RuleId::of), |id: &RuleId| id.uuid());
 stored_as!(ScheduleId, Uuid, sure(ScheduleId::of), |id: &ScheduleId| id.uuid());
 stored_as!(WorkerInstanceId, Uuid, sure(WorkerInstanceId::of), |id: &WorkerInstanceId| id.uuid());
 stored_as!(BlobId, Uuid, sure(BlobId::of), |id: &BlobId| id.uuid());

@@ -13,10 +13,10 @@ use tokio::sync::oneshot;
 use super::query::Db;
 use super::{
     connection, dependencies, files, handovers, hooks, keys, limits, money, races, read_conversations, read_events,
-    read_history, read_state, read_tasks, schedules, secrets,
+    read_history, read_state, read_tasks, rules, schedules, secrets,
 };
 use crate::process::wall_now;
-use crate::store::rows::{FileRow, Lenient, SecretRow};
+use crate::store::rows::{AnsweredRow, FileRow, Lenient, RuleRow, SecretRow};
 use crate::store::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, EventPage, Explained, FindCommit,
     FindFile, FoundCommit, HeldTree, LastTask, LatestEvents, LimitUse, ListConversations, ListFiles, ListQuestions,
@@ -148,6 +148,14 @@ impl Reads for Readers {
 
     async fn artifact(&self, task: TaskId, path: String) -> Result<Option<Artifact>, StoreError> {
         self.run(move |db| files::artifact_at(db, task, &path)).await
+    }
+
+    async fn rules(&self, key: Option<String>) -> Result<Vec<RuleRow>, StoreError> {
+        self.run(move |db| rules::list(db, key.as_deref())).await
+    }
+
+    async fn answered(&self, key: Option<String>) -> Result<Vec<AnsweredRow>, StoreError> {
+        self.run(move |db| rules::answered(db, key.as_deref())).await
     }
 
     async fn secrets(&self, key: Option<String>) -> Result<Vec<SecretRow>, StoreError> {
