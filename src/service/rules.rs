@@ -8,7 +8,9 @@ use super::admission::ceiling;
 use super::{Caller, Kind, Refusal, Service, key_limit};
 use crate::claude::ASK_USER;
 use crate::queue::{AddRule, AnsweredRow, ReadAnswered, ReadRules, RemoveRule, RuleAdded, RuleRow};
-use domain::{AnsweredCall, Behavior, Decision, RuleId, RuleScope, session_rules, suggested_rules};
+use domain::{
+    AnsweredCall, Behavior, Decision, RuleId, RuleScope, rule_covers, session_rules, suggested_rules, wider_rule,
+};
 
 /// Maximum number of rules of a key.
 const MOST: usize = 200;
@@ -25,7 +27,9 @@ pub async fn list(service: &Service, caller: &Caller) -> Result<Rules, Refusal> 
     let calls: Vec<_> = answered.into_iter().filter_map(call).collect();
     let is_known = |call: &AnsweredCall, rule: &str| {
         rules.iter().any(|row| {
-            row.key_name == call.key && row.rule == rule && row.scope().includes(&call.tags, call.folder.as_deref())
+            row.key_name == call.key
+                && rule_covers(&row.rule, rule)
+                && row.scope().includes(&call.tags, call.folder.as_deref())
         })
     };
     let most = ceiling(service, caller).mode;
@@ -131,9 +135,14 @@ fn call(row: AnsweredRow) -> Option<AnsweredCall> {
     let spec = wire::stored::from_text(&row.spec).spec;
     let context = spec.context;
     let folder = context.repository.map(|repository| repository.url).or(context.working_directory);
+    let mut rules = session_rules(&row.tool, &suggestions);
+    if row.tool == "Bash" {
+        let input: Value = serde_json::from_str(&row.input).unwrap_or_default();
+        rules.extend(input["command"].as_str().and_then(wider_rule));
+    }
     Some(AnsweredCall {
         key: row.key_name,
-        rules: session_rules(&row.tool, &suggestions),
+        rules,
         tags: spec.tags,
         folder: folder.filter(|_| !row.own_directory),
         allowed: decision.behavior == Behavior::Allow,

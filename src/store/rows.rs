@@ -88,6 +88,8 @@ pub struct AnsweredRow {
     pub own_directory: bool,
     /// The tool.
     pub tool: String,
+    /// Input of the tool, as JSON.
+    pub input: String,
     /// Rules that the CLI suggested, as JSON.
     pub suggestions: String,
     /// The answer, as JSON.

@@ -74,6 +74,25 @@ fn the_same_on_postgres() {
 }
 
 #[test]
+fn calls_of_one_sub_command_have_a_rule_in_common() {
+    let world = World::new();
+    let server = world.serve("inline", &[]);
+    for n in 1..=3 {
+        answered(&server, asks(&world, "ci", &format!("git init here-{n}")), "allow");
+    }
+    let suggested = server.get("/api/rules")["suggestions"].clone();
+    assert_eq!((suggested.as_array().map(Vec::len), &suggested[0]["rule"]), (Some(1), &json!("Bash(git init *)")));
+    let rule = json!({ "rule": suggested[0]["rule"], "tag": "ci" });
+    assert_eq!(server.http.ask("POST", "/api/rules", Some(rule)).0, 201);
+    assert_eq!(server.get("/api/rules")["suggestions"], json!([]));
+    // As the CLI understands it: another call of the same, and not what stands behind one.
+    let id = server.submit(asks(&world, "ci", "git init here-4"));
+    assert_eq!(server.wait_end(&id)["status"], "completed");
+    assert_eq!(server.get(&format!("/api/tasks/{id}/permissions"))["permissions"], json!([]), "nobody was asked");
+    answered(&server, asks(&world, "ci", "git init here-5 && touch behind"), "deny");
+}
+
+#[test]
 fn a_rule_is_no_more_than_a_key_may_allow() {
     let world = World::new();
     let server = world.serve("standalone", &[("MAX_PERMISSION_MODE", "acceptEdits")]);

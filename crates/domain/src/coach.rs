@@ -2,6 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Programs that run what they are given: a rule for all of their calls would be one for everything.
+const RUNNERS: [&str; 16] = [
+    "sudo", "su", "sh", "bash", "zsh", "dash", "env", "eval", "exec", "xargs", "ssh", "nohup", "timeout", "rm", "dd",
+    "find",
+];
+
 /// Fewest times that a call must have been allowed, and never refused, before a rule is suggested.
 const ENOUGH: i64 = 3;
 /// Maximum number of suggestions.
@@ -64,6 +70,27 @@ pub struct SuggestedRule {
     pub waited_ms: i64,
 }
 
+/// The rule for all calls of the same sub-command, as `Bash(cargo test *)`; `None` where the command is more than one call of a
+/// program with a sub-command.
+#[must_use]
+pub fn wider_rule(command: &str) -> Option<String> {
+    let is_plain = |text: &str| !text.contains(|c: char| c.is_control() || ";&|<>`$(){}\\\"'*?[]#!~=".contains(c));
+    let mut words = command.split(' ').filter(|word| !word.is_empty());
+    let (program, sub) = (words.next()?, words.next()?);
+    let is_name = |word: &str| {
+        word.starts_with(|c: char| c.is_ascii_lowercase())
+            && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b":_-".contains(&byte))
+    };
+    let is_fit = is_plain(command) && is_name(program) && is_name(sub) && !RUNNERS.contains(&program);
+    is_fit.then(|| format!("Bash({program} {sub} *)"))
+}
+
+/// True if a rule allows what the other one does: it is the same, or one for all calls of a sub-command.
+#[must_use]
+pub fn rule_covers(wide: &str, narrow: &str) -> bool {
+    wide == narrow || wide.strip_suffix(" *)").is_some_and(|prefix| narrow.starts_with(prefix))
+}
+
 /// Times and milliseconds of what was allowed; `None` once something was refused.
 type Tally = Option<(i64, i64)>;
 
@@ -96,6 +123,14 @@ pub fn suggested_rules(answers: &[AnsweredCall], is_known: impl Fn(&AnsweredCall
         }
     }
     let mut all: Vec<_> = best.into_values().collect();
+    // Of a rule and a wider one, that which is as narrow as what was asked.
+    let others = all.clone();
+    all.retain(|one| {
+        let of_same = || others.iter().filter(|other| other.key == one.key && other.rule != one.rule);
+        let is_idle = of_same().any(|narrow| rule_covers(&one.rule, &narrow.rule) && narrow.times >= one.times);
+        let is_part = of_same().any(|wide| rule_covers(&wide.rule, &one.rule) && wide.times > one.times);
+        !is_idle && !is_part
+    });
     all.sort_by(|a, b| b.times.cmp(&a.times).then_with(|| a.rule.cmp(&b.rule)));
     all.truncate(MOST);
     all
@@ -140,6 +175,36 @@ mod tests {
         let all = suggested_rules(&[yes(), yes(), yes(), no], none);
         assert_eq!((&all[0].scope, all.len()), (&RuleScope::Tag("ci".to_owned()), 1));
         assert!(suggested_rules(&[yes(), yes(), yes()], |_, rule| rule.starts_with("Bash")).is_empty());
+    }
+
+    #[test]
+    fn calls_of_a_sub_command_have_a_rule_in_common() {
+        assert_eq!(wider_rule("cargo test --lib -p x").as_deref(), Some("Bash(cargo test *)"));
+        assert_eq!(wider_rule("npm run build").as_deref(), Some("Bash(npm run *)"));
+        for other in [
+            "ls",
+            "touch a.txt",
+            "rm x y",
+            "sudo make x",
+            "cargo test; rm x",
+            "git push > x",
+            "X=1 y",
+            "a -b",
+            "find x -delete",
+            "a b\nc",
+        ] {
+            assert_eq!(wider_rule(other), None, "{other}");
+        }
+        let asked = |command: &str| {
+            let rules = vec![format!("Bash({command})"), wider_rule(command).expect("a rule")];
+            AnsweredCall { rules, ..call("", &[], None, true) }
+        };
+        let rules =
+            |all: &[AnsweredCall]| suggested_rules(all, none).into_iter().map(|one| one.rule).collect::<Vec<_>>();
+        let (lib, doc) = (|| asked("cargo test --lib"), || asked("cargo test --doc"));
+        assert_eq!(rules(&[lib(), lib(), lib()]), ["Bash(cargo test --lib)"]);
+        assert_eq!(rules(&[lib(), lib(), doc()]), ["Bash(cargo test *)"]);
+        assert_eq!(rules(&[lib(), lib(), lib(), doc()]), ["Bash(cargo test *)"]);
     }
 
     #[test]

@@ -45,7 +45,7 @@ mod visible;
 mod words;
 
 pub use attempt::AttemptOutcome;
-pub use coach::{AnsweredCall, RuleScope, SuggestedRule, suggested_rules};
+pub use coach::{AnsweredCall, RuleScope, SuggestedRule, rule_covers, suggested_rules, wider_rule};
 pub use dependency::{Condition, DependencyState, MAX_DEPENDENCIES, OnFailure, dependency_state, in_order};
 pub use event::{Event, EventKind, NewEvent, line_of, main_argument};
 pub use fair::{FairBy, Fairness, Line, MAX_WEIGHT, Ready, Share, Turns, turns_before};

@@ -16,7 +16,7 @@ const LIST: &str = "SELECT id, key_name, rule, tag, folder, created_at, created_
     WHERE $1::text IS NULL OR key_name = $1 ORDER BY id";
 
 const ANSWERED: &str =
-    "SELECT t.key_name, t.spec, t.own_directory, q.tool, q.suggestions, q.answer, q.asked_at, q.answered_at
+    "SELECT t.key_name, t.spec, t.own_directory, q.tool, q.suggestions, q.answer, q.asked_at, q.answered_at, q.input
     FROM questions q JOIN tasks t ON t.id = q.task_id
     WHERE q.answer IS NOT NULL AND ($1::text IS NULL OR t.key_name = $1) ORDER BY q.answered_at DESC LIMIT $2";
 
@@ -71,6 +71,7 @@ pub async fn answered(db: &Connection, key: Option<&str>) -> Result<Vec<Answered
             answer: get(row, 5)?,
             asked_at: get(row, 6)?,
             answered_at: get(row, 7)?,
+            input: get(row, 8)?,
         })
     })
     .await

@@ -15,7 +15,7 @@ const LIST: &str = "SELECT id, key_name, rule, tag, folder, created_at, created_
     WHERE ?1 IS NULL OR key_name = ?1 ORDER BY id";
 
 const ANSWERED: &str =
-    "SELECT t.key_name, t.spec, t.own_directory, q.tool, q.suggestions, q.answer, q.asked_at, q.answered_at
+    "SELECT t.key_name, t.spec, t.own_directory, q.tool, q.suggestions, q.answer, q.asked_at, q.answered_at, q.input
     FROM questions q INDEXED BY questions_by_answer JOIN tasks t ON t.id = q.task_id
     WHERE q.answer IS NOT NULL AND (?1 IS NULL OR t.key_name = ?1) ORDER BY q.answered_at DESC LIMIT ?2";
 
@@ -69,6 +69,7 @@ pub fn answered(db: Db<'_>, key: Option<&str>) -> Result<Vec<AnsweredRow>, Store
             answer: row.get(5)?,
             asked_at: time::at(row, 6)?,
             answered_at: time::at(row, 7)?,
+            input: row.get(8)?,
         })
     })
 }
