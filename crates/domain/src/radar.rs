@@ -83,7 +83,8 @@ mod tests {
         #[test]
         fn a_place_stands_below_its_base(path in "[ab./]{0,12}") {
             if let Some(place) = place_of(&path, "/w/1", "/r") {
-                prop_assert!(place.starts_with("/r/") && !place.contains(".."), "{path}: {place}");
+                let goes_up = place.split('/').any(|part| part == "..");
+                prop_assert!(place.starts_with("/r/") && !goes_up, "{path}: {place}");
             }
         }
     }

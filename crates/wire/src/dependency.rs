@@ -193,7 +193,7 @@ mod tests {
             json!({ "dependsOn": [{ "task": "a" }, { "task": ID, "as": "a" }] }),
             json!({ "dependsOn": [{ "task": ID, "as": "" }] }),
             json!({ "instruction": "{{tasks.b.result}}", "dependsOn": [{ "task": "a" }] }),
-            json!({ "instruction": "{{tasks.a.result}}".repeat(21), "dependsOn": [{ "task": "a" }] }),
+            json!({ "instruction": "{{tasks.a.result}}".repeat(33), "dependsOn": [{ "task": "a" }] }),
             json!({ "context": { "files": [{ "name": "f", "content": "{{tasks.b.status}}" }] }, "dependsOn": [{ "task": "a" }] }),
         ] {
             assert!(validate(&spec(bad.clone())).is_err(), "{bad}");
