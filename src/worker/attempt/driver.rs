@@ -187,13 +187,16 @@ impl Attempt {
     }
 
     /// Prepares the attempt for another worker: takes all that was read of the CLI, and waits until it is stored. Returns
-    /// false where the task is lost; its process is being ended then.
+    /// false where it can't be left: the task is lost, and its process is being ended, or something of a check may be left.
     pub async fn store_all(&mut self) -> bool {
-        // It begins anew with the next worker.
-        self.end_check().await;
         self.run.pause();
         while let Some(item) = self.run.rest().await {
             self.take(item).await;
+        }
+        // It begins anew with the next worker.
+        self.end_check().await;
+        if self.check_left_some {
+            return false;
         }
         loop {
             let is_stored = self.outbox.flush().await.is_some();
@@ -208,8 +211,8 @@ impl Attempt {
         }
     }
 
-    /// Leaves a attempt of which [all is stored](Self::store_all) with its shim for another worker. Returns how it has ended where that
-    /// can't be.
+    /// Leaves an attempt of which [all is stored](Self::store_all) with its shim for another worker. Returns how it has
+    /// ended where that can't be.
     pub async fn hold(self, folder: &Path, about: About, pass: Option<OwnedFd>) -> Result<HeldRun, Ended> {
         let Self { key, run, outbox, mut machine, estimate, checker, .. } = self;
         let check = checker.map(|checker| checker.place());

@@ -9,6 +9,8 @@ use domain::{EventKind, NewEvent, VerificationRound};
 
 /// Bytes of a command's output that the model is told.
 const TOLD_BYTES: usize = 12 << 10;
+/// Bytes of it that stay with the task, of each round.
+const KEPT_BYTES: usize = 4 << 10;
 
 impl Machine {
     /// The model says that it is done: the attempt ends, or its work is checked before.
@@ -33,7 +35,8 @@ impl Machine {
         // The one that was ended says nothing; one that had just ended itself may.
         let Some(rounds) = self.config.check_rounds.filter(|_| self.phase == RunPhase::Verifying) else { return };
         let passed = round.passed();
-        let (message, number) = (feedback(&round), self.observed.checked(round.clone()));
+        let kept = VerificationRound { output: end_of(&round.output, KEPT_BYTES).to_owned(), ..round.clone() };
+        let (message, number) = (feedback(&round), self.observed.checked(kept));
         let is_last = number > rounds as usize;
         let line = match passed {
             true => format!("the work was checked ({number}.): it has passed"),
@@ -56,13 +59,18 @@ impl Machine {
     }
 }
 
+/// The last bytes of a text.
+fn end_of(text: &str, bytes: usize) -> &str {
+    &text[text.ceil_char_boundary(text.len().saturating_sub(bytes))..]
+}
+
 /// What a model is told whose work has not passed.
 fn feedback(round: &VerificationRound) -> String {
     let mut text = "Your work was checked, and has not passed:\n".to_owned();
     round.failures.iter().for_each(|failure| text.push_str(&format!("- {failure}\n")));
     if !round.output.is_empty() {
-        let from = round.output.ceil_char_boundary(round.output.len().saturating_sub(TOLD_BYTES));
-        text.push_str(&format!("\nThe command printed, at its end:\n\n{}\n", round.output[from..].trim_end()));
+        let output = end_of(&round.output, TOLD_BYTES).trim_end();
+        text.push_str(&format!("\nThe command printed, at its end:\n\n{output}\n"));
     }
     text.push_str("\nMend what is wrong, and end your turn when the check should pass. It is run again then.");
     text
