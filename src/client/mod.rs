@@ -10,6 +10,7 @@ mod http;
 mod ids;
 mod keys;
 mod list;
+mod mcp;
 mod open;
 mod print;
 mod race;
@@ -45,6 +46,8 @@ pub enum ClientCommand {
     /// Asks the server
     #[command(flatten)]
     Ask(Box<Ask>),
+    /// Serve the tasks as tools of a model, over standard input and output: claude mcp add cc -- cc-anywhere mcp
+    Mcp,
     /// Say what is missing on this machine, and how to mend it
     Doctor(Box<doctor::Args>),
     /// List the settings, as they are in force here
@@ -187,6 +190,7 @@ pub fn run(command: ClientCommand) -> anyhow::Result<u8> {
     match command {
         ClientCommand::Ask(command) => ask(&Server::find()?, *command),
         ClientCommand::Open(args) => open::run(&args),
+        ClientCommand::Mcp => mcp::run(Server::find()?),
         ClientCommand::Doctor(args) => doctor::run(&args),
         ClientCommand::Settings(args) => settings::run(&args),
     }

@@ -270,6 +270,10 @@ fn check_ceiling(service: &Service, caller: &Caller, spec: &TaskSpec) -> Result<
     if let Some(tool) = sdk.allowed_tools.iter().find(|tool| !ceiling.mode.covers(tool)) {
         return refuse(format!("options.sdk.allowedTools {tool}"));
     }
+    let has_command = spec.verify.as_ref().is_some_and(|verify| verify.command.is_some());
+    if has_command && !ceiling.mode.covers("Bash") {
+        return refuse("verify.command, which is as much as allowing Bash,".to_owned());
+    }
     Ok(())
 }
 

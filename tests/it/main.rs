@@ -27,6 +27,7 @@ mod limits;
 mod lists;
 mod loops;
 mod machines;
+mod mcp;
 mod metrics;
 mod migrations;
 mod modes;

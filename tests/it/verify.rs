@@ -307,6 +307,20 @@ fn a_cli_or_a_shim_that_dies_in_a_check_is_no_success() {
 }
 
 #[test]
+fn a_command_is_as_much_as_allowing_bash() {
+    let world = World::new();
+    let server = world.serve("standalone", &[("MAX_PERMISSION_MODE", "acceptEdits")]);
+    let asked = |verify: Value| {
+        let mut body = json!({ "instruction": "x", "verify": verify });
+        body["context"] = json!({ "workingDirectory": world.ws() });
+        server.http.ask("POST", "/api/tasks", Some(body))
+    };
+    let (status, answer) = asked(json!({ "command": "true" }));
+    assert_eq!((status, &answer["error"]["code"]), (403, &json!("PERMISSION_CEILING")), "{answer}");
+    assert_eq!(asked(json!({ "schema": {} })).0, 202);
+}
+
+#[test]
 fn the_command_line_asks_for_checks_and_shows_them() {
     let world = World::new();
     let server = world.serve("inline", &[]);

@@ -104,7 +104,9 @@ impl AgentRun {
         });
         let run = match given {
             // A worker of an older version, which knows no checks.
-            Ok(_) if task.spec.verify.is_some() && carried.check.is_none() => Err("its work can't be checked".to_owned()),
+            Ok(_) if task.spec.verify.is_some() && carried.check.is_none() => {
+                Err("its work can't be checked".to_owned())
+            }
             Ok(given) => offer.take(carried.run, self.deadline).map(|run| (run, given)).map_err(|error| chain(&error)),
             Err(NotReady::Release(why, _)) => Err(why),
             Err(NotReady::Fail(failure)) => Err(failure.message),
