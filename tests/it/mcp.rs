@@ -108,8 +108,8 @@ fn a_model_submits_follows_and_answers() {
     assert!(lines.contains("[tool_use] Bash touch made") && lines.lines().count() > 5, "{lines}");
     let (refused, is_error) = client.call("cancel", json!({ "id": id }));
     assert!(is_error && refused.starts_with("TASK_ENDED: "), "{refused}");
-    let (refused, is_error) = client.call("submit_task", json!({ "instruction": "x", "more": { "priorty": 5 } }));
-    assert!(is_error && refused.contains("priorty"), "the model is told what is wrong: {refused}");
+    let (refused, is_error) = client.call("submit_task", json!({ "instruction": "x", "more": { "effort_": 5 } }));
+    assert!(is_error && refused.contains("effort_"), "the model is told what is wrong: {refused}");
     let wrong = client.ask("tools/call", json!({ "name": "get_task", "arguments": {} }));
     assert!(wrong["error"]["message"].as_str().is_some_and(|why| why.contains("needs the argument id")), "{wrong}");
     client.end();
