@@ -68,11 +68,14 @@ pub enum GitError {
 }
 
 impl GitError {
-    /// True if it may go better in a moment: another process has locked the repository.
+    /// True if it may go better in a moment: another process has locked the repository, or makes a worktree of it, of which
+    /// git reads what is not written yet.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Refused { said, .. } => said.contains(".lock"),
+            Self::Refused { said, .. } => {
+                said.contains(".lock") || (said.contains("failed to read") && said.contains("worktrees/"))
+            }
             Self::Run(_) => true,
             Self::Missing | Self::Unfit(_) | Self::Note { .. } => false,
         }

@@ -12,11 +12,13 @@ use serde::{Deserialize, Serialize};
 use super::parse::{Commit, File, LOG_FORMAT, commits, files};
 use super::{Git, GitError};
 use crate::config::Claude;
-use crate::process;
+use crate::process::{self, BackOff};
 use domain::TaskId;
 
 pub use work::Work;
 
+/// Maximum number of tries to make a worktree.
+const TRIES: u32 = 5;
 /// The largest patch that is kept, in bytes.
 const MAX_PATCH_BYTES: usize = 8 << 20;
 /// Maximum number of commits and files that are listed.
@@ -273,11 +275,22 @@ impl Worktree {
         write().map_err(|source| GitError::Note { path: file.clone(), source })
     }
 
-    /// Makes what of it isn't there: a death may have come between the steps.
+    /// Makes what of it isn't there: a death may have come between the steps. Others make worktrees of the repository too.
     async fn mend(self, git: &Git) -> Result<Self, GitError> {
+        let mut back_off = BackOff::default();
+        for _ in 1..TRIES {
+            match self.make(git).await {
+                Err(error) if error.is_transient() => back_off.pause().await,
+                made => return made.map(|()| self),
+            }
+        }
+        self.make(git).await.map(|()| self)
+    }
+
+    async fn make(&self, git: &Git) -> Result<(), GitError> {
         let (top, branch) = (&self.note.repository, &self.note.branch);
         if self.path.join(".git").exists() {
-            return Ok(self);
+            return Ok(());
         }
         let path = self.path.to_string_lossy();
         git.run(top, &["worktree", "prune"]).await?;
@@ -287,7 +300,7 @@ impl Worktree {
         } else {
             git.run(top, &["worktree", "add", "-b", branch, "--end-of-options", &path, &self.note.base]).await?;
         }
-        Ok(self)
+        Ok(())
     }
 
     /// Commits everything, where there is something to commit.

@@ -309,3 +309,22 @@ fn no_worktree_is_made_where_all_have_the_room_that_they_may() {
     assert_eq!(server.task(&kept)["status"], "pending");
     assert_eq!(server.http.ask("DELETE", &format!("/api/tasks/{kept}"), None).0, 200);
 }
+
+#[test]
+fn worktrees_of_one_repository_are_made_side_by_side() {
+    let world = World::new();
+    let server = world.serve("inline", &[("QUEUE_CONCURRENCY", "8")]);
+    let folder = repository(&world);
+    let claude = json!({ "useWorktree": true });
+    let ids: Vec<String> = (0..16)
+        .map(|n| {
+            let mut body = task(&folder, &format!("side-by-side-{n}"), &["say done"]);
+            body["options"] = claude.clone();
+            server.submit(body)
+        })
+        .collect();
+    for id in ids {
+        let ended = server.wait_end(&id);
+        assert_eq!((&ended["status"], &ended["attempt"]), (&json!("completed"), &json!(1)), "{ended:#}");
+    }
+}
