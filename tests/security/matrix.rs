@@ -141,6 +141,8 @@ struct Things {
     webhook: String,
     delivery: String,
     file: String,
+    race: String,
+    rule: String,
 }
 
 /// Sends a file, and returns its id.
@@ -158,6 +160,8 @@ fn things(alice: &Client, ended: String) -> Things {
         answer[id].as_str().expect("an id").to_owned()
     };
     let later = json!({ "instruction": "x", "runAt": "2125-01-01T00:00:00Z" });
+    let mut race = later.clone();
+    race["race"] = json!({ "n": 2, "pick": "cheapest" });
     let plan = json!({ "cron": "0 0 1 1 *", "task": { "instruction": "x" } });
     let deliveries = alice.ask("GET", &format!("/api/tasks/{ended}/deliveries"), None).1;
     Things {
@@ -166,6 +170,8 @@ fn things(alice: &Client, ended: String) -> Things {
         webhook: made("/api/webhooks", json!({ "url": "http://localhost:9/" }), "webhookId"),
         delivery: deliveries["deliveries"][0]["deliveryId"].as_str().expect("a delivery").to_owned(),
         ended,
+        race: made("/api/tasks", race, "taskId"),
+        rule: made("/api/rules", json!({ "rule": "Read" }), "ruleId"),
         file: sent(alice, b"of alice"),
     }
 }
@@ -175,6 +181,8 @@ fn path_of(path: &str, id: &str, things: &Things) -> String {
         Some("schedules") => &things.schedule,
         Some("webhooks") => &things.webhook,
         Some("workers") => "worker-0",
+        Some("rules") => &things.rule,
+        _ if matches!(id, "getRace" | "pickWinner") => &things.race,
         _ if matches!(id, "retryTask" | "retryDelivery" | "listDeliveries" | "getTaskPatch") => &things.ended,
         _ => &things.task,
     };
