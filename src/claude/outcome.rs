@@ -36,12 +36,23 @@ pub struct Observed {
     background_ended: Vec<String>,
     /// Reason for which we ended it, see [`Ending::Judged`].
     verdict: Option<Failure>,
-    /// True if the work counts only when it was checked.
-    needs_check: bool,
-    /// True if the last check has passed, and nothing was done since.
-    is_checked: bool,
+    /// State of the work before its check.
+    check: CheckState,
     /// Checks so far.
     rounds: Vec<VerificationRound>,
+}
+
+/// State of the work before its check.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum CheckState {
+    /// It needs none.
+    #[default]
+    NotAsked,
+    /// It was not checked, or has not passed.
+    Open,
+    /// The last check has passed, and nothing was done since.
+    Passed,
 }
 
 /// Reason for which an attempt ended.
@@ -102,13 +113,13 @@ impl Observed {
 
     /// The work counts only when it was checked.
     pub const fn need_check(&mut self) {
-        self.needs_check = true;
+        self.check = CheckState::Open;
     }
 
     /// Takes a check of the work. Returns how many there were.
     pub fn checked(&mut self, mut round: VerificationRound) -> usize {
         round.cost_usd = self.spent.cost_usd;
-        self.is_checked = round.passed();
+        self.check = if round.passed() { CheckState::Passed } else { CheckState::Open };
         self.rounds.push(round);
         self.rounds.len()
     }
@@ -129,13 +140,15 @@ impl Observed {
 
     /// True if the work counts only when it was checked, and it was not, or has not passed.
     const fn is_unchecked(&self) -> bool {
-        self.needs_check && !self.is_checked
+        matches!(self.check, CheckState::Open)
     }
 
     /// A further turn begins: what the turn before came to decides nothing any more.
     pub fn next_turn(&mut self) {
         self.result = None;
-        self.is_checked = false;
+        if self.check == CheckState::Passed {
+            self.check = CheckState::Open;
+        }
         self.open_tools = 0;
     }
 
@@ -224,8 +237,9 @@ impl Observed {
     #[must_use]
     pub fn into_report(self, ending: Ending, exit: &Exit, stderr: &str, duration_ms: i64) -> Report {
         let outcome = self.outcome(ending, exit, stderr);
-        let passed = self.is_checked && outcome == Outcome::Completed;
-        let verification = self.needs_check.then_some(Verification { passed, rounds: self.rounds });
+        let passed = self.check == CheckState::Passed && outcome == Outcome::Completed;
+        let was_asked = self.check != CheckState::NotAsked;
+        let verification = was_asked.then_some(Verification { passed, rounds: self.rounds });
         let result = self.result.unwrap_or_default();
         Report {
             outcome,

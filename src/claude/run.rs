@@ -27,7 +27,7 @@ use crate::sandbox::Walls;
 use domain::{BootInstant, Decision, LeaseKey, WorkerInstanceId};
 
 /// Exit of the CLI's process.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exit {
     /// Exit code.
     pub code: Option<i32>,
@@ -47,7 +47,7 @@ pub struct Exit {
 
 impl Exit {
     /// Exit of a CLI of which nothing more is known.
-    pub(super) const LOST: Self = Self {
+    pub const LOST: Self = Self {
         code: None,
         signal: None,
         gone: false,

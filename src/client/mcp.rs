@@ -179,8 +179,8 @@ fn tools() -> Vec<Described> {
 
 /// The request that a call of a tool is, or what is wrong with it.
 fn request_of(tool: &str, arguments: &Value) -> Result<Request, String> {
-    let (_, _, schema) =
-        tools().into_iter().find(|(name, ..)| *name == tool).ok_or_else(|| format!("there is no tool {tool}"))?;
+    let unknown = || format!("there is no tool {tool}");
+    let (_, _, schema) = tools().into_iter().find(|(name, ..)| *name == tool).ok_or_else(unknown)?;
     let given = arguments.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
     if let Some(unknown) = given.clone().find(|name| schema["properties"].get(name).is_none()) {
         return Err(format!("{tool} has no argument {unknown}"));
@@ -216,7 +216,7 @@ fn request_of(tool: &str, arguments: &Value) -> Result<Request, String> {
         "cancel" => request("DELETE", id()?, None),
         "explain" => request("GET", format!("{}/explain", id()?), None),
         "usage" => request("GET", with_query("/api/usage", arguments), None),
-        other => Err(format!("there is no tool {other}")),
+        _ => Err(unknown()),
     }
 }
 

@@ -49,7 +49,8 @@ pub fn run(server: &Server, race: &Race) -> anyhow::Result<u8> {
         table::print(COLUMNS, &view.contenders.iter().map(row).collect::<Vec<_>>());
         if table::is_for_people() {
             let says = view.judge_says.as_deref().map(|why| format!("; the judge says: {why}")).unwrap_or_default();
-            let line = format!("{} by {}, {} in all{says}", view.state, view.pick.name(), view.cost_usd.shown());
+            let state: &str = view.state.into();
+            let line = format!("{state} by {}, {} in all{says}", view.pick.name(), view.cost_usd.shown());
             eprintln!("{}", style(line).dim());
         }
     })

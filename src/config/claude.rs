@@ -67,7 +67,7 @@ const ALLOWED: &[&str] = &[
 ];
 
 /// Variables of which one is enough for the CLI to have a credential.
-const CREDENTIALS: &[&str] = &[
+pub(super) const CREDENTIALS: &[&str] = &[
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",
     "CLAUDE_CODE_OAUTH_TOKEN",

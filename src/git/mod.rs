@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::{Claude, Environment, Sandbox};
-use crate::process::{self, Isolation, Launch};
+use crate::process::{self, BackOff, Isolation, Launch};
 use crate::sandbox::{self, Access, Grant, Walls};
 
 pub use attack::try_repository;
@@ -65,6 +65,24 @@ pub enum GitError {
         #[source]
         source: std::io::Error,
     },
+}
+
+/// Maximum number of tries where a repository is busy.
+const TRIES: u32 = 5;
+
+/// Does it again while the repository is [busy](GitError::is_transient), a few times.
+///
+/// # Errors
+/// Those of the last try.
+pub async fn patiently<T, F: Future<Output = Result<T, GitError>>>(run: impl Fn() -> F) -> Result<T, GitError> {
+    let mut back_off = BackOff::default();
+    for _ in 1..TRIES {
+        match run().await {
+            Err(error) if error.is_transient() => back_off.pause().await,
+            done => return done,
+        }
+    }
+    run().await
 }
 
 impl GitError {

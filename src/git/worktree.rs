@@ -10,15 +10,13 @@ use rustix::fs::CWD;
 use serde::{Deserialize, Serialize};
 
 use super::parse::{Commit, File, LOG_FORMAT, commits, files};
-use super::{Git, GitError};
+use super::{Git, GitError, patiently};
 use crate::config::Claude;
-use crate::process::{self, BackOff};
+use crate::process;
 use domain::TaskId;
 
 pub use work::Work;
 
-/// Maximum number of tries to make a worktree.
-const TRIES: u32 = 5;
 /// The largest patch that is kept, in bytes.
 const MAX_PATCH_BYTES: usize = 8 << 20;
 /// Maximum number of commits and files that are listed.
@@ -277,14 +275,8 @@ impl Worktree {
 
     /// Makes what of it isn't there: a death may have come between the steps. Others make worktrees of the repository too.
     async fn mend(self, git: &Git) -> Result<Self, GitError> {
-        let mut back_off = BackOff::default();
-        for _ in 1..TRIES {
-            match self.make(git).await {
-                Err(error) if error.is_transient() => back_off.pause().await,
-                made => return made.map(|()| self),
-            }
-        }
-        self.make(git).await.map(|()| self)
+        patiently(|| self.make(git)).await?;
+        Ok(self)
     }
 
     async fn make(&self, git: &Git) -> Result<(), GitError> {

@@ -269,6 +269,12 @@ fn told(task: TaskId, did: &HistoryEvent) -> (&'static str, String) {
             ("takeBack", format!("epoch {}: taken back, {why}; the task is {to}{}", lease.epoch, due(at)))
         }
         HistoryEvent::Cancel { lease } => ("cancel", format!("called off; from here on it is epoch {}", lease.epoch)),
+        HistoryEvent::StartRace { tasks, .. } => ("startRace", format!("one of {} contenders of a race", tasks.len())),
+        HistoryEvent::DecideRace { winner, .. } => match winner {
+            Some(winner) if *winner == task => ("decideRace", "has won its race".to_owned()),
+            Some(winner) => ("decideRace", format!("its race was won by task {winner}")),
+            None => ("decideRace", "its race has ended, and nobody has won it".to_owned()),
+        },
         HistoryEvent::Fire { .. } => ("fire", "a schedule has made it".to_owned()),
         HistoryEvent::Prune { .. } => ("prune", "removed".to_owned()),
         HistoryEvent::Unread { why } => ("unread", format!("a line that can't be read: {why}")),

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::{Caller, Origin, Refusal, Service, admit};
 use crate::queue::{Find, Queue, QueueError, Race, RaceEntry, SubmitRace};
 use domain::{Condition, OnFailure, Pick, RaceState, TaskId, race_state};
-use wire::response::{ContenderView, RaceView, TaskView};
+use wire::response::{ContenderView, RaceProgress, RaceView, TaskView};
 use wire::{DependsOn, RaceOptions, TaskSpec};
 
 /// Admits each contender of a race, and its judge where there is one.
@@ -23,18 +23,18 @@ pub async fn admit_race(
     spec.validate()?;
     let ids: Vec<TaskId> = (0..options.contenders()).map(|_| TaskId::new()).collect();
     let batch: HashSet<TaskId> = ids.iter().copied().collect();
-    // One key stands for all of them; the first has it.
-    let own = |place: usize| idempotency.as_ref().map(|(key, print)| (format!("{key}/{place}/race"), print.clone()));
+    // One key stands for all of them: the first has it.
+    let mut idempotency = idempotency.map(|(key, fingerprint)| (format!("{key}/race"), fingerprint));
     let mut contenders = Vec::with_capacity(ids.len());
-    for (n, (place, id)) in (1..).zip(&ids).enumerate() {
-        let origin = Origin { id: Some(*id), idempotency: own(n), ..Origin::default() };
+    for (place, id) in (1..).zip(&ids) {
+        let origin = Origin { id: Some(*id), idempotency: idempotency.take(), ..Origin::default() };
         contenders.push(admit(service, options.contender(spec, place), caller, origin).await?);
     }
     let judge = match options.pick {
         Pick::Judge => {
             let mut judge = options.judge(spec);
             judge.depends_on = (1..).zip(&ids).map(|(place, id)| waits_for(place, *id)).collect();
-            let origin = Origin { idempotency: own(ids.len()), batch: Cow::Owned(batch), ..Origin::default() };
+            let origin = Origin { batch: Cow::Owned(batch), ..Origin::default() };
             Some(admit(service, judge, caller, origin).await?)
         }
         Pick::FirstVerified | Pick::Cheapest | Pick::Me => None,
@@ -66,16 +66,16 @@ pub async fn race_view(queue: &Queue, race: &Race) -> Result<RaceView, QueueErro
     }
     let all: Vec<_> = race.entries.iter().map(|entry| entry.task.clone()).collect();
     let state = match (race.is_decided(), race.winner(), race_state(pick, &all, choice)) {
-        (true, Some(_), _) => "won",
-        (true, None, _) | (false, _, RaceState::Lost) => "lost",
-        (false, _, RaceState::NeedsPick) => "needsPick",
-        (false, ..) => "open",
+        (true, Some(_), _) => RaceProgress::Won,
+        (true, None, _) | (false, _, RaceState::Lost) => RaceProgress::Lost,
+        (false, _, RaceState::NeedsPick) => RaceProgress::NeedsPick,
+        (false, ..) => RaceProgress::Open,
     };
     let (judge_task, judge_says) = judge.map_or((None, None), |(task, why)| (Some(task), why));
     Ok(RaceView {
         race_id: race.id,
         pick,
-        state: state.to_owned(),
+        state,
         winner: race.winner(),
         cost_usd: contenders.iter().filter_map(|one| one.cost_usd).sum(),
         contenders,

@@ -35,7 +35,7 @@ pub async fn list(service: &Service, caller: &Caller) -> Result<Rules, Refusal> 
     let most = ceiling(service, caller).mode;
     let suggestions = suggested_rules(&calls, is_known).into_iter().filter(|one| most.covers(&one.rule));
     let suggestion = |one: domain::SuggestedRule| {
-        let (tag, folder) = parts(one.scope);
+        let (tag, folder) = one.scope.into_parts();
         RuleSuggestion { rule: one.rule, key: one.key, tag, folder, times: one.times, waited_ms: one.waited_ms }
     };
     let suggestions = suggestions.map(suggestion).collect();
@@ -75,7 +75,7 @@ pub async fn add(service: &Service, caller: &Caller, new: NewRule) -> Result<(Ru
     if !most.mode.covers(&rule) {
         return Err(Refusal::forbidden("PERMISSION_CEILING", format!("allowing {rule} is above {most}")));
     }
-    let scope = scope(tag, folder);
+    let scope = RuleScope::of(tag, folder.map(|folder| folder.trim_end_matches('/').to_owned()));
     let add = AddRule { key, rule, scope, by: caller.name().to_owned(), most: MOST };
     match service.queue.ask(add).await? {
         RuleAdded::New(row) => Ok((view(row), true)),
@@ -97,22 +97,6 @@ pub async fn remove(service: &Service, caller: &Caller, id: &str) -> Result<(), 
     }
 }
 
-fn scope(tag: Option<String>, folder: Option<String>) -> RuleScope {
-    match (tag, folder) {
-        (Some(tag), _) => RuleScope::Tag(tag),
-        (None, Some(folder)) => RuleScope::Folder(folder.trim_end_matches('/').to_owned()),
-        (None, None) => RuleScope::Key,
-    }
-}
-
-fn parts(scope: RuleScope) -> (Option<String>, Option<String>) {
-    match scope {
-        RuleScope::Tag(tag) => (Some(tag), None),
-        RuleScope::Folder(folder) => (None, Some(folder)),
-        RuleScope::Key => (None, None),
-    }
-}
-
 fn view(row: RuleRow) -> RuleView {
     RuleView {
         rule_id: row.id,
@@ -128,13 +112,12 @@ fn view(row: RuleRow) -> RuleView {
 /// The answer of a person in a row; `None` for questions of the model itself, and where nobody answered.
 fn call(row: AnsweredRow) -> Option<AnsweredCall> {
     let decision: Decision = serde_json::from_str(&row.answer).ok()?;
-    if row.tool == ASK_USER || decision.message == Decision::too_late().message {
+    if row.tool == ASK_USER || decision == Decision::too_late() {
         return None;
     }
     let suggestions: Value = serde_json::from_str(&row.suggestions).unwrap_or_default();
     let spec = wire::stored::from_text(&row.spec).spec;
-    let context = spec.context;
-    let folder = context.repository.map(|repository| repository.url).or(context.working_directory);
+    let folder = spec.context.base().map(str::to_owned);
     let mut rules = session_rules(&row.tool, &suggestions);
     if row.tool == "Bash" {
         let input: Value = serde_json::from_str(&row.input).unwrap_or_default();

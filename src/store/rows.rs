@@ -69,13 +69,14 @@ impl RuleRow {
     /// Tasks that it is for.
     #[must_use]
     pub fn scope(&self) -> RuleScope {
-        match (&self.tag, &self.folder) {
-            (Some(tag), _) => RuleScope::Tag(tag.clone()),
-            (None, Some(folder)) => RuleScope::Folder(folder.clone()),
-            (None, None) => RuleScope::Key,
-        }
+        RuleScope::of(self.tag.clone(), self.folder.clone())
     }
 }
+
+/// Newest answers of people that rules are learnt from.
+pub const MAX_ANSWERED: i64 = 1_000;
+/// Maximum number of conflicts of a task that are read.
+pub const MAX_CONFLICTS: i64 = 50;
 
 /// An answer of a person to a call of a tool, and the task that asked.
 #[derive(Clone, Debug)]

@@ -26,7 +26,7 @@ pub use lists::{
     ConversationTasks, Filter, ListConversations, ListOrder, ListQuestions, ListTaskIds, ListTasks, MAX_CONVERSATION,
     OpenQuestion, Page, QuestionPage,
 };
-pub use races::{MAX_ANSWERED, MAX_CONFLICTS, Race, RaceEntry};
+pub use races::{Race, RaceEntry};
 
 /// A task, and what it waits for.
 #[derive(Clone, Debug)]

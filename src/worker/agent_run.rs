@@ -162,7 +162,9 @@ impl AgentRun {
     async fn follow(&mut self, mut attempt: Attempt, mut of: Following) {
         let (key, session) = (self.assignment.key, of.session);
         let mut ended = loop {
-            match of.agent.within(attempt.drive(&mut self.commands, &mut self.deadline)).await {
+            let driven = of.agent.within(attempt.drive(&mut self.commands)).await;
+            self.deadline = attempt.deadline();
+            match driven {
                 Driven::Ended(exit) => {
                     process::barrier("run-ended");
                     if !exit.gone {

@@ -15,7 +15,7 @@ use super::set_up::{DISK_LIMIT, WorkerContext};
 use super::worktree;
 use crate::claude::{DiskLimit, Exit, Limit, Line, Run, Start};
 use crate::config::{Environment, Sandbox};
-use crate::git::GitError;
+use crate::git;
 use crate::process::{self, BackOff};
 use crate::sandbox::Walls;
 use crate::telemetry::chain;
@@ -29,9 +29,6 @@ const OUTPUT_BYTES: usize = 16 << 10;
 const GRACE: Duration = Duration::from_millis(1_500);
 /// Runs the command with both of its outputs in one stream.
 const SHELL: [&str; 3] = ["-c", "exec 2>&1; eval \"$1\"", "verify"];
-/// Beginnings of the names of variables that are the CLI's alone: its way to the API, and what it pays with.
-const OF_THE_CLI: [&str; 4] = ["ANTHROPIC_", "CLAUDE_CODE_", "AWS_", "GOOGLE_APPLICATION_"];
-
 /// Surroundings of a command: those of the CLI, without its way to the API.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -45,9 +42,7 @@ pub struct CheckPlace {
 impl CheckPlace {
     /// The surroundings of the CLI in this environment.
     pub fn new(environment: &Environment, directory: PathBuf, walls: Option<Walls>, disk: Option<DiskLimit>) -> Self {
-        let of_cli = |name: &str| OF_THE_CLI.iter().any(|begin| name.starts_with(begin));
-        let environment = environment.iter().filter(|(name, _)| !of_cli(name)).cloned().collect();
-        Self { environment, directory, walls, disk }
+        Self { environment: environment.without_the_api(), directory, walls, disk }
     }
 
     /// Adds variables.
@@ -162,23 +157,12 @@ impl Checker {
             Err(error) => vec![format!("the result can't be held against verify.schema: {error}")],
         };
         if self.verify.looks_at_changes() {
-            match self.changes().await {
+            match git::patiently(|| worktree::changed(&self.tools, self.task)).await {
                 Ok(changes) => failures.extend(self.verify.faults_of_changes(&changes)),
                 Err(error) => failures.push(format!("what was changed can't be told: {}", chain(&error))),
             }
         }
         failures
-    }
-
-    async fn changes(&self) -> Result<Vec<(String, i64)>, GitError> {
-        let mut back_off = BackOff::default();
-        for _ in 0..5 {
-            match worktree::changed(&self.tools, self.task).await {
-                Err(error) if error.is_transient() => back_off.pause().await,
-                found => return found,
-            }
-        }
-        worktree::changed(&self.tools, self.task).await
     }
 
     /// Runs the command to its end. Waits while the system has no process to give.
@@ -270,7 +254,7 @@ impl Ran {
     /// A command for which the system had no process.
     fn not_started(error: &std::io::Error) -> Self {
         let is_transient = process::is_out_of_resources(error);
-        let exit = Exit { start_error: Some(error.to_string()), is_transient, gone: true, ..Exit::default() };
+        let exit = Exit { start_error: Some(error.to_string()), is_transient, gone: true, ..Exit::LOST };
         Self { output: Output::default(), exit, is_late: false }
     }
 
@@ -329,16 +313,6 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_command_does_not_get_the_way_to_the_api() {
-        let names =
-            ["PATH", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "CLAUDE_CODE_OAUTH_TOKEN", "AWS_PROFILE", "HOME"];
-        let environment: Environment = names.iter().map(|name| ((*name).to_owned(), "x".to_owned())).collect();
-        let place = CheckPlace::new(&environment, "/w".into(), None, None);
-        let left: Vec<_> = place.environment.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(left, ["PATH", "HOME"]);
-    }
 
     #[test]
     fn of_the_output_the_end_is_kept() {

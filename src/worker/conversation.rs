@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::set_up::{NotReady, WorkerContext};
 use crate::claude::{self, Session};
-use crate::queue::{ConversationState, Queue, ReadTalk, ReadTranscript};
+use crate::queue::{ConversationState, Queue, ReadRules, ReadTalk, ReadTranscript};
 use domain::{Failure, FailureClass, SessionId};
-use wire::Task;
+use wire::{PermissionMode, Task};
 
 /// First message to a session that was interrupted: the instruction stands above it.
 pub const CONTINUE: &str = "The work on the task above was interrupted. Continue where it stopped.";
@@ -94,6 +94,30 @@ pub async fn talk(queue: &Queue, task: &Task) -> Result<ConversationState, NotRe
     }
     let unknown = |error| NotReady::Release(format!("can't read what was said: {error}"), Duration::from_secs(1));
     queue.ask(ReadTalk(task.id)).await.map_err(unknown)
+}
+
+/// Rules that are allowed: while it ran before, and, where it would ask people, for tasks like it.
+pub async fn rules(
+    tools: &WorkerContext,
+    queue: &Queue,
+    task: &Task,
+    before: &[String],
+) -> Result<Vec<String>, NotReady> {
+    if tools.mode_of(task) != PermissionMode::Default {
+        return Ok(before.to_vec());
+    }
+    let stored = queue.ask(ReadRules(Some(task.key.clone()))).await.map_err(|error| {
+        NotReady::Release(format!("can't read the rules of its key: {error}"), Duration::from_secs(1))
+    })?;
+    let mut allowed = before.to_vec();
+    for row in stored {
+        let is_meant = row.scope().includes(&task.spec.tags, task.spec.context.base());
+        // The operator may allow less than when it was stored.
+        if is_meant && tools.claude.max_permission_mode.covers(&row.rule) && !allowed.contains(&row.rule) {
+            allowed.push(row.rule);
+        }
+    }
+    Ok(allowed)
 }
 
 /// Returns the first message, and its number where a client has sent it.

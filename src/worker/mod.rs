@@ -21,6 +21,7 @@ mod commands;
 mod confine;
 mod context_files;
 mod conversation;
+mod dependencies;
 mod folders;
 mod limits;
 mod link;

@@ -1,7 +1,5 @@
 //! Preparation of an attempt before its process starts.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +12,8 @@ use sha2::{Digest, Sha256};
 use super::check::CheckPlace;
 use super::confine::{self, CommonWalls, TaskPaths};
 use super::context_files::{self, Files};
-use super::conversation::{CONTINUE, bring_session, initial_prompt, restore, session, stored_transcripts, talk};
+use super::conversation::{CONTINUE, bring_session, initial_prompt, restore, rules, session, stored_transcripts, talk};
+use super::dependencies::filled;
 use super::folders::{directory, further_folders, is_below};
 use super::secrets::{self, Given};
 use super::shim_pool::ShimPool;
@@ -24,15 +23,12 @@ use crate::config::{self, AgentHome, Claude, Environment, Sandbox, Traces};
 use crate::git::{self, Git, State};
 use crate::process::{self, EnvMarks};
 use crate::proxy::{Pass, Proxy};
-use crate::queue::{Assignment, Dependency, Queue, ReadDependencies, ReadPatch, ReadRules};
+use crate::queue::{Assignment, Queue};
 use crate::sandbox::Walls;
 use crate::store::Blobs;
 use crate::telemetry::Vitals;
-use domain::template::{Part, fill, places};
-use domain::{
-    BootInstant, Budgets, Failure, FailureClass, Labels, Named as _, SessionId, Status, TaskId, Usd, WorkerInstanceId,
-};
-use wire::{ContextFile, McpConfig, PermissionMode, SdkOptions, Task};
+use domain::{BootInstant, Budgets, Failure, FailureClass, Labels, SessionId, Usd, WorkerInstanceId};
+use wire::{McpConfig, PermissionMode, SdkOptions, Task};
 
 /// Maximum length of a folder's CLAUDE.md that is passed on, in bytes: with the task's own text it must fit into one
 /// argument (128 KiB).
@@ -222,7 +218,7 @@ pub async fn set_up(
         questions: task.spec.options.questions.unwrap_or_default(),
         max_budget_usd: assignment.budget_usd,
         add_dir: files.folder,
-        allowed: allowed(tools, queue, task, &talk.allowed).await?,
+        allowed: rules(tools, queue, task, &talk.allowed).await?,
         mcp_config,
         mirror: tools.mirrors,
     };
@@ -256,91 +252,6 @@ pub async fn set_up(
         disk,
     };
     Ok(Ready { start, instruction, files: named, message, session, recipe, secrets, check })
-}
-
-/// The task, with what those that it depends on have left in its instruction and its files.
-async fn filled<'a>(queue: &Queue, task: &'a Task) -> Result<Cow<'a, Task>, NotReady> {
-    if task.dependencies == 0 {
-        return Ok(Cow::Borrowed(task));
-    }
-    let read = ReadDependencies { task: task.id, limit: i64::MAX, results: true };
-    let found = queue.ask(read).await.map_err(|error| {
-        NotReady::Release(format!("can't read what its dependencies have left: {error}"), Duration::from_secs(1))
-    })?;
-    let patches = patches(queue, task, &found).await?;
-    let value = |name: &str, part: Part| {
-        let one = found.iter().find(|one| one.row.name.as_deref() == Some(name))?;
-        Some(match part {
-            Part::Changes => patches.get(&one.row.on_task).cloned().unwrap_or_default(),
-            Part::Result => one.result.clone().unwrap_or_default(),
-            Part::StructuredOutput => one.structured_output.clone().unwrap_or_else(|| "null".to_owned()),
-            Part::Status => one.status.map_or("", Status::name).to_owned(),
-            Part::TaskId => one.row.on_task.to_string(),
-        })
-    };
-    let mut task = task.clone();
-    task.spec.instruction = fill(&task.spec.instruction, value);
-    for file in &mut task.spec.context.files {
-        if let ContextFile::Upload(upload) = file
-            && let Some(text) = upload.text()
-        {
-            upload.content = fill(text, value);
-        }
-    }
-    Ok(Cow::Owned(task))
-}
-
-/// Rules that are allowed: while it ran before, and, where it would ask people, for tasks like it.
-async fn allowed(
-    tools: &WorkerContext,
-    queue: &Queue,
-    task: &Task,
-    before: &[String],
-) -> Result<Vec<String>, NotReady> {
-    if tools.mode_of(task) != PermissionMode::Default {
-        return Ok(before.to_vec());
-    }
-    let rules = queue.ask(ReadRules(Some(task.key.clone()))).await.map_err(|error| {
-        NotReady::Release(format!("can't read the rules of its key: {error}"), Duration::from_secs(1))
-    })?;
-    let context = &task.spec.context;
-    let folder = context.repository.as_ref().map(|repository| &repository.url).or(context.working_directory.as_ref());
-    let mut allowed = before.to_vec();
-    for row in rules {
-        let is_meant = row.scope().includes(&task.spec.tags, folder.map(String::as_str));
-        // The operator may allow less than when it was stored.
-        if is_meant && tools.claude.max_permission_mode.covers(&row.rule) && !allowed.contains(&row.rule) {
-            allowed.push(row.rule);
-        }
-    }
-    Ok(allowed)
-}
-
-/// Bytes of a patch that a text is filled with.
-const MAX_PATCH_BYTES: usize = 64 << 10;
-
-/// What those that it depends on have changed, where it asks for that.
-async fn patches(queue: &Queue, task: &Task, found: &[Dependency]) -> Result<HashMap<TaskId, String>, NotReady> {
-    let mut patches = HashMap::new();
-    let uploads = task.spec.context.files.iter().filter_map(|file| match file {
-        ContextFile::Upload(upload) => upload.text(),
-        ContextFile::Path(_) | ContextFile::Sent(_) => None,
-    });
-    let texts: Vec<&str> = uploads.chain([task.spec.instruction.as_str()]).collect();
-    let asks = |text: &str, name: &str| places(text).any(|at| at.part == Part::Changes && at.name == name);
-    let is_named = |name: &str| texts.iter().any(|text| asks(text, name));
-    for one in found.iter().filter(|one| one.row.name.as_deref().is_some_and(is_named)) {
-        let read = queue.ask(ReadPatch(one.row.on_task)).await.map_err(|error| {
-            NotReady::Release(format!("can't read what its dependencies have changed: {error}"), Duration::from_secs(1))
-        })?;
-        let mut patch = read.map(|patch| String::from_utf8_lossy(&patch).into_owned()).unwrap_or_default();
-        if patch.len() > MAX_PATCH_BYTES {
-            patch.truncate(patch.floor_char_boundary(MAX_PATCH_BYTES));
-            patch.push_str("\n… (cut)");
-        }
-        patches.insert(one.row.on_task, patch);
-    }
-    Ok(patches)
 }
 
 /// Files that an attempt needs.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::barriers::is_stopped;
-use crate::support::{Process, Server, World, check_history, command_line, signal, task, until};
+use crate::support::{Process, Server, World, check_history, signal, task, until};
 
 /// A worker that leaves is gone within this time; measured: 0.1 to 0.3 s.
 const SOON: Duration = Duration::from_millis(1_000);
@@ -36,11 +36,6 @@ impl Case {
         let worker = world.worker(&[&SETTINGS, more].concat());
         let id = server.submit(body(&world));
         (Self { server, id, world }, worker)
-    }
-
-    /// The processes of this world with this word in their command lines.
-    fn processes(&self, word: &str) -> Vec<u32> {
-        self.world.processes().into_iter().filter(|pid| command_line(*pid).contains(word)).collect()
     }
 
     fn worker(&self) -> Process {
@@ -221,10 +216,10 @@ fn a_task_that_is_cancelled_meanwhile_is_ended_by_the_next_worker() {
     stop(&mut first);
     let (status, _) = case.server.http.ask("DELETE", &format!("/api/tasks/{}", case.id), None);
     assert_eq!(status, 200);
-    assert!(!case.processes("agent-shim").is_empty(), "its shim waits for a worker");
+    assert!(!case.world.processes_with("agent-shim").is_empty(), "its shim waits for a worker");
     let _second = case.worker();
     until("its processes to end", || {
-        let left = case.processes("until [ -e go ]");
+        let left = case.world.processes_with("until [ -e go ]");
         left.is_empty().then_some(())
     });
     assert_eq!(case.server.task(&case.id)["status"], "cancelled");
@@ -235,7 +230,8 @@ fn an_attempt_that_nobody_takes_is_ended_in_time_and_runs_again() {
     let (case, mut first) = Case::begin(&[("HANDOVER_TIMEOUT_MS", "1000"), ("LEASE_MS", "3000")]);
     stop(&mut first);
     until("its processes to end", || {
-        (case.processes("agent-shim").is_empty() && case.processes("agent-proxy").is_empty()).then_some(())
+        (case.world.processes_with("agent-shim").is_empty() && case.world.processes_with("agent-proxy").is_empty())
+            .then_some(())
     });
     let _second = case.worker();
     let ended = case.end();
@@ -247,7 +243,7 @@ fn a_shim_or_an_agent_that_dies_meanwhile_costs_its_attempt_alone() {
     for victim in ["agent-shim", "until [ -e go ]", "stream-json"] {
         let (case, mut first) = Case::begin(&[]);
         stop(&mut first);
-        let found = case.processes(victim);
+        let found = case.world.processes_with(victim);
         assert!(!found.is_empty(), "{victim}");
         found.into_iter().for_each(|pid| signal(pid, "KILL"));
         let _second = case.worker();

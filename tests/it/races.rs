@@ -1,22 +1,20 @@
 //! Races: several tasks do the same, and one wins.
 
 use std::fs;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::isolation::git;
-use crate::support::{Server, World, check_history, command_line, task, until};
+use crate::isolation::{git, repository};
+use crate::support::{Server, World, check_history, task, until};
 
-/// A repository with a commit, in which contenders work.
-fn repository(world: &World) {
-    git(&world.ws(), &["init", "--quiet"]);
-    fs::write(world.ws().join("a.txt"), "one\n").expect("a file");
-    git(&world.ws(), &["add", "."]);
-    git(&world.ws(), &["commit", "--quiet", "-m", "first"]);
+/// The repository in which contenders work.
+fn folder(world: &World) -> PathBuf {
+    world.ws().join("repo")
 }
 
 fn race(world: &World, steps: &[&str], race: Value) -> Value {
-    let mut body = task(&world.ws(), "race", steps);
+    let mut body = task(&folder(world), "race", steps);
     body["race"] = race;
     body
 }
@@ -36,14 +34,14 @@ fn view(server: &Server, id: &str) -> Value {
 
 /// The branches of contenders that are there.
 fn branches(world: &World) -> Vec<String> {
-    git(&world.ws(), &["branch", "--format=%(refname:short)", "--list", "cc-anywhere/*"])
+    git(&folder(world), &["branch", "--format=%(refname:short)", "--list", "cc-anywhere/*"])
         .lines()
         .map(str::to_owned)
         .collect()
 }
 
 fn worktrees(world: &World) -> usize {
-    git(&world.ws(), &["worktree", "list"]).lines().count() - 1
+    git(&folder(world), &["worktree", "list"]).lines().count() - 1
 }
 
 /// Waits until there is a file in the folder of just one contender, which goes on then.
@@ -57,13 +55,13 @@ fn the_first_that_is_verified_wins(world: &World) {
     body["options"]["sdk"]["maxBudgetUsd"] = json!(3.0);
     let ids = start(&server, body);
     assert_eq!(ids.len(), 3);
-    let folder = |id: &str| server.task(id)["workingDirectory"].as_str().expect("a folder").to_owned();
-    until("all to work", || ids.iter().all(|id| fs::exists(folder(id) + "/b.txt").expect("a look")).then_some(()));
+    let works_in = |id: &str| server.task(id)["workingDirectory"].as_str().expect("a folder").to_owned();
+    until("all to work", || ids.iter().all(|id| fs::exists(works_in(id) + "/b.txt").expect("a look")).then_some(()));
     let open = view(&server, &ids[0]);
     assert_eq!((&open["state"], &open["winner"], &open["raceId"]), (&json!("open"), &Value::Null, &json!(ids[0])));
     // One budget for all of them.
     assert_eq!(server.task(&ids[2])["options"]["sdk"]["maxBudgetUsd"], json!(1.0));
-    fs::write(folder(&ids[1]) + "/go", "").expect("a file");
+    fs::write(works_in(&ids[1]) + "/go", "").expect("a file");
     let ended = server.wait_end(&ids[1]);
     assert_eq!((&ended["status"], &ended["verification"]["passed"]), (&json!("completed"), &json!(true)), "{ended:#}");
     for loser in [&ids[0], &ids[2]] {
@@ -79,9 +77,7 @@ fn the_first_that_is_verified_wins(world: &World) {
     let second = &won["contenders"][1];
     assert_eq!((&second["won"], &second["verified"], &second["additions"]), (&json!(true), &json!(true), &json!(1)));
     // The losers are stopped and cleaned: no process, no worktree, no branch.
-    until("the losers to end", || {
-        (!world.processes().into_iter().any(|pid| command_line(pid).contains("-e go ]"))).then_some(())
-    });
+    until("the losers to end", || world.processes_with("-e go ]").is_empty().then_some(()));
     until("the losers to be cleaned", || (worktrees(world) <= 1 && branches(world).len() <= 1).then_some(()));
     assert_eq!(branches(world), [format!("cc-anywhere/{}", ids[1])]);
     let (status, answer) = server.http.ask("POST", &format!("/api/tasks/{}/race/pick", ids[0]), None);
@@ -104,10 +100,11 @@ fn the_cheapest_wins_when_all_have_ended() {
     let world = World::new();
     repository(&world);
     let server = world.serve("inline", &[("QUEUE_CONCURRENCY", "1")]);
-    // The first makes more calls than those behind it.
-    let count = world.dir.join("ws/count");
-    let steps = [&format!("bash test -e {0} && exit 0; touch {0}; exit 0", count.display()), "say done"];
-    let mut body = race(&world, &steps, json!({ "models": ["sonnet", "haiku"], "pick": "cheapest" }));
+    let mut body = race(&world, &["say done"], json!({ "models": ["sonnet", "haiku"], "pick": "cheapest" }));
+    // The first has more to do: its work does not pass at once.
+    let mends = "test -e mended || { echo step bash touch mended; echo step say mended; exit 1; }";
+    body["verify"] = json!({ "command": format!("case $(git branch --show-current) in lane-1) {mends} ;; esac") });
+    body["options"]["worktree"] = json!({ "branch": "lane" });
     body["options"]["async"] = json!(false);
     let (status, winner) = server.http.ask("POST", "/api/tasks", Some(body));
     assert_eq!((status, &winner["status"]), (200, &json!("completed")), "{winner:#}");
@@ -117,11 +114,23 @@ fn the_cheapest_wins_when_all_have_ended() {
     let models: Vec<_> = contenders.iter().map(|one| one["model"].as_str().expect("a model")).collect();
     assert_eq!(models, ["sonnet", "haiku"]);
     let cost = |one: &Value| one["costUsd"].as_f64().expect("a cost");
-    let least = contenders.iter().map(cost).fold(f64::MAX, f64::min);
-    let won = contenders.iter().find(|one| one["won"] == true).expect("a winner");
-    assert!((cost(won) - least).abs() < 1e-9, "{race:#}");
-    assert_eq!(won["taskId"], json!(id), "the answer is the winner");
+    assert!(cost(&contenders[0]) > cost(&contenders[1]), "{race:#}");
+    assert_eq!((&contenders[0]["won"], &contenders[1]["won"]), (&json!(false), &json!(true)), "{race:#}");
+    assert_eq!(contenders[1]["taskId"], json!(id), "the answer is the winner");
     check_history(&world, &["--settled"]);
+}
+
+/// A race with a judge whose contenders say this. Returns the ids, the judge's last, once it has ended.
+fn judged(world: &World, server: &Server, name: &str, says: &str) -> Vec<String> {
+    // What the contenders are told has no steps, so that the judge, who reads it too, takes those of their results.
+    let says = format!("json {}", json!(says));
+    world.model.script(name, &["bash echo $PWD >b.txt", &says]);
+    let mut body = race(world, &[], json!({ "n": 2, "pick": "judge" }));
+    body["instruction"] = json!(name);
+    let ids = start(server, body);
+    assert_eq!(ids.len(), 3, "with the judge");
+    ids.iter().for_each(|id| drop(server.wait_end(id)));
+    ids
 }
 
 #[test]
@@ -129,28 +138,22 @@ fn a_judge_is_shown_what_each_has_done_and_chooses() {
     let world = World::new();
     repository(&world);
     let server = world.serve("inline", &[("QUEUE_CONCURRENCY", "4")]);
-    let steps = ["bash echo $PWD >b.txt", "say it is done", "tool StructuredOutput {}"];
-    let judged = |text: &str, steps: &[&str]| {
-        let mut body = race(&world, steps, json!({ "n": 2, "pick": "judge" }));
-        body["instruction"] = json!(format!("{text}\n{}", body["instruction"].as_str().expect("text")));
-        start(&server, body)
-    };
-    let ids = judged("Judge me.", &steps[..2]);
-    assert_eq!(ids.len(), 3, "with the judge");
-    let first_call = until("the judge to be asked", || {
-        world.model.calls().into_iter().find(|call| call.instruction.contains("Choose the best"))
-    });
-    for part in ["--- c1: completed", "--- c2: completed", "it is done", "+++ b/b.txt"] {
-        assert!(first_call.instruction.contains(part), "{part}: {}", first_call.instruction);
+    let chooses =
+        "It is done.\nstep tool StructuredOutput {\"winner\": \"c2\", \"why\": \"it is shorter\"}\nstep say chosen";
+    let ids = judged(&world, &server, "Change it.", chooses);
+    let told = world.model.calls().into_iter().find(|call| call.instruction.contains("Choose the best"));
+    let told = told.expect("a judge").instruction;
+    for part in ["--- c1: completed", "--- c2: completed", "It is done.", "+++ b/b.txt"] {
+        assert!(told.contains(part), "{part}: {told}");
     }
-    // This judge says what is no answer: a person has to choose.
-    server.wait_end(&ids[2]);
+    let decided = view(&server, &ids[0]);
+    assert_eq!((&decided["state"], &decided["winner"]), (&json!("won"), &json!(ids[1])), "{decided:#}");
+    assert_eq!((&decided["judgeTaskId"], &decided["judgeSays"]), (&json!(ids[2]), &json!("it is shorter")));
+
+    // One that gives no answer leaves it to a person.
+    let ids = judged(&world, &server, "Change it again.", "It is done.");
     let undecided = view(&server, &ids[0]);
-    assert_eq!(
-        (&undecided["state"], &undecided["judgeTaskId"]),
-        (&json!("needsPick"), &json!(ids[2])),
-        "{undecided:#}"
-    );
+    assert_eq!((&undecided["state"], &undecided["winner"]), (&json!("needsPick"), &Value::Null), "{undecided:#}");
     let (status, decided) = server.http.ask("POST", &format!("/api/tasks/{}/race/pick", ids[1]), None);
     assert_eq!((status, &decided["winner"]), (200, &json!(ids[1])), "{decided:#}");
     check_history(&world, &["--settled"]);

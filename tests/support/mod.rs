@@ -131,6 +131,11 @@ impl World {
     }
 
     /// Every process whose home is in this world: programs, shims, CLIs, and whatever they started.
+    /// Processes of this world with this word in their command lines.
+    pub fn processes_with(&self, word: &str) -> Vec<u32> {
+        self.processes().into_iter().filter(|pid| command_line(*pid).contains(word)).collect()
+    }
+
     pub fn processes(&self) -> Vec<u32> {
         let mark = format!("HOME={}/", self.dir.display());
         processes(|environ| environ.split(|byte| *byte == 0).any(|entry| entry.starts_with(mark.as_bytes())))

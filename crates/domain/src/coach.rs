@@ -25,6 +25,26 @@ pub enum RuleScope {
 }
 
 impl RuleScope {
+    /// The tasks of a tag, else of a folder, else all.
+    #[must_use]
+    pub fn of(tag: Option<String>, folder: Option<String>) -> Self {
+        match (tag, folder) {
+            (Some(tag), _) => Self::Tag(tag),
+            (None, Some(folder)) => Self::Folder(folder),
+            (None, None) => Self::Key,
+        }
+    }
+
+    /// The tag and the folder of [`of`](Self::of).
+    #[must_use]
+    pub fn into_parts(self) -> (Option<String>, Option<String>) {
+        match self {
+            Self::Tag(tag) => (Some(tag), None),
+            Self::Folder(folder) => (None, Some(folder)),
+            Self::Key => (None, None),
+        }
+    }
+
     /// True if a task of these tags and this folder is meant.
     #[must_use]
     pub fn includes(&self, tags: &[String], folder: Option<&str>) -> bool {

@@ -7,6 +7,7 @@ mod artifacts;
 mod dependency;
 mod files;
 mod key;
+mod loop_guard;
 mod race;
 mod repository;
 pub mod request;

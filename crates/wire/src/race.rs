@@ -30,6 +30,11 @@ impl RaceOptions {
         self.n.unwrap_or_else(|| i64::try_from(self.models.len()).unwrap_or_default().max(*CONTENDERS.start()))
     }
 
+    /// Parts of the budget: one for each contender, and one for the judge.
+    fn parts(&self) -> i64 {
+        self.contenders() + i64::from(self.pick == Pick::Judge)
+    }
+
     /// Checks the rules for the race of this task.
     pub(super) fn validate(&self, spec: &TaskSpec) -> Result<(), Invalid> {
         within("race.n", self.n, *CONTENDERS.start(), *CONTENDERS.end())?;
@@ -57,12 +62,11 @@ impl RaceOptions {
     #[must_use]
     pub fn contender(&self, spec: &TaskSpec, place: i64) -> TaskSpec {
         let mut own = spec.clone();
-        let parts = self.contenders() + i64::from(self.pick == Pick::Judge);
         let index = usize::try_from(place - 1).unwrap_or_default();
         if let Some(model) = (!self.models.is_empty()).then(|| &self.models[index % self.models.len()]) {
             own.options.sdk.model = Some(model.clone());
         }
-        own.options.sdk.max_budget_usd = own.options.sdk.max_budget_usd.map(|budget| budget / parts);
+        own.options.sdk.max_budget_usd = own.options.sdk.max_budget_usd.map(|budget| budget / self.parts());
         if own.context.working_directory.is_some() && own.options.worktree().is_none() {
             own.options.use_worktree = Some(true);
         }
@@ -96,8 +100,7 @@ impl RaceOptions {
         (judge.priority, judge.tags, judge.requires) = (spec.priority, spec.tags.clone(), spec.requires.clone());
         let sdk = &mut judge.options.sdk;
         sdk.model.clone_from(&spec.options.sdk.model);
-        let parts = self.contenders() + 1;
-        sdk.max_budget_usd = spec.options.sdk.max_budget_usd.map(|budget| budget / parts);
+        sdk.max_budget_usd = spec.options.sdk.max_budget_usd.map(|budget| budget / self.parts());
         let names: Vec<_> = names().collect();
         sdk.output_schema = Some(serde_json::json!({
             "type": "object",

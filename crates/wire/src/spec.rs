@@ -13,6 +13,7 @@ use crate::WebhookOptions;
 use crate::artifacts::Patterns;
 use crate::dependency::{self, DependsOn};
 use crate::files::{self, ContextFile};
+use crate::loop_guard::LoopGuardOptions;
 use crate::race::RaceOptions;
 use crate::repository::RemoteRepository;
 use crate::sdk::SdkOptions;
@@ -105,6 +106,14 @@ pub struct Context {
     pub files: Vec<ContextFile>,
 }
 
+impl Context {
+    /// The folder or repository that it works in, or in a copy of; `None` where it gets an empty folder of its own.
+    #[must_use]
+    pub fn base(&self) -> Option<&str> {
+        self.repository.as_ref().map(|repository| &*repository.url).or(self.working_directory.as_deref())
+    }
+}
+
 /// Options: how a task is run and tried again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -146,32 +155,6 @@ pub struct Options {
     /// Options of the CLI.
     #[serde(default)]
     pub sdk: SdkOptions,
-}
-
-/// What is done about a model that goes round in circles: the same call of a tool fails time after time.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LoopGuardOptions {
-    /// Failures of the same call after which the task is marked, 0 to 1000; 0: never. The server's where not set.
-    #[schema(minimum = 0, maximum = 1000)]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<i64>,
-    /// True if its turn is interrupted then, and it is told the message.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub interrupt: Option<bool>,
-    /// What it is told; a default one where not set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-}
-
-impl LoopGuardOptions {
-    fn validate(&self) -> Result<(), Invalid> {
-        within("options.loopGuard.after", self.after, 0, 1_000)?;
-        if self.message.as_ref().is_some_and(|text| text.trim().is_empty() || text.len() > MAX_INSTRUCTION_BYTES) {
-            return Err(Invalid::new("options.loopGuard.message", "must have more than spaces, and at most 1 MiB"));
-        }
-        Ok(())
-    }
 }
 
 /// Policy for background work that outlives the last turn.

@@ -15,8 +15,7 @@ use crate::store::convert::no_class;
 use crate::store::rows::{DependencyRow, TaskRow};
 use audit::{HistoryEvent, Wait};
 use domain::{
-    Condition, DependencyState, Hold, LeaseKey, Name, OnFailure, Status, TaskCommand, TaskId, Timestamp,
-    dependency_state,
+    Condition, DependencyState, Hold, Name, OnFailure, Status, TaskCommand, TaskId, Timestamp, dependency_state,
 };
 use wire::TaskError;
 
@@ -215,10 +214,7 @@ async fn cancel(unit: &mut Unit<'_>, task: TaskId, ended: TaskId, status: Status
     if row.status != Status::Pending.into() {
         return Ok(());
     }
-    let Ok(mut moved) = Transition::of(row, TaskCommand::Cancel, unit, 0.0)? else { return Ok(()) };
+    let Ok(moved) = Transition::of(row, TaskCommand::Cancel, unit, 0.0)? else { return Ok(()) };
     let message = format!("task {ended}, which it depends on, is {status}");
-    moved.explain(TaskError { class: no_class(), code: DEPENDENCY_FAILED.to_owned(), message: message.clone() });
-    unit.record(&HistoryEvent::Cancel { lease: LeaseKey { task, epoch: moved.epoch() } });
-    moved.write(unit, Vec::new(), Some(message)).await?;
-    Ok(())
+    moved.cancel(unit, Some(TaskError { class: no_class(), code: DEPENDENCY_FAILED.to_owned(), message })).await
 }

@@ -5,12 +5,12 @@ use super::{Change, Unit};
 use crate::queue::messages::{AllSubmitted, SubmitAll};
 use crate::queue::races::{PickWinner, Picked, SubmitRace};
 use crate::store::StoreError;
-use crate::store::convert::{no_class, spec_of};
+use crate::store::convert::{no_class, spec_of, task_of};
 use crate::store::rows::TaskRow;
 use crate::store::views::Race;
 use audit::HistoryEvent;
-use domain::{AttemptOutcome, Contender, LeaseKey, RaceState, Status, TaskCommand, TaskId, race_state};
-use wire::{RaceOptions, TaskError};
+use domain::{Contender, RaceState, Status, TaskCommand, TaskId, race_state};
+use wire::{RaceOptions, Task, TaskError};
 
 /// Code of a task that was stopped since another one has won.
 const RACE_LOST: &str = "RACE_LOST";
@@ -25,10 +25,13 @@ impl Change for SubmitRace {
     }
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<AllSubmitted, StoreError> {
+        if let Some(tasks) = self.stored_before(unit).await? {
+            return Ok(Ok(tasks));
+        }
         let all = SubmitAll(self.contenders.iter().chain(&self.judge).cloned().collect());
         let submitted = all.run(unit).await?;
         let Ok(tasks) = &submitted else { return Ok(submitted) };
-        let Some((first, false)) = tasks.first() else { return Ok(submitted) };
+        let Some((first, _)) = tasks.first() else { return Ok(submitted) };
         let race = first.id;
         for (place, (task, _)) in (1..).zip(tasks) {
             let place = if place > self.contenders.len() { 0 } else { i64::try_from(place).unwrap_or(i64::MAX) };
@@ -37,6 +40,25 @@ impl Change for SubmitRace {
         let tasks = tasks.iter().take(self.contenders.len()).map(|(task, _)| task.id).collect();
         unit.record(&HistoryEvent::StartRace { race, tasks });
         Ok(submitted)
+    }
+}
+
+impl SubmitRace {
+    /// Returns what is left of the race that the same request has begun before: its first task has the client's key.
+    async fn stored_before(&self, unit: &mut Unit<'_>) -> Result<Option<Vec<(Box<Task>, bool)>>, StoreError> {
+        let Some((key, fingerprint)) = self.contenders.first().and_then(|first| first.idempotency.as_ref()) else {
+            return Ok(None);
+        };
+        let known = unit.tx.idempotency_key(key).await?.filter(|known| known.fingerprint == *fingerprint);
+        let Some(known) = known else { return Ok(None) };
+        let Some(mut race) = unit.tx.race(known.task_id).await? else { return Ok(None) };
+        // The judge stands behind the contenders.
+        race.entries.sort_by_key(|entry| (entry.task.place == 0, entry.task.place));
+        let mut tasks = Vec::with_capacity(race.entries.len());
+        for entry in &race.entries {
+            tasks.extend(unit.find(entry.task.task).await?.map(|row| (Box::new(task_of(row)), true)));
+        }
+        Ok(Some(tasks))
     }
 }
 
@@ -66,7 +88,7 @@ pub fn may_be_in_one(row: &TaskRow) -> bool {
 }
 
 /// Decides the race of a task that has ended, where it can be.
-pub async fn judge(unit: &mut Unit<'_>, task: TaskId) -> Result<(), StoreError> {
+pub async fn settle(unit: &mut Unit<'_>, task: TaskId) -> Result<(), StoreError> {
     let Some(race) = unit.tx.race(task).await?.filter(|race| !race.is_decided()) else { return Ok(()) };
     let Some(row) = unit.find(task).await? else { return Ok(()) };
     let Some(options) = spec_of(&row).spec.race else { return Ok(()) };
@@ -103,10 +125,7 @@ async fn decide(unit: &mut Unit<'_>, race: &Race, winner: Option<TaskId>) -> Res
 
 async fn stop(unit: &mut Unit<'_>, task: TaskId, message: &str) -> Result<(), StoreError> {
     let Some(row) = unit.find(task).await? else { return Ok(()) };
-    let Ok(mut moved) = Transition::of(row, TaskCommand::Cancel, unit, 0.0)? else { return Ok(()) };
-    moved.explain(TaskError { class: no_class(), code: RACE_LOST.to_owned(), message: message.to_owned() });
-    moved.end_attempt(unit, AttemptOutcome::Cancelled, None, None).await?;
-    unit.record(&HistoryEvent::Cancel { lease: LeaseKey { task, epoch: moved.epoch() } });
-    moved.write(unit, Vec::new(), Some(message.to_owned())).await?;
-    Ok(())
+    let Ok(moved) = Transition::of(row, TaskCommand::Cancel, unit, 0.0)? else { return Ok(()) };
+    let (code, message) = (RACE_LOST.to_owned(), message.to_owned());
+    moved.cancel(unit, Some(TaskError { class: no_class(), code, message })).await
 }

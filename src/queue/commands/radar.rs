@@ -41,8 +41,8 @@ pub async fn look(unit: &mut Unit<'_>, row: &TaskRow, events: &[NewEvent]) -> Re
 fn base_of(row: &TaskRow) -> Option<(String, String)> {
     let directory = row.working_directory.clone().filter(|_| !row.own_directory)?;
     let spec = spec_of(row).spec;
-    let base = spec.context.repository.map(|repository| repository.url).or(spec.context.working_directory);
-    Some((directory.clone(), base.unwrap_or(directory)))
+    let base = spec.context.base().unwrap_or(&directory).to_owned();
+    Some((directory, base))
 }
 
 fn conflict(with: TaskId, place: &str) -> NewEvent {

@@ -4,7 +4,7 @@ use super::{Change, Unit};
 use crate::queue::rules::{AddRule, RemoveRule, RuleAdded};
 use crate::store::StoreError;
 use crate::store::rows::RuleRow;
-use domain::{RuleId, RuleScope};
+use domain::RuleId;
 
 impl Change for AddRule {
     type Answer = RuleAdded;
@@ -21,11 +21,7 @@ impl Change for AddRule {
         if known.len() >= self.most {
             return Ok(RuleAdded::Full);
         }
-        let (tag, folder) = match self.scope.clone() {
-            RuleScope::Tag(tag) => (Some(tag), None),
-            RuleScope::Folder(folder) => (None, Some(folder)),
-            RuleScope::Key => (None, None),
-        };
+        let (tag, folder) = self.scope.clone().into_parts();
         let row = RuleRow {
             id: RuleId::new(),
             key_name: self.key.clone(),

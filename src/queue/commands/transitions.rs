@@ -74,13 +74,8 @@ impl Transition {
         Ok(Ok(Self { row, record, before, error: None }))
     }
 
-    /// Its epoch from now on.
-    pub(super) const fn epoch(&self) -> Epoch {
-        self.record.epoch
-    }
-
     /// Notes why it has ended so.
-    pub(super) fn explain(&mut self, error: TaskError) {
+    fn explain(&mut self, error: TaskError) {
         self.row.error_class = Some(error.class.clone());
         self.row.error_code = Some(error.code.clone());
         self.row.error_message = Some(error.message.clone());
@@ -94,6 +89,18 @@ impl Transition {
         let (to, due) = self.goes();
         unit.record(&HistoryEvent::TakeBack { lease: self.lease(), died, to, due });
         self.write(unit, Vec::new(), Some(why.to_owned())).await
+    }
+
+    /// Writes it as cancelled; with an error, which says why it was.
+    pub(super) async fn cancel(mut self, unit: &mut Unit<'_>, why: Option<TaskError>) -> Result<(), StoreError> {
+        let reason = why.as_ref().map(|why| why.message.clone());
+        if let Some(why) = why {
+            self.explain(why);
+        }
+        self.end_attempt(unit, AttemptOutcome::Cancelled, None, None).await?;
+        unit.record(&HistoryEvent::Cancel { lease: LeaseKey { task: self.row.id, epoch: self.record.epoch } });
+        self.write(unit, Vec::new(), reason).await?;
+        Ok(())
     }
 
     /// The lease under which it was held before.
@@ -119,7 +126,7 @@ impl Transition {
     }
 
     /// Ends the attempt in the table of attempts, where one ran.
-    pub(super) async fn end_attempt(
+    async fn end_attempt(
         &self,
         unit: &mut Unit<'_>,
         outcome: AttemptOutcome,
@@ -401,9 +408,7 @@ impl Change for Cancel {
             Ok(moved) => moved,
             Err(row) => return Ok(Cancelled::Ended(Box::new(task_of(*row)))),
         };
-        moved.end_attempt(unit, AttemptOutcome::Cancelled, None, None).await?;
-        unit.record(&HistoryEvent::Cancel { lease: LeaseKey { task: self.0, epoch: moved.record.epoch } });
-        moved.write(unit, Vec::new(), None).await?;
+        moved.cancel(unit, None).await?;
         let row = unit.find(self.0).await?;
         Ok(row.map_or(Cancelled::Unknown, |row| Cancelled::Done(Box::new(task_of(row)))))
     }

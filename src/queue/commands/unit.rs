@@ -113,7 +113,7 @@ impl<'t> Unit<'t> {
     async fn decide_races(&mut self) -> Result<(), StoreError> {
         while let Some(task) = self.racing.pop() {
             let mark = self.mark().await?;
-            let decided = races::judge(self, task).await;
+            let decided = races::settle(self, task).await;
             self.forget(mark, decided.is_err()).await?;
             if let Err(error) = decided {
                 tracing::error!(taskId = %task, error = crate::telemetry::chain(&error), "A race can't be decided");

@@ -7,9 +7,8 @@ use super::connection::Connection;
 use super::tx::PostgresTx;
 use super::value::{Unread, Value, get, params};
 use crate::store::StoreError;
-use crate::store::rows::{AnsweredRow, RuleRow};
+use crate::store::rows::{AnsweredRow, MAX_ANSWERED, RuleRow};
 use crate::store::tx::Rules;
-use crate::store::views::MAX_ANSWERED;
 use domain::RuleId;
 
 const LIST: &str = "SELECT id, key_name, rule, tag, folder, created_at, created_by FROM rules

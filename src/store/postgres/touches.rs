@@ -7,8 +7,8 @@ use super::connection::Connection;
 use super::tx::PostgresTx;
 use super::value::{Unread, Value, get, params};
 use crate::store::StoreError;
+use crate::store::rows::MAX_CONFLICTS;
 use crate::store::tx::Touches;
-use crate::store::views::MAX_CONFLICTS;
 use domain::TaskId;
 
 const TOUCH: &str = "INSERT INTO touches (task_id, place) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING 1";

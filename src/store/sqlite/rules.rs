@@ -6,9 +6,8 @@ use rusqlite::{Row, params};
 use super::query::{Db, time};
 use super::tx::SqliteTx;
 use crate::store::StoreError;
-use crate::store::rows::{AnsweredRow, RuleRow};
+use crate::store::rows::{AnsweredRow, MAX_ANSWERED, RuleRow};
 use crate::store::tx::Rules;
-use crate::store::views::MAX_ANSWERED;
 use domain::RuleId;
 
 const LIST: &str = "SELECT id, key_name, rule, tag, folder, created_at, created_by FROM rules

@@ -6,8 +6,8 @@ use rusqlite::params;
 use super::query::Db;
 use super::tx::SqliteTx;
 use crate::store::StoreError;
+use crate::store::rows::MAX_CONFLICTS;
 use crate::store::tx::Touches;
-use crate::store::views::MAX_CONFLICTS;
 use domain::TaskId;
 
 const TOUCH: &str = "INSERT INTO touches (task_id, place) VALUES (?1, ?2) ON CONFLICT DO NOTHING";

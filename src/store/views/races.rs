@@ -2,12 +2,6 @@
 
 use domain::{Contender, TaskId};
 
-/// Newest answers of people that rules are learnt from.
-pub const MAX_ANSWERED: i64 = 1_000;
-
-/// Maximum number of conflicts of a task that are read.
-pub const MAX_CONFLICTS: i64 = 50;
-
 /// A race.
 #[derive(Clone, Debug)]
 pub struct Race {

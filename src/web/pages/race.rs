@@ -2,7 +2,7 @@
 
 use askama::Template;
 use domain::{Named as _, Status, TaskId};
-use wire::response::{ContenderView, RaceView};
+use wire::response::{ContenderView, RaceProgress, RaceView};
 
 use super::super::page::Shell;
 use super::super::view::{Row, length, money};
@@ -10,6 +10,8 @@ use super::Tab;
 use super::task::Head;
 use crate::process::wall_now;
 
+/// Letters of an id that tell it from others.
+const SHORT_ID: usize = 6;
 /// Characters of a result that a row shows.
 const MAX_RESULT: usize = 120;
 
@@ -36,7 +38,6 @@ struct Lane {
     here: bool,
     model: String,
     state: String,
-    won: bool,
     checked: String,
     changed: String,
     took: String,
@@ -51,13 +52,13 @@ impl Lanes {
     pub fn of(head: Head, here: TaskId, race: &RaceView, may_change: bool) -> Self {
         let Head { shell, task, estimated, facts, tabs } = head;
         let rule = race.pick.name().replace('_', " ");
-        let line = match race.state.as_str() {
-            "won" => "It is decided.".to_owned(),
-            "lost" => "No contender has completed.".to_owned(),
-            "needsPick" => "Choose the winner: the others are cleaned up then.".to_owned(),
-            _ => "It goes on.".to_owned(),
+        let line = match race.state {
+            RaceProgress::Open => "It goes on.",
+            RaceProgress::NeedsPick => "Choose the winner: the others are cleaned up then.",
+            RaceProgress::Won => "It is decided.",
+            RaceProgress::Lost => "No contender has completed.",
         };
-        let open = matches!(race.state.as_str(), "open" | "needsPick");
+        let open = matches!(race.state, RaceProgress::Open | RaceProgress::NeedsPick);
         Self {
             shell,
             task,
@@ -76,15 +77,15 @@ fn lane(one: &ContenderView, here: TaskId, may_pick: bool) -> Lane {
     let end = one.completed_at.unwrap_or_else(wall_now);
     let code = one.error_code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default();
     let won = if one.won == Some(true) { ", has won" } else { "" };
+    let id = one.task_id.to_string();
     let result: String = one.result.as_deref().unwrap_or_default().chars().take(MAX_RESULT).collect();
     Lane {
         place: one.place,
         id: one.task_id,
-        short: one.task_id.to_string().chars().rev().take(6).collect::<Vec<_>>().into_iter().rev().collect(),
+        short: id[id.len() - SHORT_ID..].to_owned(),
         here: one.task_id == here,
         model: one.model.clone().unwrap_or_default(),
         state: format!("{}{code}{won}", one.status),
-        won: one.won == Some(true),
         checked: match one.verified {
             Some(true) => format!("passed, at check {}", one.rounds),
             Some(false) => format!("not passed in {}", one.rounds),
@@ -92,7 +93,7 @@ fn lane(one: &ContenderView, here: TaskId, may_pick: bool) -> Lane {
         },
         changed: one.files.map_or_else(String::new, |files| {
             let (more, less) = (one.additions.unwrap_or_default(), one.deletions.unwrap_or_default());
-            format!("{files} files, +{more} −{less}")
+            format!("{files} {}, +{more} −{less}", if files == 1 { "file" } else { "files" })
         }),
         took: one.started_at.map(|since| length(end.since_ms(since))).unwrap_or_default(),
         cost: money(one.cost_usd),

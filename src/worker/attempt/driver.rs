@@ -115,10 +115,14 @@ impl Attempt {
         self.step(Event::Began { instruction, files, message }).await;
     }
 
+    /// Returns the time at which the shims end what runs, unless the lease is renewed.
+    pub const fn deadline(&self) -> BootInstant {
+        self.deadline
+    }
+
     /// Follows the process to its end, and brings that about where it must be.
-    pub async fn drive(&mut self, commands: &mut Commands, deadline: &mut BootInstant) -> Driven {
+    pub async fn drive(&mut self, commands: &mut Commands) -> Driven {
         let mut worker_lives = true;
-        self.deadline = *deadline;
         if self.check.is_none() {
             self.step(Event::Resumed).await;
         }
@@ -132,7 +136,6 @@ impl Attempt {
                 }
                 command = commands.recv(), if worker_lives => match command {
                     Some(RunCommand::Extend(until)) => {
-                        *deadline = until;
                         self.deadline = until;
                         self.run.extend(until);
                         self.check.iter().for_each(|check| check.extend(until));

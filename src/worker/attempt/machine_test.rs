@@ -409,7 +409,7 @@ fn live(life: &Life) -> Check {
     witness.step(Event::Alarm)?;
     let (_, observed) = witness.machine.into_parts();
     let is_done = observed.is_done();
-    let exit = Exit { code: Some(0), gone: true, ..Exit::default() };
+    let exit = Exit { code: Some(0), gone: true, ..Exit::LOST };
     let report = observed.into_report(Ending::ItsOwn, &exit, "", 1);
     if let Some(rounds) = life.check_rounds {
         let accepted = is_done || report.outcome == Outcome::Completed;

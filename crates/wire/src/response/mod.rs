@@ -42,7 +42,7 @@ pub use health::{Alive, Check, Health, HealthStatus, ParkedCredential, QueueCoun
 pub use key::{AuditEntry, AuditPage, Key, KeySecret, Keys};
 pub use proof::{PromiseState, Proof, ProofStep, TaskProof};
 pub use queue::{LimitState, LimitUse, Limits, Stats, Unmatched};
-pub use race::{ContenderView, RaceView};
+pub use race::{ContenderView, RaceProgress, RaceView};
 pub use rule::{RuleSuggestion, RuleView, Rules};
 pub use schedule::{Preview, Run, Runs, Schedule, Schedules};
 pub use search::{SearchHit, SearchPage};

@@ -7,6 +7,21 @@ use utoipa::ToSchema;
 
 use super::TaskView;
 
+/// Progress of a race.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, strum::IntoStaticStr)]
+#[serde(rename_all = "camelCase")]
+#[strum(serialize_all = "camelCase")]
+pub enum RaceProgress {
+    /// Contenders run, or the judge.
+    Open,
+    /// A person must choose.
+    NeedsPick,
+    /// A contender has won.
+    Won,
+    /// No contender has completed.
+    Lost,
+}
+
 /// A race: its contenders, side by side.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -15,8 +30,8 @@ pub struct RaceView {
     pub race_id: TaskId,
     /// Rule by which the winner is chosen.
     pub pick: Pick,
-    /// `open`, `needsPick` (a person must choose), `won` or `lost` (no contender has completed).
-    pub state: String,
+    /// Progress.
+    pub state: RaceProgress,
     /// The contender that has won.
     pub winner: Option<TaskId>,
     /// US dollars of all contenders so far.
