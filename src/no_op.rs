@@ -269,6 +269,7 @@ impl NoOp {
                     credential: String::new(),
                     leases: leases.clone(),
                     heard: Vec::new(),
+                    budgets: Vec::new(),
                     labels: Labels::default(),
                     claim: None,
                 };

@@ -34,6 +34,8 @@ mod m0025_handovers;
 mod m0026_races;
 mod m0027_touches;
 mod m0028_rules;
+mod m0029_child_tasks;
+mod m0030_notifications;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -70,6 +72,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0026_races::Migration),
             Box::new(m0027_touches::Migration),
             Box::new(m0028_rules::Migration),
+            Box::new(m0029_child_tasks::Migration),
+            Box::new(m0030_notifications::Migration),
         ]
     }
 }

@@ -80,7 +80,19 @@ impl Audited {
 
 /// Notes what was done by a form, under the name of the operation that does the same.
 pub async fn note_action(shared: &Shared, caller: &Caller, request: &HttpRequest, action: &'static str, detail: Value) {
+    note_at(shared, caller, request, request.path().to_owned(), action, detail).await;
+}
+
+/// The same, under a path of the API: that of the request is a secret.
+pub async fn note_at(
+    shared: &Shared,
+    caller: &Caller,
+    request: &HttpRequest,
+    path: String,
+    action: &'static str,
+    detail: Value,
+) {
     let (key, address) = (caller.name().to_owned(), request.peer_addr().map(|address| address.ip()));
-    let path = request.path().chars().take(MAX_PATH).collect();
+    let path = path.chars().take(MAX_PATH).collect();
     Audited { key, address, action, path }.write(shared, 200, detail.to_string()).await;
 }

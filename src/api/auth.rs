@@ -47,6 +47,12 @@ fn read_secret(path: &Path) -> io::Result<String> {
     Ok(key.to_owned())
 }
 
+/// The host of an address, without its port.
+fn host_of(url: &str) -> Option<String> {
+    let url: actix_web::http::Uri = url.parse().ok()?;
+    url.host().map(str::to_lowercase)
+}
+
 /// The names under which this server may be asked. A page whose own name was made to point
 /// here (DNS rebinding) asks under another.
 #[derive(Clone)]
@@ -62,6 +68,7 @@ impl Hosts {
     pub fn new(server: &Server) -> Self {
         let mut names: Vec<String> = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).into();
         names.extend(server.allowed_hosts.iter().map(|name| name.to_lowercase()));
+        names.extend(server.public_url.as_deref().and_then(host_of));
         names.push(process::host_name().to_lowercase());
         Self { names, any_address: !server.host.is_loopback() }
     }

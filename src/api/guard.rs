@@ -156,12 +156,15 @@ fn check(request: &ServiceRequest, shared: &Shared) -> Result<Option<HeaderValue
             || (origin == "null" && site == Some("same-origin"));
         if shared.server.cors_origins.iter().any(|known| known == origin) {
             allowed = request.headers().get(header::ORIGIN).cloned();
+        } else if is_coded(request) {
+            // Whoever shows a notification may answer by it.
+            allowed = request.headers().get(header::ORIGIN).filter(|_| !same).cloned();
         } else if !same {
             let message = format!("pages of {origin} may not ask here; name it in CORS_ORIGIN if they should");
             return Err(ApiError::forbidden("ORIGIN_NOT_ALLOWED", message));
         }
     }
-    if site == Some("cross-site") && allowed.is_none() && !is_link(request) {
+    if site == Some("cross-site") && allowed.is_none() && !is_link(request) && !is_coded(request) {
         return Err(ApiError::forbidden("ORIGIN_NOT_ALLOWED", "pages of other sites may not ask here"));
     }
     Ok(allowed)
@@ -172,6 +175,11 @@ fn is_link(request: &ServiceRequest) -> bool {
     let is = |name: &str, value: &str| request.headers().get(name).is_some_and(|found| found == value);
     let to_page = request.method() == Method::GET && !is_api(request.path());
     to_page && is("sec-fetch-mode", "navigate") && is("sec-fetch-dest", "document")
+}
+
+/// True for a path whose code is all that is needed: no cookie or key counts there.
+fn is_coded(request: &ServiceRequest) -> bool {
+    request.path().starts_with("/a/")
 }
 
 /// True for paths of the API; all others are pages, which ask who is there themselves.

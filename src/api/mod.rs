@@ -30,7 +30,7 @@ mod streams;
 mod wrong_keys;
 
 pub use actor::{ApiActor, Drain, MAILBOX, Pages, Stop, bind};
-pub use audit::note_action;
+pub use audit::{note_action, note_at};
 pub use auth::{Hosts, load_or_make_key};
 pub use body::read_body;
 pub use caller::{find_task, own_task};

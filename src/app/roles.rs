@@ -16,7 +16,7 @@ use crate::config::{Config, Server};
 use crate::doctor::Doctor;
 use crate::process;
 use crate::queue::{ChangeNotifier, EventFeed, Queue};
-use crate::service::{Figures, KeyRing, Outbound, Phase, Prover, Search, Service};
+use crate::service::{Figures, KeyRing, Outbound, Phase, Prover, Search, Service, Watchers};
 use crate::store::Leadership;
 
 /// Makes the service of this process.
@@ -51,6 +51,9 @@ pub fn service(
         files: config.files,
         secrets: secret_keys(config)?,
         outbound: Outbound::new(&secret, &config.server.webhook_hosts),
+        // Without the dashboard there is nothing to lead to.
+        public_url: config.server.public_url.clone().filter(|_| config.server.dashboard),
+        watchers: Watchers::default(),
         budgets: config.budgets,
         max_pending: config.server.max_pending,
         fairness: config.server.fairness.clone(),

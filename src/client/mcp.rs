@@ -1,13 +1,13 @@
 //! `cc-anywhere mcp`: the server as tools of a model, over standard input and output (the Model Context Protocol).
 //!
 //! Each tool is one request of the API, with the key and the rights of the client. What the server refuses, the model is told
-//! in its words, so that it can mend its call.
+//! in its words, so that it can mend its call. What a task of the server submits from inside is its child.
 
 use std::future::Future;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use domain::{EventKind, Named as _, line_of};
+use domain::{EventKind, Named as _, TaskId, line_of};
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, JsonObject, ListToolsResult,
@@ -18,12 +18,15 @@ use rmcp::{ErrorData, ServiceExt as _};
 use serde_json::{Value, json};
 
 use super::http::{Reply, Server, encode, parse};
+use crate::config::task_of_this_process;
 
 /// Longest answer, in bytes: a model reads all of it.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 /// What a model is told of the tools before it calls one.
 const INSTRUCTIONS: &str = "Tasks for Claude Code, run by a server: submit one, and ask for it until its status is completed, failed or \
-    cancelled. A running task that waits for somebody has waitingFor: answer it. Ids are given whole.";
+    cancelled. A running task that waits for somebody has waitingFor: answer it. Ids are given whole. A task that you submit \
+    while you are one yourself is within your budget, so give it a part with maxBudgetUsd; it needs a free worker, and a \
+    folder that is free.";
 
 /// A tool: its name, what it is for, and the schema of its arguments.
 type Described = (&'static str, &'static str, Value);
@@ -196,7 +199,7 @@ fn request_of(tool: &str, arguments: &Value) -> Result<Request, String> {
     };
     let request = |method, path, body| Ok(Request { method, path, body });
     match tool {
-        "submit_task" => request("POST", "/api/tasks".to_owned(), Some(task(arguments))),
+        "submit_task" => request("POST", "/api/tasks".to_owned(), Some(task(arguments, task_of_this_process()))),
         "list_tasks" => request("GET", with_query("/api/tasks", arguments), None),
         "get_task" => request("GET", id()?, None),
         "task_events" => {
@@ -228,8 +231,9 @@ fn with_query(path: &str, arguments: &Value) -> String {
     if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
 }
 
-/// The body of a submit: what was named here goes over what stands in `more`.
-fn task(arguments: &Value) -> Value {
+/// The body of a submit: what was named here goes over what stands in `more`; the task from inside which it comes, over
+/// both.
+fn task(arguments: &Value, parent: Option<TaskId>) -> Value {
     let mut body = match &arguments["more"] {
         Value::Object(more) => Value::Object(more.clone()),
         _ => json!({}),
@@ -247,6 +251,9 @@ fn task(arguments: &Value) -> Value {
         if !value.is_null() {
             put(&mut body, path, value.clone());
         }
+    }
+    if let Some(parent) = parent {
+        body["parent"] = json!(parent);
     }
     body
 }
@@ -336,6 +343,8 @@ mod tests {
             "instruction": "x", "priority": 5, "options": { "sdk": { "model": "b", "effort": "low" } }, "verify": { "command": "true" },
         });
         assert_eq!(request, Request { method: "POST", path: "/api/tasks".to_owned(), body: Some(body) });
+        let parent = TaskId::from_u128(7);
+        assert_eq!(task(&json!({ "more": { "parent": "x" } }), Some(parent)), json!({ "parent": parent }));
         let listed = request_of("list_tasks", &json!({ "q": "a b&c", "limit": 5 })).expect("a request");
         assert_eq!(listed.path, "/api/tasks?q=a%20b%26c&limit=5");
     }

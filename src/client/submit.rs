@@ -14,6 +14,7 @@ use wire::{
 use super::http::Server;
 use super::print::Output;
 use super::{files, ids, table, watch, words};
+use crate::config::task_of_this_process;
 
 /// A task, as it is told on the command line.
 #[derive(Debug, clap::Args)]
@@ -165,6 +166,7 @@ impl Submit {
         spec.requires.clone_from(&self.requires);
         spec.name.clone_from(&self.name);
         spec.depends_on = self.depends_on(server)?;
+        spec.parent = task_of_this_process();
         spec.options.use_worktree = self.worktree.then_some(true);
         let sdk = &mut spec.options.sdk;
         sdk.allowed_tools.clone_from(&self.allowed_tools);

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 pub use agent::{Agent, AgentHome, AgentUser, Sandbox};
 pub use claude::Claude;
-use domain::{Budgets, Fairness};
+use domain::{Budgets, Fairness, TaskId};
 pub use environment::Environment;
 pub use files::Files;
 pub use handover::Handover;
@@ -89,6 +89,16 @@ pub struct Config {
 /// Variable in which a managed worker finds its token. Not a setting: its supervisor sets it.
 pub const LINK_TOKEN: &str = "CC_ANYWHERE_LINK_TOKEN";
 
+/// Variable that names the task of which a process is one: its id, or that of its session where it was started before its
+/// task. Not a setting: a worker sets it.
+pub const TASK: &str = "CC_ANYWHERE_TASK";
+
+/// Returns the task of which the calling process is one, by [`TASK`].
+#[must_use]
+pub fn task_of_this_process() -> Option<TaskId> {
+    source::environment().get(TASK)?.parse().ok()
+}
+
 /// The name of the key in `API_KEY`, and of clients that show none.
 pub const DEFAULT_KEY: &str = "default";
 
@@ -121,6 +131,8 @@ pub struct Server {
     pub metrics_port: Option<u16>,
     /// Names that the Host header may have beside the obvious ones.
     pub allowed_hosts: Vec<String>,
+    /// Address under which people reach the dashboard, without a slash at its end.
+    pub public_url: Option<String>,
     /// Origins of browsers that may talk to us.
     pub cors_origins: Vec<String>,
     /// Number of pending tasks at which submits are refused.
@@ -361,6 +373,7 @@ impl Config {
             metrics_open: from.choice("METRICS_OPEN", &[("off", false), ("on", true)]),
             metrics_port: from.text("METRICS_PORT").map(|_| from.number("METRICS_PORT", 0, u16::MAX)),
             allowed_hosts: from.list("ALLOWED_HOSTS", ','),
+            public_url: from.address("PUBLIC_URL"),
             cors_origins: from.list("CORS_ORIGIN", ','),
             max_pending: from.number("MAX_PENDING_TASKS", 1, 100_000_000),
             slow_client_limit: from.millis("SLOW_CLIENT_TIMEOUT_MS", 100, 3_600_000),

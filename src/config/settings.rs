@@ -147,6 +147,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("METRICS_PORT", None, "A further port, on HOST, with /metrics alone and without a key; 0 takes a free one"),
     setting("AUTH", Some("on"), "on, or off (on a loopback address only)"),
     setting("ALLOWED_HOSTS", None, "Host names that clients use for this server, separated by commas"),
+    setting("PUBLIC_URL", None, "Address under which people reach the dashboard, for links and answers in notifications; its host is allowed"),
     setting("CORS_ORIGIN", None, "Origins of browser pages that may call, separated by commas"),
     setting("MAX_PENDING_TASKS", Some("100000"), "Number of pending tasks at which submits are refused (429)"),
     setting("WAIT_TIMEOUT_MS", Some("300000"), "How long a submit with async:false waits, in milliseconds"),

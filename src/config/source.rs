@@ -208,6 +208,18 @@ impl Source {
         text.split(separator).map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
     }
 
+    /// Returns an address of the web, without a slash at its end.
+    pub(super) fn address(&mut self, name: &'static str) -> Option<String> {
+        let text = self.text(name)?;
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let is_one =
+            host.is_some_and(|host| !host.is_empty() && !host.starts_with('/') && !host.contains(['?', '#', '@', ' ']));
+        if !is_one {
+            self.fault(name, &format!("must be an address such as https://cc.example.com, got \"{text}\""));
+        }
+        is_one.then(|| text.trim_end_matches('/').to_owned())
+    }
+
     pub(super) fn labels(&mut self, name: &'static str) -> Vec<String> {
         let labels = self.list(name, ',');
         for label in &labels {
@@ -220,7 +232,7 @@ impl Source {
 }
 
 /// The environment; what is no UTF-8 is left out.
-fn environment() -> HashMap<String, String> {
+pub fn environment() -> HashMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::Identity;
 use super::identity::{is_exiting, is_starting};
+use crate::config::TASK;
 use crate::telemetry::meters;
 
 /// Longest sweep. Processes that are left then can't be ended by us (another uid, a process stuck in the kernel), and
@@ -24,9 +25,6 @@ const SWEEP_LIMIT: Duration = Duration::from_secs(3);
 const LIMIT: Duration = Duration::from_secs(20);
 /// Time that processes which may be of others get to arrive, on their way out or in: they may be stuck there.
 const EXIT_LIMIT: Duration = Duration::from_secs(1);
-
-/// The variable that names the task.
-const TASK: &str = "CC_ANYWHERE_TASK";
 
 /// Mark of an attempt's processes: the task; where they were started before there was one, the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

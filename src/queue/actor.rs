@@ -337,7 +337,7 @@ impl Handler<PollQueue> for QueueActor {
             let poll =
                 Poll { holder: look.holder, credential: &look.credential, heard: &look.heard, labels: &look.labels };
             let polled = store.poll(&poll).await?;
-            Ok((PollReply::of(&look.leases, polled), look.claim))
+            Ok((PollReply::of(&look.leases, &look.budgets, polled), look.claim))
         };
         Box::pin(polled.into_actor(self).then(|polled, this, ctx| this.answer_look(polled, ctx).into_actor(this)))
     }

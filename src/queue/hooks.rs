@@ -74,18 +74,37 @@ pub struct ReportDelivery {
     pub id: String,
     /// The number of the attempt; one that is not the newest changes nothing.
     pub attempt: i32,
-    /// Body that was sent.
-    pub body: String,
+    /// Body that was sent, where one was.
+    pub body: Option<String>,
     /// The status of the answer.
     pub status: Option<u16>,
-    /// Reason for which it was no success.
-    pub error: Option<String>,
-    /// After a failure: delay of the next attempt; `None`: there is none.
-    pub again: Option<Duration>,
-    /// True if the receiver says that it is gone for good.
-    pub gone: bool,
+    /// What became of it.
+    pub sent: Sent,
     /// Time after which a webhook of all tasks that has failed throughout is disabled.
     pub disable_after: Duration,
+}
+
+/// What became of an attempt at a delivery.
+#[derive(Clone, Debug)]
+pub enum Sent {
+    /// The receiver has taken it.
+    Delivered,
+    /// It has not.
+    Failed {
+        /// Why not.
+        error: String,
+        /// Delay of the next attempt; `None`: there is none.
+        again: Option<Duration>,
+        /// True if the receiver says that it is gone for good.
+        gone: bool,
+    },
+    /// It was not sent, by its webhook's own rules.
+    Not {
+        /// Why not.
+        why: String,
+        /// Time after which that is looked at again; `None`: it never is.
+        again: Option<Duration>,
+    },
 }
 
 /// Delivers again, at once. Answered with whether there is such a delivery of this task.

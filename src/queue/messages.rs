@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::store::StoreError;
 use crate::store::views::{HeldTree, LimitUse};
 use domain::{
-    Budgets, Condition, FileId, Group, Labels, LeaseKey, Limit, LimitChange, NewEvent, OnFailure, ReleaseReason,
-    Report, SessionId, Spent, Status, TaskId, Timestamp, TraceParent, Usd, WorkerInstanceId,
+    Budgets, Condition, FileId, Group, Labels, LeaseKey, Limit, LimitChange, NewEvent, NoChild, OnFailure,
+    ReleaseReason, Report, SessionId, Spent, Status, TaskId, Timestamp, TraceParent, Usd, WorkerInstanceId,
 };
 use wire::{KeyLimits, Task, TaskSpec};
 
@@ -207,6 +207,12 @@ pub enum Submitted {
     NoDependency(TaskId),
     /// This task, which it depends on, has ended so: it could never start.
     DependencyFailed(TaskId, Status),
+    /// The key has no such task, from inside which it is made.
+    NoParent(TaskId),
+    /// This task, from inside which it is made, does not run.
+    ParentNotRunning(TaskId, Status),
+    /// This task, from inside which it is made, may have no further child.
+    NoChild(TaskId, NoChild),
     /// The key has no such file, or not all of it.
     NoFile(FileId),
     /// Its requirements are new, and pending tasks have too many different ones already.

@@ -49,7 +49,7 @@ pub use files::{
 };
 pub use hooks::{
     AddWebhook, ClaimDeliveries, EnableWebhook, ReadDeliveries, ReadWebhooks, RemoveWebhook, ReportDelivery,
-    RetryDelivery,
+    RetryDelivery, Sent,
 };
 pub use keeper::{keep, prune, prune_forever, tidy_forever};
 pub use keys::{

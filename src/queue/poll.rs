@@ -2,7 +2,7 @@
 
 use super::messages::{Assignment, Claim, QueueError, answers};
 use crate::store::views::Polled;
-use domain::{Labels, LeaseKey, TaskId, TaskInput, WorkerInstanceId};
+use domain::{Labels, LeaseKey, TaskId, TaskInput, Usd, WorkerInstanceId};
 
 answers! {
     PollQueue => PollReply;
@@ -19,6 +19,8 @@ pub struct PollQueue {
     pub leases: Vec<LeaseKey>,
     /// Messages and interrupts that it has passed on already.
     pub heard: Vec<i64>,
+    /// Budgets that it has passed on already.
+    pub budgets: Vec<(TaskId, Usd)>,
     /// Its labels.
     pub labels: Labels,
     /// Tasks that it claims, should there be any. Where there is nothing, and nothing else to tell, the answer waits
@@ -45,6 +47,8 @@ pub struct PollReply {
     pub concurrency: Option<u32>,
     /// Input for its tasks that they have not received, in order.
     pub said: Vec<(TaskId, TaskInput)>,
+    /// Budgets of its tasks that have changed.
+    pub budgets: Vec<(TaskId, Usd)>,
     /// True if it is to finish what it runs, and to end.
     pub drain: bool,
     /// Tasks that it has claimed.
@@ -52,15 +56,16 @@ pub struct PollReply {
 }
 
 impl PollReply {
-    /// Returns the state of a worker's tasks, by the leases that it believes to hold.
-    pub(super) fn of(leases: &[LeaseKey], polled: Polled) -> Self {
-        let Polled { leases: held, work, concurrency, said, drain } = polled;
+    /// Returns the state of a worker's tasks, by the leases that it believes to hold and the budgets that it knows.
+    pub(super) fn of(leases: &[LeaseKey], known: &[(TaskId, Usd)], polled: Polled) -> Self {
+        let Polled { leases: held, work, concurrency, said, budgets, drain } = polled;
         Self {
             lost: leases.iter().copied().filter(|key| !held.contains(key)).collect(),
             forgotten: held.into_iter().filter(|key| !leases.contains(key)).collect(),
             work,
             concurrency,
             said,
+            budgets: budgets.into_iter().filter(|budget| !known.contains(budget)).collect(),
             drain,
             claimed: Ok(Vec::new()),
         }
@@ -68,6 +73,7 @@ impl PollReply {
 
     /// True if there is nothing to tell.
     pub(super) fn is_quiet(&self) -> bool {
-        !self.work && !self.drain && self.lost.is_empty() && self.forgotten.is_empty() && self.said.is_empty()
+        let is_told = self.said.is_empty() && self.budgets.is_empty();
+        !self.work && !self.drain && self.lost.is_empty() && self.forgotten.is_empty() && is_told
     }
 }

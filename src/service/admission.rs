@@ -8,6 +8,7 @@ use domain::{Budgets, Named as _, TaskId};
 use serde_json::{Value, json};
 use wire::{ContextFile, PermissionMode, TaskSpec, WebhookOptions, WorktreeOptions, can_be_named};
 
+use super::children;
 use super::dependencies;
 use super::files;
 use super::folders::{folder, resolve};
@@ -45,6 +46,7 @@ pub async fn admit(
         return Err(Refusal::draining());
     }
     spec.validate()?;
+    let caller = &children::caller_of(service, caller, &mut spec).await?;
     let dependencies = dependencies::resolve(&mut spec, &origin.batch)?;
     check_ceiling(service, caller, &spec)?;
     check_budget(service, caller, &spec)?;
@@ -101,8 +103,8 @@ pub async fn admit(
 
 /// Returns the refusal for a task that the queue has not taken.
 pub fn not_taken(service: &Service, refused: &Submitted) -> Refusal {
-    if let Some(not_met) = dependencies::not_met(refused) {
-        return not_met;
+    if let Some(why) = dependencies::not_met(refused).or_else(|| children::not_taken(refused)) {
+        return why;
     }
     match refused {
         Submitted::KeyLimit { limit, most } => key_limit(limit, *most),

@@ -199,6 +199,8 @@ mod tests {
             weight: 1,
             files: Vec::new(),
             verify: false,
+            parent: None,
+            budget: None,
         };
         let claim = |task| HistoryEvent::Claim {
             lease: lease(task),

@@ -297,6 +297,8 @@ mod tests {
             weight: 1,
             files: Vec::new(),
             verify: false,
+            parent: None,
+            budget: None,
         }
     }
 

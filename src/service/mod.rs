@@ -7,6 +7,8 @@
 //! claimed in the store.
 
 mod admission;
+mod answer_code;
+mod children;
 mod counters;
 mod deliverer;
 mod dependencies;
@@ -18,6 +20,7 @@ mod forecast;
 mod keys;
 mod labels;
 mod manage_keys;
+mod notice;
 mod outbound;
 mod proof;
 mod races;
@@ -31,6 +34,7 @@ mod session;
 mod sign_in;
 mod talk;
 mod usage;
+mod watchers;
 mod worktrees;
 
 use std::path::PathBuf;
@@ -42,6 +46,7 @@ use seal::Keys;
 use tokio::sync::watch;
 
 pub use self::admission::{Origin, admit, check_webhook, key_limit, not_taken};
+pub use self::answer_code::CodedAnswer;
 pub use self::deliverer::deliver_forever;
 pub use self::dependencies::name_batch;
 pub use self::explain::explain;
@@ -62,6 +67,7 @@ pub use self::secrets::reseal_forever;
 pub use self::sign_in::{COOKIE_MS, SignIn};
 pub use self::talk::{answer, interrupt, questions, send};
 pub use self::usage::usage;
+pub use self::watchers::{OpenPage, Watchers};
 pub use self::worktrees::{FoundWorktree, list as list_worktrees, remove as remove_worktree};
 use crate::claude::Homes;
 use crate::config::{Claude, Files};
@@ -111,6 +117,10 @@ pub struct Service {
     pub secrets: Option<Arc<Keys>>,
     /// The way to webhooks.
     pub outbound: Outbound,
+    /// Address under which people reach the dashboard, without a slash at its end.
+    pub public_url: Option<String>,
+    /// People who have a page open.
+    pub watchers: Watchers,
     /// The limits of money.
     pub budgets: Budgets,
     /// Maximum number of pending tasks.

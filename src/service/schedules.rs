@@ -40,6 +40,9 @@ pub async fn put_schedule(service: &Service, schedule: Schedule, new: bool) -> R
     if !schedule.spec.depends_on.is_empty() {
         return Err(Refusal::invalid("task", "can't have dependsOn: each firing would wait for the same tasks"));
     }
+    if schedule.spec.parent.is_some() {
+        return Err(Refusal::invalid("task", "can't have a parent: the clock submits it, and no task from inside"));
+    }
     if schedule.spec.race.is_some() {
         return Err(Refusal::invalid("task", "can't be a race: a schedule submits one task at a time"));
     }

@@ -89,7 +89,7 @@ impl SignIn {
         self.sign("cookie", &format!("{head}\n{hash}"))
     }
 
-    fn sign(&self, what: &str, text: &str) -> String {
+    pub(super) fn sign(&self, what: &str, text: &str) -> String {
         // HMAC takes keys of any length.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.key.as_bytes()) else { return String::new() };
         mac.update(format!("cc-anywhere {what}\n{text}").as_bytes());
@@ -97,7 +97,8 @@ impl SignIn {
     }
 }
 
-fn is_same(one: &str, other: &str) -> bool {
+/// True if these are the same, found out in the same time for all that are not.
+pub(super) fn is_same(one: &str, other: &str) -> bool {
     use subtle::ConstantTimeEq as _;
     !other.is_empty() && bool::from(one.as_bytes().ct_eq(other.as_bytes()))
 }

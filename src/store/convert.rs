@@ -9,7 +9,7 @@ use strum::VariantArray as _;
 
 use super::error::StoreError;
 use super::rows::{
-    ApiKeyRow, AttemptRow, EventRow, HistoryRow, QuestionRow, ScheduleRow, TaskRow, WebhookRow, WorkerRow,
+    ApiKeyRow, AttemptRow, EventRow, HistoryRow, QuestionRow, ScheduleRow, TAG_BORDER, TaskRow, WebhookRow, WorkerRow,
 };
 use super::views::{Schedule, ShareAhead, StoredKey, Webhook, WorkerInfo};
 use audit::{Entry, HistoryEvent};
@@ -18,7 +18,7 @@ use domain::{
     Record, SessionId, Spent, State, Status, TaskId, Timestamp, Tokens, json, line_of, turns_before,
 };
 use wire::stored::{self, StoredSpec};
-use wire::{Activity, Attempt, Attempted, Remarks, Task, TaskError, TaskSpec, Truncated};
+use wire::{Activity, Attempt, Attempted, HookFormat, Remarks, Task, TaskError, TaskSpec, Truncated};
 
 fn bad(row: &TaskRow, what: impl ToString) -> StoreError {
     StoreError::Row { table: "task", id: row.id.uuid(), what: what.to_string() }
@@ -372,10 +372,28 @@ pub fn webhook_of(row: WebhookRow) -> Webhook {
         key: row.key_name,
         url: row.url,
         events: row.events.split(',').filter(|name| !name.is_empty()).map(Name::read).collect(),
+        format: row.format.map_or_else(|| HookFormat::default().into(), |name| Name::read(&name)),
+        tags: tags_of(row.tags.as_deref()),
+        quiet: row.quiet,
         created_at: row.created_at,
         failing_since: row.failing_since,
         disabled: row.disabled_at.map(|at| (at, row.disabled_reason.unwrap_or_default())),
     }
+}
+
+/// Tags of a webhook, as they are stored.
+pub fn text_of_tags(tags: &[String]) -> Option<String> {
+    let all = tags.iter().fold(String::from(TAG_BORDER), |all, tag| all + tag + &TAG_BORDER.to_string());
+    (!tags.is_empty()).then_some(all)
+}
+
+fn tags_of(text: Option<&str>) -> Vec<String> {
+    text.into_iter().flat_map(|text| text.split(TAG_BORDER)).filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
+}
+
+/// The shape of a message; one that is not known is that for programs.
+pub fn format_of(name: Option<&str>) -> HookFormat {
+    name.and_then(HookFormat::from_name).unwrap_or_default()
 }
 
 /// The schedule, as it is read.

@@ -73,6 +73,9 @@ impl RuleRow {
     }
 }
 
+/// Character between the tags of a webhook, which is in none.
+pub const TAG_BORDER: char = '\u{1f}';
+
 /// Newest answers of people that rules are learnt from.
 pub const MAX_ANSWERED: i64 = 1_000;
 /// Maximum number of conflicts of a task that are read.
@@ -99,6 +102,20 @@ pub struct AnsweredRow {
     pub asked_at: Timestamp,
     /// Time of the answer.
     pub answered_at: Timestamp,
+}
+
+/// The tasks above a task and below it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FamilyRow {
+    /// Number of tasks above it.
+    pub depth: i64,
+    /// The task from inside which it was made.
+    pub parent: Option<TaskId>,
+    /// Number of tasks that were made from inside it.
+    pub children: i64,
+    /// What these have of its budget: that of each which has not ended; of each which has, its cost, and what its own
+    /// children have.
+    pub given: Usd,
 }
 
 /// A secret of a key.
@@ -286,6 +303,12 @@ pub struct WebhookRow {
     pub secret: Option<String>,
     /// Names of events, each between commas.
     pub events: String,
+    /// Shape of the messages.
+    pub format: Option<String>,
+    /// Tags of the tasks that it is told of, each between two [`TAG_BORDER`]s; without any of all.
+    pub tags: Option<String>,
+    /// True if nothing is sent while somebody has a page open.
+    pub quiet: bool,
     /// Time at which it was created.
     pub created_at: Timestamp,
     /// Time since which each message to it has failed.
@@ -320,8 +343,8 @@ pub struct DeliveryEnd<'a> {
     pub id: &'a str,
     /// Number of the attempt.
     pub attempt: i32,
-    /// Body that was sent.
-    pub body: &'a str,
+    /// Body that was sent, where one was.
+    pub body: Option<&'a str>,
     /// Status of the answer.
     pub status: Option<u16>,
     /// Reason for which it was no success.

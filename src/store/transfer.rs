@@ -13,7 +13,7 @@ use crate::config::{self, DatabaseServer};
 use domain::BlobId;
 
 /// All tables.
-pub const TABLES: [&str; 36] = [
+pub const TABLES: [&str; 37] = [
     "tasks",
     "task_tags",
     "events",
@@ -22,6 +22,7 @@ pub const TABLES: [&str; 36] = [
     "waits",
     "handovers",
     "race_entries",
+    "child_tasks",
     "touches",
     "rules",
     "unsettled",

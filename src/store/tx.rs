@@ -11,6 +11,7 @@
 //! - [`History::append_history`] numbers commits in their order.
 //! - [`Tx::clock`] is the clock that leases end by: the same for every process that writes.
 
+mod children;
 mod files;
 mod handovers;
 mod races;
@@ -22,6 +23,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 
+pub use self::children::Children;
 pub use self::files::Files;
 pub use self::handovers::Handovers;
 pub use self::races::Races;
@@ -50,6 +52,7 @@ pub trait Tx:
     + Secrets
     + Handovers
     + Races
+    + Children
     + Touches
     + Rules
     + Dependencies

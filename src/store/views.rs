@@ -15,7 +15,7 @@ use domain::{
     FailureClass, Group, Labels, LeaseKey, Limit, Missed, Name, Overlap, RunOutcome, ScheduleId, SessionId, Status,
     TaskId, TaskInput, Timestamp, Tokens, Usd, WorkerInstanceId,
 };
-use wire::{DeliveryState, HookEvent, Task, TaskSpec};
+use wire::{DeliveryState, HookEvent, HookFormat, Task, TaskSpec};
 
 pub use dependencies::{Dependency, GraphTask, MAX_DEPENDENCIES_SHOWN, ReadDependencies, ReadGraph, TaskGraph};
 pub use events::{EventPage, LatestEvents, PagePlace, ReadEventPage, ReadEvents, SequencedEvent};
@@ -256,6 +256,12 @@ pub struct Webhook {
     pub url: String,
     /// Events that are told.
     pub events: Vec<Name<HookEvent>>,
+    /// Shape of the messages.
+    pub format: Name<HookFormat>,
+    /// Tags of the tasks that are told of; without any of all.
+    pub tags: Vec<String>,
+    /// True if nothing is sent while somebody has a page open.
+    pub quiet: bool,
     /// Time at which it was created.
     pub created_at: Timestamp,
     /// Time since which each message to it has failed.
@@ -279,6 +285,12 @@ pub struct Dispatch {
     pub secret: Option<String>,
     /// Kind of the message.
     pub event: Name<HookEvent>,
+    /// Shape of the message.
+    pub format: HookFormat,
+    /// True if it is not sent while somebody has a page open.
+    pub quiet: bool,
+    /// True if its webhook is one of all tasks.
+    pub of_all: bool,
     /// Time of the event.
     pub created_at: Timestamp,
     /// The number of this attempt.
@@ -398,6 +410,8 @@ pub struct Polled {
     pub concurrency: Option<u32>,
     /// Input for its tasks that they have not received, in order.
     pub said: Vec<(TaskId, TaskInput)>,
+    /// Budgets of its running tasks whose children have some of them, as far as they are left.
+    pub budgets: Vec<(TaskId, Usd)>,
     /// True if it is to finish what it runs, and to end.
     pub drain: bool,
 }

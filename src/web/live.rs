@@ -15,6 +15,7 @@ use super::door::{Turned, Visitor};
 use super::render::{Conversation, Show};
 use crate::api::{Shared, Source, follow, own_task};
 use crate::queue::{ListQuestions, PagePlace, Queue, QueueError, ReadEventPage, TaskFollower, TaskSignal};
+use crate::service::OpenPage;
 use domain::{EventKind, Named as _, TaskId};
 use wire::KeyScope;
 
@@ -47,8 +48,10 @@ async fn live(
 ) -> Result<HttpResponse, Turned> {
     visitor.check(KeyScope::Read)?;
     let permit = shared.streams.open(&shared.keys, &visitor.caller)?;
+    let page = shared.watchers.open(&visitor.caller);
     let Some(task) = &asked.task else {
-        return Ok(follow(Hints(PacedCommits::of(&shared, PACE, false)), permit, shared.phase.clone()));
+        let hints = Hints(PacedCommits::of(&shared, PACE, false));
+        return Ok(follow(Seen { source: hints, _page: page }, permit, shared.phase.clone()));
     };
     let task = own_task(&shared, &visitor.caller, task).await?;
     // A browser that connects again says how far it came.
@@ -58,7 +61,7 @@ async fn live(
     let conversation = Conversation::new(show).from(asked.first.unwrap_or(0));
     let mut events = TaskPieces::follow(&shared, task, last.or(asked.after).unwrap_or(0), conversation, own);
     events.remember_calls().await?;
-    Ok(follow(events, permit, shared.phase.clone()))
+    Ok(follow(Seen { source: events, _page: page }, permit, shared.phase.clone()))
 }
 
 /// A hint, that the page is to be read again.
@@ -88,6 +91,26 @@ impl PacedCommits {
         tokio::time::sleep_until(self.told + self.pace).await;
         self.commits.mark_unchanged();
         (self.is_due, self.told) = (false, Instant::now());
+    }
+}
+
+/// The source of a page that somebody has open.
+struct Seen<S> {
+    source: S,
+    _page: OpenPage,
+}
+
+impl<S: Source> Source for Seen<S> {
+    async fn ready(&mut self) -> Result<Option<Bytes>, QueueError> {
+        self.source.ready().await
+    }
+
+    fn has_ended(&self) -> bool {
+        self.source.has_ended()
+    }
+
+    async fn changed(&mut self) -> Result<Option<Bytes>, QueueError> {
+        self.source.changed().await
     }
 }
 

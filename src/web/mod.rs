@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `door` | who asks: the cookie of a browser, and the way to sign in |
 //! | `sign_in` | signing in and out |
+//! | `answer` | links of notifications that answer a question |
 //! | `page` | what all pages have; their headers |
 //! | `pages` | one file a page |
 //! | `actions`, `bulk` | what forms do: to one thing, and to many tasks |
@@ -16,6 +17,7 @@
 //! | `assets` | style, scripts, pictures |
 
 mod actions;
+mod answer;
 mod assets;
 mod bulk;
 mod door;
@@ -32,6 +34,7 @@ use actix_web::web;
 pub fn routes(config: &mut web::ServiceConfig) {
     assets::routes(config);
     sign_in::routes(config);
+    answer::routes(config);
     live::routes(config);
     actions::routes(config);
     pages::routes(config);

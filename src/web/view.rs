@@ -53,6 +53,10 @@ pub struct Row {
     pub loops: bool,
     /// Running tasks that change the same files, each with the first of them and what it can be told.
     pub conflicts: Vec<ConflictLine>,
+    /// The task from inside which it was made.
+    pub parent: Option<String>,
+    /// Number of tasks that were made from inside it; counted on its own page alone.
+    pub children: i64,
 }
 
 /// A task that changes the same files as another.
@@ -94,6 +98,8 @@ impl Row {
             when: moment(task.completed_at.or(task.started_at).unwrap_or(task.created_at)),
             line: line.chars().take(200).collect(),
             worker: task.worker.clone().filter(|_| !ended).unwrap_or_default(),
+            parent: task.spec.parent.map(|parent| parent.to_string()),
+            children: 0,
             may_cancel: !ended,
             may_interrupt: task.status == Status::Running,
             loops: loops.is_some(),

@@ -128,6 +128,7 @@ impl WorkerActor {
             credential: self.tools.claude.credential.clone(),
             leases: self.running.leases(),
             heard: self.running.heard(),
+            budgets: self.running.budgets(),
             labels: self.tools.labels.clone(),
             claim: able.as_ref().ok().and_then(|()| self.claim()),
         };
@@ -181,6 +182,7 @@ impl WorkerActor {
     ) -> bool {
         self.running.lose(&reply.lost);
         self.running.pass_on(reply.said);
+        self.running.limit(&reply.budgets);
         // What was handed over is in its name until another worker takes it; what it has adopted was not known when it
         // asked.
         for key in reply.forgotten.into_iter().filter(|_| !self.has_left) {

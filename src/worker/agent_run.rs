@@ -32,7 +32,7 @@ use crate::telemetry::traces::{Span, variables_of_cli};
 use crate::telemetry::{chain, mask, mask_value, masked};
 use domain::{
     Artifact, BootInstant, ChangeSet, Failure, FailureClass, LeaseKey, NewEvent, Outcome, ReleaseReason, Report,
-    SessionId, Spent, Status, TaskInput,
+    SessionId, Spent, Status, TaskInput, Usd,
 };
 use wire::{Patterns, Task};
 
@@ -56,6 +56,8 @@ pub enum RunCommand {
     LetGo(BootInstant),
     /// A message, an interrupt or an answer has come for the task.
     Hear(Vec<TaskInput>),
+    /// What its children have of its budget has changed: it may spend this at most.
+    Limit(Usd),
 }
 
 /// See the [module](self).
@@ -173,6 +175,7 @@ impl AgentRun {
                     fail_point!("agent-run");
                     break attempt.close(exit).await;
                 }
+                Driven::Limit(budget) => self.limit(&mut of.pass, budget).await,
                 Driven::HandOver => match self.hand_over(attempt, &of).await {
                     Handed::Held(held) => return self.leave(held, of).await,
                     Handed::Kept(kept) => attempt = *kept,
@@ -193,6 +196,20 @@ impl AgentRun {
             // The next task of this kind may come at any time; this one has nothing to do with it.
             let tools = Arc::clone(&self.tools);
             tokio::spawn(async move { tools.standby.refill(&tools, recipe).await });
+        }
+    }
+
+    /// Lets the attempt spend this at most from now on.
+    async fn limit(&self, pass: &mut Option<Pass>, budget: Usd) {
+        // Without a proxy nobody else counts: the CLI was given its budget when it started.
+        let Some(pass) = pass else { return };
+        match pass.limit(Some(budget)).await {
+            Ok(()) => {
+                tracing::info!(budgetUsd = %budget, "Budget changed: children have a part, or gave one back");
+            }
+            Err(error) => {
+                tracing::error!(error = chain(&error), "The attempt can't be told its budget");
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use tokio::sync::mpsc;
 
 use super::agent_run::RunCommand;
-use domain::{BootInstant, LeaseKey, TaskId, TaskInput};
+use domain::{BootInstant, LeaseKey, TaskId, TaskInput, Usd};
 
 /// A run reads its commands at once, unless it waits for the store.
 const COMMANDS: usize = 16;
@@ -21,13 +21,15 @@ struct Running {
     commands: mpsc::Sender<RunCommand>,
     /// Messages and interrupts that were passed on.
     heard: HashSet<i64>,
+    /// What is left of its budget, where its children have some of it and that was passed on.
+    budget: Option<Usd>,
 }
 
 impl RunningTasks {
     /// Takes a run in hand. Returns where it hears its commands.
     pub fn add(&mut self, key: LeaseKey) -> mpsc::Receiver<RunCommand> {
         let (commands, receiver) = mpsc::channel(COMMANDS);
-        self.0.insert(key.task, Running { key, commands, heard: HashSet::new() });
+        self.0.insert(key.task, Running { key, commands, heard: HashSet::new(), budget: None });
         receiver
     }
 
@@ -66,6 +68,22 @@ impl RunningTasks {
     /// Returns the input that was passed on to them.
     pub fn heard(&self) -> Vec<i64> {
         self.0.values().flat_map(|running| running.heard.iter().copied()).collect()
+    }
+
+    /// Returns the budgets that were passed on to them.
+    pub fn budgets(&self) -> Vec<(TaskId, Usd)> {
+        self.0.iter().filter_map(|(task, running)| Some((*task, running.budget?))).collect()
+    }
+
+    /// Tells tasks what is left of their budgets.
+    pub fn limit(&mut self, budgets: &[(TaskId, Usd)]) {
+        for (task, budget) in budgets {
+            let Some(running) = self.0.get_mut(task) else { continue };
+            // Not taken, it comes again with the next look.
+            if running.tell(RunCommand::Limit(*budget)) {
+                running.budget = Some(*budget);
+            }
+        }
     }
 
     fn find(&self, key: LeaseKey) -> Option<&Running> {

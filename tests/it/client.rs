@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use rustix::pty::OpenptFlags;
 use serde_json::{Value, json};
@@ -48,6 +49,7 @@ struct Terminal {
     child: Child,
     keys: File,
     screen: Arc<Mutex<String>>,
+    reader: JoinHandle<()>,
 }
 
 impl Terminal {
@@ -63,13 +65,13 @@ impl Terminal {
         let (mut reader, keys) = (File::from(ours.try_clone().expect("a copy")), File::from(ours));
         let screen = Arc::new(Mutex::new(String::new()));
         let shown = screen.clone();
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(n @ 1..) = reader.read(&mut buffer) {
                 shown.lock().expect("a lock").push_str(&String::from_utf8_lossy(&buffer[..n]));
             }
         });
-        Self { child, keys, screen }
+        Self { child, keys, screen, reader }
     }
 
     fn wait_for(&self, text: &str) {
@@ -83,6 +85,8 @@ impl Terminal {
 
     fn end(mut self) -> (i32, String) {
         let code = poll(LIMIT, || self.child.try_wait().expect("a child")).expect("an end").code().expect("a code");
+        // What the program wrote last may be on its way.
+        poll(LIMIT, || self.reader.is_finished().then_some(())).expect("all that it wrote");
         (code, self.screen.lock().expect("a lock").clone())
     }
 }

@@ -142,5 +142,6 @@ fn a_task_of_the_real_cli_submits_another() {
     assert_eq!((&ended["status"], &ended["result"]), (&json!("completed"), &json!("submitted")), "{ended:#}");
     let made = server.get("/api/tasks?tag=child")["tasks"][0]["taskId"].as_str().map(str::to_owned);
     let made = made.unwrap_or_else(|| panic!("{}", server.get(&format!("/api/tasks/{id}/logs"))));
+    assert_eq!(server.task(&made)["parent"], json!(id), "it is a child");
     assert_eq!(server.wait_end(&made)["result"], "from within");
 }

@@ -44,7 +44,7 @@ fn crash_and_prove(world: &World) {
     });
     let all = all.expect("a check");
     assert!(kept(&all) && all["attempts"] == 2 && all["changes"].as_i64().expect("a number") >= 5, "{all:#}");
-    assert_eq!(all["promises"].as_array().map(Vec::len), Some(20));
+    assert_eq!(all["promises"].as_array().map(Vec::len), Some(21));
 }
 
 #[test]

@@ -58,13 +58,13 @@ impl Ear {
         Self { url, heard }
     }
 
-    fn next(&self) -> Heard {
+    pub fn next(&self) -> Heard {
         self.heard.recv_timeout(LIMIT).expect("a message")
     }
 }
 
 impl Heard {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).expect("JSON")
     }
 

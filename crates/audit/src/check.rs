@@ -2,6 +2,7 @@
 //! the tasks that knows only the rules, and what does not fit is a broken promise with its
 //! evidence. It shares no code with what it judges.
 
+mod family;
 mod lease;
 mod line;
 mod standing;
@@ -60,6 +61,10 @@ struct Picture {
     verify: bool,
     /// The race that it is in.
     race: Option<TaskId>,
+    /// The task from inside which it was made.
+    parent: Option<TaskId>,
+    /// What all of its attempts may cost together.
+    budget: Option<Usd>,
     /// Costs by epoch, as they were reported first.
     costs: HashMap<Epoch, Usd>,
     /// Time of the cancel, and the epoch that ran then.
@@ -83,6 +88,8 @@ pub struct Audit {
     drained: BTreeSet<WorkerInstanceId>,
     /// Races that were not removed, each with its winner once it was decided.
     races: HashMap<TaskId, Option<Option<TaskId>>>,
+    /// Tasks that were made from inside others, by those.
+    children: HashMap<TaskId, Vec<TaskId>>,
     schedules: Schedules,
     /// Time until which nothing is started with a credential.
     parked: HashMap<String, i64>,
@@ -153,8 +160,13 @@ impl Audit {
                 weight,
                 files,
                 verify,
+                parent,
+                budget,
                 ..
             } => {
+                if let Some(parent) = parent {
+                    self.made_inside(*task, *parent, *budget);
+                }
                 self.groups.submit(*task, concurrency_key.as_ref());
                 let picture = Picture {
                     priority: *priority,
@@ -165,6 +177,8 @@ impl Audit {
                     files: files.clone(),
                     share: share.clone(),
                     verify: *verify,
+                    parent: *parent,
+                    budget: *budget,
                     ..Default::default()
                 };
                 if self.tasks.insert(*task, picture).is_some() {
@@ -360,6 +374,7 @@ impl Audit {
         for standing in beside.standing.iter().filter(|standing| !is_older(standing.task, since)) {
             self.stands(standing, beside.settled);
         }
+        self.left_alone();
         let gone: Vec<TaskId> = self.tasks.keys().filter(|task| !is_there(task)).copied().collect();
         for task in gone {
             self.broken(1, task, "was stored, and is not there");

@@ -40,6 +40,8 @@ fn submit(task: TaskId, priority: i64) -> HistoryEvent {
         weight: 1,
         files: Vec::new(),
         verify: false,
+        parent: None,
+        budget: None,
     }
 }
 
@@ -303,6 +305,8 @@ fn promise_9_two_tasks_of_one_key() {
             weight: 1,
             files: Vec::new(),
             verify: false,
+            parent: None,
+            budget: None,
         });
         forgery.add(HistoryEvent::Cancel { lease: lease(id(number), 0) });
         forgery.beside.standing.push(standing(id(number), Status::Cancelled, 0, 0));
@@ -430,6 +434,8 @@ fn promise_11_a_worker_without_the_labels_that_a_task_requires() {
             weight,
             files: Vec::new(),
             verify: false,
+            parent: None,
+            budget: None,
         });
         let (holder, credential, labels) = (forgery.holder, String::new(), labels.to_owned());
         // The other one has a higher priority, and is not for a worker without labels.
@@ -468,6 +474,8 @@ fn promise_11_more_of_a_concurrency_key_than_may_run() {
                 weight: 1,
                 files: Vec::new(),
                 verify: false,
+                parent: None,
+                budget: None,
             });
         }
         forgery
@@ -627,6 +635,8 @@ fn promise_12_tasks_that_start_out_of_turn_or_too_early() {
         weight: 1,
         files: Vec::new(),
         verify: false,
+        parent: None,
+        budget: None,
     };
     forgery.claim(1);
     forgery.add(finish(forgery.task, 1, AttemptOutcome::Completed, Status::Completed));
@@ -775,4 +785,59 @@ fn promise_20_a_race_with_two_winners_or_one_that_goes_on() {
     let claim = early.lines.iter().position(|line| matches!(line.did, HistoryEvent::Claim { .. })).expect("a claim");
     early.lines.insert(claim, decided);
     early.breaks(20);
+}
+
+/// A task with a budget of 1 that runs, and one that is made from inside it with this budget.
+fn with_child(budget: Option<Usd>) -> Forgery {
+    let mut forgery = Forgery::new();
+    if let HistoryEvent::Submit { budget, .. } = &mut forgery.lines[0].did {
+        *budget = Some(Usd::of(1.0));
+    }
+    forgery.claim(1);
+    forgery.add(child(2, forgery.task, budget));
+    forgery.stands(Status::Running, 1, 0);
+    forgery.beside.settled = false;
+    forgery.beside.standing.push(standing(id(2), Status::Pending, 0, 0));
+    forgery
+}
+
+fn child(number: u8, of: TaskId, of_budget: Option<Usd>) -> HistoryEvent {
+    let mut did = submit(id(number), 0);
+    if let HistoryEvent::Submit { parent, budget, .. } = &mut did {
+        (*parent, *budget) = (Some(of), of_budget);
+    }
+    did
+}
+
+#[test]
+fn promise_21_children_that_cost_more_than_their_parent_may() {
+    let mut forgery = with_child(Some(Usd::of(0.6)));
+    assert_eq!(forgery.found(), []);
+    forgery.add(child(3, forgery.task, Some(Usd::of(0.4))));
+    forgery.beside.standing.push(standing(id(3), Status::Pending, 0, 0));
+    assert_eq!(forgery.found(), []);
+    forgery.add(child(4, forgery.task, Some(Usd::of(0.1))));
+    forgery.beside.standing.push(standing(id(4), Status::Pending, 0, 0));
+    forgery.breaks(21);
+    with_child(None).breaks(21);
+    with_child(Some(Usd::of(1.1))).breaks(21);
+}
+
+#[test]
+fn promise_21_children_of_a_task_that_does_not_run_or_was_cancelled() {
+    let mut forgery = Forgery::new();
+    forgery.add(child(2, forgery.task, None));
+    forgery.stands(Status::Pending, 0, 0);
+    forgery.beside.settled = false;
+    forgery.beside.standing.push(standing(id(2), Status::Pending, 0, 0));
+    forgery.breaks(21);
+    let mut forgery = with_child(Some(Usd::of(0.5)));
+    forgery.beside.standing.remove(0);
+    forgery.add(HistoryEvent::Cancel { lease: lease(forgery.task, 2) });
+    forgery.stands(Status::Cancelled, 2, 0);
+    forgery.beside.settled = false;
+    forgery.breaks(21);
+    forgery.add(HistoryEvent::Cancel { lease: lease(id(2), 1) });
+    forgery.beside.standing[0] = standing(id(2), Status::Cancelled, 1, 0);
+    assert_eq!(forgery.found(), []);
 }

@@ -69,6 +69,12 @@ pub enum HistoryEvent {
         /// True if its work counts only when it was checked.
         #[serde(default, skip_serializing_if = "is_false")]
         verify: bool,
+        /// The running task from inside which it was made.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<TaskId>,
+        /// US dollars that all of its attempts may cost together.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        budget: Option<Usd>,
     },
     /// A race of tasks was stored, which has the name of its first.
     StartRace {

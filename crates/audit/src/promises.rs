@@ -1,7 +1,7 @@
 //! The promises in a few words each, by their numbers in ARCHITECTURE.md.
 
 /// The promises; that with the number 1 first.
-pub const PROMISES: [&str; 20] = [
+pub const PROMISES: [&str; 21] = [
     "A task whose submit was answered exists",
     "Each task reaches one end, once",
     "Ends don't change",
@@ -22,6 +22,7 @@ pub const PROMISES: [&str; 20] = [
     "A file stays for the tasks that name it",
     "Completed means checked, where a check was asked for",
     "A race has one winner, and nobody starts in it behind the end",
+    "Tasks made from inside a running one stay within its budget, and end with its cancel",
 ];
 
 /// Those that the lines about one task alone can show.

@@ -13,6 +13,7 @@ mod coach;
 mod dependency;
 mod event;
 mod fair;
+mod family;
 mod file;
 mod gate;
 mod id;
@@ -49,6 +50,7 @@ pub use coach::{AnsweredCall, RuleScope, SuggestedRule, rule_covers, suggested_r
 pub use dependency::{Condition, DependencyState, MAX_DEPENDENCIES, OnFailure, dependency_state, in_order};
 pub use event::{Event, EventKind, NewEvent, line_of, main_argument};
 pub use fair::{FairBy, Fairness, Line, MAX_WEIGHT, Ready, Share, Turns, turns_before};
+pub use family::{MAX_CHILDREN, MAX_DEPTH, NoChild, Parent};
 pub use file::{Artifact, FileId};
 pub use gate::{Budgets, Candidate, GroupRoom, Hold, Room};
 pub use id::{BlobId, BootId, RuleId, ScheduleId, SessionId, TaskId, WorkerInstanceId};

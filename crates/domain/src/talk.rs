@@ -100,6 +100,12 @@ impl Decision {
 }
 
 impl Question {
+    /// True if a yes or a no answers it; what the model itself asks has answers of its own.
+    #[must_use]
+    pub fn takes_a_decision(&self) -> bool {
+        self.tool != "AskUserQuestion"
+    }
+
     /// Returns the rules that a permission for the session adds, as the CLI writes them: `Bash(touch a)`, `Write`.
     #[must_use]
     pub fn session_rules(&self) -> Vec<String> {

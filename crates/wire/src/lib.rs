@@ -6,6 +6,7 @@
 mod artifacts;
 mod dependency;
 mod files;
+mod hook_format;
 mod key;
 mod loop_guard;
 mod race;
@@ -23,6 +24,7 @@ mod webhook;
 pub use artifacts::Patterns;
 pub use dependency::{Dependency, DependsOn, named_in_batch};
 pub use files::{ContextFile, SentFile, Upload, can_be_named};
+pub use hook_format::HookFormat;
 pub use key::{KeyLimits, KeyRights, KeyScope, check_key_name};
 pub use race::RaceOptions;
 pub use repository::{RemoteRepository, check_url};

@@ -98,6 +98,7 @@ impl RaceOptions {
         );
         let mut judge = TaskSpec::of(told);
         (judge.priority, judge.tags, judge.requires) = (spec.priority, spec.tags.clone(), spec.requires.clone());
+        judge.parent = spec.parent;
         let sdk = &mut judge.options.sdk;
         sdk.model.clone_from(&spec.options.sdk.model);
         sdk.max_budget_usd = spec.options.sdk.max_budget_usd.map(|budget| budget / self.parts());

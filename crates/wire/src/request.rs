@@ -83,6 +83,8 @@ pub struct TaskFilter {
     pub session: Option<SessionId>,
     /// The schedule that has submitted it.
     pub schedule: Option<ScheduleId>,
+    /// The task from inside which it was made.
+    pub parent: Option<TaskId>,
     /// Earliest time of the submit.
     pub since: Option<Timestamp>,
     /// Latest time of the submit, which is not meant itself.

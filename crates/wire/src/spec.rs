@@ -48,6 +48,10 @@ pub struct TaskSpec {
     #[schema(max_items = 10000)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<DependsOn>,
+    /// The running task from inside which it is made. It is of that one's key and within its budget, and is cancelled with it.
+    #[schema(nullable = false)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<TaskId>,
     /// Surroundings of the task.
     #[serde(default)]
     pub context: Context,
@@ -366,6 +370,7 @@ impl TaskSpec {
             instruction,
             name: None,
             depends_on: Vec::new(),
+            parent: None,
             context: Context::default(),
             priority: 0,
             run_at: None,

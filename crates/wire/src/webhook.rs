@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::spec::{invalid, text};
+use crate::HookFormat;
+use crate::spec::{invalid, text, texts};
 use domain::Invalid;
 
 /// The longest address, in bytes.
@@ -41,6 +42,8 @@ pub enum HookEvent {
 impl HookEvent {
     /// Kinds that are sent by default: each way to end.
     pub const ENDS: [Self; 3] = [Self::Completed, Self::Failed, Self::Cancelled];
+    /// Kinds that are sent to people by default.
+    pub const FOR_PEOPLE: [Self; 3] = [Self::Waiting, Self::Completed, Self::Failed];
 }
 
 /// State of a delivery.
@@ -77,16 +80,36 @@ pub struct WebhookOptions {
     #[schema(min_length = 16)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
-    /// Kinds of messages; each way to end where it isn't set.
+    /// Kinds of messages. Where it isn't set: each way to end; for people, questions and the ends that matter.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<HookEvent>,
+    /// Shape of the messages.
+    #[serde(default, skip_serializing_if = "is_standard")]
+    pub format: HookFormat,
+    /// Only tasks with one of these tags; all where it isn't set.
+    #[schema(max_items = 20)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// True if nothing is sent while somebody with the task's key has a page of the dashboard open; a question that is older
+    /// than five minutes is sent nevertheless.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quiet: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_standard(format: &HookFormat) -> bool {
+    *format == HookFormat::Standard
 }
 
 impl WebhookOptions {
     /// Kinds of messages.
     #[must_use]
     pub fn events(&self) -> &[HookEvent] {
-        if self.events.is_empty() { &HookEvent::ENDS } else { &self.events }
+        match (self.events.is_empty(), self.format.is_for_people()) {
+            (false, _) => &self.events,
+            (true, false) => &HookEvent::ENDS,
+            (true, true) => &HookEvent::FOR_PEOPLE,
+        }
     }
 
     /// Checks what needs nothing but the request.
@@ -95,8 +118,18 @@ impl WebhookOptions {
     /// The first field that breaks a rule.
     pub fn validate(&self) -> Result<(), Invalid> {
         const URL: &str = "options.webhook.url";
+        const TAGS: &str = "options.webhook.tags";
         if !(self.url.starts_with("https://") || self.url.starts_with("http://")) || self.url.len() > MAX_URL {
             invalid(URL, format!("must begin with https:// or http://, and have at most {MAX_URL} bytes"))?;
+        }
+        let (_, topic) = self.format.place(&self.url);
+        let is_topic = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        if self.format == HookFormat::Ntfy && (topic.is_empty() || topic.len() > 64 || !topic.bytes().all(is_topic)) {
+            invalid(URL, "must end with the topic: 1 to 64 letters, digits, - and _")?;
+        }
+        texts(TAGS, &self.tags, 20)?;
+        if self.tags.iter().any(|tag| tag.len() > 64 || tag.chars().any(char::is_control)) {
+            invalid(TAGS, "each must have 1 to 64 bytes, and no control characters")?;
         }
         if self.secret.as_ref().is_some_and(|secret| secret.len() < 16) {
             invalid("options.webhook.secret", "must have at least 16 characters")?;

@@ -19,6 +19,8 @@ mod p0013_handovers;
 mod p0014_races;
 mod p0015_touches;
 mod p0016_rules;
+mod p0017_child_tasks;
+mod p0018_notifications;
 
 /// A step of the schema.
 #[derive(Clone, Copy, Debug)]
@@ -49,4 +51,6 @@ pub const STEPS: &[Step] = &[
     p0014_races::STEP,
     p0015_touches::STEP,
     p0016_rules::STEP,
+    p0017_child_tasks::STEP,
+    p0018_notifications::STEP,
 ];

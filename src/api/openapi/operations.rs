@@ -57,6 +57,7 @@ pub const OPERATIONS: &[Operation] = &[
         ("errorClass", Text),
         ("session", Uuid),
         ("schedule", Uuid),
+        ("parent", Uuid),
         ("since", Text),
         ("until", Text),
         ("tag", Text),

@@ -25,6 +25,7 @@ pub const LIST: &[&str] = &[
     "errorClass",
     "session",
     "schedule",
+    "parent",
     "since",
     "until",
     "tag",
@@ -103,6 +104,7 @@ pub fn named(params: &Params) -> Result<TaskFilter, ApiError> {
         error_class: names("errorClass", params)?,
         session: read("session", params, "must be the id of a session")?,
         schedule: read("schedule", params, "must be the id of a schedule")?,
+        parent: read("parent", params, "must be the id of a task")?,
         since: time("since", params)?,
         until: time("until", params)?,
         tag: text("tag"),
@@ -115,12 +117,14 @@ pub fn named(params: &Params) -> Result<TaskFilter, ApiError> {
 
 /// The tasks that are meant, of those that the caller sees.
 pub fn filter(caller: &Caller, named: TaskFilter) -> Result<Filter, ApiError> {
-    let TaskFilter { status, error_class, session, schedule, since, until, tag, key, q, id, working_directory } = named;
+    let TaskFilter { status, error_class, session, schedule, parent, since, until, tag, key, q, id, working_directory } =
+        named;
     Ok(Filter {
         statuses: status,
         error_classes: error_class,
         session,
         schedule,
+        parent,
         since,
         until,
         tag,

@@ -147,7 +147,7 @@ async fn repeat(
         spec.depends_on = all.iter().map(|one| one.row.asked_again()).collect();
     }
     // Its time has passed; the new task is due at once, and alone.
-    (spec.run_at, spec.race) = (None, None);
+    (spec.run_at, spec.race, spec.parent) = (None, None, None);
     store(shared, spec, caller, Some(old.id), idempotency).await
 }
 

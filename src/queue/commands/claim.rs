@@ -55,7 +55,11 @@ impl Change for Claim {
             let key = LeaseKey { task: row.id, epoch: row.epoch };
             let read = spec_of(&row);
             let why = read.unreadable.clone();
-            let budget = budgets.reserves(&row.key_name, row.max_budget_usd, row.cost_usd);
+            let mut used = row.cost_usd;
+            if row.attempt > 1 && row.max_budget_usd.is_some() {
+                used = Some(used.unwrap_or_default() + unit.tx.family(row.id).await?.given);
+            }
+            let budget = budgets.reserves(&row.key_name, row.max_budget_usd, used);
             let assignment = assign(unit, row, read, self, budget, expires.ms).await?;
             match why {
                 None => {

@@ -1,10 +1,14 @@
 //! Webhooks and their deliveries. A delivery is made in the transaction of what it tells: none is lost, and none
 //! tells what did not happen.
 
+use std::time::Duration;
+
 use super::{Change, Unit};
-use crate::queue::hooks::{AddWebhook, ClaimDeliveries, EnableWebhook, RemoveWebhook, ReportDelivery, RetryDelivery};
+use crate::queue::hooks::{
+    AddWebhook, ClaimDeliveries, EnableWebhook, RemoveWebhook, ReportDelivery, RetryDelivery, Sent,
+};
 use crate::store::StoreError;
-use crate::store::convert::webhook_of;
+use crate::store::convert::{text_of_tags, webhook_of};
 use crate::store::rows::{ClaimDeliveriesRow, DeliveryEnd, WebhookRow};
 use crate::store::views::{Dispatch, Webhook};
 use domain::{Named as _, TaskId, Timestamp};
@@ -25,6 +29,9 @@ pub async fn add(
         url: options.url.clone(),
         secret: options.secret.clone(),
         events: format!(",{},", names.join(",")),
+        format: options.format.is_for_people().then(|| options.format.name().to_owned()),
+        tags: text_of_tags(&options.tags),
+        quiet: options.quiet,
         created_at: unit.now,
         failing_since: None,
         disabled_at: None,
@@ -96,17 +103,21 @@ impl Change for ReportDelivery {
     type Answer = ();
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<(), StoreError> {
-        let (state, next_at) = match (&self.error, self.again) {
-            (None, _) => (DeliveryState::Delivered, unit.now),
-            (Some(_), None) => (DeliveryState::Failed, unit.now),
-            (Some(_), Some(again)) => (DeliveryState::Pending, unit.now.plus(again)),
+        let again = |again: &Option<Duration>, state| match again {
+            Some(again) => (DeliveryState::Pending, unit.now.plus(*again)),
+            None => (state, unit.now),
+        };
+        let (error, (state, next_at)) = match &self.sent {
+            Sent::Delivered => (None, (DeliveryState::Delivered, unit.now)),
+            Sent::Failed { error, again: after, .. } => (Some(error), again(after, DeliveryState::Failed)),
+            Sent::Not { why, again: after } => (Some(why), again(after, DeliveryState::Delivered)),
         };
         let end = DeliveryEnd {
             id: &self.id,
             attempt: self.attempt,
-            body: &self.body,
+            body: self.body.as_deref(),
             status: self.status,
-            error: self.error.as_deref(),
+            error: error.map(String::as_str),
             state,
             next_at,
             ended_at: (state != DeliveryState::Pending).then_some(unit.now),
@@ -119,8 +130,11 @@ impl Change for ReportDelivery {
 impl ReportDelivery {
     /// A registered webhook that is gone, or has failed for days, is told nothing more until it is enabled again.
     async fn judge_webhook(&self, unit: &mut Unit<'_>) -> Result<(), StoreError> {
+        if matches!(self.sent, Sent::Not { .. }) {
+            return Ok(());
+        }
         let Some(mut row) = unit.tx.webhook_of(&self.id).await? else { return Ok(()) };
-        let Some(error) = &self.error else {
+        let Sent::Failed { error, gone, .. } = &self.sent else {
             if row.failing_since.take().is_some() {
                 unit.tx.update_webhook(&row).await?;
             }
@@ -129,7 +143,7 @@ impl ReportDelivery {
         let since = *row.failing_since.get_or_insert(unit.now);
         // Nothing where the clock was set back meanwhile.
         let lasts = u128::from(unit.now.since_ms(since).max(0).unsigned_abs());
-        let reason = match self.gone {
+        let reason = match gone {
             true => Some("the receiver answered 410 Gone".to_owned()),
             false => (lasts >= self.disable_after.as_millis())
                 .then(|| format!("each message has failed since {since}, the last: {error}")),

@@ -7,6 +7,7 @@
 mod amend;
 mod attempts;
 mod change;
+mod children;
 mod claim;
 mod dependencies;
 #[cfg(test)]

@@ -90,7 +90,7 @@ impl Scratch {
 
     async fn poll(&self, holder: WorkerInstanceId, leases: &[LeaseKey]) -> PollReply {
         let poll = Poll { holder, credential: "", heard: &[], labels: &Labels::default() };
-        PollReply::of(leases, self.store.poll(&poll).await.expect("polled"))
+        PollReply::of(leases, &[], self.store.poll(&poll).await.expect("polled"))
     }
 }
 

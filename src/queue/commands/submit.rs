@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use super::{Change, Unit, dependencies, files, hooks, keys};
+use super::{Change, Unit, children, dependencies, files, hooks, keys};
 use crate::queue::messages::{AllSubmitted, Directory, Submit, SubmitAll, Submitted};
 use crate::store::StoreError;
 use crate::store::convert::{task_of, task_with};
 use crate::store::rows::{IdempotencyKeyRow, MAX_LANES, MAX_SHARES, TaskRow};
 use audit::{HistoryEvent, Source};
-use domain::{EventKind, NewEvent, Status, lane_of};
+use domain::{EventKind, NewEvent, Status, TaskId, lane_of};
 use wire::stored::StoredSpec;
 
 impl Change for Submit {
@@ -18,6 +18,10 @@ impl Change for Submit {
 
     fn is_essential(&self) -> bool {
         false
+    }
+
+    fn task(&self) -> Option<TaskId> {
+        self.task.spec.parent
     }
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Submitted, StoreError> {
@@ -32,6 +36,10 @@ impl Submit {
         if let Some(refused) = self.refusal(unit).await? {
             return Ok(refused);
         }
+        let depth = match children::of_new(unit, &self.task).await? {
+            Ok(depth) => depth,
+            Err(refused) => return Ok(refused),
+        };
         let dependencies = match dependencies::of_new(unit, &self.task).await? {
             Ok(dependencies) => dependencies,
             Err(refused) => return Ok(refused),
@@ -62,9 +70,12 @@ impl Submit {
             weight: self.task.share.1,
             files: files::names(&files),
             verify: self.task.spec.verify.is_some(),
+            parent: self.task.spec.parent,
+            budget: self.task.spec.options.sdk.max_budget_usd,
         });
         unit.count_bytes(&row.key_name, row.spec.len() as i64);
         unit.tx.insert_task(&row, &self.task.spec.tags).await?;
+        children::store(unit, &self.task, depth).await?;
         dependencies::store(unit, &self.task, &dependencies).await?;
         files::store(unit, row.id, files).await?;
         if let Some(webhook) = &self.task.spec.options.webhook {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Change, Unit, files, hooks, money, races, radar, talk, workers};
+use super::{Change, Unit, children, files, hooks, money, races, radar, talk, workers};
 use crate::queue::messages::{Append, Cancel, Cancelled, Finish, NextStep, Release, Stale};
 use crate::store::StoreError;
 use crate::store::convert::{no_class, put_record, record_of, status_of, task_of, unreadable};
@@ -99,6 +99,7 @@ impl Transition {
         }
         self.end_attempt(unit, AttemptOutcome::Cancelled, None, None).await?;
         unit.record(&HistoryEvent::Cancel { lease: LeaseKey { task: self.row.id, epoch: self.record.epoch } });
+        unit.cancel_children(self.row.id);
         self.write(unit, Vec::new(), reason).await?;
         Ok(())
     }
@@ -197,6 +198,9 @@ impl Transition {
         }
         if status.is_terminal() && races::may_be_in_one(&self.row) {
             unit.race(self.row.id);
+        }
+        if status.is_terminal() && children::may_be_one(&self.row) {
+            unit.end_child(self.row.id);
         }
         if let Some(event) = end_of(status) {
             self.row.completed_at = Some(unit.now.0);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{dependencies, gate, races};
+use super::{children, dependencies, gate, races};
 use crate::process::barrier;
 use crate::store::convert::spec_of;
 use crate::store::rows::{Clock, EventRow, TaskRow};
@@ -33,6 +33,10 @@ pub struct Unit<'t> {
     unsettled: bool,
     /// Tasks of races that have ended, whose races may be decided now.
     racing: Vec<TaskId>,
+    /// Tasks that were cancelled, and whose children are to be.
+    cancelled: Vec<TaskId>,
+    /// Tasks that have ended and were made from inside others.
+    ended_children: Vec<TaskId>,
     /// Stored bytes by key.
     bytes: HashMap<String, i64>,
 }
@@ -57,6 +61,8 @@ impl<'t> Unit<'t> {
             any_waits: false,
             unsettled: false,
             racing: Vec::new(),
+            cancelled: Vec::new(),
+            ended_children: Vec::new(),
             bytes: HashMap::new(),
         })
     }
@@ -66,7 +72,11 @@ impl<'t> Unit<'t> {
     /// # Errors
     /// The store's. Nothing has happened then.
     pub async fn commit(mut self) -> Result<Done, StoreError> {
-        self.decide_races().await?;
+        // Each may leave more to do for the other.
+        while !(self.racing.is_empty() && self.cancelled.is_empty() && self.ended_children.is_empty()) {
+            self.decide_races().await?;
+            self.end_families().await?;
+        }
         self.settle().await?;
         if let Some(error) = self.unwritten.take() {
             return Err(error);
@@ -120,6 +130,34 @@ impl<'t> Unit<'t> {
             }
         }
         Ok(())
+    }
+
+    /// Cancels the children of tasks that were cancelled, and gives back what children have not spent. Where that fails, what
+    /// else was done is kept.
+    async fn end_families(&mut self) -> Result<(), StoreError> {
+        while let Some(task) = self.cancelled.pop() {
+            let mark = self.mark().await?;
+            let ended = children::cancel_below(self, task).await;
+            self.forget(mark, ended.is_err()).await?;
+            if let Err(error) = ended {
+                let error = crate::telemetry::chain(&error);
+                tracing::error!(taskId = %task, error, "The children of a task can't be cancelled with it");
+            }
+        }
+        while let Some(task) = self.ended_children.pop() {
+            children::settle_above(self, task).await?;
+        }
+        Ok(())
+    }
+
+    /// A task was cancelled: its children are, with the commit.
+    pub fn cancel_children(&mut self, task: TaskId) {
+        self.cancelled.push(task);
+    }
+
+    /// A task has ended that was made from inside another one.
+    pub fn end_child(&mut self, task: TaskId) {
+        self.ended_children.push(task);
     }
 
     /// A task of a race has ended.

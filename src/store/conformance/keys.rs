@@ -74,6 +74,9 @@ pub async fn a_key_has_its_own(store: &dyn Store) {
         failing_since: None,
         disabled_at: None,
         disabled_reason: None,
+        format: None,
+        tags: None,
+        quiet: false,
     };
     for one in [hook("all", None), hook("of-a", Some("a")), hook("of-b", Some("b"))] {
         tx.insert_webhook(&one).await.expect("inserted");

@@ -36,6 +36,9 @@ pub async fn deliveries_are_claimed_by_host(store: &dyn Store) {
         failing_since: None,
         disabled_at: None,
         disabled_reason: None,
+        format: None,
+        tags: None,
+        quiet: false,
     };
     let mut tx = begin(store).await;
     for (id, url) in [("a", "http://One.test/x"), ("b", "http://one.test/y"), ("c", "https://two.test")] {
@@ -62,7 +65,7 @@ pub async fn deliveries_are_claimed_by_host(store: &dyn Store) {
     let end = DeliveryEnd {
         id: &first[0].id,
         attempt: 2,
-        body: "{}",
+        body: Some("{}"),
         status: Some(200),
         error: None,
         state: DeliveryState::Delivered,

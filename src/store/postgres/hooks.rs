@@ -9,14 +9,15 @@ use super::connection::{Connection, readable};
 use super::tx::{PostgresTx, only};
 use super::value::{Unread, Value, get, params};
 use crate::store::StoreError;
-use crate::store::convert::webhook_of;
+use crate::store::convert::{format_of, webhook_of};
 use crate::store::rows::{ClaimDeliveriesRow, DeliveryEnd, WebhookRow};
 use crate::store::tx::Hooks;
 use crate::store::views::{Delivery, Dispatch, Webhook};
 use domain::{Named as _, TaskId, Timestamp};
 
 /// The columns of [`webhook`].
-const COLUMNS: &str = "w.id, w.task_id, w.url, w.secret, w.events, w.created_at, w.failing_since, w.disabled_at, w.disabled_reason, w.key_name";
+const COLUMNS: &str = "w.id, w.task_id, w.url, w.secret, w.events, w.created_at, w.failing_since, w.disabled_at, w.disabled_reason, w.key_name,
+    w.format, w.tags, COALESCE(w.quiet, FALSE)";
 
 static FIND: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {COLUMNS} FROM webhooks w WHERE id = $1 AND task_id IS NULL"));
@@ -38,14 +39,16 @@ const UPDATE: &str = "UPDATE webhooks SET failing_since = $2, disabled_at = $3, 
 /// Names in `events` stand between commas. A new message is due at once, whatever the clock of the machine that
 /// writes it says. An address that is longer than any that is accepted is none: each message would be as long.
 const TELL: &str =
-    "INSERT INTO deliveries (id, task_id, url, secret, event, created_at, state, attempts, next_at, webhook_id, host)
-    SELECT replace(gen_random_uuid()::text, '-', ''), task, url, secret, event, at, 'pending', 0, 0, webhook.id,
+    "INSERT INTO deliveries (id, task_id, url, secret, event, created_at, state, attempts, next_at, webhook_id, format, quiet, host)
+    SELECT replace(gen_random_uuid()::text, '-', ''), task, url, secret, event, at, 'pending', 0, 0, webhook.id, format, quiet,
         lower(split_part(split_part(url, '://', 2), '/', 1))
     FROM unnest($1::uuid[], $2::text[], $3::int8[]) AS told(task, event, at)
-    CROSS JOIN LATERAL (SELECT id, url, secret, events, disabled_at FROM webhooks WHERE task_id = task
-        UNION ALL SELECT id, url, secret, events, disabled_at FROM webhooks WHERE task_id IS NULL
+    CROSS JOIN LATERAL (SELECT id, url, secret, events, disabled_at, format, quiet, tags FROM webhooks WHERE task_id = task
+        UNION ALL SELECT id, url, secret, events, disabled_at, format, quiet, tags FROM webhooks WHERE task_id IS NULL
             AND (key_name IS NULL OR key_name = (SELECT key_name FROM tasks WHERE id = task))) webhook
-    WHERE octet_length(url) <= 2048 AND disabled_at IS NULL AND strpos(events, ',' || event || ',') > 0";
+    WHERE octet_length(url) <= 2048 AND disabled_at IS NULL AND strpos(events, ',' || event || ',') > 0
+        AND (tags IS NULL OR EXISTS (SELECT 1 FROM task_tags t
+            WHERE t.task_id = task AND strpos(tags, chr(31) || t.tag || chr(31)) > 0))";
 
 /// Claims deliveries of each host, of the first that are due and whose host has not enough to do.
 const CLAIM: &str = "UPDATE deliveries SET attempts = attempts + 1, next_at = $2 WHERE id IN
@@ -53,7 +56,8 @@ const CLAIM: &str = "UPDATE deliveries SET attempts = attempts + 1, next_at = $2
             (SELECT id, host, created_at FROM deliveries WHERE state = 'pending' AND next_at <= $1
                 AND created_at <= $6 AND host <> ALL($4) ORDER BY next_at LIMIT 1000) due) placed
         WHERE place <= $5 LIMIT $3)
-    RETURNING id, task_id, url, host, secret, event, created_at, attempts, body";
+    RETURNING id, task_id, url, host, secret, event, created_at, attempts, body, format, COALESCE(quiet, FALSE),
+        COALESCE((SELECT w.task_id IS NULL AND w.key_name IS NULL FROM webhooks w WHERE w.id = webhook_id), FALSE)";
 
 /// True if anything may be due: what most looks find is nothing.
 const IS_DUE: &str = "SELECT 1 FROM deliveries WHERE state = 'pending' AND next_at <= $1 LIMIT 1";
@@ -83,6 +87,9 @@ fn webhook(row: &Row) -> Result<WebhookRow, Unread> {
         disabled_at: get(row, 7)?,
         disabled_reason: get(row, 8)?,
         key_name: get(row, 9)?,
+        format: get(row, 10)?,
+        tags: get(row, 11)?,
+        quiet: get(row, 12)?,
     })
 }
 
@@ -97,6 +104,9 @@ fn dispatch(row: &Row) -> Result<Dispatch, Unread> {
         created_at: get(row, 6)?,
         attempt: get(row, 7)?,
         body: get(row, 8)?,
+        format: format_of(get::<Option<String>>(row, 9)?.as_deref()),
+        quiet: get(row, 10)?,
+        of_all: get(row, 11)?,
     })
 }
 
@@ -129,9 +139,13 @@ pub async fn deliveries(db: &Connection, task: TaskId) -> Result<Vec<Delivery>, 
 #[async_trait(?Send)]
 impl Hooks for PostgresTx<'_> {
     async fn insert_webhook(&mut self, row: &WebhookRow) -> Result<(), StoreError> {
-        let WebhookRow { id, task_id, url, secret, events, created_at, key_name, .. } = row;
-        let values = params![id, *task_id, url, secret, events, *created_at, key_name];
-        self.insert_values("webhooks", "id, task_id, url, secret, events, created_at, key_name", values.into());
+        let WebhookRow { id, task_id, url, secret, events, created_at, key_name, format, tags, quiet, .. } = row;
+        let values = params![id, *task_id, url, secret, events, *created_at, key_name, format, tags, *quiet];
+        self.insert_values(
+            "webhooks",
+            "id, task_id, url, secret, events, created_at, key_name, format, tags, quiet",
+            values.into(),
+        );
         Ok(())
     }
 

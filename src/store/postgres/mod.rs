@@ -10,7 +10,7 @@
 //! | `address`, `verify` | the server: what its URL says, how to connect, how far its certificate is checked |
 //! | `shared`, `connection`, `value`, `table` | connections, statements, values, whole rows |
 //! | `schema`, `listen`, `import` | the schema, commits of other processes, and the rows of another database |
-//! | `tx`, `waiting`, `tasks`, `shares`, `dependencies`, `files`, `attempts`, `talk`, `limits`, `hooks`, `schedules`, `money`, `secrets`, `handovers`, `races`, `touches`, `rules`, `keys`, `workers`, `retention` | the statements of a transaction |
+//! | `tx`, `waiting`, `tasks`, `shares`, `dependencies`, `files`, `attempts`, `talk`, `limits`, `hooks`, `schedules`, `money`, `secrets`, `handovers`, `races`, `children`, `touches`, `rules`, `keys`, `workers`, `retention` | the statements of a transaction |
 //! | `blobs` | the contents of files |
 //! | `words` | the index of words |
 //! | `readers`, `read_tasks`, `read_events`, `read_state`, `read_history` | the statements of reads |
@@ -22,6 +22,7 @@
 mod address;
 mod attempts;
 mod blobs;
+mod children;
 mod connection;
 mod dependencies;
 mod files;

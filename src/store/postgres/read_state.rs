@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use super::children;
 use super::connection::Connection;
 use super::handovers::held_tree;
 use super::table::Table;
@@ -158,9 +159,13 @@ pub async fn poll(db: &Connection, poll: &Poll<'_>) -> Result<Polled, StoreError
     });
     let (leases, work) = futures_util::try_join!(db.all(LEASES, &held, lease), work)?;
     // Most workers that ask run nothing.
-    let said = if leases.is_empty() { Vec::new() } else { said(db, poll).await? };
+    let (said, budgets) = match leases.is_empty() {
+        true => Default::default(),
+        false => futures_util::try_join!(said(db, poll), children::left(db, poll.holder))?,
+    };
     let work = work.unwrap_or_default();
-    Ok(Polled { leases, work: work.is_for(poll.labels), concurrency: work.concurrency, said, drain: work.drain })
+    let (is_for_it, concurrency, drain) = (work.is_for(poll.labels), work.concurrency, work.drain);
+    Ok(Polled { leases, work: is_for_it, concurrency, said, budgets, drain })
 }
 
 async fn said(db: &Connection, poll: &Poll<'_>) -> Result<Vec<(TaskId, TaskInput)>, StoreError> {

@@ -200,6 +200,9 @@ impl Conditions {
         if let Some(schedule) = filter.schedule {
             conditions.add("id IN (SELECT task_id FROM schedule_runs WHERE schedule_id = ?)", schedule);
         }
+        if let Some(parent) = filter.parent {
+            conditions.add("id IN (SELECT task_id FROM child_tasks WHERE parent_id = ?)", parent);
+        }
         if let Some(since) = filter.since {
             conditions.add("id >= ?", TaskId::first_of(since));
         }

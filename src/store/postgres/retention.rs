@@ -26,7 +26,7 @@ const REMOVE: &str = "DELETE FROM tasks WHERE id = $1 RETURNING key_name, status
         + COALESCE((SELECT SUM(bytes) FROM artifacts WHERE task_id = $1), 0))::bigint";
 
 /// Tables with rows of a task.
-const PARTS: [&str; 18] = [
+const PARTS: [&str; 19] = [
     "DELETE FROM artifacts WHERE task_id = $1",
     "DELETE FROM task_files WHERE task_id = $1",
     "DELETE FROM transcripts WHERE task_id = $1",
@@ -36,6 +36,7 @@ const PARTS: [&str; 18] = [
     "DELETE FROM waits WHERE task_id = $1",
     "DELETE FROM handovers WHERE task_id = $1",
     "DELETE FROM race_entries WHERE task_id = $1",
+    "DELETE FROM child_tasks WHERE task_id = $1",
     "DELETE FROM touches WHERE task_id = $1",
     "DELETE FROM unsettled WHERE task_id = $1",
     "DELETE FROM questions WHERE task_id = $1",

@@ -9,17 +9,18 @@ use uuid::Uuid;
 use super::query::{Db, name, time};
 use super::tx::SqliteTx;
 use crate::store::StoreError;
-use crate::store::convert::webhook_of;
+use crate::store::convert::{format_of, webhook_of};
 use crate::store::rows::{ClaimDeliveriesRow, DeliveryEnd, WebhookRow};
 use crate::store::tx::Hooks;
 use crate::store::views::{Delivery, Dispatch, Webhook};
 use domain::{Named as _, TaskId, Timestamp};
 
-const ADD: &str = "INSERT INTO webhooks (id, task_id, url, secret, events, created_at, key_name)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const ADD: &str = "INSERT INTO webhooks (id, task_id, url, secret, events, created_at, key_name, format, tags, quiet)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 
 /// The columns of [`webhook`].
-const COLUMNS: &str = "w.id, w.task_id, w.url, w.secret, w.events, w.created_at, w.failing_since, w.disabled_at, w.disabled_reason, w.key_name";
+const COLUMNS: &str = "w.id, w.task_id, w.url, w.secret, w.events, w.created_at, w.failing_since, w.disabled_at, w.disabled_reason, w.key_name,
+    w.format, w.tags, COALESCE(w.quiet, FALSE)";
 
 static FIND: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {COLUMNS} FROM webhooks w WHERE id = ?1 AND task_id IS NULL"));
@@ -41,11 +42,13 @@ const UPDATE: &str = "UPDATE webhooks SET failing_since = ?2, disabled_at = ?3, 
 /// Names in `events` stand between commas. A new message is due at once, whatever the clock of the machine that
 /// writes it says. An address that is longer than any that is accepted is none: each message would be as long.
 const TELL: &str =
-    "INSERT INTO deliveries (id, task_id, url, secret, event, created_at, state, attempts, next_at, webhook_id, host)
-    SELECT lower(hex(randomblob(16))), ?1, url, secret, ?2, ?3, 'pending', 0, 0, id,
+    "INSERT INTO deliveries (id, task_id, url, secret, event, created_at, state, attempts, next_at, webhook_id, format, quiet, host)
+    SELECT lower(hex(randomblob(16))), ?1, url, secret, ?2, ?3, 'pending', 0, 0, id, format, quiet,
         lower(substr(url, instr(url, '://') + 3, instr(substr(url, instr(url, '://') + 3) || '/', '/') - 1)) FROM webhooks
     WHERE (task_id = ?1 OR task_id IS NULL AND (key_name IS NULL OR key_name = (SELECT key_name FROM tasks WHERE id = ?1)))
-        AND octet_length(url) <= 2048 AND disabled_at IS NULL AND instr(events, ',' || ?2 || ',')";
+        AND octet_length(url) <= 2048 AND disabled_at IS NULL AND instr(events, ',' || ?2 || ',')
+        AND (tags IS NULL OR EXISTS (SELECT 1 FROM task_tags t
+            WHERE t.task_id = ?1 AND instr(tags, char(31) || t.tag || char(31))))";
 
 /// Claims deliveries of each host, of the first that are due and whose host has not enough to do.
 const CLAIM: &str = "UPDATE deliveries SET attempts = attempts + 1, next_at = ?2 WHERE id IN
@@ -53,7 +56,8 @@ const CLAIM: &str = "UPDATE deliveries SET attempts = attempts + 1, next_at = ?2
             (SELECT id, host, created_at FROM deliveries INDEXED BY deliveries_due WHERE state = 'pending' AND next_at <= ?1
                 AND created_at <= ?6 AND host NOT IN (SELECT value FROM json_each(?4)) ORDER BY next_at LIMIT 1000))
         WHERE place <= ?5 LIMIT ?3)
-    RETURNING id, task_id, url, host, secret, event, created_at, attempts, body";
+    RETURNING id, task_id, url, host, secret, event, created_at, attempts, body, format, COALESCE(quiet, FALSE),
+        COALESCE((SELECT w.task_id IS NULL AND w.key_name IS NULL FROM webhooks w WHERE w.id = webhook_id), FALSE)";
 
 /// True if anything may be due: what most looks find is nothing.
 const IS_DUE: &str =
@@ -84,6 +88,9 @@ fn webhook(row: &Row<'_>) -> rusqlite::Result<WebhookRow> {
         disabled_at: time::maybe(row, 7)?,
         disabled_reason: row.get(8)?,
         key_name: row.get(9)?,
+        format: row.get(10)?,
+        tags: row.get(11)?,
+        quiet: row.get(12)?,
     })
 }
 
@@ -98,6 +105,9 @@ fn dispatch(row: &Row<'_>) -> rusqlite::Result<Dispatch> {
         created_at: time::at(row, 6)?,
         attempt: row.get(7)?,
         body: row.get(8)?,
+        format: format_of(row.get::<_, Option<String>>(9)?.as_deref()),
+        quiet: row.get(10)?,
+        of_all: row.get(11)?,
     })
 }
 
@@ -129,8 +139,9 @@ pub fn deliveries(db: Db<'_>, task: TaskId) -> Result<Vec<Delivery>, StoreError>
 #[async_trait(?Send)]
 impl Hooks for SqliteTx<'_> {
     async fn insert_webhook(&mut self, row: &WebhookRow) -> Result<(), StoreError> {
-        let WebhookRow { id, task_id, url, secret, events, created_at, key_name, .. } = row;
-        let values = params![id, task_id.map(TaskId::uuid), url, secret, events, created_at.0, key_name];
+        let WebhookRow { id, task_id, url, secret, events, created_at, key_name, format, tags, quiet, .. } = row;
+        let values =
+            params![id, task_id.map(TaskId::uuid), url, secret, events, created_at.0, key_name, format, tags, quiet];
         self.db()?.execute(ADD, values)?;
         Ok(())
     }

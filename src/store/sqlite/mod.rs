@@ -10,7 +10,7 @@
 //! | --- | --- |
 //! | `schema`, `preflight`, `mark`, `reserve` | what happens before it is used: its schema, whether it may be used at all, what it must have, and space for a full disk |
 //! | `connection`, `query`, `table` | connections, statements, whole rows |
-//! | `tx`, `tasks`, `shares`, `dependencies`, `files`, `attempts`, `talk`, `limits`, `hooks`, `schedules`, `money`, `secrets`, `handovers`, `races`, `touches`, `rules`, `workers`, `retention` | the statements of a transaction |
+//! | `tx`, `tasks`, `shares`, `dependencies`, `files`, `attempts`, `talk`, `limits`, `hooks`, `schedules`, `money`, `secrets`, `handovers`, `races`, `children`, `touches`, `rules`, `workers`, `retention` | the statements of a transaction |
 //! | `blobs` | the contents of files, in a folder of their own |
 //! | `words` | the index of words, in a file of its own |
 //! | `export` | all rows, for another database |
@@ -18,6 +18,7 @@
 
 mod attempts;
 mod blobs;
+mod children;
 mod connection;
 mod dependencies;
 mod export;

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use rusqlite::params;
 
+use super::children;
 use super::handovers::held_tree;
 use super::query::{Db, name, time};
 use super::table::Table;
@@ -130,14 +131,18 @@ pub fn expired(db: Db<'_>) -> Result<Vec<HeldTree>, StoreError> {
 pub fn poll(db: Db<'_>, poll: &Poll<'_>) -> Result<Polled, StoreError> {
     let leases = leases_of(db, poll.holder)?;
     // Most workers that ask run nothing.
-    let said = if leases.is_empty() { Vec::new() } else { said(db, poll)? };
+    let (said, budgets) = match leases.is_empty() {
+        true => Default::default(),
+        false => (said(db, poll)?, children::left(db, poll.holder)?),
+    };
     let values = params![wall_now().0, poll.credential, poll.holder.as_bytes()];
     let work = db.one(WORK, values, |row| {
         let (concurrency, is_open, any, drain) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
         Ok(Work { concurrency, is_open, any, lanes: Vec::new(), drain })
     })?;
     let work = Work { lanes: lanes(db)?, ..work.unwrap_or_default() };
-    Ok(Polled { leases, work: work.is_for(poll.labels), concurrency: work.concurrency, said, drain: work.drain })
+    let (is_for_it, concurrency, drain) = (work.is_for(poll.labels), work.concurrency, work.drain);
+    Ok(Polled { leases, work: is_for_it, concurrency, said, budgets, drain })
 }
 
 fn said(db: Db<'_>, poll: &Poll<'_>) -> Result<Vec<(TaskId, TaskInput)>, StoreError> {

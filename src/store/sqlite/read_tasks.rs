@@ -262,6 +262,7 @@ fn condition(filter: &Filter) -> Condition {
         .add_option(any_of(&filter.error_classes).map(|names| Column::ErrorClass.is_in(names)))
         .add_option(filter.session.map(|session| Column::SessionId.eq(session.to_string())))
         .add_option(filter.schedule.map(fired))
+        .add_option(filter.parent.map(made_by))
         .add_option(filter.since.map(|since| Column::Id.gte(TaskId::first_of(since).uuid())))
         .add_option(filter.until.map(|until| Column::Id.lt(TaskId::first_of(until).uuid())))
         .add_option(filter.tag.as_deref().map(tagged))
@@ -294,6 +295,16 @@ fn fired(schedule: ScheduleId) -> SimpleExpr {
         .and_where(Expr::col("schedule_id").eq(schedule.uuid()))
         .to_owned();
     Column::Id.in_subquery(runs)
+}
+
+/// The tasks that were made from inside another.
+fn made_by(parent: TaskId) -> SimpleExpr {
+    let children = Query::select()
+        .column("task_id")
+        .from("child_tasks")
+        .and_where(Expr::col("parent_id").eq(parent.uuid()))
+        .to_owned();
+    Column::Id.in_subquery(children)
 }
 
 /// A folder of a task's own is found by the id in its name.

@@ -26,7 +26,7 @@ const FREE: &str = "UPDATE key_bytes SET bytes = MAX(0, bytes
     WHERE key_name = (SELECT key_name FROM tasks WHERE id = ?1)";
 
 /// Tables with rows of a task; its own row last.
-const PARTS: [&str; 19] = [
+const PARTS: [&str; 20] = [
     "DELETE FROM artifacts WHERE task_id = ?1",
     "DELETE FROM task_files WHERE task_id = ?1",
     "DELETE FROM transcripts WHERE task_id = ?1",
@@ -36,6 +36,7 @@ const PARTS: [&str; 19] = [
     "DELETE FROM waits WHERE task_id = ?1",
     "DELETE FROM handovers WHERE task_id = ?1",
     "DELETE FROM race_entries WHERE task_id = ?1",
+    "DELETE FROM child_tasks WHERE task_id = ?1",
     "DELETE FROM touches WHERE task_id = ?1",
     "DELETE FROM unsettled WHERE task_id = ?1",
     "DELETE FROM questions WHERE task_id = ?1",

@@ -109,6 +109,8 @@ pub struct Filter {
     pub session: Option<SessionId>,
     /// The schedule that has submitted it.
     pub schedule: Option<ScheduleId>,
+    /// The task from inside which it was made.
+    pub parent: Option<TaskId>,
     /// Earliest time of the submit.
     pub since: Option<Timestamp>,
     /// Latest time of the submit, which is not meant itself.
@@ -129,10 +131,16 @@ impl Filter {
     /// True if the numbers of tasks by key and status say how many it has: then nothing is counted.
     #[must_use]
     pub fn is_of_statuses(&self) -> bool {
-        let Self { error_classes, session, schedule, since, until, tag, working_directory, words, id, .. } = self;
+        let Self { error_classes, session, schedule, parent, since, until, tag, working_directory, words, id, .. } =
+            self;
         let is_plain =
             error_classes.is_empty() && words.is_empty() && id.is_none() && session.is_none() && schedule.is_none();
-        is_plain && since.is_none() && until.is_none() && tag.is_none() && working_directory.is_none()
+        is_plain
+            && parent.is_none()
+            && since.is_none()
+            && until.is_none()
+            && tag.is_none()
+            && working_directory.is_none()
     }
 
     /// Number of tasks of its statuses among these.

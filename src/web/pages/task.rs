@@ -20,7 +20,7 @@ use super::graph::{Neighbours, Side, neighbours};
 use super::race::Lanes;
 use crate::api::{Shared, artifact_view, find_task, race_of, worker_capacity};
 use crate::process::wall_now;
-use crate::queue::{Delivery, PagePlace, ReadArtifacts, ReadDeliveries, ReadEventPage, ReadPatch};
+use crate::queue::{Delivery, Filter, ListTasks, PagePlace, ReadArtifacts, ReadDeliveries, ReadEventPage, ReadPatch};
 use crate::service;
 use domain::{AttemptOutcome, Event, EventKind, Hold, Name, Named as _, Status, Timestamp, Verification};
 use strum::VariantArray as _;
@@ -433,9 +433,11 @@ async fn head(shared: &Shared, visitor: &Visitor, task: &Task, part: &str) -> Re
     let to = |name: &str| if name.is_empty() { String::new() } else { format!("?part={name}") };
     let parts = PARTS.iter().filter(|(name, _)| *name != "race" || task.spec.race.is_some());
     let tabs = parts.map(|(name, title)| Tab { name: title, query: to(name), here: *name == part });
+    let below = Filter { parent: Some(task.id), ..Filter::default() };
+    let below = shared.queue.ask(ListTasks { filter: below, limit: 1, ..ListTasks::default() }).await?;
     Ok(Head {
         shell,
-        task: Row::of(task, wall_now()),
+        task: Row { children: below.total, ..Row::of(task, wall_now()) },
         estimated: task.cost_so_far.is_some(),
         facts: facts.into_iter().flatten().filter(|fact| !fact.is_empty()).collect(),
         tabs: tabs.collect(),

@@ -32,6 +32,8 @@ struct Tasks {
     tag: String,
     key: String,
     folder: String,
+    /// The task from inside which they were made.
+    parent: String,
     status: String,
     query: String,
     next: Option<String>,
@@ -74,11 +76,12 @@ pub async fn show(request: HttpRequest, visitor: Visitor, shared: Data<Shared>) 
         may_change: visitor.caller.may(KeyScope::Submit),
         tabs: tabs(&params, found.counts),
         query: params.query(),
-        is_narrow: ["tag", "key", "workingDirectory"].into_iter().any(|name| params.text(name).is_some()),
+        is_narrow: ["tag", "key", "workingDirectory", "parent"].into_iter().any(|name| params.text(name).is_some()),
         q: text("q"),
         tag: text("tag"),
         key: text("key"),
         folder: text("workingDirectory"),
+        parent: text("parent"),
         status: text("status"),
         next: found.next(LIMIT).map(|last| params.with("cursor", &last.to_string()).query()),
     };

@@ -82,7 +82,7 @@ impl AgentRun {
                 Some(RunCommand::Lost) => return tracing::info!("Task is not ours any more"),
                 Some(RunCommand::Shutdown) | None => break,
                 // What was said comes again, to the next worker.
-                Some(RunCommand::Hear(_) | RunCommand::Draining | RunCommand::HandOver) => {}
+                Some(RunCommand::Hear(_) | RunCommand::Limit(_) | RunCommand::Draining | RunCommand::HandOver) => {}
             }
         }
         drop(held);

@@ -19,7 +19,7 @@ use crate::worker::agent_run::RunCommand;
 use crate::worker::check::{Check, Checked, Checker};
 use crate::worker::commands::Commands;
 use crate::worker::outbox::Outbox;
-use domain::{BootInstant, LeaseKey, NewEvent};
+use domain::{BootInstant, LeaseKey, NewEvent, Usd};
 
 /// A running process, and what was seen of it.
 pub struct Attempt {
@@ -78,6 +78,8 @@ pub enum Driven {
     Ended(Exit),
     /// The worker leaves, and the attempt is to go on without it.
     HandOver,
+    /// It may spend this at most from now on.
+    Limit(Usd),
 }
 
 impl Attempt {
@@ -149,6 +151,7 @@ impl Attempt {
                     Some(RunCommand::Shutdown) => self.step(Event::Shutdown).await,
                     Some(RunCommand::Draining) => self.step(Event::Draining).await,
                     Some(RunCommand::HandOver) => return Driven::HandOver,
+                    Some(RunCommand::Limit(budget)) => return Driven::Limit(budget),
                     // It was not held.
                     Some(RunCommand::LetGo(_)) => {}
                     None => {

@@ -95,6 +95,8 @@ pub struct TaskView<'a> {
     pub continued_from: Option<TaskId>,
     /// The task that it repeats.
     pub retry_of: Option<TaskId>,
+    /// The task from inside which it was made; `GET /api/tasks?parent=` has those that were made from inside this one.
+    pub parent: Option<TaskId>,
     /// US dollars, of all attempts.
     pub cost_usd: Option<Usd>,
     /// Tokens, as the CLI reports them.
@@ -284,6 +286,7 @@ impl<'a> TaskView<'a> {
             sdk_session_id: left.session_id,
             continued_from: task.continued_from,
             retry_of: task.retry_of,
+            parent: task.spec.parent,
             cost_usd: left.cost_usd,
             usage: left.usage.as_ref().map(Cow::Borrowed),
             num_turns: left.num_turns,

@@ -4,7 +4,7 @@ use domain::{Name, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{DeliveryState, HookEvent};
+use crate::{DeliveryState, HookEvent, HookFormat};
 
 /// A webhook of all tasks, or of those of a key.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -20,6 +20,16 @@ pub struct Webhook {
     /// Events that are sent.
     #[schema(value_type = Vec<String>)]
     pub events: Vec<Name<HookEvent>>,
+    /// Shape of the messages.
+    #[schema(value_type = HookFormat)]
+    #[serde(default = "standard")]
+    pub format: Name<HookFormat>,
+    /// Tags, one of which a task must have; all tasks where there are none.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// True if nothing is sent while somebody has a page open.
+    #[serde(default)]
+    pub quiet: bool,
     /// Time at which it was created.
     pub created_at: Timestamp,
     /// True if messages are sent.
@@ -30,6 +40,10 @@ pub struct Webhook {
     pub disabled_at: Option<Timestamp>,
     /// Reason for which it was disabled.
     pub disabled_reason: Option<String>,
+}
+
+fn standard() -> Name<HookFormat> {
+    HookFormat::Standard.into()
 }
 
 /// The webhooks of all tasks.
