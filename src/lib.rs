@@ -48,6 +48,7 @@ mod api;
 mod doctor;
 mod git;
 mod ipc;
+mod mcp;
 mod process;
 pub mod proxy;
 mod queue;

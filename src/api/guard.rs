@@ -184,7 +184,10 @@ fn is_coded(request: &ServiceRequest) -> bool {
 
 /// True for paths of the API; all others are pages, which ask who is there themselves.
 fn is_api(path: &str) -> bool {
-    path == "/api" || path.starts_with("/api/") || path.starts_with("/health") || path == "/ws" || path == metrics::PATH
+    path == "/api"
+        || path.starts_with("/api/")
+        || path.starts_with("/health")
+        || ["/ws", "/mcp", metrics::PATH].contains(&path)
 }
 
 /// A header that may stand there once, and must be text.

@@ -67,9 +67,7 @@ fn children_share_the_budget(world: &World) {
     // It runs, though the day's money was reserved: its own was a part of that.
     server.wait_tool(&made);
     is_left(&refused(&server.http, body(2.0), 403, "BUDGET_EXCEEDED"), 1.0);
-    until("the parent to be told", || {
-        server.process.logs().contains("Budget changed").then_some(())
-    });
+    until("the parent to be told", || server.process.logs().contains("Budget changed").then_some(()));
     let_go(world, "go");
     let ended = server.wait_end(&parent);
     assert_eq!(ended["status"], "failed", "{ended:#}");

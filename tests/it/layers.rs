@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["queue", "claude", "git", "proxy"],
     &["store", "sandbox"],
     &["process", "supervise", "ipc"],
-    &["config", "telemetry"],
+    &["config", "telemetry", "mcp"],
 ];
 
 /// What these rows may see of their own row or above, and why.

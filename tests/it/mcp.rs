@@ -145,3 +145,92 @@ fn a_task_of_the_real_cli_submits_another() {
     assert_eq!(server.task(&made)["parent"], json!(id), "it is a child");
     assert_eq!(server.wait_end(&made)["result"], "from within");
 }
+
+/// Asks over HTTP. Returns the answer.
+fn post(client: &crate::support::http::Client, message: &Value) -> Value {
+    let headers = [("content-type", "application/json"), ("accept", "application/json, text/event-stream")];
+    let (status, _, answer) = client.send("POST", "/mcp", &headers, Some(&message.to_string()));
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!((&answer["jsonrpc"], &answer["id"]), (&json!("2.0"), &message["id"]), "{answer}");
+    answer
+}
+
+#[test]
+fn the_same_over_http_with_the_rights_of_the_key() {
+    let world = World::new();
+    let server = world.serve("inline", &[]);
+    let ask = |method: &str, params: Value| {
+        post(&server.http, &json!({ "jsonrpc": "2.0", "id": "a", "method": method, "params": params }))
+    };
+    let begun = ask("initialize", json!({ "protocolVersion": "2025-06-18", "capabilities": {} }));
+    assert_eq!(begun["result"]["protocolVersion"], "2025-06-18", "{begun}");
+    let begun = ask("initialize", json!({ "protocolVersion": "1999-01-01" }));
+    assert_eq!(begun["result"]["protocolVersion"], "2025-11-25", "{begun}");
+    let headers = [("content-type", "application/json")];
+    let told = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }).to_string();
+    assert_eq!(server.http.send("POST", "/mcp", &headers, Some(&told)).0, 202);
+    assert_eq!(server.http.ask("GET", "/mcp", None).0, 405, "there is no stream");
+    let tools = ask("tools/list", json!({}))["result"]["tools"].clone();
+    assert!(
+        tools
+            .as_array()
+            .is_some_and(|tools| tools.iter().any(|tool| tool["inputSchema"]["required"][0] == "instruction"))
+    );
+    let call = |tool: &str, arguments: Value| ask("tools/call", json!({ "name": tool, "arguments": arguments }));
+    let made = call("submit_task", json!({ "instruction": "x\nstep say over HTTP", "workingDirectory": world.ws() }));
+    let made: Value =
+        serde_json::from_str(made["result"]["content"][0]["text"].as_str().expect("a text")).expect("JSON");
+    let id = made["taskId"].as_str().expect("an id");
+    server.wait_end(id);
+    let read = call("get_task", json!({ "id": id }))["result"].clone();
+    assert!(
+        read["isError"] == false && read["content"][0]["text"].as_str().is_some_and(|text| text.contains("over HTTP"))
+    );
+    let refused = call("cancel", json!({ "id": id }))["result"].clone();
+    assert!(
+        refused["isError"] == true
+            && refused["content"][0]["text"].as_str().is_some_and(|text| text.starts_with("TASK_ENDED"))
+    );
+    for (method, params, code) in [
+        ("tools/call", json!({ "name": "drop_all" }), -32602),
+        ("tools/call", json!([1]), -32602),
+        ("tools/call", json!({ "name": "get_task", "arguments": "x" }), -32602),
+        ("resources/list", json!({}), -32601),
+    ] {
+        assert_eq!(ask(method, params)["error"]["code"], code, "{method}");
+    }
+    assert_eq!(post(&server.http, &json!({ "id": 1, "method": "ping" }))["error"]["code"], -32600);
+    // Whoever may only read submits nothing, and without a key nobody is heard.
+    let key = json!({ "name": "reader", "scopes": ["read"] });
+    let (_, key) = server.http.ask("POST", "/api/keys", Some(key));
+    let reader = crate::support::http::Client::new(&server.http.url, key["key"].as_str().expect("a secret"));
+    let asked = json!({ "name": "submit_task", "arguments": { "instruction": "x" } });
+    let refused = post(&reader, &json!({ "jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": asked }));
+    let text = refused["result"]["content"][0]["text"].as_str().unwrap_or_default();
+    assert!(text.starts_with("SCOPE_MISSING"), "{refused}");
+    let nobody = crate::support::http::Client::new(&server.http.url, "");
+    assert_eq!(nobody.send("POST", "/mcp", &headers, Some(&told)).0, 401);
+}
+
+#[test]
+fn a_task_of_the_real_cli_submits_another_over_http() {
+    let world = World::new();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("a port").port();
+    let (port, key) = (free.to_string(), "a-key-of-sixteen-characters");
+    let config = world.dir.join("mcp.json");
+    let headers = json!({ "X-API-Key": key, "X-Parent-Task": "${CC_ANYWHERE_TASK:-}" });
+    let of = json!({ "mcpServers": { "cc": { "type": "http", "url": format!("http://127.0.0.1:{port}/mcp"), "headers": headers } } });
+    std::fs::write(&config, of.to_string()).expect("a file");
+    let config = config.to_str().expect("a path");
+    let settings = [("MCP_CONFIG", config), ("PORT", &port), ("API_KEY", key), ("QUEUE_CONCURRENCY", "2")];
+    let server = world.serve("inline", &settings);
+    let asked = json!({ "instruction": "within\nstep say from within" });
+    let mut body = task(&world.ws(), "asks another", &[&format!("tool mcp__cc__submit_task {asked}"), "say submitted"]);
+    body["options"]["sdk"]["mcpConfig"] = json!({ "mcpServers": { "cc": {} } });
+    body["options"]["sdk"]["allowedTools"] = json!(["mcp__cc__submit_task"]);
+    let id = server.submit(body);
+    assert_eq!(server.wait_end(&id)["result"], "submitted");
+    let made = server.get(&format!("/api/tasks?parent={id}"))["tasks"][0]["taskId"].as_str().map(str::to_owned);
+    let made = made.unwrap_or_else(|| panic!("{}", server.get(&format!("/api/tasks/{id}/logs"))));
+    assert_eq!(server.wait_end(&made)["result"], "from within");
+}

@@ -58,11 +58,13 @@ fn what_is_spent_is_counted_once_by_attempt_task_key_and_day() {
 #[test]
 fn a_task_s_budget_is_for_all_of_its_attempts() {
     let world = World::new();
-    let server = world.serve("inline", &[("FAILPOINTS", "agent-run=1*sleep(1500)")]);
+    let server = world.serve("managed", &[("FAILPOINTS", "run-ended=1*return"), ("WORKER_COUNT", "1")]);
     let id = server.submit(with_budget(task(&world.ws(), "first", &["say one"]), 1.7 * CALL));
-    server.follow(&id, |event| event["kind"] == "result").expect("a result");
-    // The attempt has ended: the next one hears this, with what is left.
+    // Its worker stands still where the attempt has ended: the next one hears this, with what is left.
+    let worker = server.worker_pid("worker-0");
+    until("the attempt to end", || crate::barriers::is_stopped(worker).then_some(()));
     server.http.ask("POST", &format!("/api/tasks/{id}/messages"), Some(json!({ "text": "second\nstep say two" })));
+    crate::support::signal(worker, "CONT");
     let done = server.wait_end(&id);
     assert_eq!((&done["status"], &done["error"]["code"]), (&json!("failed"), &json!("BUDGET_SPENT")), "{done:#}");
     assert!(is_near(&done["costUsd"], 2.0 * CALL), "{done:#}");

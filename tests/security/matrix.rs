@@ -57,6 +57,7 @@ const ROWS: &[(&str, &str, About, &str)] = &[
     ("interruptTask", "submit", Own, ""),
     ("listDeliveries", "read", Own, ""),
     ("retryDelivery", "submit", Own, ""),
+    ("callTool", "read", Nothing, r#"{"jsonrpc": "2.0", "id": 1, "method": "ping"}"#),
     ("listWorktrees", "read", List("/worktrees"), ""),
     ("removeWorktree", "submit", Own, ""),
     ("listArtifacts", "read", Own, ""),

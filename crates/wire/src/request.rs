@@ -2,6 +2,7 @@
 
 use domain::{FailureClass, GroupKind, Missed, Overlap, Rate, ScheduleId, SessionId, Status, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{DependsOn, KeyLimits, KeyScope, PermissionMode, TaskSpec};
@@ -136,6 +137,22 @@ pub struct Bulk {
     /// The `nextCursor` of the answer before, to go on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<TaskId>,
+}
+
+/// A message of the Model Context Protocol (JSON-RPC 2.0).
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct ToolMessage {
+    /// Version of JSON-RPC: `2.0`.
+    pub jsonrpc: Option<String>,
+    /// Name of a request, a number or a text; without it nothing is answered.
+    #[schema(value_type = Option<Value>)]
+    pub id: Option<Value>,
+    /// Method.
+    pub method: Option<String>,
+    /// Parameters of the method.
+    #[schema(value_type = Option<Value>)]
+    pub params: Option<Value>,
 }
 
 /// A message to a task: a further turn.

@@ -3,7 +3,7 @@
 use domain::{Decision, GroupKind};
 use wire::request::{
     Batch, Bulk, Concurrency, Members, Message, NewKey, NewLimit, NewRule, NewSchedule, NewSecret, NewWorker, Rotation,
-    ScheduleChanges, TaskChanges, WebhookChanges,
+    ScheduleChanges, TaskChanges, ToolMessage, WebhookChanges,
 };
 use wire::response::{
     Alive, Answered, Artifacts, AuditPage, BatchReceipt, BulkReport, Conversation, Deliveries, DeliveryReceipt,
@@ -234,6 +234,10 @@ pub const OPERATIONS: &[Operation] = &[
     op(ADMIN, "DELETE", "/api/keys/{name}", "revokeKey", "Revoke an API key", &[json::<Key>(200)]).errors(&[409]),
     op(ADMIN, "GET", "/api/audit", "listAudit", "Read the audit log, newest first", &[json::<AuditPage>(200)])
         .query(&[("before", Number(1, i64::MAX)), ("limit", Number(1, 1_000))]),
+    op(READ, "POST", "/mcp", "callTool", "Use the tasks as tools of a model (Model Context Protocol)",
+        &[Answer { status: 200, content: Content::Object }, empty(202)])
+        .body::<ToolMessage>(&[r#"{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}"#,
+            r#"{"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "list_tasks", "arguments": {"limit": 5}}}"#]),
     op(ADMIN, "GET", "/metrics", "getMetrics", "Read the metrics", &[other("text/plain", "Prometheus's text format; OpenMetrics 1.0 where `Accept` names it.")]),
     op(OPEN, "GET", "/health", "getHealth", "Say how the server is", &[json::<Health>(200), json::<Health>(503)]),
     op(OPEN, "GET", "/health/live", "checkLive", "Say that the process answers", &[json::<Alive>(200)]),

@@ -12,6 +12,7 @@ mod health;
 mod keys;
 mod limits;
 mod list;
+mod mcp;
 mod metrics;
 mod queue;
 mod races;
@@ -62,6 +63,7 @@ pub fn all(config: &mut web::ServiceConfig) {
     server::routes(config);
     workers::routes(config);
     worktrees::routes(config);
+    config.service(resource("/mcp").post(mcp::call));
     files::routes(config);
     rules::routes(config);
     secrets::routes(config);
