@@ -837,7 +837,7 @@ fn promise_21_children_of_a_task_that_does_not_run_or_was_cancelled() {
     forgery.stands(Status::Cancelled, 2, 0);
     forgery.beside.settled = false;
     forgery.breaks(21);
-    forgery.add(HistoryEvent::Cancel { lease: lease(id(2), 1) });
-    forgery.beside.standing[0] = standing(id(2), Status::Cancelled, 1, 0);
+    forgery.add(HistoryEvent::Cancel { lease: lease(id(2), 0) });
+    forgery.beside.standing[0] = standing(id(2), Status::Cancelled, 0, 0);
     assert_eq!(forgery.found(), []);
 }
