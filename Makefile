@@ -9,10 +9,11 @@
 #   make chaos   a long storm of faults (CHAOS_SECONDS, CHAOS_SEED)
 #   make upgrade two versions beside each other (BASE: a revision)
 #   make bench   figures beside those of others (PARTS)
+#   make bench-compare   figures beside those of another revision (BASE), with intervals
 #   make tools   what the tests need: the CLI, a fuzzer, makers of clients
 #   make sbom    the list of what the program is made of (SPDX), in target/cc-anywhere.spdx.json
 #   make clean   removes what was built and fetched
-.PHONY: run demo screenshots test test-fast check deployments chaos upgrade bench tools servers sbom clean help
+.PHONY: run demo screenshots test test-fast check deployments chaos upgrade bench bench-compare tools servers sbom clean help
 
 # The CLI that the tests were written against. Newer ones may behave in another way.
 CLAUDE_VERSION := 2.1.197
@@ -103,6 +104,13 @@ upgrade: servers $(STAMP)
 
 bench: $(STAMP) $(PEERS)/node_modules
 	cargo bench --locked --features bench --bench bench -- $(PARTS)
+
+# Both are built in the same way, and measured in turns.
+bench-compare:
+	rm -rf $(BASE_TREE) && git worktree prune && git worktree add --force --detach $(BASE_TREE) $(BASE)
+	cd $(BASE_TREE) && CARGO_TARGET_DIR=$(CURDIR)/target/base-target cargo build --release --locked --features bench --bin cc-anywhere
+	git worktree remove --force $(BASE_TREE)
+	BASE_PROGRAM=$(CURDIR)/target/base-target/release/cc-anywhere cargo bench --locked --features bench --bench bench -- compare
 
 # Those are measured for which Redis and PostgreSQL are here.
 $(PEERS)/node_modules: benches/peers/package.json benches/peers/peers.mjs

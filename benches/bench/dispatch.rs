@@ -23,18 +23,8 @@ pub fn dispatch(figures: &mut Figures) {
     let direct = percentiles(figures, "the CLI, started directly", &mut direct);
     for mode in ["inline", "managed"] {
         let server = Server::start(mode, &[("CLAUDE_PATH", &stand_in)]);
-        while server.ask("GET", "/health", None)["status"] != "healthy" {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let mut times: Vec<Duration> = (0..DISPATCHES)
-            .map(|_| {
-                std::thread::sleep(IDLE);
-                let sent = now();
-                let body = json!({ "instruction": "x", "options": { "async": false } });
-                let task = server.ask("POST", "/api/tasks", Some(body));
-                since(sent, Path::new(task["workingDirectory"].as_str().expect("a folder")))
-            })
-            .collect();
+        server.wait_healthy();
+        let mut times: Vec<Duration> = (0..DISPATCHES).map(|_| started_after(&server)).collect();
         let p50 = percentiles(figures, &format!("submit to started CLI, {mode}"), &mut times);
         figures.add(&format!("  added by cc-anywhere, {mode}, p50"), p50 - direct, "ms");
     }
@@ -57,6 +47,15 @@ pub fn dispatch(figures: &mut Figures) {
         let p50 = percentiles(figures, &format!("submit to started CLI, {name}"), &mut times);
         figures.add(&format!("  added by {name}, p50"), p50 - direct, "ms");
     }
+}
+
+/// Time from a submit to the started CLI, when idle.
+pub fn started_after(server: &Server) -> Duration {
+    std::thread::sleep(IDLE);
+    let sent = now();
+    let body = json!({ "instruction": "x", "options": { "async": false } });
+    let task = server.ask("POST", "/api/tasks", Some(body));
+    since(sent, Path::new(task["workingDirectory"].as_str().expect("a folder")))
 }
 
 fn percentiles(figures: &mut Figures, name: &str, times: &mut [Duration]) -> f64 {

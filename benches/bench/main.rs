@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark starts what it measures")]
 
 mod claude;
+mod compare;
 mod dispatch;
 mod drain;
 mod events;
@@ -23,21 +24,27 @@ mod submits;
 mod walls;
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-fn main() {
+fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     match args.get(1).map(String::as_str) {
         // Started by ourselves: servers to compare with, executors, and the stand-in of the CLI.
-        Some("bare") => return limit::bare(),
-        Some("limit") => return limit::limit(),
-        Some("executor") => return scale::executor(&args[2]),
-        Some("-p") => return stand_in::run(),
+        Some("bare") => limit::bare(),
+        Some("limit") => limit::limit(),
+        Some("executor") => scale::executor(&args[2]),
+        Some("-p") => stand_in::run(),
         // By hand: `load PORT CLIENTS SECONDS` on a server with the benchmark's key.
-        Some("load") => return load::by_hand(&args[2..]),
-        _ => {}
+        Some("load") => load::by_hand(&args[2..]),
+        Some("compare") => return compare::compare(),
+        _ => measure(&args),
     }
+    ExitCode::SUCCESS
+}
+
+fn measure(args: &[String]) {
     let mut figures = Figures::default();
     for (name, part) in PARTS {
         // Parts that are named run alone; `--bench` comes from cargo.
@@ -47,7 +54,7 @@ fn main() {
             part(&mut figures);
         }
     }
-    figures.save();
+    figures.save_as("bench.json");
 }
 
 /// Measures something, and adds its figures.
@@ -85,8 +92,13 @@ impl Figures {
         self.0.insert(name.trim().to_owned(), figure);
     }
 
-    fn save(self) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench.json");
+    /// Takes note of a figure that was printed.
+    fn note(&mut self, name: &str, figure: Value) {
+        self.0.insert(name.to_owned(), figure);
+    }
+
+    fn save_as(self, file: &str) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(file);
         std::fs::write(&path, json!({ "figures": self.0 }).to_string()).expect("written");
         println!("also in {}", path.display());
     }

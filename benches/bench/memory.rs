@@ -46,9 +46,7 @@ pub fn of_processes(figures: &mut Figures) {
     drop(server);
 
     let server = Server::start("managed", &[]);
-    while server.ask("GET", "/health", None)["status"] != "healthy" {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    server.wait_healthy();
     std::thread::sleep(SETTLE);
     let workers = server.ask("GET", "/api/workers", None);
     let pid = workers["workers"][0]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("a pid");

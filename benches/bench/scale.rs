@@ -27,9 +27,7 @@ pub fn scale(figures: &mut Figures) {
     let stand_in = std::env::current_exe().expect("ourselves").display().to_string();
     for count in WORKERS {
         let server = Server::start("managed", &[("CLAUDE_PATH", &stand_in), ("WORKER_COUNT", count)]);
-        while server.ask("GET", "/health", None)["status"] != "healthy" {
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        server.wait_healthy();
         let rate = server.rate_of_tasks(WITH_PROCESSES);
         figures.add(&format!("tasks with a process each, {count} workers"), rate, "/s");
     }

@@ -43,9 +43,18 @@ impl Server {
         Self::start_in(scratch(), mode, settings)
     }
 
+    /// Starts another version of the program in a new folder.
+    pub fn start_of(program: &str, mode: &str, settings: &[(&str, &str)]) -> Self {
+        Self::run(program, scratch(), mode, settings)
+    }
+
     /// Starts one in this folder.
     pub fn start_in(dir: PathBuf, mode: &str, settings: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(PROGRAM);
+        Self::run(PROGRAM, dir, mode, settings)
+    }
+
+    fn run(program: &str, dir: PathBuf, mode: &str, settings: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(program);
         command.args(["serve", "--mode", mode]).current_dir(&dir).env_clear();
         command.envs([("PATH", "/usr/bin:/bin"), ("PORT", "0"), ("API_KEY", KEY), ("ANTHROPIC_API_KEY", "none")]);
         command.env("HOME", dir.join("home")).env("DB_PATH", dir.join("data/cc-anywhere.db"));
@@ -80,16 +89,34 @@ impl Server {
 
     /// Number of tasks that are ended in a second, once all of them wait.
     pub fn rate_of_tasks(&self, count: usize) -> f64 {
+        let completed = || self.ask("GET", "/api/queue/stats", None)["completed"].as_i64();
+        let before = completed().expect("a number");
         self.ask("POST", "/api/queue/pause", None);
         for _ in 0..count {
             self.ask("POST", "/api/tasks", Some(json!({ "instruction": "x" })));
         }
         let began = Instant::now();
         self.ask("POST", "/api/queue/start", None);
-        while self.ask("GET", "/api/queue/stats", None)["completed"] != count {
+        let done = before + i64::try_from(count).expect("small");
+        while completed() != Some(done) {
             std::thread::sleep(Duration::from_millis(5));
         }
         count as f64 / began.elapsed().as_secs_f64()
+    }
+
+    /// Waits until it says that all of it works.
+    pub fn wait_healthy(&self) {
+        while self.ask("GET", "/health", None)["status"] != "healthy" {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Milliseconds that it has had the processor, with all of its threads.
+    pub fn processor_ms(&self) -> f64 {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("threads").flatten();
+        let ns = |text: String| text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or_default();
+        let each = threads.map(|thread| std::fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default());
+        each.map(ns).sum::<f64>() / 1_000_000.0
     }
 
     /// Memory that is its own, in megabytes.

@@ -1,6 +1,7 @@
 //! Promises of every engine, as tests: [`exercise`] runs all of them over one engine.
 
 mod backlog;
+mod children;
 mod dependencies;
 mod files;
 mod keys;
@@ -58,6 +59,7 @@ pub async fn exercise<O: Open>(fresh: impl Fn() -> O) {
     files::contents_are_kept_piece_by_piece(&*fresh().open().await).await;
     files::a_file_is_one_keys_and_stays_while_it_is_needed(&*fresh().open().await).await;
     files::what_a_task_leaves_is_replaced_and_goes_with_it(&*fresh().open().await).await;
+    children::a_family_shares_its_budget(&*fresh().open().await).await;
     races::a_race_is_found_by_each_of_its_tasks_and_decided_once(&*fresh().open().await).await;
     rules::rules_are_a_keys_own(&*fresh().open().await).await;
     rules::the_newest_answers_are_read(&*fresh().open().await).await;

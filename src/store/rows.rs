@@ -223,8 +223,8 @@ pub struct ReadyRow {
     pub exclusive: bool,
     /// Budget in US dollars.
     pub max_budget_usd: Option<Usd>,
-    /// Cost in US dollars.
-    pub cost_usd: Option<Usd>,
+    /// US dollars that are used: its cost, and where it has a budget what its children have of that.
+    pub used_usd: Option<Usd>,
     /// Name of the client's key.
     pub key_name: String,
     /// The groups that it is in.

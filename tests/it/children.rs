@@ -188,3 +188,28 @@ fn an_agent_that_submits_by_the_command_line_makes_children() {
     }
     check_history(&world, &["--settled"]);
 }
+
+#[test]
+fn a_parent_whose_worker_dies_goes_on_beside_its_child() {
+    let world = World::new();
+    // All of the day's money is the parent's; a part of it the child's.
+    let day = format!("{:.6}", 8.0 * CALL);
+    let settings =
+        [("DAILY_BUDGET_USD", &*day), ("TASK_BUDGET_USD", "0.0001"), ("WORKER_COUNT", "2"), ("QUEUE_CONCURRENCY", "1")];
+    let server = world.serve("managed", &settings);
+    let steps = [&*wait_for(&world, "go"), "say done"];
+    let parent = server.submit(with_budget(task(&world.ws(), "parent", &steps), 8.0));
+    server.wait_tool(&parent);
+    let steps = [&*wait_for(&world, "child-go"), "say from the child"];
+    let made = server.submit(child(&parent, with_budget(task(&world.ws(), "child", &steps), 3.0)));
+    server.wait_tool(&made);
+    let worker = server.task(&parent)["workerId"].as_str().expect("a worker").to_owned();
+    crate::support::signal(server.worker_pid(&worker), "KILL");
+    until("the parent to go on", || (server.task(&parent)["attempt"] == 2).then_some(()));
+    assert_eq!(server.task(&made)["status"], "running", "what it has left is enough, and the child keeps its part");
+    let_go(&world, "go");
+    let_go(&world, "child-go");
+    assert_eq!(server.wait_end(&parent)["status"], "completed");
+    assert_eq!(server.wait_end(&made)["status"], "completed");
+    check_history(&world, &["--settled"]);
+}

@@ -41,10 +41,10 @@ impl BudgetsInForce {
     }
 
     /// The most that the next attempt of a task may cost, where there is a limit of any kind.
-    pub fn reserves(&self, key: &str, max_budget: Option<Usd>, cost: Option<Usd>) -> Option<Usd> {
+    pub fn reserves(&self, key: &str, max_budget: Option<Usd>, used: Option<Usd>) -> Option<Usd> {
         let default = self.keys.contains_key(key).then_some(self.budgets.task);
         let most = self.budgets.of_task(max_budget).or(default)?;
-        Some((most - cost.unwrap_or_default()).max(Usd::ZERO))
+        Some((most - used.unwrap_or_default()).max(Usd::ZERO))
     }
 }
 
@@ -112,7 +112,7 @@ impl Gate<'_> {
         for group in &task.groups {
             self.limits.member(&mut room.groups, group.clone(), 0);
         }
-        let reserves = self.budgets.reserves(&task.key_name, task.max_budget_usd, task.cost_usd);
+        let reserves = self.budgets.reserves(&task.key_name, task.max_budget_usd, task.used_usd);
         room.admit(&Candidate {
             directory: task.working_directory.clone().unwrap_or_default(),
             exclusive: task.exclusive,

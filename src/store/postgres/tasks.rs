@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use async_trait::async_trait;
 use tokio_postgres::Row;
 
+use super::children;
 use super::connection::{Bound, readable, unread};
 use super::limits::groups_of;
 use super::table::Table;
@@ -130,7 +131,9 @@ const _: () = assert!(MAX_LINES == 5000, "the limit of READY");
 
 /// The first ready tasks of each share in these lanes: each has a line of its own in the index, which is found by one look
 /// and read no further than it must be.
-const READY: &str = "WITH RECURSIVE lines AS (
+static READY: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "WITH RECURSIVE lines AS (
         (SELECT lane, share FROM tasks WHERE status = 'pending' AND due_at IS NULL ORDER BY lane, share LIMIT 1)
         UNION ALL
         SELECT next.lane, next.share FROM lines CROSS JOIN LATERAL (SELECT lane, share FROM tasks
@@ -139,10 +142,13 @@ const READY: &str = "WITH RECURSIVE lines AS (
         wanted AS (SELECT lane, share FROM (SELECT lane, share FROM lines LIMIT 5000) found WHERE lane = ANY($3))
     SELECT first.*, wanted.share, COALESCE(weight, 1), COALESCE(pass, 0)
     FROM wanted LEFT JOIN shares ON name = wanted.share CROSS JOIN LATERAL
-        (SELECT id, priority, crashes, working_directory, exclusive, max_budget_usd, cost_usd, key_name, concurrency_key,
+        (SELECT id, priority, crashes, working_directory, exclusive, max_budget_usd, {} AS used_usd, key_name, concurrency_key,
             CASE WHEN $2 THEN spec END AS spec FROM tasks
         WHERE status = 'pending' AND due_at IS NULL AND lane = wanted.lane AND share = wanted.share
-        ORDER BY priority DESC, id LIMIT $1) first";
+        ORDER BY priority DESC, id LIMIT $1) first",
+        children::used()
+    )
+});
 
 const BUSY: &str =
     "SELECT COALESCE(working_directory, ''), BOOL_OR(exclusive) FROM tasks WHERE status = 'running' GROUP BY 1";
@@ -185,7 +191,7 @@ fn ready(row: &Row) -> Result<ReadyRow, Unread> {
         working_directory: get(row, 3)?,
         exclusive: get(row, 4)?,
         max_budget_usd: get(row, 5)?,
-        cost_usd: get(row, 6)?,
+        used_usd: get(row, 6)?,
         key_name: get(row, 7)?,
         groups: groups_of(row, 7)?,
         share: get(row, 10)?,
@@ -429,7 +435,7 @@ impl Tasks for PostgresTx<'_> {
     }
 
     async fn ready(&mut self, limit: u32, tags: bool, lanes: &[String]) -> Result<Vec<ReadyRow>, StoreError> {
-        self.all(READY, params![limit, tags, Value::texts(lanes.iter().cloned())], ready).await
+        self.all(&READY, params![limit, tags, Value::texts(lanes.iter().cloned())], ready).await
     }
 
     async fn busy_directories(&mut self) -> Result<Vec<(String, bool)>, StoreError> {

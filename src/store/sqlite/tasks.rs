@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use async_trait::async_trait;
 use rusqlite::{Row, params};
 
+use super::children;
 use super::limits::groups_of;
 use super::query::Db;
 use super::table::Table;
@@ -95,10 +96,15 @@ const LINES: &str = "WITH RECURSIVE lines(lane, share) AS (
 
 /// The first ready tasks of a share in a lane: each has a line of its own in the index, which is read no further than it
 /// must be.
-const READY: &str = "SELECT id, priority, crashes, working_directory, exclusive, max_budget_usd, cost_usd, key_name,
-        concurrency_key, CASE WHEN ?4 AND json_valid(spec) THEN spec ->> '$.tags' END
-    FROM tasks INDEXED BY tasks_ready
-    WHERE status = 'pending' AND due_at IS NULL AND lane = ?1 AND share = ?2 ORDER BY priority DESC, id LIMIT ?3";
+static READY: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT id, priority, crashes, working_directory, exclusive, max_budget_usd, {}, key_name,
+            concurrency_key, CASE WHEN ?4 AND json_valid(spec) THEN spec ->> '$.tags' END
+        FROM tasks INDEXED BY tasks_ready
+        WHERE status = 'pending' AND due_at IS NULL AND lane = ?1 AND share = ?2 ORDER BY priority DESC, id LIMIT ?3",
+        children::used()
+    )
+});
 
 // As it stands in the statement.
 const _: () = assert!(MAX_LANES == 200, "the limit of LANES");
@@ -185,7 +191,7 @@ fn ready(row: &Row<'_>, share: &str, turns: Share) -> rusqlite::Result<ReadyRow>
         working_directory: row.get(3)?,
         exclusive: row.get(4)?,
         max_budget_usd: row.get::<_, Option<f64>>(5)?.map(Usd::of),
-        cost_usd: row.get::<_, Option<f64>>(6)?.map(Usd::of),
+        used_usd: row.get::<_, Option<f64>>(6)?.map(Usd::of),
         key_name: row.get(7)?,
         groups: groups_of(row, 7)?,
     })
@@ -357,7 +363,7 @@ impl Tasks for SqliteTx<'_> {
         })?;
         let mut found = Vec::new();
         for (lane, share, turns) in lines.iter().filter(|(lane, ..)| lanes.contains(lane)) {
-            found.extend(db.all(READY, params![lane, share, limit, tags], |row| ready(row, share, *turns))?);
+            found.extend(db.all(&READY, params![lane, share, limit, tags], |row| ready(row, share, *turns))?);
         }
         Ok(found)
     }
