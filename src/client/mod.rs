@@ -24,6 +24,7 @@ mod show;
 mod submit;
 mod table;
 mod watch;
+mod webhooks;
 mod words;
 mod worktrees;
 
@@ -124,6 +125,8 @@ pub enum Ask {
     Secrets(secrets::Secrets),
     /// List calls of tools that need no answer, and what your answers suggest; add and remove one
     Rules(rules::Rules),
+    /// List webhooks and notifications, or add, enable, disable and remove one
+    Webhooks(webhooks::Webhooks),
     /// List the files that a task has left, or write them
     Artifacts(files::Artifacts),
     /// List schedules, or add, show, run and remove one
@@ -235,6 +238,7 @@ fn ask(server: &Server, command: Ask) -> anyhow::Result<u8> {
         Ask::Files(args) => files::run(server, &args),
         Ask::Secrets(args) => secrets::run(server, &args),
         Ask::Rules(args) => rules::run(server, &args),
+        Ask::Webhooks(args) => webhooks::run(server, &args),
         Ask::Artifacts(args) => files::run_artifacts(server, &args),
         Ask::Schedules(schedules) => schedules::run(server, &schedules),
         Ask::Keys(keys) => keys::run(server, keys),

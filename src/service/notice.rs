@@ -6,10 +6,12 @@ use domain::{Question, Status, Timestamp, main_argument};
 use serde_json::{Value, json};
 use wire::{HookEvent, HookFormat, Task};
 
-/// Longest text of a message, in characters: Slack takes 3,000, ntfy 4,096 bytes.
+/// Longest text of a message, in characters: ntfy takes 4,096 bytes, Discord 4,096 characters.
 const MAX_TEXT: usize = 800;
-/// Longest title, in characters: Slack takes 150.
+/// Longest title, in characters: Discord takes 256.
 const MAX_TITLE: usize = 120;
+/// Longest title and text of a section as Slack counts them, in characters: 3,000 together.
+const MAX_SLACK: [usize; 2] = [500, 2_400];
 
 /// A message to people.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,14 +92,17 @@ impl Notice {
     /// <https://docs.slack.dev/reference/block-kit/blocks>. A button of an incoming webhook can only open an address.
     fn slack(&self) -> Value {
         let text = |kind: &str, text: &str| json!({ "type": kind, "text": text });
-        let said = format!(":{}: *{}*\n{}", self.sign(), for_slack(&self.title), for_slack(&self.text));
+        let [title, said] = MAX_SLACK;
+        let (title, said) = (for_slack(&self.title, title), for_slack(&self.text, said));
+        let whole = format!("{title}: {said}");
+        let said = format!(":{}: *{title}*\n{said}", self.sign());
         let mut blocks = vec![json!({ "type": "section", "text": text("mrkdwn", &said) })];
         let links = self.links();
         if !links.is_empty() {
             let button = |(label, url): &(&str, &str)| json!({ "type": "button", "text": text("plain_text", label), "url": url });
             blocks.push(json!({ "type": "actions", "elements": links.iter().map(button).collect::<Vec<_>>() }));
         }
-        json!({ "text": for_slack(&format!("{}: {}", self.title, self.text)), "blocks": blocks })
+        json!({ "text": whole, "blocks": blocks })
     }
 
     /// <https://discord.com/developers/docs/resources/webhook#execute-webhook>
@@ -189,8 +194,25 @@ fn bounded(text: &str, most: usize) -> String {
 }
 
 /// <https://docs.slack.dev/messaging/formatting-message-text#escaping>
-fn for_slack(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+fn for_slack(text: &str, most: usize) -> String {
+    let (mut escaped, mut length) = (String::new(), 0);
+    for character in text.chars() {
+        let special = match character {
+            '&' => Some("&amp;"),
+            '<' => Some("&lt;"),
+            '>' => Some("&gt;"),
+            _ => None,
+        };
+        length += special.map_or(1, str::len);
+        if length > most {
+            break;
+        }
+        match special {
+            Some(special) => escaped.push_str(special),
+            None => escaped.push(character),
+        }
+    }
+    escaped
 }
 
 /// Markdown that says nothing but its text.
@@ -201,7 +223,24 @@ fn for_discord(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Whatever was written, each service takes it.
+        #[test]
+        fn every_message_is_as_long_as_its_service_takes(title in "[<&*_a😀\u{7}]{0,300}", text in "[<&*@_\n字a]{0,3000}") {
+            let notice = notice(&bounded(&title, MAX_TITLE), &bounded(&text, MAX_TEXT));
+            let length = |value: &Value| value.as_str().map_or(0, |text| text.chars().count());
+            let ntfy = notice.body(HookFormat::Ntfy, "mine");
+            prop_assert!(ntfy["message"].as_str().is_some_and(|text| text.len() <= 4_096));
+            let slack = notice.body(HookFormat::Slack, "");
+            prop_assert!(length(&slack["blocks"][0]["text"]["text"]) <= 3_000);
+            let embed = &notice.body(HookFormat::Discord, "")["embeds"][0];
+            prop_assert!(length(&embed["title"]) <= 256 && length(&embed["description"]) <= 4_096);
+        }
+    }
 
     fn notice(title: &str, text: &str) -> Notice {
         let answers = Some(("https://cc.test/a/1".to_owned(), "https://cc.test/a/2".to_owned()));

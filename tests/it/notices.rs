@@ -141,6 +141,32 @@ fn only_who_may_decide_gets_answers_and_tags_choose_what_is_told() {
 }
 
 #[test]
+fn the_command_line_adds_and_removes_them() {
+    let world = World::new();
+    let server = serve(&world, &[]);
+    let port = server.http.url.rsplit(':').next().expect("a port").to_owned();
+    let run = |args: &[&str]| {
+        let mut command = world.command("webhooks", &[("PORT", &port)]);
+        let output = command.args(args).output().expect("the program");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let ear = Ear::open(&["200 Fine"]);
+    let add = ["add", &ear.url, "--format", "ntfy", "--event", "failed", "--tag", "loud", "--quiet"];
+    let (code, id) = run(&add);
+    assert_eq!(code, Some(0), "{id}");
+    let (_, listed) = run(&[]);
+    assert_eq!(listed, format!("{id}\tntfy\t{}\tfailed\tloud\twell", ear.url));
+    let one = server.get("/api/webhooks")["webhooks"][0].clone();
+    assert_eq!((&one["webhookId"], &one["quiet"], &one["tags"]), (&json!(id), &json!(true), &json!(["loud"])));
+    assert_eq!(run(&["disable", &id]), (Some(0), "disabled".to_owned()));
+    assert!(run(&[]).1.contains("disabled: somebody asked for it"));
+    assert_eq!(run(&["enable", &id]), (Some(0), "enabled".to_owned()));
+    assert_eq!(run(&["remove", &id]), (Some(0), "removed".to_owned()));
+    assert_eq!(run(&["remove", &id]).0, Some(1));
+    assert_eq!(run(&["add", "https://ntfy.test/", "--format", "ntfy"]).0, Some(1), "a topic is missing");
+}
+
+#[test]
 fn nobody_is_told_what_they_look_at() {
     let world = World::new();
     let server = serve(&world, &[]);

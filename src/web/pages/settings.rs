@@ -18,7 +18,8 @@ struct Settings {
     findings: Vec<(&'static str, bool, String)>,
     settings: Vec<Line>,
     keys: Vec<(String, String, String)>,
-    hooks: Vec<(String, String, String)>,
+    /// Address, shape, tasks, state.
+    hooks: Vec<(String, String, String, String)>,
     version: &'static str,
 }
 
@@ -59,7 +60,9 @@ pub async fn show(request: HttpRequest, visitor: Visitor, shared: Data<Shared>) 
             (None, Some(at)) => format!("failing since {at}"),
             (None, None) => "well".to_owned(),
         };
-        (hook.url, hook.key.unwrap_or_else(|| "all keys".to_owned()), state)
+        let tasks = hook.key.unwrap_or_else(|| "all keys".to_owned());
+        let tasks = if hook.tags.is_empty() { tasks } else { format!("{tasks}: {}", hook.tags.join(" ")) };
+        (hook.url, hook.format.name().to_owned(), tasks, state)
     });
     let template = Settings {
         findings: findings.collect(),
