@@ -30,7 +30,7 @@ enum Command {
         /// Shape of the messages: standard (JSON for programs), ntfy, slack, discord or apprise
         #[arg(long, default_value = "standard", value_parser = super::word::<HookFormat>)]
         format: HookFormat,
-        /// What is told: started, waiting, completed, failed or cancelled
+        /// What is told: started, waiting, looping, completed, failed or cancelled
         #[arg(long = "event", value_name = "EVENT", value_parser = super::word::<HookEvent>)]
         events: Vec<HookEvent>,
         /// Only tasks with one of these tags

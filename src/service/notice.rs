@@ -36,6 +36,10 @@ impl Notice {
             (HookEvent::Waiting, Some(question)) => asked(question),
             (HookEvent::Waiting, None) => "Waits for a message".to_owned(),
             (HookEvent::Started, _) => "Has started".to_owned(),
+            (HookEvent::Looping, _) => match &task.looping {
+                Some(sign) => format!("Goes round in circles: {sign}"),
+                None => "Went round in circles".to_owned(),
+            },
             (HookEvent::Completed | HookEvent::Failed | HookEvent::Cancelled, _) => ended(task),
         };
         Self {
@@ -60,13 +64,14 @@ impl Notice {
     }
 
     const fn is_urgent(&self) -> bool {
-        matches!(self.event, HookEvent::Waiting | HookEvent::Failed)
+        matches!(self.event, HookEvent::Waiting | HookEvent::Looping | HookEvent::Failed)
     }
 
     const fn sign(&self) -> &'static str {
         match self.event {
             HookEvent::Started => "arrow_forward",
             HookEvent::Waiting => "question",
+            HookEvent::Looping => "warning",
             HookEvent::Completed => "white_check_mark",
             HookEvent::Failed => "x",
             HookEvent::Cancelled => "no_entry_sign",
@@ -108,7 +113,7 @@ impl Notice {
     /// <https://discord.com/developers/docs/resources/webhook#execute-webhook>
     fn discord(&self) -> Value {
         let colour = match self.event {
-            HookEvent::Waiting => 0x9b_59_b6,
+            HookEvent::Waiting | HookEvent::Looping => 0x9b_59_b6,
             HookEvent::Failed => 0xe7_4c_3c,
             HookEvent::Completed => 0x2e_cc_71,
             HookEvent::Started | HookEvent::Cancelled => 0x95_a5_a6,
@@ -127,7 +132,7 @@ impl Notice {
     fn apprise(&self) -> Value {
         let kind = match self.event {
             HookEvent::Started | HookEvent::Cancelled => "info",
-            HookEvent::Waiting => "warning",
+            HookEvent::Waiting | HookEvent::Looping => "warning",
             HookEvent::Completed => "success",
             HookEvent::Failed => "failure",
         };

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{World, task, until};
+use crate::webhooks::Ear;
 
 /// A task whose model makes the same call, which fails, as often as this.
 fn circles(world: &World, times: usize, then: &[&str]) -> Value {
@@ -12,12 +13,18 @@ fn circles(world: &World, times: usize, then: &[&str]) -> Value {
 }
 
 fn is_marked(world: &World) {
-    let server = world.serve("managed", &[("LOOP_GUARD", "3")]);
+    let server = world.serve("managed", &[("LOOP_GUARD", "3"), ("WEBHOOK_ALLOWED_HOSTS", "127.0.0.1")]);
+    let ear = Ear::open(&["200 Fine"]);
+    let hook = json!({ "url": ear.url, "format": "ntfy", "events": ["looping"] });
+    assert_eq!(server.http.ask("POST", "/api/webhooks", Some(hook)).0, 201);
     let hold = format!("bash while ! test -e {}/go; do sleep 0.05; done", world.ws().display());
     let id = server.submit(circles(world, 4, &[&hold, "say done"]));
     let event = server.follow(&id, |event| event["data"]["looping"].is_string()).expect("a sign");
     let sign = event["data"]["looping"].as_str().expect("words");
     assert!(sign.starts_with("the same call has failed 3 times: Bash") && sign.contains("exit 3"), "{event}");
+    let told = ear.next().json();
+    assert_eq!((&told["title"], &told["tags"]), (&json!("circles"), &json!(["warning"])), "{told}");
+    assert!(told["message"].as_str().is_some_and(|text| text.contains(sign)), "{told}");
     let marked = until("the mark", || Some(server.task(&id)).filter(|task| task["looping"].is_string()));
     assert_eq!(marked["looping"], json!(sign));
     assert_eq!(server.get("/api/tasks?status=running")["tasks"][0]["looping"], json!(sign), "in lists as well");

@@ -31,6 +31,8 @@ pub enum HookEvent {
     Started,
     /// The task asks a question.
     Waiting,
+    /// Its model goes round in circles.
+    Looping,
     /// The task has completed.
     Completed,
     /// The task has failed for good.
@@ -43,7 +45,7 @@ impl HookEvent {
     /// Kinds that are sent by default: each way to end.
     pub const ENDS: [Self; 3] = [Self::Completed, Self::Failed, Self::Cancelled];
     /// Kinds that are sent to people by default.
-    pub const FOR_PEOPLE: [Self; 3] = [Self::Waiting, Self::Completed, Self::Failed];
+    pub const FOR_PEOPLE: [Self; 4] = [Self::Waiting, Self::Looping, Self::Completed, Self::Failed];
 }
 
 /// State of a delivery.

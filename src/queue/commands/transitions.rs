@@ -280,6 +280,9 @@ impl Change for Append {
         if let Some(session) = self.session_id {
             unit.tx.set_attempt_session(row.id, row.attempt, session).await?;
         }
+        if self.looping.is_some() && row.looping.is_none() {
+            hooks::tell(unit, row.id, HookEvent::Looping).await?;
+        }
         let (session, cost_so_far, looping) = (self.session_id, self.cost_so_far, self.looping.clone());
         let progress = ProgressRow { last_event: last, attempt_events, session, cost_so_far, looping };
         unit.tx.set_progress(row.id, &progress).await?;
