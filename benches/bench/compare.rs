@@ -22,6 +22,8 @@ const CLIENTS: [usize; 3] = [1, 8, 64];
 /// Tasks of one side of a pair.
 const DISPATCHES: usize = 15;
 const WITH_PROCESSES: usize = 150;
+/// What the start has needed is over by then.
+const SETTLE: Duration = Duration::from_secs(5);
 /// A server at rest is looked at for this long.
 const REST: Duration = Duration::from_secs(3);
 
@@ -45,6 +47,8 @@ pub fn compare() -> ExitCode {
         [&*base, PROGRAM].map(|program| Server::start_of(program, mode, settings))
     };
     let idle = two("managed", &[]);
+    idle.iter().for_each(Server::wait_healthy);
+    std::thread::sleep(SETTLE);
     all.take("memory of serve, idle, MB", Better::Less, 1, |side| idle[side].memory());
     all.take("processor of serve at rest, ms a second", Better::Less, 4, |side| at_rest(&idle[side]));
     drop(idle);

@@ -429,6 +429,8 @@ pub struct Work {
     pub lanes: Vec<String>,
     /// True if the worker is to end.
     pub drain: bool,
+    /// True if any task was made from inside another.
+    pub any_children: bool,
 }
 
 impl Work {

@@ -1,6 +1,6 @@
-//! A model that goes round in circles: the same call of a tool, time after time. A fold over calls and their results, pure.
+//! A model that goes round in circles: the same calls of tools, time after time. A fold over calls and their results, pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -12,6 +12,10 @@ use crate::main_argument;
 pub const LOOP_AFTER: u32 = 5;
 /// The same call in a row, whatever became of it: this many times the failures.
 const IN_A_ROW: u32 = 2;
+/// Calls in a row that were all made before, in whichever order: this many times the failures.
+const NOTHING_NEW: u32 = 4;
+/// Calls that are remembered as made; of more, all are forgotten.
+const MADE: usize = 10_000;
 /// Calls whose results are yet to come; of more, the oldest are forgotten.
 const OPEN: usize = 1_000;
 /// Longest text of a call in a sign, in characters.
@@ -79,6 +83,10 @@ pub struct LoopGuard {
     failed: HashMap<What, u32>,
     /// The newest call, and how many times in a row.
     last: Option<(What, u32)>,
+    /// Calls that were made, by their hashes.
+    made: HashSet<u64>,
+    /// Number of the newest calls that were all made before.
+    stale: u32,
     /// True if a sign was given and nothing has changed since.
     told: bool,
 }
@@ -101,13 +109,27 @@ impl LoopGuard {
             _ => 1,
         };
         self.last = Some((what.clone(), times));
-        let sign = (times >= self.after.saturating_mul(IN_A_ROW))
-            .then(|| format!("the same call {times} times in a row: {what}"));
+        let in_a_row = times >= self.after.saturating_mul(IN_A_ROW);
+        let sign = in_a_row.then(|| format!("the same call {times} times in a row: {what}"));
+        let sign = sign.or_else(|| self.nothing_new(&what));
         if self.open.len() >= OPEN {
             self.open.clear();
         }
         self.open.insert(id, what);
         self.once(sign)
+    }
+
+    /// Returns a sign where nothing that it has done for long was new.
+    fn nothing_new(&mut self, what: &What) -> Option<String> {
+        if self.made.len() >= MADE {
+            self.made.clear();
+        }
+        let mut hasher = DefaultHasher::new();
+        what.hash(&mut hasher);
+        self.stale = if self.made.insert(hasher.finish()) { 0 } else { self.stale + 1 };
+        let stale = self.stale;
+        (stale >= self.after.saturating_mul(NOTHING_NEW))
+            .then(|| format!("{stale} calls in a row that it had all made before, the last: {what}"))
     }
 
     /// Notes a result. Returns a sign, in words, the first time that it is one failure too many.
@@ -118,6 +140,10 @@ impl LoopGuard {
             if CHANGING.contains(&&*what.tool) {
                 self.failed.clear();
                 self.told = false;
+                // A command may be one that only looks.
+                if what.tool != "Bash" {
+                    self.stale = 0;
+                }
             }
             return None;
         }
@@ -166,6 +192,20 @@ mod tests {
         assert_eq!(story(&mut LoopGuard::after(3), &working), [""; 0]);
         let other = [("Bash", "cargo test a", true), ("Bash", "cargo test b", true)].repeat(2);
         assert_eq!(story(&mut LoopGuard::after(3), &other), [""; 0]);
+    }
+
+    #[test]
+    fn calls_that_were_all_made_before_are_a_sign_in_whichever_order() {
+        let circle = [("Read", "a", false), ("Read", "b", false), ("Grep", "c", false)];
+        let sign = "8 calls in a row that it had all made before, the last: Read b";
+        assert_eq!(story(&mut LoopGuard::after(2), &circle.repeat(10)), [sign]);
+        // Who finds something new meanwhile is at work.
+        let mut guard = LoopGuard::after(2);
+        for n in 0..20 {
+            let found = format!("new {n}");
+            let look = [circle[0], circle[1], ("Read", &*found, false)];
+            assert_eq!(story(&mut guard, &look), [""; 0]);
+        }
     }
 
     #[test]

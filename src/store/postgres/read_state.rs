@@ -55,7 +55,7 @@ static WORK: LazyLock<String> = LazyLock::new(|| {
         NOT paused AND NOT EXISTS (SELECT 1 FROM credentials WHERE id = $1 AND parked_until > {NOW}),
         EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND due_at IS NULL AND lane = '')
             OR EXISTS (SELECT 1 FROM tasks WHERE status = 'pending' AND due_at <= {NOW}), {LANES},
-        EXISTS (SELECT 1 FROM workers WHERE holder = $2 AND drain)
+        EXISTS (SELECT 1 FROM workers WHERE holder = $2 AND drain), EXISTS (SELECT 1 FROM child_tasks)
     FROM queue_state"
     )
 });
@@ -155,15 +155,16 @@ pub async fn poll(db: &Connection, poll: &Poll<'_>) -> Result<Polled, StoreError
     let (held, asked) = (params![poll.holder], params![poll.credential, poll.holder]);
     let work = db.one(&WORK, &asked, |row| {
         let (concurrency, is_open, any) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
-        Ok(Work { concurrency, is_open, any, lanes: get(row, 3)?, drain: get(row, 4)? })
+        Ok(Work { concurrency, is_open, any, lanes: get(row, 3)?, drain: get(row, 4)?, any_children: get(row, 5)? })
     });
     let (leases, work) = futures_util::try_join!(db.all(LEASES, &held, lease), work)?;
-    // Most workers that ask run nothing.
-    let (said, budgets) = match leases.is_empty() {
-        true => Default::default(),
-        false => futures_util::try_join!(said(db, poll), children::left(db, poll.holder))?,
-    };
     let work = work.unwrap_or_default();
+    // Most workers that ask run nothing.
+    let (said, budgets) = match (leases.is_empty(), work.any_children) {
+        (true, _) => Default::default(),
+        (false, false) => (said(db, poll).await?, Vec::new()),
+        (false, true) => futures_util::try_join!(said(db, poll), children::left(db, poll.holder))?,
+    };
     let (is_for_it, concurrency, drain) = (work.is_for(poll.labels), work.concurrency, work.drain);
     Ok(Polled { leases, work: is_for_it, concurrency, said, budgets, drain })
 }

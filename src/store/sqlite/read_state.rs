@@ -43,7 +43,8 @@ const WORK: &str = "SELECT concurrency,
         NOT paused AND NOT EXISTS (SELECT 1 FROM credentials WHERE id = ?2 AND parked_until > ?1),
         EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_ready WHERE status = 'pending' AND due_at IS NULL AND lane = '')
             OR EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_due WHERE status = 'pending' AND due_at <= ?1),
-        EXISTS (SELECT 1 FROM workers WHERE holder = ?3 AND drain)
+        EXISTS (SELECT 1 FROM workers WHERE holder = ?3 AND drain),
+        EXISTS (SELECT 1 FROM child_tasks)
     FROM queue_state";
 
 /// Reads the input that a worker's tasks have not received, in order. An interrupt is meant for the attempt that ran
@@ -130,17 +131,16 @@ pub fn expired(db: Db<'_>) -> Result<Vec<HeldTree>, StoreError> {
 /// Reads the answer to a worker's poll.
 pub fn poll(db: Db<'_>, poll: &Poll<'_>) -> Result<Polled, StoreError> {
     let leases = leases_of(db, poll.holder)?;
-    // Most workers that ask run nothing.
-    let (said, budgets) = match leases.is_empty() {
-        true => Default::default(),
-        false => (said(db, poll)?, children::left(db, poll.holder)?),
-    };
     let values = params![wall_now().0, poll.credential, poll.holder.as_bytes()];
     let work = db.one(WORK, values, |row| {
         let (concurrency, is_open, any, drain) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-        Ok(Work { concurrency, is_open, any, lanes: Vec::new(), drain })
+        Ok(Work { concurrency, is_open, any, lanes: Vec::new(), drain, any_children: row.get(4)? })
     })?;
     let work = Work { lanes: lanes(db)?, ..work.unwrap_or_default() };
+    // Most workers that ask run nothing.
+    let said = if leases.is_empty() { Vec::new() } else { said(db, poll)? };
+    let has_families = work.any_children && !leases.is_empty();
+    let budgets = if has_families { children::left(db, poll.holder)? } else { Vec::new() };
     let (is_for_it, concurrency, drain) = (work.is_for(poll.labels), work.concurrency, work.drain);
     Ok(Polled { leases, work: is_for_it, concurrency, said, budgets, drain })
 }
