@@ -200,9 +200,9 @@ impl Deliverer {
             _ => None,
         };
         if let Some(task) = &task
-            && let Some(again) = self.rests(dispatch, task, question.as_ref())
+            && let Some(rests) = self.rests(dispatch, task, question.as_ref())
         {
-            return Ok(Made::Not { why: "somebody has a page open", again });
+            return Ok(rests);
         }
         let (Some(task), Some(event), true) = (&task, event, is_for_people) else {
             return Ok(Made::Body(dispatch.body.clone().unwrap_or_else(|| standard(dispatch, task.as_ref()))));
@@ -225,15 +225,20 @@ impl Deliverer {
         Ok(questions.into_iter().rev().find(|question| question.answer.is_none()))
     }
 
-    /// Where it is not sent since somebody has a page open: the time after which that is looked at again, if ever.
-    fn rests(&self, dispatch: &Dispatch, task: &Task, question: Option<&Question>) -> Option<Option<Duration>> {
+    /// Decides whether it is not sent since somebody has a page open; a question is looked at again.
+    fn rests(&self, dispatch: &Dispatch, task: &Task, question: Option<&Question>) -> Option<Made> {
         if !dispatch.quiet || !self.people.watchers.see(&task.key) {
             return None;
         }
-        let Some(question) = question else { return Some(None) };
-        let age = wall_now().since_ms(question.asked_at).max(0).unsigned_abs();
-        let left = QUIET.checked_sub(Duration::from_millis(age)).filter(|left| !left.is_zero())?;
-        Some(Some(left.min(QUIET_LOOK)))
+        let again = match question {
+            Some(question) => {
+                let age = Duration::from_millis(wall_now().since_ms(question.asked_at).max(0).unsigned_abs());
+                let left = QUIET.checked_sub(age).filter(|left| !left.is_zero())?;
+                Some(left.min(QUIET_LOOK))
+            }
+            None => None,
+        };
+        Some(Made::Not { why: "somebody has a page open", again })
     }
 }
 

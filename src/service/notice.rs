@@ -1,6 +1,7 @@
 //! Messages to people about tasks, in the shapes of the services that show them. Pure.
 //!
-//! What a task, its client or a model has written is text in each of them: no mention of anybody, and no link.
+//! What a task, its client or a model has written is text in each of them: it mentions nobody, and no link says another place than
+//! the one that it leads to.
 
 use domain::{Question, Status, Timestamp, main_argument};
 use serde_json::{Value, json};
@@ -40,7 +41,9 @@ impl Notice {
                 Some(sign) => format!("Goes round in circles: {sign}"),
                 None => "Went round in circles".to_owned(),
             },
-            (HookEvent::Completed | HookEvent::Failed | HookEvent::Cancelled, _) => ended(task),
+            (HookEvent::Completed, _) => ended("Completed", task),
+            (HookEvent::Failed, _) => ended("Failed", task),
+            (HookEvent::Cancelled, _) => ended("Cancelled", task),
         };
         Self {
             title: bounded(&task.spec.title(), MAX_TITLE),
@@ -96,15 +99,16 @@ impl Notice {
 
     /// <https://docs.slack.dev/reference/block-kit/blocks>. A button of an incoming webhook can only open an address.
     fn slack(&self) -> Value {
-        let text = |kind: &str, text: &str| json!({ "type": kind, "text": text });
         let [title, said] = MAX_SLACK;
         let (title, said) = (for_slack(&self.title, title), for_slack(&self.text, said));
         let whole = format!("{title}: {said}");
         let said = format!(":{}: *{title}*\n{said}", self.sign());
-        let mut blocks = vec![json!({ "type": "section", "text": text("mrkdwn", &said) })];
+        // Verbatim: names in it are no mentions.
+        let said = json!({ "type": "mrkdwn", "text": said, "verbatim": true });
+        let mut blocks = vec![json!({ "type": "section", "text": said })];
         let links = self.links();
         if !links.is_empty() {
-            let button = |(label, url): &(&str, &str)| json!({ "type": "button", "text": text("plain_text", label), "url": url });
+            let button = |(label, url): &(&str, &str)| json!({ "type": "button", "text": { "type": "plain_text", "text": label }, "url": url });
             blocks.push(json!({ "type": "actions", "elements": links.iter().map(button).collect::<Vec<_>>() }));
         }
         json!({ "text": whole, "blocks": blocks })
@@ -118,8 +122,7 @@ impl Notice {
             HookEvent::Completed => 0x2e_cc_71,
             HookEvent::Started | HookEvent::Cancelled => 0x95_a5_a6,
         };
-        let answers = self.answers.iter().flat_map(|(allow, deny)| [("Allow", allow), ("Deny", deny)]);
-        let links: Vec<_> = answers.map(|(label, url)| format!("[{label}]({url})")).collect();
+        let links: Vec<_> = self.answers().map(|(label, url)| format!("[{label}]({url})")).collect();
         let text = [for_discord(&self.text), links.join(" · ")].join("\n\n");
         let mut embed = json!({ "title": for_discord(&self.title), "description": text.trim_end(), "color": colour });
         if let Some(page) = &self.page {
@@ -141,9 +144,14 @@ impl Notice {
         json!({ "title": self.title, "body": text, "type": kind, "format": "text" })
     }
 
+    /// Labels and addresses of the answers.
+    fn answers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.answers.iter().flat_map(|(allow, deny)| [("Allow", &**allow), ("Deny", &**deny)])
+    }
+
+    /// The same, and the page.
     fn links(&self) -> Vec<(&str, &str)> {
-        let answers = self.answers.iter().flat_map(|(allow, deny)| [("Allow", &**allow), ("Deny", &**deny)]);
-        answers.chain(self.page.as_deref().map(|page| ("Open", page))).collect()
+        self.answers().chain(self.page.as_deref().map(|page| ("Open", page))).collect()
     }
 }
 
@@ -156,7 +164,7 @@ fn asked(question: &Question) -> String {
     if texts.is_empty() { "Asks a question".to_owned() } else { format!("Asks: {}", texts.join(" ")) }
 }
 
-fn ended(task: &Task) -> String {
+fn ended(how: &str, task: &Task) -> String {
     let took = task.started_at.zip(task.completed_at).map(|(from, to)| took(from, to));
     let cost = task.attempted.cost_usd.map(domain::Usd::shown);
     let facts: Vec<_> = took.into_iter().chain(cost).collect();
@@ -166,17 +174,7 @@ fn ended(task: &Task) -> String {
         (_, Some(result)) => format!(": {result}"),
         _ => String::new(),
     };
-    format!("{}{facts}{said}", capital(task.status))
-}
-
-const fn capital(status: Status) -> &'static str {
-    match status {
-        Status::Pending => "Waits",
-        Status::Running => "Runs",
-        Status::Completed => "Completed",
-        Status::Failed => "Failed",
-        Status::Cancelled => "Cancelled",
-    }
+    format!("{how}{facts}{said}")
 }
 
 fn took(from: Timestamp, to: Timestamp) -> String {
@@ -280,6 +278,7 @@ mod tests {
     fn what_was_written_is_text() {
         let hostile = notice("<!channel> *x*", "@everyone [a](https://evil.test) <@1> `x`");
         let slack = hostile.body(HookFormat::Slack, "").to_string();
+        assert!(slack.contains("\"verbatim\":true"), "{slack}");
         assert!(!slack.contains("<!channel>") && !slack.contains("<@1>"), "{slack}");
         let discord = hostile.body(HookFormat::Discord, "");
         assert_eq!(discord["allowed_mentions"], json!({ "parse": [] }));

@@ -11,6 +11,7 @@
 //! | `rows`, `tables` | rows without drivers' types |
 //! | `views` | what reads are asked, and what they answer |
 //! | `convert`, `summary` | between rows and the domain |
+//! | `columns`, `families` | columns of tables, and expressions on budgets, which are the same for every engine |
 //! | `error` | why it did not do what was asked |
 //! | `transfer` | all rows, moved from one engine to the other |
 //! | `blobs` | the contents of files, beside the tables |
@@ -29,6 +30,7 @@ mod columns;
 mod conformance;
 pub mod convert;
 pub mod error;
+mod families;
 mod leadership;
 mod postgres;
 pub mod reads;

@@ -43,7 +43,6 @@ pub async fn of_new(unit: &mut Unit<'_>, new: &NewTask) -> Result<Result<i64, Su
 pub async fn store(unit: &mut Unit<'_>, new: &NewTask, depth: i64) -> Result<(), StoreError> {
     let Some(parent) = new.spec.parent else { return Ok(()) };
     unit.tx.insert_child(new.id, parent, depth).await?;
-    unit.touch(parent);
     settle_above(unit, new.id).await
 }
 

@@ -55,10 +55,7 @@ impl Change for Claim {
             let key = LeaseKey { task: row.id, epoch: row.epoch };
             let read = spec_of(&row);
             let why = read.unreadable.clone();
-            let mut used = row.cost_usd;
-            if row.attempt > 1 && row.max_budget_usd.is_some() {
-                used = Some(used.unwrap_or_default() + unit.tx.family(row.id).await?.given);
-            }
+            let used = places.get(&row.id).and_then(|place| chosen[*place].used_usd);
             let budget = budgets.reserves(&row.key_name, row.max_budget_usd, used);
             let assignment = assign(unit, row, read, self, budget, expires.ms).await?;
             match why {

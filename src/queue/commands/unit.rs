@@ -145,7 +145,13 @@ impl<'t> Unit<'t> {
             }
         }
         while let Some(task) = self.ended_children.pop() {
-            children::settle_above(self, task).await?;
+            let mark = self.mark().await?;
+            let settled = children::settle_above(self, task).await;
+            self.forget(mark, settled.is_err()).await?;
+            if let Err(error) = settled {
+                let error = crate::telemetry::chain(&error);
+                tracing::error!(taskId = %task, error, "What a child has not spent is not given back");
+            }
         }
         Ok(())
     }

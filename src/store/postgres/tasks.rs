@@ -5,13 +5,13 @@ use std::sync::LazyLock;
 use async_trait::async_trait;
 use tokio_postgres::Row;
 
-use super::children;
 use super::connection::{Bound, readable, unread};
 use super::limits::groups_of;
 use super::table::Table;
 use super::tx::{PostgresTx, only, status_name};
 use super::value::{Unread, Value, get, params};
 use crate::store::StoreError;
+use crate::store::families;
 use crate::store::rows::{
     Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, MAX_LINES, ProgressRow,
     ReadyRow, TaskRow, UnreadRow,
@@ -146,7 +146,7 @@ static READY: LazyLock<String> = LazyLock::new(|| {
             CASE WHEN $2 THEN spec END AS spec FROM tasks
         WHERE status = 'pending' AND due_at IS NULL AND lane = wanted.lane AND share = wanted.share
         ORDER BY priority DESC, id LIMIT $1) first",
-        children::used()
+        families::used()
     )
 });
 

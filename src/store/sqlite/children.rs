@@ -8,6 +8,7 @@ use rusqlite::params;
 use super::query::Db;
 use super::tx::SqliteTx;
 use crate::store::StoreError;
+use crate::store::families::given;
 use crate::store::rows::FamilyRow;
 use crate::store::tx::Children;
 use domain::{TaskId, Usd, WorkerInstanceId};
@@ -15,26 +16,6 @@ use domain::{TaskId, Usd, WorkerInstanceId};
 const FAMILY: &str = "SELECT (SELECT depth FROM child_tasks WHERE task_id = ?1),
         (SELECT parent_id FROM child_tasks WHERE task_id = ?1),
         (SELECT COUNT(*) FROM child_tasks WHERE parent_id = ?1)";
-
-/// Expression for what the children of a task have of its budget: that of each which has not ended; of each which has, its cost, and what
-/// its own children have.
-pub(super) fn given(parent: &str) -> String {
-    let live = "status IN ('pending', 'running')";
-    format!(
-        "COALESCE((SELECT SUM(CASE WHEN t.{live} THEN COALESCE(t.max_budget_usd, 0) ELSE COALESCE(t.cost_usd, 0)
-            + COALESCE((SELECT SUM(CASE WHEN g.{live} THEN g.max_budget_usd ELSE g.cost_usd END)
-                FROM child_tasks d JOIN tasks g ON g.id = d.task_id WHERE d.parent_id = t.id), 0) END)
-        FROM child_tasks c JOIN tasks t ON t.id = c.task_id WHERE c.parent_id = {parent}), 0)"
-    )
-}
-
-/// Expression for what is used of the budget of a task: its cost, and what its children have. One that has not run has none.
-pub(super) fn used() -> String {
-    format!(
-        "CASE WHEN max_budget_usd IS NULL OR attempt = 0 THEN cost_usd ELSE COALESCE(cost_usd, 0) + {} END",
-        given("tasks.id")
-    )
-}
 
 static GIVEN: LazyLock<String> = LazyLock::new(|| format!("SELECT {}", given("?1")));
 

@@ -8,12 +8,12 @@ use std::sync::LazyLock;
 use async_trait::async_trait;
 use rusqlite::{Row, params};
 
-use super::children;
 use super::limits::groups_of;
 use super::query::Db;
 use super::table::Table;
 use super::tx::SqliteTx;
 use crate::store::StoreError;
+use crate::store::families;
 use crate::store::rows::{
     Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, MAX_LINES, ProgressRow,
     ReadyRow, TaskRow, UnreadRow,
@@ -102,7 +102,7 @@ static READY: LazyLock<String> = LazyLock::new(|| {
             concurrency_key, CASE WHEN ?4 AND json_valid(spec) THEN spec ->> '$.tags' END
         FROM tasks INDEXED BY tasks_ready
         WHERE status = 'pending' AND due_at IS NULL AND lane = ?1 AND share = ?2 ORDER BY priority DESC, id LIMIT ?3",
-        children::used()
+        families::used()
     )
 });
 
