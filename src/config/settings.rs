@@ -189,7 +189,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "LOOP_GUARD",
         Some("5"),
-        "Failures of the same call of a tool after which a task is marked as going round in circles, 0 to 1000; 0 never marks",
+        "Failures of the same call of a tool after which a task is marked as going round in circles, 0 to 1000; 0 never marks, by no sign",
     ),
     setting(
         "PERMISSION_TIMEOUT_MS",

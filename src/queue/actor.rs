@@ -39,7 +39,7 @@ use super::schedules::{
     DueSchedules, FindSchedule, Fire, NextFiring, PutSchedule, ReadSchedules, RemoveSchedule, Replan,
 };
 use super::secrets::{PutSecret, ReadSecrets, RemoveSecret, ResealSecret};
-use super::talk::{Answer, Ask, Progress, ReadQuestions, ReadTalk, Say};
+use super::talk::{Answer, Ask, MarkLooping, Progress, ReadQuestions, ReadTalk, Say};
 use crate::process::BackOff;
 use crate::store::views::{
     FindCommit, FindFile, LastTask, ListConversations, ListFiles, ListQuestions, ListTaskIds, ListTasks, Poll,
@@ -294,6 +294,7 @@ changes!(
     Progress,
     Answer,
     Say,
+    MarkLooping,
     SetPaused,
     SetConcurrency,
     SetLimit,

@@ -74,5 +74,5 @@ pub use schedules::{
     SchedulePut,
 };
 pub use secrets::{PutSecret, ReadSecrets, RemoveSecret, ResealSecret};
-pub use talk::{Answer, AnswerOutcome, Ask, Asked, Progress, ReadQuestions, ReadTalk, SaidTo, Say, Step};
+pub use talk::{Answer, AnswerOutcome, Ask, Asked, MarkLooping, Progress, ReadQuestions, ReadTalk, SaidTo, Say, Step};
 pub use word_indexer::WordIndexer;

@@ -13,6 +13,7 @@ answers! {
     Progress => Result<(), Stale>;
     Answer => AnswerOutcome;
     Say => SaidTo;
+    MarkLooping => bool;
     ReadQuestions => Option<Vec<Question>>;
     ListQuestions => QuestionPage;
     ReadTalk => ConversationState;
@@ -99,6 +100,18 @@ pub struct Say {
     pub task: TaskId,
     /// Text of a further turn, word for word; `None` interrupts the turn.
     pub text: Option<String>,
+}
+
+/// Marks a running task whose model goes round in circles, unless it is marked. True if it is done.
+#[derive(Clone, Debug)]
+pub struct MarkLooping {
+    pub task: TaskId,
+    /// The attempt in which it was seen.
+    pub attempt: i32,
+    /// What was seen, in words.
+    pub sign: String,
+    /// What it is told behind an interrupt; `None`: its turn goes on.
+    pub message: Option<String>,
 }
 
 /// Result of a message.

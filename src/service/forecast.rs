@@ -23,24 +23,40 @@ pub struct Capacity {
     pub free: i64,
 }
 
-/// A task that has ended.
+/// What tasks have in common, the closest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
+pub(super) enum Likeness {
+    #[strum(serialize = "folder, tag and model")]
+    FolderTagModel,
+    #[strum(serialize = "tag and model")]
+    TagModel,
+    #[strum(serialize = "folder and model")]
+    FolderModel,
+    #[strum(serialize = "model")]
+    Model,
+    #[strum(serialize = "any")]
+    Any,
+}
+
+/// A task that has ended, or one that is held against those.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Sample {
-    folder: Option<String>,
-    tags: Vec<String>,
-    model: Option<String>,
-    took_ms: i64,
-    cost: Option<Usd>,
+pub(super) struct Sample {
+    pub(super) folder: Option<String>,
+    pub(super) tags: Vec<String>,
+    pub(super) model: Option<String>,
+    pub(super) took_ms: i64,
+    pub(super) cost: Option<Usd>,
 }
 
 impl Sample {
-    fn of(task: &Task) -> Option<Self> {
+    /// Returns `None` for a task that has not run to its end.
+    pub(super) fn of(task: &Task) -> Option<Self> {
         let took_ms = task.completed_at?.since_ms(task.started_at?);
         Some(Self { took_ms, cost: task.attempted.cost_usd, ..Self::like(task) })
     }
 
     /// What a task has in common with others.
-    fn like(task: &Task) -> Self {
+    pub(super) fn like(task: &Task) -> Self {
         Self {
             // A folder of its own is like no other.
             folder: task.spec.context.working_directory.clone(),
@@ -63,11 +79,19 @@ pub async fn forecast(
     start: Option<(Timestamp, i64)>,
     capacity: Capacity,
 ) -> Result<Option<Forecast>, QueueError> {
-    let statuses = vec![Status::Completed, Status::Failed];
-    let filter = Filter { statuses, key: caller.own(), ..Filter::default() };
-    let last = service.queue.ask(ListTasks { filter, limit: LAST, ..ListTasks::default() }).await?;
-    let samples: Vec<Sample> = last.tasks.iter().filter_map(Sample::of).collect();
+    let samples = samples(service, caller.own()).await?;
     Ok(foretell(&Sample::like(task), &samples, start, capacity))
+}
+
+/// Reads the newest tasks that have ended, of this key or of all.
+///
+/// # Errors
+/// The queue's.
+pub(super) async fn samples(service: &Service, key: Option<String>) -> Result<Vec<Sample>, QueueError> {
+    let statuses = vec![Status::Completed, Status::Failed];
+    let filter = Filter { statuses, key, ..Filter::default() };
+    let last = service.queue.ask(ListTasks { filter, limit: LAST, ..ListTasks::default() }).await?;
+    Ok(last.tasks.iter().filter_map(Sample::of).collect())
 }
 
 fn foretell(
@@ -76,19 +100,17 @@ fn foretell(
     start: Option<(Timestamp, i64)>,
     capacity: Capacity,
 ) -> Option<Forecast> {
-    let (what, alike) = alike(like, samples)?;
+    let (likeness, alike) = alike(like, samples)?;
     let duration_ms = range(alike.iter().map(|sample| sample.took_ms))?;
-    let micros = |cost: Usd| (cost.dollars() * 1e6).round() as i64;
-    let dollars = |micros: i64| Usd::of(micros as f64 / 1e6);
-    let cost_usd = range(alike.iter().filter_map(|sample| sample.cost).map(micros));
+    let cost_usd = range(alike.iter().filter_map(|sample| sample.cost));
     let any = range(samples.iter().map(|sample| sample.took_ms))?.median;
     let starts_at = start.filter(|_| capacity.slots > 0).map(|(from, ahead)| from.plus_ms(wait(ahead, any, capacity)));
     Some(Forecast {
         starts_at,
         duration_ms,
-        cost_usd: cost_usd.map(|range| Range { median: dollars(range.median), most: dollars(range.most) }),
+        cost_usd,
         based_on: alike.len() as i64,
-        like: what.to_owned(),
+        like: <&str>::from(likeness).to_owned(),
     })
 }
 
@@ -103,23 +125,23 @@ fn wait(ahead: i64, each: i64, Capacity { slots, free, .. }: Capacity) -> i64 {
 }
 
 /// The tasks that are most like this one, and in what: as narrow as there are enough of them.
-fn alike<'a>(like: &Sample, samples: &'a [Sample]) -> Option<(&'static str, Vec<&'a Sample>)> {
+pub(super) fn alike<'a>(like: &Sample, samples: &'a [Sample]) -> Option<(Likeness, Vec<&'a Sample>)> {
     let folder = |one: &&Sample| like.folder.is_some() && one.folder == like.folder;
     let tag = |one: &&Sample| one.tags.iter().any(|tag| like.tags.contains(tag));
     let model = |one: &&Sample| one.model == like.model;
-    let choices: [(&'static str, Vec<&Sample>); 5] = [
-        ("folder, tag and model", samples.iter().filter(|one| folder(one) && tag(one) && model(one)).collect()),
-        ("tag and model", samples.iter().filter(|one| tag(one) && model(one)).collect()),
-        ("folder and model", samples.iter().filter(|one| folder(one) && model(one)).collect()),
-        ("model", samples.iter().filter(model).collect()),
-        ("any", samples.iter().collect()),
+    let choices: [(Likeness, Vec<&Sample>); 5] = [
+        (Likeness::FolderTagModel, samples.iter().filter(|one| folder(one) && tag(one) && model(one)).collect()),
+        (Likeness::TagModel, samples.iter().filter(|one| tag(one) && model(one)).collect()),
+        (Likeness::FolderModel, samples.iter().filter(|one| folder(one) && model(one)).collect()),
+        (Likeness::Model, samples.iter().filter(model).collect()),
+        (Likeness::Any, samples.iter().collect()),
     ];
     choices.into_iter().find(|(_, alike)| alike.len() >= FEWEST)
 }
 
 /// The median, and what nine of ten stay below.
-fn range(values: impl Iterator<Item = i64>) -> Option<Range<i64>> {
-    let mut values: Vec<i64> = values.collect();
+pub(super) fn range<T: Copy + Ord>(values: impl Iterator<Item = T>) -> Option<Range<T>> {
+    let mut values: Vec<T> = values.collect();
     values.sort_unstable();
     let at = |tenths: usize| values.get((values.len() * tenths / 10).min(values.len().saturating_sub(1))).copied();
     Some(Range { median: at(5)?, most: at(9)? })

@@ -38,8 +38,8 @@ impl Notice {
             (HookEvent::Waiting, None) => "Waits for a message".to_owned(),
             (HookEvent::Started, _) => "Has started".to_owned(),
             (HookEvent::Looping, _) => match &task.looping {
-                Some(sign) => format!("Goes round in circles: {sign}"),
-                None => "Went round in circles".to_owned(),
+                Some(sign) => format!("May go round in circles: {sign}"),
+                None => "Seemed to go round in circles".to_owned(),
             },
             (HookEvent::Completed, _) => ended("Completed", task),
             (HookEvent::Failed, _) => ended("Failed", task),

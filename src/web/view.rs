@@ -80,7 +80,7 @@ impl Row {
         let error = left.error.as_ref().map(|error| format!("{}: {}", error.code, error.message));
         let doing = task.activity.as_ref().map(|activity| activity.line.clone());
         let said = left.result.as_ref().map(|result| result.lines().next().unwrap_or_default().to_owned());
-        let looping = loops.map(|sign| format!("Goes round in circles: {sign}"));
+        let looping = loops.map(|sign| format!("May go round in circles: {sign}"));
         let line = looping.or(doing).or(error).or(said).unwrap_or_default();
         Self {
             id: task.id.to_string(),

@@ -60,6 +60,39 @@ fn it_is_interrupted_and_told_where_that_was_asked_for() {
     assert!(talk.contains("Stop that."), "{talk}");
 }
 
+fn is_marked_by_what_it_spends(world: &World) {
+    let server = world.serve("managed", &[("LOOP_GUARD", "1000")]);
+    // What such a task takes: two calls in two seconds.
+    let usual: Vec<String> =
+        (0..3).map(|_| server.submit(task(&world.ws(), "usual", &["bash sleep 2", "say done"]))).collect();
+    for id in &usual {
+        assert_eq!(server.wait_end(id)["status"], "completed");
+    }
+    // As fast as it can, and never the same.
+    let steps: Vec<String> = (0..2_000).map(|n| format!("bash echo {n}")).collect();
+    let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
+    let mut body = task(&world.ws(), "hasty", &steps);
+    body["options"]["loopGuard"] = json!({ "interrupt": true, "message": "Stop that.\nstep say I stopped." });
+    let id = server.submit(body);
+    let event = server.follow(&id, |event| event["data"]["looping"].is_string()).expect("a sign");
+    let sign = event["data"]["looping"].as_str().expect("words");
+    assert!(sign.contains("USD a minute") && sign.ends_with("tasks of the same folder and model"), "{event}");
+    let done = server.wait_end(&id);
+    assert_eq!((&done["status"], &done["result"]), (&json!("completed"), &json!("I stopped.")), "{done:#}");
+    let logs = server.get(&format!("/api/tasks/{id}/logs")).to_string();
+    assert_eq!(logs.matches("round in circles").count(), 1, "{logs}");
+}
+
+#[test]
+fn a_task_that_spends_far_more_than_its_kind_is_marked_and_interrupted() {
+    is_marked_by_what_it_spends(&World::new());
+}
+
+#[test]
+fn and_the_same_on_postgres() {
+    is_marked_by_what_it_spends(&World::on_postgres());
+}
+
 #[test]
 fn what_is_not_wanted_is_not_done_and_what_is_wrong_is_refused() {
     let world = World::new();

@@ -49,6 +49,12 @@ impl Usd {
         Self(micros)
     }
 
+    /// The amount in millionths of a dollar.
+    #[must_use]
+    pub const fn micros(self) -> i64 {
+        self.0
+    }
+
     /// The amount in dollars.
     #[must_use]
     pub fn dollars(self) -> f64 {

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::{Change, Unit, hooks};
 use crate::queue::messages::Stale;
-use crate::queue::talk::{Answer, AnswerOutcome, Ask, Asked, Progress, SaidTo, Say, Step};
+use crate::queue::talk::{Answer, AnswerOutcome, Ask, Asked, MarkLooping, Progress, SaidTo, Say, Step};
 use crate::store::StoreError;
 use crate::store::convert::{question_of, status_of};
-use crate::store::rows::{QuestionRow, TaskRow};
+use crate::store::rows::{ProgressRow, QuestionRow, TaskRow};
 use audit::HistoryEvent;
 use domain::{Decision, EventKind, NewEvent, Question, Status, TaskId, Timestamp};
 use wire::HookEvent;
@@ -266,5 +266,38 @@ impl Change for Say {
             unit.tx.count_messages(row.id).await?;
         }
         Ok(SaidTo::Stored(id))
+    }
+}
+
+impl Change for MarkLooping {
+    type Answer = bool;
+
+    fn is_essential(&self) -> bool {
+        false
+    }
+
+    fn task(&self) -> Option<TaskId> {
+        Some(self.task)
+    }
+
+    async fn run(&self, unit: &mut Unit<'_>) -> Result<bool, StoreError> {
+        let is_meant = |row: &TaskRow| row.status == Status::Running.into() && row.attempt == self.attempt;
+        let Some(row) = unit.find(self.task).await?.filter(is_meant).filter(|row| row.looping.is_none()) else {
+            return Ok(false);
+        };
+        let message = format!("it may go round in circles: {}", self.sign);
+        let event = NewEvent::new(EventKind::Log, &json!({ "message": message, "looping": self.sign }));
+        let last_event = unit.add_events(row.id, &row.key_name, row.last_event, &[event]).await?;
+        let looping = Some(self.sign.clone());
+        let progress =
+            ProgressRow { last_event, attempt_events: row.attempt_events, looping, ..ProgressRow::default() };
+        unit.tx.set_progress(row.id, &progress).await?;
+        hooks::tell(unit, row.id, HookEvent::Looping).await?;
+        if self.message.is_some() {
+            for text in [None, self.message.clone()] {
+                Say { task: row.id, text }.run(unit).await?;
+            }
+        }
+        Ok(true)
     }
 }

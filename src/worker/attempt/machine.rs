@@ -37,9 +37,6 @@ const AFTER_TERM: Duration = Duration::from_millis(1_500);
 const FOR_A_MESSAGE: Duration = Duration::from_secs(60);
 /// Time within which the CLI tells the model that the last background task has ended.
 const AFTER_BACKGROUND: Duration = Duration::from_secs(5);
-/// What a model is told that goes round in circles, where the client has said nothing else.
-const LOOP_MESSAGE: &str = "You have made the same call time after time, and it did not help. Stop, say in a sentence what \
-    you wanted and what stands in the way, and then try another way; if there is none, end.";
 /// Answers of the API that can't change by waiting: the first may be a login that is being renewed.
 const HOPELESS: u32 = 2;
 
@@ -110,12 +107,11 @@ impl Config {
     /// The values that the task sets, else the worker's.
     pub fn of(key: LeaseKey, task: &Task, tools: &WorkerContext) -> Self {
         let guard = task.spec.options.loop_guard.clone().unwrap_or_default();
-        let message = guard.message.unwrap_or_else(|| LOOP_MESSAGE.to_owned());
         Self {
             key,
-            loop_after: guard.after.and_then(|after| u32::try_from(after).ok()).unwrap_or(tools.loop_guard),
+            loop_after: guard.after(tools.loop_guard),
             check_rounds: task.spec.verify.as_ref().map(Verify::rounds),
-            loop_message: guard.interrupt.unwrap_or_default().then_some(message),
+            loop_message: guard.to_say(),
             limits: Limits::of(task, tools),
             asks_for_tools: tools.mode_of(task) == PermissionMode::Default,
             background: task.spec.options.background.unwrap_or_default(),
