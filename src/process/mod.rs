@@ -47,6 +47,7 @@ pub use spawn::{
     Launch, Streams, captured, exit_of, open_in_browser, output, spawn_cli, spawn_helper, spawn_shim, spawn_worker,
 };
 pub use sweep::{EnvMarks, TreeMark, end_all};
+pub use sys::WriteWatch;
 pub use tree::{Tree, reap};
 pub use tree_log::{note_tree, open_tree_log, read_trees, tree_log};
 pub use whole::write_whole;

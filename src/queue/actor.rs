@@ -24,9 +24,9 @@ use super::hooks::{
 };
 use super::keys::{CreateKey, FindOwner, HasSession, NoteAudit, ReadAudit, ReadKeys, RevokeKey, RotateKey, TouchKey};
 use super::messages::{
-    Adopt, Amend, Append, Beat, Cancel, Claim, DrainWorker, Draining, Expire, FindAdopted, FindExpired, FindHandover,
-    FindHolders, FindUnsettled, Finish, HandOver, HolderDied, Probe, Prune, QueueError, ReadLimits, Release, Renew,
-    SetConcurrency, SetLimit, SetPaused, Settle, Submit, SubmitAll, TakeBackOrphan, TidyShares, Unpark, WorkerGone,
+    Adopt, Amend, Append, Beat, Cancel, Claim, DrainWorker, Draining, Expire, FindAdopted, FindHandover, FindHoldings,
+    Finish, HandOver, HolderDied, Probe, Prune, QueueError, ReadLimits, Release, Renew, SetConcurrency, SetLimit,
+    SetPaused, Settle, Submit, SubmitAll, TakeBackOrphan, TidyShares, Unpark, WorkerGone,
 };
 use super::poll::{FlushPoll, PollQueue, PollReply};
 use super::races::{PickWinner, ReadRace, SubmitRace};
@@ -441,11 +441,9 @@ reads! {
     FindSchedule => |reader, find| reader.schedule(find.0);
     ReadRuns => |reader, read| reader.runs(read);
     LastTask => |reader, last| reader.last_task(last);
-    FindExpired => |reader, _find| reader.expired();
+    FindHoldings => |reader, _find| reader.holdings();
     FindAdopted => |reader, find| reader.adopted(find.0);
     FindHandover => |reader, find| reader.handed_over(find.0);
-    FindHolders => |reader, _find| reader.holders();
-    FindUnsettled => |reader, _find| reader.any_unsettled();
     ReadDependencies => |reader, read| reader.dependencies(read);
     ReadGraph => |reader, read| reader.graph(read);
     ReadRace => |reader, read| reader.race(read.0);

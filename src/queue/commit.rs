@@ -7,7 +7,7 @@ use domain::TaskId;
 /// Result of a batch.
 #[derive(Default)]
 pub struct Committed {
-    /// True if any command is stored now.
+    /// True if any command has written something.
     pub any: bool,
     /// The tasks that changed.
     pub touched: Vec<TaskId>,
@@ -25,9 +25,9 @@ pub async fn commit(store: &dyn Store, batch: Vec<Box<dyn Command>>) -> Committe
         return Committed { failure: shortage, ..Committed::default() };
     }
     let failure = match try_commit(store, &mut batch).await {
-        Ok(Done { touched, unsettled }) => {
+        Ok(Done { has_written, touched, unsettled }) => {
             batch.into_iter().for_each(|each| each.answer(Ok(())));
-            return Committed { any: true, touched, unsettled, failure: None };
+            return Committed { any: has_written, touched, unsettled, failure: None };
         }
         Err(failure) if store.relieve(&failure) => return Box::pin(commit(store, batch)).await,
         Err(failure) => failure,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::store::StoreError;
-use crate::store::views::{HeldTree, LimitUse};
+use crate::store::views::{HeldTree, Holdings, LimitUse};
 use domain::{
     Budgets, Condition, FileId, Group, Labels, LeaseKey, Limit, LimitChange, NewEvent, NoChild, OnFailure,
     ReleaseReason, Report, SessionId, Spent, Status, TaskId, Timestamp, TraceParent, Usd, WorkerInstanceId,
@@ -50,9 +50,7 @@ answers! {
     TakeBackOrphan => bool;
     FindAdopted => Vec<HeldTree>;
     FindHandover => Option<HeldTree>;
-    FindExpired => Vec<HeldTree>;
-    FindHolders => Vec<WorkerInstanceId>;
-    FindUnsettled => bool;
+    FindHoldings => Holdings;
     Settle => ();
     TidyShares => ();
     Beat => ();
@@ -93,10 +91,6 @@ pub struct TidyShares;
 /// Tells dependents of tasks that have ended: some of them with this commit, the rest with others behind it.
 #[derive(Clone, Copy, Debug)]
 pub struct Settle;
-
-/// True if dependents of tasks that have ended have not all been told.
-#[derive(Clone, Copy, Debug)]
-pub struct FindUnsettled;
 
 /// Changes when a pending task starts.
 #[derive(Clone, Copy, Debug)]
@@ -364,9 +358,9 @@ pub struct Expire {
     pub holder: WorkerInstanceId,
 }
 
-/// Reads which tasks could be taken back.
+/// Reads what there may be to take back.
 #[derive(Clone, Copy, Debug)]
-pub struct FindExpired;
+pub struct FindHoldings;
 
 /// A worker leaves, and these attempts run on, held by their shims, for another worker to take over. Answered with those
 /// that it has lost before.
@@ -414,10 +408,6 @@ pub struct FindHandover(pub LeaseKey);
 /// Reads which tasks of a worker run in processes that another worker has started.
 #[derive(Clone, Copy, Debug)]
 pub struct FindAdopted(pub WorkerInstanceId);
-
-/// Reads who holds tasks.
-#[derive(Clone, Copy, Debug)]
-pub struct FindHolders;
 
 /// A worker lives.
 #[derive(Clone, Debug)]

@@ -7,13 +7,11 @@
 use std::time::Duration;
 
 use super::ask::Queue;
-use super::messages::{
-    Expire, FindAdopted, FindExpired, FindHolders, FindUnsettled, HolderDied, QueueError, Settle, WorkerGone,
-};
+use super::messages::{Expire, FindAdopted, FindHoldings, HolderDied, QueueError, Settle, WorkerGone};
 use super::reads::{ReadClock, ReadWorkers};
 use crate::process::{EnvMarks, boot_now, end_all};
 use crate::store::Leadership;
-use crate::store::views::{HeldTree, WorkerInfo};
+use crate::store::views::{HeldTree, Holdings, WorkerInfo};
 use domain::WorkerInstanceId;
 
 /// Time between two looks.
@@ -83,8 +81,7 @@ pub struct Reaper {
 impl Reaper {
     async fn reap(&self) -> Result<(), QueueError> {
         let Self { queue, me, leadership } = self;
-        let workers = queue.ask(ReadWorkers).await?;
-        let holders = queue.ask(FindHolders).await?;
+        let Holdings { workers, holders, expired, any_unsettled } = queue.ask(FindHoldings).await?;
         for worker in workers.iter().filter(|worker| worker.holder != *me && self.is_dead(worker)) {
             if !holders.contains(&worker.holder) {
                 queue.ask(WorkerGone(worker.holder)).await?;
@@ -96,10 +93,10 @@ impl Reaper {
             return Ok(());
         }
         // Left by a process that died between two steps.
-        if queue.ask(FindUnsettled).await? {
+        if any_unsettled {
             queue.ask(Settle).await?;
         }
-        for HeldTree { task, holder, tree_holder, session, .. } in queue.ask(FindExpired).await? {
+        for HeldTree { task, holder, tree_holder, session, .. } in expired {
             let expire = Expire { task, holder };
             // A task goes back only when it is certain that nothing of it is left on this machine.
             if end_all(EnvMarks::of_attempt(task, session, tree_holder)).await && queue.ask(expire).await? {

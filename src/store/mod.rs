@@ -92,7 +92,7 @@ pub trait Writes: Send + Sync {
     /// Why it could not.
     fn probe(&self) -> Result<(), StoreError>;
 
-    /// True if another process has written since the last call.
+    /// True if another process has written since the last call; may wait for that, up to some seconds.
     ///
     /// # Errors
     /// The database can't be read.

@@ -9,9 +9,10 @@ use super::error::StoreError;
 use super::rows::{AnsweredRow, FileRow, Lenient, RuleRow, SecretRow};
 use super::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, EventPage, Explained, FindCommit,
-    FindFile, FoundCommit, HeldTree, LastTask, LatestEvents, LimitUse, ListConversations, ListFiles, ListQuestions,
-    ListTaskIds, ListTasks, Page, QuestionPage, Race, ReadArtifacts, ReadDependencies, ReadEventPage, ReadEvents,
-    ReadGraph, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
+    FindFile, FoundCommit, HeldTree, Holdings, LastTask, LatestEvents, LimitUse, ListConversations, ListFiles,
+    ListQuestions, ListTaskIds, ListTasks, Page, QuestionPage, Race, ReadArtifacts, ReadDependencies, ReadEventPage,
+    ReadEvents, ReadGraph, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, TaskGraph, Usage, Webhook,
+    WorkerInfo,
 };
 use audit::{Entry, TaskSnapshot};
 use domain::{Artifact, BlobId, LeaseKey, Question, ScheduleId, SessionId, TaskId, Timestamp, WorkerInstanceId};
@@ -71,9 +72,6 @@ pub trait Reads: Send + Sync {
     /// Returns those of these contents that neither a file nor an artifact names.
     async fn unnamed_blobs(&self, blobs: Vec<BlobId>) -> Result<Vec<BlobId>, StoreError>;
 
-    /// True if dependents of tasks that have ended have not all been told.
-    async fn any_unsettled(&self) -> Result<bool, StoreError>;
-
     /// Returns tasks, newest first.
     async fn tasks(&self, list: ListTasks) -> Result<Page, StoreError>;
 
@@ -120,11 +118,8 @@ pub trait Reads: Send + Sync {
     /// Returns the workers that are known.
     async fn workers(&self) -> Result<Vec<WorkerInfo>, StoreError>;
 
-    /// Returns the workers that hold tasks.
-    async fn holders(&self) -> Result<Vec<WorkerInstanceId>, StoreError>;
-
-    /// Returns the running tasks whose leases are over and whose trees have had the time to end.
-    async fn expired(&self) -> Result<Vec<HeldTree>, StoreError>;
+    /// Returns what there may be to take back.
+    async fn holdings(&self) -> Result<Holdings, StoreError>;
 
     /// Returns the running tasks of a worker whose processes another one has started.
     async fn adopted(&self, holder: WorkerInstanceId) -> Result<Vec<HeldTree>, StoreError>;

@@ -77,8 +77,8 @@ pub trait Tx:
     /// Forgets the last mark; where `undo` is true, also what was done since.
     async fn end_savepoint(&mut self, undo: bool) -> Result<(), StoreError>;
 
-    /// Makes it durable.
-    async fn commit(self: Box<Self>) -> Result<(), StoreError>;
+    /// Makes it durable. Returns true if it has written anything that others may wait for.
+    async fn commit(self: Box<Self>) -> Result<bool, StoreError>;
 }
 
 /// Tasks.

@@ -441,6 +441,19 @@ impl Work {
     }
 }
 
+/// Who holds what, for those who take back what dead workers held.
+#[derive(Clone, Debug, Default)]
+pub struct Holdings {
+    /// The workers that are known.
+    pub workers: Vec<WorkerInfo>,
+    /// The workers that hold tasks.
+    pub holders: Vec<WorkerInstanceId>,
+    /// The running tasks whose leases are over and whose trees have had the time to end.
+    pub expired: Vec<HeldTree>,
+    /// True if dependents of tasks that have ended have not all been told.
+    pub any_unsettled: bool,
+}
+
 /// A running attempt whose processes may have to be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeldTree {

@@ -1,5 +1,7 @@
 //! A service with nothing to do is ready for the next task.
 
+use std::time::{Duration, Instant};
+
 use sea_orm::{ConnectionTrait, DbBackend, Statement};
 use serde_json::json;
 
@@ -50,6 +52,29 @@ fn submit_and_claim(world: &World) {
     server.http.ask("POST", "/api/queue/start", None);
     assert_eq!(server.wait_end(&held)["status"], "completed");
     crate::support::check_history(world, &[]);
+}
+
+/// A hint that follows every look, and is followed by one, would keep it busy for ever.
+#[test]
+fn without_work_there_are_hardly_any_commits() {
+    let world = World::new();
+    let server = world.serve("inline", &[]);
+    let commits = || -> u64 {
+        let (_, _, metrics) = server.http.send("GET", "/metrics", &[("accept", "*/*")], None);
+        let line = metrics
+            .as_str()
+            .expect("text")
+            .lines()
+            .find(|line| line.starts_with("cc_anywhere_store_commit_duration_seconds_count"));
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).expect("a number of commits")
+    };
+    let next = |after: u64| until("commits", || Some(commits()).filter(|now| *now > after));
+    let rests = poll(LIMIT, || {
+        let (from, began) = (next(commits()), Instant::now());
+        next(next(from));
+        (began.elapsed() > Duration::from_secs(1)).then_some(())
+    });
+    assert!(rests.is_some(), "it commits all the time");
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod fork;
 mod mount;
 mod probe;
 mod signal;
+mod write_watch;
 
 pub use allocator::give_memory_back;
 pub use before_exec::{BeforeExec, User, before_exec};
@@ -18,3 +19,4 @@ pub use fork::{fork, unshare, wait_in_place_of};
 pub use mount::set_read_only;
 pub use probe::{can_look_into, landlock_abi};
 pub use signal::{kill_namespace, reset_sigpipe};
+pub use write_watch::WriteWatch;

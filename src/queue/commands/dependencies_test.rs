@@ -190,7 +190,7 @@ async fn compare(scratch: &Scratch, steps: Vec<Step>) -> Result<(), TestCaseErro
             }
         }
         model.settle();
-        while scratch.store.reader().any_unsettled().await.expect("a read") {
+        while scratch.store.reader().holdings().await.expect("a read").any_unsettled {
             scratch.ask(Settle).await;
         }
         for known in &model.0 {

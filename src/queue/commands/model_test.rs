@@ -351,7 +351,7 @@ async fn an_attempt_that_is_handed_over_is_taken_over_once(scratch: Scratch) {
     scratch.ask(adopt(key, third)).await.expect("it is free");
     assert_eq!(adopted(third).await[0].tree_holder, first);
     scratch.put(&TaskRow { lease_ms: Some(0), ..scratch.row(key.task).await }).await;
-    let expired = scratch.store.reader().expired().await.expect("a read");
+    let expired = scratch.store.reader().holdings().await.expect("a read").expired;
     assert_eq!(expired.iter().map(|held| (held.holder, held.tree_holder)).collect::<Vec<_>>(), [(third, first)]);
     assert_eq!(scratch.ask(HolderDied(third)).await, 1);
     assert!(scratch.ask(TakeBackOrphan(other)).await, "nobody has it");

@@ -95,9 +95,9 @@ impl<'t> Unit<'t> {
         self.touched.sort_unstable();
         self.touched.dedup();
         barrier("store-before");
-        self.tx.commit().await?;
+        let has_written = self.tx.commit().await? || !self.history.is_empty() || !self.touched.is_empty();
         barrier("store-after");
-        Ok(Done { touched: self.touched, unsettled: self.unsettled })
+        Ok(Done { has_written, touched: self.touched, unsettled: self.unsettled })
     }
 
     /// Tells dependents of tasks that have ended. Where that fails, what else was done is kept: it is tried again later.
@@ -284,6 +284,8 @@ impl<'t> Unit<'t> {
 /// A transaction that was committed.
 #[derive(Debug, Default)]
 pub struct Done {
+    /// True if there is anything that others may wait for.
+    pub has_written: bool,
     /// The tasks that changed.
     pub touched: Vec<TaskId>,
     /// True if there are more dependents to be told than one commit should.

@@ -19,9 +19,10 @@ use super::{
 use crate::store::rows::{AnsweredRow, FileRow, Lenient, RuleRow, SecretRow};
 use crate::store::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, EventPage, Explained, FindCommit,
-    FindFile, FoundCommit, HeldTree, LastTask, LatestEvents, LimitUse, ListConversations, ListFiles, ListQuestions,
-    ListTaskIds, ListTasks, Page, QuestionPage, Race, ReadArtifacts, ReadDependencies, ReadEventPage, ReadEvents,
-    ReadGraph, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
+    FindFile, FoundCommit, HeldTree, Holdings, LastTask, LatestEvents, LimitUse, ListConversations, ListFiles,
+    ListQuestions, ListTaskIds, ListTasks, Page, QuestionPage, Race, ReadArtifacts, ReadDependencies, ReadEventPage,
+    ReadEvents, ReadGraph, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, TaskGraph, Usage, Webhook,
+    WorkerInfo,
 };
 use crate::store::{Reads, StoreError};
 use audit::{Entry, TaskSnapshot};
@@ -159,10 +160,6 @@ impl Reads for Readers {
         files::unnamed(&*self.connection().await?, &blobs).await
     }
 
-    async fn any_unsettled(&self) -> Result<bool, StoreError> {
-        dependencies::any_unsettled(&*self.connection().await?).await
-    }
-
     async fn tasks(&self, list: ListTasks) -> Result<Page, StoreError> {
         read_tasks::list(&*self.connection().await?, &list).await
     }
@@ -223,12 +220,14 @@ impl Reads for Readers {
         read_state::workers(&*self.connection().await?).await
     }
 
-    async fn holders(&self) -> Result<Vec<WorkerInstanceId>, StoreError> {
-        read_state::holders(&*self.connection().await?).await
-    }
-
-    async fn expired(&self) -> Result<Vec<HeldTree>, StoreError> {
-        read_state::expired(&*self.connection().await?).await
+    async fn holdings(&self) -> Result<Holdings, StoreError> {
+        let db = &*self.connection().await?;
+        Ok(Holdings {
+            workers: read_state::workers(db).await?,
+            holders: read_state::holders(db).await?,
+            expired: read_state::expired(db).await?,
+            any_unsettled: dependencies::any_unsettled(db).await?,
+        })
     }
 
     async fn adopted(&self, holder: WorkerInstanceId) -> Result<Vec<HeldTree>, StoreError> {

@@ -325,8 +325,10 @@ impl Tx for PostgresTx<'_> {
         Ok(())
     }
 
-    async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
-        self.send_commit().await
+    async fn commit(mut self: Box<Self>) -> Result<bool, StoreError> {
+        let is_news = self.is_news;
+        self.send_commit().await?;
+        Ok(is_news)
     }
 }
 

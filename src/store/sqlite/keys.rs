@@ -118,7 +118,9 @@ impl Keys for SqliteTx<'_> {
         let found = self
             .db()?
             .one(USE, values, |row| Ok(KeyUse { pending: row.get(0)?, submitted: row.get(1)?, bytes: row.get(2)? }))?;
-        Ok(found.unwrap_or_default())
+        let mut found = found.unwrap_or_default();
+        found.pending += self.more_pending(Some(key));
+        Ok(found)
     }
 
     async fn add_key_bytes(&mut self, key: &str, bytes: i64) -> Result<(), StoreError> {

@@ -21,6 +21,7 @@ mod blobs;
 mod children;
 mod connection;
 mod dependencies;
+mod elsewhere;
 mod export;
 mod files;
 mod handovers;
@@ -63,6 +64,7 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 
 pub use self::blobs::Folder;
+use self::elsewhere::Elsewhere;
 pub use self::export::Export;
 use self::query::Db;
 use self::readers::Readers;
@@ -102,8 +104,8 @@ pub struct SqliteStore {
     most: AtomicU64,
     /// The high-water mark that was written last.
     mark: AtomicI64,
-    /// The number that changes when another process commits, as it was seen last.
-    others: AtomicI64,
+    /// The commits of other processes.
+    elsewhere: Elsewhere,
 }
 
 /// Device and inode of a file.
@@ -153,9 +155,9 @@ impl SqliteStore {
             used: AtomicU64::new(0),
             most: AtomicU64::new(u64::MAX),
             mark: AtomicI64::new(0),
-            others: AtomicI64::new(-1),
+            elsewhere: Elsewhere::new(path),
         };
-        store.advance_mark().await?;
+        store.advance_mark(store.newest_commit().await?).await;
         Ok(store)
     }
 
@@ -181,10 +183,9 @@ impl SqliteStore {
     /// Moves the high-water mark ahead to what the database has. What is read is committed, so it is on the disk: the
     /// mark is never ahead. A mark that can't be written is reported, and no more: it guards against a loss, it
     /// doesn't cause one.
-    async fn advance_mark(&self) -> Result<(), StoreError> {
-        let newest = self.readers.run(read_history::newest_commit).await?;
+    async fn advance_mark(&self, newest: i64) {
         if newest <= self.mark.load(Ordering::Relaxed) {
-            return Ok(());
+            return;
         }
         let path = self.path.clone();
         let written = process::blocking(DISK_LIMIT, move || high_water_mark::write(&path, newest)).await;
@@ -194,13 +195,16 @@ impl SqliteStore {
                 tracing::warn!(error = crate::telemetry::chain(&error), "The high-water mark can't be written");
             }
         }
-        Ok(())
+    }
+
+    async fn newest_commit(&self) -> Result<i64, StoreError> {
+        self.readers.run(read_history::newest_commit).await
     }
 
     /// Begins a transaction, if no other process writes.
     fn try_begin(&self) -> Result<SqliteTx<'_>, StoreError> {
         self.check_file()?;
-        SqliteTx::begin(self.db())
+        SqliteTx::begin(self.db(), &self.elsewhere)
     }
 }
 
@@ -253,9 +257,8 @@ impl Writes for SqliteStore {
     }
 
     async fn changed_elsewhere(&self) -> Result<bool, StoreError> {
-        let version = self.read_here(|db| db.one("PRAGMA data_version", [], |row| row.get(0)))?.unwrap_or(0);
-        let before = self.others.swap(version, Ordering::Relaxed);
-        Ok(before >= 0 && before != version)
+        let version = || self.read_here(|db| db.one("PRAGMA data_version", [], |row| row.get(0)));
+        self.elsewhere.changed(|| Ok(version()?.unwrap_or(0))).await
     }
 
     async fn poll(&self, poll: &Poll<'_>) -> Result<Polled, StoreError> {
@@ -297,12 +300,15 @@ impl Store for SqliteStore {
     }
 
     async fn keep_up(&self) -> Result<(), StoreError> {
-        self.used.store(self.readers.run(read_state::bytes_in_use).await?, Ordering::Relaxed);
+        let read = |db: Db<'_>| Ok((read_state::bytes_in_use(db)?, read_history::newest_commit(db)?));
+        let (used, newest) = self.readers.run(read).await?;
+        self.used.store(used, Ordering::Relaxed);
         let reserve = self.reserve.clone();
         if let Err(error) = process::blocking(DISK_LIMIT, move || reserve.refill()).await {
             tracing::debug!(%error, "the reserve stays as it was");
         }
-        self.advance_mark().await
+        self.advance_mark(newest).await;
+        Ok(())
     }
 
     fn spans_machines(&self) -> bool {
@@ -316,8 +322,9 @@ impl Store for SqliteStore {
     fn resign(&self) {}
 
     async fn close(&self) {
-        if let Err(error) = self.advance_mark().await {
-            tracing::debug!(%error, "the mark stays where it was");
+        match self.newest_commit().await {
+            Ok(newest) => self.advance_mark(newest).await,
+            Err(error) => tracing::debug!(%error, "the mark stays where it was"),
         }
         let (readers, words) = (Arc::clone(&self.readers), self.words.get().cloned());
         let close = move || {

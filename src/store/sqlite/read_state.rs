@@ -59,7 +59,7 @@ const SAID: &str = "SELECT t.id, m.id, m.kind, m.text FROM messages m JOIN tasks
 const ANSWERS: &str = "SELECT t.id, q.request_id, q.answer FROM questions q JOIN tasks t ON t.id = q.task_id
     WHERE q.answer IS NOT NULL AND NOT q.closed AND t.status = 'running' AND t.holder = ?1";
 
-/// The counts of tasks, kept by triggers, and the state of the queue.
+/// The counts of tasks, kept by each transaction, and the state of the queue.
 pub fn stats(db: Db<'_>, key: Option<&str>) -> Result<Stats, StoreError> {
     let state = "SELECT paused, concurrency FROM queue_state";
     let (paused, concurrency) = db.one(state, [], |row| Ok((row.get(0)?, row.get(1)?)))?.unwrap_or_default();

@@ -19,9 +19,10 @@ use crate::process::wall_now;
 use crate::store::rows::{AnsweredRow, FileRow, Lenient, RuleRow, SecretRow};
 use crate::store::views::{
     AuditRecord, Backlog, ConversationState, ConversationTasks, Delivery, Dependency, EventPage, Explained, FindCommit,
-    FindFile, FoundCommit, HeldTree, LastTask, LatestEvents, LimitUse, ListConversations, ListFiles, ListQuestions,
-    ListTaskIds, ListTasks, Page, QuestionPage, Race, ReadArtifacts, ReadDependencies, ReadEventPage, ReadEvents,
-    ReadGraph, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, TaskGraph, Usage, Webhook, WorkerInfo,
+    FindFile, FoundCommit, HeldTree, Holdings, LastTask, LatestEvents, LimitUse, ListConversations, ListFiles,
+    ListQuestions, ListTaskIds, ListTasks, Page, QuestionPage, Race, ReadArtifacts, ReadDependencies, ReadEventPage,
+    ReadEvents, ReadGraph, ReadRuns, ReadUsage, Schedule, ScheduleRun, Stats, StoredKey, TaskGraph, Usage, Webhook,
+    WorkerInfo,
 };
 use crate::store::{Reads, StoreError};
 use audit::{Entry, TaskSnapshot};
@@ -170,10 +171,6 @@ impl Reads for Readers {
         self.run(move |db| files::unnamed(db, &blobs)).await
     }
 
-    async fn any_unsettled(&self) -> Result<bool, StoreError> {
-        self.run(dependencies::any_unsettled).await
-    }
-
     async fn tasks(&self, list: ListTasks) -> Result<Page, StoreError> {
         self.run(move |db| read_tasks::list(db, &list)).await
     }
@@ -234,12 +231,16 @@ impl Reads for Readers {
         self.run(read_state::workers).await
     }
 
-    async fn holders(&self) -> Result<Vec<WorkerInstanceId>, StoreError> {
-        self.run(read_state::holders).await
-    }
-
-    async fn expired(&self) -> Result<Vec<HeldTree>, StoreError> {
-        self.run(read_state::expired).await
+    async fn holdings(&self) -> Result<Holdings, StoreError> {
+        self.run(|db| {
+            Ok(Holdings {
+                workers: read_state::workers(db)?,
+                holders: read_state::holders(db)?,
+                expired: read_state::expired(db)?,
+                any_unsettled: dependencies::any_unsettled(db)?,
+            })
+        })
+        .await
     }
 
     async fn adopted(&self, holder: WorkerInstanceId) -> Result<Vec<HeldTree>, StoreError> {

@@ -64,6 +64,9 @@ impl Retention for SqliteTx<'_> {
     }
 
     async fn remove_task(&mut self, id: TaskId) -> Result<(), StoreError> {
+        if let Some((key, status)) = self.standing(id)? {
+            self.count(&key, &status, -1);
+        }
         let db = self.db()?;
         db.execute(FREE, [id.as_bytes()])?;
         for part in PARTS {

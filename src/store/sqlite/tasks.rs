@@ -20,7 +20,8 @@ use crate::store::rows::{
 };
 use crate::store::tx::{Tasks, Tx as _};
 use domain::{
-    BootId, BootInstant, Epoch, Hold, LeaseKey, Name, SessionId, Share, TaskId, Timestamp, Usd, WorkerInstanceId,
+    BootId, BootInstant, Epoch, Hold, LeaseKey, Name, Named as _, SessionId, Share, Status, TaskId, Timestamp, Usd,
+    WorkerInstanceId,
 };
 use wire::TaskError;
 
@@ -75,7 +76,7 @@ static CLAIM: LazyLock<String> = LazyLock::new(|| {
             holder = ?1, worker = ?2, lease_ms = ?3, lease_boot = ?4,
             started_at = COALESCE(started_at, ?5), last_event = last_event + 1, attempt_events = 0
         WHERE id = ?6 AND status = 'pending' AND due_at IS NULL
-        RETURNING {}",
+        RETURNING {}, key_name",
         TaskRow::COLUMNS
     )
 });
@@ -161,6 +162,14 @@ const RELEASE_ALL: &str = "UPDATE tasks INDEXED BY tasks_held SET held = NULL, d
 const PUT_CHANGES: &str = "INSERT INTO changes (task_id, summary, patch) VALUES (?1, ?2, ?3)
     ON CONFLICT (task_id) DO UPDATE SET summary = excluded.summary, patch = excluded.patch";
 
+impl SqliteTx<'_> {
+    /// The key of a task and the name of its status, as they are stored.
+    pub(super) fn standing(&self, id: TaskId) -> Result<Option<(String, String)>, StoreError> {
+        let text = "SELECT key_name, status FROM tasks WHERE id = ?1";
+        self.db()?.one(text, [id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+}
+
 /// A task; of one that can't be read, its id and why.
 fn lenient(row: &Row<'_>) -> rusqlite::Result<Lenient<TaskRow>> {
     match TaskRow::read(row) {
@@ -219,6 +228,7 @@ impl Tasks for SqliteTx<'_> {
         for tag in tags {
             db.execute(TAG, params![tag, row.id.as_bytes()])?;
         }
+        self.count(&row.key_name, row.status.name(), 1);
         Ok(())
     }
 
@@ -262,7 +272,13 @@ impl Tasks for SqliteTx<'_> {
             row.permission_denials,
             row.remarks
         ];
-        Ok(self.db()?.execute(UPDATE, values)? > 0)
+        let before = self.standing(row.id)?;
+        let is_updated = self.db()?.execute(UPDATE, values)? > 0;
+        if let Some((key, was)) = before.filter(|(_, was)| is_updated && was != row.status.name()) {
+            self.count(&key, &was, -1);
+            self.count(&key, row.status.name(), 1);
+        }
+        Ok(is_updated)
     }
 
     async fn reschedule_task(&mut self, row: &TaskRow) -> Result<(), StoreError> {
@@ -288,6 +304,10 @@ impl Tasks for SqliteTx<'_> {
 
     async fn fail_unread(&mut self, id: TaskId, error: &TaskError) -> Result<(), StoreError> {
         let TaskError { class, code, message } = error;
+        if let Some((key, was)) = self.standing(id)? {
+            self.count(&key, &was, -1);
+            self.count(&key, Status::Failed.name(), 1);
+        }
         self.db()?.execute(FAIL_UNREAD, params![id.as_bytes(), self.clock().wall.0, class.name(), code, message])?;
         Ok(())
     }
@@ -297,8 +317,7 @@ impl Tasks for SqliteTx<'_> {
     }
 
     async fn pending(&mut self) -> Result<i64, StoreError> {
-        let text = "SELECT SUM(count) FROM task_counts WHERE status = 'pending'";
-        Ok(self.db()?.one(text, [], |row| row.get::<_, Option<i64>>(0))?.flatten().unwrap_or(0))
+        self.pending_tasks()
     }
 
     async fn idempotency_key(&mut self, key: &str) -> Result<Option<IdempotencyKeyRow>, StoreError> {
@@ -330,9 +349,16 @@ impl Tasks for SqliteTx<'_> {
         let mut claimed = Vec::with_capacity(tasks.len());
         for task in tasks {
             let values = params![holder, worker, expires.ms, boot, now.0, task.as_bytes()];
-            claimed.extend(db.one(&CLAIM, values, lenient)?);
+            claimed.extend(db.one(&CLAIM, values, |row| Ok((lenient(row)?, row.get(TaskRow::WIDTH)?)))?);
         }
-        Ok(claimed)
+        let mut tasks = Vec::with_capacity(claimed.len());
+        for (task, key) in claimed {
+            let key: String = key;
+            self.count(&key, Status::Pending.name(), -1);
+            self.count(&key, Status::Running.name(), 1);
+            tasks.push(task);
+        }
+        Ok(tasks)
     }
 
     async fn renew(&mut self, leases: &[LeaseKey], expires: BootInstant) -> Result<(), StoreError> {

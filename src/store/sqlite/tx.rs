@@ -1,29 +1,60 @@
 //! An immediate transaction on the connection that writes.
+//!
+//! It counts tasks by key and status itself, and adds that to the table of counts with its end. Triggers do the same for
+//! versions that don't; they cost each statement on a task a journal of its own, and are off on this connection.
 
+use std::collections::BTreeMap;
 use std::sync::MutexGuard;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
 
+use super::elsewhere::Elsewhere;
 use super::query::Db;
 use crate::process::{boot_now, wall_now};
 use crate::store::StoreError;
 use crate::store::rows::Clock;
 use crate::store::tx::{History, Tx};
+use domain::{Named as _, Status};
 
 /// A transaction. Immediate: one that reads first and then writes could not wait for others.
 pub struct SqliteTx<'a> {
     db: MutexGuard<'a, Option<Connection>>,
     clock: Clock,
     is_open: bool,
+    elsewhere: &'a Elsewhere,
+    /// Number of rows that the connection had changed before it.
+    changes_before: u64,
+    /// Pending tasks before it, where that was asked for.
+    pending_before: Option<i64>,
+    counts: Counts,
+    /// The counts at the last mark.
+    mark: Option<Counts>,
 }
+
+/// Numbers of tasks that a transaction has added to each key and status.
+type Counts = BTreeMap<(String, String), i64>;
+
+const COUNT: &str = "INSERT INTO task_counts (key_name, status, count) VALUES (?1, ?2, ?3)
+    ON CONFLICT (key_name, status) DO UPDATE SET count = count + excluded.count";
 
 impl<'a> SqliteTx<'a> {
     /// Begins a transaction.
-    pub fn begin(db: MutexGuard<'a, Option<Connection>>) -> Result<Self, StoreError> {
-        Db(db.as_ref().ok_or(StoreError::Closed)?).execute("BEGIN IMMEDIATE", [])?;
+    pub fn begin(db: MutexGuard<'a, Option<Connection>>, elsewhere: &'a Elsewhere) -> Result<Self, StoreError> {
+        let connection = db.as_ref().ok_or(StoreError::Closed)?;
+        Db(connection).execute("BEGIN IMMEDIATE", [])?;
+        let changes_before = connection.total_changes();
         let clock = Clock { wall: wall_now(), lease: boot_now() };
-        Ok(Self { db, clock, is_open: true })
+        Ok(Self {
+            db,
+            clock,
+            is_open: true,
+            elsewhere,
+            changes_before,
+            pending_before: None,
+            counts: Counts::new(),
+            mark: None,
+        })
     }
 
     /// The connection.
@@ -34,6 +65,38 @@ impl<'a> SqliteTx<'a> {
     /// The number of the row that was inserted last.
     pub fn last_inserted(&self) -> Result<i64, StoreError> {
         Ok(self.db()?.0.last_insert_rowid())
+    }
+
+    /// Counts tasks of a key more or less in a status.
+    pub fn count(&mut self, key: &str, status: &str, more: i64) {
+        *self.counts.entry((key.to_owned(), status.to_owned())).or_default() += more;
+    }
+
+    /// Number of pending tasks that the transaction has added, to this key or to all.
+    pub fn more_pending(&self, key: Option<&str>) -> i64 {
+        let is_meant = |of: &str, status: &str| status == Status::Pending.name() && key.is_none_or(|key| key == of);
+        self.counts.iter().filter(|((of, status), _)| is_meant(of, status)).map(|(_, more)| more).sum()
+    }
+
+    /// Number of pending tasks, with those of the transaction.
+    pub fn pending_tasks(&mut self) -> Result<i64, StoreError> {
+        let before = match self.pending_before {
+            Some(before) => before,
+            None => {
+                let text = "SELECT SUM(count) FROM task_counts WHERE status = 'pending'";
+                let found = self.db()?.one(text, [], |row| row.get::<_, Option<i64>>(0))?;
+                *self.pending_before.insert(found.flatten().unwrap_or(0))
+            }
+        };
+        Ok(before + self.more_pending(None))
+    }
+
+    fn write_counts(&self) -> Result<(), StoreError> {
+        let db = self.db()?;
+        for ((key, status), more) in self.counts.iter().filter(|(_, more)| **more != 0) {
+            db.execute(COUNT, rusqlite::params![key, status, more])?;
+        }
+        Ok(())
     }
 
     fn roll_back(&mut self) -> Result<(), StoreError> {
@@ -65,21 +128,30 @@ impl Tx for SqliteTx<'_> {
 
     async fn savepoint(&mut self) -> Result<(), StoreError> {
         self.db()?.execute("SAVEPOINT mark", [])?;
+        self.mark = Some(self.counts.clone());
         Ok(())
     }
 
     async fn end_savepoint(&mut self, undo: bool) -> Result<(), StoreError> {
+        let mark = self.mark.take();
         if undo {
             self.db()?.execute("ROLLBACK TO mark", [])?;
+            self.counts = mark.unwrap_or_default();
         }
         self.db()?.execute("RELEASE mark", [])?;
         Ok(())
     }
 
-    async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
-        self.db()?.execute("COMMIT", [])?;
+    async fn commit(mut self: Box<Self>) -> Result<bool, StoreError> {
+        self.write_counts()?;
+        let db = self.db()?;
+        let has_changed = db.0.total_changes() != self.changes_before;
+        db.execute("COMMIT", [])?;
         self.is_open = false;
-        Ok(())
+        if has_changed {
+            self.elsewhere.note_own();
+        }
+        Ok(has_changed)
     }
 }
 
