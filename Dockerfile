@@ -7,6 +7,7 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock askama.toml ./
+COPY .cargo .cargo
 COPY crates crates
 COPY entity entity
 COPY migration migration

@@ -36,6 +36,7 @@ mod m0027_touches;
 mod m0028_rules;
 mod m0029_child_tasks;
 mod m0030_notifications;
+mod m0031_plain_check;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -74,6 +75,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0028_rules::Migration),
             Box::new(m0029_child_tasks::Migration),
             Box::new(m0030_notifications::Migration),
+            Box::new(m0031_plain_check::Migration),
         ]
     }
 }

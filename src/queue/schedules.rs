@@ -10,7 +10,7 @@ answers! {
     RemoveSchedule => bool;
     Fire => Fired;
     Replan => bool;
-    NextFiring => Option<Timestamp>;
+    NextFiring => (Timestamp, Option<Timestamp>);
     DueSchedules => Vec<Schedule>;
     ReadSchedules => Vec<Schedule>;
     FindSchedule => Option<Schedule>;
@@ -95,7 +95,7 @@ pub enum Fired {
     Stale,
 }
 
-/// Asks for the time of the next firing.
+/// Asks for the clock of the store, and for the time of the next firing.
 #[derive(Clone, Copy, Debug)]
 pub struct NextFiring;
 

@@ -6,8 +6,7 @@ use super::schedules::not_good;
 use super::{Origin, Phase, Refusal, Service, admit, not_taken};
 use crate::process::{BackOff, boot_now};
 use crate::queue::{
-    DueSchedules, Fire, Fired, Firing, LastTask, NextFiring, QueueError, ReadClock, ReadSchedules, Replan, Schedule,
-    Submit,
+    DueSchedules, Fire, Fired, Firing, LastTask, NextFiring, QueueError, ReadSchedules, Replan, Schedule, Submit,
 };
 use crate::telemetry::{Duty, traces};
 use domain::{Missed, Overlap, Timestamp, Timetable};
@@ -47,14 +46,14 @@ pub async fn fire_forever(service: Service) {
 
 /// Looks at the clock once. Returns how long there is nothing to do.
 async fn look(service: &Service, clock: &mut Option<i64>, delay: Duration) -> Result<Duration, QueueError> {
-    let now = service.queue.ask(ReadClock).await?;
+    let (now, next) = service.queue.ask(NextFiring).await?;
     if is_set_back(clock, now)
         && let Err(error) = replan(service, now).await
     {
         *clock = None;
         tracing::warn!(error = crate::telemetry::chain(&error), "Schedules can't be fired at again");
     }
-    fire_due(service, now, delay).await
+    fire_due(service, now, next, delay).await
 }
 
 /// True if the clock of the store was set back since the last call: it has lost time against the clock that never jumps.
@@ -78,8 +77,13 @@ async fn replan(service: &Service, now: Timestamp) -> Result<(), QueueError> {
 }
 
 /// Fires what is due. Returns how long there is nothing to do.
-async fn fire_due(service: &Service, now: Timestamp, delay: Duration) -> Result<Duration, QueueError> {
-    let Some(next) = service.queue.ask(NextFiring).await? else { return Ok(LOOK) };
+async fn fire_due(
+    service: &Service,
+    now: Timestamp,
+    next: Option<Timestamp>,
+    delay: Duration,
+) -> Result<Duration, QueueError> {
+    let Some(next) = next else { return Ok(LOOK) };
     let wait = Duration::from_millis(next.plus(delay).since_ms(now).unsigned_abs());
     if !wait.is_zero() || service.phase() != Phase::Serving {
         return Ok(wait.clamp(Duration::from_millis(1), LOOK));

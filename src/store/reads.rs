@@ -157,8 +157,8 @@ pub trait Reads: Send + Sync {
     /// Returns the schedules that fire by now.
     async fn due_schedules(&self) -> Result<Vec<Schedule>, StoreError>;
 
-    /// Returns when the next schedule fires.
-    async fn next_firing(&self) -> Result<Option<Timestamp>, StoreError>;
+    /// Returns the time by the clock of the store, and when the next schedule fires.
+    async fn next_firing(&self) -> Result<(Timestamp, Option<Timestamp>), StoreError>;
 
     /// Returns what a schedule has done, newest first.
     async fn runs(&self, read: ReadRuns) -> Result<Vec<ScheduleRun>, StoreError>;

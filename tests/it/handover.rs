@@ -114,7 +114,11 @@ fn an_answer_that_is_on_its_way_is_not_paid_twice() {
 
 #[test]
 fn the_workers_of_the_next_server_go_on() {
-    let world = World::new();
+    next_server_goes_on(World::new(), crate::support::PROGRAM);
+}
+
+/// What runs when a server is stopped goes on with the next one, which is this program.
+pub fn next_server_goes_on(mut world: World, next: &str) {
     let settings = [("WORKER_COUNT", "2"), ("API_KEY", "a-key-of-sixteen-characters")];
     let mut server = world.serve("managed", &settings);
     let ids: Vec<String> = (0..3)
@@ -124,12 +128,14 @@ fn the_workers_of_the_next_server_go_on() {
             server.submit(task(&folder, &format!("managed-{n}"), &WAITS))
         })
         .collect();
-    let begun = |n: usize| world.ws().join(format!("folder-{n}/begun"));
+    let folder = world.ws();
+    let begun = |n: usize| folder.join(format!("folder-{n}/begun"));
     until("the commands to run", || (0..3).all(|n| begun(n).exists()).then_some(()));
     let since = Instant::now();
     server.process.signal("TERM");
     assert_eq!(server.process.wait(), 0, "{}", server.process.logs());
     assert!(since.elapsed() < SOON, "{:?}\n{}", since.elapsed(), server.process.logs());
+    world.program = next.to_owned();
     let server = world.serve("managed", &settings);
     // Without its worker: another one of this server has it.
     let of = |id: &str| server.task(id)["workerId"].as_str().map(str::to_owned);

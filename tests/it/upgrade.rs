@@ -4,13 +4,36 @@
 use crate::modes::submit_ten;
 use crate::support::{World, check_history, until};
 
-#[test]
+/// The program of the version before.
 #[expect(clippy::disallowed_methods, reason = "the other program is named by its maker")]
+fn before() -> String {
+    std::env::var("BASE_PROGRAM").expect("BASE_PROGRAM, which make upgrade sets")
+}
+
+/// Agents that the version before has started, behind its shims, with its streams.
+#[test]
+#[ignore = "needs the version before: make upgrade BASE=REVISION"]
+fn agents_go_on_when_the_next_version_takes_their_place() {
+    let mut world = World::new();
+    world.program = before();
+    crate::handover::next_server_goes_on(world, crate::support::PROGRAM);
+}
+
+#[test]
 #[ignore = "needs the version before: make upgrade BASE=REVISION"]
 fn two_versions_work_beside_each_other_and_the_older_one_leaves() {
-    let base = std::env::var("BASE_PROGRAM").expect("BASE_PROGRAM, which make upgrade sets");
-    let mut world = World::on_postgres();
-    world.program = base;
+    two_versions(World::on_postgres());
+}
+
+/// On a file they count tasks in different ways: by triggers, and with each transaction.
+#[test]
+#[ignore = "needs the version before: make upgrade BASE=REVISION"]
+fn two_versions_work_beside_each_other_on_a_file() {
+    two_versions(World::new());
+}
+
+fn two_versions(mut world: World) {
+    world.program = before();
     let (old_server, old_worker) = (world.serve("standalone", &[]), world.worker(&[("WORKER_ID", "old")]));
     let mut ids = submit_ten(&world, &old_server, 0);
     // It brings the schema up to date under the feet of the older ones.
@@ -32,6 +55,8 @@ fn two_versions_work_beside_each_other_and_the_older_one_leaves() {
     drop((old_server, old_worker));
     let id = server.submit(crate::support::task(&world.ws(), "after", &["say ok"]));
     assert_eq!(server.wait_end(&id)["workerId"], "new");
+    let counted = server.get("/api/queue/stats");
+    assert_eq!((&counted["completed"], &counted["pending"], &counted["running"]), (&31.into(), &0.into(), &0.into()));
     until("the older worker to be forgotten", || (server.get("/api/workers")["workerCount"] == 1).then_some(()));
     drop(worker);
     check_history(&world, &["--settled"]);

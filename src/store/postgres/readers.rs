@@ -278,8 +278,9 @@ impl Reads for Readers {
         schedules::due(&*self.connection().await?).await
     }
 
-    async fn next_firing(&self) -> Result<Option<Timestamp>, StoreError> {
-        schedules::next_firing(&*self.connection().await?).await
+    async fn next_firing(&self) -> Result<(Timestamp, Option<Timestamp>), StoreError> {
+        let db = &*self.connection().await?;
+        Ok((read_state::now(db).await?, schedules::next_firing(db).await?))
     }
 
     async fn runs(&self, read: ReadRuns) -> Result<Vec<ScheduleRun>, StoreError> {

@@ -291,8 +291,8 @@ impl Reads for Readers {
         self.run(|db| schedules::due(db, wall_now())).await
     }
 
-    async fn next_firing(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.run(schedules::next_firing).await
+    async fn next_firing(&self) -> Result<(Timestamp, Option<Timestamp>), StoreError> {
+        Ok((wall_now(), self.run(schedules::next_firing).await?))
     }
 
     async fn runs(&self, read: ReadRuns) -> Result<Vec<ScheduleRun>, StoreError> {
