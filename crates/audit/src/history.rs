@@ -214,7 +214,8 @@ pub enum HistoryEvent {
         #[serde(default, skip_serializing_if = "is_false")]
         verified: bool,
     },
-    /// A report came too late to count, and said what the attempt had cost.
+    /// Cost of an attempt that had ended without one: from a report that came too late to count, or as far as it is known of
+    /// one whose worker died.
     LateCost {
         /// The task and the epoch.
         #[serde(flatten)]

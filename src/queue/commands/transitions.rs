@@ -16,7 +16,7 @@ use crate::store::rows::{AttemptEnd, ChangesRow, ProgressRow, TaskRow, Transcrip
 use audit::{Counts, HistoryEvent};
 use domain::{
     AttemptOutcome, ChangeSet, Epoch, EventKind, Failure, FailureClass, Hold, LeaseKey, Named as _, NewEvent, Outcome,
-    Record, ReleaseReason, Report, State, Status, TaskCommand, TaskId,
+    Record, ReleaseReason, Report, Spent, State, Status, TaskCommand, TaskId,
 };
 use wire::{HookEvent, Remarks, TaskError};
 
@@ -82,12 +82,19 @@ impl Transition {
         self.error = Some(error);
     }
 
-    /// Writes it as ended by a death that another process saw.
-    pub(super) async fn crash(self, unit: &mut Unit<'_>, died: bool, why: &str) -> Result<State, StoreError> {
+    /// Writes it as ended by a death that another process saw. A worker that died reports no cost any more: what is known of
+    /// it counts.
+    pub(super) async fn crash(mut self, unit: &mut Unit<'_>, died: bool, why: &str) -> Result<State, StoreError> {
         let failure = Failure::new(FailureClass::Crashed, "WORKER_DIED", why);
         self.end_attempt(unit, AttemptOutcome::Crashed, Some(TaskError::from(&failure)), None).await?;
         let (to, due) = self.goes();
-        unit.record(&HistoryEvent::TakeBack { lease: self.lease(), died, to, due });
+        let lease = self.lease();
+        unit.record(&HistoryEvent::TakeBack { lease, died, to, due });
+        if let Some(cost) = self.row.cost_so_far.filter(|_| died) {
+            unit.record(&HistoryEvent::LateCost { lease, cost });
+            let spent = Spent { cost_usd: Some(cost), ..Spent::NONE };
+            money::spend(unit, &mut self.row, lease, spent).await?;
+        }
         self.write(unit, Vec::new(), Some(why.to_owned())).await
     }
 
