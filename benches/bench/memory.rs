@@ -1,4 +1,4 @@
-//! Memory, as PSS: idle, with many pending tasks, with many streams; of a worker.
+//! Memory, as PSS: idle, with many pending tasks, with many streams; of a worker. The processor's time at rest.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -13,6 +13,19 @@ const PENDING: i64 = 100_000;
 const STREAMS: usize = 500;
 /// What was freed is given back by then.
 const SETTLE: Duration = Duration::from_secs(2);
+
+/// Time for which a server that has started is left alone, and then looked at.
+const REST: Duration = Duration::from_secs(20);
+
+/// Prints the part of a core that a server with nothing to do takes.
+fn at_rest(figures: &mut Figures, mode: &str) {
+    let server = Server::start(mode, &[]);
+    std::thread::sleep(REST / 2);
+    let before = server.processor_ms();
+    std::thread::sleep(REST);
+    let part = (server.processor_ms() - before) / REST.as_millis() as f64;
+    figures.add(&format!("processor of serve at rest, {mode}"), part * 100.0, "% of a core");
+}
 
 /// See the module.
 pub fn of_processes(figures: &mut Figures) {
@@ -59,4 +72,8 @@ pub fn of_processes(figures: &mut Figures) {
         shims.extend(below.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
     }
     figures.add("memory of the shim that waits", shims.into_iter().map(memory).sum(), "MB");
+    drop(server);
+    for mode in ["inline", "managed"] {
+        at_rest(figures, mode);
+    }
 }
