@@ -62,7 +62,7 @@ fn spent(task: &Task, now: Timestamp) -> Option<Sample> {
 }
 
 async fn mark(service: &Service, task: &Task, sign: String) -> Result<(), QueueError> {
-    let message = task.spec.options.loop_guard.as_ref().and_then(|guard| guard.to_say());
+    let message = task.spec.options.loop_guard.as_ref().and_then(wire::LoopGuardOptions::to_say);
     let mark = MarkLooping { task: task.id, attempt: task.attempt, sign: sign.clone(), message };
     if service.queue.ask(mark).await? {
         tracing::warn!(taskId = %task.id, sign, "A task spends several times as much as tasks like it");

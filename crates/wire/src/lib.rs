@@ -26,6 +26,7 @@ pub use dependency::{Dependency, DependsOn, named_in_batch};
 pub use files::{ContextFile, SentFile, Upload, can_be_named};
 pub use hook_format::HookFormat;
 pub use key::{KeyLimits, KeyRights, KeyScope, check_key_name};
+pub use loop_guard::LoopGuardOptions;
 pub use race::RaceOptions;
 pub use repository::{RemoteRepository, check_url};
 pub use sdk::{McpConfig, PermissionMode, SdkOptions};
