@@ -189,6 +189,8 @@ impl AgentRun {
         ended.observed.note_limit(resets_at);
         of.agent.spent(&ended.observed.spent());
         drop(of.agent);
+        // Nothing of it runs any more. A client that sees its end finds them gone.
+        of.secrets.remove_files();
         self.conclude(ended, duration_ms, session, &of.directory).await;
         // What was said of them has been stored by now.
         drop(of.secrets);

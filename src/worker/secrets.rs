@@ -28,6 +28,11 @@ pub struct Given {
 }
 
 impl Given {
+    /// Removes their files. They stay masked.
+    pub fn remove_files(&mut self) {
+        self.folder.take().iter().for_each(|folder| remove(folder));
+    }
+
     /// Leaves their files to another worker.
     pub fn leave(&mut self) {
         self.folder = None;
@@ -36,7 +41,7 @@ impl Given {
 
 impl Drop for Given {
     fn drop(&mut self) {
-        self.folder.iter().for_each(|folder| remove(folder));
+        self.remove_files();
     }
 }
 
