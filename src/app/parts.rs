@@ -151,7 +151,7 @@ impl Parts {
         if let Some(after) = config.server.label_alarm {
             self.beside(service::alarm_forever(service.clone(), after));
         }
-        self.beside(service::watch_forever(service.clone(), config.worker.loop_guard));
+        self.beside(service::watch_pace_forever(service.clone(), config.worker.loop_guard));
         self.beside(queue::tidy_forever(queue.clone(), leadership.clone()));
         if let Some(retention) = config.store.retention {
             self.beside(queue::prune_forever(queue, leadership, retention, config.store.clone()));

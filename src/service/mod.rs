@@ -58,7 +58,7 @@ pub use self::keys::{Caller, KeyRing, NotGood};
 pub use self::labels::{alarm_forever, unmatched};
 pub use self::manage_keys::{KeySecret, create_key, key_view, revoke_key, rotate_key};
 pub use self::outbound::Outbound;
-pub use self::pace::watch_forever;
+pub use self::pace::watch_pace_forever;
 pub use self::proof::{Checked, Prover, check, prove_task};
 pub use self::races::{admit_race, race_view};
 pub use self::refusal::{Kind, Refusal};

@@ -22,7 +22,7 @@ const TIMES: i64 = 4;
 
 /// Marks tasks that spend too fast, for as long as the process lives. Without a choice of the task's own the sign counts
 /// unless `loop_guard`, the server's number of failures, is 0.
-pub async fn watch_forever(service: Service, loop_guard: u32) {
+pub async fn watch_pace_forever(service: Service, loop_guard: u32) {
     loop {
         tokio::time::sleep(LOOK).await;
         if service.leadership.is_ours()

@@ -77,7 +77,7 @@ pub async fn exercise<O: Open>(fresh: impl Fn() -> O) {
     what_is_closed_takes_nothing(&*fresh().open().await).await;
 }
 
-fn task(id: u128) -> TaskRow {
+pub fn task(id: u128) -> TaskRow {
     let spec = serde_json::from_str(r#"{"instruction":"x","tags":["a"]}"#).expect("a request");
     let row = TaskRow::pending(TaskId::from_u128(id), &spec, "default".to_owned(), Timestamp(1));
     TaskRow { working_directory: Some("/w".to_owned()), ..row.expect("a row") }
@@ -88,7 +88,7 @@ async fn begin(store: &dyn Store) -> Box<dyn Tx + '_> {
 }
 
 /// Stores tasks in one transaction.
-async fn insert(store: &dyn Store, tasks: &[TaskRow]) {
+pub async fn insert(store: &dyn Store, tasks: &[TaskRow]) {
     let mut tx = begin(store).await;
     for task in tasks {
         tx.insert_task(task, &["a".to_owned()]).await.expect("inserted");

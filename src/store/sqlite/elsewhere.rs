@@ -6,7 +6,7 @@
 //! call looks.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -27,14 +27,18 @@ const LONGEST: Duration = Duration::from_secs(1);
 pub struct Elsewhere {
     /// The write-ahead log.
     log: PathBuf,
-    /// Looks that are left before the log is watched.
-    left: AtomicU32,
     /// True if this process has committed since the last look.
     own: AtomicBool,
-    /// Version of the database as it was seen last: SQLite counts it up for commits of other connections only.
-    version: AtomicI64,
+    seen: Mutex<Seen>,
+}
+
+struct Seen {
+    /// Version of the database: SQLite counts it up for commits of other connections only. `None` before the first look.
+    version: Option<i64>,
+    /// Looks that are left before there is only the watch.
+    left: u32,
     /// The log, while it is watched.
-    watch: Mutex<Option<WriteWatch>>,
+    watch: Option<WriteWatch>,
 }
 
 impl Elsewhere {
@@ -43,13 +47,8 @@ impl Elsewhere {
     pub fn new(database: &Path) -> Self {
         let mut log = database.as_os_str().to_owned();
         log.push("-wal");
-        Self {
-            log: log.into(),
-            left: AtomicU32::new(LOOKS),
-            own: AtomicBool::new(false),
-            version: AtomicI64::new(-1),
-            watch: Mutex::default(),
-        }
+        let seen = Seen { version: None, left: LOOKS, watch: None };
+        Self { log: log.into(), own: AtomicBool::new(false), seen: Mutex::new(seen) }
     }
 
     /// Notes that this process has committed.
@@ -63,46 +62,45 @@ impl Elsewhere {
     /// # Errors
     /// Those of `version`.
     pub async fn changed(&self, version: impl Fn() -> Result<i64, StoreError>) -> Result<bool, StoreError> {
-        let mut watch = self.watch.lock().await;
-        let left = self.left.load(Ordering::Relaxed);
-        let told = match &*watch {
-            Some(log) if left == 0 => tokio::time::timeout(LONGEST, log.written()).await.is_ok(),
+        let mut seen = self.seen.lock().await;
+        let told = match &seen.watch {
+            Some(log) if seen.left == 0 => tokio::time::timeout(LONGEST, log.written()).await.is_ok(),
             _ => false,
         };
         let own = self.own.swap(false, Ordering::Relaxed);
         let by_others = told && !own;
-        let mut has_grown = self.has_grown(version()?);
+        let mut has_grown = seen.has_grown(version()?);
         for pause in SOON.into_iter().filter(|_| by_others) {
             if !has_grown {
                 tokio::time::sleep(pause).await;
-                has_grown = self.has_grown(version()?);
+                has_grown = seen.has_grown(version()?);
             }
         }
-        let left = match left {
+        seen.left = match seen.left {
             _ if has_grown || by_others => LOOKS,
             left if own => left.max(LOOKS_AFTER_OWN),
             left => left.saturating_sub(1),
         };
-        self.left.store(left, Ordering::Relaxed);
-        match left {
+        match seen.left {
             0 => {}
             // From before the last look, so that nothing comes between.
-            1 => *watch = self.watch(),
-            _ => *watch = None,
+            1 => seen.watch = self.watch(),
+            _ => seen.watch = None,
         }
         Ok(has_grown)
-    }
-
-    /// Notes the version. Returns true if it is another one than before.
-    fn has_grown(&self, version: i64) -> bool {
-        let before = self.version.swap(version, Ordering::Relaxed);
-        before >= 0 && before != version
     }
 
     fn watch(&self) -> Option<WriteWatch> {
         WriteWatch::of(&self.log)
             .inspect_err(|error| tracing::trace!(%error, "the kernel doesn't tell of commits: they are looked for"))
             .ok()
+    }
+}
+
+impl Seen {
+    /// Notes the version. Returns true if it is another one than before.
+    fn has_grown(&mut self, version: i64) -> bool {
+        self.version.replace(version).is_some_and(|before| before != version)
     }
 }
 

@@ -381,7 +381,10 @@ pub fn room(path: &Path) -> std::io::Result<(u64, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::conformance::{Open, exercise};
+    use crate::store::conformance::{Open, exercise, insert, task};
+    use crate::store::rows::ClaimRow;
+    use domain::{Failure, FailureClass, Timestamp, WorkerInstanceId};
+    use wire::TaskError;
 
     /// A database in a temporary folder.
     struct Scratch(PathBuf);
@@ -402,5 +405,32 @@ mod tests {
     async fn sqlite_keeps_the_promises_of_an_engine() {
         let fresh = || Scratch(std::env::temp_dir().join(format!("cca-sqlite-{}", uuid::Uuid::new_v4().simple())));
         exercise(fresh).await;
+    }
+
+    #[actix::test]
+    async fn a_task_whose_key_can_t_be_read_is_claimed_and_set_apart_and_removed_like_any_other() {
+        let scratch = Scratch(std::env::temp_dir().join(format!("cca-sqlite-{}", uuid::Uuid::new_v4().simple())));
+        let store = scratch.open().await;
+        let (bad, good) = (task(1), task(2));
+        insert(&*store, &[bad.clone(), good.clone()]).await;
+        let other = Connection::open(scratch.0.join("cc.db")).expect("it");
+        other.execute("UPDATE tasks SET key_name = x'ff' WHERE id = ?1", [bad.id.as_bytes()]).expect("written");
+        let mut tx = store.begin().await.expect("a transaction");
+        let ids = [bad.id, good.id];
+        let claim = ClaimRow {
+            holder: WorkerInstanceId::new(),
+            worker: "w",
+            expires: tx.clock().lease,
+            now: Timestamp(5),
+            tasks: &ids,
+        };
+        let claimed = tx.claim(&claim).await.expect("claimed");
+        assert_eq!(claimed.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, true]);
+        let error = TaskError::from(&Failure::new(FailureClass::Invalid, "UNREADABLE", "x"));
+        tx.fail_unread(bad.id, &error).await.expect("set apart");
+        tx.remove_task(bad.id).await.expect("removed");
+        tx.commit().await.expect("committed");
+        let counts = store.reader().stats(Some("default".to_owned())).await.expect("counts").counts;
+        assert_eq!(counts.iter().sum::<i64>(), 2, "it was counted under its key before");
     }
 }

@@ -19,6 +19,14 @@ pub fn name<T: Named>(row: &Row<'_>, at: usize) -> rusqlite::Result<Name<T>> {
     Ok(Name::read(row.get_ref(at)?.as_str()?))
 }
 
+/// A text, whatever stands in the column.
+pub fn lossy(row: &Row<'_>, at: usize) -> rusqlite::Result<String> {
+    Ok(match row.get_ref(at)? {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => String::new(),
+    })
+}
+
 impl Db<'_> {
     /// Reads all rows of a result.
     pub fn all<T>(

@@ -64,7 +64,7 @@ impl Retention for SqliteTx<'_> {
     }
 
     async fn remove_task(&mut self, id: TaskId) -> Result<(), StoreError> {
-        if let Some((key, status)) = self.standing(id)? {
+        if let Some((key, status)) = self.counted_as(id)? {
             self.count(&key, &status, -1);
         }
         let db = self.db()?;

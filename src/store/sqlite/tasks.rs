@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use rusqlite::{Row, params};
 
 use super::limits::groups_of;
-use super::query::Db;
+use super::query::{Db, lossy};
 use super::table::Table;
 use super::tx::SqliteTx;
 use crate::store::StoreError;
@@ -163,10 +163,10 @@ const PUT_CHANGES: &str = "INSERT INTO changes (task_id, summary, patch) VALUES 
     ON CONFLICT (task_id) DO UPDATE SET summary = excluded.summary, patch = excluded.patch";
 
 impl SqliteTx<'_> {
-    /// The key of a task and the name of its status, as they are stored.
-    pub(super) fn standing(&self, id: TaskId) -> Result<Option<(String, String)>, StoreError> {
+    /// The key and the status under which a task is counted. One that can't be read is counted too.
+    pub(super) fn counted_as(&self, id: TaskId) -> Result<Option<(String, String)>, StoreError> {
         let text = "SELECT key_name, status FROM tasks WHERE id = ?1";
-        self.db()?.one(text, [id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+        self.db()?.one(text, [id.as_bytes()], |row| Ok((lossy(row, 0)?, lossy(row, 1)?)))
     }
 }
 
@@ -272,7 +272,7 @@ impl Tasks for SqliteTx<'_> {
             row.permission_denials,
             row.remarks
         ];
-        let before = self.standing(row.id)?;
+        let before = self.counted_as(row.id)?;
         let is_updated = self.db()?.execute(UPDATE, values)? > 0;
         if let Some((key, was)) = before.filter(|(_, was)| is_updated && was != row.status.name()) {
             self.count(&key, &was, -1);
@@ -304,7 +304,7 @@ impl Tasks for SqliteTx<'_> {
 
     async fn fail_unread(&mut self, id: TaskId, error: &TaskError) -> Result<(), StoreError> {
         let TaskError { class, code, message } = error;
-        if let Some((key, was)) = self.standing(id)? {
+        if let Some((key, was)) = self.counted_as(id)? {
             self.count(&key, &was, -1);
             self.count(&key, Status::Failed.name(), 1);
         }
@@ -349,16 +349,14 @@ impl Tasks for SqliteTx<'_> {
         let mut claimed = Vec::with_capacity(tasks.len());
         for task in tasks {
             let values = params![holder, worker, expires.ms, boot, now.0, task.as_bytes()];
-            claimed.extend(db.one(&CLAIM, values, |row| Ok((lenient(row)?, row.get(TaskRow::WIDTH)?)))?);
+            claimed.extend(db.one(&CLAIM, values, |row| Ok((lenient(row)?, lossy(row, TaskRow::WIDTH)?)))?);
         }
-        let mut tasks = Vec::with_capacity(claimed.len());
-        for (task, key) in claimed {
-            let key: String = key;
+        let moved = |(task, key): (Lenient<TaskRow>, String)| {
             self.count(&key, Status::Pending.name(), -1);
             self.count(&key, Status::Running.name(), 1);
-            tasks.push(task);
-        }
-        Ok(tasks)
+            task
+        };
+        Ok(claimed.into_iter().map(moved).collect())
     }
 
     async fn renew(&mut self, leases: &[LeaseKey], expires: BootInstant) -> Result<(), StoreError> {
