@@ -20,6 +20,7 @@ mod postgres;
 mod scale;
 mod server;
 mod stand_in;
+mod standby;
 mod submits;
 mod walls;
 
@@ -61,7 +62,7 @@ fn measure(args: &[String]) {
 type Part = fn(&mut Figures);
 
 /// What `make bench` measures, in this order. One alone: `make bench PARTS=submits`.
-const PARTS: [(&str, Part); 13] = [
+const PARTS: [(&str, Part); 14] = [
     ("submits", submits::submits),
     ("dispatch", dispatch::dispatch),
     ("drain", drain::drain),
@@ -72,6 +73,7 @@ const PARTS: [(&str, Part); 13] = [
     ("scale", scale::scale),
     ("claude", claude::claude),
     ("walls", walls::walls),
+    ("standby", standby::standby),
     ("postgres", postgres::postgres),
     ("hour", postgres::hour),
     ("fleet", postgres::fleet),

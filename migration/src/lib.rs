@@ -37,6 +37,7 @@ mod m0028_rules;
 mod m0029_child_tasks;
 mod m0030_notifications;
 mod m0031_plain_check;
+mod m0032_plain_outcome;
 
 /// All steps, in order.
 pub struct Migrator;
@@ -76,6 +77,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0029_child_tasks::Migration),
             Box::new(m0030_notifications::Migration),
             Box::new(m0031_plain_check::Migration),
+            Box::new(m0032_plain_outcome::Migration),
         ]
     }
 }

@@ -107,7 +107,7 @@ impl Parts {
     pub async fn start_queue(&mut self, config: &Config) -> anyhow::Result<(Queue, ChangeNotifier)> {
         let store = store::open(&config.store).await?;
         store.limit_size(config.store.max_bytes);
-        let hub = ChangeNotifier::default();
+        let hub = if store.spans_machines() { ChangeNotifier::default() } else { ChangeNotifier::of_one_machine() };
         let actor = QueueActor::new(Arc::clone(&store), hub.clone(), self.vitals.clone());
         let (sender, started) = oneshot::channel();
         let arbiter = Arbiter::new();
@@ -118,7 +118,7 @@ impl Parts {
         });
         self.store = Some(Arc::clone(&store));
         let queue = Queue(started.await.context("the queue did not start")?);
-        self.beside(queue::keep(store, queue.clone(), self.vitals.clone()));
+        self.beside(queue::keep(store, queue.clone(), hub.rest(), self.vitals.clone()));
         Ok((queue, hub))
     }
 
@@ -225,8 +225,7 @@ impl Parts {
             files: config.files,
             secrets: roles::secret_keys(config)?,
             work_dir: work_dir(config)?,
-            warm: config.worker.warm,
-            standby: Arc::default(),
+            standby: Arc::new(worker::WarmPool::new(config.worker.warm)),
             worktrees: worktrees(config)?,
             repositories: repositories(config)?,
             proxy,

@@ -55,7 +55,7 @@ pub fn serve(config: Config) -> Exit {
             roles::check_agent_user(&config)?;
         }
         let holder = WorkerInstanceId::new();
-        let reaper = Reaper { queue: queue.clone(), me: holder, leadership: parts.stand()? };
+        let reaper = Reaper { queue: queue.clone(), hub: hub.clone(), me: holder, leadership: parts.stand()? };
         queue::reap_at_start(&reaper).await;
         if config.mode != Mode::Managed {
             supervisor::end_left_behind(&config.store.data_dir);

@@ -62,7 +62,7 @@ pub fn worker(mut config: Config, role: WorkerRole) -> Exit {
         let (phase, phases) = watch::channel(Phase::Serving);
         if role.link.is_none() {
             // It has no supervisor, whose process has these duties: with the API down they are still done.
-            let reaper = Reaper { queue: queue.clone(), me: holder, leadership: parts.stand()? };
+            let reaper = Reaper { queue: queue.clone(), hub: hub.clone(), me: holder, leadership: parts.stand()? };
             queue::reap_at_start(&reaper).await;
             let service = roles::service(
                 &config,

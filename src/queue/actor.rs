@@ -19,8 +19,8 @@ use super::files::{
     CountFileBytes, FindUnnamedBlobs, PutFile, ReadArtifact, ReadTaskFiles, RemoveFile, RemoveIdleFiles,
 };
 use super::hooks::{
-    AddWebhook, ClaimDeliveries, EnableWebhook, ReadDeliveries, ReadWebhooks, RemoveWebhook, ReportDelivery,
-    RetryDelivery,
+    AddWebhook, ClaimDeliveries, EnableWebhook, NextDelivery, ReadDeliveries, ReadWebhooks, RemoveWebhook,
+    ReportDelivery, RetryDelivery,
 };
 use super::keys::{CreateKey, FindOwner, HasSession, NoteAudit, ReadAudit, ReadKeys, RevokeKey, RotateKey, TouchKey};
 use super::messages::{
@@ -34,6 +34,7 @@ use super::reads::{
     self, Explain, Find, HasEnded, ReadBacklog, ReadClock, ReadHistory, ReadPatch, ReadStats, ReadTaskHistory,
     ReadTranscript, ReadWorkers,
 };
+use super::rest::LONGEST;
 use super::rules::{AddRule, ReadAnswered, ReadRules, RemoveRule};
 use super::schedules::{
     DueSchedules, FindSchedule, Fire, NextFiring, PutSchedule, ReadSchedules, RemoveSchedule, Replan,
@@ -65,6 +66,8 @@ const ELSEWHERE: Duration = Duration::from_millis(20);
 
 /// A [`PollQueue`] whose answer waits.
 struct ParkedPoll {
+    /// Time at which it may not be true any more, though nothing was committed.
+    until: Instant,
     claim: Claim,
     looked: PollReply,
     answer: oneshot::Sender<PollReply>,
@@ -167,7 +170,7 @@ impl QueueActor {
     /// The claim of the worker that waits for work: it gets in one commit, with one write to the disk,
     /// what is submitted and claimed.
     fn claim_along(&mut self, ctx: &mut Context<Self>) -> Option<Box<dyn Command>> {
-        let ParkedPoll { claim, looked, answer } =
+        let ParkedPoll { claim, looked, answer, .. } =
             self.standing.take().filter(|standing| !standing.answer.is_closed())?;
         let (waiting, claimed) = asked(claim);
         let tell = async move {
@@ -210,7 +213,8 @@ impl QueueActor {
             }
             Ok((looked, Some(claim))) if looked.is_quiet() => {
                 let (answer, found) = oneshot::channel();
-                self.standing = Some(ParkedPoll { claim, looked, answer });
+                let until = Instant::now() + looked.stays.unwrap_or_default().min(LONGEST);
+                self.standing = Some(ParkedPoll { until, claim, looked, answer });
                 Box::pin(async { found.await.map_err(|_| QueueError::Restarting) })
             }
             Ok((looked, _)) => Box::pin(ready(Ok(looked))),
@@ -347,9 +351,11 @@ impl Handler<PollQueue> for QueueActor {
 impl Handler<FlushPoll> for QueueActor {
     type Result = ();
 
-    fn handle(&mut self, _: FlushPoll, _: &mut Context<Self>) {
-        if let Some(ParkedPoll { looked, answer, .. }) = self.standing.take() {
-            drop(answer.send(looked));
+    fn handle(&mut self, flush: FlushPoll, _: &mut Context<Self>) {
+        let is_old = |parked: &mut ParkedPoll| parked.until <= Instant::now();
+        let parked = self.standing.take_if(|parked| flush == FlushPoll::Now || is_old(parked));
+        if let Some(ParkedPoll { looked, answer, .. }) = parked {
+            drop(answer.send(PollReply { is_old: flush == FlushPoll::IfOld, ..looked }));
         }
     }
 }
@@ -436,6 +442,7 @@ reads! {
     ReadWebhooks => |reader, read| reader.webhooks(read.0);
     ReadDeliveries => |reader, read| reader.deliveries(read.0);
     NextFiring => |reader, _read| reader.next_firing();
+    NextDelivery => |reader, _read| reader.next_delivery();
     DueSchedules => |reader, _read| reader.due_schedules();
     ReadSchedules => |reader, read| reader.schedules(read.0);
     FindSchedule => |reader, find| reader.schedule(find.0);

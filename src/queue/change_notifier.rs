@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{broadcast, watch};
 
+use super::rest::Rest;
 use domain::TaskId;
 
 /// Maximum number of hints that wait for a slow follower; after that it is told that it missed some, and
@@ -29,6 +30,8 @@ pub enum TaskSignal {
 pub struct ChangeNotifier(Arc<Inner>);
 
 struct Inner {
+    /// True if each commit of another process is seen.
+    sees_all: bool,
     /// Grows with every commit, ours or another process's.
     commits: watch::Sender<u64>,
     /// Grows with every commit that may concern workers.
@@ -43,8 +46,21 @@ struct Inner {
 
 impl Default for ChangeNotifier {
     fn default() -> Self {
+        Self::new(false)
+    }
+}
+
+impl ChangeNotifier {
+    /// One for processes of one machine, where each commit of another process is seen.
+    #[must_use]
+    pub fn of_one_machine() -> Self {
+        Self::new(true)
+    }
+
+    fn new(sees_all: bool) -> Self {
         let counter = || watch::Sender::new(0);
         Self(Arc::new(Inner {
+            sees_all,
             commits: counter(),
             work: counter(),
             own_commits: counter(),
@@ -52,9 +68,13 @@ impl Default for ChangeNotifier {
             tasks: Mutex::default(),
         }))
     }
-}
 
-impl ChangeNotifier {
+    /// Pauses between looks at the store.
+    #[must_use]
+    pub fn rest(&self) -> Rest {
+        Rest::new(self.commits(), self.0.sees_all)
+    }
+
     /// Wakes at every commit, of this process or another.
     #[must_use]
     pub fn commits(&self) -> watch::Receiver<u64> {

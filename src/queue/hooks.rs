@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::messages::answers;
 use crate::store::views::{Delivery, Dispatch, Webhook};
-use domain::TaskId;
+use domain::{TaskId, Timestamp};
 use wire::WebhookOptions;
 
 answers! {
@@ -16,6 +16,7 @@ answers! {
     ReportDelivery => ();
     RetryDelivery => bool;
     ReadDeliveries => Vec<Delivery>;
+    NextDelivery => (Timestamp, Option<Timestamp>);
 }
 
 /// Adds a webhook of all tasks, or of those of a key. Answered with `None` where the key has the most already.
@@ -40,6 +41,10 @@ pub struct RemoveWebhook {
 /// Reads the registered webhooks, of all keys or of one.
 #[derive(Clone, Debug)]
 pub struct ReadWebhooks(pub Option<String>);
+
+/// Asks for the clock of the store, and for the time at which the next delivery is due.
+#[derive(Clone, Copy, Debug)]
+pub struct NextDelivery;
 
 /// Takes deliveries that are due, some of each host. One whose sender is not heard of is due again after a time.
 #[derive(Clone, Debug)]

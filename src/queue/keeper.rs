@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use super::ask::Queue;
 use super::messages::{Probe, Prune, QueueError, TidyShares};
+use super::rest::{LONGEST, Rest};
 use crate::config;
 use crate::process::wall_now;
 use crate::store::{Leadership, Store};
 use crate::telemetry::{Duty, Vitals, chain};
 use domain::TaskId;
 
-/// Time between two copies: the changes of this time can be lost with a database file without being noticed.
+/// Time between two copies, where anything was committed: the changes of this time can be lost with a database file without being
+/// noticed.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// Time between two looks whether this process has become the leader.
 const LEAD_EVERY: Duration = Duration::from_secs(5);
@@ -24,15 +26,19 @@ const PROBE_LIMIT: Duration = Duration::from_secs(3);
 
 /// Keeps up what the store has beside its tables, and finds out whether commits would succeed, for as long as the
 /// process lives.
-pub async fn keep(store: Arc<dyn Store>, queue: Queue, vitals: Vitals) {
+pub async fn keep(store: Arc<dyn Store>, queue: Queue, mut rest: Rest, vitals: Vitals) {
+    let mut is_well = true;
     loop {
-        tokio::time::sleep(KEEP_EVERY).await;
+        rest.pause(KEEP_EVERY, if is_well { LONGEST } else { KEEP_EVERY }).await;
+        rest.look();
         if queue.0.send(Probe).timeout(PROBE_LIMIT).await.is_err() {
             vitals.fails(Duty::Commits, format!("the queue has not answered for {} s", PROBE_LIMIT.as_secs()));
         }
-        if let Err(error) = store.keep_up().await {
+        let kept_up = store.keep_up().await;
+        if let Err(error) = &kept_up {
             tracing::debug!(%error, "the store is not kept up");
         }
+        is_well = kept_up.is_ok() && vitals.are_well(&[Duty::Commits, Duty::Disk]);
     }
 }
 

@@ -24,6 +24,7 @@ mod poll;
 mod races;
 mod reads;
 mod reaper;
+mod rest;
 mod rules;
 mod schedules;
 mod secrets;
@@ -48,8 +49,8 @@ pub use files::{
     RemoveIdleFiles,
 };
 pub use hooks::{
-    AddWebhook, ClaimDeliveries, EnableWebhook, ReadDeliveries, ReadWebhooks, RemoveWebhook, ReportDelivery,
-    RetryDelivery, Sent,
+    AddWebhook, ClaimDeliveries, EnableWebhook, NextDelivery, ReadDeliveries, ReadWebhooks, RemoveWebhook,
+    ReportDelivery, RetryDelivery, Sent,
 };
 pub use keeper::{keep, prune, prune_forever, tidy_forever};
 pub use keys::{
@@ -68,6 +69,7 @@ pub use reads::{
     ReadTranscript, ReadWorkers,
 };
 pub use reaper::{Reaper, reap_at_start, reap_forever, reclaim};
+pub use rest::LONGEST;
 pub use rules::{AddRule, ReadAnswered, ReadRules, RemoveRule, RuleAdded};
 pub use schedules::{
     DueSchedules, FindSchedule, Fire, Fired, Firing, NextFiring, PutSchedule, ReadSchedules, RemoveSchedule, Replan,

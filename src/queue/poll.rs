@@ -1,5 +1,7 @@
 //! The poll of a worker: its question about its tasks and about work, and the answer.
 
+use std::time::Duration;
+
 use super::messages::{Assignment, Claim, QueueError, answers};
 use crate::store::views::Polled;
 use domain::{Labels, LeaseKey, TaskId, TaskInput, Usd, WorkerInstanceId};
@@ -30,9 +32,14 @@ pub struct PollQueue {
 }
 
 /// Asks for the answer to a [`PollQueue`] that waits for work.
-#[derive(Clone, Copy, Debug, actix::Message)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, actix::Message)]
 #[rtype(result = "()")]
-pub struct FlushPoll;
+pub enum FlushPoll {
+    /// In any case: something was committed, or has to be asked anew.
+    Now,
+    /// Where it may not be true any more, though nothing was committed.
+    IfOld,
+}
 
 /// The answer to a [`PollQueue`].
 #[derive(Clone, Debug)]
@@ -51,6 +58,10 @@ pub struct PollReply {
     pub budgets: Vec<(TaskId, Usd)>,
     /// True if it is to finish what it runs, and to end.
     pub drain: bool,
+    /// Time for which this stays true where nothing is committed; `None` where that is not known.
+    pub stays: Option<Duration>,
+    /// True if it has waited for too long to be true.
+    pub is_old: bool,
     /// Tasks that it has claimed.
     pub claimed: Result<Vec<Assignment>, QueueError>,
 }
@@ -58,7 +69,7 @@ pub struct PollReply {
 impl PollReply {
     /// Returns the state of a worker's tasks, by the leases that it believes to hold and the budgets that it knows.
     pub(super) fn of(leases: &[LeaseKey], known: &[(TaskId, Usd)], polled: Polled) -> Self {
-        let Polled { leases: held, work, concurrency, said, budgets, drain } = polled;
+        let Polled { leases: held, work, concurrency, said, budgets, drain, stays } = polled;
         Self {
             lost: leases.iter().copied().filter(|key| !held.contains(key)).collect(),
             forgotten: held.into_iter().filter(|key| !leases.contains(key)).collect(),
@@ -67,6 +78,8 @@ impl PollReply {
             said,
             budgets: budgets.into_iter().filter(|budget| !known.contains(budget)).collect(),
             drain,
+            stays,
+            is_old: false,
             claimed: Ok(Vec::new()),
         }
     }

@@ -7,14 +7,16 @@
 use std::time::Duration;
 
 use super::ask::Queue;
+use super::change_notifier::ChangeNotifier;
 use super::messages::{Expire, FindAdopted, FindHoldings, HolderDied, QueueError, Settle, WorkerGone};
 use super::reads::{ReadClock, ReadWorkers};
+use super::rest::LONGEST;
 use crate::process::{EnvMarks, boot_now, end_all};
 use crate::store::Leadership;
 use crate::store::views::{HeldTree, Holdings, WorkerInfo};
 use domain::WorkerInstanceId;
 
-/// Time between two looks.
+/// Time between two looks, while anything is held.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// A worker of another machine that has said nothing for this long, and holds nothing, is gone: many of its heartbeats.
@@ -26,7 +28,7 @@ const AT_START: Duration = Duration::from_secs(1);
 /// Looks once, before a worker of this process claims: what was interrupted goes on first.
 pub async fn reap_at_start(reaper: &Reaper) {
     match tokio::time::timeout(AT_START, reaper.reap()).await {
-        Ok(Ok(())) => {}
+        Ok(Ok(_)) => {}
         Ok(Err(error)) => {
             tracing::warn!(error = crate::telemetry::chain(&error), "could not look for tasks of dead workers");
         }
@@ -36,13 +38,18 @@ pub async fn reap_at_start(reaper: &Reaper) {
 
 /// Looks from time to time, for as long as the process lives.
 pub async fn reap_forever(reaper: Reaper) {
-    let mut look = tokio::time::interval(INTERVAL);
-    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut rest = reaper.hub.rest();
     loop {
-        look.tick().await;
-        if let Err(error) = reaper.reap().await {
-            tracing::warn!(error = crate::telemetry::chain(&error), "could not look for tasks of dead workers");
-        }
+        rest.look();
+        let longest = match reaper.reap().await {
+            Ok(true) => INTERVAL,
+            Ok(false) => LONGEST,
+            Err(error) => {
+                tracing::warn!(error = crate::telemetry::chain(&error), "could not look for tasks of dead workers");
+                INTERVAL
+            }
+        };
+        rest.pause(INTERVAL, longest).await;
     }
 }
 
@@ -72,6 +79,8 @@ pub async fn reclaim(queue: &Queue, holder: WorkerInstanceId) -> Result<Option<u
 pub struct Reaper {
     /// The queue.
     pub queue: Queue,
+    /// Told of commits.
+    pub hub: ChangeNotifier,
     /// The worker of this process.
     pub me: WorkerInstanceId,
     /// Whether this process takes back what other machines have left.
@@ -79,9 +88,11 @@ pub struct Reaper {
 }
 
 impl Reaper {
-    async fn reap(&self) -> Result<(), QueueError> {
-        let Self { queue, me, leadership } = self;
+    /// Looks once. Returns true if anything is held that could be taken back without a commit before.
+    async fn reap(&self) -> Result<bool, QueueError> {
+        let Self { queue, me, leadership, .. } = self;
         let Holdings { workers, holders, expired, any_unsettled } = queue.ask(FindHoldings).await?;
+        let is_any_held = !holders.is_empty() || any_unsettled;
         for worker in workers.iter().filter(|worker| worker.holder != *me && self.is_dead(worker)) {
             if !holders.contains(&worker.holder) {
                 queue.ask(WorkerGone(worker.holder)).await?;
@@ -90,7 +101,7 @@ impl Reaper {
             }
         }
         if !leadership.is_ours() {
-            return Ok(());
+            return Ok(is_any_held);
         }
         // Left by a process that died between two steps.
         if any_unsettled {
@@ -106,7 +117,7 @@ impl Reaper {
         if leadership.is_elected() {
             self.forget_silent(&workers, &holders).await?;
         }
-        Ok(())
+        Ok(is_any_held)
     }
 
     /// True if the process is known to be gone. Where machines share a database, one of another boot may be at work on

@@ -15,7 +15,9 @@ use super::notice::Notice;
 use super::outbound::{Outbound, Outgoing};
 use super::{KeyRing, Service, Watchers};
 use crate::process::{BackOff, chance, wall_now};
-use crate::queue::{ClaimDeliveries, Dispatch, Find, Queue, QueueError, ReadQuestions, ReportDelivery, Sent};
+use crate::queue::{
+    ClaimDeliveries, Dispatch, Find, LONGEST, NextDelivery, Queue, QueueError, ReadQuestions, ReportDelivery, Sent,
+};
 use crate::telemetry::{self, Duty};
 use domain::{Behavior, Question, RetryPolicy};
 use wire::response::TaskView;
@@ -27,7 +29,7 @@ const TOGETHER: usize = 32;
 const PER_HOST: u32 = 4;
 /// Longer than any attempt takes.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Longest time between two looks: a delivery that waits for its time has no hint.
+/// Longest time between two looks where a commit may be missed, or where a delivery waits for a slot.
 const LOOK: Duration = Duration::from_secs(1);
 /// Between two looks: commits come by the hundred.
 const PAUSE: Duration = Duration::from_millis(25);
@@ -46,17 +48,24 @@ pub async fn deliver_forever(service: Service, initial_delay: Duration, disable_
     let policy = RetryPolicy { initial_delay, max_delay: MAX_DELAY, multiplier: 3.0 };
     let people = People { keys, watchers, public_url: public_url.map(Into::into) };
     let deliverer = Deliverer { queue, outbound, people, policy, disable_after, under_way: Arc::default() };
-    let mut commits = hub.commits();
+    let (mut rest, mut longest) = (hub.rest(), Duration::ZERO);
     let slots = Arc::new(Semaphore::new(TOGETHER));
     loop {
-        // The hub outlives us.
-        drop(tokio::time::timeout(LOOK, commits.changed()).await);
+        rest.commit(LOOK, longest).await;
         tokio::time::sleep(PAUSE).await;
+        rest.look();
+        longest = LOOK;
         let mut back_off = BackOff::default();
         while let Some(overdue) = leadership.delay(stands_in_after) {
             let delivered = deliverer.deliver(&slots, overdue).await;
             vitals.note(Duty::Webhooks, &delivered);
-            let Err(error) = delivered else { break };
+            let error = match delivered {
+                Ok(rests) => {
+                    longest = rests;
+                    break;
+                }
+                Err(error) => error,
+            };
             tracing::warn!(error = crate::telemetry::chain(&error), "webhooks wait for the store");
             back_off.pause().await;
         }
@@ -94,15 +103,21 @@ enum Made {
 }
 
 impl Deliverer {
-    /// Delivers everything that is due now, as far as there are slots.
-    async fn deliver(&self, slots: &Arc<Semaphore>, overdue: Duration) -> Result<(), QueueError> {
+    /// Delivers everything that is due now, as far as there are slots. Returns how long nothing is due, unless something is
+    /// committed.
+    async fn deliver(&self, slots: &Arc<Semaphore>, overdue: Duration) -> Result<Duration, QueueError> {
         while slots.available_permits() > 0 {
+            let (now, next) = self.queue.ask(NextDelivery).await?;
+            let Some(next) = next.map(|next| next.plus(overdue)) else { return Ok(LONGEST) };
+            if next > now {
+                return Ok(Duration::from_millis(next.since_ms(now).unsigned_abs()));
+            }
             let limit = u32::try_from(slots.available_permits()).unwrap_or(1);
             let busy = self.busy_hosts();
             let claim = ClaimDeliveries { limit, per_host: PER_HOST, busy, patience: PATIENCE, overdue };
             let claimed = self.queue.ask(claim).await?;
             if claimed.is_empty() {
-                return Ok(());
+                return Ok(LOOK);
             }
             for dispatch in claimed {
                 let slot = slots.clone().try_acquire_owned();
@@ -118,7 +133,7 @@ impl Deliverer {
                 });
             }
         }
-        Ok(())
+        Ok(LOOK)
     }
 
     fn hosts(&self) -> MutexGuard<'_, HashMap<String, u32>> {

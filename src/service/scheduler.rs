@@ -6,12 +6,13 @@ use super::schedules::not_good;
 use super::{Origin, Phase, Refusal, Service, admit, not_taken};
 use crate::process::{BackOff, boot_now};
 use crate::queue::{
-    DueSchedules, Fire, Fired, Firing, LastTask, NextFiring, QueueError, ReadSchedules, Replan, Schedule, Submit,
+    DueSchedules, Fire, Fired, Firing, LONGEST, LastTask, NextFiring, QueueError, ReadSchedules, Replan, Schedule,
+    Submit,
 };
 use crate::telemetry::{Duty, traces};
 use domain::{Missed, Overlap, Timestamp, Timetable};
 
-/// Longest time between two looks: another process may have stored a schedule.
+/// Time between two looks: another process may have stored a schedule.
 const LOOK: Duration = Duration::from_secs(1);
 /// A clock that loses more than this was set back, and not slowed.
 const SET_BACK_MS: i64 = 5_000;
@@ -21,8 +22,9 @@ const GRACE_MS: i64 = 60_000;
 /// Fires schedules for as long as the process lives.
 pub async fn fire_forever(service: Service) {
     // As if it had been set back before the start.
-    let (mut clock, mut back_off) = (None, BackOff::default());
+    let (mut clock, mut back_off, mut rest) = (None, BackOff::default(), service.hub.rest());
     loop {
+        rest.look();
         let Some(delay) = service.leadership.delay(service.stands_in_after) else {
             clock = None;
             service.vitals.well(Duty::Schedules);
@@ -34,7 +36,7 @@ pub async fn fire_forever(service: Service) {
         match fired {
             Ok(wait) => {
                 back_off.reset();
-                tokio::time::sleep(wait).await;
+                rest.pause(wait.min(LOOK), wait).await;
             }
             Err(error) => {
                 tracing::warn!(error = crate::telemetry::chain(&error), "schedules wait for the store");
@@ -44,7 +46,7 @@ pub async fn fire_forever(service: Service) {
     }
 }
 
-/// Looks at the clock once. Returns how long there is nothing to do.
+/// Looks at the clock once. Returns how long there is nothing to do, unless something is committed.
 async fn look(service: &Service, clock: &mut Option<i64>, delay: Duration) -> Result<Duration, QueueError> {
     let (now, next) = service.queue.ask(NextFiring).await?;
     if is_set_back(clock, now)
@@ -76,17 +78,18 @@ async fn replan(service: &Service, now: Timestamp) -> Result<(), QueueError> {
     Ok(())
 }
 
-/// Fires what is due. Returns how long there is nothing to do.
+/// Fires what is due. Returns how long there is nothing to do, unless something is committed.
 async fn fire_due(
     service: &Service,
     now: Timestamp,
     next: Option<Timestamp>,
     delay: Duration,
 ) -> Result<Duration, QueueError> {
-    let Some(next) = next else { return Ok(LOOK) };
+    let Some(next) = next else { return Ok(LONGEST) };
     let wait = Duration::from_millis(next.plus(delay).since_ms(now).unsigned_abs());
     if !wait.is_zero() || service.phase() != Phase::Serving {
-        return Ok(wait.clamp(Duration::from_millis(1), LOOK));
+        let longest = if service.phase() == Phase::Serving { LONGEST } else { LOOK };
+        return Ok(wait.clamp(Duration::from_millis(1), longest));
     }
     let mut refused = false;
     let is_ours = |schedule: &Schedule| schedule.next_at.is_some_and(|due| due.plus(delay) <= now);

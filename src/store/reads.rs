@@ -145,6 +145,9 @@ pub trait Reads: Send + Sync {
     /// Returns the registered webhooks; with `key`, those of that key.
     async fn webhooks(&self, key: Option<String>) -> Result<Vec<Webhook>, StoreError>;
 
+    /// Returns the time by the clock of the store, and when the next delivery is due.
+    async fn next_delivery(&self) -> Result<(Timestamp, Option<Timestamp>), StoreError>;
+
     /// Returns the deliveries of a task, oldest first.
     async fn deliveries(&self, task: TaskId) -> Result<Vec<Delivery>, StoreError>;
 

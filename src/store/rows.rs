@@ -4,8 +4,8 @@
 //! knows.
 
 use domain::{
-    AttemptOutcome, BlobId, BootInstant, FileId, Group, LeaseKey, Ready, RuleId, RuleScope, RunOutcome, ScheduleId,
-    SessionId, Share, TaskId, Timestamp, Usd, WorkerInstanceId,
+    AttemptOutcome, BlobId, BootInstant, Epoch, FileId, Group, LeaseKey, Ready, RuleId, RuleScope, RunOutcome,
+    ScheduleId, SessionId, Share, Status, TaskId, Timestamp, Usd, WorkerInstanceId,
 };
 use wire::{DeliveryState, TaskError};
 
@@ -44,6 +44,15 @@ pub struct FoundTask {
     pub any_held: bool,
     /// True if any task waits for dependencies.
     pub any_waits: bool,
+}
+
+/// State of a task before it is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Was {
+    /// Its status.
+    pub status: Status,
+    /// Its epoch.
+    pub epoch: Epoch,
 }
 
 /// A rule of a key: calls of tools that need no answer of a person.

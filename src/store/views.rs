@@ -8,6 +8,8 @@ mod keys;
 mod lists;
 mod races;
 
+use std::time::Duration;
+
 use strum::VariantArray as _;
 
 use crate::process::Identity;
@@ -414,6 +416,8 @@ pub struct Polled {
     pub budgets: Vec<(TaskId, Usd)>,
     /// True if it is to finish what it runs, and to end.
     pub drain: bool,
+    /// Time for which the answer stays true where nothing is committed; `None` where that is not known.
+    pub stays: Option<Duration>,
 }
 
 /// State of the queue, as far as it says whether there is something to claim.
@@ -431,6 +435,8 @@ pub struct Work {
     pub drain: bool,
     /// True if any task was made from inside another.
     pub any_children: bool,
+    /// Time at which a task becomes due, or a credential is free again, where that is known.
+    pub next: Option<Timestamp>,
 }
 
 impl Work {

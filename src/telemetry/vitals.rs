@@ -92,6 +92,13 @@ impl Vitals {
         self.all().get(&duty).filter(|failing| duty == Duty::Disk || failing.lasts() >= PATIENCE).cloned()
     }
 
+    /// True if the newest attempt at each of these duties succeeded.
+    #[must_use]
+    pub fn are_well(&self, duties: &[Duty]) -> bool {
+        let failing = self.all();
+        !duties.iter().any(|duty| failing.contains_key(duty))
+    }
+
     /// Returns the failing duties in words; `None` where all is well.
     #[must_use]
     pub fn complaint(&self) -> Option<String> {

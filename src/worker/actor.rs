@@ -105,12 +105,21 @@ impl WorkerActor {
         self.poll(what, ctx);
     }
 
+    /// Time has passed: a look is wanted, unless one waits for work and says what is true still.
+    fn look_again(&mut self, ctx: &mut Context<Self>) {
+        if self.poll.is_in_flight() {
+            drop(self.queue.0.try_send(FlushPoll::IfOld));
+        } else {
+            self.want_look(ctx);
+        }
+    }
+
     fn poll(&mut self, what: Do, ctx: &mut Context<Self>) {
         match what {
             Do::Nothing => {}
             Do::Look => self.poll_store(ctx),
             // Full: the queue has enough to do, and answers soon.
-            Do::Flush => drop(self.queue.0.try_send(FlushPoll)),
+            Do::Flush => drop(self.queue.0.try_send(FlushPoll::Now)),
             Do::Wait(time) => {
                 ctx.run_later(time, |this, ctx| {
                     let what = this.poll.timer(Instant::now());
@@ -136,7 +145,10 @@ impl WorkerActor {
         let reply = async move { queue.ask(look).await }.into_actor(self);
         ctx.spawn(reply.map(move |reply, this, ctx| {
             let more = match reply {
-                Ok(reply) => this.polled(reply, able.err(), asked_at, ctx),
+                Ok(reply) => {
+                    let is_old = reply.is_old;
+                    this.polled(reply, able.err(), asked_at, ctx) || is_old
+                }
                 Err(error) => {
                     this.tools.vitals.failed(Duty::Claims, &error);
                     tracing::warn!(error = chain(&error), "Could not look for work");
@@ -427,7 +439,7 @@ impl Actor for WorkerActor {
         ctx.spawn(hints.into_actor(self));
         ctx.run_interval(LOOK, |this, ctx| {
             this.look_for_offers(ctx);
-            this.want_look(ctx);
+            this.look_again(ctx);
         });
         ctx.run_interval(self.times().renew_every(), Self::renew);
         ctx.run_interval(self.times().renew_every(), |this, ctx| this.keep_ready(ctx));

@@ -22,7 +22,7 @@ use super::messages::RunHeld;
 use super::outbox::{Outbox, OutboxState};
 use super::secrets::Given;
 use super::set_up::{NotReady, Ready, WorkerContext, set_up};
-use super::warm_pool::{LaunchSpec, WarmProcess};
+use super::warm_pool::{LaunchSpec, Running, WarmProcess};
 use super::worktree;
 use crate::claude::{Ending, Run, Start};
 use crate::process::{self, BackOff, EnvMarks, boot_now};
@@ -87,8 +87,8 @@ struct Following {
     began: Instant,
     pass: Option<Pass>,
     secrets: Given,
-    /// Recipe for a process of the next task of this kind.
-    recipe: Option<LaunchSpec>,
+    /// Recipe for a process of the next task of this kind, which counts as running.
+    recipe: Option<(LaunchSpec, Running)>,
     agent: Span,
 }
 
@@ -122,7 +122,11 @@ impl AgentRun {
         }
         let mut agent = Span::of_agent(self.assignment.task.spec.options.sdk.model.as_deref());
         let directory = ready.start.directory.clone();
-        let warm = self.warm(ready.recipe.as_ref()).await;
+        let recipe = ready.recipe.map(|recipe| {
+            let runs = self.tools.standby.began(&recipe);
+            (recipe, runs)
+        });
+        let warm = self.warm(recipe.as_ref().map(|(recipe, _)| recipe)).await;
         let is_warm = warm.is_some();
         let session_id = warm.as_ref().map_or(ready.session.id(), |warm| warm.session);
         let started = match warm {
@@ -156,7 +160,7 @@ impl AgentRun {
         let (news, deadline) = (self.news.clone(), self.deadline);
         let mut attempt = Attempt::new(run, Parts { outbox, config, news, tools: tool_spans, checker, deadline });
         agent.within(attempt.begin(ready.instruction, ready.files, ready.message)).await;
-        let (secrets, recipe) = (ready.secrets, ready.recipe);
+        let secrets = ready.secrets;
         self.follow(attempt, Following { session: session_id, directory, began, pass, secrets, recipe, agent }).await;
     }
 
@@ -194,7 +198,8 @@ impl AgentRun {
         self.conclude(ended, duration_ms, session, &of.directory).await;
         // What was said of them has been stored by now.
         drop(of.secrets);
-        if let Some(recipe) = of.recipe {
+        if let Some((recipe, runs)) = of.recipe {
+            drop(runs);
             // The next task of this kind may come at any time; this one has nothing to do with it.
             let tools = Arc::clone(&self.tools);
             tokio::spawn(async move { tools.standby.refill(&tools, recipe).await });

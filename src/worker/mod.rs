@@ -33,6 +33,7 @@ mod running;
 mod secrets;
 mod set_up;
 mod shim_pool;
+mod warm_policy;
 mod warm_pool;
 mod worktree;
 
@@ -43,6 +44,7 @@ pub use link::{Link, LinkEnd, LinkSettings};
 pub use messages::{Drain, StopNow};
 pub use set_up::WorkerContext;
 pub use shim_pool::ShimPool;
+pub use warm_pool::WarmPool;
 
 use crate::ipc::ToSupervisor;
 use crate::queue::ChangeNotifier;

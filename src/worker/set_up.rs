@@ -84,8 +84,6 @@ pub struct WorkerContext {
     pub lease: Duration,
     /// The time limit of an attempt whose task sets none.
     pub task_timeout: Duration,
-    /// Number of processes that are kept ready.
-    pub warm: usize,
     /// Processes that were started before their task.
     pub standby: Arc<WarmPool>,
     /// The limits of money.
@@ -340,7 +338,7 @@ fn may_be_warm(
     let fresh = task.attempt == 1 && matches!(session, Session::New(_)) && settings.add_dir.is_none();
     // One that waits has the environment of its start.
     let fresh = fresh && task.spec.secrets.is_empty();
-    tools.warm > 0 && fresh && !own && tools.claude.agent.home != AgentHome::Task
+    tools.standby.is_used() && fresh && !own && tools.claude.agent.home != AgentHome::Task
 }
 
 /// Looks at the repository that a task is to work in, as the task itself could.

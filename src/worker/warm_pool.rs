@@ -6,14 +6,17 @@
 //! environment and folder, nothing that another task has touched, and nothing that has changed since
 //! the process looked. When the worker dies, their shims end them, as they end any other.
 //!
+//! Which kinds of tasks have processes is learned ([`warm_policy`](super::warm_policy)).
+//!
 //! Decided against: keeping the process of a task for the next one. What a task left running in it,
 //! or in its memory, is nobody else's business.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::set_up::{WorkerContext, look};
+use super::warm_policy::Demand;
 use crate::claude::{self, DiskLimit, Item, Run, Session, Start};
 use crate::config::{Environment, Sandbox};
 use crate::git::State;
@@ -55,6 +58,13 @@ pub struct LaunchSpec {
 }
 
 impl LaunchSpec {
+    /// The recipe without what is known of the repository: that is looked at before each start.
+    fn kind(&self) -> Self {
+        let mut kind = self.clone();
+        (kind.settings.repository, kind.settings.environment) = (None, Environment::default());
+        kind
+    }
+
     /// Tells the process of the repository as it is now.
     pub fn know(&mut self, state: State) {
         self.settings.repository = state.summary;
@@ -119,13 +129,12 @@ fn fingerprint_of(path: &Path, found: &mut Vec<(PathBuf, Option<std::time::Syste
 
 /// A process that waits.
 struct IdleProcess {
+    kind: LaunchSpec,
     recipe: LaunchSpec,
     stamp: Fingerprint,
     run: Run,
     pass: Option<Pass>,
     session: SessionId,
-    /// Time of the last task with this recipe.
-    wanted: Instant,
 }
 
 /// A process for a task.
@@ -138,22 +147,77 @@ pub struct WarmProcess {
     pub session: SessionId,
 }
 
+/// A task of some kind, while it runs.
+pub struct Running {
+    pool: Arc<WarmPool>,
+    kind: LaunchSpec,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.pool.pool().demand.ended(&self.kind);
+    }
+}
+
 /// See the [module](self).
-#[derive(Default)]
 pub struct WarmPool {
     pool: Mutex<Pool>,
 }
 
-#[derive(Default)]
 struct Pool {
+    /// Maximum number of processes.
+    places: usize,
+    demand: Demand<LaunchSpec>,
     waiting: Vec<IdleProcess>,
     /// True if nothing is started any more.
     closed: bool,
 }
 
+impl Pool {
+    fn number_of(&self, kind: &LaunchSpec) -> usize {
+        self.waiting.iter().filter(|waiting| waiting.kind == *kind).count()
+    }
+
+    /// True if one more of this kind is wanted. Those that have seen something else than this are ended: no task would be
+    /// given them.
+    fn lacks(&mut self, kind: &LaunchSpec, recipe: &LaunchSpec, stamp: &Fingerprint) -> bool {
+        self.waiting.retain(|one| one.kind != *kind || (one.recipe == *recipe && one.stamp == *stamp));
+        !self.closed && self.number_of(kind) < self.demand.wanted(kind)
+    }
+
+    /// Ends a process of which there are more than wanted, unless there is room for one more.
+    fn make_room(&mut self) {
+        while self.waiting.len() >= self.places {
+            let is_too_many = |waiting: &IdleProcess| self.number_of(&waiting.kind) > self.demand.wanted(&waiting.kind);
+            let at = self.waiting.iter().position(is_too_many).unwrap_or(0);
+            // Dropped, it is ended by its shim.
+            self.waiting.remove(at);
+        }
+    }
+}
+
 impl WarmPool {
+    /// Keeps this many processes ready at most.
+    #[must_use]
+    pub fn new(places: usize) -> Self {
+        let demand = Demand::new(places);
+        Self { pool: Mutex::new(Pool { places, demand, waiting: Vec::new(), closed: false }) }
+    }
+
     fn pool(&self) -> std::sync::MutexGuard<'_, Pool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True if it ever keeps a process ready.
+    pub fn is_used(&self) -> bool {
+        self.pool().places > 0
+    }
+
+    /// Notes that a task of this recipe runs, until what is returned is dropped.
+    pub fn began(self: &Arc<Self>, recipe: &LaunchSpec) -> Running {
+        let kind = recipe.kind();
+        self.pool().demand.began(&kind, Instant::now());
+        Running { pool: Arc::clone(self), kind }
     }
 
     /// The process that waits for a task of this recipe, if there is one and nothing has changed.
@@ -164,7 +228,7 @@ impl WarmPool {
         let stamp = Fingerprint::of(tools, recipe).await;
         let mut pool = self.pool();
         let at = pool.waiting.iter().position(|waiting| waiting.recipe == *recipe)?;
-        let found = pool.waiting.swap_remove(at);
+        let found = pool.waiting.remove(at);
         drop(pool);
         // Dropped, it is ended by its shim.
         (found.stamp == stamp && !found.run.has_ended()).then_some(WarmProcess {
@@ -174,15 +238,17 @@ impl WarmPool {
         })
     }
 
-    /// Starts a process for the next task of this recipe, where there is none. The one that was wanted
-    /// least recently makes room.
+    /// Starts a process for the next task of this recipe, where one more is wanted. One of which there are too many makes room.
     pub async fn refill(&self, tools: &WorkerContext, mut recipe: LaunchSpec) {
-        recipe.know(look(tools, &recipe.directory, recipe.walls.as_ref()).await);
-        let fits = |pool: &Pool| !pool.closed && !pool.waiting.iter().any(|waiting| waiting.recipe == recipe);
-        if !fits(&self.pool()) {
+        let kind = recipe.kind();
+        if self.pool().demand.wanted(&kind) == 0 {
             return;
         }
+        recipe.know(look(tools, &recipe.directory, recipe.walls.as_ref()).await);
         let stamp = Fingerprint::of(tools, &recipe).await;
+        if !self.pool().lacks(&kind, &recipe, &stamp) {
+            return;
+        }
         let session = SessionId::new();
         let (args, mut env) = claude::command(&recipe.settings, &recipe.sdk, Session::New(session));
         env.extend(variables_of_cli(&tools.traces, None));
@@ -193,13 +259,10 @@ impl WarmPool {
             }
         };
         let mut pool = self.pool();
-        if !fits(&pool) {
+        if !pool.lacks(&kind, &recipe, &stamp) {
             return;
         }
-        while pool.waiting.len() >= tools.warm.max(1) {
-            let oldest = pool.waiting.iter().enumerate().min_by_key(|(_, waiting)| waiting.wanted).map(|(at, _)| at);
-            pool.waiting.swap_remove(oldest.unwrap_or(0));
-        }
+        pool.make_room();
         let start = Start {
             program: recipe.settings.program.clone(),
             args,
@@ -219,7 +282,7 @@ impl WarmPool {
             Ok(mut run) => {
                 run.initialize();
                 tracing::debug!(directory = %recipe.directory.display(), "A process waits for the next task");
-                pool.waiting.push(IdleProcess { recipe, stamp, run, pass, session, wanted: Instant::now() });
+                pool.waiting.push(IdleProcess { kind, recipe, stamp, run, pass, session });
             }
             Err(error) => {
                 tracing::warn!(error = crate::telemetry::chain(&error), "Could not start a process ahead of its task");
@@ -227,23 +290,25 @@ impl WarmPool {
         }
     }
 
-    /// Moves the deadlines on, and lets go of what has ended or is not wanted. Returns what should be
-    /// started anew, since it is wanted and its quarter of an hour is over.
+    /// Moves the deadlines on, and lets go of what has ended or is not wanted. Returns the recipes of what should be started:
+    /// it is wanted, and was not started yet, or its quarter of an hour is over.
     pub fn tick(&self, until: BootInstant) -> Vec<LaunchSpec> {
         let quarter = wall_now().0.div_euclid(QUARTER_MS);
-        let mut again = Vec::new();
-        self.pool().waiting.retain_mut(|waiting| {
-            if waiting.run.has_ended() || waiting.wanted.elapsed() > IDLE {
-                return false;
-            }
-            if waiting.stamp.quarter != quarter {
-                again.push(waiting.recipe.clone());
-                return false;
-            }
-            waiting.run.extend(until);
-            true
+        let mut pool = self.pool();
+        let Pool { demand, waiting, closed, .. } = &mut *pool;
+        Instant::now().checked_sub(IDLE).into_iter().for_each(|time| demand.forget_before(time));
+        waiting.retain_mut(|one| {
+            one.run.extend(until);
+            !one.run.has_ended() && one.stamp.quarter == quarter && demand.knows(&one.kind)
         });
-        again
+        if *closed {
+            return Vec::new();
+        }
+        let lack = |(kind, wanted): (&LaunchSpec, usize)| {
+            let there = waiting.iter().filter(|one| one.kind == *kind).count();
+            std::iter::repeat_n(kind.clone(), wanted.saturating_sub(there + demand.running(kind)))
+        };
+        demand.all_wanted().flat_map(lack).collect()
     }
 
     /// Ends all of them, and waits until they are gone.

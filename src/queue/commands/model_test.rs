@@ -18,7 +18,7 @@ use crate::queue::messages::{
 };
 use crate::queue::schedules::{PutSchedule, SchedulePut};
 use crate::store::convert::record_of;
-use crate::store::rows::TaskRow;
+use crate::store::rows::{TaskRow, Was};
 use crate::store::views::{Poll, ReadEvents, Schedule};
 use crate::store::{self, Store, test_server};
 use domain::{
@@ -84,7 +84,8 @@ impl Scratch {
     /// Changes a row beside all rules.
     async fn put(&self, row: &TaskRow) {
         let mut unit = Unit::begin(&*self.store, &[]).await.expect("begun");
-        unit.tx.update_task(row, row.epoch).await.expect("written");
+        let status = unit.find(row.id).await.expect("a read").and_then(|row| row.status.known()).expect("a status");
+        unit.tx.update_task(row, Was { status, epoch: row.epoch }).await.expect("written");
         unit.commit().await.expect("committed");
     }
 

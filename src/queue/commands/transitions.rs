@@ -12,7 +12,7 @@ use super::{Change, Unit, children, files, hooks, money, races, radar, talk, wor
 use crate::queue::messages::{Append, Cancel, Cancelled, Finish, NextStep, Release, Stale};
 use crate::store::StoreError;
 use crate::store::convert::{no_class, put_record, record_of, status_of, task_of, unreadable};
-use crate::store::rows::{AttemptEnd, ChangesRow, ProgressRow, TaskRow, TranscriptRow};
+use crate::store::rows::{AttemptEnd, ChangesRow, ProgressRow, TaskRow, TranscriptRow, Was};
 use audit::{Counts, HistoryEvent};
 use domain::{
     AttemptOutcome, ChangeSet, Epoch, EventKind, Failure, FailureClass, Hold, LeaseKey, Named as _, NewEvent, Outcome,
@@ -217,7 +217,8 @@ impl Transition {
         if self.before.waits {
             unit.tx.end_wait(self.row.id).await?;
         }
-        unit.tx.update_task(&self.row, self.before.epoch).await?;
+        let was = Was { status: self.before.status, epoch: self.before.epoch };
+        unit.tx.update_task(&self.row, was).await?;
         Ok(self.record.state)
     }
 }

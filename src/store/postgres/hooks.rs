@@ -62,6 +62,8 @@ const CLAIM: &str = "UPDATE deliveries SET attempts = attempts + 1, next_at = $2
 /// True if anything may be due: what most looks find is nothing.
 const IS_DUE: &str = "SELECT 1 FROM deliveries WHERE state = 'pending' AND next_at <= $1 LIMIT 1";
 
+const NEXT: &str = "SELECT next_at FROM deliveries WHERE state = 'pending' ORDER BY next_at LIMIT 1";
+
 const GIVE_UP: &str = "UPDATE deliveries SET state = 'failed', ended_at = $2, last_error = $3
     WHERE webhook_id = $1 AND state = 'pending'";
 
@@ -129,6 +131,11 @@ fn delivery(row: &Row) -> Result<Delivery, Unread> {
 pub async fn registered(db: &Connection, key: Option<&str>) -> Result<Vec<Webhook>, StoreError> {
     let rows = db.readable(&REGISTERED, &params![key], "webhook", webhook).await?;
     Ok(rows.into_iter().map(webhook_of).collect())
+}
+
+/// Reads when the next delivery is due.
+pub async fn next_delivery(db: &Connection) -> Result<Option<Timestamp>, StoreError> {
+    db.one(NEXT, &[], only).await
 }
 
 /// The deliveries of a task, oldest first.

@@ -155,7 +155,15 @@ pub async fn poll(db: &Connection, poll: &Poll<'_>) -> Result<Polled, StoreError
     let (held, asked) = (params![poll.holder], params![poll.credential, poll.holder]);
     let work = db.one(&WORK, &asked, |row| {
         let (concurrency, is_open, any) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
-        Ok(Work { concurrency, is_open, any, lanes: get(row, 3)?, drain: get(row, 4)?, any_children: get(row, 5)? })
+        Ok(Work {
+            concurrency,
+            is_open,
+            any,
+            lanes: get(row, 3)?,
+            drain: get(row, 4)?,
+            any_children: get(row, 5)?,
+            next: None,
+        })
     });
     let (leases, work) = futures_util::try_join!(db.all(LEASES, &held, lease), work)?;
     let work = work.unwrap_or_default();
@@ -166,7 +174,8 @@ pub async fn poll(db: &Connection, poll: &Poll<'_>) -> Result<Polled, StoreError
         (false, true) => futures_util::try_join!(said(db, poll), children::left(db, poll.holder))?,
     };
     let (is_for_it, concurrency, drain) = (work.is_for(poll.labels), work.concurrency, work.drain);
-    Ok(Polled { leases, work: is_for_it, concurrency, said, budgets, drain })
+    // A commit may be missed.
+    Ok(Polled { leases, work: is_for_it, concurrency, said, budgets, drain, stays: None })
 }
 
 async fn said(db: &Connection, poll: &Poll<'_>) -> Result<Vec<(TaskId, TaskInput)>, StoreError> {

@@ -262,6 +262,11 @@ impl Reads for Readers {
         hooks::registered(&*self.connection().await?, key.as_deref()).await
     }
 
+    async fn next_delivery(&self) -> Result<(Timestamp, Option<Timestamp>), StoreError> {
+        let db = &*self.connection().await?;
+        Ok((read_state::now(db).await?, hooks::next_delivery(db).await?))
+    }
+
     async fn deliveries(&self, task: TaskId) -> Result<Vec<Delivery>, StoreError> {
         hooks::deliveries(&*self.connection().await?, task).await
     }

@@ -14,11 +14,11 @@ use crate::store::StoreError;
 use crate::store::families;
 use crate::store::rows::{
     Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, MAX_LINES, ProgressRow,
-    ReadyRow, TaskRow, UnreadRow,
+    ReadyRow, TaskRow, UnreadRow, Was,
 };
 use crate::store::tx::{Tasks, Tx as _};
 use domain::{
-    BootInstant, Epoch, Hold, LeaseKey, Name, Named as _, SessionId, Share, Status, TaskId, Timestamp, WorkerInstanceId,
+    BootInstant, Hold, LeaseKey, Name, Named as _, SessionId, Share, Status, TaskId, Timestamp, WorkerInstanceId,
 };
 use wire::TaskError;
 
@@ -261,17 +261,17 @@ impl Tasks for PostgresTx<'_> {
         Ok(Some(FoundTask { row, any_held, any_waits }))
     }
 
-    async fn update_task(&mut self, row: &TaskRow, epoch: Epoch) -> Result<bool, StoreError> {
+    async fn update_task(&mut self, row: &TaskRow, was: Was) -> Result<bool, StoreError> {
         let Some(before) = self.task(row.id).await? else { return Ok(false) };
-        if before.row.epoch != epoch {
+        if before.row.epoch != was.epoch {
             return Ok(false);
         }
-        let (was, is) = (status_name(&before.row), status_name(row));
+        let (epoch, was, is) = (was.epoch, was.status.name(), status_name(row));
         if [Status::Pending.name(), Status::Cancelled.name()].contains(&&*is) {
             self.tell_workers();
         }
         if was != is {
-            self.count(&before.row.key_name, &was, -1);
+            self.count(&before.row.key_name, was, -1);
             self.count(&before.row.key_name, &is, 1);
         }
         let values = params![

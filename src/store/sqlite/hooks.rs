@@ -63,6 +63,9 @@ const CLAIM: &str = "UPDATE deliveries SET attempts = attempts + 1, next_at = ?2
 const IS_DUE: &str =
     "SELECT 1 FROM deliveries INDEXED BY deliveries_due WHERE state = 'pending' AND next_at <= ?1 LIMIT 1";
 
+const NEXT: &str =
+    "SELECT next_at FROM deliveries INDEXED BY deliveries_due WHERE state = 'pending' ORDER BY next_at LIMIT 1";
+
 const GIVE_UP: &str = "UPDATE deliveries SET state = 'failed', ended_at = ?2, last_error = ?3
     WHERE webhook_id = ?1 AND state = 'pending'";
 
@@ -131,6 +134,11 @@ pub fn registered(db: Db<'_>, key: Option<&str>) -> Result<Vec<Webhook>, StoreEr
     Ok(db.readable(&REGISTERED, [key], "webhook", webhook)?.into_iter().map(webhook_of).collect())
 }
 
+/// Reads when the next delivery is due.
+pub fn next_delivery(db: Db<'_>) -> Result<Option<Timestamp>, StoreError> {
+    db.one(NEXT, [], |row| time::at(row, 0))
+}
+
 /// The deliveries of a task, oldest first.
 pub fn deliveries(db: Db<'_>, task: TaskId) -> Result<Vec<Delivery>, StoreError> {
     db.readable(OF_TASK, [task.as_bytes()], "delivery", delivery)
@@ -143,6 +151,7 @@ impl Hooks for SqliteTx<'_> {
         let values =
             params![id, task_id.map(TaskId::uuid), url, secret, events, created_at.0, key_name, format, tags, quiet];
         self.db()?.execute(ADD, values)?;
+        self.expect_webhooks();
         Ok(())
     }
 
@@ -171,7 +180,9 @@ impl Hooks for SqliteTx<'_> {
     }
 
     async fn queue_deliveries(&mut self, task: TaskId, event: &str, now: Timestamp) -> Result<(), StoreError> {
-        self.db()?.execute(TELL, params![task.as_bytes(), event, now.0])?;
+        if self.any_webhooks()? {
+            self.db()?.execute(TELL, params![task.as_bytes(), event, now.0])?;
+        }
         Ok(())
     }
 

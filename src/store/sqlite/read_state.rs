@@ -1,6 +1,7 @@
 //! Reads of the queue's state, its workers, and what they should know.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use rusqlite::params;
 
@@ -44,7 +45,11 @@ const WORK: &str = "SELECT concurrency,
         EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_ready WHERE status = 'pending' AND due_at IS NULL AND lane = '')
             OR EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_due WHERE status = 'pending' AND due_at <= ?1),
         EXISTS (SELECT 1 FROM workers WHERE holder = ?3 AND drain),
-        EXISTS (SELECT 1 FROM child_tasks)
+        EXISTS (SELECT 1 FROM child_tasks),
+        (SELECT MIN(at) FROM (
+            SELECT * FROM (SELECT due_at AS at FROM tasks INDEXED BY tasks_due WHERE status = 'pending' AND due_at > ?1
+                ORDER BY due_at LIMIT 1)
+            UNION ALL SELECT MIN(parked_until) FROM credentials WHERE parked_until > ?1))
     FROM queue_state";
 
 /// Reads the input that a worker's tasks have not received, in order. An interrupt is meant for the attempt that ran
@@ -131,10 +136,19 @@ pub fn expired(db: Db<'_>) -> Result<Vec<HeldTree>, StoreError> {
 /// Reads the answer to a worker's poll.
 pub fn poll(db: Db<'_>, poll: &Poll<'_>) -> Result<Polled, StoreError> {
     let leases = leases_of(db, poll.holder)?;
-    let values = params![wall_now().0, poll.credential, poll.holder.as_bytes()];
+    let now = wall_now();
+    let values = params![now.0, poll.credential, poll.holder.as_bytes()];
     let work = db.one(WORK, values, |row| {
         let (concurrency, is_open, any, drain) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-        Ok(Work { concurrency, is_open, any, lanes: Vec::new(), drain, any_children: row.get(4)? })
+        Ok(Work {
+            concurrency,
+            is_open,
+            any,
+            lanes: Vec::new(),
+            drain,
+            any_children: row.get(4)?,
+            next: time::maybe(row, 5)?,
+        })
     })?;
     let work = Work { lanes: lanes(db)?, ..work.unwrap_or_default() };
     // Most workers that ask run nothing.
@@ -142,7 +156,11 @@ pub fn poll(db: Db<'_>, poll: &Poll<'_>) -> Result<Polled, StoreError> {
     let has_families = work.any_children && !leases.is_empty();
     let budgets = if has_families { children::left(db, poll.holder)? } else { Vec::new() };
     let (is_for_it, concurrency, drain) = (work.is_for(poll.labels), work.concurrency, work.drain);
-    Ok(Polled { leases, work: is_for_it, concurrency, said, budgets, drain })
+    // Who holds leases looks whether it has lost them.
+    let stays = leases
+        .is_empty()
+        .then(|| work.next.map_or(Duration::MAX, |next| Duration::from_millis(next.since_ms(now).unsigned_abs())));
+    Ok(Polled { leases, work: is_for_it, concurrency, said, budgets, drain, stays })
 }
 
 fn said(db: Db<'_>, poll: &Poll<'_>) -> Result<Vec<(TaskId, TaskInput)>, StoreError> {

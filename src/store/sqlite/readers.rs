@@ -275,6 +275,10 @@ impl Reads for Readers {
         self.run(move |db| hooks::registered(db, key.as_deref())).await
     }
 
+    async fn next_delivery(&self) -> Result<(Timestamp, Option<Timestamp>), StoreError> {
+        Ok((wall_now(), self.run(hooks::next_delivery).await?))
+    }
+
     async fn deliveries(&self, task: TaskId) -> Result<Vec<Delivery>, StoreError> {
         self.run(move |db| hooks::deliveries(db, task)).await
     }

@@ -16,7 +16,7 @@ use crate::store::StoreError;
 use crate::store::families;
 use crate::store::rows::{
     Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, MAX_LINES, ProgressRow,
-    ReadyRow, TaskRow, UnreadRow,
+    ReadyRow, TaskRow, UnreadRow, Was,
 };
 use crate::store::tx::{Tasks, Tx as _};
 use domain::{
@@ -69,29 +69,32 @@ const SESSION_USER: &str = "SELECT id FROM tasks WHERE id = ?1 AND status IN ('p
 
 const IDEMPOTENCY_KEY: &str = "SELECT key, fingerprint, task_id, created_at FROM idempotency_keys WHERE key = ?1";
 
-/// Whatever else has been claimed meanwhile is not ready any more: this is inside an immediate transaction.
-static CLAIM: LazyLock<String> = LazyLock::new(|| {
-    format!(
-        "UPDATE tasks SET status = 'running', epoch = epoch + 1, attempt = attempt + 1,
-            holder = ?1, worker = ?2, lease_ms = ?3, lease_boot = ?4,
-            started_at = COALESCE(started_at, ?5), last_event = last_event + 1, attempt_events = 0
-        WHERE id = ?6 AND status = 'pending' AND due_at IS NULL
-        RETURNING {}, key_name",
-        TaskRow::COLUMNS
-    )
+/// A task to be claimed, and its key. Whatever has been claimed meanwhile is not ready any more: this is inside an immediate
+/// transaction.
+static CLAIMABLE: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {}, key_name FROM tasks WHERE id = ?1 AND status = 'pending' AND due_at IS NULL", TaskRow::COLUMNS)
 });
+
+/// As [`claimed`] does with the row. `RETURNING` would give each statement a journal and a table of its own.
+const CLAIM: &str = "UPDATE tasks SET status = 'running', epoch = epoch + 1, attempt = attempt + 1,
+        holder = ?1, worker = ?2, lease_ms = ?3, lease_boot = ?4,
+        started_at = COALESCE(started_at, ?5), last_event = last_event + 1, attempt_events = 0
+    WHERE id = ?6";
 
 // As it stands in the statement.
 const _: () = assert!(MAX_LINES == 5000, "the limit of LINES");
 
-/// Goes from line to line of the index, each of a lane and a share, however many tasks it has.
+/// Goes from line to line of the index, each of a lane and a share, however many tasks it has. A comparison of both at once
+/// would be a walk over all of the lane.
 const LINES: &str = "WITH RECURSIVE lines(lane, share) AS (
         SELECT * FROM (SELECT lane, share FROM tasks INDEXED BY tasks_ready
             WHERE status = 'pending' AND due_at IS NULL ORDER BY lane, share LIMIT 1)
         UNION ALL
-        SELECT next.lane, next.share FROM lines JOIN tasks next ON next.rowid = (SELECT rowid FROM tasks INDEXED BY tasks_ready
-            WHERE status = 'pending' AND due_at IS NULL AND (lane, share) > (lines.lane, lines.share)
-            ORDER BY lane, share LIMIT 1)
+        SELECT next.lane, next.share FROM lines JOIN tasks next ON next.rowid = COALESCE(
+            (SELECT rowid FROM tasks INDEXED BY tasks_ready WHERE status = 'pending' AND due_at IS NULL
+                AND lane = lines.lane AND share > lines.share ORDER BY share LIMIT 1),
+            (SELECT rowid FROM tasks INDEXED BY tasks_ready WHERE status = 'pending' AND due_at IS NULL
+                AND lane > lines.lane ORDER BY lane, share LIMIT 1))
         LIMIT 5000)
     SELECT lane, lines.share, COALESCE(weight, 1), COALESCE(pass, 0) FROM lines LEFT JOIN shares ON name = lines.share";
 
@@ -178,6 +181,23 @@ fn lenient(row: &Row<'_>) -> rusqlite::Result<Lenient<TaskRow>> {
     }
 }
 
+/// A task as its claim leaves it.
+fn claimed(row: TaskRow, claim: &ClaimRow<'_>) -> TaskRow {
+    TaskRow {
+        status: Status::Running.into(),
+        epoch: row.epoch.next(),
+        attempt: row.attempt + 1,
+        holder: Some(claim.holder),
+        worker: Some(claim.worker.to_owned()),
+        lease_ms: Some(claim.expires.ms),
+        lease_boot: Some(claim.expires.boot),
+        started_at: row.started_at.or(Some(claim.now.0)),
+        last_event: row.last_event + 1,
+        attempt_events: 0,
+        ..row
+    }
+}
+
 /// The leases of a worker.
 pub fn leases_of(db: Db<'_>, holder: WorkerInstanceId) -> Result<Vec<LeaseKey>, StoreError> {
     db.all(LEASES, [holder.as_bytes()], |row| {
@@ -242,10 +262,10 @@ impl Tasks for SqliteTx<'_> {
         })
     }
 
-    async fn update_task(&mut self, row: &TaskRow, epoch: Epoch) -> Result<bool, StoreError> {
+    async fn update_task(&mut self, row: &TaskRow, was: Was) -> Result<bool, StoreError> {
         let values = params![
             row.id.as_bytes(),
-            epoch.number(),
+            was.epoch.number(),
             row.status.name(),
             row.due_at,
             row.completed_at,
@@ -272,11 +292,11 @@ impl Tasks for SqliteTx<'_> {
             row.permission_denials,
             row.remarks
         ];
-        let before = self.counted_as(row.id)?;
         let is_updated = self.db()?.execute(UPDATE, values)? > 0;
-        if let Some((key, was)) = before.filter(|(_, was)| is_updated && was != row.status.name()) {
-            self.count(&key, &was, -1);
-            self.count(&key, row.status.name(), 1);
+        let (was, is) = (was.status.name(), row.status.name());
+        if is_updated && was != is {
+            self.count(&row.key_name, was, -1);
+            self.count(&row.key_name, is, 1);
         }
         Ok(is_updated)
     }
@@ -346,17 +366,19 @@ impl Tasks for SqliteTx<'_> {
     async fn claim(&mut self, claim: &ClaimRow<'_>) -> Result<Vec<Lenient<TaskRow>>, StoreError> {
         let ClaimRow { holder, worker, expires, now, tasks } = *claim;
         let (db, holder, boot) = (self.db()?, holder.as_bytes(), expires.boot.as_bytes());
-        let mut claimed = Vec::with_capacity(tasks.len());
+        let mut claimed_rows = Vec::with_capacity(tasks.len());
         for task in tasks {
-            let values = params![holder, worker, expires.ms, boot, now.0, task.as_bytes()];
-            claimed.extend(db.one(&CLAIM, values, |row| Ok((lenient(row)?, lossy(row, TaskRow::WIDTH)?)))?);
+            let read = |row: &Row<'_>| Ok((lenient(row)?, lossy(row, TaskRow::WIDTH)?));
+            let Some((row, key)) = db.one(&CLAIMABLE, [task.as_bytes()], read)? else { continue };
+            db.execute(CLAIM, params![holder, worker, expires.ms, boot, now.0, task.as_bytes()])?;
+            claimed_rows.push((row.map(|row| claimed(row, claim)), key));
         }
         let moved = |(task, key): (Lenient<TaskRow>, String)| {
             self.count(&key, Status::Pending.name(), -1);
             self.count(&key, Status::Running.name(), 1);
             task
         };
-        Ok(claimed.into_iter().map(moved).collect())
+        Ok(claimed_rows.into_iter().map(moved).collect())
     }
 
     async fn renew(&mut self, leases: &[LeaseKey], expires: BootInstant) -> Result<(), StoreError> {

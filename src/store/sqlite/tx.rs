@@ -28,6 +28,8 @@ pub struct SqliteTx<'a> {
     /// Pending tasks before it, where that was asked for.
     pending_before: Option<i64>,
     counts: Counts,
+    /// True if there is any webhook, where that was asked for.
+    any_webhooks: Option<bool>,
     /// The counts at the last mark.
     mark: Option<Counts>,
 }
@@ -53,6 +55,7 @@ impl<'a> SqliteTx<'a> {
             changes_before,
             pending_before: None,
             counts: Counts::new(),
+            any_webhooks: None,
             mark: None,
         })
     }
@@ -89,6 +92,20 @@ impl<'a> SqliteTx<'a> {
             }
         };
         Ok(before + self.more_pending(None))
+    }
+
+    /// True if there is any webhook, of a task or registered.
+    pub fn any_webhooks(&mut self) -> Result<bool, StoreError> {
+        if let Some(any) = self.any_webhooks {
+            return Ok(any);
+        }
+        let any = self.db()?.any("SELECT 1 FROM webhooks LIMIT 1", [])?;
+        Ok(*self.any_webhooks.insert(any))
+    }
+
+    /// A webhook is written.
+    pub const fn expect_webhooks(&mut self) {
+        self.any_webhooks = Some(true);
     }
 
     fn write_counts(&self) -> Result<(), StoreError> {

@@ -56,7 +56,7 @@ impl Handler<Drain> for WorkerActor {
         let Drain { limit, hand_over } = drain;
         tracing::info!(running = self.running.len(), limit_ms = limit.as_millis() as u64, hand_over, "Draining");
         self.draining = true;
-        drop(self.queue.0.try_send(FlushPoll));
+        drop(self.queue.0.try_send(FlushPoll::Now));
         self.hands_over |= hand_over;
         self.running.tell(self.at_drain());
         let limit = if hand_over { limit.max(HAND_OVER_LIMIT) } else { limit };
@@ -130,7 +130,7 @@ impl Handler<StopNow> for WorkerActor {
 
     fn handle(&mut self, _: StopNow, _: &mut Context<Self>) {
         self.draining = true;
-        drop(self.queue.0.try_send(FlushPoll));
+        drop(self.queue.0.try_send(FlushPoll::Now));
         self.running.tell(&RunCommand::Shutdown);
         self.tell_if_drained();
     }
