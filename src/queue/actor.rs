@@ -196,7 +196,7 @@ impl QueueActor {
             drop(self.change(Settle, ctx));
         }
         if committed.any {
-            self.hub.changed(&committed.touched);
+            self.hub.changed(&committed.touched, committed.concern);
         }
     }
 

@@ -16,6 +16,51 @@ use domain::TaskId;
 /// reads the store, which it would have done anyway.
 const HINTS_AHEAD: usize = 64;
 
+/// Workers that a commit concerns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Concern {
+    /// None: it changes nothing for any but the one that asked.
+    #[default]
+    Nobody,
+    /// As many as these tasks that may be claimed now.
+    Idle(u64),
+    /// All: those that run tasks have something to hear, or it is not known.
+    All,
+}
+
+impl Concern {
+    /// Those that two commits concern.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::All, _) | (_, Self::All) => Self::All,
+            (Self::Nobody, one) | (one, Self::Nobody) => one,
+            (Self::Idle(one), Self::Idle(other)) => Self::Idle(one + other),
+        }
+    }
+}
+
+/// Sums of what the commits of this process have concerned.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Concerned {
+    /// Number of commits that concern all workers.
+    all: u64,
+    /// Number of tasks that might be claimed.
+    tasks: u64,
+}
+
+impl Concerned {
+    /// Returns those whom commits have concerned since then.
+    #[must_use]
+    pub const fn since(self, then: Self) -> Concern {
+        match (self.all - then.all, self.tasks - then.tasks) {
+            (0, 0) => Concern::Nobody,
+            (0, tasks) => Concern::Idle(tasks),
+            _ => Concern::All,
+        }
+    }
+}
+
 /// Signal about one task.
 #[derive(Clone, Debug)]
 pub enum TaskSignal {
@@ -36,8 +81,8 @@ struct Inner {
     commits: watch::Sender<u64>,
     /// Grows with every commit that may concern workers.
     work: watch::Sender<u64>,
-    /// Grows with our own commits only.
-    own_commits: watch::Sender<u64>,
+    /// Grows with our own commits that concern workers.
+    concerned: watch::Sender<Concerned>,
     /// True if anybody follows all tasks.
     all_are_followed: AtomicBool,
     /// Senders of tasks with followers.
@@ -63,7 +108,7 @@ impl ChangeNotifier {
             sees_all,
             commits: counter(),
             work: counter(),
-            own_commits: counter(),
+            concerned: watch::Sender::default(),
             all_are_followed: AtomicBool::new(false),
             tasks: Mutex::default(),
         }))
@@ -87,10 +132,10 @@ impl ChangeNotifier {
         self.0.work.subscribe()
     }
 
-    /// Wakes at the commits of this process, which others see only when they look.
+    /// Wakes at the commits of this process that concern workers, who see them only when they look.
     #[must_use]
-    pub fn own_commits(&self) -> watch::Receiver<u64> {
-        self.0.own_commits.subscribe()
+    pub fn concerned(&self) -> watch::Receiver<Concerned> {
+        self.0.concerned.subscribe()
     }
 
     /// Notes whether anybody follows all tasks.
@@ -114,12 +159,18 @@ impl ChangeNotifier {
     }
 
     /// Signals the changes of a commit of ours.
-    pub fn changed(&self, tasks: &[TaskId]) {
+    pub fn changed(&self, tasks: &[TaskId], concern: Concern) {
         for task in tasks {
             self.tell(*task, &TaskSignal::Changed);
         }
-        self.0.own_commits.send_modify(|commits| *commits += 1);
-        self.0.work.send_modify(|commits| *commits += 1);
+        if concern != Concern::Nobody {
+            self.0.concerned.send_modify(|sums| match concern {
+                Concern::Nobody => {}
+                Concern::Idle(tasks) => sums.tasks += tasks,
+                Concern::All => sums.all += 1,
+            });
+            self.0.work.send_modify(|commits| *commits += 1);
+        }
         self.0.commits.send_modify(|commits| *commits += 1);
     }
 

@@ -1,5 +1,6 @@
 //! Runs waiting commands in one transaction, and answers each.
 
+use super::change_notifier::Concern;
 use super::commands::{Command, Done, Unit};
 use crate::store::{Store, StoreError};
 use domain::TaskId;
@@ -11,6 +12,8 @@ pub struct Committed {
     pub any: bool,
     /// The tasks that changed.
     pub touched: Vec<TaskId>,
+    /// Workers that it concerns.
+    pub concern: Concern,
     /// True if dependents of tasks that have ended are to be told by further commits.
     pub unsettled: bool,
     /// Reason of the last failure.
@@ -26,8 +29,9 @@ pub async fn commit(store: &dyn Store, batch: Vec<Box<dyn Command>>) -> Committe
     }
     let failure = match try_commit(store, &mut batch).await {
         Ok(Done { has_written, touched, unsettled }) => {
+            let concern = batch.iter().fold(Concern::Nobody, |all, each| all.and(each.concern()));
             batch.into_iter().for_each(|each| each.answer(Ok(())));
-            return Committed { any: has_written, touched, unsettled, failure: None };
+            return Committed { any: has_written, touched, concern, unsettled, failure: None };
         }
         Err(failure) if store.relieve(&failure) => return Box::pin(commit(store, batch)).await,
         Err(failure) => failure,
@@ -53,6 +57,7 @@ pub async fn commit(store: &dyn Store, batch: Vec<Box<dyn Command>>) -> Committe
         let one = Box::pin(commit(store, vec![each])).await;
         all.any |= one.any;
         all.touched.extend(one.touched);
+        all.concern = all.concern.and(one.concern);
         all.unsettled |= one.unsettled;
         all.failure = one.failure.or(all.failure);
     }

@@ -42,7 +42,7 @@ pub use crate::store::views::{
 };
 pub use actor::{MAILBOX, QueueActor};
 pub use ask::Queue;
-pub use change_notifier::{ChangeNotifier, TaskFollower, TaskSignal};
+pub use change_notifier::{ChangeNotifier, Concern, TaskFollower, TaskSignal};
 pub use event_feed::{EventFeed, FeedFollower};
 pub use files::{
     CountFileBytes, FilePut, FileRemoved, FindUnnamedBlobs, PutFile, ReadArtifact, ReadTaskFiles, RemoveFile,

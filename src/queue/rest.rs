@@ -50,7 +50,7 @@ impl Rest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::ChangeNotifier;
+    use crate::queue::{ChangeNotifier, Concern};
 
     const PAUSE: Duration = Duration::from_millis(50);
     const REST: Duration = Duration::from_millis(300);
@@ -69,7 +69,7 @@ mod tests {
         assert!(paused(&mut rest, REST).await >= REST);
         assert!(paused(&mut rest, Duration::ZERO).await < LONGEST, "a time that has come");
         rest.look();
-        hub.changed(&[]);
+        hub.changed(&[], Concern::Nobody);
         let after = paused(&mut rest, LONGEST).await;
         assert!((PAUSE..LONGEST).contains(&after), "a commit since the look: {after:?}");
         rest.look();

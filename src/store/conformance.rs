@@ -114,6 +114,11 @@ async fn claim_from(store: &dyn Store, holder: WorkerInstanceId, limit: u32, lan
         tx.claim(&claim).await.expect("claimed").into_iter().map(|row| row.expect("a row")).collect();
     assert_eq!(tx.claim(&claim).await.expect("nothing").len(), 0, "once");
     tx.commit().await.expect("committed");
+    let mut tx = begin(store).await;
+    for row in &rows {
+        assert_eq!(tx.task(row.id).await.expect("a read").expect("it").row, *row, "as it is stored");
+    }
+    drop(tx);
     rows.sort_by_key(|row| (-row.priority, row.id));
     rows.iter().map(|row| row.id.uuid().as_u128()).collect()
 }

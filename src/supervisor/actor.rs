@@ -241,6 +241,7 @@ impl SupervisorActor {
         };
         worker.life = ProcessState::Dead { crash_looping };
         worker.running = 0;
+        worker.woken = 0;
         worker.failing = None;
         let count = worker.record.restart_count + 1;
         let wait_ms = wait.as_millis() as u64;

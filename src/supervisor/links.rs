@@ -6,7 +6,7 @@ use actix::Addr;
 use tokio::sync::mpsc;
 
 use super::actor::SupervisorActor;
-use super::messages::{Heard, LinkDown, LinkUp, WakeAll};
+use super::messages::{Heard, LinkDown, LinkUp, Wake};
 use crate::ipc::{Incoming, Listening, Outgoing, PROTOCOL_VERSION, ToSupervisor, ToWorker};
 use crate::process::BackOff;
 use crate::queue::ChangeNotifier;
@@ -67,11 +67,15 @@ async fn talk(
     supervisor.send(LinkDown { name: worker, holder }).await.unwrap_or_default();
 }
 
-/// Tells the linked workers at once what they would find out within milliseconds.
+/// Tells linked workers at once what they would find out within milliseconds: of new tasks as many as can take them, so that
+/// the others don't compete for them in vain.
 pub async fn pass_hints_on(hub: ChangeNotifier, supervisor: Addr<SupervisorActor>) {
-    let mut commits = hub.own_commits();
-    while commits.changed().await.is_ok() {
+    let mut concerned = hub.concerned();
+    let mut passed = *concerned.borrow();
+    while concerned.changed().await.is_ok() {
+        let now = *concerned.borrow_and_update();
         // A restart of the supervisor loses a hint at most.
-        supervisor.send(WakeAll).await.unwrap_or_default();
+        supervisor.send(Wake(now.since(passed))).await.unwrap_or_default();
+        passed = now;
     }
 }

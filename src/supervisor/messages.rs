@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use tokio::sync::mpsc;
 
 use crate::ipc::{ToSupervisor, ToWorker};
+use crate::queue::Concern;
 use domain::WorkerInstanceId;
 use wire::response::Worker;
 
@@ -114,7 +115,7 @@ pub struct Ended {
     pub holder: WorkerInstanceId,
 }
 
-/// Passes on to all workers that there may be work.
+/// Passes on to workers that commits concern them.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub struct WakeAll;
+pub struct Wake(pub Concern);

@@ -45,6 +45,8 @@ pub(super) struct WorkerProcess {
     pub running: usize,
     /// Tasks that it may run at a time, as it last said.
     pub concurrency: u32,
+    /// Tasks for which it was woken since then.
+    pub woken: usize,
     /// Failing duty and the reason, as it last said.
     pub failing: Option<String>,
 }
@@ -60,6 +62,7 @@ impl WorkerProcess {
             silent: false,
             running: 0,
             concurrency: 0,
+            woken: 0,
             failing: None,
         }
     }
@@ -107,6 +110,13 @@ impl WorkerProcess {
             }
             ProcessState::Dead { .. } => false,
         }
+    }
+
+    /// Number of tasks that it could take, as far as is known: one where it has not said.
+    pub fn free(&self) -> usize {
+        let is_there = matches!(self.life, ProcessState::Alive { link: Some(_), .. }) && self.leaving.is_none();
+        let slots = if is_there { usize::try_from(self.concurrency.max(1)).unwrap_or(usize::MAX) } else { 0 };
+        slots.saturating_sub(self.running + self.woken)
     }
 
     /// Begins to listen anew: its silence so far says nothing about it.

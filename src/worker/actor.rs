@@ -34,6 +34,9 @@ use domain::{BootInstant, LeaseKey, LeaseTimes, ReleaseReason, Spent, Status as 
 pub const MAILBOX: usize = 256;
 /// Longest time between two polls, should every hint be lost.
 const LOOK: Duration = Duration::from_secs(1);
+/// Pause before a look for what another process has committed, where a supervisor wakes the workers that it concerns: by then
+/// a new task is claimed by the one that was woken for it.
+const AFTER_LINK: Duration = Duration::from_millis(5);
 /// Time between two heartbeats in the store.
 const BEAT: Duration = Duration::from_secs(5);
 /// Time between two lines about its health in the log.
@@ -430,8 +433,10 @@ impl Actor for WorkerActor {
         self.tools.spare.refill();
         let mut commits = self.news.hub.work();
         let me = ctx.address();
+        let pause = if self.news.link.is_some() { AFTER_LINK } else { Duration::ZERO };
         let hints = async move {
             while commits.changed().await.is_ok() {
+                tokio::time::sleep(pause).await;
                 // Full: a look is due anyway.
                 drop(me.try_send(Hint));
             }

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tracing::{Instrument as _, Span};
 
 use super::Unit;
-use crate::queue::QueueError;
+use crate::queue::{Concern, QueueError};
 use crate::store::StoreError;
 use crate::telemetry;
 use domain::TaskId;
@@ -19,6 +19,11 @@ pub trait Change: Send + 'static {
 
     /// True if there may be something to claim behind it.
     const MAKES_WORK: bool = false;
+
+    /// Workers that it concerns once it is committed, besides the one that asked.
+    fn concern(&self) -> Concern {
+        Concern::All
+    }
 
     /// True if it brings a task nearer to its end: it is stored even when the disk is full, as long as the store's
     /// reserve lasts.
@@ -44,6 +49,8 @@ pub trait Command: Send {
     fn is_essential(&self) -> bool;
     /// True if there may be something to claim behind it.
     fn makes_work(&self) -> bool;
+    /// Workers that it concerns.
+    fn concern(&self) -> Concern;
     /// The task that it is about.
     fn task(&self) -> Option<TaskId>;
     /// Carries it out and keeps the answer.
@@ -65,6 +72,10 @@ impl<C: Change> Command for Queued<C> {
 
     fn makes_work(&self) -> bool {
         C::MAKES_WORK
+    }
+
+    fn concern(&self) -> Concern {
+        self.change.concern()
     }
 
     fn task(&self) -> Option<TaskId> {

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::gate::{BudgetsInForce, Gate};
 use super::limits::LimitsInForce;
 use super::{Change, Unit, attempts, hooks, transitions};
+use crate::queue::Concern;
 use crate::queue::messages::{Assignment, Claim, Renew, Renewed};
 use crate::store::StoreError;
 use crate::store::convert::{spec_of, task_with};
@@ -18,6 +19,10 @@ use wire::stored::StoredSpec;
 
 impl Change for Claim {
     type Answer = Vec<Assignment>;
+
+    fn concern(&self) -> Concern {
+        Concern::Nobody
+    }
 
     fn is_essential(&self) -> bool {
         false
@@ -143,6 +148,10 @@ async fn allowance(unit: &mut Unit<'_>, claim: &Claim) -> Result<ClaimAllowance,
 
 impl Change for Renew {
     type Answer = Renewed;
+
+    fn concern(&self) -> Concern {
+        Concern::Nobody
+    }
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Renewed, StoreError> {
         let held = unit.tx.leases_of(self.holder).await?;

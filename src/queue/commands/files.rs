@@ -1,6 +1,7 @@
 //! Files that clients send, and those that tasks leave.
 
 use super::{Change, Unit};
+use crate::queue::Concern;
 use crate::queue::files::{FilePut, FileRemoved, PutFile, RemoveFile, RemoveIdleFiles};
 use crate::queue::messages::{NewTask, Submitted};
 use crate::store::StoreError;
@@ -14,6 +15,10 @@ const BATCH: i64 = 200;
 
 impl Change for PutFile {
     type Answer = FilePut;
+
+    fn concern(&self) -> Concern {
+        Concern::Nobody
+    }
 
     fn is_essential(&self) -> bool {
         false
@@ -74,6 +79,10 @@ impl Change for RemoveFile {
 
 impl Change for RemoveIdleFiles {
     type Answer = Vec<BlobId>;
+
+    fn concern(&self) -> Concern {
+        Concern::Nobody
+    }
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Vec<BlobId>, StoreError> {
         let idle = unit.tx.idle_files(self.before, self.incomplete_before, BATCH).await?;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{Change, Unit};
+use crate::queue::Concern;
 use crate::queue::hooks::{
     AddWebhook, ClaimDeliveries, EnableWebhook, RemoveWebhook, ReportDelivery, RetryDelivery, Sent,
 };
@@ -88,6 +89,10 @@ impl Change for EnableWebhook {
 impl Change for ClaimDeliveries {
     type Answer = Vec<Dispatch>;
 
+    fn concern(&self) -> Concern {
+        Concern::Nobody
+    }
+
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Vec<Dispatch>, StoreError> {
         let until = unit.now.plus(self.patience);
         let due_by = unit.now.minus(self.overdue);
@@ -101,6 +106,10 @@ impl Change for ClaimDeliveries {
 
 impl Change for ReportDelivery {
     type Answer = ();
+
+    fn concern(&self) -> Concern {
+        Concern::Nobody
+    }
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<(), StoreError> {
         let again = |again: &Option<Duration>, state| match again {

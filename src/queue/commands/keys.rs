@@ -1,6 +1,7 @@
 //! API keys and the audit log.
 
 use super::{Change, Unit};
+use crate::queue::Concern;
 use crate::queue::keys::{CreateKey, KeyChanged, NoteAudit, RevokeKey, RotateKey, TouchKey};
 use crate::queue::messages::{SetLimit, Submitted};
 use crate::store::StoreError;
@@ -61,6 +62,10 @@ impl Change for RevokeKey {
 impl Change for TouchKey {
     type Answer = ();
 
+    fn concern(&self) -> Concern {
+        Concern::Nobody
+    }
+
     fn is_essential(&self) -> bool {
         false
     }
@@ -72,6 +77,10 @@ impl Change for TouchKey {
 
 impl Change for NoteAudit {
     type Answer = ();
+
+    fn concern(&self) -> Concern {
+        Concern::Nobody
+    }
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<(), StoreError> {
         unit.tx.append_audit(&self.0).await

@@ -1,6 +1,7 @@
 //! The end of what is old.
 
 use super::{Change, Unit};
+use crate::queue::Concern;
 use crate::queue::messages::{Prune, TidyShares};
 use crate::store::StoreError;
 use audit::HistoryEvent;
@@ -12,6 +13,10 @@ const BATCH: i64 = 200;
 impl Change for TidyShares {
     type Answer = ();
 
+    fn concern(&self) -> Concern {
+        Concern::Nobody
+    }
+
     async fn run(&self, unit: &mut Unit<'_>) -> Result<(), StoreError> {
         unit.tx.tidy_shares().await
     }
@@ -19,6 +24,10 @@ impl Change for TidyShares {
 
 impl Change for Prune {
     type Answer = Vec<TaskId>;
+
+    fn concern(&self) -> Concern {
+        Concern::Nobody
+    }
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<Vec<TaskId>, StoreError> {
         let tasks = unit.tx.old_tasks(self.before, BATCH).await?;

@@ -2,6 +2,7 @@
 
 use super::transitions::Transition;
 use super::{Change, Unit};
+use crate::queue::Concern;
 use crate::queue::messages::{AllSubmitted, SubmitAll};
 use crate::queue::races::{PickWinner, Picked, SubmitRace};
 use crate::store::StoreError;
@@ -19,6 +20,10 @@ impl Change for SubmitRace {
     type Answer = AllSubmitted;
 
     const MAKES_WORK: bool = true;
+
+    fn concern(&self) -> Concern {
+        Concern::Idle(self.contenders.len() as u64)
+    }
 
     fn is_essential(&self) -> bool {
         false

@@ -2,6 +2,7 @@
 //! however many processes look at the clock.
 
 use super::{Change, Unit};
+use crate::queue::Concern;
 use crate::queue::messages::Submitted;
 use crate::queue::schedules::{Fire, Fired, Firing, PutSchedule, RemoveSchedule, Replan, SchedulePut};
 use crate::store::StoreError;
@@ -66,6 +67,10 @@ impl Change for Fire {
     type Answer = Fired;
 
     const MAKES_WORK: bool = true;
+
+    fn concern(&self) -> Concern {
+        Concern::Idle(1)
+    }
 
     fn is_essential(&self) -> bool {
         false

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Change, Unit, children, dependencies, files, hooks, keys};
+use crate::queue::Concern;
 use crate::queue::messages::{AllSubmitted, Directory, Submit, SubmitAll, Submitted};
 use crate::store::StoreError;
 use crate::store::convert::{task_of, task_with};
@@ -15,6 +16,10 @@ impl Change for Submit {
     type Answer = Submitted;
 
     const MAKES_WORK: bool = true;
+
+    fn concern(&self) -> Concern {
+        Concern::Idle(1)
+    }
 
     fn is_essential(&self) -> bool {
         false
@@ -90,6 +95,10 @@ impl Change for SubmitAll {
     type Answer = AllSubmitted;
 
     const MAKES_WORK: bool = true;
+
+    fn concern(&self) -> Concern {
+        Concern::Idle(self.0.len() as u64)
+    }
 
     fn is_essential(&self) -> bool {
         false

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Change, Unit, children, files, hooks, money, races, radar, talk, workers};
+use crate::queue::Concern;
 use crate::queue::messages::{Append, Cancel, Cancelled, Finish, NextStep, Release, Stale};
 use crate::store::StoreError;
 use crate::store::convert::{no_class, put_record, record_of, status_of, task_of, unreadable};
@@ -264,6 +265,10 @@ pub async fn set_apart_unread(unit: &mut Unit<'_>, task: TaskId, why: &str) -> R
 
 impl Change for Append {
     type Answer = Result<(), Stale>;
+
+    fn concern(&self) -> Concern {
+        Concern::Nobody
+    }
 
     fn is_essential(&self) -> bool {
         self.essential

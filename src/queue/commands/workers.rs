@@ -2,6 +2,7 @@
 
 use super::{Change, Unit};
 use crate::process::{Identity, host_name};
+use crate::queue::Concern;
 use crate::queue::messages::{Beat, DrainWorker, Draining, SetConcurrency, SetPaused, Unpark, WorkerGone};
 use crate::store::StoreError;
 use crate::store::rows::{CredentialRow, WorkerRow};
@@ -10,6 +11,10 @@ use domain::Failure;
 
 impl Change for Beat {
     type Answer = ();
+
+    fn concern(&self) -> Concern {
+        Concern::Nobody
+    }
 
     async fn run(&self, unit: &mut Unit<'_>) -> Result<(), StoreError> {
         let identity = Identity::current();

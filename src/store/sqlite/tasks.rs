@@ -447,3 +447,58 @@ impl Tasks for SqliteTx<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::{Connection, StatementStatus};
+
+    use super::*;
+    use crate::store::conformance::{insert, task};
+
+    /// Steps of SQLite's machine for all rows of a result.
+    fn steps(db: &Connection, text: &str, values: impl rusqlite::Params) -> i32 {
+        let mut statement = db.prepare(text).expect("a statement");
+        let mut rows = statement.query(values).expect("a result");
+        while rows.next().expect("a row").is_some() {}
+        drop(rows);
+        statement.get_status(StatementStatus::VmStep)
+    }
+
+    #[actix::test]
+    async fn what_a_claim_asks_walks_no_line_of_tasks_however_long_it_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("cc.db");
+        let store = crate::store::open_file(&file, false).await.expect("a store");
+        let asked = || {
+            let db = Connection::open(&file).expect("it");
+            let holder = WorkerInstanceId::new();
+            [
+                steps(&db, LINES, []),
+                steps(&db, LANES, []),
+                steps(&db, &READY, params!["", "default", 5, false]),
+                steps(&db, ALLOWANCE, params![holder.as_bytes(), "", 1]),
+                steps(&db, &CLAIMABLE, [task(1).id.as_bytes()]),
+                steps(&db, &FIND, [task(1).id.as_bytes()]),
+                steps(&db, HELD_SHARES, ["directory:/x"]),
+            ]
+        };
+        let place = |number: u128| match number % 4 {
+            0 => (",gpu,", "default"),
+            1 => (",gpu,", "other"),
+            2 => ("", "other"),
+            _ => ("", "default"),
+        };
+        let rows = |numbers: std::ops::Range<u128>| -> Vec<TaskRow> {
+            let row = |number| {
+                let ((lane, share), held) = (place(number), (number % 8 > 5).then(|| "directory:/x".to_owned()));
+                let due_at = held.is_some().then_some(i64::MAX);
+                TaskRow { lane: lane.to_owned(), share: share.to_owned(), held, due_at, ..task(number) }
+            };
+            numbers.map(row).collect()
+        };
+        insert(&*store, &rows(1..100)).await;
+        let few = asked();
+        insert(&*store, &rows(100..4_000)).await;
+        assert_eq!(asked(), few);
+    }
+}

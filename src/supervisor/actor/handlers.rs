@@ -10,9 +10,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::{AFTER_DRAIN, SupervisorActor};
 use crate::ipc::{PROTOCOL_VERSION, ToSupervisor, ToWorker};
 use crate::process;
+use crate::queue::Concern;
 use crate::supervisor::messages::{
     CrashWorker, Ended, Heard, LinkDown, LinkUp, List, Shutdown, ShutdownNow, StartFailed, StartWorker, StopWorker,
-    WakeAll,
+    Wake,
 };
 use crate::supervisor::worker_process::{ProcessState, WorkerProcess};
 use crate::telemetry;
@@ -154,8 +155,17 @@ impl Handler<Heard> for SupervisorActor {
                 worker.failing = failing;
                 worker.running = running;
                 worker.concurrency = concurrency;
+                worker.woken = 0;
             }
-            ToSupervisor::Started { task } | ToSupervisor::Ended { task } => self.hub.changed(&[task]),
+            ToSupervisor::Started { task } => {
+                worker.running += 1;
+                worker.woken = worker.woken.saturating_sub(1);
+                self.hub.changed(&[task], Concern::Nobody);
+            }
+            ToSupervisor::Ended { task } => {
+                worker.running = worker.running.saturating_sub(1);
+                self.hub.changed(&[task], Concern::Nobody);
+            }
             ToSupervisor::Partial { task, text } => self.hub.partial(task, &text),
             ToSupervisor::Hello { .. } | ToSupervisor::Unknown => {}
         }
@@ -189,12 +199,26 @@ impl Handler<Ended> for SupervisorActor {
     }
 }
 
-impl Handler<WakeAll> for SupervisorActor {
+impl Handler<Wake> for SupervisorActor {
     type Result = ();
 
-    fn handle(&mut self, _: WakeAll, _: &mut Context<Self>) {
-        for worker in self.workers.values() {
-            worker.tell(ToWorker::Wake);
+    fn handle(&mut self, Wake(concern): Wake, _: &mut Context<Self>) {
+        match concern {
+            Concern::Nobody => {}
+            Concern::All => {
+                for worker in self.workers.values() {
+                    worker.tell(ToWorker::Wake);
+                }
+            }
+            Concern::Idle(tasks) => {
+                for _ in 0..tasks {
+                    let free = self.workers.values_mut().filter(|worker| worker.free() > 0);
+                    // Those whose slots are taken look when they have a free one.
+                    let Some(worker) = free.max_by_key(|worker| worker.free()) else { return };
+                    worker.woken += 1;
+                    worker.tell(ToWorker::Wake);
+                }
+            }
         }
     }
 }
