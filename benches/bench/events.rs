@@ -42,7 +42,7 @@ pub fn events(figures: &mut Figures) {
 }
 
 /// How long each frame was under way.
-fn times(stream: TcpStream) -> Vec<Duration> {
+pub fn times(stream: TcpStream) -> Vec<Duration> {
     let mut times = Vec::new();
     for line in BufReader::new(stream).lines().map_while(Result::ok) {
         let printed = line.split("t=").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<i128>().ok());

@@ -5,6 +5,7 @@
 
 mod claude;
 mod compare;
+mod curves;
 mod dispatch;
 mod drain;
 mod events;
@@ -62,7 +63,7 @@ fn measure(args: &[String]) {
 type Part = fn(&mut Figures);
 
 /// What `make bench` measures, in this order. One alone: `make bench PARTS=submits`.
-const PARTS: [(&str, Part); 14] = [
+const PARTS: [(&str, Part); 15] = [
     ("submits", submits::submits),
     ("dispatch", dispatch::dispatch),
     ("drain", drain::drain),
@@ -71,6 +72,7 @@ const PARTS: [(&str, Part); 14] = [
     ("memory", memory::of_processes),
     ("events", events::events),
     ("scale", scale::scale),
+    ("curves", curves::curves),
     ("claude", claude::claude),
     ("walls", walls::walls),
     ("standby", standby::standby),

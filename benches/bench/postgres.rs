@@ -90,19 +90,23 @@ fn drain(figures: &mut Figures, backend: &Backend) {
     });
     let ours = TASKS as f64 / drained.as_secs_f64();
     figures.add(&format!("PostgreSQL: drain of {TASKS} no-op tasks"), ours, "/s");
-    if let Some(mut command) =
-        peers::command(&["graphile-worker", "drain", &backend.database("graphile_drain"), &TASKS.to_string()])
-    {
+    for (name, kind, role) in [
+        ("graphile-worker, local queue", "graphile-worker", "drain"),
+        ("graphile-worker", "graphile-worker", "each"),
+        ("pg-boss", "pg-boss", "drain"),
+    ] {
+        let database = backend.database(&format!("{}_{role}", kind.replace('-', "_")));
+        let Some(mut command) = peers::command(&[kind, role, &database, &TASKS.to_string()]) else { continue };
         let output = command.stdout(Stdio::piped()).output().expect("the peer");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let ms: f64 = text.trim().lines().last().and_then(|ms| ms.parse().ok()).expect("a time");
         let theirs = TASKS as f64 / ms * 1_000.0;
-        figures.add(&format!("PostgreSQL: drain of {TASKS} no-op tasks, graphile's local queue"), theirs, "/s");
-        figures.add("  cc-anywhere over graphile-worker", ours / theirs, "");
+        figures.add(&format!("PostgreSQL: drain of {TASKS} no-op tasks, {name}"), theirs, "/s");
+        figures.add(&format!("  cc-anywhere over {name}"), ours / theirs, "");
     }
     for processes in [1, 4, 8] {
         let url = backend.database(&format!("executors_{processes}"));
-        let rate = actix::System::new().block_on(scale::executors(&url, processes));
+        let rate = actix::System::new().block_on(scale::executors(&url, processes, scale::TASKS));
         figures.add(&format!("PostgreSQL: no-op tasks by {processes} processes"), rate, "/s");
     }
 }

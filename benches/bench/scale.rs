@@ -9,7 +9,7 @@ use crate::Figures;
 use crate::server::{Server, scratch, text};
 
 const PROCESSES: [usize; 6] = [1, 2, 5, 10, 25, 50];
-const TASKS: usize = 20_000;
+pub const TASKS: usize = 20_000;
 /// All processes are there by then.
 const PATIENCE: Duration = Duration::from_secs(8);
 const WORKERS: [&str; 3] = ["2", "10", "50"];
@@ -20,7 +20,7 @@ pub fn scale(figures: &mut Figures) {
     for processes in PROCESSES {
         let dir = scratch();
         let db = dir.join("cc.db");
-        let rate = actix::System::new().block_on(executors(&text(&db), processes));
+        let rate = actix::System::new().block_on(executors(&text(&db), processes, TASKS));
         figures.add(&format!("no-op tasks by {processes} processes"), rate, "/s");
         std::fs::remove_dir_all(dir).ok();
     }
@@ -33,9 +33,10 @@ pub fn scale(figures: &mut Figures) {
     }
 }
 
-pub async fn executors(db: &str, processes: usize) -> f64 {
+/// Tasks that so many processes end in a second.
+pub async fn executors(db: &str, processes: usize, tasks: usize) -> f64 {
     let queue = NoOp::open(db).await;
-    queue.submit(TASKS).await;
+    queue.submit(tasks).await;
     queue.pause(true).await;
     let us = std::env::current_exe().expect("ourselves");
     let start = |_| Command::new(&us).arg("executor").arg(db).spawn().expect("an executor");
@@ -43,10 +44,10 @@ pub async fn executors(db: &str, processes: usize) -> f64 {
     queue.workers(processes).await;
     let began = Instant::now();
     queue.pause(false).await;
-    while queue.completed().await < i64::try_from(TASKS).expect("small") {
+    while queue.completed().await < i64::try_from(tasks).expect("small") {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let rate = TASKS as f64 / began.elapsed().as_secs_f64();
+    let rate = tasks as f64 / began.elapsed().as_secs_f64();
     for mut child in children {
         child.kill().expect("killed");
         child.wait().expect("an end");

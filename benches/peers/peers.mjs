@@ -3,6 +3,7 @@
 //   serve  answers POST /api/tasks with 202 when the job is stored; prints its port
 //   run    the same, and starts the program for each job
 //   drain  adds so many jobs that do nothing, then prints how long ten at a time take for them
+//   each   the same for graphile-worker without its local queue: as it is set up when nothing is said
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { mkdirSync } from "node:fs";
@@ -34,6 +35,15 @@ const kinds = {
       addMany: (many) => boss.insert(many.map((data) => ({ name: NAME, data }))),
       work: (run) =>
         boss.work(NAME, { batchSize: CONCURRENCY, pollingIntervalSeconds: 0.5 }, (jobs) => Promise.all(jobs.map(run))),
+      // It polls; a queue that is full is fetched from without a pause.
+      drain: async (run) => {
+        for (;;) {
+          const jobs = await boss.fetch(NAME, { batchSize: CONCURRENCY });
+          if (!jobs?.length) return;
+          await boss.complete(NAME, jobs.map((job) => job.id));
+          await Promise.all(jobs.map(run));
+        }
+      },
     };
   },
   async "graphile-worker"() {
@@ -67,7 +77,7 @@ const quiet = Logger ? new Logger(() => silent) : undefined;
 
 const queue = await kinds[kind]();
 
-if (role === "drain") {
+if (role === "drain" || role === "each") {
   const count = Number(extra);
   for (let at = 0; at < count; at += 1000) {
     await queue.addMany(Array.from({ length: Math.min(1000, count - at) }, () => ({ instruction: "x" })));
@@ -75,7 +85,7 @@ if (role === "drain") {
   let left = count;
   const began = performance.now();
   await new Promise((done) => {
-    queue.work(async () => {
+    (queue.drain ?? queue.work)(async () => {
       left -= 1;
       if (left === 0) done();
     });

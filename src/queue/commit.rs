@@ -2,7 +2,7 @@
 
 use super::change_notifier::Concern;
 use super::commands::{Command, Done, Unit};
-use crate::store::{Store, StoreError};
+use crate::store::{About, Store, StoreError};
 use domain::TaskId;
 
 /// Result of a batch.
@@ -74,8 +74,9 @@ fn turn_away(store: &dyn Store, batch: Vec<Box<dyn Command>>) -> (Vec<Box<dyn Co
 }
 
 async fn try_commit(store: &dyn Store, batch: &mut [Box<dyn Command>]) -> Result<Done, StoreError> {
-    let about: Vec<TaskId> = batch.iter().filter_map(|each| each.task()).collect();
-    let mut unit = Unit::begin(store, &about).await?;
+    let tasks: Vec<TaskId> = batch.iter().filter_map(|each| each.task()).collect();
+    let about = About { tasks: &tasks, submits: batch.iter().any(|each| each.submits()) };
+    let mut unit = Unit::begin(store, about).await?;
     for each in batch {
         each.run(&mut unit).await?;
     }

@@ -62,6 +62,15 @@ use crate::config;
 use crate::process;
 use domain::TaskId;
 
+/// What the commands of a transaction will ask.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct About<'a> {
+    /// Tasks that they are about.
+    pub tasks: &'a [TaskId],
+    /// True if they store new tasks: then the number of those that wait matters, and how shares take turns.
+    pub submits: bool,
+}
+
 /// The part of the store that its one owner has.
 #[async_trait(?Send)]
 pub trait Writes: Send + Sync {
@@ -71,11 +80,11 @@ pub trait Writes: Send + Sync {
     /// The database can't be written: [`StoreError::Locked`] where another process writes for too long.
     async fn begin(&self) -> Result<Box<dyn Tx + '_>, StoreError>;
 
-    /// Begins a transaction about these tasks, which an engine may read together, and at once.
+    /// Begins a transaction about this, which an engine may read together, and at once.
     ///
     /// # Errors
     /// Those of [`begin`](Self::begin).
-    async fn begin_for(&self, _tasks: &[TaskId]) -> Result<Box<dyn Tx + '_>, StoreError> {
+    async fn begin_for(&self, _about: About<'_>) -> Result<Box<dyn Tx + '_>, StoreError> {
         self.begin().await
     }
 

@@ -20,6 +20,9 @@ pub trait Change: Send + 'static {
     /// True if there may be something to claim behind it.
     const MAKES_WORK: bool = false;
 
+    /// True if it stores new tasks.
+    const SUBMITS: bool = false;
+
     /// Workers that it concerns once it is committed, besides the one that asked.
     fn concern(&self) -> Concern {
         Concern::All
@@ -49,6 +52,8 @@ pub trait Command: Send {
     fn is_essential(&self) -> bool;
     /// True if there may be something to claim behind it.
     fn makes_work(&self) -> bool;
+    /// True if it stores new tasks.
+    fn submits(&self) -> bool;
     /// Workers that it concerns.
     fn concern(&self) -> Concern;
     /// The task that it is about.
@@ -72,6 +77,10 @@ impl<C: Change> Command for Queued<C> {
 
     fn makes_work(&self) -> bool {
         C::MAKES_WORK
+    }
+
+    fn submits(&self) -> bool {
+        C::SUBMITS
     }
 
     fn concern(&self) -> Concern {

@@ -20,7 +20,7 @@ use crate::queue::schedules::{PutSchedule, SchedulePut};
 use crate::store::convert::record_of;
 use crate::store::rows::{TaskRow, Was};
 use crate::store::views::{Poll, ReadEvents, Schedule};
-use crate::store::{self, Store, test_server};
+use crate::store::{self, About, Store, test_server};
 use domain::{
     AttemptOutcome, Epoch, EventKind, Failure, FailureClass, Group, GroupKind, Labels, Lease, LeaseKey, LimitChange,
     Missed, Name, NewEvent, Outcome, Overlap, Record, ReleaseReason, Report, ScheduleId, Spent, State, Status,
@@ -77,13 +77,13 @@ impl Scratch {
     }
 
     pub async fn row(&self, id: TaskId) -> TaskRow {
-        let mut unit = Unit::begin(&*self.store, &[]).await.expect("begun");
+        let mut unit = Unit::begin(&*self.store, About::default()).await.expect("begun");
         unit.find(id).await.expect("a read").expect("a row")
     }
 
     /// Changes a row beside all rules.
     async fn put(&self, row: &TaskRow) {
-        let mut unit = Unit::begin(&*self.store, &[]).await.expect("begun");
+        let mut unit = Unit::begin(&*self.store, About::default()).await.expect("begun");
         let status = unit.find(row.id).await.expect("a read").and_then(|row| row.status.known()).expect("a status");
         unit.tx.update_task(row, Was { status, epoch: row.epoch }).await.expect("written");
         unit.commit().await.expect("committed");

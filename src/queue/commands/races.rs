@@ -20,6 +20,7 @@ impl Change for SubmitRace {
     type Answer = AllSubmitted;
 
     const MAKES_WORK: bool = true;
+    const SUBMITS: bool = true;
 
     fn concern(&self) -> Concern {
         Concern::Idle(self.contenders.len() as u64)

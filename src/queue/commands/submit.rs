@@ -16,6 +16,7 @@ impl Change for Submit {
     type Answer = Submitted;
 
     const MAKES_WORK: bool = true;
+    const SUBMITS: bool = true;
 
     fn concern(&self) -> Concern {
         Concern::Idle(1)
@@ -95,6 +96,7 @@ impl Change for SubmitAll {
     type Answer = AllSubmitted;
 
     const MAKES_WORK: bool = true;
+    const SUBMITS: bool = true;
 
     fn concern(&self) -> Concern {
         Concern::Idle(self.0.len() as u64)

@@ -6,7 +6,7 @@ use super::{children, dependencies, gate, races};
 use crate::process::barrier;
 use crate::store::convert::spec_of;
 use crate::store::rows::{Clock, EventRow, TaskRow};
-use crate::store::{StoreError, Tx, Writes};
+use crate::store::{About, StoreError, Tx, Writes};
 use audit::HistoryEvent;
 use domain::{BootInstant, Group, Hold, LeaseKey, NewEvent, Status, TaskId, Timestamp};
 
@@ -42,11 +42,11 @@ pub struct Unit<'t> {
 }
 
 impl<'t> Unit<'t> {
-    /// Begins a transaction of commands that are about these tasks.
+    /// Begins a transaction of commands that are about this.
     ///
     /// # Errors
     /// The store's.
-    pub async fn begin(store: &'t dyn Writes, about: &[TaskId]) -> Result<Self, StoreError> {
+    pub async fn begin(store: &'t dyn Writes, about: About<'_>) -> Result<Self, StoreError> {
         let tx = store.begin_for(about).await?;
         let Clock { wall, lease } = tx.clock();
         Ok(Self {

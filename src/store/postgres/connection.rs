@@ -162,15 +162,16 @@ impl Connection {
         self.client.simple_query(text).await.map(last_row).map_err(|error| self.failed(error))
     }
 
-    /// The same, and a further statement sent with it. Returns the rows of that as well.
-    pub async fn begin(&self, text: &str, then: Option<&Bound>) -> Result<(Vec<String>, Vec<Row>), StoreError> {
-        let Some(then) = then else { return Ok((self.simple(text).await?, Vec::new())) };
-        let statement = self.prepared(&then.text, &then.kinds()).await.map_err(|error| self.failed(error))?;
-        // A request is sent at the first poll of its future, and these are polled in order.
-        let rows = self.send(statement.as_ref(), &then.text, &then.values);
-        let (begun, rows) = futures_util::join!(self.client.simple_query(text), rows);
+    /// The same, and further statements sent with it. Returns the rows of each of those as well.
+    pub async fn begin(&self, text: &str, then: &[Bound]) -> Result<(Vec<String>, Vec<Vec<Row>>), StoreError> {
+        let mut begun = Box::pin(maybe_done(self.client.simple_query(text)));
+        // A request is sent at the first poll of its future.
+        let _ready = futures_util::poll!(begun.as_mut());
+        let answers = self.send_all(then, None).await;
+        begun.as_mut().await;
+        let begun = begun.as_mut().take_output().unwrap_or_else(|| Ok(Vec::new()));
         let begun = begun.map_err(|error| self.failed(error))?;
-        Ok((last_row(begun), rows.map_err(|error| self.failed(error))?))
+        Ok((last_row(begun), answers.into_iter().collect::<Result<_, _>>()?))
     }
 
     /// Sends statements without waiting for the answers in between, and returns the rows of the last one. The first

@@ -73,7 +73,7 @@ use self::readers::Readers;
 use self::shared::{Line, Shared};
 use self::tx::PostgresTx;
 use super::views::{EventPage, Poll, Polled, ReadEvents};
-use super::{Blobs, Leadership, Reader, Reads as _, Store, StoreError, Tx, WordIndex, Writes};
+use super::{About, Blobs, Leadership, Reader, Reads as _, Store, StoreError, Tx, WordIndex, Writes};
 use crate::config::DatabaseServer;
 use domain::TaskId;
 
@@ -131,14 +131,14 @@ impl PostgresStore {
     }
 
     /// Begins a transaction. A connection that broke while nobody used it is opened again: nothing was sent on it.
-    async fn try_begin(&self, tasks: &[TaskId]) -> Result<PostgresTx<'_>, StoreError> {
+    async fn try_begin(&self, about: About<'_>) -> Result<PostgresTx<'_>, StoreError> {
         if self.is_closed.load(Ordering::Relaxed) {
             return Err(StoreError::Closed);
         }
         let ready = self.shared.ready().await?;
         let mut writing = self.writing.lock().await;
         let db = writing.connection().await?;
-        PostgresTx::begin(&self.shared, ready, writing, db, tasks).await
+        PostgresTx::begin(&self.shared, ready, writing, db, about).await
     }
 }
 
@@ -153,16 +153,16 @@ fn address_of(server: &DatabaseServer, url: &SecretString, setting: &'static str
 #[async_trait(?Send)]
 impl Writes for PostgresStore {
     async fn begin(&self) -> Result<Box<dyn Tx + '_>, StoreError> {
-        self.begin_for(&[]).await
+        self.begin_for(About::default()).await
     }
 
-    async fn begin_for(&self, tasks: &[TaskId]) -> Result<Box<dyn Tx + '_>, StoreError> {
+    async fn begin_for(&self, about: About<'_>) -> Result<Box<dyn Tx + '_>, StoreError> {
         fail::fail_point!("store-commit", |_| {
             tracing::warn!("a failpoint fired");
             Err(StoreError::statement(std::io::Error::other("a failpoint")))
         });
-        let begun = match self.try_begin(tasks).await {
-            Err(StoreError::Unavailable { .. }) => self.try_begin(tasks).await,
+        let begun = match self.try_begin(about).await {
+            Err(StoreError::Unavailable { .. }) => self.try_begin(about).await,
             begun => begun,
         };
         self.shared.note(&begun);

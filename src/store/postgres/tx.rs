@@ -7,8 +7,8 @@
 //! - keeps what it writes until something must be read that depends on it, or until its end, and then sends all of it at
 //!   once, with the `COMMIT`: the server has the rest of the transaction in its hands, and no answer travels in between;
 //! - inserts the rows of one table by one statement, however many commands they come from;
-//! - reads the tasks that its commands are about with its beginning, by one statement, and keeps them as it has written
-//!   them.
+//! - reads the tasks that its commands are about, and what submits ask, with its beginning, without an answer in between, and
+//!   keeps them as it has written them.
 //!
 //! A process that stops in the middle of a transaction holds the lock no longer than [`IDLE_LIMIT_MS`]: the server ends
 //! the transaction.
@@ -26,9 +26,9 @@ use super::shared::{Line, Ready, Shared};
 use super::table::Table;
 use super::value::{Column as _, Unread, Value, get};
 use super::waiting::Waiting;
-use crate::store::StoreError;
 use crate::store::rows::{Clock, TaskRow};
 use crate::store::tx::{History, Tx};
+use crate::store::{About, StoreError};
 use domain::{BootId, BootInstant, Named as _, Status, TaskId, Timestamp};
 
 /// Longest silence of a process inside a transaction, in milliseconds.
@@ -38,6 +38,11 @@ const IDLE_LIMIT_MS: u32 = 3_000;
 const LOCK_LIMIT_MS: u32 = 5_000;
 /// Longest run of a statement, in milliseconds.
 const STATEMENT_LIMIT_MS: u32 = 60_000;
+
+/// Number of pending tasks, and the shares with their weights: what each submit asks.
+const PENDING: &str = "SELECT COALESCE(SUM(count), 0)::bigint, ARRAY(SELECT name FROM shares ORDER BY name),
+        ARRAY(SELECT weight::text FROM shares ORDER BY name)
+    FROM task_counts WHERE status = 'pending'";
 
 /// The clock of the server, in place of a machine's boot: the same for every process that writes.
 pub const SERVER_CLOCK: BootId = BootId::from_u128(0xdb);
@@ -102,7 +107,7 @@ impl<'a> PostgresTx<'a> {
         ready: &'a Ready,
         writing: Writing<'a>,
         db: Arc<Connection>,
-        tasks: &[TaskId],
+        about: About<'_>,
     ) -> Result<Self, StoreError> {
         let lock = ready.lock;
         let text = format!(
@@ -110,9 +115,11 @@ impl<'a> PostgresTx<'a> {
             SET LOCAL statement_timeout = {STATEMENT_LIMIT_MS}; SELECT pg_advisory_xact_lock({lock});
             SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, pg_current_xact_id()"
         );
-        let find = (!tasks.is_empty()).then(|| super::tasks::find(tasks));
-        let begun = db.begin(&text, find.as_ref()).await;
-        let (begun, rows) = begun.inspect_err(|_| db.forget("ROLLBACK"))?;
+        let find = (!about.tasks.is_empty()).then(|| super::tasks::find(about.tasks));
+        let count = about.submits.then(|| Bound::of(PENDING, []));
+        let then: Vec<Bound> = find.into_iter().chain(count).collect();
+        let begun = db.begin(&text, &then).await;
+        let (begun, mut answers) = begun.inspect_err(|_| db.forget("ROLLBACK"))?;
         let [now, xid] = <[String; 2]>::try_from(begun).unwrap_or_default();
         let ms: i64 = now.parse().map_err(StoreError::statement)?;
         let clock = Clock { wall: Timestamp(ms), lease: BootInstant { boot: SERVER_CLOCK, ms } };
@@ -137,7 +144,10 @@ impl<'a> PostgresTx<'a> {
             is_work: false,
             done: None,
         };
-        super::tasks::keep(&mut tx, &rows);
+        if about.submits {
+            tx.keep_pending(answers.pop().unwrap_or_default().first())?;
+        }
+        answers.iter().for_each(|rows| super::tasks::keep(&mut tx, rows));
         Ok(tx)
     }
 
@@ -251,12 +261,15 @@ impl<'a> PostgresTx<'a> {
         if let Some(pending) = self.pending {
             return Ok(pending);
         }
-        let text = "SELECT COALESCE(SUM(count), 0)::bigint, ARRAY(SELECT name FROM shares ORDER BY name),
-                ARRAY(SELECT weight::text FROM shares ORDER BY name)
-            FROM task_counts WHERE status = 'pending'";
+        let rows = self.rows(PENDING, []).await?;
+        self.keep_pending(rows.first())
+    }
+
+    /// Keeps what [`PENDING`] has found.
+    fn keep_pending(&mut self, found: Option<&Row>) -> Result<i64, StoreError> {
         let read = |row: &Row| Ok((get(row, 0)?, get(row, 1)?, get(row, 2)?));
         let (stored, names, weights): (i64, Vec<String>, Vec<String>) =
-            self.one(text, [], read).await?.unwrap_or_default();
+            found.map(read).transpose().map_err(unread)?.unwrap_or_default();
         let weights = weights.into_iter().map(|weight| weight.parse().unwrap_or(1));
         self.shares = Some(names.into_iter().zip(weights).collect());
         let ours: i64 =

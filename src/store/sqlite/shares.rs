@@ -27,14 +27,12 @@ const REMOVE_IDLE: &str = "DELETE FROM shares WHERE (SELECT COUNT(*) FROM shares
 #[async_trait(?Send)]
 impl Shares for SqliteTx<'_> {
     async fn shares(&mut self) -> Result<HashMap<String, i64>, StoreError> {
-        let known = self
-            .db()?
-            .readable("SELECT name, weight FROM shares", [], "share", |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(known.into_iter().collect())
+        self.known_shares().cloned()
     }
 
     async fn put_share(&mut self, name: &str, weight: i64) -> Result<(), StoreError> {
         self.db()?.execute(PUT_SHARE, params![name, weight])?;
+        self.known_shares()?.insert(name.to_owned(), weight);
         Ok(())
     }
 
@@ -49,6 +47,7 @@ impl Shares for SqliteTx<'_> {
 
     async fn tidy_shares(&mut self) -> Result<(), StoreError> {
         self.db()?.execute(REMOVE_IDLE, [])?;
+        self.forget_shares();
         Ok(())
     }
 }

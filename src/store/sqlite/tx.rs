@@ -3,7 +3,7 @@
 //! It counts tasks by key and status itself, and adds that to the table of counts with its end. Triggers do the same for
 //! versions that don't; they cost each statement on a task a journal of its own, and are off on this connection.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::MutexGuard;
 
 use async_trait::async_trait;
@@ -30,6 +30,8 @@ pub struct SqliteTx<'a> {
     counts: Counts,
     /// True if there is any webhook, where that was asked for.
     any_webhooks: Option<bool>,
+    /// Weights of the shares, where they were asked for: each submit asks.
+    shares: Option<HashMap<String, i64>>,
     /// The counts at the last mark.
     mark: Option<Counts>,
 }
@@ -56,6 +58,7 @@ impl<'a> SqliteTx<'a> {
             pending_before: None,
             counts: Counts::new(),
             any_webhooks: None,
+            shares: None,
             mark: None,
         })
     }
@@ -101,6 +104,24 @@ impl<'a> SqliteTx<'a> {
         }
         let any = self.db()?.any("SELECT 1 FROM webhooks LIMIT 1", [])?;
         Ok(*self.any_webhooks.insert(any))
+    }
+
+    /// Weights of the shares, to be kept as they are written.
+    pub fn known_shares(&mut self) -> Result<&mut HashMap<String, i64>, StoreError> {
+        let known = match self.shares.take() {
+            Some(known) => known,
+            None => {
+                let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+                let known = self.db()?.readable("SELECT name, weight FROM shares", [], "share", read)?;
+                known.into_iter().collect()
+            }
+        };
+        Ok(self.shares.insert(known))
+    }
+
+    /// Shares have changed that are not known one by one.
+    pub fn forget_shares(&mut self) {
+        self.shares = None;
     }
 
     /// A webhook is written.
@@ -154,6 +175,7 @@ impl Tx for SqliteTx<'_> {
         if undo {
             self.db()?.execute("ROLLBACK TO mark", [])?;
             self.counts = mark.unwrap_or_default();
+            (self.shares, self.any_webhooks) = (None, None);
         }
         self.db()?.execute("RELEASE mark", [])?;
         Ok(())
