@@ -228,3 +228,42 @@ impl Drop for TaskFollower {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_commits_have_concerned_adds_up_and_nothing_of_it_is_lost() {
+        let hub = ChangeNotifier::default();
+        let (concerned, mut work) = (hub.concerned(), hub.work());
+        let since = |then| concerned.borrow().since(then);
+        let start = *concerned.borrow();
+        hub.changed(&[], Concern::Nobody);
+        assert_eq!((since(start), work.has_changed().expect("a hub")), (Concern::Nobody, false));
+        hub.changed(&[], Concern::Idle(2));
+        hub.changed(&[], Concern::Idle(3));
+        assert_eq!((since(start), work.has_changed().expect("a hub")), (Concern::Idle(5), true));
+        work.mark_unchanged();
+        let middle = *concerned.borrow();
+        hub.changed(&[], Concern::All);
+        hub.changed(&[], Concern::Idle(1));
+        assert_eq!((since(start), since(middle)), (Concern::All, Concern::All));
+        hub.changed_elsewhere(true);
+        assert_eq!(since(middle), Concern::All, "only its own commits");
+    }
+
+    #[test]
+    fn commands_of_one_commit_concern_whom_any_of_them_concerns() {
+        use Concern::{All, Idle, Nobody};
+        for (one, other, both) in [
+            (Nobody, Nobody, Nobody),
+            (Nobody, Idle(1), Idle(1)),
+            (Idle(1), Idle(2), Idle(3)),
+            (Idle(1), All, All),
+            (Nobody, All, All),
+        ] {
+            assert_eq!((one.and(other), other.and(one)), (both, both));
+        }
+    }
+}

@@ -79,6 +79,19 @@ pub async fn deliveries_are_claimed_by_host(store: &dyn Store) {
     let all = store.reader().deliveries(TaskId::from_u128(1)).await.expect("a read");
     let delivered: Vec<_> = all.iter().filter(|one| one.state == DeliveryState::Delivered.into()).collect();
     assert_eq!((all.len(), delivered.len()), (3, 1));
+    let (_, next) = store.reader().next_delivery().await.expect("a read");
+    assert_eq!(next, Some(Timestamp(99)), "those that nobody has told of");
+    let mut tx = begin(store).await;
+    tx.queue_deliveries(TaskId::from_u128(1), "task.failed", Timestamp(5)).await.expect("queued");
+    tx.commit().await.expect("committed");
+    let (now, next) = store.reader().next_delivery().await.expect("a read");
+    assert!(next.is_some_and(|next| next <= now), "a new one is due at once");
+    let mut tx = begin(store).await;
+    for hook in ["a", "b", "c"] {
+        tx.fail_deliveries(hook, "gone", Timestamp(6)).await.expect("failed");
+    }
+    tx.commit().await.expect("committed");
+    assert_eq!(store.reader().next_delivery().await.expect("a read").1, None);
 }
 
 pub async fn a_firing_stays_with_its_timetable(store: &dyn Store) {
