@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::{Change, Unit, hooks};
-use crate::queue::Concern;
 use crate::queue::messages::Stale;
 use crate::queue::talk::{Answer, AnswerOutcome, Ask, Asked, MarkLooping, Progress, SaidTo, Say, Step};
 use crate::store::StoreError;
@@ -81,10 +80,6 @@ pub async fn patience(unit: &mut Unit<'_>, task: TaskId) -> Result<Option<Timest
 
 impl Change for Ask {
     type Answer = Result<Asked, Stale>;
-
-    fn concern(&self) -> Concern {
-        Concern::Nobody
-    }
 
     fn task(&self) -> Option<TaskId> {
         Some(self.key.task)
@@ -179,10 +174,6 @@ impl Change for Answer {
 
 impl Change for Progress {
     type Answer = Result<(), Stale>;
-
-    fn concern(&self) -> Concern {
-        Concern::Nobody
-    }
 
     fn task(&self) -> Option<TaskId> {
         Some(self.key.task)
