@@ -170,7 +170,8 @@ impl NoOp {
         let mut hints = self.hub.work();
         let mut finishes = FuturesUnordered::new();
         while done < count && last.elapsed() < patience {
-            let claimed = self.queue.ask(self.claim(AHEAD)).await.expect("a claim");
+            // As a worker: what fails is tried again.
+            let claimed = self.queue.insist(&self.claim(AHEAD), "a claim").await;
             let nothing = claimed.is_empty();
             if nothing && finishes.is_empty() {
                 drop(tokio::time::timeout(LOOK, hints.changed()).await);
@@ -182,7 +183,7 @@ impl NoOp {
                 let report = Report::of(Outcome::Completed);
                 let finish = Finish { key, report, credential: String::new(), events: Vec::new(), chance: 0.0 };
                 let queue = self.queue.clone();
-                finishes.push(actix::spawn(async move { queue.ask(finish).await.expect("stored").is_ok() }));
+                finishes.push(actix::spawn(async move { queue.insist(&finish, "a finish").await.is_ok() }));
             }
             // Those of this claim are committed together with the next one.
             let left = if nothing || done + finishes.len() >= count { 0 } else { AHEAD as usize };

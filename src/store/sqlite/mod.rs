@@ -79,6 +79,8 @@ use domain::TaskId;
 /// Longest wait of a transaction for another process's. Ours take milliseconds; longer means that something else holds
 /// the database.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
+/// Shortest pause between two tries to begin.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_millis(8);
 /// The byte that a writer has locked, <https://sqlite.org/walformat.html#locks>.
@@ -216,14 +218,17 @@ impl Writes for SqliteStore {
             Err(StoreError::statement(std::io::Error::other("a failpoint")))
         });
         let until = Instant::now() + BUSY_LIMIT;
-        let mut pause = Duration::from_millis(1);
+        let mut pause = SHORTEST_PAUSE;
         loop {
+            let left = until.saturating_duration_since(Instant::now());
             match self.try_begin() {
                 Ok(tx) => return Ok(Box::new(tx)),
-                Err(StoreError::Locked) if Instant::now() < until => {}
+                Err(StoreError::Locked) if !left.is_zero() => {}
                 Err(error) => return Err(error),
             }
-            tokio::time::sleep(pause).await;
+            // Who has waited for long looks more often than who has come late.
+            let longest = LONGEST_PAUSE.mul_f64(left.div_duration_f64(BUSY_LIMIT));
+            tokio::time::sleep(pause.min(longest).max(SHORTEST_PAUSE)).await;
             pause = (2 * pause).min(LONGEST_PAUSE);
         }
     }
