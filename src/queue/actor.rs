@@ -236,7 +236,10 @@ impl QueueActor {
                     ELSEWHERE
                 }
                 Err(error) => {
-                    tracing::warn!(error = chain(&error), "The commits of other processes can't be seen");
+                    // At the end of the process nobody looks any more.
+                    if !matches!(error, StoreError::Closed) {
+                        tracing::warn!(error = chain(&error), "The commits of other processes can't be seen");
+                    }
                     this.back_off.next()
                 }
             };

@@ -60,8 +60,14 @@ pub async fn resolve(
         Err(error) if error.kind() == ErrorKind::TimedOut => return Err(unreachable_folder(field, &error)),
         Err(_) => return Err(Refusal::invalid(field, format!("\"{named}\" does not exist"))),
     };
-    if !is_ours(&found.path) || found.path.starts_with(&service.data_dir) {
+    if !is_ours(&found.path) {
         return Err(outside());
+    }
+    if found.path.starts_with(&service.data_dir) {
+        let message = format!(
+            "{field}: \"{named}\" is inside the folder with the service's own data: name another one, or keep the data elsewhere (DB_PATH)"
+        );
+        return Err(Refusal::forbidden("PATH_NOT_ALLOWED", message).with(json!({ "field": field })));
     }
     Ok(found)
 }
