@@ -5,10 +5,6 @@ use std::process::ExitCode;
 use cc_anywhere::{admin, app, claude, client, config, proxy, telemetry};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-/// Each thread has a heap of its own, and what another thread frees costs neither a lock: a request goes through two.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Runs Claude Code tasks over HTTP
 #[derive(Parser)]
 #[command(version, about)]

@@ -41,7 +41,7 @@ use super::schedules::{
 };
 use super::secrets::{PutSecret, ReadSecrets, RemoveSecret, ResealSecret};
 use super::talk::{Answer, Ask, MarkLooping, Progress, ReadQuestions, ReadTalk, Say};
-use crate::process::BackOff;
+use crate::process::{BackOff, boot_now};
 use crate::store::views::{
     FindCommit, FindFile, LastTask, ListConversations, ListFiles, ListQuestions, ListTaskIds, ListTasks, Poll,
     ReadArtifacts, ReadDependencies, ReadEventPage, ReadEvents, ReadGraph, ReadRuns, ReadUsage,
@@ -173,10 +173,12 @@ impl QueueActor {
         let ParkedPoll { claim, looked, answer, .. } =
             self.standing.take().filter(|standing| !standing.answer.is_closed())?;
         let (waiting, claimed) = asked(claim);
+        // It may have waited for long.
+        let claimed_after = boot_now();
         let tell = async move {
             let claimed = claimed.await.unwrap_or(Err(QueueError::Restarting));
             // Nobody there any more: its next look finds what it was given.
-            drop(answer.send(PollReply { claimed, ..looked }));
+            drop(answer.send(PollReply { claimed, claimed_after, ..looked }));
         };
         ctx.spawn(tell.into_actor(self));
         Some(waiting)

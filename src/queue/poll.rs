@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::messages::{Assignment, Claim, QueueError, answers};
+use crate::process::boot_now;
 use crate::store::views::Polled;
-use domain::{Labels, LeaseKey, TaskId, TaskInput, Usd, WorkerInstanceId};
+use domain::{BootInstant, Labels, LeaseKey, TaskId, TaskInput, Usd, WorkerInstanceId};
 
 answers! {
     PollQueue => PollReply;
@@ -60,6 +61,8 @@ pub struct PollReply {
     pub drain: bool,
     /// Time for which this stays true where nothing is committed; `None` where that is not known.
     pub stays: Option<Duration>,
+    /// Time before all that was claimed: the worker counts its leases from here.
+    pub claimed_after: BootInstant,
     /// True if it has waited for too long to be true.
     pub is_old: bool,
     /// Tasks that it has claimed.
@@ -79,6 +82,7 @@ impl PollReply {
             budgets: budgets.into_iter().filter(|budget| !known.contains(budget)).collect(),
             drain,
             stays,
+            claimed_after: boot_now(),
             is_old: false,
             claimed: Ok(Vec::new()),
         }

@@ -134,7 +134,7 @@ impl WorkerActor {
 
     /// Looks at the store: what was lost, what was said, what there is to do. Claims what fits.
     fn poll_store(&self, ctx: &mut Context<Self>) {
-        let (asked_at, able) = (boot_now(), claude::check(&self.tools.claude));
+        let able = claude::check(&self.tools.claude);
         let look = PollQueue {
             holder: self.tools.holder,
             credential: self.tools.claude.credential.clone(),
@@ -150,7 +150,7 @@ impl WorkerActor {
             let more = match reply {
                 Ok(reply) => {
                     let is_old = reply.is_old;
-                    this.polled(reply, able.err(), asked_at, ctx) || is_old
+                    this.polled(reply, able.err(), ctx) || is_old
                 }
                 Err(error) => {
                     this.tools.vitals.failed(Duty::Claims, &error);
@@ -188,13 +188,7 @@ impl WorkerActor {
     }
 
     /// Carries out the answer to a poll. Returns true if there may be more to claim.
-    fn polled(
-        &mut self,
-        reply: PollReply,
-        unable: Option<Unavailable>,
-        asked_at: BootInstant,
-        ctx: &mut Context<Self>,
-    ) -> bool {
+    fn polled(&mut self, reply: PollReply, unable: Option<Unavailable>, ctx: &mut Context<Self>) -> bool {
         self.running.lose(&reply.lost);
         self.running.pass_on(reply.said);
         self.running.limit(&reply.budgets);
@@ -217,7 +211,7 @@ impl WorkerActor {
             Ok(claimed) => {
                 let some = !claimed.is_empty();
                 for assignment in claimed {
-                    self.start(assignment, asked_at, ctx);
+                    self.start(assignment, reply.claimed_after, ctx);
                 }
                 some && self.free() > 0
             }
@@ -236,10 +230,10 @@ impl WorkerActor {
         }
     }
 
-    fn start(&mut self, assignment: Assignment, asked_at: BootInstant, ctx: &mut Context<Self>) {
+    fn start(&mut self, assignment: Assignment, claimed_after: BootInstant, ctx: &mut Context<Self>) {
         let key = assignment.key;
         let commands = self.running.add(key);
-        let deadline = self.times().tree_deadline(asked_at);
+        let deadline = self.times().tree_deadline(claimed_after);
         self.follow(key, self.run(assignment, commands.into(), deadline, ctx), AgentRun::run, ctx);
     }
 

@@ -78,6 +78,16 @@ fn without_work_there_are_hardly_any_commits() {
 }
 
 #[test]
+fn behind_a_rest_that_is_longer_than_a_lease_a_task_has_a_whole_one() {
+    let world = World::new();
+    let server = world.serve("inline", &[("CLAUDE_PATH", &scripted_claude()), ("LEASE_MS", "2000")]);
+    let began = Instant::now();
+    until("a long rest", || (began.elapsed() > Duration::from_secs(4)).then_some(()));
+    let done = server.wait_end(&server.submit(json!({ "instruction": "x" })));
+    assert_eq!((&done["status"], &done["attempt"]), (&json!("completed"), &json!(1)), "{done:#}");
+}
+
+#[test]
 fn a_shim_that_waits_may_die_and_costs_no_attempt() {
     let world = World::new();
     let server = world.serve("inline", &[]);
