@@ -80,7 +80,7 @@ fn without_work_there_are_hardly_any_commits() {
 #[test]
 fn behind_a_rest_that_is_longer_than_a_lease_a_task_has_a_whole_one() {
     let world = World::new();
-    let server = world.serve("inline", &[("CLAUDE_PATH", &scripted_claude()), ("LEASE_MS", "2000")]);
+    let server = world.serve("inline", &[("CLAUDE_PATH", &scripted_claude()), ("LEASE_MS", "3000")]);
     let began = Instant::now();
     until("a long rest", || (began.elapsed() > Duration::from_secs(4)).then_some(()));
     let done = server.wait_end(&server.submit(json!({ "instruction": "x" })));
