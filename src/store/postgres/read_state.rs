@@ -87,13 +87,19 @@ pub async fn stats(db: &Connection, key: Option<&str>) -> Result<Stats, StoreErr
     Ok(Stats { counts: counts(db, key).await?, paused, concurrency, oldest_pending, parked })
 }
 
-/// Pending tasks by the cause of their wait.
+/// Pending tasks by the cause of their wait. Those that are ready are what is left of all, which are counted: there may be many.
 static WAITING: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT CASE WHEN due_at IS NOT NULL AND waiting_for IS NOT NULL THEN 'answer'
-            WHEN due_at IS NULL OR (held IS NULL AND due_at <= {NOW}) THEN 'due'
-            WHEN held IS NULL THEN 'time' ELSE split_part(held, ':', 1) END AS cause, COUNT(*)
-        FROM tasks WHERE status = 'pending' GROUP BY cause ORDER BY cause"
+        "WITH later AS MATERIALIZED (SELECT CASE WHEN waiting_for IS NOT NULL THEN 'answer'
+                WHEN held IS NOT NULL THEN split_part(held, ':', 1)
+                WHEN due_at <= {NOW} THEN 'due' ELSE 'time' END AS cause
+            FROM tasks WHERE status = 'pending' AND due_at IS NOT NULL)
+        SELECT cause, SUM(tasks)::bigint FROM (
+            SELECT cause, 1::bigint AS tasks FROM later
+            UNION ALL
+            SELECT 'due', (SELECT COALESCE(SUM(count), 0) FROM task_counts WHERE status = 'pending')::bigint
+                - (SELECT COUNT(*) FROM later)) AS all_causes
+        GROUP BY cause HAVING SUM(tasks) > 0 ORDER BY cause"
     )
 });
 

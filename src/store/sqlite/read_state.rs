@@ -78,11 +78,16 @@ pub fn stats(db: Db<'_>, key: Option<&str>) -> Result<Stats, StoreError> {
     Ok(Stats { counts: counts(db, key)?, paused, concurrency, oldest_pending, parked })
 }
 
-/// Pending tasks by the cause of their wait.
-const WAITING: &str = "SELECT CASE WHEN due_at IS NOT NULL AND waiting_for IS NOT NULL THEN 'answer'
-            WHEN due_at IS NULL OR (held IS NULL AND due_at <= ?1) THEN 'due'
-            WHEN held IS NULL THEN 'time' ELSE substr(held, 1, instr(held || ':', ':') - 1) END AS cause, COUNT(*)
-    FROM tasks WHERE status = 'pending' GROUP BY cause ORDER BY cause";
+/// Pending tasks by the cause of their wait. Those that are ready are what is left of all, which are counted: there may be many.
+const WAITING: &str = "SELECT cause, SUM(tasks) FROM (
+        SELECT CASE WHEN waiting_for IS NOT NULL THEN 'answer'
+                WHEN held IS NOT NULL THEN substr(held, 1, instr(held || ':', ':') - 1)
+                WHEN due_at <= ?1 THEN 'due' ELSE 'time' END AS cause, 1 AS tasks
+            FROM tasks INDEXED BY tasks_due WHERE status = 'pending' AND due_at IS NOT NULL
+        UNION ALL
+        SELECT 'due', (SELECT COALESCE(SUM(count), 0) FROM task_counts WHERE status = 'pending')
+            - (SELECT COUNT(*) FROM tasks INDEXED BY tasks_due WHERE status = 'pending' AND due_at IS NOT NULL))
+    GROUP BY cause HAVING SUM(tasks) > 0 ORDER BY cause";
 
 const QUESTIONS: &str =
     "SELECT COUNT(*), MIN(asked_at) FROM questions INDEXED BY questions_open WHERE answer IS NULL AND NOT closed";
