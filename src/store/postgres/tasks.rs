@@ -72,14 +72,16 @@ const SESSION_USER: &str = "SELECT id FROM tasks WHERE id = $1 AND status IN ('p
 
 const IDEMPOTENCY_KEY: &str = "SELECT key, fingerprint, task_id, created_at FROM idempotency_keys WHERE key = $1";
 
-/// Rows that somebody has locked by hand keep nobody waiting.
+/// Rows that somebody has locked by hand keep nobody waiting. Each is found by its id: of many at once the server would rather
+/// walk all that are ready.
 static CLAIM: LazyLock<String> = LazyLock::new(|| {
     format!(
         "UPDATE tasks SET status = 'running', epoch = epoch + 1, attempt = attempt + 1,
             holder = $1, worker = $2, lease_ms = $3, lease_boot = $4,
             started_at = COALESCE(started_at, $5), last_event = last_event + 1, attempt_events = 0
-        WHERE id = ANY(ARRAY(SELECT id FROM tasks WHERE id = ANY($6) AND status = 'pending' AND due_at IS NULL
-            FOR UPDATE SKIP LOCKED))
+        WHERE id = ANY(ARRAY(SELECT ready.id FROM unnest($6) AS wanted(id) CROSS JOIN LATERAL
+            (SELECT id FROM tasks WHERE tasks.id = wanted.id AND status = 'pending' AND due_at IS NULL
+                FOR UPDATE SKIP LOCKED) ready))
         RETURNING {}",
         TaskRow::COLUMNS
     )
