@@ -2,7 +2,6 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::Path;
 use std::time::Duration;
 
 use cc_anywhere::no_op::NoOp;
@@ -10,7 +9,7 @@ use serde_json::json;
 
 use crate::server::{Server, request, scratch, text};
 use crate::stand_in::{instruction, now};
-use crate::{Figures, block_on, events, load, scale};
+use crate::{Figures, block_on, events, growth, load, scale};
 
 const WORKERS: [usize; 4] = [1, 4, 16, 64];
 /// Of each of them.
@@ -87,7 +86,7 @@ fn pending(figures: &mut Figures) {
     let (db, mut has) = (dir.join("data/cc-anywhere.db"), 0);
     for rows in PENDING {
         let server = Server::start_in(dir.clone(), "standalone", &[]).keep();
-        block_on(fill(
+        block_on(growth::insert(
             &db,
             &format!(
                 "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {})
@@ -124,7 +123,7 @@ fn stored_events(figures: &mut Figures) {
         let server = Server::start_in(dir.clone(), "standalone", &[]).keep();
         let task = server.ask("POST", "/api/tasks", Some(json!({ "instruction": "x" })));
         let (from, data) = (has, "x".repeat(60));
-        block_on(fill(
+        block_on(growth::insert(
             &db,
             &format!(
                 "WITH RECURSIVE n (i) AS (SELECT {from} UNION ALL SELECT i + 1 FROM n WHERE i < {rows} - 1)
@@ -160,12 +159,4 @@ fn measure(figures: &mut Figures, server: &Server, name: &str, requests: &[(&str
         figures.add("  p99", load.p99, "ms");
     }
     figures.add(&format!("{name}: memory of serve"), server.memory(), "MB");
-}
-
-async fn fill(db: &Path, insert: &str) {
-    use sea_orm::ConnectionTrait;
-    let db = sea_orm::Database::connect(format!("sqlite:{}", db.display())).await.expect("the database");
-    db.execute_unprepared(insert).await.expect("inserted");
-    // What is in the log is read by everybody who looks.
-    db.execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await.expect("copied");
 }

@@ -92,12 +92,19 @@ fn claim(db: &Path, pending: usize) -> f64 {
 }
 
 async fn finished_rows(db: &Path, rows: u32) {
-    use sea_orm::ConnectionTrait;
-    let db = sea_orm::Database::connect(format!("sqlite:{}", db.display())).await.expect("the database");
-    let insert = format!(
+    let rows = format!(
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
         INSERT INTO tasks (id, status, spec, priority, created_at, completed_at, attempt, finished_attempts, crashes, max_attempts, epoch, last_event)
         SELECT randomblob(16), 'completed', '{{\"instruction\":\"x\"}}', 0, i, i, 1, 1, 0, 3, 1, 0 FROM n"
     );
-    db.execute_unprepared(&insert).await.expect("inserted");
+    insert(db, &rows).await;
+}
+
+/// Inserts rows beside the server.
+pub async fn insert(db: &Path, rows: &str) {
+    use sea_orm::ConnectionTrait;
+    let db = sea_orm::Database::connect(format!("sqlite:{}", db.display())).await.expect("the database");
+    db.execute_unprepared(rows).await.expect("inserted");
+    // What is in the log is read by everybody who looks.
+    db.execute_unprepared("PRAGMA wal_checkpoint(TRUNCATE)").await.expect("copied");
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::server::{Server, memory, request};
+use crate::server::{Server, children, memory, request};
 use crate::{Figures, block_on, load};
 
 const PENDING: i64 = 100_000;
@@ -65,11 +65,9 @@ pub fn of_processes(figures: &mut Figures) {
     let pid = workers["workers"][0]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("a pid");
     figures.add("memory of serve in managed mode, idle", server.memory(), "MB");
     figures.add("memory of a managed worker, idle", memory(pid), "MB");
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let mut shims: Vec<u32> = children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+    let mut shims = children(pid);
     for shim in shims.clone() {
-        let below = std::fs::read_to_string(format!("/proc/{shim}/task/{shim}/children")).unwrap_or_default();
-        shims.extend(below.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        shims.extend(children(shim));
     }
     figures.add("memory of the shim that waits", shims.into_iter().map(memory).sum(), "MB");
     drop(server);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::server::{Server, memory};
+use crate::server::{Server, children, memory};
 use crate::{Figures, load, model};
 
 const FOLDERS: [&str; 3] = ["one", "two", "three"];
@@ -78,11 +78,8 @@ pub fn standby(figures: &mut Figures) {
 
 /// Memory of each process of the CLI below this one.
 fn waiting(pid: u32) -> Vec<f64> {
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let children = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
-    let children: Vec<u32> = children.flat_map(|text| numbers(&text)).collect();
     let mut found = Vec::new();
-    for child in children {
+    for child in children(pid) {
         let command = std::fs::read_to_string(format!("/proc/{child}/cmdline")).unwrap_or_default();
         match command.contains("stream-json") && !command.contains("agent-shim") {
             true => found.push(memory(child)),
@@ -90,8 +87,4 @@ fn waiting(pid: u32) -> Vec<f64> {
         }
     }
     found
-}
-
-fn numbers(text: &str) -> Vec<u32> {
-    text.split_whitespace().filter_map(|number| number.parse().ok()).collect()
 }

@@ -34,7 +34,7 @@ use super::reads::{
     self, Explain, Find, HasEnded, ReadBacklog, ReadClock, ReadHistory, ReadPatch, ReadStats, ReadTaskHistory,
     ReadTranscript, ReadWorkers,
 };
-use super::rest::LONGEST;
+use super::rest::LONGEST_REST;
 use super::rules::{AddRule, ReadAnswered, ReadRules, RemoveRule};
 use super::schedules::{
     DueSchedules, FindSchedule, Fire, NextFiring, PutSchedule, ReadSchedules, RemoveSchedule, Replan,
@@ -215,7 +215,7 @@ impl QueueActor {
             }
             Ok((looked, Some(claim))) if looked.is_quiet() => {
                 let (answer, found) = oneshot::channel();
-                let until = Instant::now() + looked.stays.unwrap_or_default().min(LONGEST);
+                let until = Instant::now() + looked.stays.unwrap_or_default().min(LONGEST_REST);
                 self.standing = Some(ParkedPoll { until, claim, looked, answer });
                 Box::pin(async { found.await.map_err(|_| QueueError::Restarting) })
             }

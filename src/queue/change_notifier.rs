@@ -22,7 +22,7 @@ pub enum Concern {
     /// None: it changes nothing for any but the one that asked.
     #[default]
     Nobody,
-    /// As many as these tasks that may be claimed now.
+    /// As many as there are new tasks, of those that have a free slot.
     Idle(u64),
     /// All: those that run tasks have something to hear, or it is not known.
     All,

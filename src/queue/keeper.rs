@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::ask::Queue;
 use super::messages::{Probe, Prune, QueueError, TidyShares};
-use super::rest::{LONGEST, Rest};
+use super::rest::{LONGEST_REST, Rest};
 use crate::config;
 use crate::process::wall_now;
 use crate::store::{Leadership, Store};
@@ -29,7 +29,7 @@ const PROBE_LIMIT: Duration = Duration::from_secs(3);
 pub async fn keep(store: Arc<dyn Store>, queue: Queue, mut rest: Rest, vitals: Vitals) {
     let mut is_well = true;
     loop {
-        rest.pause(KEEP_EVERY, if is_well { LONGEST } else { KEEP_EVERY }).await;
+        rest.pause(KEEP_EVERY, if is_well { LONGEST_REST } else { KEEP_EVERY }).await;
         rest.look();
         if queue.0.send(Probe).timeout(PROBE_LIMIT).await.is_err() {
             vitals.fails(Duty::Commits, format!("the queue has not answered for {} s", PROBE_LIMIT.as_secs()));

@@ -69,7 +69,7 @@ pub use reads::{
     ReadTranscript, ReadWorkers,
 };
 pub use reaper::{Reaper, reap_at_start, reap_forever, reclaim};
-pub use rest::LONGEST;
+pub use rest::LONGEST_REST;
 pub use rules::{AddRule, ReadAnswered, ReadRules, RemoveRule, RuleAdded};
 pub use schedules::{
     DueSchedules, FindSchedule, Fire, Fired, Firing, NextFiring, PutSchedule, ReadSchedules, RemoveSchedule, Replan,

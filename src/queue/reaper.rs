@@ -10,7 +10,7 @@ use super::ask::Queue;
 use super::change_notifier::ChangeNotifier;
 use super::messages::{Expire, FindAdopted, FindHoldings, HolderDied, QueueError, Settle, WorkerGone};
 use super::reads::{ReadClock, ReadWorkers};
-use super::rest::LONGEST;
+use super::rest::LONGEST_REST;
 use crate::process::{EnvMarks, boot_now, end_all};
 use crate::store::Leadership;
 use crate::store::views::{HeldTree, Holdings, WorkerInfo};
@@ -43,7 +43,7 @@ pub async fn reap_forever(reaper: Reaper) {
         rest.look();
         let longest = match reaper.reap().await {
             Ok(true) => INTERVAL,
-            Ok(false) => LONGEST,
+            Ok(false) => LONGEST_REST,
             Err(error) => {
                 tracing::warn!(error = crate::telemetry::chain(&error), "could not look for tasks of dead workers");
                 INTERVAL

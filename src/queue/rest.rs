@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// Longest pause in which nothing is committed: the clock of the machine may be set, and processes may die.
-pub const LONGEST: Duration = Duration::from_secs(10);
+pub const LONGEST_REST: Duration = Duration::from_secs(10);
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Rest {
     /// most in all.
     pub async fn pause(&mut self, pause: Duration, longest: Duration) {
         tokio::time::sleep(pause).await;
-        let rest = longest.min(LONGEST).saturating_sub(pause);
+        let rest = longest.min(LONGEST_REST).saturating_sub(pause);
         if self.sees_all && !rest.is_zero() {
             // At once where one came during the pause. An error would say that the hub is gone, and with it the process.
             drop(tokio::time::timeout(rest, self.commits.changed()).await);
@@ -42,7 +42,7 @@ impl Rest {
 
     /// Waits for the next commit since the look began, for `pause` at most where one may be missed, and else for `longest`.
     pub async fn commit(&mut self, pause: Duration, longest: Duration) {
-        let longest = longest.min(if self.sees_all { LONGEST } else { pause });
+        let longest = longest.min(if self.sees_all { LONGEST_REST } else { pause });
         drop(tokio::time::timeout(longest, self.commits.changed()).await);
     }
 }
@@ -67,19 +67,19 @@ mod tests {
         let mut rest = hub.rest();
         rest.look();
         assert!(paused(&mut rest, REST).await >= REST);
-        assert!(paused(&mut rest, Duration::ZERO).await < LONGEST, "a time that has come");
+        assert!(paused(&mut rest, Duration::ZERO).await < LONGEST_REST, "a time that has come");
         rest.look();
         hub.changed(&[], Concern::Nobody);
-        let after = paused(&mut rest, LONGEST).await;
-        assert!((PAUSE..LONGEST).contains(&after), "a commit since the look: {after:?}");
+        let after = paused(&mut rest, LONGEST_REST).await;
+        assert!((PAUSE..LONGEST_REST).contains(&after), "a commit since the look: {after:?}");
         rest.look();
         let commit = async {
             tokio::time::sleep(REST).await;
             hub.changed_elsewhere(false);
         };
-        let (after, ()) = tokio::join!(paused(&mut rest, LONGEST), commit);
-        assert!((REST..LONGEST).contains(&after), "a commit of another process: {after:?}");
-        let after = paused(&mut ChangeNotifier::default().rest(), LONGEST).await;
-        assert!((PAUSE..LONGEST).contains(&after), "one may be missed: {after:?}");
+        let (after, ()) = tokio::join!(paused(&mut rest, LONGEST_REST), commit);
+        assert!((REST..LONGEST_REST).contains(&after), "a commit of another process: {after:?}");
+        let after = paused(&mut ChangeNotifier::default().rest(), LONGEST_REST).await;
+        assert!((PAUSE..LONGEST_REST).contains(&after), "one may be missed: {after:?}");
     }
 }

@@ -16,7 +16,7 @@ use super::outbound::{Outbound, Outgoing};
 use super::{KeyRing, Service, Watchers};
 use crate::process::{BackOff, chance, wall_now};
 use crate::queue::{
-    ClaimDeliveries, Dispatch, Find, LONGEST, NextDelivery, Queue, QueueError, ReadQuestions, ReportDelivery, Sent,
+    ClaimDeliveries, Dispatch, Find, LONGEST_REST, NextDelivery, Queue, QueueError, ReadQuestions, ReportDelivery, Sent,
 };
 use crate::telemetry::{self, Duty};
 use domain::{Behavior, Question, RetryPolicy};
@@ -108,7 +108,7 @@ impl Deliverer {
     async fn deliver(&self, slots: &Arc<Semaphore>, overdue: Duration) -> Result<Duration, QueueError> {
         while slots.available_permits() > 0 {
             let (now, next) = self.queue.ask(NextDelivery).await?;
-            let Some(next) = next.map(|next| next.plus(overdue)) else { return Ok(LONGEST) };
+            let Some(next) = next.map(|next| next.plus(overdue)) else { return Ok(LONGEST_REST) };
             if next > now {
                 return Ok(Duration::from_millis(next.since_ms(now).unsigned_abs()));
             }

@@ -6,7 +6,7 @@ use super::schedules::not_good;
 use super::{Origin, Phase, Refusal, Service, admit, not_taken};
 use crate::process::{BackOff, boot_now};
 use crate::queue::{
-    DueSchedules, Fire, Fired, Firing, LONGEST, LastTask, NextFiring, QueueError, ReadSchedules, Replan, Schedule,
+    DueSchedules, Fire, Fired, Firing, LONGEST_REST, LastTask, NextFiring, QueueError, ReadSchedules, Replan, Schedule,
     Submit,
 };
 use crate::telemetry::{Duty, traces};
@@ -85,10 +85,10 @@ async fn fire_due(
     next: Option<Timestamp>,
     delay: Duration,
 ) -> Result<Duration, QueueError> {
-    let Some(next) = next else { return Ok(LONGEST) };
+    let Some(next) = next else { return Ok(LONGEST_REST) };
     let wait = Duration::from_millis(next.plus(delay).since_ms(now).unsigned_abs());
     if !wait.is_zero() || service.phase() != Phase::Serving {
-        let longest = if service.phase() == Phase::Serving { LONGEST } else { LOOK };
+        let longest = if service.phase() == Phase::Serving { LONGEST_REST } else { LOOK };
         return Ok(wait.clamp(Duration::from_millis(1), longest));
     }
     let mut refused = false;

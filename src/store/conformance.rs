@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::rows::{AttemptRow, ClaimRow, EventRow, IdempotencyKeyRow, ReadyRow, TaskRow, TranscriptRow, Was};
+use super::rows::{AttemptRow, ClaimRow, EventRow, IdempotencyKeyRow, ReadyRow, TaskBefore, TaskRow, TranscriptRow};
 use super::views::{Filter, ListTasks, Poll, ReadEvents, ReadUsage};
 use super::{Store, StoreError, Tx};
 use domain::{
@@ -274,9 +274,15 @@ async fn another_epoch_changes_nothing(store: &dyn Store) {
     let mut tx = begin(store).await;
     let changed = TaskRow { status: Status::Cancelled.into(), epoch: Epoch::of(5), completed_at: Some(7), ..task(1) };
     assert!(
-        !tx.update_task(&changed, Was { status: Status::Pending, epoch: Epoch::of(4) }).await.expect("a statement")
+        !tx.update_task(&changed, TaskBefore { status: Status::Pending, epoch: Epoch::of(4) })
+            .await
+            .expect("a statement")
     );
-    assert!(tx.update_task(&changed, Was { status: Status::Pending, epoch: Epoch::FIRST }).await.expect("a statement"));
+    assert!(
+        tx.update_task(&changed, TaskBefore { status: Status::Pending, epoch: Epoch::FIRST })
+            .await
+            .expect("a statement")
+    );
     let row = tx.task(changed.id).await.expect("a read").expect("it").row;
     assert_eq!((row.status.name(), row.epoch, row.completed_at), ("cancelled", Epoch::of(5), Some(7)));
 }

@@ -48,7 +48,7 @@ pub struct FoundTask {
 
 /// State of a task before it is written.
 #[derive(Clone, Copy, Debug)]
-pub struct Was {
+pub struct TaskBefore {
     /// Its status.
     pub status: Status,
     /// Its epoch.

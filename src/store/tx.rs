@@ -34,7 +34,7 @@ use super::error::StoreError;
 use super::rows::{
     Allowance, ApiKeyRow, AttemptEnd, AttemptRow, AuditRow, ChangesRow, ClaimDeliveriesRow, ClaimRow, Clock,
     CredentialRow, DeliveryEnd, DependencyRow, EventRow, FoundTask, IdempotencyKeyRow, KeyUse, Lenient, ProgressRow,
-    QuestionRow, ReadyRow, ScheduleRow, ScheduleRunRow, TaskRow, TranscriptRow, Was, WebhookRow, WorkerRow,
+    QuestionRow, ReadyRow, ScheduleRow, ScheduleRunRow, TaskBefore, TaskRow, TranscriptRow, WebhookRow, WorkerRow,
 };
 use super::views::Dispatch;
 use domain::{
@@ -92,7 +92,7 @@ pub trait Tasks {
 
     /// Writes what a transition may change, if the stored task still has the epoch that it had: all columns but the id, the
     /// request, and what a submit or an amendment sets; no attempt runs then. Returns false where it has another one.
-    async fn update_task(&mut self, row: &TaskRow, was: Was) -> Result<bool, StoreError>;
+    async fn update_task(&mut self, row: &TaskRow, was: TaskBefore) -> Result<bool, StoreError>;
 
     /// Writes the request, the priority, the due time and the last event of a pending task.
     async fn reschedule_task(&mut self, row: &TaskRow) -> Result<(), StoreError>;

@@ -18,7 +18,7 @@ use crate::queue::messages::{
 };
 use crate::queue::schedules::{PutSchedule, SchedulePut};
 use crate::store::convert::record_of;
-use crate::store::rows::{TaskRow, Was};
+use crate::store::rows::{TaskBefore, TaskRow};
 use crate::store::views::{Poll, ReadEvents, Schedule};
 use crate::store::{self, About, Store, test_server};
 use domain::{
@@ -85,7 +85,7 @@ impl Scratch {
     async fn put(&self, row: &TaskRow) {
         let mut unit = Unit::begin(&*self.store, About::default()).await.expect("begun");
         let status = unit.find(row.id).await.expect("a read").and_then(|row| row.status.known()).expect("a status");
-        unit.tx.update_task(row, Was { status, epoch: row.epoch }).await.expect("written");
+        unit.tx.update_task(row, TaskBefore { status, epoch: row.epoch }).await.expect("written");
         unit.commit().await.expect("committed");
     }
 

@@ -13,7 +13,7 @@ use crate::queue::Concern;
 use crate::queue::messages::{Append, Cancel, Cancelled, Finish, NextStep, Release, Stale};
 use crate::store::StoreError;
 use crate::store::convert::{no_class, put_record, record_of, status_of, task_of, unreadable};
-use crate::store::rows::{AttemptEnd, ChangesRow, ProgressRow, TaskRow, TranscriptRow, Was};
+use crate::store::rows::{AttemptEnd, ChangesRow, ProgressRow, TaskBefore, TaskRow, TranscriptRow};
 use audit::{Counts, HistoryEvent};
 use domain::{
     AttemptOutcome, ChangeSet, Epoch, EventKind, Failure, FailureClass, Hold, LeaseKey, Named as _, NewEvent, Outcome,
@@ -218,7 +218,7 @@ impl Transition {
         if self.before.waits {
             unit.tx.end_wait(self.row.id).await?;
         }
-        let was = Was { status: self.before.status, epoch: self.before.epoch };
+        let was = TaskBefore { status: self.before.status, epoch: self.before.epoch };
         unit.tx.update_task(&self.row, was).await?;
         Ok(self.record.state)
     }

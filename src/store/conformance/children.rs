@@ -1,7 +1,7 @@
 //! Tasks that were made from inside others.
 
 use super::super::Store;
-use super::super::rows::{FamilyRow, TaskRow, Was};
+use super::super::rows::{FamilyRow, TaskBefore, TaskRow};
 use super::{begin, insert, task};
 use domain::{Epoch, Status, TaskId, Usd};
 
@@ -30,7 +30,9 @@ pub async fn a_family_shares_its_budget(store: &dyn Store) {
     // One that has ended has what it has cost, and what its own child may cost.
     let mut row = tx.task(id(2)).await.expect("a read").expect("a task").row;
     (row.status, row.cost_usd) = (Status::Failed.into(), Some(Usd::of(0.5)));
-    assert!(tx.update_task(&row, Was { status: Status::Pending, epoch: Epoch::default() }).await.expect("written"));
+    assert!(
+        tx.update_task(&row, TaskBefore { status: Status::Pending, epoch: Epoch::default() }).await.expect("written")
+    );
     assert_eq!(tx.family(id(1)).await.expect("a read").given, Usd::of(3.5));
     assert_eq!(tx.live_children(id(1)).await.expect("a read"), [id(4)]);
     tx.remove_task(id(4)).await.expect("removed");

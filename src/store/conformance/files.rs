@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::super::Store;
 use super::super::blobs::{BlobWriter, PIECE, digest_of};
-use super::super::rows::{FileRow, Was};
+use super::super::rows::{FileRow, TaskBefore};
 use super::super::views::{FindFile, ListFiles, ReadArtifacts};
 use super::{begin, insert, task};
 use domain::{Artifact, BlobId, FileId, Status, TaskId, Timestamp};
@@ -90,7 +90,7 @@ pub async fn a_file_is_one_keys_and_stays_while_it_is_needed(store: &dyn Store) 
     assert_eq!(idle(&mut tx, 100, 0).await, [12, 13, 14]);
     let (mut ended, epoch) = (task(1), task(1).epoch);
     ended.status = Status::Completed.into();
-    assert!(tx.update_task(&ended, Was { status: Status::Pending, epoch }).await.expect("written"));
+    assert!(tx.update_task(&ended, TaskBefore { status: Status::Pending, epoch }).await.expect("written"));
     tx.put_file(&row("a", '3', 15, true, 200)).await.expect("replaced");
     tx.remove_file("b", &id('1')).await.expect("removed");
     tx.commit().await.expect("committed");

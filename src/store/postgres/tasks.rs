@@ -14,7 +14,7 @@ use crate::store::StoreError;
 use crate::store::families;
 use crate::store::rows::{
     Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, MAX_LINES, ProgressRow,
-    ReadyRow, TaskRow, UnreadRow, Was,
+    ReadyRow, TaskBefore, TaskRow, UnreadRow,
 };
 use crate::store::tx::{Tasks, Tx as _};
 use domain::{
@@ -263,7 +263,7 @@ impl Tasks for PostgresTx<'_> {
         Ok(Some(FoundTask { row, any_held, any_waits }))
     }
 
-    async fn update_task(&mut self, row: &TaskRow, was: Was) -> Result<bool, StoreError> {
+    async fn update_task(&mut self, row: &TaskRow, was: TaskBefore) -> Result<bool, StoreError> {
         let Some(before) = self.task(row.id).await? else { return Ok(false) };
         if before.row.epoch != was.epoch {
             return Ok(false);

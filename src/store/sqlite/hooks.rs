@@ -59,10 +59,6 @@ const CLAIM: &str = "UPDATE deliveries SET attempts = attempts + 1, next_at = ?2
     RETURNING id, task_id, url, host, secret, event, created_at, attempts, body, format, COALESCE(quiet, FALSE),
         COALESCE((SELECT w.task_id IS NULL AND w.key_name IS NULL FROM webhooks w WHERE w.id = webhook_id), FALSE)";
 
-/// True if anything may be due: what most looks find is nothing.
-const IS_DUE: &str =
-    "SELECT 1 FROM deliveries INDEXED BY deliveries_due WHERE state = 'pending' AND next_at <= ?1 LIMIT 1";
-
 const NEXT: &str =
     "SELECT next_at FROM deliveries INDEXED BY deliveries_due WHERE state = 'pending' ORDER BY next_at LIMIT 1";
 
@@ -189,9 +185,6 @@ impl Hooks for SqliteTx<'_> {
     async fn claim_deliveries(&mut self, claim: &ClaimDeliveriesRow<'_>) -> Result<Vec<Dispatch>, StoreError> {
         let ClaimDeliveriesRow { due_by, made_by, until, limit, per_host, busy } = *claim;
         let db = self.db()?;
-        if !db.any(IS_DUE, [due_by.0])? {
-            return Ok(Vec::new());
-        }
         let busy = serde_json::json!(busy).to_string();
         // One that can't be read is due again after its time, and keeps no other waiting.
         db.readable(CLAIM, params![due_by.0, until.0, limit, busy, per_host, made_by.0], "delivery", dispatch)

@@ -16,7 +16,7 @@ use crate::store::StoreError;
 use crate::store::families;
 use crate::store::rows::{
     Allowance, ChangesRow, ClaimRow, FoundTask, IdempotencyKeyRow, Lenient, MAX_LANES, MAX_LINES, ProgressRow,
-    ReadyRow, TaskRow, UnreadRow, Was,
+    ReadyRow, TaskBefore, TaskRow, UnreadRow,
 };
 use crate::store::tx::{Tasks, Tx as _};
 use domain::{
@@ -262,7 +262,7 @@ impl Tasks for SqliteTx<'_> {
         })
     }
 
-    async fn update_task(&mut self, row: &TaskRow, was: Was) -> Result<bool, StoreError> {
+    async fn update_task(&mut self, row: &TaskRow, was: TaskBefore) -> Result<bool, StoreError> {
         let values = params![
             row.id.as_bytes(),
             was.epoch.number(),
