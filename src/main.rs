@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use cc_anywhere::{admin, app, claude, client, config, proxy, telemetry};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+#[global_allocator]
+static ALLOCATOR: sys::BySize = sys::BySize;
+
 /// Runs Claude Code tasks over HTTP
 #[derive(Parser)]
 #[command(version, about)]

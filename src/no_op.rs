@@ -327,7 +327,7 @@ fn new_task(dependencies: Vec<NewDependency>) -> Submit {
         resumes: None,
         trace_parent: None,
     };
-    Submit { task, idempotency: None, max_pending: i64::MAX, limits: wire::KeyLimits::default() }
+    Submit { task: Box::new(task), idempotency: None, max_pending: i64::MAX, limits: wire::KeyLimits::default() }
 }
 
 fn after(task: TaskId) -> NewDependency {
@@ -358,7 +358,8 @@ pub async fn starts_a_second(program: &Path, cli: &Path, folder: &Path, most: us
 
 async fn start_one(program: PathBuf, cli: PathBuf, folder: PathBuf) {
     let (holder, now) = (WorkerInstanceId::new(), boot_now());
-    let shim = Shim::start(&ShimLaunch { program, holder, home: None, namespaces: true }).expect("a shim");
+    let shim =
+        Shim::start(&ShimLaunch { program, holder, home: None, namespaces: true, walls: false }).expect("a shim");
     let start = Start {
         program: cli,
         args: vec!["-p".to_owned()],

@@ -31,26 +31,25 @@ pub async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let (began, method) = (Instant::now(), request.method().clone());
+    let (began, method) = (Instant::now(), known(request.method()));
     // An unknown path is no label: there is no end of them.
     let route = request.match_pattern().unwrap_or_default();
-    let mut span =
-        is_traced(&method, &route).then(|| traces::Span::of_request(known(&method), &route, place_of(&request)));
+    let is_traced = is_traced(request.method(), &route);
+    let mut span = is_traced.then(|| traces::Span::of_request(method, &route, place_of(&request)));
     let place = span.as_ref().and_then(traces::Span::place);
     let mut response = traces::within(place, check_and_answer(request, next)).await?;
     let status = response.status().as_u16();
     span.iter_mut().for_each(|span| span.answered(status));
-    meters().request(known(&method), &route, status, began.elapsed());
+    meters().request(method, route, status, began.elapsed());
     harden(response.headers_mut());
     encoding::unmark(response.headers_mut());
     Ok(response)
 }
 
 /// The method as a label: those alone that a route may have.
-fn known(method: &Method) -> &str {
-    let methods =
-        [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
-    if methods.contains(method) { method.as_str() } else { "_OTHER" }
+fn known(method: &Method) -> &'static str {
+    let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    methods.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
 }
 
 /// True for requests with a span: those to the API, and what forms of pages send. Others are asked for without end.

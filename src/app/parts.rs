@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::roles::{self, homes, mcp_dir, repositories, work_dir, worktrees};
 use super::stop::{CLOSE_LIMIT, Signals};
 use crate::claude;
-use crate::config::Config;
+use crate::config::{Config, Sandbox};
 use crate::ipc;
 use crate::process;
 use crate::proxy::{Proxy, ProxyLaunch};
@@ -205,6 +205,7 @@ impl Parts {
             holder,
             home: environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| home.clone()),
             namespaces: config.claude.namespaces,
+            walls: config.claude.agent.sandbox != Sandbox::Off,
         };
         worker::check_required(config)?;
         roles::check_agent_user(config)?;

@@ -22,6 +22,8 @@ pub struct ShimLaunch {
     pub home: Option<String>,
     /// True if the tree may get a PID namespace of its own, where the system allows it.
     pub namespaces: bool,
+    /// True if what it guards has walls, which it prepares while it waits.
+    pub walls: bool,
 }
 
 /// A shim that guards nothing yet. Dropping it ends it.
@@ -43,6 +45,9 @@ impl Shim {
         args.extend(EnvMarks::holder(launch.holder).variables().map(|(name, value)| format!("{name}={value}").into()));
         if !launch.namespaces {
             args.push("--no-namespace".into());
+        }
+        if !launch.walls {
+            args.push("--no-walls".into());
         }
         let home = launch.home.iter().map(|home| ("HOME".to_owned(), home.clone()));
         let env = EnvMarks::holder(launch.holder).variables().chain(home).collect();

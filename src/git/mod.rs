@@ -243,7 +243,7 @@ impl Git {
         env.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let args = args.iter().map(Into::into).collect();
         let launch = Launch { program: self.program.clone(), args, env, directory: None };
-        let (steps, _) = sandbox::enter(self.walls.as_ref(), folder, Isolation::Subreaper, false)
+        let (steps, _) = sandbox::enter(self.walls.as_ref(), folder, Isolation::Subreaper, false, None)
             .map_err(|error| GitError::Run(std::io::Error::other(error)))?;
         let ran = process::captured(&launch, steps, self.limit, MAX_OUTPUT_BYTES).await.map_err(GitError::Run)?;
         if ran.status.success() {

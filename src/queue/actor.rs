@@ -5,15 +5,18 @@
 //! disk sets the pace.
 
 use std::future::ready;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task;
 use std::time::{Duration, Instant};
 
+use actix::dev::MessageResponse;
 use actix::prelude::*;
 use fail::fail_point;
 use tokio::sync::oneshot;
 
 use super::change_notifier::ChangeNotifier;
-use super::commands::{Change, Command, asked};
+use super::commands::{Asker, Change, Command, asked};
 use super::commit::{Committed, commit};
 use super::files::{
     CountFileBytes, FindUnnamedBlobs, PutFile, ReadArtifact, ReadTaskFiles, RemoveFile, RemoveIdleFiles,
@@ -23,6 +26,7 @@ use super::hooks::{
     ReportDelivery, RetryDelivery,
 };
 use super::keys::{CreateKey, FindOwner, HasSession, NoteAudit, ReadAudit, ReadKeys, RevokeKey, RotateKey, TouchKey};
+use super::last_page::LastPage;
 use super::messages::{
     Adopt, Amend, Append, Beat, Cancel, Claim, DrainWorker, Draining, Expire, FindAdopted, FindHandover, FindHoldings,
     Finish, HandOver, HolderDied, Probe, Prune, QueueError, ReadLimits, Release, Renew, SetConcurrency, SetLimit,
@@ -87,6 +91,8 @@ pub struct QueueActor {
     committing: bool,
     /// The look of this process's worker, while it has nothing to do.
     standing: Option<ParkedPoll>,
+    /// The page of events that was read last.
+    last_page: LastPage,
     /// State of its commits and reads.
     vitals: Vitals,
     /// Number of callers that seem to be asking: those of the last commit, and those that came meanwhile; at most [`FEW`].
@@ -106,23 +112,20 @@ impl QueueActor {
             waiting: Vec::new(),
             committing: false,
             standing: None,
+            last_page: LastPage::default(),
             vitals,
             together: 0,
             back_off: BackOff::default(),
         }
     }
 
-    /// Adds a command to the next commit, and answers after it.
-    fn change<C: Change>(
-        &mut self,
-        change: C,
-        ctx: &mut Context<Self>,
-    ) -> ResponseFuture<Result<C::Answer, QueueError>> {
+    /// Adds a command to the next commit, which answers it.
+    fn change<C: Change>(&mut self, change: C, ctx: &mut Context<Self>) -> Asker<C> {
         fail_point!("queue-command");
-        let (waiting, answer) = asked(change);
+        let (waiting, asker) = asked(change);
         self.waiting.push(waiting);
         self.commit_next(ctx);
-        Box::pin(async { answer.await.unwrap_or(Err(QueueError::Restarting)) })
+        asker
     }
 
     fn commit_next(&mut self, ctx: &mut Context<Self>) {
@@ -130,20 +133,7 @@ impl QueueActor {
             return;
         }
         self.committing = true;
-        self.gather(TURNS, ctx);
-    }
-
-    /// Adds the mailbox's messages to the batch. Senders that were answered together are about to ask again together: a
-    /// commit that takes half of them makes the other half wait for two.
-    fn gather(&self, turns: u32, ctx: &mut Context<Self>) {
-        let turn = tokio::task::yield_now().into_actor(self);
-        ctx.spawn(turn.map(move |(), this, ctx| {
-            if this.waiting.len() < this.together && turns > 0 {
-                this.gather(turns - 1, ctx);
-            } else {
-                this.commit_now(ctx);
-            }
-        }));
+        ctx.spawn(Gather { turns: TURNS }.map(|(), this, ctx| this.commit_now(ctx)));
     }
 
     fn commit_now(&mut self, ctx: &mut Context<Self>) {
@@ -172,7 +162,8 @@ impl QueueActor {
     fn claim_along(&mut self, ctx: &mut Context<Self>) -> Option<Box<dyn Command>> {
         let ParkedPoll { claim, looked, answer, .. } =
             self.standing.take().filter(|standing| !standing.answer.is_closed())?;
-        let (waiting, claimed) = asked(claim);
+        let (waiting, asker) = asked(claim);
+        let claimed = asker.receiver();
         // It may have waited for long.
         let claimed_after = boot_now();
         let tell = async move {
@@ -198,6 +189,7 @@ impl QueueActor {
             drop(self.change(Settle, ctx));
         }
         if committed.any {
+            self.last_page.forget();
             self.hub.changed(&committed.touched, committed.concern);
         }
     }
@@ -210,8 +202,11 @@ impl QueueActor {
         match polled {
             Err(error) => Box::pin(ready(Err(error.into()))),
             Ok((looked, Some(claim))) if looked.work => {
-                let claimed = self.change(claim, ctx);
-                Box::pin(async move { Ok(PollReply { claimed: claimed.await, ..looked }) })
+                let claimed = self.change(claim, ctx).receiver();
+                Box::pin(async move {
+                    let claimed = claimed.await.unwrap_or(Err(QueueError::Restarting));
+                    Ok(PollReply { claimed, ..looked })
+                })
             }
             Ok((looked, Some(claim))) if looked.is_quiet() => {
                 let (answer, found) = oneshot::channel();
@@ -233,6 +228,7 @@ impl QueueActor {
                 Ok(changed) => {
                     this.back_off.reset();
                     if changed {
+                        this.last_page.forget();
                         this.hub.changed_elsewhere(this.store.has_news_for_workers());
                     }
                     ELSEWHERE
@@ -267,10 +263,44 @@ impl Supervised for QueueActor {
     }
 }
 
+/// Waits until the mailbox's messages are in the batch. Senders that were answered together are about to ask again together:
+/// a commit that takes half of them makes the other half wait for two.
+struct Gather {
+    /// Turns of the loop that are left.
+    turns: u32,
+}
+
+impl ActorFuture<QueueActor> for Gather {
+    type Output = ();
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        actor: &mut QueueActor,
+        _: &mut Context<QueueActor>,
+        task: &mut task::Context<'_>,
+    ) -> task::Poll<()> {
+        if self.turns < TURNS && (actor.waiting.len() >= actor.together || self.turns == 0) {
+            return task::Poll::Ready(());
+        }
+        self.turns = self.turns.saturating_sub(1);
+        task.waker().wake_by_ref();
+        task::Poll::Pending
+    }
+}
+
+impl<C> MessageResponse<QueueActor, C> for Asker<C>
+where
+    C: Change + Message<Result = Result<<C as Change>::Answer, QueueError>>,
+{
+    fn handle(self, _: &mut Context<QueueActor>, waits: Option<oneshot::Sender<C::Result>>) {
+        self.is(waits);
+    }
+}
+
 macro_rules! changes {
     ($($message:ty),* $(,)?) => {
         $(impl Handler<$message> for QueueActor {
-            type Result = ResponseFuture<<$message as Message>::Result>;
+            type Result = Asker<$message>;
 
             fn handle(&mut self, message: $message, ctx: &mut Context<Self>) -> Self::Result {
                 self.change(message, ctx)
@@ -394,9 +424,17 @@ impl Handler<ReadEvents> for QueueActor {
 
     fn handle(&mut self, read: ReadEvents, _: &mut Context<Self>) -> Self::Result {
         let (store, reader, vitals) = (Arc::clone(&self.store), Arc::clone(&self.reader), self.vitals.clone());
+        let last_page = self.last_page.clone();
         Box::pin(async move {
+            let commits = match last_page.find(&read) {
+                Ok(page) => return Ok(page),
+                Err(commits) => commits,
+            };
             let page = match store.few_events(&read).await {
-                Ok(Some(page)) => return Ok(page),
+                Ok(Some(page)) => {
+                    last_page.keep(read, &page, commits);
+                    return Ok(page);
+                }
                 Ok(None) => reader.events(read).await,
                 Err(error) => Err(error),
             };

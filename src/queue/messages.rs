@@ -68,7 +68,8 @@ answers! {
 /// Stores a task. Answered when it is on disk.
 #[derive(Clone, Debug)]
 pub struct Submit {
-    pub task: NewTask,
+    /// Boxed: it is handed from hand to hand before it is stored.
+    pub task: Box<NewTask>,
     /// The client's key for it and the fingerprint of its request.
     pub idempotency: Option<(String, String)>,
     /// Number of pending tasks at which the submit is refused.

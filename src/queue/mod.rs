@@ -19,6 +19,7 @@ mod files;
 mod hooks;
 mod keeper;
 mod keys;
+mod last_page;
 mod messages;
 mod poll;
 mod races;

@@ -2,48 +2,77 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort, PathBeneath, PathFd,
-    Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, Scope,
+    Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetError, Scope,
 };
 
 use super::opened::around;
-use super::system;
+use super::system::{self, Standing};
 use super::walls::{Held, Opened, Walls};
 
 /// The newest version that is known here. Rights that a kernel does not have yet are left out.
 const KNOWN: ABI = ABI::V10;
 
+/// The rules of the system's paths, most of all that a task has, made before there is one.
+pub struct SystemRules {
+    rules: RulesetCreated,
+    /// What stood there.
+    of: [Vec<Standing>; 2],
+}
+
+impl SystemRules {
+    /// Makes them, for walls where mounts hide files and no port is refused; `None` where the kernel has no Landlock. What
+    /// goes wrong here is found out again with the task's own rules.
+    #[must_use]
+    pub fn prepare() -> Option<Self> {
+        if sys::landlock_abi() == 0 {
+            return None;
+        }
+        let of = [system::readable(), system::devices()];
+        let rules = new_rules(None).and_then(|rules| allow_system(rules, &of, &[])).ok()?;
+        Some(Self { rules, of })
+    }
+
+    /// True if they are what would be made now.
+    fn fit(&self, walls: &Walls, held: Held) -> bool {
+        held.mounts && walls.refused_port.is_none() && self.of == [system::readable(), system::devices()]
+    }
+}
+
 /// Makes the rules; `None` where the kernel has no Landlock.
 ///
 /// # Errors
 /// The kernel has it and refuses.
-pub(super) fn ruleset(walls: &Walls, opened: &[Opened], held: Held) -> io::Result<Option<OwnedFd>> {
+pub(super) fn ruleset(
+    walls: &Walls,
+    opened: &[Opened],
+    held: Held,
+    prepared: Option<SystemRules>,
+) -> io::Result<Option<OwnedFd>> {
     if held.landlock == 0 {
         return Ok(None);
     }
-    let made = rules(walls, opened, held).map_err(io::Error::other)?;
+    let made = rules(walls, opened, held, prepared).map_err(io::Error::other)?;
     Ok(made.into())
 }
 
-fn rules(walls: &Walls, opened: &[Opened], held: Held) -> Result<RulesetCreated, landlock::RulesetError> {
-    let mut ruleset =
-        Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(AccessFs::from_all(KNOWN))?;
-    ruleset = ruleset.scope(Scope::from_all(KNOWN))?;
-    if walls.refused_port.is_some() {
-        ruleset = ruleset.handle_access(AccessNet::ConnectTcp)?;
-    }
-    let mut rules = ruleset.create()?;
-    let read = AccessFs::from_read(KNOWN);
+fn rules(
+    walls: &Walls,
+    opened: &[Opened],
+    held: Held,
+    prepared: Option<SystemRules>,
+) -> Result<RulesetCreated, RulesetError> {
     let uncovered: &[PathBuf] = if held.mounts { &[] } else { &walls.hidden };
-    for path in system::readable().iter().flat_map(|path| around(path, uncovered)) {
-        rules = allow(rules, &path, read)?;
-    }
-    for device in system::DEVICES {
-        rules = allow(rules, device.as_ref(), read | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev)?;
-    }
+    let mut rules = match prepared.filter(|prepared| prepared.fit(walls, held)) {
+        Some(prepared) => prepared.rules,
+        None => {
+            let of = [system::readable(), system::devices()];
+            allow_system(new_rules(walls.refused_port)?, &of, uncovered)?
+        }
+    };
     if held.mounts {
         rules = allow(rules, "/dev/shm".as_ref(), everything())?;
     }
@@ -51,7 +80,7 @@ fn rules(walls: &Walls, opened: &[Opened], held: Held) -> Result<RulesetCreated,
         rules = allow(rules, "/tmp".as_ref(), everything())?;
     }
     for Opened { descriptor, access } in opened {
-        let access = if access.is_write() { everything() } else { read };
+        let access = if access.is_write() { everything() } else { read() };
         rules = rules.add_rule(PathBeneath::new(descriptor, access))?;
     }
     if let Some(refused) = walls.refused_port {
@@ -62,17 +91,44 @@ fn rules(walls: &Walls, opened: &[Opened], held: Held) -> Result<RulesetCreated,
     Ok(rules)
 }
 
+/// Rules that allow nothing yet.
+fn new_rules(refused_port: Option<u16>) -> Result<RulesetCreated, RulesetError> {
+    let mut ruleset =
+        Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(AccessFs::from_all(KNOWN))?;
+    ruleset = ruleset.scope(Scope::from_all(KNOWN))?;
+    if refused_port.is_some() {
+        ruleset = ruleset.handle_access(AccessNet::ConnectTcp)?;
+    }
+    ruleset.create()
+}
+
+/// Allows what every task may read of the system, but for what no mount covers, and its devices.
+fn allow_system(
+    mut rules: RulesetCreated,
+    [readable, devices]: &[Vec<Standing>; 2],
+    uncovered: &[PathBuf],
+) -> Result<RulesetCreated, RulesetError> {
+    for path in readable.iter().flat_map(|standing| around(&standing.path, uncovered)) {
+        rules = allow(rules, &path, read())?;
+    }
+    for device in devices {
+        let access = read() | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev;
+        rules = allow(rules, &device.path, access)?;
+    }
+    Ok(rules)
+}
+
+fn read() -> BitFlags<AccessFs> {
+    AccessFs::from_read(KNOWN)
+}
+
 /// All rights, but for the making of devices.
 fn everything() -> BitFlags<AccessFs> {
     AccessFs::from_all(KNOWN) & !(AccessFs::MakeBlock | AccessFs::MakeChar)
 }
 
 /// A path of the system, where it is there.
-fn allow(
-    rules: RulesetCreated,
-    path: &std::path::Path,
-    access: BitFlags<AccessFs>,
-) -> Result<RulesetCreated, landlock::RulesetError> {
+fn allow(rules: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> Result<RulesetCreated, RulesetError> {
     match PathFd::new(path) {
         Ok(found) => rules.add_rule(PathBeneath::new(found, access)),
         Err(_) => Ok(rules),

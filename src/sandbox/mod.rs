@@ -20,5 +20,6 @@ mod probe;
 mod system;
 mod walls;
 
+pub use landlock::SystemRules;
 pub use probe::{Report, Targets, Tried, run_probe};
 pub use walls::{Access, Grant, Held, Limits, Unsafe, Walls, check_required, enter};

@@ -14,6 +14,9 @@ use crate::process;
 /// that: Landlock grants a folder with all that is in it. The folder itself where nothing in it is hidden.
 pub(super) fn around(folder: &Path, hidden: &[PathBuf]) -> Vec<PathBuf> {
     let whole = || vec![folder.to_owned()];
+    if hidden.is_empty() {
+        return whole();
+    }
     let Ok(real) = folder.canonicalize() else { return whole() };
     if hidden.iter().any(|hidden| real.starts_with(hidden)) {
         return Vec::new();

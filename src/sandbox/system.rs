@@ -1,5 +1,6 @@
 //! What of the system every task may use: paths for Landlock, and calls for seccomp.
 
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
@@ -37,22 +38,42 @@ const READ: &[&str] = &[
 const SETTINGS: &str = "/etc";
 
 /// Devices that keep nothing.
-pub(super) const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/ptmx", "/dev/pts"];
+const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/ptmx", "/dev/pts"];
 
 /// Sockets through which a program could have others do what it may not: hidden where there is a mount namespace.
 pub(super) const SOCKETS: &[&str] = &["/run/docker.sock", "/run/containerd", "/run/podman", "/run/user", "/run/dbus"];
 
-/// Returns the paths of the system that a task may read.
-pub(super) fn readable() -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = READ.iter().map(PathBuf::from).collect();
-    if !rustix::process::geteuid().is_root() {
-        paths.push(SETTINGS.into());
-        return paths;
+/// A path, and which file stands there: its device and its number.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub path: PathBuf,
+    file: (u64, u64),
+}
+
+impl Standing {
+    /// What stands at a path, where anything does, as far as it is `wanted`.
+    fn at(path: PathBuf, wanted: impl FnOnce(&Metadata) -> bool) -> Option<Self> {
+        let found = std::fs::metadata(&path).ok().filter(wanted)?;
+        Some(Self { path, file: (found.dev(), found.ino()) })
     }
-    // Root reads everything, so the files of passwords are left out by their modes.
-    let entries = std::fs::read_dir(SETTINGS).into_iter().flatten().flatten().map(|entry| entry.path());
-    paths.extend(entries.filter(|path| std::fs::metadata(path).is_ok_and(|found| found.mode() & 0o004 != 0)));
+}
+
+/// Returns the paths of the system that a task may read.
+pub(super) fn readable() -> Vec<Standing> {
+    let is_root = rustix::process::geteuid().is_root();
+    let whole = READ.iter().copied().chain((!is_root).then_some(SETTINGS));
+    let mut paths: Vec<Standing> = whole.filter_map(|path| Standing::at(path.into(), |_| true)).collect();
+    if is_root {
+        // Root reads everything, so the files of passwords are left out by their modes.
+        let entries = std::fs::read_dir(SETTINGS).into_iter().flatten().flatten();
+        paths.extend(entries.filter_map(|entry| Standing::at(entry.path(), |found| found.mode() & 0o004 != 0)));
+    }
     paths
+}
+
+/// Returns the devices that are there.
+pub(super) fn devices() -> Vec<Standing> {
+    DEVICES.iter().filter_map(|path| Standing::at(path.into(), |_| true)).collect()
 }
 
 /// Calls with which a process reaches into another one, or into the kernel. They fail with `EPERM`.

@@ -8,6 +8,7 @@ use rustix::fs::{CWD, OFlags};
 use serde::{Deserialize, Serialize};
 use sys::{BeforeExec, User};
 
+use super::landlock::SystemRules;
 use super::{landlock, mounts, opened, system};
 use crate::config::AgentUser;
 use crate::process::{self, Isolation};
@@ -141,7 +142,12 @@ const CAPABILITIES: u64 = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 
 ///
 /// # Errors
 /// A path is not what it was, or a wall that the system has can't be built.
-fn build(walls: &Walls, directory: &Path, isolation: Isolation) -> Result<(BeforeExec, Held), Unsafe> {
+fn build(
+    walls: &Walls,
+    directory: &Path,
+    isolation: Isolation,
+    prepared: Option<SystemRules>,
+) -> Result<(BeforeExec, Held), Unsafe> {
     let abi = sys::landlock_abi();
     let mut held = Held { landlock: abi, ..Held::default() };
     if isolation == Isolation::PidNamespace {
@@ -157,7 +163,7 @@ fn build(walls: &Walls, directory: &Path, isolation: Isolation) -> Result<(Befor
         opened::open_all(&opened::grants_around(&walls.grants, &walls.hidden))?
     };
     let directory = open_directory(directory).map_err(|source| Unsafe::Path { path: directory.to_owned(), source })?;
-    let ruleset = landlock::ruleset(walls, &opened, held)?;
+    let ruleset = landlock::ruleset(walls, &opened, held, prepared)?;
     let steps = BeforeExec {
         directory: Some(directory),
         limits: walls.limits.file_bytes.map(|bytes| (libc::RLIMIT_FSIZE, bytes)).into_iter().collect(),
@@ -170,7 +176,7 @@ fn build(walls: &Walls, directory: &Path, isolation: Isolation) -> Result<(Befor
     Ok((steps, held))
 }
 
-/// Builds the walls, or only opens the folder where there are none. Returns the steps of the process before its
+/// Builds the walls, or only opens the folder where there are none. What was prepared saves time. Returns the steps of the process before its
 /// program runs, and the walls that will hold.
 ///
 /// # Errors
@@ -180,6 +186,7 @@ pub fn enter(
     directory: &Path,
     isolation: Isolation,
     must_hold: bool,
+    prepared: Option<SystemRules>,
 ) -> Result<(BeforeExec, Option<Held>), Unsafe> {
     let Some(walls) = walls else {
         let opened = open_directory(directory);
@@ -187,7 +194,7 @@ pub fn enter(
         return Ok((BeforeExec { directory: Some(opened), ..BeforeExec::default() }, None));
     };
     check_required(must_hold)?;
-    let (steps, held) = build(walls, directory, isolation)?;
+    let (steps, held) = build(walls, directory, isolation, prepared)?;
     Ok((steps, Some(held)))
 }
 

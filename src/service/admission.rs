@@ -35,7 +35,7 @@ pub struct Origin<'a> {
     pub batch: Cow<'a, HashSet<TaskId>>,
 }
 
-/// Carries out every check before a task is stored.
+/// Carries out every check before a task is stored. What few tasks need is boxed, so that the others don't carry the room for it.
 pub async fn admit(
     service: &Service,
     mut spec: TaskSpec,
@@ -46,7 +46,10 @@ pub async fn admit(
         return Err(Refusal::draining());
     }
     spec.validate()?;
-    let caller = &children::caller_of(service, caller, &mut spec).await?;
+    let caller = &match spec.parent {
+        Some(parent) => Box::pin(children::caller_of(service, caller, parent, &mut spec)).await?,
+        None => caller.clone(),
+    };
     let dependencies = dependencies::resolve(&mut spec, &origin.batch)?;
     check_ceiling(service, caller, &spec)?;
     check_budget(service, caller, &spec)?;
@@ -58,13 +61,18 @@ pub async fn admit(
     for dir in &mut spec.options.sdk.add_dirs {
         *dir = folder(service, caller, "options.sdk.addDirs", dir).await?;
     }
-    let conversation = Conversation::of(service, caller, &spec).await?;
+    let conversation = match Conversation::is_named(&spec) {
+        true => Box::pin(Conversation::of(service, caller, &spec)).await?,
+        false => None,
+    };
     let named = spec.context.working_directory.as_ref();
     let named = match named {
         Some(named) => Some(folder(service, caller, "context.workingDirectory", named).await?),
         None => None,
     };
-    check_files(service, caller, &mut spec, named.as_deref()).await?;
+    if !spec.context.files.is_empty() {
+        Box::pin(check_files(service, caller, &mut spec, named.as_deref())).await?;
+    }
     spec.context.working_directory.clone_from(&named);
     let directory = match (&conversation, named) {
         (Some(conversation), named) => Directory::Named(conversation.directory(service, caller, named).await?),
@@ -73,7 +81,7 @@ pub async fn admit(
             Directory::WorktreeBelow(service.worktrees.display().to_string(), String::new())
         }
         (None, Some(named)) => match spec.options.worktree() {
-            Some(options) => worktree(service, caller, &options, &named).await?,
+            Some(options) => Box::pin(worktree(service, caller, &options, &named)).await?,
             None => Directory::Named(named),
         },
         (None, None) => Directory::OwnBelow(service.work_dir.display().to_string()),
@@ -84,7 +92,7 @@ pub async fn admit(
     }
     let resumes = conversation.map(|conversation| conversation.resumes);
     let (exclusive, key) = (exclusive(service, &spec, &directory), caller.name().to_owned());
-    let task = NewTask {
+    let task = Box::new(NewTask {
         id: origin.id.unwrap_or_else(TaskId::new),
         share: service.fairness.share_of(&key, &spec.tags),
         exclusive,
@@ -96,7 +104,7 @@ pub async fn admit(
         sees_all: caller.is_admin(),
         resumes,
         trace_parent: traces::current(),
-    };
+    });
     let idempotency = origin.idempotency;
     Ok(Submit { task, idempotency, max_pending: service.max_pending, limits: caller.limits().clone() })
 }

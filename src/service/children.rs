@@ -7,13 +7,17 @@ use wire::{Task, TaskSpec};
 use super::{Caller, Kind, Refusal, Service};
 use crate::queue::{Filter, Find, ListTasks, QueueError, Submitted};
 
-/// The key in whose name a task is admitted: that of the task from inside which it is made, whichever key an agent holds.
+/// The key in whose name a task is admitted that is made from inside `parent`: that of the parent, whichever key an agent holds.
 /// A process that was started before its task names it by its session: the request gets the task's id.
 ///
 /// # Errors
 /// The caller sees no such task, or its key is not good any more.
-pub async fn caller_of(service: &Service, caller: &Caller, spec: &mut TaskSpec) -> Result<Caller, Refusal> {
-    let Some(parent) = spec.parent else { return Ok(caller.clone()) };
+pub async fn caller_of(
+    service: &Service,
+    caller: &Caller,
+    parent: TaskId,
+    spec: &mut TaskSpec,
+) -> Result<Caller, Refusal> {
     let task = find(service, parent).await?.ok_or_else(|| no_parent(parent))?;
     spec.parent = Some(task.id);
     if task.key == caller.name() {

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 use strum::VariantArray as _;
 
 use super::error::StoreError;
@@ -341,10 +342,9 @@ pub fn is_well(event: &str, answered: bool) -> bool {
 /// Reads the changes of a commit. A line that can't be read costs nothing but itself.
 pub fn entries_of(row: HistoryRow) -> Vec<Entry> {
     let unread = |error: &serde_json::Error| HistoryEvent::Unread { why: error.to_string() };
-    let done: Vec<HistoryEvent> = match serde_json::from_str::<Vec<Value>>(&row.done) {
-        Ok(lines) => {
-            lines.into_iter().map(|line| serde_json::from_value(line).unwrap_or_else(|error| unread(&error))).collect()
-        }
+    let read = |line: &RawValue| serde_json::from_str(line.get()).unwrap_or_else(|error| unread(&error));
+    let done: Vec<HistoryEvent> = match serde_json::from_str::<Vec<&RawValue>>(&row.done) {
+        Ok(lines) => lines.into_iter().map(read).collect(),
         Err(error) => vec![unread(&error)],
     };
     let entry = |did| Entry { commit: row.seq, at: row.at, boot_ms: row.boot_ms, did };

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
@@ -25,6 +26,14 @@ impl MetricConstructor<Histogram> for Buckets {
 /// Histograms by labels.
 pub type Histograms = Family<MetricLabels, Histogram, Buckets>;
 
+/// Labels of a request.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabels {
+    http_request_method: &'static str,
+    http_route: String,
+    http_response_status_code: u16,
+}
+
 /// Bounds that OpenTelemetry's conventions name for requests, in seconds.
 const REQUEST: Buckets = Buckets(&[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0]);
 /// Seconds of a commit.
@@ -40,7 +49,7 @@ const ANSWER: Buckets = Buckets(&[1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 1
 /// The meters of this process.
 #[derive(Debug)]
 pub struct Meters {
-    requests: Histograms,
+    requests: Family<RequestLabels, Histogram, Buckets>,
     commit_seconds: Histogram,
     commit_commands: Histogram,
     streams: Family<MetricLabels, Gauge>,
@@ -99,12 +108,9 @@ fn scope(name: &str) -> MetricLabels {
 
 impl Meters {
     /// Notes a request: its method, the pattern of its path and the status of its answer.
-    pub fn request(&self, method: &str, route: &str, status: u16, took: Duration) {
-        let labels = vec![
-            ("http_request_method", method.to_owned()),
-            ("http_route", route.to_owned()),
-            ("http_response_status_code", status.to_string()),
-        ];
+    pub fn request(&self, method: &'static str, route: String, status: u16, took: Duration) {
+        let labels =
+            RequestLabels { http_request_method: method, http_route: route, http_response_status_code: status };
         self.requests.get_or_create(&labels).observe(took.as_secs_f64());
     }
 

@@ -35,6 +35,7 @@ pub async fn try_walls(config: &Config, proxy: Option<&Proxy>) -> io::Result<Vec
         holder,
         home: environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| home.clone()),
         namespaces: config.claude.namespaces,
+        walls: config.claude.agent.sandbox != Sandbox::Off,
     };
     let places = Places::make(config)?;
     let mut env = match proxy {

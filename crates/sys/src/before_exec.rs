@@ -108,8 +108,11 @@ fn keep_capabilities(kept: u64) -> io::Result<()> {
         }
         #[expect(unsafe_code, reason = "prctl(2) with numbers alone")]
         let dropped = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
-        if dropped != 0 && io::Error::last_os_error().raw_os_error() != Some(libc::EINVAL) {
-            return Err(io::Error::last_os_error());
+        match (dropped, io::Error::last_os_error()) {
+            (0, _) => {}
+            // Behind the last one that the kernel has.
+            (_, error) if error.raw_os_error() == Some(libc::EINVAL) => break,
+            (_, error) => return Err(error),
         }
     }
     #[expect(unsafe_code, reason = "prctl(2) with numbers alone")]

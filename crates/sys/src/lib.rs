@@ -12,7 +12,7 @@ mod probe;
 mod signal;
 mod write_watch;
 
-pub use allocator::give_memory_back;
+pub use allocator::{BySize, give_memory_back};
 pub use before_exec::{BeforeExec, User, before_exec};
 pub use descriptor::{inherited, readable};
 pub use fork::{fork, unshare, wait_in_place_of};

@@ -42,7 +42,7 @@ pub async fn submit(
     let idempotency = idempotency(&request, &caller, &body)?;
     drop(body);
     if let Some(options) = spec.race.clone() {
-        return races::submit(&shared, &caller, spec, &options, idempotency).await;
+        return Box::pin(races::submit(&shared, &caller, spec, &options, idempotency)).await;
     }
     let wait = spec.options.run_async == Some(false);
     let (task, repeated) = store(&shared, spec, &caller, None, idempotency).await?;

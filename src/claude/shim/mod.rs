@@ -23,7 +23,7 @@ use rustix::process::{Pid, PidfdFlags};
 pub use self::messages::Limit;
 pub(super) use self::messages::{Begin, FromShim, Signed, ToShim, part};
 use crate::process::{self, ControlLines, EnvMarks, Isolation, Launch, Tree};
-use crate::sandbox::{self, Limits};
+use crate::sandbox::{self, Limits, SystemRules};
 use audit::TreeLine;
 use domain::{LeaseKey, TREE_END_MS};
 use held::{Held, TAKE_LIMIT};
@@ -47,6 +47,9 @@ pub struct ShimArgs {
     /// Make no PID namespace
     #[arg(long)]
     no_namespace: bool,
+    /// Prepare no walls
+    #[arg(long)]
+    no_walls: bool,
     /// By what the process is found
     #[arg(hide = true)]
     marks: Vec<String>,
@@ -63,6 +66,7 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
     let mut orders = ControlLines::new(control);
     // Read once, while there is time.
     let _read_once = process::boot_now();
+    let prepared = if args.no_walls { None } else { SystemRules::prepare() };
     // Without a word the worker is gone, or wants it no more.
     let Some(begin) = first_order(&mut orders) else { return 0 };
     let marks = EnvMarks::tree(begin.mark);
@@ -88,7 +92,8 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
         shim.say(FromShim::StartFailed { message, is_transient: true, is_of_the_task: false });
         return 66;
     }
-    let (mut steps, held) = match sandbox::enter(begin.walls.as_ref(), &begin.directory, isolation, begin.must_hold) {
+    let entered = sandbox::enter(begin.walls.as_ref(), &begin.directory, isolation, begin.must_hold, prepared);
+    let (mut steps, held) = match entered {
         Ok(ready) => ready,
         Err(error) => {
             let (message, is_of_the_task) = (crate::telemetry::chain(&error), error.is_of_the_task());

@@ -1,5 +1,7 @@
 //! A command, and its sender who waits for the answer.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::oneshot;
@@ -67,7 +69,7 @@ pub trait Command: Send {
 struct Queued<C: Change> {
     change: C,
     answer: Option<C::Answer>,
-    sender: oneshot::Sender<Result<C::Answer, QueueError>>,
+    asker: Asker<C>,
 }
 
 impl<C: Change> Command for Queued<C> {
@@ -107,16 +109,39 @@ impl<C: Change> Command for Queued<C> {
             (Ok(()), None) => Err(QueueError::Restarting),
             (Err(error), _) => Err(error.into()),
         };
-        // The sender may have given up waiting; what is stored is stored.
-        drop(self.sender.send(answer));
+        if let Some(waits) = self.asker.place().take() {
+            // It may have given up waiting; what is stored is stored.
+            drop(waits.send(answer));
+        }
     }
 }
 
-/// Receiver of the answer to a command.
-type Receiver<C> = oneshot::Receiver<Result<<C as Change>::Answer, QueueError>>;
+/// Way of an answer to the one who waits for it.
+type Answers<C> = oneshot::Sender<Result<<C as Change>::Answer, QueueError>>;
 
-/// A command, ready to wait, and where its answer will come.
-pub fn asked<C: Change>(change: C) -> (Box<dyn Command>, Receiver<C>) {
-    let (sender, answer) = oneshot::channel();
-    (Box::new(Queued { change, answer: None, sender }), answer)
+/// Place of the one who waits for the answer to a command: the actor learns who that is when it has taken the command.
+pub struct Asker<C: Change>(Arc<Mutex<Option<Answers<C>>>>);
+
+impl<C: Change> Asker<C> {
+    /// Says who waits for the answer, where anybody does.
+    pub fn is(&self, waits: Option<Answers<C>>) {
+        *self.place() = waits;
+    }
+
+    /// Waits for the answer itself.
+    pub fn receiver(&self) -> oneshot::Receiver<Result<C::Answer, QueueError>> {
+        let (sender, answer) = oneshot::channel();
+        self.is(Some(sender));
+        answer
+    }
+
+    fn place(&self) -> MutexGuard<'_, Option<Answers<C>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A command, ready to wait, and the place of its asker.
+pub fn asked<C: Change>(change: C) -> (Box<dyn Command>, Asker<C>) {
+    let place = Arc::default();
+    (Box::new(Queued { change, answer: None, asker: Asker(Arc::clone(&place)) }), Asker(place))
 }

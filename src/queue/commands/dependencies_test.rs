@@ -128,7 +128,10 @@ async fn submit(scratch: &Scratch, model: &Model, on: &[On], retry_of: Option<us
         resumes: None,
         trace_parent: None,
     };
-    match scratch.ask(Submit { task, idempotency: None, max_pending: 100, limits: wire::KeyLimits::default() }).await {
+    match scratch
+        .ask(Submit { task: Box::new(task), idempotency: None, max_pending: 100, limits: wire::KeyLimits::default() })
+        .await
+    {
         Submitted::Created(task) => Some(task.id),
         Submitted::DependencyFailed(..) => None,
         other => panic!("{other:?}"),

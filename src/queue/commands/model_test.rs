@@ -46,7 +46,8 @@ impl Scratch {
     }
 
     pub async fn ask<C: Change>(&self, change: C) -> C::Answer {
-        let (waiting, answer) = asked(change);
+        let (waiting, asker) = asked(change);
+        let answer = asker.receiver();
         commit(&*self.store, vec![waiting]).await;
         answer.await.expect("an answer").expect("stored")
     }
@@ -70,7 +71,15 @@ impl Scratch {
             resumes: None,
             trace_parent: None,
         };
-        match self.ask(Submit { task, idempotency: None, max_pending: 100, limits: wire::KeyLimits::default() }).await {
+        match self
+            .ask(Submit {
+                task: Box::new(task),
+                idempotency: None,
+                max_pending: 100,
+                limits: wire::KeyLimits::default(),
+            })
+            .await
+        {
             Submitted::Created(task) => task.id,
             other => panic!("{other:?}"),
         }
@@ -258,7 +267,7 @@ async fn one_bad_command_does_not_take_its_neighbours_along(scratch: Scratch) {
     let task = scratch.submit().await;
     let row = scratch.row(task).await;
     scratch.put(&TaskRow { status: Status::Running.into(), holder: Some(WorkerInstanceId::from_u128(1)), ..row }).await;
-    let (bad, bad_answer) = asked(Cancel(task));
+    let (bad, bad_asker) = asked(Cancel(task));
     let beat = Beat {
         holder: WorkerInstanceId::from_u128(1),
         name: "w".into(),
@@ -266,7 +275,8 @@ async fn one_bad_command_does_not_take_its_neighbours_along(scratch: Scratch) {
         concurrency: 1,
         labels: Labels::default(),
     };
-    let (good, good_answer) = asked(beat);
+    let (good, good_asker) = asked(beat);
+    let (bad_answer, good_answer) = (bad_asker.receiver(), good_asker.receiver());
     commit(&*scratch.store, vec![bad, good]).await;
     assert!(bad_answer.await.expect("an answer").is_err());
     assert!(good_answer.await.expect("an answer").is_ok());

@@ -3,7 +3,7 @@
 use domain::{Event, EventKind, Status, TaskId};
 
 /// Reads events of a task, in order.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadEvents {
     pub task: TaskId,
     /// Number behind which they begin.

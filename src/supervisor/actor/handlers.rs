@@ -211,14 +211,45 @@ impl Handler<Wake> for SupervisorActor {
                 }
             }
             Concern::Idle(tasks) => {
-                for _ in 0..tasks {
-                    let free = self.workers.values_mut().filter(|worker| worker.free() > 0);
-                    // Those whose slots are taken look when they have a free one.
-                    let Some(worker) = free.max_by_key(|worker| worker.free()) else { return };
-                    worker.woken += 1;
-                    worker.tell(ToWorker::Wake);
+                let mut workers: Vec<_> = self.workers.values_mut().collect();
+                let mut free: Vec<usize> = workers.iter().map(|worker| worker.free()).collect();
+                for chosen in freest(&mut free, tasks) {
+                    workers[chosen].woken += 1;
+                    workers[chosen].tell(ToWorker::Wake);
                 }
             }
         }
+    }
+}
+
+/// Returns whom to wake for new tasks: for each the one with the most free slots, of which it takes one. Those whose slots are
+/// taken look when they have a free one.
+fn freest(free: &mut [usize], tasks: u64) -> Vec<usize> {
+    let mut chosen = Vec::new();
+    for _ in 0..tasks {
+        let most = free.iter_mut().enumerate().filter(|(_, free)| **free > 0).max_by_key(|(_, free)| **free);
+        let Some((worker, free)) = most else { break };
+        *free -= 1;
+        chosen.push(worker);
+    }
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::freest;
+
+    #[test]
+    fn new_tasks_go_to_those_with_the_most_free_slots_and_to_none_without() {
+        assert_eq!(freest(&mut [0, 2, 5], 1), [2]);
+        let spread = |free: &[usize], tasks| {
+            let mut chosen = freest(&mut free.to_vec(), tasks);
+            chosen.sort_unstable();
+            chosen
+        };
+        assert_eq!(spread(&[1, 1, 1], 2).len(), 2);
+        assert_eq!(spread(&[2, 2, 2], 3), [0, 1, 2], "one each");
+        assert_eq!(spread(&[0, 1, 3], 10), [1, 2, 2, 2], "no more than there are slots");
+        assert!(freest(&mut [0, 0], 3).is_empty() && freest(&mut [], 3).is_empty() && freest(&mut [4], 0).is_empty());
     }
 }

@@ -18,8 +18,10 @@ impl Span {
     /// A request over HTTP: its method, the pattern of its path, and the place of the client.
     #[must_use]
     pub fn of_request(method: &str, route: &str, client: Option<TraceParent>) -> Self {
-        let attributes = vec![attribute("http.request.method", method), attribute("http.route", route)];
-        Self::begin(Beginning::new(format!("{method} {route}"), SpanKind::Server, client, attributes))
+        Self::begin(client, || {
+            let attributes = vec![attribute("http.request.method", method), attribute("http.route", route)];
+            Beginning::new(format!("{method} {route}"), SpanKind::Server, attributes)
+        })
     }
 
     /// The status of the answer to a request.
@@ -33,32 +35,40 @@ impl Span {
     /// The way of tasks into the queue.
     #[must_use]
     pub fn of_send(tasks: usize) -> Self {
-        let mut attributes = messaging("send");
-        if tasks != 1 {
-            attributes.push(KeyValue::new("messaging.batch.message_count", i64::try_from(tasks).unwrap_or(i64::MAX)));
-        }
-        Self::begin(Beginning::new(format!("send {QUEUE}"), SpanKind::Producer, current(), attributes))
+        Self::begin(current(), || {
+            let mut attributes = messaging("send");
+            if tasks != 1 {
+                let tasks = i64::try_from(tasks).unwrap_or(i64::MAX);
+                attributes.push(KeyValue::new("messaging.batch.message_count", tasks));
+            }
+            Beginning::new(format!("send {QUEUE}"), SpanKind::Producer, attributes)
+        })
     }
 
     /// The task that was stored.
     pub fn stored(&mut self, task: TaskId) {
-        self.note("messaging.message.id", task.to_string());
+        if self.open.is_some() {
+            self.note("messaging.message.id", task.to_string());
+        }
     }
 
     /// An attempt, from its claim to its report, in the trace of its task; from the second on it follows the one before.
     #[must_use]
     pub fn of_attempt(key: LeaseKey, attempt: i32, worker: &str, task: Option<TraceParent>) -> Self {
-        let mut attributes = messaging("process");
-        attributes.extend([
-            attribute("messaging.message.id", &key.task.to_string()),
-            KeyValue::new("cc.attempt", i64::from(attempt)),
-            KeyValue::new("cc.epoch", key.epoch.number()),
-            attribute("cc.worker.id", worker),
-        ]);
-        let before = LeaseKey { epoch: Epoch::of(key.epoch.number().saturating_sub(1)), ..key };
-        let follows = task.filter(|_| attempt > 1).map(|task| TraceParent { span: span_of_attempt(before), ..task });
-        let beginning = Beginning::new(format!("process {QUEUE}"), SpanKind::Consumer, task, attributes);
-        Self::begin(Beginning { id: Some(span_of_attempt(key)), link: follows, ..beginning })
+        Self::begin(task, || {
+            let mut attributes = messaging("process");
+            attributes.extend([
+                attribute("messaging.message.id", &key.task.to_string()),
+                KeyValue::new("cc.attempt", i64::from(attempt)),
+                KeyValue::new("cc.epoch", key.epoch.number()),
+                attribute("cc.worker.id", worker),
+            ]);
+            let before = LeaseKey { epoch: Epoch::of(key.epoch.number().saturating_sub(1)), ..key };
+            let follows =
+                task.filter(|_| attempt > 1).map(|task| TraceParent { span: span_of_attempt(before), ..task });
+            let beginning = Beginning::new(format!("process {QUEUE}"), SpanKind::Consumer, attributes);
+            Beginning { id: Some(span_of_attempt(key)), link: follows, ..beginning }
+        })
     }
 
     /// How an attempt ended.
@@ -82,25 +92,27 @@ impl Span {
     /// The preparation of an attempt: its folder, worktree, files, home.
     #[must_use]
     pub fn of_set_up() -> Self {
-        Self::begin(Beginning::new("cc.set_up".to_owned(), SpanKind::Internal, current(), Vec::new()))
+        Self::begin(current(), || Beginning::new("cc.set_up".to_owned(), SpanKind::Internal, Vec::new()))
     }
 
     /// A check of a task's work.
     #[must_use]
     pub fn of_check() -> Self {
-        Self::begin(Beginning::new("cc.verify".to_owned(), SpanKind::Internal, current(), Vec::new()))
+        Self::begin(current(), || Beginning::new("cc.verify".to_owned(), SpanKind::Internal, Vec::new()))
     }
 
     /// A run of the CLI.
     #[must_use]
     pub fn of_agent(model: Option<&str>) -> Self {
-        let mut attributes = vec![
-            attribute("gen_ai.operation.name", "invoke_agent"),
-            attribute("gen_ai.provider.name", "anthropic"),
-            attribute("gen_ai.agent.name", "claude-code"),
-        ];
-        attributes.extend(model.map(|model| attribute("gen_ai.request.model", model)));
-        Self::begin(Beginning::new("invoke_agent claude-code".to_owned(), SpanKind::Client, current(), attributes))
+        Self::begin(current(), || {
+            let mut attributes = vec![
+                attribute("gen_ai.operation.name", "invoke_agent"),
+                attribute("gen_ai.provider.name", "anthropic"),
+                attribute("gen_ai.agent.name", "claude-code"),
+            ];
+            attributes.extend(model.map(|model| attribute("gen_ai.request.model", model)));
+            Beginning::new("invoke_agent claude-code".to_owned(), SpanKind::Client, attributes)
+        })
     }
 
     /// The session of a run, and whether its process had waited for the task.
@@ -121,12 +133,14 @@ impl Span {
     /// A tool that the model calls, as the CLI's messages tell of it: its name, and that of the call.
     #[must_use]
     pub fn of_tool(tool: &str, call: &str) -> Self {
-        let attributes = vec![
-            attribute("gen_ai.operation.name", "execute_tool"),
-            attribute("gen_ai.tool.name", tool),
-            attribute("gen_ai.tool.call.id", call),
-        ];
-        Self::begin(Beginning::new(format!("execute_tool {tool}"), SpanKind::Internal, current(), attributes))
+        Self::begin(current(), || {
+            let attributes = vec![
+                attribute("gen_ai.operation.name", "execute_tool"),
+                attribute("gen_ai.tool.name", tool),
+                attribute("gen_ai.tool.call.id", call),
+            ];
+            Beginning::new(format!("execute_tool {tool}"), SpanKind::Internal, attributes)
+        })
     }
 }
 

@@ -82,9 +82,9 @@ pub fn stop(limit: Duration) {
     }
 }
 
-pub fn begin(beginning: Beginning) -> Option<(Open, TraceParent)> {
+pub fn begin(parent: Option<TraceParent>, beginning: impl FnOnce() -> Beginning) -> Option<(Open, TraceParent)> {
     let (_, tracer) = EXPORT.get()?;
-    let Beginning { name, kind, parent, id, link, attributes } = beginning;
+    let Beginning { name, kind, id, link, attributes } = beginning();
     let context = parent.map_or_else(Context::new, |parent| Context::new().with_remote_span_context(outer(parent)));
     let builder = SpanBuilder {
         span_kind: Some(kind),

@@ -66,7 +66,6 @@ pub fn start(traces: &Traces) -> Result<Tracing, String> {
 struct Beginning {
     name: String,
     kind: SpanKind,
-    parent: Option<TraceParent>,
     /// Number of the span, where it is known before.
     id: Option<u64>,
     /// A span that this one follows.
@@ -75,8 +74,8 @@ struct Beginning {
 }
 
 impl Beginning {
-    const fn new(name: String, kind: SpanKind, parent: Option<TraceParent>, attributes: Vec<KeyValue>) -> Self {
-        Self { name, kind, parent, id: None, link: None, attributes }
+    const fn new(name: String, kind: SpanKind, attributes: Vec<KeyValue>) -> Self {
+        Self { name, kind, id: None, link: None, attributes }
     }
 }
 
@@ -88,9 +87,9 @@ pub struct Span {
 }
 
 impl Span {
-    fn begin(beginning: Beginning) -> Self {
-        let parent = beginning.parent;
-        match export::begin(beginning) {
+    /// Begins a part of `parent`. Without a collector nothing is put together for it.
+    fn begin(parent: Option<TraceParent>, beginning: impl FnOnce() -> Beginning) -> Self {
+        match export::begin(parent, beginning) {
             Some((open, place)) => Self { place: Some(place), open: Some(open) },
             None => Self { place: parent, open: None },
         }
