@@ -63,7 +63,7 @@ fn measure(args: &[String]) {
 type Part = fn(&mut Figures);
 
 /// What `make bench` measures, in this order. One alone: `make bench PARTS=submits`.
-const PARTS: [(&str, Part); 15] = [
+const PARTS: [(&str, Part); 16] = [
     ("submits", submits::submits),
     ("dispatch", dispatch::dispatch),
     ("drain", drain::drain),
@@ -77,6 +77,7 @@ const PARTS: [(&str, Part); 15] = [
     ("walls", walls::walls),
     ("standby", standby::standby),
     ("postgres", postgres::postgres),
+    ("executors", postgres::executors),
     ("hour", postgres::hour),
     ("fleet", postgres::fleet),
 ];

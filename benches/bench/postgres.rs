@@ -104,8 +104,13 @@ fn drain(figures: &mut Figures, backend: &Backend) {
         figures.add(&format!("PostgreSQL: drain of {TASKS} no-op tasks, {name}"), theirs, "/s");
         figures.add(&format!("  cc-anywhere over {name}"), ours / theirs, "");
     }
+}
+
+/// Processes that claim and finish tasks which do nothing.
+pub fn executors(figures: &mut Figures) {
+    let Some(server) = Backend::postgres() else { return };
     for processes in [1, 4, 8] {
-        let url = backend.database(&format!("executors_{processes}"));
+        let url = server.database(&format!("executors_{processes}"));
         let rate = actix::System::new().block_on(scale::executors(&url, processes, scale::TASKS));
         figures.add(&format!("PostgreSQL: no-op tasks by {processes} processes"), rate, "/s");
     }
