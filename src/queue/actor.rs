@@ -16,7 +16,7 @@ use fail::fail_point;
 use tokio::sync::oneshot;
 
 use super::change_notifier::ChangeNotifier;
-use super::commands::{Asker, Change, Command, asked};
+use super::commands::{Change, Command, PendingAnswer, asked};
 use super::commit::{Committed, commit};
 use super::files::{
     CountFileBytes, FindUnnamedBlobs, PutFile, ReadArtifact, ReadTaskFiles, RemoveFile, RemoveIdleFiles,
@@ -60,7 +60,8 @@ pub const MAILBOX: usize = 1_024;
 /// Commands of one commit. More would keep the first of them waiting for the last.
 const BATCH: usize = 1_000;
 
-/// Turns of the loop, of a microsecond or two each, that are waited for as many as came last time.
+/// Turns of the loop, of a fraction of a microsecond each, that are waited for as many as came last time. To wait longer keeps
+/// those waiting who are there, while the others are on their way: then two batches take turns, one on its way to the disk.
 const TURNS: u32 = 60;
 /// Larger batches are worth their commit as they are.
 const FEW: usize = 32;
@@ -120,12 +121,12 @@ impl QueueActor {
     }
 
     /// Adds a command to the next commit, which answers it.
-    fn change<C: Change>(&mut self, change: C, ctx: &mut Context<Self>) -> Asker<C> {
+    fn change<C: Change>(&mut self, change: C, ctx: &mut Context<Self>) -> PendingAnswer<C> {
         fail_point!("queue-command");
-        let (waiting, asker) = asked(change);
+        let (waiting, answer) = asked(change);
         self.waiting.push(waiting);
         self.commit_next(ctx);
-        asker
+        answer
     }
 
     fn commit_next(&mut self, ctx: &mut Context<Self>) {
@@ -162,8 +163,8 @@ impl QueueActor {
     fn claim_along(&mut self, ctx: &mut Context<Self>) -> Option<Box<dyn Command>> {
         let ParkedPoll { claim, looked, answer, .. } =
             self.standing.take().filter(|standing| !standing.answer.is_closed())?;
-        let (waiting, asker) = asked(claim);
-        let claimed = asker.receiver();
+        let (waiting, answer_to_claim) = asked(claim);
+        let claimed = answer_to_claim.receiver();
         // It may have waited for long.
         let claimed_after = boot_now();
         let tell = async move {
@@ -190,10 +191,7 @@ impl QueueActor {
         }
         if committed.any {
             self.last_page.forget();
-            match committed.is_news {
-                true => self.hub.changed(&committed.touched, committed.concern),
-                false => self.hub.beaten(),
-            }
+            self.hub.changed(&committed.touched, committed.concern);
         }
     }
 
@@ -266,8 +264,7 @@ impl Supervised for QueueActor {
     }
 }
 
-/// Waits until the mailbox's messages are in the batch. Senders that were answered together are about to ask again together:
-/// a commit that takes half of them makes the other half wait for two.
+/// Waits until the mailbox's messages are in the batch: senders that were answered together ask again together.
 struct Gather {
     /// Turns of the loop that are left.
     turns: u32,
@@ -291,19 +288,19 @@ impl ActorFuture<QueueActor> for Gather {
     }
 }
 
-impl<C> MessageResponse<QueueActor, C> for Asker<C>
+impl<C> MessageResponse<QueueActor, C> for PendingAnswer<C>
 where
     C: Change + Message<Result = Result<<C as Change>::Answer, QueueError>>,
 {
-    fn handle(self, _: &mut Context<QueueActor>, waits: Option<oneshot::Sender<C::Result>>) {
-        self.is(waits);
+    fn handle(self, _: &mut Context<QueueActor>, sender: Option<oneshot::Sender<C::Result>>) {
+        self.send_to(sender);
     }
 }
 
 macro_rules! changes {
     ($($message:ty),* $(,)?) => {
         $(impl Handler<$message> for QueueActor {
-            type Result = Asker<$message>;
+            type Result = PendingAnswer<$message>;
 
             fn handle(&mut self, message: $message, ctx: &mut Context<Self>) -> Self::Result {
                 self.change(message, ctx)

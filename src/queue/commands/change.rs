@@ -25,9 +25,6 @@ pub trait Change: Send + 'static {
     /// True if it stores new tasks.
     const SUBMITS: bool = false;
 
-    /// True if it says of a worker that it lives, and changes nothing else: no pause of others ends for it.
-    const IS_SIGN_OF_LIFE: bool = false;
-
     /// Workers that it concerns once it is committed, besides the one that asked.
     fn concern(&self) -> Concern {
         Concern::All
@@ -59,8 +56,6 @@ pub trait Command: Send {
     fn makes_work(&self) -> bool;
     /// True if it stores new tasks.
     fn submits(&self) -> bool;
-    /// True if it says of a worker that it lives, and changes nothing else.
-    fn is_sign_of_life(&self) -> bool;
     /// Workers that it concerns.
     fn concern(&self) -> Concern;
     /// The task that it is about.
@@ -74,7 +69,7 @@ pub trait Command: Send {
 struct Queued<C: Change> {
     change: C,
     answer: Option<C::Answer>,
-    asker: Asker<C>,
+    pending: PendingAnswer<C>,
 }
 
 impl<C: Change> Command for Queued<C> {
@@ -88,10 +83,6 @@ impl<C: Change> Command for Queued<C> {
 
     fn submits(&self) -> bool {
         C::SUBMITS
-    }
-
-    fn is_sign_of_life(&self) -> bool {
-        C::IS_SIGN_OF_LIFE
     }
 
     fn concern(&self) -> Concern {
@@ -118,39 +109,39 @@ impl<C: Change> Command for Queued<C> {
             (Ok(()), None) => Err(QueueError::Restarting),
             (Err(error), _) => Err(error.into()),
         };
-        if let Some(waits) = self.asker.place().take() {
-            // It may have given up waiting; what is stored is stored.
-            drop(waits.send(answer));
+        if let Some(sender) = self.pending.sender().take() {
+            // Whom it goes to may have given up waiting; what is stored is stored.
+            drop(sender.send(answer));
         }
     }
 }
 
-/// Way of an answer to the one who waits for it.
+/// Sender of an answer.
 type Answers<C> = oneshot::Sender<Result<<C as Change>::Answer, QueueError>>;
 
-/// Place of the one who waits for the answer to a command: the actor learns who that is when it has taken the command.
-pub struct Asker<C: Change>(Arc<Mutex<Option<Answers<C>>>>);
+/// The answer to a command that is not there yet. The actor is told who waits for it when it has taken the command.
+pub struct PendingAnswer<C: Change>(Arc<Mutex<Option<Answers<C>>>>);
 
-impl<C: Change> Asker<C> {
-    /// Says who waits for the answer, where anybody does.
-    pub fn is(&self, waits: Option<Answers<C>>) {
-        *self.place() = waits;
+impl<C: Change> PendingAnswer<C> {
+    /// Sends the answer there, once it is there; nowhere where nobody waits.
+    pub fn send_to(&self, sender: Option<Answers<C>>) {
+        *self.sender() = sender;
     }
 
-    /// Waits for the answer itself.
+    /// Returns where the answer will come.
     pub fn receiver(&self) -> oneshot::Receiver<Result<C::Answer, QueueError>> {
         let (sender, answer) = oneshot::channel();
-        self.is(Some(sender));
+        self.send_to(Some(sender));
         answer
     }
 
-    fn place(&self) -> MutexGuard<'_, Option<Answers<C>>> {
+    fn sender(&self) -> MutexGuard<'_, Option<Answers<C>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A command, ready to wait, and the place of its asker.
-pub fn asked<C: Change>(change: C) -> (Box<dyn Command>, Asker<C>) {
-    let place = Arc::default();
-    (Box::new(Queued { change, answer: None, asker: Asker(Arc::clone(&place)) }), Asker(place))
+/// A command, ready to wait, and its answer.
+pub fn asked<C: Change>(change: C) -> (Box<dyn Command>, PendingAnswer<C>) {
+    let sender = Arc::default();
+    (Box::new(Queued { change, answer: None, pending: PendingAnswer(Arc::clone(&sender)) }), PendingAnswer(sender))
 }

@@ -34,5 +34,5 @@ mod transitions;
 mod unit;
 mod workers;
 
-pub use change::{Asker, Change, Command, asked};
+pub use change::{Change, Command, PendingAnswer, asked};
 pub use unit::{Done, Unit};

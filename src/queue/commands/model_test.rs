@@ -46,8 +46,8 @@ impl Scratch {
     }
 
     pub async fn ask<C: Change>(&self, change: C) -> C::Answer {
-        let (waiting, asker) = asked(change);
-        let answer = asker.receiver();
+        let (waiting, answer) = asked(change);
+        let answer = answer.receiver();
         commit(&*self.store, vec![waiting]).await;
         answer.await.expect("an answer").expect("stored")
     }
@@ -267,7 +267,7 @@ async fn one_bad_command_does_not_take_its_neighbours_along(scratch: Scratch) {
     let task = scratch.submit().await;
     let row = scratch.row(task).await;
     scratch.put(&TaskRow { status: Status::Running.into(), holder: Some(WorkerInstanceId::from_u128(1)), ..row }).await;
-    let (bad, bad_asker) = asked(Cancel(task));
+    let (bad, bad_answer) = asked(Cancel(task));
     let beat = Beat {
         holder: WorkerInstanceId::from_u128(1),
         name: "w".into(),
@@ -275,8 +275,8 @@ async fn one_bad_command_does_not_take_its_neighbours_along(scratch: Scratch) {
         concurrency: 1,
         labels: Labels::default(),
     };
-    let (good, good_asker) = asked(beat);
-    let (bad_answer, good_answer) = (bad_asker.receiver(), good_asker.receiver());
+    let (good, good_answer) = asked(beat);
+    let (bad_answer, good_answer) = (bad_answer.receiver(), good_answer.receiver());
     commit(&*scratch.store, vec![bad, good]).await;
     assert!(bad_answer.await.expect("an answer").is_err());
     assert!(good_answer.await.expect("an answer").is_ok());

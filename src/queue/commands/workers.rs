@@ -12,8 +12,6 @@ use domain::Failure;
 impl Change for Beat {
     type Answer = ();
 
-    const IS_SIGN_OF_LIFE: bool = true;
-
     fn concern(&self) -> Concern {
         Concern::Nobody
     }
