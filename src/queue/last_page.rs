@@ -1,4 +1,5 @@
 //! The page of events that was read last: the followers of a task all ask for the same one when there is something new.
+//! On a server those who ask at the same moment each read it: none of their reads has come back by then.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

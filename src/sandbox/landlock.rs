@@ -10,7 +10,7 @@ use landlock::{
 };
 
 use super::opened::around;
-use super::system::{self, Standing};
+use super::system::SystemPaths;
 use super::walls::{Held, Opened, Walls};
 
 /// The newest version that is known here. Rights that a kernel does not have yet are left out.
@@ -20,7 +20,7 @@ const KNOWN: ABI = ABI::V10;
 pub struct SystemRules {
     rules: RulesetCreated,
     /// What stood there.
-    of: [Vec<Standing>; 2],
+    of: SystemPaths,
 }
 
 impl SystemRules {
@@ -31,14 +31,14 @@ impl SystemRules {
         if sys::landlock_abi() == 0 {
             return None;
         }
-        let of = [system::readable(), system::devices()];
+        let of = SystemPaths::now();
         let rules = new_rules(None).and_then(|rules| allow_system(rules, &of, &[])).ok()?;
         Some(Self { rules, of })
     }
 
     /// True if they are what would be made now.
     fn fit(&self, walls: &Walls, held: Held) -> bool {
-        held.mounts && walls.refused_port.is_none() && self.of == [system::readable(), system::devices()]
+        held.mounts && walls.refused_port.is_none() && self.of == SystemPaths::now()
     }
 }
 
@@ -68,10 +68,7 @@ fn rules(
     let uncovered: &[PathBuf] = if held.mounts { &[] } else { &walls.hidden };
     let mut rules = match prepared.filter(|prepared| prepared.fit(walls, held)) {
         Some(prepared) => prepared.rules,
-        None => {
-            let of = [system::readable(), system::devices()];
-            allow_system(new_rules(walls.refused_port)?, &of, uncovered)?
-        }
+        None => allow_system(new_rules(walls.refused_port)?, &SystemPaths::now(), uncovered)?,
     };
     if held.mounts {
         rules = allow(rules, "/dev/shm".as_ref(), everything())?;
@@ -105,7 +102,7 @@ fn new_rules(refused_port: Option<u16>) -> Result<RulesetCreated, RulesetError> 
 /// Allows what every task may read of the system, but for what no mount covers, and its devices.
 fn allow_system(
     mut rules: RulesetCreated,
-    [readable, devices]: &[Vec<Standing>; 2],
+    SystemPaths { readable, devices }: &SystemPaths,
     uncovered: &[PathBuf],
 ) -> Result<RulesetCreated, RulesetError> {
     for path in readable.iter().flat_map(|standing| around(&standing.path, uncovered)) {

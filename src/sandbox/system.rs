@@ -58,22 +58,29 @@ impl Standing {
     }
 }
 
-/// Returns the paths of the system that a task may read.
-pub(super) fn readable() -> Vec<Standing> {
-    let is_root = rustix::process::geteuid().is_root();
-    let whole = READ.iter().copied().chain((!is_root).then_some(SETTINGS));
-    let mut paths: Vec<Standing> = whole.filter_map(|path| Standing::at(path.into(), |_| true)).collect();
-    if is_root {
-        // Root reads everything, so the files of passwords are left out by their modes.
-        let entries = std::fs::read_dir(SETTINGS).into_iter().flatten().flatten();
-        paths.extend(entries.filter_map(|entry| Standing::at(entry.path(), |found| found.mode() & 0o004 != 0)));
-    }
-    paths
+/// The paths of the system that every task may use, as they stand at a time.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct SystemPaths {
+    /// What it may read.
+    pub readable: Vec<Standing>,
+    /// Devices, which it may write too.
+    pub devices: Vec<Standing>,
 }
 
-/// Returns the devices that are there.
-pub(super) fn devices() -> Vec<Standing> {
-    DEVICES.iter().filter_map(|path| Standing::at(path.into(), |_| true)).collect()
+impl SystemPaths {
+    /// Returns them as they stand now.
+    pub(super) fn now() -> Self {
+        let is_root = rustix::process::geteuid().is_root();
+        let found = |path: &&str| Standing::at((*path).into(), |_| true);
+        let whole = READ.iter().chain((!is_root).then_some(&SETTINGS));
+        let mut readable: Vec<Standing> = whole.filter_map(found).collect();
+        if is_root {
+            // Root reads everything, so the files of passwords are left out by their modes.
+            let entries = std::fs::read_dir(SETTINGS).into_iter().flatten().flatten();
+            readable.extend(entries.filter_map(|entry| Standing::at(entry.path(), |file| file.mode() & 0o004 != 0)));
+        }
+        Self { readable, devices: DEVICES.iter().filter_map(found).collect() }
+    }
 }
 
 /// Calls with which a process reaches into another one, or into the kernel. They fail with `EPERM`.

@@ -61,10 +61,7 @@ pub async fn admit(
     for dir in &mut spec.options.sdk.add_dirs {
         *dir = folder(service, caller, "options.sdk.addDirs", dir).await?;
     }
-    let conversation = match Conversation::is_named(&spec) {
-        true => Box::pin(Conversation::of(service, caller, &spec)).await?,
-        false => None,
-    };
+    let conversation = Box::pin(Conversation::of(service, caller, &spec)).await?;
     let named = spec.context.working_directory.as_ref();
     let named = match named {
         Some(named) => Some(folder(service, caller, "context.workingDirectory", named).await?),

@@ -28,12 +28,6 @@ pub struct Conversation {
 }
 
 impl Conversation {
-    /// True if a request names one.
-    pub const fn is_named(spec: &TaskSpec) -> bool {
-        let sdk = &spec.options.sdk;
-        sdk.continue_from_task_id.is_some() || sdk.resume_session.is_some()
-    }
-
     /// The conversation that a request names, if it can be gone on with.
     pub async fn of(service: &Service, caller: &Caller, spec: &TaskSpec) -> Result<Option<Self>, Refusal> {
         let sdk = &spec.options.sdk;

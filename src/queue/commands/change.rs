@@ -128,11 +128,11 @@ impl<C: Change> PendingAnswer<C> {
         *self.sender() = sender;
     }
 
-    /// Returns where the answer will come.
-    pub fn receiver(&self) -> oneshot::Receiver<Result<C::Answer, QueueError>> {
+    /// Waits for it. One that will never come, since the actor was started anew, is an error.
+    pub fn wait(&self) -> impl Future<Output = Result<C::Answer, QueueError>> + use<C> {
         let (sender, answer) = oneshot::channel();
         self.send_to(Some(sender));
-        answer
+        async { answer.await.unwrap_or(Err(QueueError::Restarting)) }
     }
 
     fn sender(&self) -> MutexGuard<'_, Option<Answers<C>>> {
