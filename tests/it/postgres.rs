@@ -103,7 +103,9 @@ fn a_commit_that_is_cut_is_stored_once_or_not_at_all_and_the_answer_says_which()
     stored.sort_unstable();
     accepted.sort_unstable();
     assert_eq!(stored, accepted, "what is stored is what was accepted");
-    assert!(server.process.logs().contains("it has happened"), "a commit whose answer was lost is asked for");
+    // Twelve are cut late, a few of them by work of the server itself, which leaves no history.
+    let asked_for = server.process.logs().matches("it has happened").count();
+    assert!(asked_for >= 8, "a commit whose answer was lost is asked for: {asked_for}");
     check_history(&world, &[]);
 }
 
