@@ -359,6 +359,14 @@ fn a_pool_in_transaction_mode_may_stand_between() {
         ends_well(&server, &server.submit(quick()));
         two.logs().contains("set DATABASE_LISTEN_URL").then_some(())
     });
+    // A command that reads meets the pool as well, beside all others.
+    for _ in 0..8 {
+        server.submit(quick());
+        check_history(&world, &[]);
+    }
+    for process in [&server.process, &one, &two] {
+        assert!(!process.logs().contains("prepared statement"), "each finds out before it prepares any");
+    }
     drop((one, two));
-    check_history(&world, &["--settled"]);
+    check_history(&world, &[]);
 }

@@ -158,6 +158,11 @@ impl Address {
         self.pooled.load(Ordering::Relaxed)
     }
 
+    /// Prepares no statements, as if a pool stood before the server.
+    pub fn prepare_none(&self) {
+        self.pooled.store(true, Ordering::Relaxed);
+    }
+
     /// Notes that a pool stands before the server.
     pub fn note_pooled(&self) {
         if !self.pooled.swap(true, Ordering::Relaxed) {

@@ -268,7 +268,7 @@ impl Store for PostgresStore {
 /// # Errors
 /// It can't be reached, or is from another version.
 pub async fn open_read_only(server: &DatabaseServer) -> Result<Reader, StoreError> {
-    let db = Connection::open(address_of_server(server)?).await?;
+    let db = connect_once(server).await?;
     schema::look(&db).await?;
     Ok(Arc::new(Readers::of(Arc::new(db))))
 }
@@ -278,10 +278,18 @@ pub async fn open_read_only(server: &DatabaseServer) -> Result<Reader, StoreErro
 /// # Errors
 /// It can't be reached, or is from another version.
 pub async fn open_snapshot(server: &DatabaseServer) -> Result<Reader, StoreError> {
-    let db = Connection::open(address_of_server(server)?).await?;
+    let db = connect_once(server).await?;
     schema::look(&db).await?;
     db.simple("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     Ok(Arc::new(Readers::of(Arc::new(db))))
+}
+
+/// A connection of a command that reads and ends. It prepares no statements: a pool may stand before the server, and
+/// would mix them up with those of others.
+async fn connect_once(server: &DatabaseServer) -> Result<Connection, StoreError> {
+    let address = address_of_server(server)?;
+    address.prepare_none();
+    Connection::open(address).await
 }
 
 /// Finds out whether a database may be used. Changes nothing.
@@ -289,7 +297,7 @@ pub async fn open_snapshot(server: &DatabaseServer) -> Result<Reader, StoreError
 /// # Errors
 /// It can't be reached, or must not be used.
 pub async fn check(server: &DatabaseServer) -> Result<String, StoreError> {
-    let db = Connection::open(address_of_server(server)?).await?;
+    let db = connect_once(server).await?;
     schema::check(&db).await?;
     Ok(db.address().shown().to_string())
 }

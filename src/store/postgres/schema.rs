@@ -76,11 +76,14 @@ async fn find_pool(db: &Connection) -> Result<(), StoreError> {
     let other = Connection::open(Arc::clone(db.address())).await?;
     let own = db.simple(PROCESS).await?;
     for _ in 0..4 {
+        // A pool gives the connection that became free last, or that which has been free for the longest time.
+        let before = db.simple(PROCESS).await?;
         let others = other.simple(&format!("BEGIN; {PROCESS}")).await?;
-        let now = db.simple(PROCESS).await?;
+        let after = db.simple(PROCESS).await?;
         other.simple("ROLLBACK").await?;
-        if others == own || now != own {
+        if others == own || before != own || after != own {
             db.address().note_pooled();
+            break;
         }
     }
     Ok(())
