@@ -359,7 +359,7 @@ pub async fn starts_a_second(program: &Path, cli: &Path, folder: &Path, most: us
 async fn start_one(program: PathBuf, cli: PathBuf, folder: PathBuf) {
     let (holder, now) = (WorkerInstanceId::new(), boot_now());
     let shim =
-        Shim::start(&ShimLaunch { program, holder, home: None, namespaces: true, walls: false }).expect("a shim");
+        Shim::start(&ShimLaunch { program, holder, home: None, namespaces: true, settings: None }).expect("a shim");
     let start = Start {
         program: cli,
         args: vec!["-p".to_owned()],

@@ -16,6 +16,7 @@ use crate::ipc;
 use crate::process;
 use crate::proxy::{Proxy, ProxyLaunch};
 use crate::queue::{self, ChangeNotifier, EventFeed, Queue, QueueActor, Reaper, WordIndexer};
+use crate::sandbox::SettingsWatch;
 use crate::service::{self, Search, Service};
 use crate::store::{self, Blobs, Leadership, Store};
 use crate::supervise::{RestartPolicy, start_guarded};
@@ -199,14 +200,8 @@ impl Parts {
         queue: &Queue,
         news: News,
     ) -> anyhow::Result<Addr<WorkerActor>> {
-        let environment = &config.claude.environment;
-        let shim = claude::ShimLaunch {
-            program: std::env::current_exe()?,
-            holder,
-            home: environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| home.clone()),
-            namespaces: config.claude.namespaces,
-            walls: config.claude.agent.sandbox != Sandbox::Off,
-        };
+        let settings = (config.claude.agent.sandbox != Sandbox::Off).then(SettingsWatch::begin);
+        let shim = claude::ShimLaunch::new(&config.claude, holder, settings)?;
         worker::check_required(config)?;
         roles::check_agent_user(config)?;
         let proxy = ProxyLaunch { program: shim.program.clone(), holder, log: config.log.clone() };

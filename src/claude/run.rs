@@ -182,10 +182,11 @@ impl Run {
             env,
             walls: start.walls,
             must_hold: start.must_hold,
+            walls_fit: shim.walls_fit(),
             secret: process::secret()?,
         };
         let secret = begin.secret.clone();
-        let Shim { child, streams, control } = shim;
+        let Shim { child, streams, control, .. } = shim;
         let rules = RunRules { max_output_bytes: start.max_output_bytes, disk: start.disk };
         let process::Streams { stdin, stdout, stderr } = streams;
         let run = Self::over((Some(stdin), stdout, stderr), control, Some(child), secret, rules, Before::default())?;

@@ -49,7 +49,7 @@ pub use spawn::{
 pub use sweep::{EnvMarks, TreeMark, end_all};
 pub use sys::WriteWatch;
 pub use tree::{Tree, reap};
-pub use tree_log::{note_tree, open_tree_log, read_trees, tree_log};
+pub use tree_log::{TreeLog, open_tree_log, read_trees, tree_log};
 pub use whole::write_whole;
 
 use rustix::process::{Pid, Signal};

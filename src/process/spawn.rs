@@ -8,11 +8,16 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::io::{FdFlags, fcntl_setfd};
 use sys::BeforeExec;
 use tokio::io::AsyncReadExt;
 use tokio::process::Child;
+
+/// Held while a process is started: what one of them is to inherit, no other one does.
+static STARTING: Mutex<()> = Mutex::new(());
 
 /// Description of a process to start. The environment is exactly `env`: nothing is inherited.
 #[derive(Clone, Debug)]
@@ -39,6 +44,23 @@ impl Launch {
     }
 }
 
+/// Starts a process.
+fn start(mut command: tokio::process::Command) -> io::Result<Child> {
+    let _alone = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    command.spawn()
+}
+
+/// Starts a process that inherits `passed_on` under its number. Without a step of our own before `exec` the standard library
+/// needs no fork, which would copy the tables of all our memory.
+fn start_with(command: Command, passed_on: OwnedFd) -> io::Result<Child> {
+    let _alone = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    fcntl_setfd(&passed_on, FdFlags::empty())?;
+    let started = tokio::process::Command::from(command).spawn();
+    // Before another process may be started.
+    drop(passed_on);
+    started
+}
+
 /// Asks the desktop to open an address. Returns false where there is none.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one place that builds commands")]
@@ -46,7 +68,11 @@ pub fn open_in_browser(url: &str) -> bool {
     let quiet = |program: &str| {
         let mut command = Command::new(program);
         command.arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
+        let started = {
+            let _alone = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+            command.spawn()
+        };
+        started.and_then(|mut child| child.wait()).is_ok_and(|status| status.success())
     };
     ["xdg-open", "open"].into_iter().any(quiet)
 }
@@ -75,9 +101,7 @@ pub fn spawn_shim(launch: &Launch, control: OwnedFd) -> io::Result<(Child, Strea
     command.stdout(theirs);
     let (stderr, theirs) = stream()?;
     command.stderr(theirs);
-    // In the child, so that no other process started meanwhile inherits the socket too.
-    sys::before_exec(&mut command, BeforeExec { passed_on: Some(control), ..BeforeExec::default() });
-    let child = tokio::process::Command::from(command).spawn()?;
+    let child = start_with(command, control)?;
     Ok((child, Streams { stdin, stdout, stderr }))
 }
 
@@ -89,8 +113,7 @@ pub fn spawn_shim(launch: &Launch, control: OwnedFd) -> io::Result<(Child, Strea
 pub fn spawn_helper(launch: &Launch, control: OwnedFd) -> io::Result<Child> {
     let mut command = launch.command();
     command.stdin(Stdio::null()).process_group(0);
-    sys::before_exec(&mut command, BeforeExec { passed_on: Some(control), ..BeforeExec::default() });
-    tokio::process::Command::from(command).spawn()
+    start_with(command, control)
 }
 
 /// Returns our end of a stream, and the other one.
@@ -118,7 +141,7 @@ pub fn spawn_cli(launch: &Launch, steps: BeforeExec) -> io::Result<std::process:
 pub fn spawn_worker(launch: &Launch) -> io::Result<Child> {
     let mut command = launch.command();
     command.stdin(Stdio::null()).process_group(0);
-    tokio::process::Command::from(command).spawn()
+    start(command.into())
 }
 
 /// Runs a program to its end and returns what it printed, standard error behind standard
@@ -128,8 +151,8 @@ pub fn spawn_worker(launch: &Launch) -> io::Result<Child> {
 /// It can't be started, or didn't end within `limit`; it is killed then.
 pub async fn output(launch: &Launch, limit: Duration) -> io::Result<(ExitStatus, String)> {
     let mut command = tokio::process::Command::from(launch.command());
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    let output = tokio::time::timeout(limit, command.output())
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let output = tokio::time::timeout(limit, start(command)?.wait_with_output())
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "did not end in time"))??;
     let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -160,7 +183,7 @@ pub async fn captured(launch: &Launch, steps: BeforeExec, limit: Duration, most:
     sys::before_exec(&mut command, steps);
     let mut command = tokio::process::Command::from(command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn()?;
+    let mut child = start(command)?;
     let missing = || io::Error::other("a stream of the new process is missing");
     let out = child.stdout.take().ok_or_else(missing)?;
     let err = child.stderr.take().ok_or_else(missing)?;

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -23,36 +24,50 @@ fn older(file: &Path) -> PathBuf {
     file.with_extension("log.1")
 }
 
+/// The file, open to add lines to it.
+#[derive(Debug)]
+pub struct TreeLog {
+    file: File,
+    /// The mount that it was opened in. To close it the kernel waits for all processors, so it stays until the end.
+    _apart: Option<OwnedFd>,
+}
+
 /// Opens the file, to add lines to it; a large one gives way to a new one.
 ///
 /// # Errors
 /// The system's.
-pub fn open_tree_log(file: &Path) -> io::Result<File> {
+pub fn open_tree_log(file: &Path) -> io::Result<TreeLog> {
     if std::fs::metadata(file).is_ok_and(|found| found.len() > MAX_BYTES) {
         std::fs::rename(file, older(file))?;
     }
-    open_apart(file).or_else(|_| OpenOptions::new().append(true).create(true).mode(0o600).open(file))
+    open_apart(file).or_else(|_| {
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(file)?;
+        Ok(TreeLog { file, _apart: None })
+    })
 }
 
 /// Opens it in a mount that stands nowhere: the one that it stands in can become read-only while it is open.
-fn open_apart(file: &Path) -> io::Result<File> {
+fn open_apart(file: &Path) -> io::Result<TreeLog> {
     let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let apart = open_tree(CWD, folder, flags)?;
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(openat(apart, name, flags, Mode::RUSR | Mode::WUSR)?.into())
+    let file = openat(&apart, name, flags, Mode::RUSR | Mode::WUSR)?.into();
+    Ok(TreeLog { file, _apart: Some(apart) })
 }
 
-/// Adds a line. One write, so that lines of several shims don't mix.
-///
-/// # Errors
-/// The system's.
-pub fn note_tree(mut file: &File, line: &TreeLine) -> io::Result<()> {
-    let mut text = serde_json::to_string(line)?;
-    text.push('\n');
-    file.write_all(text.as_bytes())
+impl TreeLog {
+    /// Adds a line. One write, so that lines of several shims don't mix.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn note(&self, line: &TreeLine) -> io::Result<()> {
+        let mut text = serde_json::to_string(line)?;
+        text.push('\n');
+        (&self.file).write_all(text.as_bytes())
+    }
 }
 
 /// Every line, oldest first; what can't be read (a machine that stopped in the middle of one)

@@ -50,6 +50,8 @@ struct Running {
     url: String,
     control: UnixStream,
     child: Child,
+    /// Pass of the next attempt, where it was let in beforehand.
+    spare: Option<Pass>,
 }
 
 impl Proxy {
@@ -99,6 +101,32 @@ impl Proxy {
     /// # Errors
     /// The system has no randomness, or the proxy does not answer.
     pub async fn let_in(&self) -> io::Result<Pass> {
+        let spare = self.running()?.spare.take();
+        match spare {
+            Some(spare) => Ok(spare),
+            None => self.ask_in().await,
+        }
+    }
+
+    /// Lets the next attempt in before there is one: it need not wait for the proxy then.
+    pub async fn prepare(&self) {
+        let Some(of) = self.running().ok().filter(|running| running.spare.is_none()).map(|running| running.child.id())
+        else {
+            return;
+        };
+        match self.ask_in().await {
+            Ok(pass) => {
+                let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+                // One that was started meanwhile knows nothing of it.
+                if running.child.id() == of {
+                    running.spare = Some(pass);
+                }
+            }
+            Err(error) => tracing::debug!(%error, "No attempt could be let in beforehand"),
+        }
+    }
+
+    async fn ask_in(&self) -> io::Result<Pass> {
         let token = format!("sk-attempt-{}", process::secret()?);
         let (ours, theirs) = UnixStream::pair()?;
         let line = line(&ToProxy::LetIn { hash: hex::encode(hash(&token)) })?;
@@ -129,7 +157,7 @@ impl Running {
         let mut lines = ControlLines::new(ours);
         let said = lines.next()?.ok_or_else(|| io::Error::other("it has ended"))?;
         match serde_json::from_slice(&said)? {
-            FromProxy::Listens { url } => Ok(Self { url, control: lines.into_socket(), child }),
+            FromProxy::Listens { url } => Ok(Self { url, control: lines.into_socket(), child, spare: None }),
             FromProxy::Failed { why } => Err(io::Error::other(why)),
         }
     }

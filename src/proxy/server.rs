@@ -80,7 +80,7 @@ async fn pass_on(
     let (Ok(method), headers) = (Method::from_bytes(method.as_bytes()), headers(&request)) else {
         return refuse(StatusCode::BAD_REQUEST, "invalid_request_error", "no method");
     };
-    let work = move |upstream: Upstream| upstream.ask(method, &path, &headers, &body);
+    let work = move |upstream: Upstream| upstream.ask(&method, &path, &headers, &body);
     ask(upstream.as_ref().clone(), work, counts.then_some(meter), call).await
 }
 

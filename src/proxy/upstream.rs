@@ -19,6 +19,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(600);
 const READ_LIMIT: Duration = Duration::from_secs(300);
 /// Longest wait for a connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+/// What a connection says that is closed at its other end.
+const BROKEN: [io::ErrorKind; 3] =
+    [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset, io::ErrorKind::UnexpectedEof];
 /// Certificates of the system, in Debian's and Red Hat's place.
 const SYSTEM: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 /// Headers that are between two peers, or that the proxy decides on.
@@ -72,18 +75,37 @@ impl Upstream {
         Ok(Self { agent: config.into(), base, headers: Arc::new(headers(&value)?) })
     }
 
-    /// Asks the API.
+    /// Asks the API; once more, on a new connection, where the connection breaks before there is an answer: the API may close
+    /// one that was idle in the moment in which it is used again.
     ///
     /// # Errors
     /// Nothing answered.
     pub fn ask(
         &self,
-        method: Method,
+        method: &Method,
         path: &str,
         of_cli: &HeaderMap,
         body: &[u8],
     ) -> Result<Response<Body>, ureq::Error> {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base)).body(body)?;
+        let request = || self.request(method, path, of_cli, body);
+        match self.agent.run(request()?) {
+            Err(ureq::Error::Io(error)) if BROKEN.contains(&error.kind()) => {
+                tracing::debug!(%error, "A connection to the API broke; it is asked once more");
+                let request = self.agent.configure_request(request()?).max_idle_age(Duration::ZERO).build();
+                self.agent.run(request)
+            }
+            answered => answered,
+        }
+    }
+
+    fn request<'a>(
+        &self,
+        method: &Method,
+        path: &str,
+        of_cli: &HeaderMap,
+        body: &'a [u8],
+    ) -> Result<Request<&'a [u8]>, ureq::http::Error> {
+        let mut request = Request::builder().method(method.clone()).uri(format!("{}{path}", self.base)).body(body)?;
         let headers = request.headers_mut();
         for (name, value) in of_cli.iter().filter(|(name, _)| !OWN.contains(&name.as_str()) && !is_credential(name)) {
             headers.append(name, value.clone());
@@ -91,7 +113,7 @@ impl Upstream {
         for (name, value) in self.headers.iter() {
             headers.insert(name, value.clone());
         }
-        self.agent.run(request)
+        Ok(request)
     }
 }
 
@@ -144,4 +166,74 @@ fn roots<'a>(value: &impl Fn(&str) -> Option<&'a str>) -> io::Result<RootCerts> 
         }));
     }
     Ok(RootCerts::Specific(Arc::new(all)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+    /// Reads a request of a body of this length; less of it where the connection is to break.
+    fn read(socket: &mut TcpStream, length: usize) {
+        let mut all = Vec::new();
+        let mut part = [0; 4096];
+        while all.windows(4).position(|end| end == b"\r\n\r\n").is_none_or(|head| all.len() < head + 4 + length) {
+            match socket.read(&mut part) {
+                Ok(read @ 1..) => all.extend_from_slice(&part[..read]),
+                _ => return,
+            }
+        }
+    }
+
+    /// An API that answers the first request of a connection, and breaks it in the second one, after this much of its body.
+    /// Counts the connections.
+    fn moody(breaks_after: usize, length: usize) -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
+        std::thread::spawn(move || {
+            for mut socket in listener.incoming().map_while(Result::ok) {
+                counted.fetch_add(1, Ordering::Relaxed);
+                read(&mut socket, length);
+                socket.write_all(ANSWER).expect("sent");
+                read(&mut socket, breaks_after);
+            }
+        });
+        (url, connections)
+    }
+
+    #[test]
+    fn a_connection_that_breaks_before_an_answer_is_made_anew() {
+        // In the head, in the body, and after all of it; a body that is one write, and one that is many.
+        for (breaks_after, length) in [(0, 10), (10, 10), (0, 4 << 20), (1 << 20, 4 << 20), (4 << 20, 4 << 20)] {
+            let (url, connections) = moody(breaks_after, length);
+            let environment = [("ANTHROPIC_BASE_URL".to_owned(), url)].into_iter().collect();
+            let upstream = Upstream::new(&environment).expect("a way");
+            let body = vec![b'x'; length];
+            for _ in 0..4 {
+                let asked = upstream.ask(&Method::POST, "/v1/messages", &HeaderMap::new(), &body);
+                let answer = asked.and_then(|answer| answer.into_body().read_to_string());
+                assert_eq!(answer.as_deref().ok(), Some("ok"), "{answer:?}: {breaks_after} of {length}");
+            }
+            assert_eq!(connections.load(Ordering::Relaxed), 4);
+        }
+    }
+
+    #[test]
+    fn an_api_that_always_breaks_is_asked_twice() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let asked = std::thread::spawn(move || {
+            listener.incoming().map_while(Result::ok).take(2).for_each(|mut socket| read(&mut socket, 2));
+        });
+        let environment = [("ANTHROPIC_BASE_URL".to_owned(), url)].into_iter().collect();
+        let upstream = Upstream::new(&environment).expect("a way");
+        upstream.ask(&Method::POST, "/v1/messages", &HeaderMap::new(), b"{}").expect_err("no answer");
+        asked.join().expect("two connections");
+    }
 }

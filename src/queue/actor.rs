@@ -165,7 +165,10 @@ impl QueueActor {
         }
         if committed.any {
             self.last_page.forget();
-            self.hub.changed(&committed.touched, committed.concern);
+            match committed.is_news {
+                true => self.hub.changed(&committed.touched, committed.concern),
+                false => self.hub.sign_of_life(),
+            }
         }
     }
 

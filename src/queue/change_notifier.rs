@@ -79,6 +79,8 @@ struct Inner {
     sees_all: bool,
     /// Grows with every commit, ours or another process's.
     commits: watch::Sender<u64>,
+    /// Grows with every commit but our own signs of life.
+    changes: watch::Sender<u64>,
     /// Grows with every commit that may concern workers.
     work: watch::Sender<u64>,
     /// Grows with our own commits that concern workers.
@@ -107,6 +109,7 @@ impl ChangeNotifier {
         Self(Arc::new(Inner {
             sees_all,
             commits: counter(),
+            changes: counter(),
             work: counter(),
             concerned: watch::Sender::default(),
             all_are_followed: AtomicBool::new(false),
@@ -117,7 +120,7 @@ impl ChangeNotifier {
     /// Pauses between looks at the store.
     #[must_use]
     pub fn rest(&self) -> Rest {
-        Rest::new(self.commits(), self.0.sees_all)
+        Rest::new(self.0.changes.subscribe(), self.0.sees_all)
     }
 
     /// Wakes at every commit, of this process or another.
@@ -171,6 +174,12 @@ impl ChangeNotifier {
             });
             self.0.work.send_modify(|commits| *commits += 1);
         }
+        self.0.changes.send_modify(|commits| *commits += 1);
+        self.0.commits.send_modify(|commits| *commits += 1);
+    }
+
+    /// Signals a commit of signs of life: those who show workers look, and no [`Rest`] ends.
+    pub fn sign_of_life(&self) {
         self.0.commits.send_modify(|commits| *commits += 1);
     }
 
@@ -185,6 +194,7 @@ impl ChangeNotifier {
         if concerns_workers {
             self.0.work.send_modify(|commits| *commits += 1);
         }
+        self.0.changes.send_modify(|commits| *commits += 1);
         self.0.commits.send_modify(|commits| *commits += 1);
     }
 

@@ -10,6 +10,8 @@ use domain::TaskId;
 pub struct Committed {
     /// True if any command has written something.
     pub any: bool,
+    /// True if that is more than signs of life.
+    pub is_news: bool,
     /// The tasks that changed.
     pub touched: Vec<TaskId>,
     /// Workers that it concerns.
@@ -29,9 +31,10 @@ pub async fn commit(store: &dyn Store, batch: Vec<Box<dyn Command>>) -> Committe
     }
     let failure = match try_commit(store, &mut batch).await {
         Ok(Done { has_written, touched, unsettled }) => {
+            let is_news = has_written && !batch.iter().all(|each| each.is_sign_of_life());
             let concern = batch.iter().fold(Concern::Nobody, |all, each| all.and(each.concern()));
             batch.into_iter().for_each(|each| each.answer(Ok(())));
-            return Committed { any: has_written, touched, concern, unsettled, failure: None };
+            return Committed { any: has_written, is_news, touched, concern, unsettled, failure: None };
         }
         Err(failure) if store.relieve(&failure) => return Box::pin(commit(store, batch)).await,
         Err(failure) => failure,
@@ -56,6 +59,7 @@ pub async fn commit(store: &dyn Store, batch: Vec<Box<dyn Command>>) -> Committe
     for each in batch {
         let one = Box::pin(commit(store, vec![each])).await;
         all.any |= one.any;
+        all.is_news |= one.is_news;
         all.touched.extend(one.touched);
         all.concern = all.concern.and(one.concern);
         all.unsettled |= one.unsettled;

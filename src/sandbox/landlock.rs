@@ -16,7 +16,8 @@ use super::walls::{Held, Opened, Walls};
 /// The newest version that is known here. Rights that a kernel does not have yet are left out.
 const KNOWN: ABI = ABI::V10;
 
-/// The rules of the system's paths, most of all that a task has, made before there is one.
+/// The rules of the system's paths, most of all that a task has, made before there is one. They are for as long as the
+/// [settings](super::SettingsWatch) stay as they are.
 pub struct SystemRules {
     rules: RulesetCreated,
     /// What stood there.
@@ -38,7 +39,7 @@ impl SystemRules {
 
     /// True if they are what would be made now.
     fn fit(&self, walls: &Walls, held: Held) -> bool {
-        held.mounts && walls.refused_port.is_none() && self.of == SystemPaths::now()
+        held.mounts && walls.refused_port.is_none() && self.of.stand()
     }
 }
 
@@ -102,13 +103,13 @@ fn new_rules(refused_port: Option<u16>) -> Result<RulesetCreated, RulesetError> 
 /// Allows what every task may read of the system, but for what no mount covers, and its devices.
 fn allow_system(
     mut rules: RulesetCreated,
-    SystemPaths { readable, devices }: &SystemPaths,
+    of: &SystemPaths,
     uncovered: &[PathBuf],
 ) -> Result<RulesetCreated, RulesetError> {
-    for path in readable.iter().flat_map(|standing| around(&standing.path, uncovered)) {
+    for path in of.readable().flat_map(|path| around(path, uncovered)) {
         rules = allow(rules, &path, read())?;
     }
-    for device in devices {
+    for device in &of.devices {
         let access = read() | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev;
         rules = allow(rules, &device.path, access)?;
     }

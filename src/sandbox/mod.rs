@@ -3,7 +3,7 @@
 //! *Owns* Landlock, the filter of system calls, the mounts that hide files, and the limits of resources. *Talks to* the
 //! kernel only. *Promises* that a process inside [`Walls`] writes below the paths that it was given and nowhere else,
 //! reads the system's paths and its own, and reaches no process outside, as far as [`Held`] says so: each wall is built
-//! where the kernel has it. Keeps no state.
+//! where the kernel has it. Keeps no state but a worker's [watch](SettingsWatch) over the system's settings.
 //!
 //! Four means, each for what the others can't do: **Landlock** grants paths and forbids the rest, to root too, and
 //! forbids what would undo the others (`mount`, `umount`); **mounts** in the task's own namespace hide files below a
@@ -17,9 +17,11 @@ mod landlock;
 mod mounts;
 mod opened;
 mod probe;
+mod settings_watch;
 mod system;
 mod walls;
 
 pub use landlock::SystemRules;
 pub use probe::{Report, Targets, Tried, run_probe};
+pub use settings_watch::SettingsWatch;
 pub use walls::{Access, Grant, Held, Limits, Unsafe, Walls, check_required, enter};

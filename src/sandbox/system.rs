@@ -3,7 +3,7 @@
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
@@ -59,28 +59,63 @@ impl Standing {
 }
 
 /// The paths of the system that every task may use, as they stand at a time.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct SystemPaths {
-    /// What it may read.
-    pub readable: Vec<Standing>,
+    /// Folders that it may read.
+    folders: Vec<Standing>,
     /// Devices, which it may write too.
     pub devices: Vec<Standing>,
+    /// Settings that it may read, where the folder with all of them is not for it.
+    settings: Vec<Standing>,
+    /// Those of them that are links. What they lead to may change without the folder.
+    links: Vec<Standing>,
 }
 
 impl SystemPaths {
     /// Returns them as they stand now.
     pub(super) fn now() -> Self {
-        let is_root = rustix::process::geteuid().is_root();
-        let found = |path: &&str| Standing::at((*path).into(), |_| true);
-        let whole = READ.iter().chain((!is_root).then_some(&SETTINGS));
-        let mut readable: Vec<Standing> = whole.filter_map(found).collect();
-        if is_root {
-            // Root reads everything, so the files of passwords are left out by their modes.
-            let entries = std::fs::read_dir(SETTINGS).into_iter().flatten().flatten();
-            readable.extend(entries.filter_map(|entry| Standing::at(entry.path(), |file| file.mode() & 0o004 != 0)));
+        let (mut settings, mut links) = (Vec::new(), Vec::new());
+        // Root reads everything, so the files of passwords are left out by their modes.
+        let entries = self::settings().and_then(|folder| std::fs::read_dir(folder).ok());
+        for entry in entries.into_iter().flatten().flatten() {
+            let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            let to = if is_link { &mut links } else { &mut settings };
+            to.extend(setting(entry.path()));
         }
-        Self { readable, devices: DEVICES.iter().filter_map(found).collect() }
+        Self { folders: folders(), devices: devices(), settings, links }
     }
+
+    /// Returns what may be read.
+    pub(super) fn readable(&self) -> impl Iterator<Item = &Path> {
+        let all = self.folders.iter().chain(&self.settings).chain(&self.links);
+        all.map(|standing| standing.path.as_path())
+    }
+
+    /// True if the same files stand there now. Settings that are no links are left to the
+    /// [watch](super::SettingsWatch): they are many.
+    pub(super) fn stand(&self) -> bool {
+        let is_there = |link: &Standing| setting(link.path.clone()).as_ref() == Some(link);
+        self.folders == folders() && self.devices == devices() && self.links.iter().all(is_there)
+    }
+}
+
+/// The folder of settings, where its files are granted one by one.
+pub(super) fn settings() -> Option<&'static Path> {
+    rustix::process::geteuid().is_root().then_some(Path::new(SETTINGS))
+}
+
+fn folders() -> Vec<Standing> {
+    let all = READ.iter().chain(settings().is_none().then_some(&SETTINGS));
+    all.filter_map(|path| Standing::at((*path).into(), |_| true)).collect()
+}
+
+fn devices() -> Vec<Standing> {
+    DEVICES.iter().filter_map(|path| Standing::at((*path).into(), |_| true)).collect()
+}
+
+/// A setting that everybody may read.
+fn setting(path: PathBuf) -> Option<Standing> {
+    Standing::at(path, |file| file.mode() & 0o004 != 0)
 }
 
 /// Calls with which a process reaches into another one, or into the kernel. They fail with `EPERM`.
@@ -112,4 +147,18 @@ pub(super) fn filter() -> io::Result<BpfProgram> {
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).map_err(io::Error::other)?;
     filter.try_into().map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stood_there_still_stands() {
+        let now = SystemPaths::now();
+        assert!(now.stand() && now.readable().any(|path| path == Path::new("/usr")));
+        assert!(now.readable().any(|path| path.starts_with("/etc")));
+        let gone = Standing { path: "/etc/no such file".into(), file: (0, 0) };
+        assert!(!SystemPaths { links: vec![gone], ..now }.stand());
+    }
 }

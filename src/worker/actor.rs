@@ -347,7 +347,7 @@ impl WorkerActor {
 
     /// Looks after the processes that wait for tasks.
     fn keep_ready(&self, ctx: &mut Context<Self>) {
-        self.tools.spare.refill();
+        self.tools.refill();
         for recipe in self.tools.standby.tick(self.times().tree_deadline(boot_now())) {
             let tools = Arc::clone(&self.tools);
             ctx.spawn(async move { tools.standby.refill(&tools, recipe).await }.into_actor(self));
@@ -424,7 +424,7 @@ impl Actor for WorkerActor {
             this.look_for_offers(ctx);
             this.want_look(ctx);
         }));
-        self.tools.spare.refill();
+        self.tools.refill();
         let mut commits = self.news.hub.work();
         let me = ctx.address();
         let pause = if self.news.link.is_some() { AFTER_LINK } else { Duration::ZERO };

@@ -140,7 +140,8 @@ impl AgentRun {
             }
         };
         if let Some(pass) = &mut pass
-            && let Err(error) = pass.limit(self.assignment.budget_usd).await
+            && let Some(budget) = self.assignment.budget_usd
+            && let Err(error) = pass.limit(Some(budget)).await
         {
             // Dropped, it is ended by its shim.
             drop(run);

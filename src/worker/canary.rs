@@ -27,16 +27,10 @@ fn keys() -> [String; 2] {
 /// # Errors
 /// It could not be started, or said nothing.
 pub async fn try_walls(config: &Config, proxy: Option<&Proxy>) -> io::Result<Vec<Tried>> {
-    let program = std::env::current_exe()?;
     let holder = WorkerInstanceId::new();
     let environment = &config.claude.environment;
-    let launch = ShimLaunch {
-        program: program.clone(),
-        holder,
-        home: environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| home.clone()),
-        namespaces: config.claude.namespaces,
-        walls: config.claude.agent.sandbox != Sandbox::Off,
-    };
+    let launch = ShimLaunch::new(&config.claude, holder, None)?;
+    let program = launch.program.clone();
     let places = Places::make(config)?;
     let mut env = match proxy {
         Some(proxy) => proxy.environment(environment)?,

@@ -112,6 +112,14 @@ impl WorkerContext {
         self.proxy.as_ref().map_or_else(|| Ok(whole.clone()), |proxy| proxy.environment(whole))
     }
 
+    /// Gets ready for the next attempt what it would have to wait for: a shim, and the proxy's answer.
+    pub fn refill(&self) {
+        self.spare.refill();
+        if let Some(proxy) = self.proxy.clone() {
+            tokio::spawn(async move { proxy.prepare().await });
+        }
+    }
+
     /// Lets the process of an attempt ask the API.
     ///
     /// # Errors

@@ -170,6 +170,8 @@ fn slow_attempts_outlive_a_row_of_workers() {
     };
     let ids: Vec<String> = (0..4).map(submit).collect();
     until("the commands to run", || (0..4).all(|n| folder(n).join("begun").exists()).then_some(()));
+    // Kept, so that a failure shows what each of them has said.
+    let mut gone = Vec::new();
     for round in 0..10 {
         let mut left = match round % 2 {
             0 => std::mem::replace(&mut worker, world.worker(&SETTINGS)),
@@ -181,6 +183,7 @@ fn slow_attempts_outlive_a_row_of_workers() {
         if left.lives() {
             stop(&mut left);
         }
+        gone.push(left);
         // Not always at the same step of the next one.
         if round % 3 == 0 {
             worker.wait_log("Took over an attempt as it runs");

@@ -8,7 +8,6 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-use rustix::io::FdFlags;
 use seccompiler::BpfProgram;
 
 /// A user with its group.
@@ -37,8 +36,6 @@ pub struct BeforeExec {
     pub filter: Option<BpfProgram>,
     /// True if it is killed when the thread that starts it ends.
     pub dies_with_parent: bool,
-    /// Descriptor that it keeps, under its number.
-    pub passed_on: Option<OwnedFd>,
 }
 
 /// Lets the processes of a command make these steps. One that fails fails the start.
@@ -76,9 +73,6 @@ impl BeforeExec {
         if self.dies_with_parent {
             // After the change of the user, which resets it.
             rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-        }
-        if let Some(passed_on) = &self.passed_on {
-            rustix::io::fcntl_setfd(passed_on, FdFlags::empty())?;
         }
         Ok(())
     }

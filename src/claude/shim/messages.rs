@@ -69,6 +69,9 @@ pub struct Begin {
     pub walls: Option<Walls>,
     /// True if it is not to run without Landlock.
     pub must_hold: bool,
+    /// True if the settings of the system are as they were when the shim was started.
+    #[serde(default)]
+    pub walls_fit: bool,
     /// Word that every message of the shim carries: nothing that it guards knows it.
     pub secret: String,
 }

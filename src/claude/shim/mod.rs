@@ -12,7 +12,6 @@
 mod held;
 mod messages;
 
-use std::fs::File;
 use std::io::{self, ErrorKind, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd, RawFd};
 use std::time::Duration;
@@ -22,7 +21,7 @@ use rustix::process::{Pid, PidfdFlags};
 
 pub use self::messages::Limit;
 pub(super) use self::messages::{Begin, FromShim, Signed, ToShim, part};
-use crate::process::{self, ControlLines, EnvMarks, Isolation, Launch, Tree};
+use crate::process::{self, ControlLines, EnvMarks, Isolation, Launch, Tree, TreeLog};
 use crate::sandbox::{self, Limits, SystemRules};
 use audit::TreeLine;
 use domain::{LeaseKey, TREE_END_MS};
@@ -92,6 +91,7 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
         shim.say(FromShim::StartFailed { message, is_transient: true, is_of_the_task: false });
         return 66;
     }
+    let prepared = prepared.filter(|_| begin.walls_fit);
     let entered = sandbox::enter(begin.walls.as_ref(), &begin.directory, isolation, begin.must_hold, prepared);
     let (mut steps, held) = match entered {
         Ok(ready) => ready,
@@ -152,7 +152,7 @@ struct Shim {
     end: End,
     /// The attempt that it runs, once there is one.
     lease: Option<LeaseKey>,
-    tree_log: Option<File>,
+    tree_log: Option<TreeLog>,
     limits: Limits,
     secret: String,
 }
@@ -177,8 +177,8 @@ impl Shim {
     /// Writes to the tree log, for the later check that no two trees of a task lived at a time. Nothing depends on it
     /// at run time.
     fn note(&self, lives: bool) {
-        let (Some(lease), Some(file), now) = (self.lease, &self.tree_log, process::boot_now()) else { return };
-        process::note_tree(file, &TreeLine { lease, boot: now.boot, at: now.ms, lives }).unwrap_or_default();
+        let (Some(lease), Some(log), now) = (self.lease, &self.tree_log, process::boot_now()) else { return };
+        log.note(&TreeLine { lease, boot: now.boot, at: now.ms, lives }).unwrap_or_default();
     }
 
     /// Waits for the end of the CLI, or brings it about.

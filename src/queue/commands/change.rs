@@ -25,6 +25,9 @@ pub trait Change: Send + 'static {
     /// True if it stores new tasks.
     const SUBMITS: bool = false;
 
+    /// True if it says of a worker that it lives, and changes nothing else: no pause of others ends for it.
+    const IS_SIGN_OF_LIFE: bool = false;
+
     /// Workers that it concerns once it is committed, besides the one that asked.
     fn concern(&self) -> Concern {
         Concern::All
@@ -56,6 +59,8 @@ pub trait Command: Send {
     fn makes_work(&self) -> bool;
     /// True if it stores new tasks.
     fn submits(&self) -> bool;
+    /// True if it says of a worker that it lives, and changes nothing else.
+    fn is_sign_of_life(&self) -> bool;
     /// Workers that it concerns.
     fn concern(&self) -> Concern;
     /// The task that it is about.
@@ -83,6 +88,10 @@ impl<C: Change> Command for Queued<C> {
 
     fn submits(&self) -> bool {
         C::SUBMITS
+    }
+
+    fn is_sign_of_life(&self) -> bool {
+        C::IS_SIGN_OF_LIFE
     }
 
     fn concern(&self) -> Concern {

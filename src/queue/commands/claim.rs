@@ -149,6 +149,8 @@ async fn allowance(unit: &mut Unit<'_>, claim: &Claim) -> Result<ClaimAllowance,
 impl Change for Renew {
     type Answer = Renewed;
 
+    const IS_SIGN_OF_LIFE: bool = true;
+
     fn concern(&self) -> Concern {
         Concern::Nobody
     }

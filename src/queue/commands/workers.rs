@@ -12,6 +12,8 @@ use domain::Failure;
 impl Change for Beat {
     type Answer = ();
 
+    const IS_SIGN_OF_LIFE: bool = true;
+
     fn concern(&self) -> Concern {
         Concern::Nobody
     }

@@ -45,7 +45,7 @@ impl Handler<RunEnded> for WorkerActor {
         self.held.remove(&ended.0);
         self.tell_if_drained();
         self.want_look(ctx);
-        self.tools.spare.refill();
+        self.tools.refill();
     }
 }
 
