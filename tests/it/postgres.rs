@@ -299,6 +299,39 @@ fn a_process_that_stops_in_a_transaction_keeps_others_waiting_for_seconds_only()
     ends_well(&server, answer["taskId"].as_str().expect("an id"));
 }
 
+#[test]
+fn the_settings_of_a_database_change_nothing() {
+    let cluster = Cluster::shared();
+    let database = cluster.database();
+    for setting in [
+        "default_transaction_isolation = 'serializable'",
+        "default_transaction_deferrable = on",
+        "DateStyle = 'German'",
+        "extra_float_digits = 0",
+        "bytea_output = 'escape'",
+        "IntervalStyle = 'sql_standard'",
+        "TimeZone = 'Asia/Kathmandu'",
+        "standard_conforming_strings = off",
+    ] {
+        cluster.sql("postgres", &format!("ALTER DATABASE {database} SET {setting}"));
+    }
+    let world = World::with(Some(cluster.url(&database)));
+    let scripted = scripted_claude();
+    let server = world.serve("standalone", &[]);
+    let settings = [("CLAUDE_PATH", &*scripted)];
+    let _workers = [world.worker(&settings), world.worker(&settings), world.worker(&settings)];
+    let ids: Vec<String> = std::thread::scope(|scope| {
+        let submit = || (0..15).map(|_| server.submit(quick())).collect::<Vec<_>>();
+        let both = [scope.spawn(submit), scope.spawn(submit)];
+        both.into_iter().flat_map(|one| one.join().expect("submitted")).collect()
+    });
+    for id in &ids {
+        ends_well(&server, id);
+    }
+    assert!(!server.process.logs().contains("were not stored"), "{}", server.process.logs());
+    check_history(&world, &["--settled"]);
+}
+
 /// A pool in transaction mode before a server, with few connections.
 struct Pool {
     child: Child,

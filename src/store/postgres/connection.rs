@@ -27,6 +27,8 @@ pub struct Connection {
     statements: Mutex<HashMap<String, Statement>>,
     /// True once the connection must not be used again, though the server has not closed it.
     spoiled: AtomicBool,
+    /// True once it has the settings of its session.
+    settled: AtomicBool,
 }
 
 /// A statement with its values.
@@ -57,7 +59,13 @@ impl Connection {
     /// Connects.
     pub async fn open(address: Arc<Address>) -> Result<Self, StoreError> {
         let client = address.connect().await?;
-        Ok(Self { address, client, statements: Mutex::default(), spoiled: AtomicBool::new(false) })
+        Ok(Self {
+            address,
+            client,
+            statements: Mutex::default(),
+            spoiled: AtomicBool::default(),
+            settled: AtomicBool::default(),
+        })
     }
 
     /// True if it can't be used any more.
@@ -162,16 +170,24 @@ impl Connection {
         self.client.simple_query(text).await.map(last_row).map_err(|error| self.failed(error))
     }
 
-    /// The same, and further statements sent with it. Returns the rows of each of those as well.
-    pub async fn begin(&self, text: &str, then: &[Bound]) -> Result<(Vec<String>, Vec<Vec<Row>>), StoreError> {
-        let mut begun = Box::pin(maybe_done(self.client.simple_query(text)));
+    /// Runs statements that make the settings of the session, the first time.
+    pub async fn settle(&self, text: &str) -> Result<(), StoreError> {
+        if !self.settled.load(Ordering::Relaxed) {
+            self.simple(text).await?;
+            self.settled.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Begins a transaction by this text, and sends the first statements with it. Returns the rows of each of those.
+    pub async fn begin(&self, text: &str, then: &[Bound]) -> Result<Vec<Vec<Row>>, StoreError> {
+        let mut begun = Box::pin(maybe_done(self.client.batch_execute(text)));
         // A request is sent at the first poll of its future.
         let _ready = futures_util::poll!(begun.as_mut());
         let answers = self.send_all(then, None).await;
         begun.as_mut().await;
-        let begun = begun.as_mut().take_output().unwrap_or_else(|| Ok(Vec::new()));
-        let begun = begun.map_err(|error| self.failed(error))?;
-        Ok((last_row(begun), answers.into_iter().collect::<Result<_, _>>()?))
+        begun.as_mut().take_output().unwrap_or(Ok(())).map_err(|error| self.failed(error))?;
+        answers.into_iter().collect()
     }
 
     /// Sends statements without waiting for the answers in between, and returns the rows of the last one. The first

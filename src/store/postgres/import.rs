@@ -8,6 +8,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::connection::{Bound, Connection, unread};
+use super::tx::BEGIN;
 use super::value::{Unread, Value, array_of, get, params};
 use super::{address_of_server, schema};
 use crate::config::DatabaseServer;
@@ -89,7 +90,7 @@ impl Import {
         let address = address_of_server(server)?;
         let lock = schema::migrate(&address).await?.lock;
         let db = Connection::open(address).await?;
-        db.simple(&format!("BEGIN; SELECT pg_advisory_xact_lock({lock})")).await?;
+        db.simple(&format!("{BEGIN}; SELECT pg_advisory_xact_lock({lock})")).await?;
         let import = Self { db };
         if import.db.any("SELECT 1 FROM history LIMIT 1", &[]).await? {
             return Err(import.fault("has tasks of its own: name an empty database"));

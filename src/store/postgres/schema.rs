@@ -7,7 +7,7 @@ use migration::postgres::{STEPS, Step};
 use super::address::Address;
 use super::connection::Connection;
 use super::shared::Ready;
-use super::tx::only;
+use super::tx::{BEGIN, only};
 use super::value::params;
 use crate::store::StoreError;
 
@@ -37,7 +37,7 @@ pub async fn migrate(address: &Arc<Address>) -> Result<Ready, StoreError> {
         return Ok(ready);
     }
     let begin = format!(
-        "BEGIN; SET LOCAL lock_timeout = {LOCK_LIMIT_MS}; SET LOCAL client_min_messages = warning; SELECT pg_advisory_xact_lock({})",
+        "{BEGIN}; SET LOCAL lock_timeout = {LOCK_LIMIT_MS}; SET LOCAL client_min_messages = warning; SELECT pg_advisory_xact_lock({})",
         schema_lock(&db).await?
     );
     db.simple(&begin).await?;

@@ -24,7 +24,7 @@ use tokio_postgres::Row;
 use super::connection::{Bound, Connection, unread};
 use super::shared::{Line, Ready, Shared};
 use super::table::Table;
-use super::value::{Column as _, Unread, Value, get};
+use super::value::{Column as _, Unread, Value, get, params};
 use super::waiting::Waiting;
 use crate::store::rows::{Clock, TaskRow};
 use crate::store::tx::{History, Tx};
@@ -38,6 +38,14 @@ const IDLE_LIMIT_MS: u32 = 3_000;
 const LOCK_LIMIT_MS: u32 = 5_000;
 /// Longest run of a statement, in milliseconds.
 const STATEMENT_LIMIT_MS: u32 = 60_000;
+
+/// Begins a transaction that takes a lock and then reads: each statement sees what was committed before it, whatever the
+/// database's default is.
+pub const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+/// Waits until no other transaction writes, and then reads the clock and the number of this one.
+const ALONE: &str = "WITH alone AS MATERIALIZED (SELECT pg_advisory_xact_lock($1))
+    SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, pg_current_xact_id()::text FROM alone";
 
 /// Number of pending tasks, and the shares with their weights: what each submit asks.
 const PENDING: &str = "SELECT COALESCE(SUM(count), 0)::bigint, ARRAY(SELECT name FROM shares ORDER BY name),
@@ -84,6 +92,14 @@ pub struct PostgresTx<'a> {
     done: Option<String>,
 }
 
+/// The limits of a transaction that writes.
+fn limits(scope: &str) -> String {
+    format!(
+        "SET {scope} idle_in_transaction_session_timeout = {IDLE_LIMIT_MS}; SET {scope} lock_timeout = {LOCK_LIMIT_MS};
+        SET {scope} statement_timeout = {STATEMENT_LIMIT_MS}"
+    )
+}
+
 /// Sums of what a transaction adds to the tallies.
 #[derive(Clone, Default)]
 pub struct Sums {
@@ -109,19 +125,22 @@ impl<'a> PostgresTx<'a> {
         db: Arc<Connection>,
         about: About<'_>,
     ) -> Result<Self, StoreError> {
-        let lock = ready.lock;
-        let text = format!(
-            "BEGIN; SET LOCAL idle_in_transaction_session_timeout = {IDLE_LIMIT_MS}; SET LOCAL lock_timeout = {LOCK_LIMIT_MS};
-            SET LOCAL statement_timeout = {STATEMENT_LIMIT_MS}; SELECT pg_advisory_xact_lock({lock});
-            SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, pg_current_xact_id()"
-        );
+        let begin = if db.address().is_pooled() {
+            // The next transaction may get another connection of the server.
+            format!("{BEGIN}; {}", limits("LOCAL"))
+        } else {
+            db.settle(&limits("SESSION")).await?;
+            BEGIN.to_owned()
+        };
+        let alone = Bound::of(ALONE, params![ready.lock]);
         let find = (!about.tasks.is_empty()).then(|| super::tasks::find(about.tasks));
         let count = about.submits.then(|| Bound::of(PENDING, []));
-        let then: Vec<Bound> = find.into_iter().chain(count).collect();
-        let begun = db.begin(&text, &then).await;
-        let (begun, mut answers) = begun.inspect_err(|_| db.forget("ROLLBACK"))?;
-        let [now, xid] = <[String; 2]>::try_from(begun).unwrap_or_default();
-        let ms: i64 = now.parse().map_err(StoreError::statement)?;
+        let then: Vec<Bound> = [alone].into_iter().chain(find).chain(count).collect();
+        let begun = db.begin(&begin, &then).await;
+        let mut answers = begun.inspect_err(|_| db.forget("ROLLBACK"))?.into_iter();
+        let alone = answers.next().unwrap_or_default();
+        let (ms, xid) =
+            alone.first().map(|row| Ok((get(row, 0)?, get(row, 1)?))).transpose().map_err(unread)?.unwrap_or_default();
         let clock = Clock { wall: Timestamp(ms), lease: BootInstant { boot: SERVER_CLOCK, ms } };
         let mut tx = Self {
             shared,
@@ -145,9 +164,9 @@ impl<'a> PostgresTx<'a> {
             done: None,
         };
         if about.submits {
-            tx.keep_pending(answers.pop().unwrap_or_default().first())?;
+            tx.keep_pending(answers.next_back().unwrap_or_default().first())?;
         }
-        answers.iter().for_each(|rows| super::tasks::keep(&mut tx, rows));
+        answers.for_each(|rows| super::tasks::keep(&mut tx, &rows));
         Ok(tx)
     }
 
