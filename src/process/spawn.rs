@@ -212,3 +212,42 @@ async fn begin(stream: impl tokio::io::AsyncRead + Unpin, most: u64) -> io::Resu
 pub fn exit_of(status: ExitStatus) -> (Option<i32>, Option<i32>) {
     (status.code(), status.signal())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::control_pair;
+    use std::os::fd::AsRawFd as _;
+
+    fn launch(program: &str, args: &[&str]) -> Launch {
+        let args = args.iter().map(Into::into).collect();
+        Launch { program: program.into(), args, env: Environment::default(), directory: None }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn what_is_passed_on_to_one_process_reaches_no_other() {
+        let helpers = (0..2).map(|_| {
+            tokio::spawn(async {
+                for _ in 0..100 {
+                    let (_ours, theirs) = control_pair().expect("a socket");
+                    let number = theirs.as_raw_fd();
+                    let has_it = launch("/bin/sh", &["-c", &format!("test -S /proc/self/fd/{number}")]);
+                    let mut helper = spawn_helper(&has_it, theirs).expect("started");
+                    assert!(helper.wait().await.expect("ended").success(), "it has what it was given");
+                }
+            })
+        });
+        let others = (0..2).map(|_| {
+            tokio::spawn(async {
+                for _ in 0..100 {
+                    let listed = output(&launch("/bin/ls", &["-l", "/proc/self/fd"]), Duration::from_secs(20)).await;
+                    let (status, open) = listed.expect("listed");
+                    assert!(status.success() && !open.contains("socket:"), "{open}");
+                }
+            })
+        });
+        for task in helpers.chain(others).collect::<Vec<_>>() {
+            task.await.expect("no panic");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
@@ -22,6 +22,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 /// What a connection says that is closed at its other end.
 const BROKEN: [io::ErrorKind; 3] =
     [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset, io::ErrorKind::UnexpectedEof];
+/// Longest time after which a connection that breaks counts as one that was closed before: later, somebody has worked on
+/// the request, and whether it is worth another one is for the CLI to say.
+const BREAK_LIMIT: Duration = Duration::from_secs(10);
 /// Certificates of the system, in Debian's and Red Hat's place.
 const SYSTEM: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 /// Headers that are between two peers, or that the proxy decides on.
@@ -75,8 +78,8 @@ impl Upstream {
         Ok(Self { agent: config.into(), base, headers: Arc::new(headers(&value)?) })
     }
 
-    /// Asks the API; once more, on a new connection, where the connection breaks before there is an answer: the API may close
-    /// one that was idle in the moment in which it is used again.
+    /// Asks the API; once more, on a new connection, where the connection breaks at once, before there is an answer: the API
+    /// may close one that was idle in the moment in which it is used again.
     ///
     /// # Errors
     /// Nothing answered.
@@ -88,8 +91,9 @@ impl Upstream {
         body: &[u8],
     ) -> Result<Response<Body>, ureq::Error> {
         let request = || self.request(method, path, of_cli, body);
+        let asked = Instant::now();
         match self.agent.run(request()?) {
-            Err(ureq::Error::Io(error)) if BROKEN.contains(&error.kind()) => {
+            Err(ureq::Error::Io(error)) if BROKEN.contains(&error.kind()) && asked.elapsed() < BREAK_LIMIT => {
                 tracing::debug!(%error, "A connection to the API broke; it is asked once more");
                 let request = self.agent.configure_request(request()?).max_idle_age(Duration::ZERO).build();
                 self.agent.run(request)

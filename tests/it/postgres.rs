@@ -312,6 +312,7 @@ fn the_settings_of_a_database_change_nothing() {
         "IntervalStyle = 'sql_standard'",
         "TimeZone = 'Asia/Kathmandu'",
         "standard_conforming_strings = off",
+        "synchronous_commit = off",
     ] {
         cluster.sql("postgres", &format!("ALTER DATABASE {database} SET {setting}"));
     }

@@ -17,9 +17,10 @@ pub struct Client {
 
 impl Client {
     pub fn new(url: &str, key: &str) -> Self {
-        // The server closes what is idle for longer; a request must not meet the close.
+        // The server closes what is idle; on a machine that stalls, a request on a connection that is used again could
+        // meet the close.
         let config = ureq::Agent::config_builder()
-            .max_idle_age(std::time::Duration::from_secs(2))
+            .max_idle_connections(0)
             .http_status_as_error(false)
             .timeout_global(Some(2 * super::LIMIT));
         Self { url: url.to_owned(), key: key.to_owned(), agent: config.build().into() }

@@ -306,6 +306,7 @@ pub async fn check(server: &DatabaseServer) -> Result<String, StoreError> {
 mod tests {
     use super::*;
     use crate::store::conformance::{Open, exercise};
+    use crate::store::postgres::value::params;
     use crate::store::test_server::Cluster;
 
     /// A database of the shared server.
@@ -320,5 +321,37 @@ mod tests {
     #[actix::test]
     async fn postgres_keeps_the_promises_of_an_engine() {
         exercise(|| Scratch(Cluster::shared().fresh())).await;
+    }
+
+    #[actix::test]
+    async fn a_transaction_has_its_settings_whatever_those_of_the_database_are() {
+        for (own, expected) in [("off", "local"), ("local", "local"), ("remote_apply", "remote_apply")] {
+            for is_pooled in [false, true] {
+                let server = Cluster::shared().fresh();
+                let db = Connection::open(address_of_server(&server).expect("an address")).await.expect("connected");
+                let alter = |setting| {
+                    format!("DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || current_database() || ' SET {setting}'; END $$")
+                };
+                db.simple(&alter(format!("synchronous_commit = {own}"))).await.expect("altered");
+                db.simple(&alter("default_transaction_isolation = serializable".to_owned())).await.expect("altered");
+                let store = PostgresStore::open(&server).await.expect("a store");
+                if is_pooled {
+                    store.shared.address.prepare_none();
+                }
+                // The settings of a session stay, and those of a transaction are made anew.
+                for _ in 0..2 {
+                    let mut tx = store.try_begin(About::default()).await.expect("begun");
+                    for (name, expected) in [
+                        ("synchronous_commit", expected),
+                        ("transaction_isolation", "read committed"),
+                        ("lock_timeout", "5s"),
+                        ("idle_in_transaction_session_timeout", "3s"),
+                    ] {
+                        let is = tx.one("SELECT current_setting($1)", params![name], tx::only::<String>).await;
+                        assert_eq!(is.expect("asked").as_deref(), Some(expected), "{name} of {own}");
+                    }
+                }
+            }
+        }
     }
 }

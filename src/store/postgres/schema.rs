@@ -32,6 +32,13 @@ const LOCKS: &str = "SELECT hashtextextended('cc-anywhere writes ' || current_sc
 pub async fn migrate(address: &Arc<Address>) -> Result<Ready, StoreError> {
     let db = Connection::open(Arc::clone(address)).await?;
     find_pool(&db).await?;
+    if db.simple("SHOW fsync").await? == ["off"] {
+        tracing::warn!(
+            server = %address.shown(),
+            cure = "set fsync to on in its settings",
+            "The database server does not wait for its disk: what was accepted is lost if its machine crashes"
+        );
+    }
     let ready = find(&db).await?;
     if missing(&db).await?.is_empty() {
         return Ok(ready);

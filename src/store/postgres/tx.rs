@@ -92,11 +92,14 @@ pub struct PostgresTx<'a> {
     done: Option<String>,
 }
 
-/// The limits of a transaction that writes.
-fn limits(scope: &str) -> String {
+/// The settings of a transaction that writes: its limits, and that a commit is on the disk before it is answered, even if
+/// others who use the server do without.
+fn settings(scope: &str) -> String {
+    let is_local = scope == "LOCAL";
     format!(
         "SET {scope} idle_in_transaction_session_timeout = {IDLE_LIMIT_MS}; SET {scope} lock_timeout = {LOCK_LIMIT_MS};
-        SET {scope} statement_timeout = {STATEMENT_LIMIT_MS}"
+        SET {scope} statement_timeout = {STATEMENT_LIMIT_MS};
+        SELECT set_config('synchronous_commit', 'local', {is_local}) WHERE current_setting('synchronous_commit') = 'off'"
     )
 }
 
@@ -127,9 +130,9 @@ impl<'a> PostgresTx<'a> {
     ) -> Result<Self, StoreError> {
         let begin = if db.address().is_pooled() {
             // The next transaction may get another connection of the server.
-            format!("{BEGIN}; {}", limits("LOCAL"))
+            format!("{BEGIN}; {}", settings("LOCAL"))
         } else {
-            db.settle(&limits("SESSION")).await?;
+            db.settle(&settings("SESSION")).await?;
             BEGIN.to_owned()
         };
         let alone = Bound::of(ALONE, params![ready.lock]);
