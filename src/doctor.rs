@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::claude;
 use crate::config::{Config, Sandbox};
+use crate::sandbox::SettingsWatch;
 use crate::store;
 use crate::telemetry::chain;
 use crate::worker;
@@ -88,7 +89,7 @@ async fn walls(config: &Config) -> Result<String, String> {
     worker::check_required(config).map_err(|error| error.to_string())?;
     let no_proxy = |error| format!("the credential proxy can't be started: {}", words(error));
     let proxy = worker::proxy_for_trial(config).map_err(no_proxy)?;
-    let tried = worker::try_walls(config, proxy.as_ref()).await;
+    let tried = worker::try_walls(config, proxy.as_ref(), SettingsWatch::begin()).await;
     let tried = tried.map_err(|error| format!("they could not be tried: {}", words(error)))?;
     let open = tried.iter().filter(|one| one.reached.is_some()).count();
     Ok(match open {

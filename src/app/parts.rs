@@ -201,13 +201,13 @@ impl Parts {
         news: News,
     ) -> anyhow::Result<Addr<WorkerActor>> {
         let settings = (config.claude.agent.sandbox != Sandbox::Off).then(SettingsWatch::begin);
-        let shim = claude::ShimLaunch::new(&config.claude, holder, settings)?;
+        let shim = claude::ShimLaunch::new(&config.claude, holder, settings.clone())?;
         worker::check_required(config)?;
         roles::check_agent_user(config)?;
         let proxy = ProxyLaunch { program: shim.program.clone(), holder, log: config.log.clone() };
         let proxy = Proxy::start(&config.claude, proxy).context("the credential proxy can't be started")?;
         worker::log_configuration(config, proxy.is_some());
-        actix::spawn(worker::try_and_log(config.clone(), proxy.clone()));
+        actix::spawn(worker::try_and_log(config.clone(), proxy.clone(), settings));
         // A port behind which nobody asks for a key.
         let open_port = (!config.server.auth).then_some(config.server.port);
         let tools = WorkerContext {

@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use crate::config::{Config, Flags};
 use crate::doctor;
 use crate::git;
-use crate::sandbox::Tried;
+use crate::sandbox::{SettingsWatch, Tried};
 use crate::worker;
 
 /// Arguments of the command.
@@ -43,7 +43,9 @@ pub fn run(args: &Args) -> anyhow::Result<u8> {
 /// Tries the walls and prints a table.
 async fn security(config: &Config) -> anyhow::Result<u8> {
     let proxy = worker::proxy_for_trial(config).context("the credential proxy can't be started")?;
-    let mut tried = worker::try_walls(config, proxy.as_ref()).await.context("the walls could not be tried")?;
+    let mut tried = worker::try_walls(config, proxy.as_ref(), SettingsWatch::begin())
+        .await
+        .context("the walls could not be tried")?;
     tried.push(git::try_repository(&config.claude).await.context("git could not be tried")?);
     let width = tried.iter().map(|one| one.attack.len()).max().unwrap_or_default();
     for Tried { attack, reached } in &tried {

@@ -7,6 +7,7 @@
 //! holds the key; that a token is good for its attempt, for the API's own paths, and while the attempt's budget lasts; that
 //! an answer is passed on as it comes; and that a token is worth nothing once nobody holds its pass: when the worker dies,
 //! or when the shim that held it for the next worker does. When the worker has left and no pass is held, it ends.
+//! One pass is let in before there is an attempt, which takes it.
 //!
 //! Decided against: a Unix socket, which the CLI can't be given as an address; an asynchronous HTTP client beside the one
 //! that sends webhooks. A call of a model takes a thread for seconds, and a worker has few at a time.

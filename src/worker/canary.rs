@@ -12,7 +12,7 @@ use crate::config::{Config, Sandbox};
 use crate::ipc;
 use crate::process;
 use crate::proxy::{Proxy, ProxyLaunch};
-use crate::sandbox::{self, Report, Targets, Tried, Unsafe};
+use crate::sandbox::{self, Report, SettingsWatch, Targets, Tried, Unsafe};
 use domain::{BootInstant, SessionId, TaskId, WorkerInstanceId};
 
 /// Longest try, on a busy machine.
@@ -26,10 +26,10 @@ fn keys() -> [String; 2] {
 ///
 /// # Errors
 /// It could not be started, or said nothing.
-pub async fn try_walls(config: &Config, proxy: Option<&Proxy>) -> io::Result<Vec<Tried>> {
+pub async fn try_walls(config: &Config, proxy: Option<&Proxy>, settings: SettingsWatch) -> io::Result<Vec<Tried>> {
     let holder = WorkerInstanceId::new();
     let environment = &config.claude.environment;
-    let launch = ShimLaunch::new(&config.claude, holder, None)?;
+    let launch = ShimLaunch::new(&config.claude, holder, Some(settings))?;
     let program = launch.program.clone();
     let places = Places::make(config)?;
     let mut env = match proxy {
@@ -141,15 +141,15 @@ pub fn proxy_for_trial(config: &Config) -> io::Result<Option<Proxy>> {
     Proxy::start(&config.claude, ProxyLaunch { program, holder, log: config.log.clone() })
 }
 
-/// Tries the walls once, and logs what holds.
-pub async fn try_and_log(config: Config, proxy: Option<Proxy>) {
-    if config.claude.agent.sandbox == Sandbox::Off {
+/// Tries the walls once, and logs what holds; without a watch over the settings tasks have none.
+pub async fn try_and_log(config: Config, proxy: Option<Proxy>, settings: Option<SettingsWatch>) {
+    let Some(settings) = settings else {
         return tracing::warn!(
             cure = "SANDBOX=auto",
             "Tasks are not confined: they read and write what this user does"
         );
-    }
-    match try_walls(&config, proxy.as_ref()).await {
+    };
+    match try_walls(&config, proxy.as_ref(), settings).await {
         Ok(tried) => {
             let open: Vec<String> =
                 tried.into_iter().filter_map(|tried| Some(format!("{} ({})", tried.attack, tried.reached?))).collect();

@@ -395,12 +395,13 @@ fn a_pool_in_transaction_mode_may_stand_between() {
     });
     // A command that reads meets the pool as well, beside all others.
     for _ in 0..8 {
-        server.submit(quick());
+        let id = server.submit(quick());
         check_history(&world, &[]);
+        ends_well(&server, &id);
     }
     for process in [&server.process, &one, &two] {
         assert!(!process.logs().contains("prepared statement"), "each finds out before it prepares any");
     }
     drop((one, two));
-    check_history(&world, &[]);
+    check_history(&world, &["--settled"]);
 }

@@ -142,8 +142,8 @@ impl<'a> PostgresTx<'a> {
         let begun = db.begin(&begin, &then).await;
         let mut answers = begun.inspect_err(|_| db.forget("ROLLBACK"))?.into_iter();
         let alone = answers.next().unwrap_or_default();
-        let (ms, xid) =
-            alone.first().map(|row| Ok((get(row, 0)?, get(row, 1)?))).transpose().map_err(unread)?.unwrap_or_default();
+        let read = |row: &Row| Ok((get(row, 0)?, get(row, 1)?));
+        let (ms, xid) = alone.first().ok_or_else(|| "no clock".into()).and_then(read).map_err(unread)?;
         let clock = Clock { wall: Timestamp(ms), lease: BootInstant { boot: SERVER_CLOCK, ms } };
         let mut tx = Self {
             shared,
