@@ -49,7 +49,9 @@ mod shared;
 mod shares;
 mod table;
 mod talk;
+mod tallies;
 mod tasks;
+mod together;
 mod touches;
 mod tx;
 mod value;
@@ -236,7 +238,7 @@ impl Store for PostgresStore {
 
     async fn keep_up(&self) -> Result<(), StoreError> {
         let db = self.readers.connection().await?;
-        retention::fold_tallies(&db).await?;
+        tallies::fold(&db).await?;
         if self.shared.most.load(Ordering::Relaxed) < u64::MAX {
             self.shared.used.store(read_state::bytes_in_use(&db).await?, Ordering::Relaxed);
         }

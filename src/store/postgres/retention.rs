@@ -3,7 +3,6 @@
 use async_trait::async_trait;
 use tokio_postgres::Row;
 
-use super::connection::Connection;
 use super::tx::{PostgresTx, only};
 use super::value::{get, params};
 use crate::store::StoreError;
@@ -78,21 +77,3 @@ impl Retention for PostgresTx<'_> {
         Ok(())
     }
 }
-
-/// Sums up what commits have added to the tallies, unless another process does. What a commit adds meanwhile is left.
-pub async fn fold_tallies(db: &Connection) -> Result<(), StoreError> {
-    for fold in FOLDS {
-        db.rows(fold, &[]).await?;
-    }
-    Ok(())
-}
-
-/// Rows that another process sums up are left to it.
-const FOLDS: [&str; 2] = [
-    "WITH taken AS (SELECT ctid FROM task_counts WHERE (SELECT COUNT(*) FROM task_counts) > 200 FOR UPDATE SKIP LOCKED),
-        gone AS (DELETE FROM task_counts WHERE ctid = ANY(ARRAY(SELECT ctid FROM taken)) RETURNING key_name, status, count)
-    INSERT INTO task_counts (key_name, status, count) SELECT key_name, status, SUM(count) FROM gone GROUP BY 1, 2",
-    "WITH taken AS (SELECT ctid FROM key_bytes WHERE (SELECT COUNT(*) FROM key_bytes) > 200 FOR UPDATE SKIP LOCKED),
-        gone AS (DELETE FROM key_bytes WHERE ctid = ANY(ARRAY(SELECT ctid FROM taken)) RETURNING key_name, bytes)
-    INSERT INTO key_bytes (key_name, bytes) SELECT key_name, SUM(bytes) FROM gone GROUP BY 1",
-];

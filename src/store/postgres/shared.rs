@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::address::Address;
 use super::connection::Connection;
 use super::schema;
+use super::tallies::LeastRows;
 use crate::process::BackOff;
 use crate::store::StoreError;
 
@@ -43,6 +44,8 @@ pub struct Shared {
     pub followed: AtomicBool,
     /// Time at which other processes were last told of events, in milliseconds.
     pub told: AtomicI64,
+    /// Rows of the numbers of tasks.
+    pub tally_rows: LeastRows,
     /// True if notifications come from another address.
     has_listen_url: bool,
     /// True while this process is the leader.
@@ -75,6 +78,7 @@ impl Shared {
             failure: Mutex::default(),
             used: AtomicU64::new(0),
             most: AtomicU64::new(u64::MAX),
+            tally_rows: LeastRows::default(),
         }
     }
 

@@ -6,7 +6,7 @@
 //!
 //! - keeps what it writes until something must be read that depends on it, or until its end, and then sends all of it at
 //!   once, with the `COMMIT`: the server has the rest of the transaction in its hands, and no answer travels in between;
-//! - inserts the rows of one table by one statement, however many commands they come from;
+//! - inserts its rows by as few statements as there can be, however many tables and commands they are of (`together.rs`);
 //! - reads the tasks that its commands are about, and what submits ask, with its beginning, without an answer in between, and
 //!   keeps them as it has written them.
 //!
@@ -24,6 +24,7 @@ use tokio_postgres::Row;
 use super::connection::{Bound, Connection, unread};
 use super::shared::{Line, Ready, Shared};
 use super::table::Table;
+use super::tallies::{FOLD_COUNTS, PENDING};
 use super::value::{Column as _, Unread, Value, get, params};
 use super::waiting::Waiting;
 use crate::store::rows::{Clock, TaskRow};
@@ -46,11 +47,6 @@ pub const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 /// Waits until no other transaction writes, and then reads the clock and the number of this one.
 const ALONE: &str = "WITH alone AS MATERIALIZED (SELECT pg_advisory_xact_lock($1))
     SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint, pg_current_xact_id()::text FROM alone";
-
-/// Number of pending tasks, and the shares with their weights: what each submit asks.
-const PENDING: &str = "SELECT COALESCE(SUM(count), 0)::bigint, ARRAY(SELECT name FROM shares ORDER BY name),
-        ARRAY(SELECT weight::text FROM shares ORDER BY name)
-    FROM task_counts WHERE status = 'pending'";
 
 /// The clock of the server, in place of a machine's boot: the same for every process that writes.
 pub const SERVER_CLOCK: BootId = BootId::from_u128(0xdb);
@@ -215,7 +211,8 @@ impl<'a> PostgresTx<'a> {
 
     /// What waits to be written, in order.
     fn waiting(&mut self) -> Vec<Bound> {
-        let mut waiting = self.waiting.take();
+        let (mut waiting, rows) = self.waiting.take();
+        waiting.extend(rows.bound());
         if let Some(mark) = self.mark.as_mut().filter(|mark| !mark.is_sent && !waiting.is_empty()) {
             mark.is_sent = true;
             waiting.insert(0, Bound::of("SAVEPOINT mark", []));
@@ -287,11 +284,14 @@ impl<'a> PostgresTx<'a> {
         self.keep_pending(rows.first())
     }
 
-    /// Keeps what [`PENDING`] has found.
+    /// Keeps what [`PENDING`] has found. Folds what it has counted, if that was much.
     fn keep_pending(&mut self, found: Option<&Row>) -> Result<i64, StoreError> {
-        let read = |row: &Row| Ok((get(row, 0)?, get(row, 1)?, get(row, 2)?));
-        let (stored, names, weights): (i64, Vec<String>, Vec<String>) =
+        let read = |row: &Row| Ok((get(row, 0)?, get(row, 1)?, get(row, 2)?, get(row, 3)?));
+        let (stored, rows, names, weights): (i64, i64, Vec<String>, Vec<String>) =
             found.map(read).transpose().map_err(unread)?.unwrap_or_default();
+        if self.shared.tally_rows.read(rows) {
+            self.defer_quietly(FOLD_COUNTS, []);
+        }
         let weights = weights.into_iter().map(|weight| weight.parse().unwrap_or(1));
         self.shares = Some(names.into_iter().zip(weights).collect());
         let ours: i64 =

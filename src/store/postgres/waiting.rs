@@ -1,12 +1,14 @@
 //! What a transaction will write: rows and statements that are gathered, and sent together.
 //!
-//! Many commands of one transaction do the same to different tasks. Their rows are inserted by one statement for each table,
-//! and their updates are run as one where a statement takes arrays. What is about one task stays in its order.
+//! Many commands of one transaction do the same to different tasks. Their rows are inserted by at most two statements, one for
+//! the tables that get a single row and one for the others, so that there are few texts to prepare; their updates are run as
+//! one where a statement takes arrays. What is about one task stays in its order.
 
 use std::collections::HashMap;
 
 use super::connection::Bound;
-use super::value::{Value, array_of};
+use super::together::{Together, arrays};
+use super::value::Value;
 use domain::TaskId;
 
 /// See the [module](self).
@@ -72,37 +74,24 @@ impl Waiting {
         self.rows.clear();
     }
 
-    /// Takes all of it, in the order in which it is to be sent.
-    pub fn take(&mut self) -> Vec<Bound> {
+    /// Takes all of it: what is to be sent, in its order, and rows that can go with a statement that is sent behind that.
+    pub fn take(&mut self) -> (Vec<Bound>, Together) {
         let Self { inserts, statements, .. } = std::mem::take(self);
-        let inserts = inserts.into_iter().map(|Inserts { table, columns, rows }| {
-            let (values, arrays) = transposed(rows);
-            let text = format!(
-                "INSERT INTO {table} ({columns}) SELECT {columns}
-                    FROM unnest({arrays}) WITH ORDINALITY AS added({columns}, place) ORDER BY place"
-            );
-            Bound { text: text.into(), values }
-        });
-        let statements = statements.into_iter().map(|statement| match statement {
-            Statement::One(text, values) => Bound::of(text, values),
-            Statement::Many(text, rows) => Bound::of(text, transposed(rows).0),
-        });
-        inserts.chain(statements).collect()
-    }
-}
-
-/// Arrays of the values of rows, column by column; and as they stand in a statement, with their types.
-fn transposed(rows: Vec<Vec<Value>>) -> (Vec<Value>, String) {
-    let kinds: Vec<_> = rows.first().into_iter().flatten().map(Value::kind).collect();
-    let mut lists: Vec<Vec<Value>> = kinds.iter().map(|_| Vec::with_capacity(rows.len())).collect();
-    for row in rows {
-        for (list, value) in lists.iter_mut().zip(row) {
-            list.push(value);
+        let (mut single, mut many) = <(Together, Together)>::default();
+        for Inserts { table, columns, rows } in inserts {
+            let together = if rows.len() == 1 { &mut single } else { &mut many };
+            together.insert(table, columns, rows);
         }
+        let mut all: Vec<Bound> = many.bound().into_iter().collect();
+        if !statements.is_empty() {
+            all.extend(std::mem::take(&mut single).bound());
+        }
+        all.extend(statements.into_iter().map(|statement| match statement {
+            Statement::One(text, values) => Bound::of(text, values),
+            Statement::Many(text, rows) => Bound::of(text, arrays(rows)),
+        }));
+        (all, single)
     }
-    let arrays: Vec<String> =
-        kinds.iter().enumerate().map(|(at, kind)| format!("${}::{}", at + 1, array_of(kind).name())).collect();
-    (kinds.iter().zip(lists).map(|(kind, list)| Value::list(kind, list)).collect(), arrays.join(", "))
 }
 
 #[cfg(test)]
@@ -114,9 +103,9 @@ mod tests {
 
     fn texts(waiting: &mut Waiting) -> Vec<(String, usize)> {
         let length = |value: &Value| if let Value::List(_, all) = value { all.len() } else { 0 };
-        waiting
-            .take()
-            .into_iter()
+        let (all, rows) = waiting.take();
+        all.into_iter()
+            .chain(rows.bound())
             .map(|bound| (bound.text.into_owned(), bound.values.first().map_or(0, length)))
             .collect()
     }

@@ -11,7 +11,8 @@ use super::{PostgresTx, Sums};
 use crate::process::BackOff;
 use crate::store::StoreError;
 use crate::store::postgres::connection::{Bound, Connection};
-use crate::store::postgres::value::{Value, get, params};
+use crate::store::postgres::together::Together;
+use crate::store::postgres::value::{get, params};
 use crate::store::rows::Clock;
 
 /// Time between two notifications of events by a process, in milliseconds.
@@ -20,24 +21,14 @@ const TELL_EVERY_MS: i64 = 100;
 const OUTCOME_LIMIT: Duration = Duration::from_secs(30);
 
 impl PostgresTx<'_> {
-    /// What the transaction adds to the tallies.
-    fn ending(&mut self) -> Vec<Bound> {
+    /// Adds what the transaction changes in the tallies.
+    fn add_tallies(&mut self, rows: &mut Together) {
         let Sums { counts, bytes } = std::mem::take(&mut self.sums);
-        let counts: Vec<_> = counts.into_iter().filter(|(_, more)| *more != 0).collect();
-        let mut ending = Vec::new();
-        if !counts.is_empty() {
-            let keys = Value::texts(counts.iter().map(|((key, _), _)| key.clone()));
-            let statuses = Value::texts(counts.iter().map(|((_, status), _)| status.clone()));
-            let numbers = Value::numbers(counts.iter().map(|(_, more)| *more));
-            let text = "INSERT INTO task_counts (key_name, status, count) SELECT * FROM unnest($1::text[], $2::text[], $3::int8[])";
-            ending.push(Bound::of(text, [keys, statuses, numbers]));
-        }
-        if !bytes.is_empty() {
-            let (keys, numbers): (Vec<_>, Vec<_>) = bytes.into_iter().unzip();
-            let text = "INSERT INTO key_bytes (key_name, bytes) SELECT * FROM unnest($1::text[], $2::int8[])";
-            ending.push(Bound::of(text, [Value::texts(keys), Value::numbers(numbers)]));
-        }
-        ending
+        let counts = counts.into_iter().filter(|(_, more)| *more != 0);
+        let counts = counts.map(|((key, status), more)| vec![key.into(), status.into(), more.into()]);
+        rows.insert("task_counts", "key_name, status, count", counts.collect());
+        let bytes = bytes.into_iter().map(|(key, more)| vec![key.into(), more.into()]);
+        rows.insert("key_bytes", "key_name, bytes", bytes.collect());
     }
 
     /// True if followers in other processes should hear of this commit's events. Each notification wakes a process of the
@@ -51,9 +42,9 @@ impl PostgresTx<'_> {
         is_due
     }
 
-    /// Writes the history, and tells other processes of the commit, where there is something to tell. Events alone are
-    /// told where the lock of those who follow is taken.
-    fn telling(&mut self) -> Option<Bound> {
+    /// Writes the history, and tells other processes of the commit, where there is something to tell. Events alone are told
+    /// where the lock of those who follow is taken. Returns the statement, and what it names in its `WITH`.
+    fn telling(&mut self) -> Option<(Option<&'static str>, Bound)> {
         let Clock { wall, lease } = self.clock;
         let told = [
             self.ready.channel.clone().into(),
@@ -63,20 +54,20 @@ impl PostgresTx<'_> {
         ];
         match (self.done.clone(), self.is_work || self.tells_followers()) {
             (Some(done), true) => {
-                let text = "WITH added AS (INSERT INTO history (at, boot_ms, done) VALUES ($1, $2, $3) RETURNING seq)
-                    SELECT seq, CASE WHEN $6 OR NOT pg_try_advisory_xact_lock($7)
-                        THEN pg_notify($4, $5 || ' ' || seq || CASE WHEN $6 THEN ' work' ELSE '' END) END FROM added";
+                let added = "added AS (INSERT INTO history (at, boot_ms, done) VALUES ($1, $2, $3) RETURNING seq)";
+                let text = "SELECT seq, CASE WHEN $6 OR NOT pg_try_advisory_xact_lock($7)
+                    THEN pg_notify($4, $5 || ' ' || seq || CASE WHEN $6 THEN ' work' ELSE '' END) END FROM added";
                 let values = [wall.into(), lease.ms.into(), done.into()].into_iter().chain(told);
-                Some(Bound::of(text, values.collect::<Vec<_>>()))
+                Some((Some(added), Bound::of(text, values.collect::<Vec<_>>())))
             }
             (Some(done), false) => {
                 let text = "INSERT INTO history (at, boot_ms, done) VALUES ($1, $2, $3) RETURNING seq";
-                Some(Bound::of(text, params![wall, lease.ms, done]))
+                Some((None, Bound::of(text, params![wall, lease.ms, done])))
             }
             (None, true) => {
                 let text = "SELECT 0::bigint, CASE WHEN $3 OR NOT pg_try_advisory_xact_lock($4)
                     THEN pg_notify($1, $2 || ' 0' || CASE WHEN $3 THEN ' work' ELSE '' END) END";
-                Some(Bound::of(text, told))
+                Some((None, Bound::of(text, told)))
             }
             (None, false) => None,
         }
@@ -84,11 +75,14 @@ impl PostgresTx<'_> {
 
     /// Sends the rest of the transaction with its commit. Where the answer is lost, the server is asked what became of it.
     pub(super) async fn send_commit(&mut self) -> Result<(), StoreError> {
-        let mut all = self.waiting();
-        all.append(&mut self.ending());
-        let history = self.telling();
-        let is_told = history.is_some();
-        all.extend(history);
+        let (mut all, mut rows) = self.waiting.take();
+        self.add_tallies(&mut rows);
+        let told = self.telling();
+        let is_told = told.is_some();
+        all.extend(match told {
+            Some((part, last)) => Some(rows.with(part, last)),
+            None => rows.bound(),
+        });
         fail::fail_point!("postgres-commit");
         let done = self.done.take();
         let committed = self.db.commit(&all, is_told).await;
