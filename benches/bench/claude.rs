@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::server::Server;
 use crate::{Figures, load, model};
 
-const CLAUDE_RUNS: usize = 7;
+const ROUNDS: usize = 25;
 /// Time after which a CLI has read all that it reads.
 pub const READY: Duration = Duration::from_secs(2);
 
@@ -23,26 +23,38 @@ pub fn claude(figures: &mut Figures) {
     let warm = Server::start("inline", &[settings[0], settings[1], ("WARM_STANDBY", "1")]);
     // The first one is cold everywhere.
     whole_task(&warm);
-    let (mut times, mut colds, mut warms) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..CLAUDE_RUNS {
+    let (mut alone, mut colds, mut warms) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
         // Until the next process is ready, so that its start disturbs nobody.
         std::thread::sleep(READY);
-        colds.push(whole_task(&cold));
-        let began = Instant::now();
-        bare_claude(&cli, &cold.dir, &model.url);
-        times.push(began.elapsed());
+        // Each is first as often as second.
+        if round % 2 == 0 {
+            colds.push(whole_task(&cold));
+            alone.push(bare_claude(&cli, &cold.dir, &model.url));
+        } else {
+            alone.push(bare_claude(&cli, &cold.dir, &model.url));
+            colds.push(whole_task(&cold));
+        }
         warms.push(whole_task(&warm));
     }
-    let middle = |times: &mut Vec<Duration>| {
-        times.sort_unstable();
-        load::at(times, 0.5)
+    let over = |times: &[Duration]| {
+        let pairs = times.iter().zip(&alone).map(|(time, alone)| time.as_secs_f64() / alone.as_secs_f64());
+        let mut over: Vec<f64> = pairs.collect();
+        over.sort_by(f64::total_cmp);
+        over
     };
-    let (direct, cold, warm) = (middle(&mut times), middle(&mut colds), middle(&mut warms));
-    figures.add("the CLI alone, p50", direct, "ms");
-    figures.add("a Claude task, cold, p50", cold, "ms");
-    figures.add("a Claude task, warm, p50", warm, "ms");
-    figures.add("a Claude task over the CLI alone, cold", cold / direct, "");
-    figures.add("a Claude task over the CLI alone, warm", warm / direct, "");
+    for (name, times) in [("cold", &colds), ("warm", &warms)] {
+        let over = over(times);
+        for (part, of) in [("p25", ROUNDS / 4), ("p50", ROUNDS / 2), ("p75", ROUNDS * 3 / 4)] {
+            figures.add(&format!("a Claude task over the CLI alone, {name}, {part}"), over[of], "");
+        }
+    }
+    for (name, times) in
+        [("the CLI alone", &mut alone), ("a Claude task, cold", &mut colds), ("a Claude task, warm", &mut warms)]
+    {
+        times.sort_unstable();
+        figures.add(&format!("{name}, p50"), load::at(times, 0.5), "ms");
+    }
 }
 
 /// Runs a task to its end; returns the time that it took.
@@ -55,7 +67,9 @@ pub fn whole_task(server: &Server) -> Duration {
     began.elapsed()
 }
 
-fn bare_claude(cli: &Path, dir: &Path, model: &str) {
+/// The same by the CLI alone.
+fn bare_claude(cli: &Path, dir: &Path, model: &str) -> Duration {
+    let began = Instant::now();
     let mut child = Command::new(cli)
         .args(["-p", "--input-format=stream-json", "--output-format=stream-json", "--verbose"])
         .args(["--setting-sources=", "--strict-mcp-config"])
@@ -73,4 +87,5 @@ fn bare_claude(cli: &Path, dir: &Path, model: &str) {
     let frame = json!({ "type": "user", "message": message, "parent_tool_use_id": null, "session_id": "" });
     writeln!(child.stdin.take().expect("its input"), "{frame}").expect("sent");
     assert!(child.wait().expect("an end").success());
+    began.elapsed()
 }

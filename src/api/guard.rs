@@ -19,6 +19,7 @@ use super::caller::Caller;
 use super::cookie;
 use super::encoding;
 use super::error::ApiError;
+use super::head::leave_buffer;
 use super::metrics;
 use super::openapi::{self, Access};
 use super::shared::Shared;
@@ -28,9 +29,10 @@ use domain::{Named as _, TaskId, TraceParent};
 
 /// Every request goes through here first.
 pub async fn guard(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    leave_buffer(&mut request);
     let (began, method) = (Instant::now(), known(request.method()));
     // An unknown path is no label: there is no end of them.
     let route = request.match_pattern().unwrap_or_default();

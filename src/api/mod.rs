@@ -19,6 +19,7 @@ mod error;
 mod feed;
 mod follow;
 mod guard;
+mod head;
 mod input;
 mod memory;
 mod metrics;

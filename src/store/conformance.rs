@@ -173,6 +173,9 @@ async fn tasks_are_claimed_by_priority_then_age(store: &dyn Store) {
     let mut tx = begin(store).await;
     let row = tx.task(TaskId::from_u128(2)).await.expect("a read").expect("it").row;
     assert_eq!((row.status.name(), row.epoch, row.attempt, row.last_event), ("running", Epoch::of(1), 1, 1));
+    for (now, any_due) in [(Timestamp(1), false), (Timestamp(i64::MAX), true)] {
+        assert_eq!(tx.allowance(HOLDER, "", now).await.expect("a read").expect("an allowance").any_due, any_due);
+    }
     assert_eq!(tx.promote_due(Timestamp(i64::MAX)).await.expect("promoted"), [TaskId::from_u128(3)]);
     tx.commit().await.expect("committed");
     assert_eq!(claim(store, HOLDER, 9).await, [3]);

@@ -183,6 +183,8 @@ pub struct Allowance {
     pub key_budgets: bool,
     /// The turn that it is now, among shares.
     pub turn: i64,
+    /// True if the time has come of tasks that are not ready yet.
+    pub any_due: bool,
     /// The lanes with requirements in which tasks are ready, at most [`MAX_LANES`].
     pub lanes: Vec<String>,
 }

@@ -4,19 +4,24 @@
 //! before, and is undone with it. Commands read, decide and write without further locks, so an engine promises:
 //!
 //! - [`Tasks::task`] holds the row until the end of the transaction: no other one changes it meanwhile.
-//! - [`Tasks::claim`] gives one task to one transaction, whichever processes claim at the same time.
-//! - [`Tasks::busy_directories`], [`Limits::running_groups`] and [`Money::used_budgets`] are read and acted on by one
+//! - [`Claims::claim`] gives one task to one transaction, whichever processes claim at the same time.
+//! - [`Claims::busy_directories`], [`Limits::running_groups`] and [`Money::used_budgets`] are read and acted on by one
 //!   transaction at a time.
 //! - [`Events::insert_event`] numbers events in the order of the commits: a later commit has the greater numbers.
 //! - [`History::append_history`] numbers commits in their order.
 //! - [`Tx::clock`] is the clock that leases end by: the same for every process that writes.
 
 mod children;
+mod claims;
+mod dependencies;
 mod files;
 mod handovers;
+mod hooks;
 mod races;
 mod rules;
+mod schedules;
 mod secrets;
+mod talk;
 mod touches;
 
 use std::collections::HashMap;
@@ -24,29 +29,30 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 
 pub use self::children::Children;
+pub use self::claims::Claims;
+pub use self::dependencies::Dependencies;
 pub use self::files::Files;
 pub use self::handovers::Handovers;
+pub use self::hooks::Hooks;
 pub use self::races::Races;
 pub use self::rules::Rules;
+pub use self::schedules::Schedules;
 pub use self::secrets::Secrets;
+pub use self::talk::Talk;
 pub use self::touches::Touches;
 use super::error::StoreError;
 use super::rows::{
-    Allowance, ApiKeyRow, AttemptEnd, AttemptRow, AuditRow, ChangesRow, ClaimDeliveriesRow, ClaimRow, Clock,
-    CredentialRow, DeliveryEnd, DependencyRow, EventRow, FoundTask, IdempotencyKeyRow, KeyUse, Lenient, ProgressRow,
-    QuestionRow, ReadyRow, ScheduleRow, ScheduleRunRow, TaskBefore, TaskRow, TranscriptRow, WebhookRow, WorkerRow,
+    ApiKeyRow, AttemptEnd, AttemptRow, AuditRow, ChangesRow, Clock, CredentialRow, EventRow, FoundTask,
+    IdempotencyKeyRow, KeyUse, ProgressRow, TaskBefore, TaskRow, WorkerRow,
 };
-use super::views::Dispatch;
-use domain::{
-    BootInstant, Epoch, Group, LeaseKey, Limit, Name, ScheduleId, SessionId, Share, Spent, Status, TaskId, Timestamp,
-    Tokens, Usd, WorkerInstanceId,
-};
+use domain::{Group, LeaseKey, Limit, SessionId, Share, Spent, TaskId, Timestamp, Tokens, Usd, WorkerInstanceId};
 use wire::TaskError;
 
 /// A transaction that was begun. Dropped, it is rolled back.
 #[async_trait(?Send)]
 pub trait Tx:
     Tasks
+    + Claims
     + Shares
     + Files
     + Secrets
@@ -118,50 +124,6 @@ pub trait Tasks {
     /// Inserts an idempotency key.
     async fn insert_idempotency_key(&mut self, row: &IdempotencyKeyRow) -> Result<(), StoreError>;
 
-    /// Makes tasks ready whose time has come. Returns them.
-    async fn promote_due(&mut self, now: Timestamp) -> Result<Vec<TaskId>, StoreError>;
-
-    /// Returns what decides how many tasks a worker may claim.
-    async fn allowance(
-        &mut self,
-        holder: WorkerInstanceId,
-        credential: &str,
-        now: Timestamp,
-    ) -> Result<Option<Allowance>, StoreError>;
-
-    /// Makes those of these tasks running that are ready, each with one epoch, attempt and event more. Returns them as they
-    /// are now, in no order.
-    async fn claim(&mut self, claim: &ClaimRow<'_>) -> Result<Vec<Lenient<TaskRow>>, StoreError>;
-
-    /// Moves the end of these leases.
-    async fn renew(&mut self, leases: &[LeaseKey], expires: BootInstant) -> Result<(), StoreError>;
-
-    /// Returns the leases of a worker.
-    async fn leases_of(&mut self, holder: WorkerInstanceId) -> Result<Vec<LeaseKey>, StoreError>;
-
-    /// Returns the running tasks of a worker, held until the end of the transaction.
-    async fn tasks_of(&mut self, holder: WorkerInstanceId) -> Result<Vec<Lenient<TaskRow>>, StoreError>;
-
-    /// Returns the lanes with requirements in which tasks are ready, at most [`MAX_LANES`](super::rows::MAX_LANES).
-    async fn lanes(&mut self) -> Result<Vec<String>, StoreError>;
-
-    /// Returns the first ready tasks of each share in each of these lanes, by priority, then age: at most `limit` of each,
-    /// in no order of shares and lanes. With their tags where `tags` is true.
-    async fn ready(&mut self, limit: u32, tags: bool, lanes: &[String]) -> Result<Vec<ReadyRow>, StoreError>;
-
-    /// Returns the folders in which tasks run, each with whether one of them needs it for itself.
-    async fn busy_directories(&mut self) -> Result<Vec<(String, bool)>, StoreError>;
-
-    /// Holds a pending task back until `due`, under this name.
-    async fn hold(&mut self, id: TaskId, hold: &str, due: Timestamp) -> Result<(), StoreError>;
-
-    /// Makes tasks ready that are held back under this name: the first of each share, by priority, then age; at most `limit`
-    /// of each. Returns them.
-    async fn release_holds(&mut self, hold: &str, limit: Option<i64>) -> Result<Vec<TaskId>, StoreError>;
-
-    /// Makes a pending task ready.
-    async fn wake(&mut self, id: TaskId) -> Result<(), StoreError>;
-
     /// Stores what a task has changed, in place of what was stored before.
     async fn put_changes(&mut self, row: &ChangesRow) -> Result<(), StoreError>;
 }
@@ -180,57 +142,6 @@ pub trait Shares {
 
     /// Forgets shares whose tasks have all ended, where many are known. A share that is not known has weight 1.
     async fn tidy_shares(&mut self) -> Result<(), StoreError>;
-}
-
-/// Tasks that others depend on.
-#[async_trait(?Send)]
-pub trait Dependencies {
-    /// Returns the status of each of these tasks that is there, and the name of its key.
-    async fn statuses(&mut self, tasks: &[TaskId]) -> Result<Vec<(TaskId, String, Name<Status>)>, StoreError>;
-
-    /// Inserts a dependency.
-    async fn insert_dependency(&mut self, row: &DependencyRow) -> Result<(), StoreError>;
-
-    /// Notes that a new task waits for `open` of its dependencies, and then for a time.
-    async fn insert_wait(&mut self, task: TaskId, open: i64, run_at: Option<Timestamp>) -> Result<(), StoreError>;
-
-    /// Changes the time of a task that waits for its dependencies. Returns false where it waits for none.
-    async fn put_wait(&mut self, task: TaskId, run_at: Option<Timestamp>) -> Result<bool, StoreError>;
-
-    /// Forgets that a task waits for its dependencies.
-    async fn end_wait(&mut self, task: TaskId) -> Result<(), StoreError>;
-
-    /// Returns the newest retry of a task.
-    async fn newest_retry(&mut self, task: TaskId) -> Result<Option<TaskId>, StoreError>;
-
-    /// Makes a retry stand for its task where dependents wait for one: their dependency is open again. Returns these
-    /// dependents.
-    async fn repoint(&mut self, task: TaskId, retry: TaskId) -> Result<Vec<TaskId>, StoreError>;
-
-    /// Notes that a task has ended whose dependents have to be told, where it has any.
-    async fn add_unsettled(&mut self, task: TaskId) -> Result<(), StoreError>;
-
-    /// Returns a task that has ended and whose dependents have not all been told, with its status.
-    async fn next_unsettled(&mut self) -> Result<Option<(TaskId, Name<Status>)>, StoreError>;
-
-    /// Forgets that dependents of a task have to be told.
-    async fn remove_unsettled(&mut self, task: TaskId) -> Result<(), StoreError>;
-
-    /// Returns open dependencies on a task, at most `limit`.
-    async fn open_dependencies_on(&mut self, task: TaskId, limit: i64) -> Result<Vec<DependencyRow>, StoreError>;
-
-    /// Returns the dependencies of a task, in order.
-    async fn dependencies_of(&mut self, task: TaskId) -> Result<Vec<DependencyRow>, StoreError>;
-
-    /// Writes the states of these dependencies.
-    async fn put_dependency_states(&mut self, rows: &[DependencyRow]) -> Result<(), StoreError>;
-
-    /// Notes for each of these tasks that one more dependency is met: a task may be named several times. Returns those
-    /// that wait for none any more.
-    async fn count_met(&mut self, tasks: &[TaskId]) -> Result<Vec<TaskId>, StoreError>;
-
-    /// Lets these pending tasks start, each not before its time, and forgets that they wait. Returns them with their times.
-    async fn end_waits(&mut self, tasks: &[TaskId]) -> Result<Vec<(TaskId, Option<Timestamp>)>, StoreError>;
 }
 
 /// The history of each task's attempts.
@@ -260,52 +171,6 @@ pub trait Events {
     async fn insert_event(&mut self, row: &EventRow) -> Result<(), StoreError>;
 }
 
-/// Questions, their answers, messages, and transcripts.
-#[async_trait(?Send)]
-pub trait Talk {
-    /// Returns a question.
-    async fn question(&mut self, task: TaskId, request_id: &str) -> Result<Option<QuestionRow>, StoreError>;
-
-    /// Returns the questions of a task that are not closed, oldest first.
-    async fn open_questions(&mut self, task: TaskId) -> Result<Vec<QuestionRow>, StoreError>;
-
-    /// Inserts a question.
-    async fn insert_question(&mut self, row: &QuestionRow) -> Result<(), StoreError>;
-
-    /// Writes the answer to a question.
-    async fn answer_question(
-        &mut self,
-        task: TaskId,
-        request_id: &str,
-        answer: &str,
-        at: Timestamp,
-    ) -> Result<(), StoreError>;
-
-    /// Closes one question of a task, or all of them.
-    async fn close_questions(&mut self, task: TaskId, request_id: Option<&str>) -> Result<(), StoreError>;
-
-    /// Inserts a message for a task, or an interrupt that is meant for the attempt of this epoch. Returns its number.
-    async fn insert_message(
-        &mut self,
-        task: TaskId,
-        text: Option<&str>,
-        epoch: Epoch,
-        at: Timestamp,
-    ) -> Result<i64, StoreError>;
-
-    /// Notes that the attempt of this epoch works on a message. Returns the text, unless that was noted before.
-    async fn begin_message(&mut self, id: i64, epoch: Epoch) -> Result<Option<String>, StoreError>;
-
-    /// Notes that a message was worked on. Returns false where that was noted before.
-    async fn end_message(&mut self, id: i64, at: Timestamp) -> Result<bool, StoreError>;
-
-    /// Stores a part of a transcript, unless it is there.
-    async fn insert_transcript(&mut self, row: &TranscriptRow<'_>) -> Result<(), StoreError>;
-
-    /// Writes with the task how many messages wait for it.
-    async fn count_messages(&mut self, task: TaskId) -> Result<(), StoreError>;
-}
-
 /// Limits on groups of tasks.
 #[async_trait(?Send)]
 pub trait Limits {
@@ -329,73 +194,6 @@ pub trait Limits {
 
     /// Removes the starts of a group up to this time, or all of them.
     async fn remove_starts(&mut self, group: &Group, until: Option<Timestamp>) -> Result<(), StoreError>;
-}
-
-/// Webhooks and their deliveries.
-#[async_trait(?Send)]
-pub trait Hooks {
-    /// Inserts a webhook.
-    async fn insert_webhook(&mut self, row: &WebhookRow) -> Result<(), StoreError>;
-
-    /// Removes a registered webhook; with `key`, only one of that key. Returns whether there was one.
-    async fn remove_webhook(&mut self, id: &str, key: Option<&str>) -> Result<bool, StoreError>;
-
-    /// Returns a registered webhook.
-    async fn webhook(&mut self, id: &str) -> Result<Option<WebhookRow>, StoreError>;
-
-    /// Number of registered webhooks of a key.
-    async fn count_webhooks(&mut self, key: &str) -> Result<i64, StoreError>;
-
-    /// Returns the registered webhook that a delivery is for.
-    async fn webhook_of(&mut self, delivery: &str) -> Result<Option<WebhookRow>, StoreError>;
-
-    /// Writes since when a webhook fails, and whether it is disabled.
-    async fn update_webhook(&mut self, row: &WebhookRow) -> Result<(), StoreError>;
-
-    /// Inserts a delivery of this event for each enabled webhook that is told of it.
-    async fn queue_deliveries(&mut self, task: TaskId, event: &str, now: Timestamp) -> Result<(), StoreError>;
-
-    /// Takes deliveries that are due, some of each host.
-    async fn claim_deliveries(&mut self, claim: &ClaimDeliveriesRow<'_>) -> Result<Vec<Dispatch>, StoreError>;
-
-    /// Writes what became of an attempt, if it is the newest of its delivery.
-    async fn end_delivery(&mut self, end: &DeliveryEnd<'_>) -> Result<(), StoreError>;
-
-    /// Fails all deliveries that wait for a webhook.
-    async fn fail_deliveries(&mut self, webhook: &str, error: &str, now: Timestamp) -> Result<(), StoreError>;
-
-    /// Makes a delivery of a task due again. Returns whether there is one.
-    async fn retry_delivery(&mut self, task: TaskId, id: &str, now: Timestamp) -> Result<bool, StoreError>;
-}
-
-/// Schedules.
-#[async_trait(?Send)]
-pub trait Schedules {
-    /// True if there is such a schedule.
-    async fn has_schedule(&mut self, id: ScheduleId) -> Result<bool, StoreError>;
-
-    /// True if this firing is the next one of an enabled schedule; `None` asks whether the schedule is there.
-    async fn is_next_firing(&mut self, id: ScheduleId, due: Option<Timestamp>) -> Result<bool, StoreError>;
-
-    /// Stores a schedule. The next firing of one that was there stays, unless its timetable was changed.
-    async fn put_schedule(&mut self, row: &ScheduleRow) -> Result<(), StoreError>;
-
-    /// Number of schedules of a key.
-    async fn count_schedules(&mut self, key: &str) -> Result<i64, StoreError>;
-
-    /// Removes a schedule with what it has done. Returns whether there was one.
-    async fn remove_schedule(&mut self, id: ScheduleId) -> Result<bool, StoreError>;
-
-    /// Stores what a schedule has done; the oldest beyond some are forgotten.
-    async fn insert_schedule_run(&mut self, row: &ScheduleRunRow<'_>) -> Result<(), StoreError>;
-
-    /// Sets the next firing; with `was`, only where that is the next one now. Returns whether it was set.
-    async fn set_next_firing(
-        &mut self,
-        id: ScheduleId,
-        was: Option<Timestamp>,
-        next: Option<Timestamp>,
-    ) -> Result<bool, StoreError>;
 }
 
 /// Statements about spending.

@@ -129,9 +129,16 @@ fn resident(pid: u32) -> u64 {
     line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
 }
 
-/// Sixty clients that have sent nearly all of their largest bodies, and wait.
+/// Sixty clients that have sent nearly all of their largest bodies, and wait; those whose heads come alone, and those whose
+/// heads come with the body, in one buffer.
 #[test]
 fn sixty_held_bodies_cost_less_than_20_mb() {
+    for is_together in [false, true] {
+        hold_sixty_bodies(is_together);
+    }
+}
+
+fn hold_sixty_bodies(is_together: bool) {
     let world = World::new();
     let server = world.serve("standalone", &[]);
     assert_eq!(server.http.ask("GET", "/api/tasks", None).0, 200);
@@ -145,8 +152,11 @@ fn sixty_held_bodies_cost_less_than_20_mb() {
             Content-Length: {size}\r\n\r\n",
             server.http.key()
         );
-        stream.write_all(head.as_bytes()).expect("sent");
-        stream.write_all(&vec![b' '; size - 100_000]).expect("taken");
+        let body = vec![b' '; size - 100_000];
+        let writes = if is_together { vec![[head.into_bytes(), body].concat()] } else { vec![head.into_bytes(), body] };
+        for bytes in writes {
+            stream.write_all(&bytes).expect("taken");
+        }
         held.push(stream);
     }
     let more = resident(server.process.pid()).saturating_sub(before);

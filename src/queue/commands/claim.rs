@@ -132,13 +132,15 @@ struct ClaimAllowance {
 /// Returns none while the queue is paused or the worker's credential is parked, and no more than an operator has set.
 /// A suspect is claimed alone, by an idle worker.
 async fn allowance(unit: &mut Unit<'_>, claim: &Claim) -> Result<ClaimAllowance, StoreError> {
-    let tasks = unit.tx.promote_due(unit.now).await?;
-    if !tasks.is_empty() {
+    let mut found = unit.tx.allowance(claim.holder, &claim.credential, unit.now).await?;
+    if found.as_ref().is_some_and(|found| found.any_due) {
+        let tasks = unit.tx.promote_due(unit.now).await?;
         unit.record(&HistoryEvent::Due { tasks });
+        found = unit.tx.allowance(claim.holder, &claim.credential, unit.now).await?;
     }
-    let found = unit.tx.allowance(claim.holder, &claim.credential, unit.now).await?;
     let Some(found) = found else { return Ok(ClaimAllowance::default()) };
-    let Allowance { held_back, concurrency, running, own_crashes, gated, limited, key_budgets, lanes, turn } = found;
+    let Allowance { held_back, concurrency, running, own_crashes, gated, limited, key_budgets, turn, lanes, .. } =
+        found;
     let met = lanes.into_iter().filter(|lane| claim.labels.meet(lane));
     let lanes = std::iter::once(String::new()).chain(met).collect();
     let most = claim.limit.min(concurrency.map_or(u32::MAX, |most| most.saturating_sub(running)));

@@ -45,10 +45,6 @@ impl Bound {
     pub fn of(text: &'static str, values: impl Into<Vec<Value>>) -> Self {
         Self { text: text.into(), values: values.into() }
     }
-
-    fn kinds(&self) -> Vec<Type> {
-        self.values.iter().map(Value::kind).collect()
-    }
 }
 
 fn refs(values: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
@@ -86,7 +82,7 @@ impl Connection {
     }
 
     /// The statement of this text, prepared; `None` where the server behind the address keeps none.
-    async fn prepared(&self, text: &str, kinds: &[Type]) -> Result<Option<Statement>, tokio_postgres::Error> {
+    async fn prepared(&self, text: &str, values: &[Value]) -> Result<Option<Statement>, tokio_postgres::Error> {
         if self.address.is_pooled() {
             return Ok(None);
         }
@@ -94,7 +90,8 @@ impl Connection {
         if known.is_some() {
             return Ok(known);
         }
-        let statement = self.client.prepare_typed(text, kinds).await?;
+        let kinds: Vec<Type> = values.iter().map(Value::kind).collect();
+        let statement = self.client.prepare_typed(text, &kinds).await?;
         let mut statements = self.statements.lock().unwrap_or_else(PoisonError::into_inner);
         if statements.len() < STATEMENTS {
             statements.insert(text.to_owned(), statement.clone());
@@ -103,8 +100,7 @@ impl Connection {
     }
 
     async fn run(&self, text: &str, values: &[Value]) -> Result<Vec<Row>, tokio_postgres::Error> {
-        let kinds: Vec<Type> = values.iter().map(Value::kind).collect();
-        let statement = self.prepared(text, &kinds).await?;
+        let statement = self.prepared(text, values).await?;
         self.send(statement.as_ref(), text, values).await
     }
 
@@ -205,7 +201,7 @@ impl Connection {
     async fn send_all(&self, statements: &[Bound], last: Option<&str>) -> Vec<Result<Vec<Row>, StoreError>> {
         let mut prepared = Vec::with_capacity(statements.len());
         for each in statements {
-            match self.prepared(&each.text, &each.kinds()).await {
+            match self.prepared(&each.text, &each.values).await {
                 Ok(statement) => prepared.push(statement),
                 Err(error) => return vec![Err(self.failed(error))],
             }

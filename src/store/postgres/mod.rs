@@ -23,6 +23,7 @@ mod address;
 mod attempts;
 mod blobs;
 mod children;
+mod claims;
 mod connection;
 mod dependencies;
 mod files;

@@ -3,10 +3,10 @@
 use std::sync::LazyLock;
 
 use super::children;
+use super::claims::{LANES, LEASES, lease};
 use super::connection::Connection;
 use super::handovers::held_tree;
 use super::table::Table;
-use super::tasks::{LANES, LEASES, lease};
 use super::tx::{SERVER_CLOCK, only};
 use super::value::{Value, get, params};
 use crate::store::StoreError;

@@ -1,9 +1,8 @@
 //! Numbers of tasks and of stored bytes, by key.
 //!
-//! A commit adds a row with the difference that it makes, and the sum of the rows is what holds: a row that every commit
-//! changed would leave as many dead ones behind, and make commits of different keys wait for each other. Rows are folded
-//! into one for each sum where they have become many: by a submit that finds them so, since it reads all of them, and once in
-//! a while by each process.
+//! A commit adds a row with the difference that it makes, and the sum of the rows is what holds. Where they have become
+//! many, they are folded into one for each sum: by a submit, which reads all of them and would be the slower for them, and
+//! about once a second by each process.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 

@@ -23,8 +23,8 @@ struct Part {
 }
 
 impl Together {
-    /// Adds rows of a table: a single one by its values, which costs the server a fifth of what arrays cost; more of them by
-    /// an array for each column, so that the text is the same for any number of them.
+    /// Adds rows of a table: a single one by its values, which costs the server less than half of what arrays cost; more of
+    /// them by an array for each column, so that the text is the same for any number of them.
     pub fn insert(&mut self, table: &'static str, columns: &'static str, mut rows: Vec<Vec<Value>>) {
         let has_arrays = rows.len() > 1;
         let values = if has_arrays { arrays(rows) } else { rows.pop().unwrap_or_default() };

@@ -19,6 +19,7 @@
 mod attempts;
 mod blobs;
 mod children;
+mod claims;
 mod connection;
 mod dependencies;
 mod elsewhere;

@@ -6,10 +6,10 @@ use std::time::Duration;
 use rusqlite::params;
 
 use super::children;
+use super::claims::{lanes, leases_of};
 use super::handovers::held_tree;
 use super::query::{Db, name, time};
 use super::table::Table;
-use super::tasks::{lanes, leases_of};
 use crate::process::{boot_now, wall_now};
 use crate::store::StoreError;
 use crate::store::convert::{by_status, worker_of};
