@@ -37,7 +37,7 @@ const HOLDER: WorkerInstanceId = WorkerInstanceId::from_u128(1);
 pub async fn exercise<O: Open>(fresh: impl Fn() -> O) {
     what_is_not_committed_has_not_happened(&*fresh().open().await).await;
     a_savepoint_is_gone_back_to(&*fresh().open().await).await;
-    batches::what_a_transaction_writes_is_stored_however_much_of_what_it_is(&*fresh().open().await).await;
+    batches::what_a_transaction_writes_is_stored_however_much_it_is(&*fresh().open().await).await;
     tasks_are_claimed_by_priority_then_age(&*fresh().open().await).await;
     a_suspect_is_counted(&*fresh().open().await).await;
     shares_are_known_and_take_turns(&*fresh().open().await).await;

@@ -36,7 +36,7 @@ fn shapes() -> impl Iterator<Item = Shape> {
 }
 
 /// Engines send what a transaction writes in different ways, by what and how much it is.
-pub async fn what_a_transaction_writes_is_stored_however_much_of_what_it_is(store: &dyn Store) {
+pub async fn what_a_transaction_writes_is_stored_however_much_it_is(store: &dyn Store) {
     let mut written: Vec<(Shape, Vec<TaskRow>)> = Vec::new();
     for (shape, number) in shapes().zip(1_u128..) {
         let mut tx = begin(store).await;
@@ -75,10 +75,10 @@ pub async fn what_a_transaction_writes_is_stored_however_much_of_what_it_is(stor
         );
     }
     drop(tx);
-    for tag in ["0", "1"] {
-        let filter = Filter { tag: Some(tag.to_owned()), ..Filter::default() };
+    for tag in 0..2 {
+        let filter = Filter { tag: Some(tag.to_string()), ..Filter::default() };
         let page = store.reader().tasks(ListTasks { filter, limit: 1, ..ListTasks::default() }).await.expect("a list");
-        let tagged = written.iter().filter(|(shape, _)| shape.tags.to_string().as_str() > tag);
+        let tagged = written.iter().filter(|(shape, _)| shape.tags > tag);
         assert_eq!(usize::try_from(page.total), Ok(tagged.map(|(shape, _)| shape.tasks).sum()));
     }
     let commits = written.iter().filter(|(shape, _)| shape.history).count();

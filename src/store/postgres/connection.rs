@@ -14,7 +14,8 @@ use super::address::Address;
 use super::value::{Unread, Value};
 use crate::store::StoreError;
 
-/// Statements that a connection keeps ready: more than there are of fixed text.
+/// Statements that a connection keeps ready: more than a load makes use of. Of those that insert, the text says which tables
+/// get a row, and which get several.
 const STATEMENTS: usize = 256;
 
 /// The server doesn't know a statement that was prepared, or knows another one of its name.
@@ -93,9 +94,11 @@ impl Connection {
         let kinds: Vec<Type> = values.iter().map(Value::kind).collect();
         let statement = self.client.prepare_typed(text, &kinds).await?;
         let mut statements = self.statements.lock().unwrap_or_else(PoisonError::into_inner);
-        if statements.len() < STATEMENTS {
-            statements.insert(text.to_owned(), statement.clone());
+        if statements.len() >= STATEMENTS {
+            // Those that are in use come back.
+            statements.clear();
         }
+        statements.insert(text.to_owned(), statement.clone());
         Ok(Some(statement))
     }
 

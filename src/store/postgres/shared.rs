@@ -44,7 +44,7 @@ pub struct Shared {
     pub followed: AtomicBool,
     /// Time at which other processes were last told of events, in milliseconds.
     pub told: AtomicI64,
-    /// Rows of the numbers of tasks.
+    /// The least number of rows of the tallies that was read: more of them are folded.
     pub tally_rows: LeastRows,
     /// True if notifications come from another address.
     has_listen_url: bool,

@@ -9,13 +9,19 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use super::connection::Connection;
 use crate::store::StoreError;
 
+/// Number of rows, beside two for each sum, from which on they are folded.
+const MANY: i64 = 50;
+
 /// Number of pending tasks, the number of rows that were read for it, and the shares with their weights: what each submit
 /// asks.
 pub const PENDING: &str = "SELECT COALESCE(SUM(count) FILTER (WHERE status = 'pending'), 0)::bigint, COUNT(*),
         ARRAY(SELECT name FROM shares ORDER BY name), ARRAY(SELECT weight::text FROM shares ORDER BY name)
     FROM task_counts";
 
-/// Folds the numbers of tasks, where they have more than two rows for each sum and 50 besides. Rows that another process
+// As it stands in the statements.
+const _: () = assert!(MANY == 50, "the limit of FOLD_COUNTS and FOLD_BYTES");
+
+/// Folds the numbers of tasks, where they have more than two rows for each sum and [`MANY`] besides. Rows that another process
 /// folds are left to it.
 pub const FOLD_COUNTS: &str = "WITH taken AS (SELECT ctid FROM task_counts WHERE (SELECT COUNT(*) FROM task_counts) > 50
             + 2 * (SELECT COUNT(*) FROM (SELECT FROM task_counts GROUP BY key_name, status) sums) FOR UPDATE SKIP LOCKED),
@@ -50,7 +56,7 @@ impl LeastRows {
     /// Takes the number of rows that were read. Returns true if they are to be folded.
     pub fn read(&self, rows: i64) -> bool {
         let least = self.0.fetch_min(rows, Ordering::Relaxed).min(rows);
-        let are_many = rows > least.saturating_mul(2).saturating_add(50);
+        let are_many = rows > least.saturating_mul(2).saturating_add(MANY);
         if are_many {
             self.0.store(i64::MAX, Ordering::Relaxed);
         }

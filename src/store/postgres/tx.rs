@@ -6,7 +6,7 @@
 //!
 //! - keeps what it writes until something must be read that depends on it, or until its end, and then sends all of it at
 //!   once, with the `COMMIT`: the server has the rest of the transaction in its hands, and no answer travels in between;
-//! - inserts its rows by as few statements as there can be, however many tables and commands they are of (`together.rs`);
+//! - inserts its rows by one or two statements, however many tables and commands they are of (`together.rs`);
 //! - reads the tasks that its commands are about, and what submits ask, with its beginning, without an answer in between, and
 //!   keeps them as it has written them.
 //!
