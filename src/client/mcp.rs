@@ -27,7 +27,7 @@ use crate::mcp::{Described, INSTRUCTIONS, Request, request_of, said, tools};
 pub fn run(server: Server) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let served = runtime.block_on(async {
-        let running = Tools { server: Arc::new(server) }.serve(rmcp::transport::stdio()).await;
+        let running = Box::pin(Tools { server: Arc::new(server) }.serve(rmcp::transport::stdio())).await;
         running.context("no client has begun")?.waiting().await.context("the client can't be served")
     });
     // A read of standard input can't be taken back.

@@ -59,12 +59,12 @@ pub async fn admit(
     }
     // Stored as they were checked, without links: at the start they must be that still.
     for dir in &mut spec.options.sdk.add_dirs {
-        *dir = folder(service, caller, "options.sdk.addDirs", dir).await?;
+        *dir = Box::pin(folder(service, caller, "options.sdk.addDirs", dir)).await?;
     }
     let conversation = Box::pin(Conversation::of(service, caller, &spec)).await?;
     let named = spec.context.working_directory.as_ref();
     let named = match named {
-        Some(named) => Some(folder(service, caller, "context.workingDirectory", named).await?),
+        Some(named) => Some(Box::pin(folder(service, caller, "context.workingDirectory", named)).await?),
         None => None,
     };
     if !spec.context.files.is_empty() {
@@ -72,7 +72,9 @@ pub async fn admit(
     }
     spec.context.working_directory.clone_from(&named);
     let directory = match (&conversation, named) {
-        (Some(conversation), named) => Directory::Named(conversation.directory(service, caller, named).await?),
+        (Some(conversation), named) => {
+            Directory::Named(Box::pin(conversation.directory(service, caller, named)).await?)
+        }
         (None, None) if spec.context.repository.is_some() => {
             check_repository(service, caller, &spec)?;
             Directory::WorktreeBelow(service.worktrees.display().to_string(), String::new())

@@ -71,7 +71,7 @@ pub async fn all(
         let mut bulk =
             Bulk { filter: named_tasks(&params)?, action, expect: Some(expect), priority, run_at: None, cursor: None };
         loop {
-            let report = change_tasks(&shared, &visitor.caller, &bulk).await?;
+            let report = Box::pin(change_tasks(&shared, &visitor.caller, &bulk)).await?;
             note_action(&shared, &visitor.caller, &request, "changeTasks", detail_of_change(&bulk, &report)).await;
             if report.refused > 0 {
                 let why = report.refusal.unwrap_or_default();

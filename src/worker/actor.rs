@@ -261,7 +261,7 @@ impl WorkerActor {
         let (me, queue, credential) = (ctx.address(), self.queue.clone(), self.tools.claude.credential.clone());
         let place = run.trace.place();
         let span = task_span(key.task, Some(run.assignment.task.attempt), place);
-        let work = work(run);
+        let work = Box::pin(work(run));
         let attempt = async move {
             if AssertUnwindSafe(traces::within(place, work)).catch_unwind().await.is_err() {
                 tracing::error!("An attempt panicked");

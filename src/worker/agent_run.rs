@@ -99,13 +99,14 @@ impl AgentRun {
         self.news.started(task.id);
         process::barrier("run-set-up");
         let setting_up = Span::of_set_up();
-        let ready = setting_up.within(set_up(&self.tools, &self.queue, &self.assignment, self.deadline));
+        let ready = Box::pin(set_up(&self.tools, &self.queue, &self.assignment, self.deadline));
+        let ready = setting_up.within(ready);
         let ready = self.commands.during(ready, &mut self.deadline).await;
         drop(setting_up);
         match ready {
             Ok(mut ready) => {
                 ready.start.deadline = self.deadline;
-                self.run_cli(ready).await;
+                Box::pin(self.run_cli(ready)).await;
             }
             Err(NotReady::Fail(failure)) => {
                 self.report(Report::of(Outcome::Failed(failure)), Vec::new()).await;
@@ -162,7 +163,8 @@ impl AgentRun {
         let mut attempt = Attempt::new(run, Parts { outbox, config, news, tools: tool_spans, checker, deadline });
         agent.within(attempt.begin(ready.instruction, ready.files, ready.message)).await;
         let secrets = ready.secrets;
-        self.follow(attempt, Following { session: session_id, directory, began, pass, secrets, recipe, agent }).await;
+        let following = Following { session: session_id, directory, began, pass, secrets, recipe, agent };
+        Box::pin(self.follow(attempt, following)).await;
     }
 
     /// Follows the process to its end and reports it, or leaves it to another worker.
@@ -178,10 +180,10 @@ impl AgentRun {
                         sweep(key.task, Some(session)).await;
                     }
                     fail_point!("agent-run");
-                    break attempt.close(exit).await;
+                    break Box::pin(attempt.close(exit)).await;
                 }
                 Driven::Limit(budget) => self.limit(&mut of.pass, budget).await,
-                Driven::HandOver => match self.hand_over(attempt, &of).await {
+                Driven::HandOver => match Box::pin(self.hand_over(attempt, &of)).await {
                     Handed::Held(held) => return self.leave(held, of).await,
                     Handed::Kept(kept) => attempt = *kept,
                     Handed::Ended(ended) => break *ended,
@@ -196,7 +198,7 @@ impl AgentRun {
         drop(of.agent);
         // Nothing of it runs any more. A client that sees its end finds them gone.
         of.secrets.remove_files();
-        self.conclude(ended, duration_ms, session, &of.directory).await;
+        Box::pin(self.conclude(ended, duration_ms, session, &of.directory)).await;
         // What was said of them has been stored by now.
         drop(of.secrets);
         if let Some((recipe, runs)) = of.recipe {

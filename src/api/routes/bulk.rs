@@ -37,7 +37,7 @@ pub async fn bulk(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let bulk: Bulk = input::json(&request, &body(payload, &shared.bodies).await?)?;
-    let report = change_all(&shared, &caller, &bulk).await?;
+    let report = Box::pin(change_all(&shared, &caller, &bulk)).await?;
     let detail = bulk.expect.map(|_| detail(&bulk, &report));
     let mut response = HttpResponse::Ok().json(report);
     if let Some(detail) = detail {
@@ -137,7 +137,7 @@ async fn change(shared: &Shared, caller: &Caller, bulk: &Bulk, task: TaskId) -> 
             matches!(shared.queue.ask(amend).await?, Amended::Done(_))
         }
         BulkAction::Retry => match shared.queue.ask(Find(task)).await? {
-            Some(old) if old.status.is_terminal() => submit::again_once(shared, caller, old).await?,
+            Some(old) if old.status.is_terminal() => Box::pin(submit::again_once(shared, caller, old)).await?,
             _ => false,
         },
     };

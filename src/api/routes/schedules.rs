@@ -114,7 +114,7 @@ pub async fn add_as(shared: &Shared, caller: &Caller, new: NewSchedule) -> Resul
         next_at: None,
         created_at: wall_now(),
     };
-    store(shared, caller, schedule, true).await
+    Box::pin(store(shared, caller, schedule, true)).await
 }
 
 async fn change(
@@ -148,7 +148,7 @@ pub async fn change_as(
         enabled: changes.enabled.unwrap_or(old.enabled),
         ..old
     };
-    store(shared, caller, schedule, false).await
+    Box::pin(store(shared, caller, schedule, false)).await
 }
 
 /// Stores a schedule, and reads it as it is then.

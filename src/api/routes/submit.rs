@@ -50,7 +50,7 @@ pub async fn submit(
         return Ok(accepted(&task, repeated));
     }
     let limit = shared.server.wait_limit;
-    let task = stream::wait_for_end(&shared, task.id, limit).await?.unwrap_or(task);
+    let task = Box::pin(stream::wait_for_end(&shared, task.id, limit)).await?.map_or(task, Box::new);
     let status = if task.status.is_terminal() { StatusCode::OK } else { StatusCode::GATEWAY_TIMEOUT };
     Ok(HttpResponse::build(status).insert_header(location(task.id)).json(TaskView::of(&task)))
 }
@@ -117,8 +117,8 @@ pub async fn submit_as(shared: &Shared, caller: &Caller, spec: TaskSpec) -> Resu
 }
 
 /// Runs an ended task again, as a new one.
-pub async fn again(shared: &Shared, caller: &Caller, old: Task) -> Result<Task, ApiError> {
-    Ok(repeat(shared, caller, old, None).await?.0)
+pub async fn again(shared: &Shared, caller: &Caller, old: Task) -> Result<Box<Task>, ApiError> {
+    Ok(Box::pin(repeat(shared, caller, old, None)).await?.0)
 }
 
 /// The same, unless it was done before: an ended task is run again once, however often this is asked. Returns whether it
@@ -126,7 +126,7 @@ pub async fn again(shared: &Shared, caller: &Caller, old: Task) -> Result<Task, 
 pub async fn again_once(shared: &Shared, caller: &Caller, old: Task) -> Result<bool, ApiError> {
     // No client can choose a name with a line break.
     let name = format!("bulk\nretry of {}", old.id);
-    Ok(!repeat(shared, caller, old, Some((name.clone(), name))).await?.1)
+    Ok(!Box::pin(repeat(shared, caller, old, Some((name.clone(), name)))).await?.1)
 }
 
 async fn repeat(
@@ -134,7 +134,7 @@ async fn repeat(
     caller: &Caller,
     old: Task,
     idempotency: Option<(String, String)>,
-) -> Result<(Task, bool), ApiError> {
+) -> Result<(Box<Task>, bool), ApiError> {
     if !old.status.is_terminal() {
         let message = format!("the task is {}; cancel it first, or wait for its end", old.status);
         let error = ApiError::new(StatusCode::CONFLICT, "TASK_NOT_ENDED", message);
@@ -200,17 +200,17 @@ async fn store(
     caller: &Caller,
     retry_of: Option<TaskId>,
     idempotency: Option<(String, String)>,
-) -> Result<(Task, bool), ApiError> {
+) -> Result<(Box<Task>, bool), ApiError> {
     let mut span = Span::of_send(1);
-    let submit = async {
+    let submit = Box::pin(async {
         let origin = Origin { retry_of, idempotency, ..Origin::default() };
         let submit = admit(shared, spec, caller, origin).await?;
         match shared.queue.ask(submit).await? {
-            Submitted::Created(task) => Ok((*task, false)),
-            Submitted::Repeated(task) => Ok((*task, true)),
+            Submitted::Created(task) => Ok((task, false)),
+            Submitted::Repeated(task) => Ok((task, true)),
             refused => Err(ApiError::from(not_taken(shared, &refused))),
         }
-    };
+    });
     let submitted = span.within(submit).await;
     match &submitted {
         Ok((task, _)) => span.stored(task.id),

@@ -140,7 +140,7 @@ async fn patch(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result
 
 async fn retry(id: Path<String>, caller: Caller, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     let old = find_task(&shared, &caller, &id).await?;
-    Ok(submit::accepted(&submit::again(&shared, &caller, old).await?, false))
+    Ok(submit::accepted(&*submit::again(&shared, &caller, old).await?, false))
 }
 
 async fn read_events(shared: &Shared, task: TaskId, after: i64, limit: u64) -> Result<queue::EventPage, ApiError> {

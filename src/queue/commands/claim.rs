@@ -69,7 +69,7 @@ impl Change for Claim {
                     assignments.push(assignment);
                 }
                 // It costs no other task anything.
-                Some(why) => transitions::set_apart(unit, key, &why).await?,
+                Some(why) => Box::pin(transitions::set_apart(unit, key, &why)).await?,
             }
         }
         Ok(assignments)

@@ -74,16 +74,18 @@ impl<'t> Unit<'t> {
     pub async fn commit(mut self) -> Result<Done, StoreError> {
         // Each may leave more to do for the other.
         while !(self.racing.is_empty() && self.cancelled.is_empty() && self.ended_children.is_empty()) {
-            self.decide_races().await?;
-            self.end_families().await?;
+            Box::pin(self.decide_races()).await?;
+            Box::pin(self.end_families()).await?;
         }
-        self.settle().await?;
+        if self.unsettled {
+            Box::pin(self.settle()).await?;
+        }
         if let Some(error) = self.unwritten.take() {
             return Err(error);
         }
         if self.any_held {
             let left = std::mem::take(&mut self.left);
-            gate::let_go(&mut self, &left).await?;
+            Box::pin(gate::let_go(&mut self, &left)).await?;
         }
         for (key, bytes) in std::mem::take(&mut self.bytes) {
             self.tx.add_key_bytes(&key, bytes).await?;
@@ -102,9 +104,6 @@ impl<'t> Unit<'t> {
 
     /// Tells dependents of tasks that have ended. Where that fails, what else was done is kept: it is tried again later.
     async fn settle(&mut self) -> Result<(), StoreError> {
-        if !self.unsettled {
-            return Ok(());
-        }
         let mark = self.mark().await?;
         let settled = dependencies::settle(self).await;
         self.forget(mark, settled.is_err()).await?;

@@ -109,7 +109,7 @@ impl Address {
                 }
             }
         };
-        match tokio::time::timeout(CONNECT_LIMIT, connect).await {
+        match tokio::time::timeout(CONNECT_LIMIT, Box::pin(connect)).await {
             Ok(connected) => connected.map_err(|error| self.translate(error)),
             Err(late) => Err(self.unavailable(late)),
         }

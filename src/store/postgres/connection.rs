@@ -170,9 +170,9 @@ impl Connection {
     }
 
     /// Runs statements that make the settings of the session, the first time.
-    pub async fn settle(&self, text: &str) -> Result<(), StoreError> {
+    pub async fn settle(&self, text: impl FnOnce() -> String) -> Result<(), StoreError> {
         if !self.settled.load(Ordering::Relaxed) {
-            self.simple(text).await?;
+            self.simple(&text()).await?;
             self.settled.store(true, Ordering::Relaxed);
         }
         Ok(())

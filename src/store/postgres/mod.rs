@@ -323,7 +323,7 @@ mod tests {
 
     #[actix::test]
     async fn postgres_keeps_the_promises_of_an_engine() {
-        exercise(|| Scratch(Cluster::shared().fresh())).await;
+        Box::pin(exercise(|| Scratch(Cluster::shared().fresh()))).await;
     }
 
     #[actix::test]

@@ -36,41 +36,52 @@ impl Together {
     /// The statement; `None` where there is nothing to insert.
     pub fn bound(mut self) -> Option<Bound> {
         let last = self.parts.pop()?;
-        let text = last.text(1).into();
-        Some(self.with(None, Bound { text, values: last.values }))
+        let mut text = String::new();
+        last.write(&mut text, 1);
+        Some(self.with(None, Bound { text: text.into(), values: last.values }))
     }
 
     /// The statement that ends with `last`, and has its answer. `part` is one more part, which `last` names.
     pub fn with(self, part: Option<&str>, last: Bound) -> Bound {
-        let Bound { text, mut values } = last;
-        let mut parts = Vec::with_capacity(self.parts.len() + 1);
+        if self.parts.is_empty() && part.is_none() {
+            return last;
+        }
+        let Bound { text: end, mut values } = last;
+        let mut text = "WITH ".to_owned();
         for (at, part) in self.parts.into_iter().enumerate() {
-            parts.push(format!("part{at} AS ({})", part.text(values.len() + 1)));
+            text.extend(["part", &at.to_string(), " AS ("]);
+            part.write(&mut text, values.len() + 1);
+            text.push_str("), ");
             values.extend(part.values);
         }
-        parts.extend(part.map(str::to_owned));
-        if parts.is_empty() {
-            return Bound { text, values };
+        match part {
+            Some(part) => text.push_str(part),
+            None => text.truncate(text.len() - ", ".len()),
         }
-        Bound { text: format!("WITH {} {text}", parts.join(", ")).into(), values }
+        text.extend([" ", &end]);
+        Bound { text: text.into(), values }
     }
 }
 
 impl Part {
-    /// Its text, with parameters from this number on.
-    fn text(&self, first: usize) -> String {
+    /// Writes its text, with parameters from this number on.
+    fn write(&self, text: &mut String, first: usize) {
         let Self { table, columns, .. } = self;
-        let numbers = (first..).zip(&self.values);
+        text.extend(["INSERT INTO ", table, " (", columns, ") "]);
         if self.has_arrays {
-            let arrays: Vec<_> = numbers.map(|(number, value)| format!("${number}::{}", value.kind().name())).collect();
-            let arrays = arrays.join(", ");
-            format!(
-                "INSERT INTO {table} ({columns}) SELECT {columns}
-                    FROM unnest({arrays}) WITH ORDINALITY AS added({columns}, place) ORDER BY place"
-            )
+            text.extend(["SELECT ", columns, " FROM unnest("]);
         } else {
-            let values: Vec<_> = numbers.map(|(number, _)| format!("${number}")).collect();
-            format!("INSERT INTO {table} ({columns}) VALUES ({})", values.join(", "))
+            text.push_str("VALUES (");
+        }
+        for (at, value) in self.values.iter().enumerate() {
+            text.extend([if at == 0 { "$" } else { ", $" }, &(first + at).to_string()]);
+            if self.has_arrays {
+                text.extend(["::", value.kind().name()]);
+            }
+        }
+        text.push(')');
+        if self.has_arrays {
+            text.extend([" WITH ORDINALITY AS added(", columns, ", place) ORDER BY place"]);
         }
     }
 }

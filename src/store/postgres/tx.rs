@@ -128,7 +128,7 @@ impl<'a> PostgresTx<'a> {
             // The next transaction may get another connection of the server.
             format!("{BEGIN}; {}", settings("LOCAL"))
         } else {
-            db.settle(&settings("SESSION")).await?;
+            db.settle(|| settings("SESSION")).await?;
             BEGIN.to_owned()
         };
         let alone = Bound::of(ALONE, params![ready.lock]);

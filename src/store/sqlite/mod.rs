@@ -410,7 +410,7 @@ mod tests {
     #[actix::test]
     async fn sqlite_keeps_the_promises_of_an_engine() {
         let fresh = || Scratch(std::env::temp_dir().join(format!("cca-sqlite-{}", uuid::Uuid::new_v4().simple())));
-        exercise(fresh).await;
+        Box::pin(exercise(fresh)).await;
     }
 
     #[actix::test]

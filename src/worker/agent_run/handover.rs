@@ -47,7 +47,7 @@ impl AgentRun {
             secrets: of.secrets.folder.clone(),
             ran_ms: i64::try_from(of.began.elapsed().as_millis()).unwrap_or(i64::MAX),
         };
-        match attempt.hold(&self.tools.handovers, about, pass).await {
+        match Box::pin(attempt.hold(&self.tools.handovers, about, pass)).await {
             Ok(held) => Handed::Held(held),
             Err(ended) => {
                 if !ended.exit.gone {
@@ -127,7 +127,7 @@ impl AgentRun {
                 let ran = Duration::from_millis(ran_ms.unsigned_abs());
                 let began = Instant::now().checked_sub(ran).unwrap_or_else(Instant::now);
                 let of = Following { session, directory, began, pass, secrets, recipe: None, agent };
-                self.follow(attempt, of).await;
+                Box::pin(self.follow(attempt, of)).await;
             }
             Err(why) => {
                 sweep(self.assignment.key.task, Some(session)).await;
