@@ -40,13 +40,21 @@ pub fn open_error(path: &Path, source: rusqlite::Error) -> StoreError {
     }
 }
 
+/// Lets a connection prepare each statement once. SQLite looks at the values of some (`LIMIT ?`) when it plans them, and
+/// then prepares them again with each new value.
+fn keep_statements(db: &Connection) -> rusqlite::Result<()> {
+    db.set_prepared_statement_cache_capacity(STATEMENTS);
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
+}
+
 /// The connection that writes, to a database that is there or will be made. It waits for no other process: who
 /// uses it does.
 pub fn writing(path: &Path) -> Result<Connection, StoreError> {
     let open = || {
         let db = Connection::open(path)?;
         db.busy_timeout(Duration::ZERO)?;
-        db.set_prepared_statement_cache_capacity(STATEMENTS);
+        keep_statements(&db)?;
         // An acknowledged task survives a power cut; group commit pays for it. What a statement of many rows keeps for
         // its own undoing would cost a third of the commit in a file of its own.
         db.execute_batch(&format!(
@@ -83,10 +91,32 @@ pub fn reading(path: &Path, read_only: bool) -> Result<Connection, StoreError> {
     let open = || {
         let db = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         db.busy_timeout(BUSY_TIMEOUT)?;
-        db.set_prepared_statement_cache_capacity(STATEMENTS);
+        keep_statements(&db)?;
         db.execute_batch("PRAGMA temp_store = MEMORY;")?;
         add_functions(&db)?;
         Ok(db)
     };
     open().map_err(|source| open_error(path, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_statement_is_not_prepared_again_for_other_values() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("cc.db");
+        let of_writer = writing(&file).expect("a connection");
+        of_writer.execute_batch("CREATE TABLE numbers (n INTEGER)").expect("a table");
+        for db in [of_writer, reading(&file, false).expect("a connection")] {
+            let mut limited = db.prepare("SELECT n FROM numbers WHERE n > ? LIMIT ?").expect("a statement");
+            for limit in 1..5 {
+                limited.exists([limit, limit]).expect("a result");
+            }
+            assert_eq!(limited.get_status(StatementStatus::RePrepare), 0);
+        }
+    }
 }
