@@ -123,14 +123,14 @@ fn stream() -> io::Result<(tokio::net::UnixStream, OwnedFd)> {
     Ok((tokio::net::UnixStream::from_std(ours)?, theirs.into()))
 }
 
-/// In the shim: starts the CLI on the shim's own streams, after these steps.
+/// In the shim: starts the CLI on the shim's own streams, after these steps. Returns its pid.
 ///
 /// # Errors
 /// The system's, when the process can't be started.
-pub fn spawn_cli(launch: &Launch, steps: BeforeExec) -> io::Result<std::process::Child> {
-    let mut command = launch.command();
-    sys::before_exec(&mut command, steps);
-    command.spawn()
+pub fn spawn_cli(launch: &Launch, steps: BeforeExec) -> io::Result<u32> {
+    let args = std::iter::once(launch.program.as_os_str()).chain(launch.args.iter().map(OsString::as_os_str));
+    let env = launch.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    sys::spawn(&launch.program, args, env, &steps)
 }
 
 /// Starts a worker in a process group of its own, so that Ctrl-C reaches its supervisor only.

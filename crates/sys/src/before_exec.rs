@@ -1,6 +1,6 @@
 //! Steps of a new process between fork and exec.
 //!
-//! In the child of a process with threads only what is async-signal-safe may run there: no allocation, no lock. So the
+//! In the child of a process with threads, or in its memory, only what is async-signal-safe may run there: no allocation, no lock. So the
 //! steps are data, made before the fork; each is a call of the system or two.
 
 use std::io;
@@ -47,7 +47,7 @@ pub fn before_exec(command: &mut Command, steps: BeforeExec) {
 }
 
 impl BeforeExec {
-    fn run(&self) -> io::Result<()> {
+    pub(crate) fn run(&self) -> io::Result<()> {
         if let Some(directory) = &self.directory {
             rustix::process::fchdir(directory)?;
         }

@@ -10,6 +10,7 @@ mod fork;
 mod mount;
 mod probe;
 mod signal;
+mod spawn;
 mod write_watch;
 
 pub use allocator::{BySize, give_memory_back};
@@ -19,4 +20,5 @@ pub use fork::{fork, unshare, wait_in_place_of};
 pub use mount::set_read_only;
 pub use probe::{can_look_into, landlock_abi};
 pub use signal::{kill_namespace, reset_sigpipe};
+pub use spawn::spawn;
 pub use write_watch::WriteWatch;

@@ -106,7 +106,7 @@ pub fn run_shim(args: &ShimArgs) -> u8 {
     let args = begin.args.into_iter().map(Into::into).collect();
     let launch = Launch { program: begin.program, args, env: begin.env, directory: None };
     let cli = match process::spawn_cli(&launch, steps) {
-        Ok(cli) => cli.id(),
+        Ok(cli) => cli,
         Err(error) => {
             let is_transient = process::is_out_of_resources(&error);
             shim.say(FromShim::StartFailed { message: error.to_string(), is_transient, is_of_the_task: false });

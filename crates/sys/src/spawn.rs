@@ -1,0 +1,164 @@
+//! A start of a program that copies nothing of this process's memory.
+
+use std::ffi::{CString, NulError, OsStr, c_char, c_int, c_void};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use rustix::process::{Pid, WaitOptions, waitpid};
+
+use crate::BeforeExec;
+
+/// Size of a child's stack until its `exec`, in bytes.
+const STACK_BYTES: usize = 64 << 10;
+
+/// What the child needs until its `exec`. It runs in the memory of its parent, which waits for it.
+struct Start<'a> {
+    program: CString,
+    args: Vec<*const c_char>,
+    env: Vec<*const c_char>,
+    steps: &'a BeforeExec,
+    /// Number of the error that has ended it; 0 for none.
+    failed: AtomicI32,
+}
+
+/// Starts a program on the standard streams of this process, after these steps. `args` begins with its name; the environment
+/// is exactly `env`. Returns its pid.
+///
+/// The standard library forks where there are steps, and copies the tables of all memory for it.
+///
+/// # Errors
+/// The system's, of a step or of the start; a text has a NUL in it.
+pub fn spawn<'t>(
+    program: &Path,
+    args: impl Iterator<Item = &'t OsStr>,
+    env: impl Iterator<Item = (&'t str, &'t str)>,
+    steps: &BeforeExec,
+) -> io::Result<u32> {
+    let args = args.map(|arg| CString::new(arg.as_bytes())).collect::<Result<Vec<_>, NulError>>()?;
+    let env = env.map(|(name, value)| CString::new(format!("{name}={value}"))).collect::<Result<Vec<_>, NulError>>()?;
+    let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).chain([null()]).collect();
+    let start = Start {
+        program: CString::new(program.as_os_str().as_bytes())?,
+        args: pointers(&args),
+        env: pointers(&env),
+        steps,
+        failed: AtomicI32::new(0),
+    };
+    let child = without_signals(|| start.child())?;
+    match start.failed.load(Ordering::Relaxed) {
+        0 => Ok(child.as_raw_nonzero().get().unsigned_abs()),
+        error => {
+            rustix::io::retry_on_intr(|| waitpid(Some(child), WaitOptions::empty()))?;
+            Err(io::Error::from_raw_os_error(error))
+        }
+    }
+}
+
+/// Keeps signals off this thread: a handler of ours must not run in a child that uses our memory.
+fn without_signals<T>(run: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    #[expect(unsafe_code, reason = "a set of signals is a plain value, which sigfillset(3) and pthread_sigmask(3) write")]
+    unsafe {
+        let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+        let result = run();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, null_mut());
+        result
+    }
+}
+
+impl Start<'_> {
+    /// Makes the child, and waits until it has become the program, or has ended.
+    fn child(&self) -> io::Result<Pid> {
+        let mut stack = vec![0_u128; STACK_BYTES / size_of::<u128>()];
+        #[expect(unsafe_code, reason = "the child has a stack of its own, and is done with our memory when this returns")]
+        let child = unsafe {
+            let top = stack.as_mut_ptr().add(stack.len()).cast::<c_void>();
+            let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+            libc::clone(run, top, flags, std::ptr::from_ref(self).cast_mut().cast())
+        };
+        Pid::from_raw(child).filter(|_| child > 0).ok_or_else(io::Error::last_os_error)
+    }
+
+    /// In the child: no allocation, no lock. Returns the number of the error.
+    fn exec(&self) -> c_int {
+        if let Err(error) = self.steps.run() {
+            return error.raw_os_error().unwrap_or(libc::EINVAL);
+        }
+        #[expect(unsafe_code, reason = "calls of the system on texts and lists that are there until this process is replaced")]
+        unsafe {
+            // Both outlive the `exec`.
+            let mut none = std::mem::zeroed();
+            libc::sigemptyset(&raw mut none);
+            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, null_mut());
+            libc::execve(self.program.as_ptr(), self.args.as_ptr(), self.env.as_ptr());
+        }
+        io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL)
+    }
+}
+
+extern "C" fn run(start: *mut c_void) -> c_int {
+    #[expect(unsafe_code, reason = "what was passed on, which its owner keeps until this process is replaced or ends")]
+    let start = unsafe { &*start.cast::<Start<'_>>() };
+    start.failed.store(start.exec(), Ordering::Relaxed);
+    127
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn started(program: &str, args: &[&str], env: &[(&str, &str)], steps: &BeforeExec) -> io::Result<i32> {
+        let all = std::iter::once(&program).chain(args).map(OsStr::new).collect::<Vec<_>>();
+        let child = spawn(Path::new(program), all.into_iter(), env.iter().copied(), steps)?;
+        let child = Pid::from_raw(child.cast_signed());
+        let ended = waitpid(child, WaitOptions::empty())?.and_then(|(_, status)| status.exit_status());
+        ended.ok_or_else(|| io::Error::other("a signal has ended it"))
+    }
+
+    #[test]
+    fn a_program_has_what_it_was_given_and_its_parent_nothing_of_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let directory = Some(std::fs::File::open(folder.path()).expect("a folder").into());
+        let steps = BeforeExec { directory, limits: vec![(libc::RLIMIT_FSIZE, 4_096)], ..BeforeExec::default() };
+        let (here, limit) = (std::env::current_dir().expect("a folder"), |own: &mut libc::rlimit| {
+            #[expect(unsafe_code, reason = "getrlimit(2) writes to the place that is passed")]
+            unsafe {
+                libc::getrlimit(libc::RLIMIT_FSIZE, own)
+            }
+        });
+        let script = r#"[ "$A" = "b c" ] && [ -z "$HOME" ] && [ "$1" = "x" ] && [ "$(pwd -P)" = "$2" ] && [ "$(ulimit -f)" = 8 ] && exit 7"#;
+        let path = folder.path().canonicalize().expect("a path");
+        let args = ["-c", script, "sh", "x", path.to_str().expect("a text")];
+        assert_eq!(started("/bin/sh", &args, &[("A", "b c")], &steps).expect("started"), 7);
+        assert_eq!(std::env::current_dir().expect("a folder"), here);
+        let mut own = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        assert_eq!(limit(&mut own), 0);
+        assert_ne!(own.rlim_cur, 4_096);
+    }
+
+    #[test]
+    fn a_start_that_fails_leaves_no_process() {
+        let none = BeforeExec::default();
+        let missing = started("/bin/that-is-not-there", &[], &[], &none).expect_err("nothing to start");
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        let directory = Some(std::fs::File::open("/bin/sh").expect("a file").into());
+        let steps = BeforeExec { directory, ..none };
+        let refused = started("/bin/sh", &["-c", "exit 0"], &[], &steps).expect_err("no folder");
+        assert_eq!(refused.kind(), io::ErrorKind::NotADirectory);
+        assert!(started("/bin/sh", &["-c", "\0"], &[], &BeforeExec::default()).is_err());
+    }
+
+    #[test]
+    fn a_signal_is_not_kept_off_a_program() {
+        let kills_itself = started("/bin/sh", &["-c", "kill -TERM $$; exit 0"], &[], &BeforeExec::default());
+        assert!(kills_itself.is_err());
+        // Written to a pipe that nobody reads, it ends in silence.
+        let pipe = started("/bin/bash", &["-c", "yes | true; exit ${PIPESTATUS[0]}"], &[], &BeforeExec::default());
+        assert_eq!(pipe.expect("started"), 141);
+    }
+}
