@@ -1,9 +1,11 @@
-//! The only user of `Command`.
+//! Starts of programs: those that something is to be done for before their `exec` by [`sys::spawn`], the others by `Command`,
+//! whose only user this is.
 
 use crate::config::Environment;
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
@@ -12,9 +14,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use sys::BeforeExec;
 use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
 use tokio::process::Child;
+
+use super::BackOff;
 
 /// Held while a process is started: what one of them is to inherit, no other one does.
 static STARTING: Mutex<()> = Mutex::new(());
@@ -41,6 +47,14 @@ impl Launch {
             command.current_dir(directory);
         }
         command
+    }
+
+    /// Starts it after these steps, on these standard streams or on ours.
+    fn start(&self, streams: Option<[BorrowedFd<'_>; 3]>, steps: &BeforeExec) -> io::Result<Pid> {
+        let args = std::iter::once(self.program.as_os_str()).chain(self.args.iter().map(OsString::as_os_str));
+        let env = self.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let _alone = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        sys::spawn(&self.program, args, env, streams, steps)
     }
 }
 
@@ -116,6 +130,48 @@ pub fn spawn_helper(launch: &Launch, control: OwnedFd) -> io::Result<Child> {
     start_with(command, control)
 }
 
+/// A process that was started here. Dropped before its end was awaited, it is killed.
+struct Started(Option<Pid>);
+
+impl Started {
+    /// Waits for its end.
+    async fn wait(mut self) -> io::Result<ExitStatus> {
+        let Some(pid) = self.0 else { return Err(io::ErrorKind::NotFound.into()) };
+        let status = end_of(pid).await;
+        self.0 = None;
+        status
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let Some(pid) = self.0 else { return };
+        // It is ours, and its end was not fetched: the number is of no other one.
+        kill_process(pid, Signal::KILL).unwrap_or_default();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(end_of(pid));
+        }
+    }
+}
+
+async fn end_of(pid: Pid) -> io::Result<ExitStatus> {
+    let mut back_off = BackOff::default();
+    loop {
+        super::ended(pid.as_raw_nonzero().get().unsigned_abs()).await;
+        match rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::NOHANG))? {
+            Some((_, status)) => return Ok(ExitStatus::from_raw(status.as_raw())),
+            // The system had no descriptor for watching it.
+            None => back_off.pause().await,
+        }
+    }
+}
+
+/// Returns our end of a pipe that a process writes into, and the other one.
+fn pipe() -> io::Result<(Receiver, OwnedFd)> {
+    let (ours, theirs) = io::pipe()?;
+    Ok((Receiver::from_owned_fd(ours.into())?, theirs.into()))
+}
+
 /// Returns our end of a stream, and the other one.
 fn stream() -> io::Result<(tokio::net::UnixStream, OwnedFd)> {
     let (ours, theirs) = UnixStream::pair()?;
@@ -128,9 +184,7 @@ fn stream() -> io::Result<(tokio::net::UnixStream, OwnedFd)> {
 /// # Errors
 /// The system's, when the process can't be started.
 pub fn spawn_cli(launch: &Launch, steps: BeforeExec) -> io::Result<u32> {
-    let args = std::iter::once(launch.program.as_os_str()).chain(launch.args.iter().map(OsString::as_os_str));
-    let env = launch.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    sys::spawn(&launch.program, args, env, &steps)
+    launch.start(None, &steps).map(|child| child.as_raw_nonzero().get().unsigned_abs())
 }
 
 /// Starts a worker in a process group of its own, so that Ctrl-C reaches its supervisor only.
@@ -179,14 +233,11 @@ const MAX_STDERR_BYTES: u64 = 16 << 10;
 /// # Errors
 /// It can't be started, printed more, or didn't end within `limit`; it is killed then.
 pub async fn captured(launch: &Launch, steps: BeforeExec, limit: Duration, most: usize) -> io::Result<Ran> {
-    let mut command = launch.command();
-    sys::before_exec(&mut command, steps);
-    let mut command = tokio::process::Command::from(command);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = start(command)?;
-    let missing = || io::Error::other("a stream of the new process is missing");
-    let out = child.stdout.take().ok_or_else(missing)?;
-    let err = child.stderr.take().ok_or_else(missing)?;
+    let (out, stdout) = pipe()?;
+    let (err, stderr) = pipe()?;
+    let stdin = File::open("/dev/null")?;
+    let child = Started(Some(launch.start(Some([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]), &steps)?));
+    drop((steps, stdin, stdout, stderr));
     let run = async {
         // Each stream is closed behind what is read of it, so that nobody waits for us.
         let (stdout, stderr) = tokio::try_join!(begin(out, most as u64 + 1), begin(err, MAX_STDERR_BYTES))?;
@@ -222,6 +273,29 @@ mod tests {
     fn launch(program: &str, args: &[&str]) -> Launch {
         let args = args.iter().map(Into::into).collect();
         Launch { program: program.into(), args, env: Environment::default(), directory: None }
+    }
+
+    #[tokio::test]
+    async fn a_program_is_run_to_its_end_or_killed() {
+        let run = |script: &str, limit: Duration, most: usize| {
+            let launch = launch("/bin/sh", &["-c", script]);
+            async move { captured(&launch, BeforeExec::default(), limit, most).await }
+        };
+        let long = Duration::from_secs(20);
+        let ran = run("cat; echo said; echo told >&2; exit 3", long, 100).await.expect("run");
+        assert_eq!((ran.status.code(), ran.stdout.as_slice(), ran.stderr.as_str()), (Some(3), &b"said\n"[..], "told\n"));
+        assert!(run("kill -KILL $$", long, 100).await.expect("run").status.signal().is_some());
+        assert!(run("yes", long, 100).await.is_err(), "it prints more");
+        let missing = launch("/bin/that-is-not-there", &[]);
+        let missing = captured(&missing, BeforeExec::default(), long, 100).await.expect_err("nothing to run");
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("pid");
+        let script = format!("echo $$ > {}; exec sleep 1000", file.display());
+        let late = run(&script, Duration::from_secs(1), 100).await.expect_err("no end");
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        let pid = std::fs::read_to_string(&file).expect("it has begun").trim().parse().expect("a number");
+        crate::process::ended(pid).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

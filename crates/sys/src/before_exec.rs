@@ -1,12 +1,10 @@
-//! Steps of a new process between fork and exec.
+//! Steps of a new process before its exec.
 //!
-//! In the child of a process with threads, or in its memory, only what is async-signal-safe may run there: no allocation, no lock. So the
-//! steps are data, made before the fork; each is a call of the system or two.
+//! There only what is async-signal-safe may run: no allocation, no lock. So the steps are data, made before the start; each is
+//! a call of the system or two.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::process::CommandExt as _;
-use std::process::Command;
 
 use seccompiler::BpfProgram;
 
@@ -19,7 +17,7 @@ pub struct User {
     pub gid: u32,
 }
 
-/// Steps of a new process between fork and exec, in the order in which they are made.
+/// Steps of a new process before its exec, in the order in which they are made.
 #[derive(Debug, Default)]
 pub struct BeforeExec {
     /// Folder in which it starts.
@@ -38,15 +36,8 @@ pub struct BeforeExec {
     pub dies_with_parent: bool,
 }
 
-/// Lets the processes of a command make these steps. One that fails fails the start.
-pub fn before_exec(command: &mut Command, steps: BeforeExec) {
-    #[expect(unsafe_code, reason = "every step is a call of the system on data that is there: async-signal-safe")]
-    unsafe {
-        command.pre_exec(move || steps.run());
-    }
-}
-
 impl BeforeExec {
+    /// Makes the steps. One that fails fails the start.
     pub(crate) fn run(&self) -> io::Result<()> {
         if let Some(directory) = &self.directory {
             rustix::process::fchdir(directory)?;
@@ -135,14 +126,27 @@ fn restrict(ruleset: &OwnedFd) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::fs::File;
+    use std::io::Read as _;
+    use std::os::fd::AsFd as _;
+    use std::path::Path;
+
+    use rustix::process::{WaitOptions, waitpid};
+
     use super::*;
 
-    #[expect(clippy::disallowed_methods, reason = "the test starts what it looks at")]
-    fn output(program: &str, args: &[&str], steps: BeforeExec) -> String {
-        let mut command = Command::new(program);
-        command.args(args);
-        before_exec(&mut command, steps);
-        String::from_utf8_lossy(&command.output().expect("a process").stdout).trim().to_owned()
+    fn output(program: &str, args: &[&str], steps: &BeforeExec) -> String {
+        let (read, write) = io::pipe().expect("a pipe");
+        let null = File::options().read(true).write(true).open("/dev/null").expect("nothing");
+        let args = std::iter::once(&program).chain(args).map(OsStr::new);
+        let streams = Some([null.as_fd(), write.as_fd(), null.as_fd()]);
+        let child = crate::spawn(Path::new(program), args, std::iter::empty(), streams, steps).expect("a process");
+        drop(write);
+        let mut said = String::new();
+        (&read).read_to_string(&mut said).expect("a text");
+        waitpid(Some(child), WaitOptions::empty()).expect("its end");
+        said.trim().to_owned()
     }
 
     #[test]
@@ -153,7 +157,7 @@ mod tests {
         let directory = Some(std::fs::File::open(&old).expect("a folder").into());
         std::fs::rename(&old, &new).expect("renamed");
         let steps = BeforeExec { directory, limits: vec![(libc::RLIMIT_FSIZE, 4_096)], ..BeforeExec::default() };
-        let said = output("/bin/sh", &["-c", "pwd -P; ulimit -f; ulimit -H -f"], steps);
+        let said = output("/bin/sh", &["-c", "pwd -P; ulimit -f; ulimit -H -f"], &steps);
         let wanted = format!("{}\n8\n8", new.canonicalize().expect("a path").display());
         assert_eq!(said, wanted);
     }
@@ -164,9 +168,9 @@ mod tests {
             return;
         }
         let steps = BeforeExec { capabilities: Some(0b11), ..BeforeExec::default() };
-        let said = output("/bin/grep", &["-E", "^Cap(Eff|Bnd)", "/proc/self/status"], steps);
+        let said = output("/bin/grep", &["-E", "^Cap(Eff|Bnd)", "/proc/self/status"], &steps);
         assert_eq!(said, "CapEff:\t0000000000000003\nCapBnd:\t0000000000000003");
         let steps = BeforeExec { user: Some(User { uid: 65_534, gid: 65_534 }), ..BeforeExec::default() };
-        assert_eq!(output("/usr/bin/id", &["-G"], steps), "65534");
+        assert_eq!(output("/usr/bin/id", &["-G"], &steps), "65534");
     }
 }

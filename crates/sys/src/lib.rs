@@ -14,7 +14,7 @@ mod spawn;
 mod write_watch;
 
 pub use allocator::{BySize, give_memory_back};
-pub use before_exec::{BeforeExec, User, before_exec};
+pub use before_exec::{BeforeExec, User};
 pub use descriptor::{inherited, readable};
 pub use fork::{fork, unshare, wait_in_place_of};
 pub use mount::set_read_only;

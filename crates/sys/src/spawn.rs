@@ -1,7 +1,12 @@
-//! A start of a program that copies nothing of this process's memory.
+//! Starts of programs that copy nothing of this process's memory.
+//!
+//! The standard library forks where something is to be done before the `exec`, and copies the tables of all memory for it:
+//! of a server, that takes longer than the rest of a start, and holds up the thread. Here the child runs in the memory of its
+//! parent until its `exec`, as with vfork(2).
 
 use std::ffi::{CString, NulError, OsStr, c_char, c_int, c_void};
 use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::ptr::{null, null_mut};
@@ -19,15 +24,14 @@ struct Start<'a> {
     program: CString,
     args: Vec<*const c_char>,
     env: Vec<*const c_char>,
+    streams: Option<[BorrowedFd<'a>; 3]>,
     steps: &'a BeforeExec,
     /// Number of the error that has ended it; 0 for none.
     failed: AtomicI32,
 }
 
-/// Starts a program on the standard streams of this process, after these steps. `args` begins with its name; the environment
-/// is exactly `env`. Returns its pid.
-///
-/// The standard library forks where there are steps, and copies the tables of all memory for it.
+/// Starts a program after these steps. `args` begins with its name; the environment is exactly `env`; its standard streams
+/// are `streams`, or those of this process. Who starts it waits for its end.
 ///
 /// # Errors
 /// The system's, of a step or of the start; a text has a NUL in it.
@@ -35,8 +39,9 @@ pub fn spawn<'t>(
     program: &Path,
     args: impl Iterator<Item = &'t OsStr>,
     env: impl Iterator<Item = (&'t str, &'t str)>,
+    streams: Option<[BorrowedFd<'_>; 3]>,
     steps: &BeforeExec,
-) -> io::Result<u32> {
+) -> io::Result<Pid> {
     let args = args.map(|arg| CString::new(arg.as_bytes())).collect::<Result<Vec<_>, NulError>>()?;
     let env = env.map(|(name, value)| CString::new(format!("{name}={value}"))).collect::<Result<Vec<_>, NulError>>()?;
     let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).chain([null()]).collect();
@@ -44,12 +49,13 @@ pub fn spawn<'t>(
         program: CString::new(program.as_os_str().as_bytes())?,
         args: pointers(&args),
         env: pointers(&env),
+        streams,
         steps,
         failed: AtomicI32::new(0),
     };
     let child = without_signals(|| start.child())?;
     match start.failed.load(Ordering::Relaxed) {
-        0 => Ok(child.as_raw_nonzero().get().unsigned_abs()),
+        0 => Ok(child),
         error => {
             rustix::io::retry_on_intr(|| waitpid(Some(child), WaitOptions::empty()))?;
             Err(io::Error::from_raw_os_error(error))
@@ -85,6 +91,12 @@ impl Start<'_> {
 
     /// In the child: no allocation, no lock. Returns the number of the error.
     fn exec(&self) -> c_int {
+        for (number, stream) in (0..).zip(self.streams.iter().flatten()) {
+            #[expect(unsafe_code, reason = "dup2(2) on a descriptor that is open; what it replaces is the child's own")]
+            if unsafe { libc::dup2(stream.as_raw_fd(), number) } < 0 {
+                return errno();
+            }
+        }
         if let Err(error) = self.steps.run() {
             return error.raw_os_error().unwrap_or(libc::EINVAL);
         }
@@ -97,8 +109,12 @@ impl Start<'_> {
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, null_mut());
             libc::execve(self.program.as_ptr(), self.args.as_ptr(), self.env.as_ptr());
         }
-        io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL)
+        errno()
     }
+}
+
+fn errno() -> c_int {
+    io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL)
 }
 
 extern "C" fn run(start: *mut c_void) -> c_int {
@@ -114,9 +130,8 @@ mod tests {
 
     fn started(program: &str, args: &[&str], env: &[(&str, &str)], steps: &BeforeExec) -> io::Result<i32> {
         let all = std::iter::once(&program).chain(args).map(OsStr::new).collect::<Vec<_>>();
-        let child = spawn(Path::new(program), all.into_iter(), env.iter().copied(), steps)?;
-        let child = Pid::from_raw(child.cast_signed());
-        let ended = waitpid(child, WaitOptions::empty())?.and_then(|(_, status)| status.exit_status());
+        let child = spawn(Path::new(program), all.into_iter(), env.iter().copied(), None, steps)?;
+        let ended = waitpid(Some(child), WaitOptions::empty())?.and_then(|(_, status)| status.exit_status());
         ended.ok_or_else(|| io::Error::other("a signal has ended it"))
     }
 
