@@ -49,7 +49,7 @@ impl Launch {
         command
     }
 
-    /// Starts it after these steps, on these standard streams or on ours.
+    /// Starts it after these steps, of which the folder is one, on these standard streams or on ours.
     fn start(&self, streams: Option<[BorrowedFd<'_>; 3]>, steps: &BeforeExec) -> io::Result<Pid> {
         let args = std::iter::once(self.program.as_os_str()).chain(self.args.iter().map(OsString::as_os_str));
         let env = self.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
@@ -283,7 +283,10 @@ mod tests {
         };
         let long = Duration::from_secs(20);
         let ran = run("cat; echo said; echo told >&2; exit 3", long, 100).await.expect("run");
-        assert_eq!((ran.status.code(), ran.stdout.as_slice(), ran.stderr.as_str()), (Some(3), &b"said\n"[..], "told\n"));
+        assert_eq!(
+            (ran.status.code(), ran.stdout.as_slice(), ran.stderr.as_str()),
+            (Some(3), &b"said\n"[..], "told\n")
+        );
         assert!(run("kill -KILL $$", long, 100).await.expect("run").status.signal().is_some());
         assert!(run("yes", long, 100).await.is_err(), "it prints more");
         let missing = launch("/bin/that-is-not-there", &[]);

@@ -33,6 +33,8 @@ struct Start<'a> {
 /// Starts a program after these steps. `args` begins with its name; the environment is exactly `env`; its standard streams
 /// are `streams`, or those of this process. Who starts it waits for its end.
 ///
+/// No stream is one of the numbers 0 to 2: the runtime of Rust has opened those that a process was started without.
+///
 /// # Errors
 /// The system's, of a step or of the start; a text has a NUL in it.
 pub fn spawn<'t>(
@@ -65,7 +67,10 @@ pub fn spawn<'t>(
 
 /// Keeps signals off this thread: a handler of ours must not run in a child that uses our memory.
 fn without_signals<T>(run: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    #[expect(unsafe_code, reason = "a set of signals is a plain value, which sigfillset(3) and pthread_sigmask(3) write")]
+    #[expect(
+        unsafe_code,
+        reason = "a set of signals is a plain value, which sigfillset(3) and pthread_sigmask(3) write"
+    )]
     unsafe {
         let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
         libc::sigfillset(&raw mut all);
@@ -80,7 +85,10 @@ impl Start<'_> {
     /// Makes the child, and waits until it has become the program, or has ended.
     fn child(&self) -> io::Result<Pid> {
         let mut stack = vec![0_u128; STACK_BYTES / size_of::<u128>()];
-        #[expect(unsafe_code, reason = "the child has a stack of its own, and is done with our memory when this returns")]
+        #[expect(
+            unsafe_code,
+            reason = "the child has a stack of its own, and is done with our memory when this returns"
+        )]
         let child = unsafe {
             let top = stack.as_mut_ptr().add(stack.len()).cast::<c_void>();
             let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
@@ -100,7 +108,10 @@ impl Start<'_> {
         if let Err(error) = self.steps.run() {
             return error.raw_os_error().unwrap_or(libc::EINVAL);
         }
-        #[expect(unsafe_code, reason = "calls of the system on texts and lists that are there until this process is replaced")]
+        #[expect(
+            unsafe_code,
+            reason = "calls of the system on texts and lists that are there until this process is replaced"
+        )]
         unsafe {
             // Both outlive the `exec`.
             let mut none = std::mem::zeroed();
