@@ -1,9 +1,7 @@
 //! One home of the CLI: made, and put back to what its template has. Everything in it is a task's to change, at any time;
 //! so every path is walked by descriptors, and no link is followed.
 
-use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
-use std::fs::DirEntry;
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
@@ -46,17 +44,11 @@ impl<'a> Home<'a> {
     /// The system's.
     pub fn prepare(&self) -> io::Result<()> {
         self.own(&self.top)?;
-        let mut there = Listing::new(&self.top);
-        for folder in FOLDERS.iter().map(Path::new) {
-            if there.at(folder) != Found::Folder {
-                self.folder(folder)?;
-            }
+        for folder in FOLDERS {
+            self.folder(Path::new(folder))?;
         }
-        let mut there = Listing::new(&self.top);
-        for settings in SETTINGS.iter().map(Path::new) {
-            if self.template.is_some() || there.at(settings) != Found::Nothing {
-                self.put_back(settings)?;
-            }
+        for settings in SETTINGS {
+            self.put_back(Path::new(settings))?;
         }
         self.put_back_config()?;
         self.put_back_own()?;
@@ -249,50 +241,6 @@ impl<'a> Home<'a> {
             }
         }
     }
-}
-
-/// What stands in the folders of a home, each of which is read once: opening each path by itself takes longer than the
-/// rest of the preparation.
-struct Listing<'a> {
-    top: &'a OwnedFd,
-    folders: HashMap<PathBuf, io::Result<HashMap<OsString, Found>>>,
-}
-
-/// What stands at a path.
-#[derive(Clone, Copy, PartialEq)]
-enum Found {
-    Nothing,
-    Folder,
-    /// A file or a link, there or on the way to it; or nobody can tell.
-    Other,
-}
-
-impl<'a> Listing<'a> {
-    fn new(top: &'a OwnedFd) -> Self {
-        Self { top, folders: HashMap::new() }
-    }
-
-    fn at(&mut self, below: &Path) -> Found {
-        let (Some(name), Some(parent)) = (below.file_name(), below.parent()) else { return Found::Folder };
-        let way = self.at(parent);
-        if way != Found::Folder {
-            return way;
-        }
-        let folder = self.folders.entry(parent.to_owned()).or_insert_with(|| names(self.top, parent));
-        folder.as_ref().map_or(Found::Other, |names| names.get(name).copied().unwrap_or(Found::Nothing))
-    }
-}
-
-/// What is in a folder of a home.
-fn names(top: &OwnedFd, folder: &Path) -> io::Result<HashMap<OsString, Found>> {
-    let opened = process::open_folder(top, &Path::new(".").join(folder))?;
-    let found = |entry: &DirEntry| match entry.file_type() {
-        Ok(kind) if kind.is_dir() => Found::Folder,
-        _ => Found::Other,
-    };
-    std::fs::read_dir(process::path_of(&opened))?
-        .map(|entry| entry.map(|entry| (entry.file_name(), found(&entry))))
-        .collect()
 }
 
 /// Removes a file, a link or a folder with all that is in it. Returns whether there was one.

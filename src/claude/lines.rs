@@ -43,7 +43,7 @@ impl Line {
 
 /// Length that is kept of the beginning and of the end of a line that is too long, in bytes.
 const ENDS: usize = 64 << 10;
-/// Bytes that are read at a time.
+/// Bytes that are read at a time: fewer than those from which on the allocator lets the system map each block.
 const BUFFER: usize = 32 << 10;
 
 /// Reads lines of at most `limit` bytes each. Memory stays within the limit however long a line is.

@@ -138,6 +138,11 @@ pub fn wake_up(pid: u32) {
     signal(pid, Signal::CONT);
 }
 
+/// The number of a process, as it is written down and sent.
+const fn number_of(pid: Pid) -> u32 {
+    pid.as_raw_nonzero().get().unsigned_abs()
+}
+
 /// Completes when the process has ended, child of ours or not; at once where it is gone.
 pub async fn ended(pid: u32) {
     let Some(raw) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };

@@ -20,7 +20,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::Child;
 
-use super::BackOff;
+use super::{BackOff, number_of};
 
 /// Held while a process is started: what one of them is to inherit, no other one does.
 static STARTING: Mutex<()> = Mutex::new(());
@@ -131,25 +131,24 @@ pub fn spawn_helper(launch: &Launch, control: OwnedFd) -> io::Result<Child> {
 }
 
 /// A process that was started here. Dropped before its end was awaited, it is killed.
-struct Started(Option<Pid>);
+struct Started(Pid);
 
 impl Started {
     /// Waits for its end.
-    async fn wait(mut self) -> io::Result<ExitStatus> {
-        let Some(pid) = self.0 else { return Err(io::ErrorKind::NotFound.into()) };
-        let status = end_of(pid).await;
-        self.0 = None;
+    async fn wait(self) -> io::Result<ExitStatus> {
+        let status = end_of(self.0).await;
+        // By now its number may be another one's.
+        std::mem::forget(self);
         status
     }
 }
 
 impl Drop for Started {
     fn drop(&mut self) {
-        let Some(pid) = self.0 else { return };
         // It is ours, and its end was not fetched: the number is of no other one.
-        kill_process(pid, Signal::KILL).unwrap_or_default();
+        kill_process(self.0, Signal::KILL).unwrap_or_default();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(end_of(pid));
+            runtime.spawn(end_of(self.0));
         }
     }
 }
@@ -157,7 +156,7 @@ impl Drop for Started {
 async fn end_of(pid: Pid) -> io::Result<ExitStatus> {
     let mut back_off = BackOff::default();
     loop {
-        super::ended(pid.as_raw_nonzero().get().unsigned_abs()).await;
+        super::ended(number_of(pid)).await;
         match rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::NOHANG))? {
             Some((_, status)) => return Ok(ExitStatus::from_raw(status.as_raw())),
             // The system had no descriptor for watching it.
@@ -184,7 +183,7 @@ fn stream() -> io::Result<(tokio::net::UnixStream, OwnedFd)> {
 /// # Errors
 /// The system's, when the process can't be started.
 pub fn spawn_cli(launch: &Launch, steps: BeforeExec) -> io::Result<u32> {
-    launch.start(None, &steps).map(|child| child.as_raw_nonzero().get().unsigned_abs())
+    launch.start(None, &steps).map(number_of)
 }
 
 /// Starts a worker in a process group of its own, so that Ctrl-C reaches its supervisor only.
@@ -236,7 +235,7 @@ pub async fn captured(launch: &Launch, steps: BeforeExec, limit: Duration, most:
     let (out, stdout) = pipe()?;
     let (err, stderr) = pipe()?;
     let stdin = File::open("/dev/null")?;
-    let child = Started(Some(launch.start(Some([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]), &steps)?));
+    let child = Started(launch.start(Some([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]), &steps)?);
     drop((steps, stdin, stdout, stderr));
     let run = async {
         // Each stream is closed behind what is read of it, so that nobody waits for us.

@@ -88,7 +88,7 @@ pub fn reap(mut each: impl FnMut(u32, Option<i32>, Option<i32>)) -> bool {
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {
             Ok(Some((pid, status))) => {
-                each(pid.as_raw_nonzero().get().unsigned_abs(), status.exit_status(), status.terminating_signal());
+                each(super::number_of(pid), status.exit_status(), status.terminating_signal());
             }
             Ok(None) => return true,
             Err(_) => return false,

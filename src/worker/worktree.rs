@@ -28,7 +28,8 @@ const QUIET_MS: i64 = 60_000;
 
 /// Time for which a task waits where worktrees have all the room that they may.
 const NO_ROOM: Duration = Duration::from_secs(30);
-/// Time for which a measured size of all worktrees is good.
+/// Time for which a size that leaves no room is good: of many tasks that wait, one measures. One that leaves room is good for
+/// the worktree that is made then.
 const SIZE_FOR: Duration = Duration::from_secs(1);
 
 /// Checks that a further worktree may be made.
@@ -46,13 +47,13 @@ async fn has_room(tools: &WorkerContext, task: TaskId) -> Result<(), NotReady> {
             let size = process::blocking(LIST_LIMIT, move || process::folder_size(vec![folder])).await;
             let size =
                 size.map_err(|error| NotReady::Release(format!("can't measure the worktrees: {error}"), NO_ROOM))?;
+            if size < most {
+                return Ok(());
+            }
             *MEASURED.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), size));
             size
         }
     };
-    if bytes < most {
-        return Ok(());
-    }
     let why = format!(
         "the worktrees have {bytes} bytes, and may have {most} (WORKTREE_DISK_BYTES): cc-anywhere worktrees lists them, and removes some"
     );
