@@ -42,7 +42,8 @@ pub(super) enum Ack {
 
 /// A message for the shim, with what goes with it.
 pub(super) struct Order {
-    line: String,
+    /// A line, or what is left of it.
+    line: Vec<u8>,
     passed: Vec<OwnedFd>,
 }
 
@@ -54,7 +55,18 @@ impl Order {
 
     /// A message with descriptors.
     pub(super) fn with(message: &ToShim, passed: Vec<OwnedFd>) -> io::Result<Self> {
-        Ok(Self { line: serde_json::to_string(message)? + "\n", passed })
+        let mut line = serde_json::to_vec(message)?;
+        line.push(b'\n');
+        Ok(Self { line, passed })
+    }
+
+    /// Sends what the socket of a shim takes at once, with nothing that goes with it. Returns the order with the rest; a shim
+    /// that is gone takes none of it, and its end says why.
+    pub(super) fn begin(mut self, control: &UnixStream) -> Self {
+        if let Ok(sent) = process::send_with(control, &self.line, &[]) {
+            self.line.drain(..sent);
+        }
+        self
     }
 }
 
@@ -108,7 +120,7 @@ async fn give_orders(control: OwnedWriteHalf, mut orders: mpsc::UnboundedReceive
 }
 
 async fn give(control: &Stream, order: &Order) -> io::Result<()> {
-    let (bytes, passed) = (order.line.as_bytes(), order.passed.iter().map(OwnedFd::as_fd).collect::<Vec<_>>());
+    let (bytes, passed) = (&order.line, order.passed.iter().map(OwnedFd::as_fd).collect::<Vec<_>>());
     let mut sent = 0;
     while sent < bytes.len() {
         control.writable().await?;
@@ -169,4 +181,33 @@ pub(super) async fn wait_for_exit(
     exit.limit = exit.limit.or(limits.hit());
     // Nobody waits any more where the run was dropped.
     to.send(exit).unwrap_or_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader};
+
+    use super::*;
+
+    #[actix::test]
+    async fn an_order_that_is_too_long_for_the_socket_arrives_whole() {
+        for bytes in [0, 8 << 20] {
+            let (ours, theirs) = UnixStream::pair().expect("a socket");
+            ours.set_nonblocking(true).expect("an option");
+            let message = ToShim::Hold { state: "é".repeat(bytes / 2), parts: Vec::new() };
+            let whole = serde_json::to_vec(&message).expect("a text");
+            let rest = Order::of(&message).expect("an order").begin(&ours);
+            assert_eq!(rest.line.is_empty(), bytes == 0);
+            let reader = std::thread::spawn(move || {
+                let mut line = Vec::new();
+                BufReader::new(theirs).read_until(b'\n', &mut line).map(|_| line)
+            });
+            let (way, _from_below) = Way::over(ours).expect("a way");
+            way.send(rest).expect("sent");
+            let read = process::blocking(std::time::Duration::from_secs(20), || reader.join().expect("a thread"));
+            let mut read = read.await.expect("an end").expect("a line");
+            assert_eq!(read.pop(), Some(b'\n'));
+            assert!(read == whole, "{} bytes of {}", read.len(), whole.len());
+        }
+    }
 }

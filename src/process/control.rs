@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use super::pass::receive_with;
 
 /// Bytes that are read at a time.
-const CHUNK: usize = 64 << 10;
+const CHUNK: usize = 8 << 10;
 
 /// One end of a control socket.
 pub struct ControlLines {

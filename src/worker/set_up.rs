@@ -180,7 +180,9 @@ pub async fn set_up(
         let message = "its attempts have spent what the task may cost";
         return Err(NotReady::Fail(Failure::new(FailureClass::Invalid, "BUDGET_SPENT", message)));
     }
-    let (directory, named) = directory(tools, queue, task).await?;
+    // Side by side: each waits for the disk.
+    let (directory, home) = tokio::join!(directory(tools, queue, task), home(tools, task));
+    let ((directory, named), home) = (directory?, home?);
     if task.attempt > 1 {
         end_earlier_attempts(task, deadline).await?;
     }
@@ -189,10 +191,13 @@ pub async fn set_up(
     let trusted = is_below(&named, &tools.claude.trusted_roots);
     let further_folders = further_folders(tools, task).await?;
     let transcripts = stored_transcripts(tools, queue, task).await?;
-    let on_disk = on_disk(tools, task, &directory, trusted, transcripts).await?;
+    let on_disk = on_disk(tools, task, &directory, home.is_some(), trusted, transcripts).await?;
     let mut paths = confine::of_repository(tools, queue, task, &directory).await;
     on_disk.add_paths(tools, task, &directory, &further_folders, &mut paths);
-    let OnDisk { home, files, session, claude_md, mcp_config } = on_disk;
+    if home.is_none() {
+        paths.operator_write.extend(of_user(tools));
+    }
+    let OnDisk { files, session, claude_md, mcp_config } = on_disk;
     let talk = talk(queue, task).await?;
     let mut environment = tools.environment().map_err(|error| {
         NotReady::Release(format!("the credential proxy can't be started: {error}"), UNAVAILABLE_DELAY)
@@ -262,7 +267,6 @@ pub async fn set_up(
 
 /// Files that an attempt needs.
 struct OnDisk {
-    home: Option<PathBuf>,
     files: Files,
     session: Session,
     claude_md: Option<String>,
@@ -288,14 +292,22 @@ impl OnDisk {
         let servers = task.spec.options.sdk.mcp_config.iter().flat_map(|config| config.mcp_servers.keys());
         let servers = servers.filter_map(|name| tools.claude.mcp_servers.get(name));
         to.operator.extend(servers.flat_map(confine::of_mcp_server));
-        if self.home.is_none() {
-            // Shared with the user that runs the service, its login included.
-            let of_user = ["HOME", "CLAUDE_CONFIG_DIR", "TMPDIR"];
-            let environment = tools.claude.environment.iter();
-            let shared = environment.filter(|(name, _)| of_user.contains(&name.as_str()));
-            to.operator_write.extend(shared.map(|(_, path)| PathBuf::from(path)));
-        }
     }
+}
+
+/// Folders that a task without a home shares with the user that runs the service, its login included.
+fn of_user(tools: &WorkerContext) -> impl Iterator<Item = PathBuf> {
+    let shared = ["HOME", "CLAUDE_CONFIG_DIR", "TMPDIR"];
+    let environment = tools.claude.environment.iter();
+    environment.filter(move |(name, _)| shared.contains(&name.as_str())).map(|(_, path)| PathBuf::from(path))
+}
+
+/// Makes the home of the CLI ready; `None` where tasks have none.
+async fn home(tools: &WorkerContext, task: &Task) -> Result<Option<PathBuf>, NotReady> {
+    let (homes, key, id) = (tools.homes.clone(), task.key.clone(), task.id);
+    let prepare = move || homes.prepare(&key, id);
+    let made = process::blocking(DISK_LIMIT, prepare).await.map_err(|error| no_answer(&error))?;
+    made.map_err(|error| NotReady::Release(format!("can't make the home of the CLI: {error}"), UNAVAILABLE_DELAY))
 }
 
 /// Reads and writes it beside the runtime: a folder may be on a network that does not answer.
@@ -303,22 +315,19 @@ async fn on_disk(
     tools: &Arc<WorkerContext>,
     task: &Task,
     directory: &Path,
+    has_home: bool,
     trusted: bool,
     transcripts: Vec<(SessionId, String)>,
 ) -> Result<OnDisk, NotReady> {
     let (tools, task, directory) = (Arc::clone(tools), task.clone(), directory.to_owned());
     let work = move || {
-        let home = tools.homes.prepare(&task.key, task.id).map_err(|error| {
-            NotReady::Release(format!("can't make the home of the CLI: {error}"), UNAVAILABLE_DELAY)
-        })?;
         let mut configs = tools.homes.config_dirs(&task.key, Some(task.id));
         restore(&transcripts, &configs, &directory);
         bring_session(&task, &configs, &directory)?;
-        if home.is_some() {
+        if has_home {
             configs.truncate(1);
         }
         Ok(OnDisk {
-            home,
             files: context_files::prepare(&tools, &task, &directory)?,
             session: session(&configs, &task),
             claude_md: if trusted { None } else { claude_md(&directory) },

@@ -84,13 +84,14 @@ fn without_signals<T>(run: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
 impl Start<'_> {
     /// Makes the child, and waits until it has become the program, or has ended.
     fn child(&self) -> io::Result<Pid> {
-        let mut stack = vec![0_u128; STACK_BYTES / size_of::<u128>()];
+        // Pages that it does not touch are never there.
+        let mut stack = Vec::<u128>::with_capacity(STACK_BYTES / size_of::<u128>());
         #[expect(
             unsafe_code,
             reason = "the child has a stack of its own, and is done with our memory when this returns"
         )]
         let child = unsafe {
-            let top = stack.as_mut_ptr().add(stack.len()).cast::<c_void>();
+            let top = stack.as_mut_ptr().add(stack.capacity()).cast::<c_void>();
             let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
             libc::clone(run, top, flags, std::ptr::from_ref(self).cast_mut().cast())
         };

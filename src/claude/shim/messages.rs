@@ -9,7 +9,7 @@ use strum::VariantNames as _;
 
 use crate::config::Environment;
 use crate::process::{Isolation, TreeMark};
-use crate::sandbox::{Held, Walls};
+use crate::sandbox::{Access, Grant, Held, Walls};
 use domain::{Epoch, LeaseKey, TaskId};
 
 /// Message of a worker to its shim.
@@ -74,6 +74,33 @@ pub struct Begin {
     pub walls_fit: bool,
     /// Word that every message of the shim carries: nothing that it guards knows it.
     pub secret: String,
+}
+
+impl Begin {
+    /// An order like the one that will come. Who has read it finds the code for that in its memory.
+    pub fn rehearsal() -> Self {
+        let grant = |access| Grant { path: "/".into(), access };
+        let walls = Walls {
+            grants: vec![grant(Access::OperatorRead), grant(Access::Write)],
+            hidden: vec!["/".into()],
+            temp: Some("/".into()),
+            ..Walls::default()
+        };
+        Self {
+            mark: TaskId::new().into(),
+            lease: Some(LeaseKey { task: TaskId::new(), epoch: Epoch::default() }),
+            deadline_ms: 0,
+            tree_log: "/".into(),
+            directory: "/".into(),
+            program: "/".into(),
+            args: vec![String::new()],
+            env: vec![(String::new(), String::new())].into(),
+            walls: Some(walls),
+            must_hold: false,
+            walls_fit: false,
+            secret: String::new(),
+        }
+    }
 }
 
 /// Message of a shim to its worker, with the word that shows that it is the shim's.
