@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::connections::Connections;
 use super::shared::Shared;
-use super::{encoding, guard, routes};
+use super::{encoding, guard, no_body, routes};
 use crate::process;
 use crate::service::Phase;
 
@@ -82,6 +82,7 @@ impl ApiActor {
                 .app_data(data.clone())
                 .wrap(from_fn(encoding::mark))
                 .wrap(Compress::default())
+                .wrap(from_fn(no_body::answer_head))
                 .wrap(from_fn(guard::guard))
                 .configure(routes::all)
                 .configure(|config| pages.iter().for_each(|add| add(config)))
@@ -114,6 +115,7 @@ fn start_metrics(listener: TcpListener, data: web::Data<Shared>) -> io::Result<S
         App::new()
             .app_data(data.clone())
             .wrap(Compress::default())
+            .wrap(from_fn(no_body::answer_head))
             .configure(routes::metrics_alone)
             .default_service(web::to(routes::not_found))
     });

@@ -23,6 +23,7 @@ mod head;
 mod input;
 mod memory;
 mod metrics;
+mod no_body;
 mod openapi;
 mod routes;
 mod shared;

@@ -3,12 +3,14 @@
 #![expect(clippy::disallowed_methods, reason = "the fuzzer is a program")]
 
 use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Server, World, scripted_claude, task};
+use crate::support::{LIMIT, Server, World, scripted_claude, task};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -95,6 +97,58 @@ fn quiet_server(world: &World) -> (Server, String) {
     drop(server);
     let key = world.key_of_secrets();
     (world.serve("standalone", &[("SECRETS_KEY_FILE", &key)]), ended)
+}
+
+/// What a server sends on a connection of its own until it closes that, as head and body.
+fn whole_answer(server: &Server, method: &str, path: &str, more: &str) -> (String, String) {
+    let address = server.http.url.strip_prefix("http://").expect("an address");
+    let mut connection = TcpStream::connect(address).expect("connected");
+    connection.set_read_timeout(Some(LIMIT)).expect("an option");
+    let key = &server.http.key;
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nx-api-key: {key}\r\n{more}connection: close\r\n\r\n");
+    connection.write_all(request.as_bytes()).expect("sent");
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer).expect("an end");
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    (head.to_lowercase(), body.to_owned())
+}
+
+#[test]
+fn who_asks_for_the_head_of_an_answer_gets_that_alone() {
+    let world = World::new();
+    let (server, ended) = quiet_server(&world);
+    let (_, document) = server.http.ask("GET", "/api/openapi.json", None);
+    let reads = operations(&document).into_iter().filter(|(method, ..)| method == "GET");
+    let paths = reads.map(|(_, path, _)| path.replace("/tasks/{id}", &format!("/tasks/{ended}")));
+    let (mut asked, pages) = (0, ["/", "/tasks", "/no/such/page"].map(str::to_owned));
+    for path in paths.filter(|path| !path.contains('{')).chain(pages) {
+        for more in ["", "accept-encoding: gzip\r\n", "x-api-key: wrong\r\n"] {
+            let (head, body) = whole_answer(&server, "HEAD", &path, more);
+            assert_eq!(body, "", "{path}");
+            // It goes on for as long as somebody listens.
+            if head.contains("text/event-stream") {
+                continue;
+            }
+            let (wanted, _) = whole_answer(&server, "GET", &path, more);
+            // How long it is may change from one moment to the next, as may its hour.
+            let lines = |head: &str| -> Vec<String> {
+                let fixed = |line: &&str| !line.starts_with("date:") && !line.starts_with("etag:");
+                let shape =
+                    |line: &str| line.split_once("content-length").map_or(line, |_| "content-length").to_owned();
+                let mut lines: Vec<_> = head.lines().filter(fixed).map(shape).collect();
+                lines.sort();
+                lines
+            };
+            assert_eq!(lines(&head), lines(&wanted), "{path} {more}");
+            asked += 1;
+        }
+    }
+    assert!(asked > 60, "{asked}");
+    let upgrade = "connection: upgrade\r\nupgrade: websocket\r\n";
+    assert!(whole_answer(&server, "HEAD", "/ws", upgrade).0.starts_with("http/1.1 405"));
+    assert!(whole_answer(&server, "HEAD", "/api/queue/pause", "").0.starts_with("http/1.1 405"));
 }
 
 #[test]

@@ -200,13 +200,16 @@ impl Claims for SqliteTx<'_> {
     async fn claim(&mut self, claim: &ClaimRow<'_>) -> Result<Vec<Lenient<TaskRow>>, StoreError> {
         let ClaimRow { holder, worker, expires, now, tasks } = *claim;
         let (db, holder, boot) = (self.db()?, holder.as_bytes(), expires.boot.as_bytes());
+        // Found once for all: their texts are long.
+        let (mut find, mut take) = (db.0.prepare_cached(&CLAIMABLE)?, db.0.prepare_cached(CLAIM)?);
         let mut claimed_rows = Vec::with_capacity(tasks.len());
         for task in tasks {
             let read = |row: &Row<'_>| Ok((lenient(row)?, lossy(row, TaskRow::WIDTH)?));
-            let Some((row, key)) = db.one(&CLAIMABLE, [task.as_bytes()], read)? else { continue };
-            db.execute(CLAIM, params![holder, worker, expires.ms, boot, now.0, task.as_bytes()])?;
+            let Some((row, key)) = find.query_map([task.as_bytes()], read)?.next().transpose()? else { continue };
+            take.execute(params![holder, worker, expires.ms, boot, now.0, task.as_bytes()])?;
             claimed_rows.push((row.map(|row| claimed(row, claim)), key));
         }
+        drop((find, take));
         let moved = |(task, key): (Lenient<TaskRow>, String)| {
             self.count(&key, Status::Pending.name(), -1);
             self.count(&key, Status::Running.name(), 1);
