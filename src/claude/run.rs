@@ -188,7 +188,7 @@ impl Run {
         let secret = begin.secret.clone();
         let Shim { child, streams, control, .. } = shim;
         // While the shim reads it, the rest is made here.
-        let order = Order::of(&ToShim::Begin(Box::new(begin)))?.begin(&control);
+        let order = Order::of(&ToShim::Begin(Box::new(begin)))?.sent_ahead(&control);
         let rules = RunRules { max_output_bytes: start.max_output_bytes, disk: start.disk };
         let process::Streams { stdin, stdout, stderr } = streams;
         let run = Self::over((Some(stdin), stdout, stderr), control, Some(child), secret, rules, Before::default())?;

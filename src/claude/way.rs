@@ -60,9 +60,9 @@ impl Order {
         Ok(Self { line, passed })
     }
 
-    /// Sends what the socket of a shim takes at once, with nothing that goes with it. Returns the order with the rest; a shim
+    /// Sends ahead what the socket of a shim takes at once, with nothing that goes with it. Returns the order with the rest; a shim
     /// that is gone takes none of it, and its end says why.
-    pub(super) fn begin(mut self, control: &UnixStream) -> Self {
+    pub(super) fn sent_ahead(mut self, control: &UnixStream) -> Self {
         if let Ok(sent) = process::send_with(control, &self.line, &[]) {
             self.line.drain(..sent);
         }
@@ -196,7 +196,7 @@ mod tests {
             ours.set_nonblocking(true).expect("an option");
             let message = ToShim::Hold { state: "é".repeat(bytes / 2), parts: Vec::new() };
             let whole = serde_json::to_vec(&message).expect("a text");
-            let rest = Order::of(&message).expect("an order").begin(&ours);
+            let rest = Order::of(&message).expect("an order").sent_ahead(&ours);
             assert_eq!(rest.line.is_empty(), bytes == 0);
             let reader = std::thread::spawn(move || {
                 let mut line = Vec::new();
