@@ -116,6 +116,13 @@ fn toolchains(claude: &Claude) -> Vec<PathBuf> {
     found
 }
 
+/// Folders that a task without a home shares with the user that runs the service, its login included.
+pub fn of_user(claude: &Claude) -> impl Iterator<Item = PathBuf> {
+    let shared = ["HOME", "CLAUDE_CONFIG_DIR", "TMPDIR"];
+    let environment = claude.environment.iter();
+    environment.filter(move |(name, _)| shared.contains(&name.as_str())).map(|(_, path)| PathBuf::from(path))
+}
+
 /// Programs and files that MCP servers of the operator name.
 pub fn of_mcp_server(server: &Value) -> impl Iterator<Item = PathBuf> + '_ {
     let args = server["args"].as_array().into_iter().flatten();

@@ -195,7 +195,7 @@ pub async fn set_up(
     let mut paths = confine::of_repository(tools, queue, task, &directory).await;
     on_disk.add_paths(tools, task, &directory, &further_folders, &mut paths);
     if home.is_none() {
-        paths.operator_write.extend(of_user(tools));
+        paths.operator_write.extend(confine::of_user(&tools.claude));
     }
     let OnDisk { files, session, claude_md, mcp_config } = on_disk;
     let talk = talk(queue, task).await?;
@@ -293,13 +293,6 @@ impl OnDisk {
         let servers = servers.filter_map(|name| tools.claude.mcp_servers.get(name));
         to.operator.extend(servers.flat_map(confine::of_mcp_server));
     }
-}
-
-/// Folders that a task without a home shares with the user that runs the service, its login included.
-fn of_user(tools: &WorkerContext) -> impl Iterator<Item = PathBuf> {
-    let shared = ["HOME", "CLAUDE_CONFIG_DIR", "TMPDIR"];
-    let environment = tools.claude.environment.iter();
-    environment.filter(move |(name, _)| shared.contains(&name.as_str())).map(|(_, path)| PathBuf::from(path))
 }
 
 /// Makes the home of the CLI ready; `None` where tasks have none.
