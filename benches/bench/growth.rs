@@ -23,6 +23,8 @@ pub fn growth(figures: &mut Figures) {
         // It leaves the folder to the next one.
         let server = Server::start_in(dir.clone(), "standalone", &[]).keep();
         block_on(finished_rows(&db, rows - has));
+        // It could not commit meanwhile, and says so until it has.
+        server.wait_healthy();
         has = rows;
         for path in ["/health", "/api/queue/stats"] {
             let request = request("GET", path, "");
