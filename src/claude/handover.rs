@@ -272,7 +272,7 @@ impl Offer {
         (&control).write_all(taken.as_bytes())?;
         control.set_nonblocking(true)?;
         let streams = (stdin, stdout.map_or_else(ended, Ok)?, stderr.map_or_else(ended, Ok)?);
-        let mut run = Run::over(streams, control, None, self.secret, state.rules, before)?;
+        let mut run = Run::over(streams, Way::over(control)?, None, self.secret, state.rules, before);
         if !state.takes_input {
             run.finish_input();
         }

@@ -1,7 +1,6 @@
 //! One run of the CLI: its shim, its streams, its end.
 
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,7 +19,7 @@ use super::lines::Line;
 use super::shim::{Begin, Limit, ToShim};
 use super::spawn::Shim;
 use super::streams::{self, FRAMES_AHEAD, Placed, RestOfOutput};
-use super::way::{Order, Way, wait_for_exit};
+use super::way::{FromBelow, Order, Way, wait_for_exit};
 use crate::config::Environment;
 use crate::process::{self, EnvMarks, TreeMark};
 use crate::sandbox::Walls;
@@ -187,31 +186,29 @@ impl Run {
         };
         let secret = begin.secret.clone();
         let Shim { child, streams, control, .. } = shim;
-        // While the shim reads it, the rest is made here.
-        let order = Order::of(&ToShim::Begin(Box::new(begin)))?.sent_ahead(&control);
+        let way = Way::over(control)?;
+        // While the shim reads it, the rest is made here. From here on nothing fails: it would leave a process behind.
+        way.0.begin(Order::of(&ToShim::Begin(Box::new(begin)))?)?;
         let rules = RunRules { max_output_bytes: start.max_output_bytes, disk: start.disk };
         let process::Streams { stdin, stdout, stderr } = streams;
-        let run = Self::over((Some(stdin), stdout, stderr), control, Some(child), secret, rules, Before::default())?;
-        run.way.send(order)?;
-        Ok(run)
+        Ok(Self::over((Some(stdin), stdout, stderr), way, Some(child), secret, rules, Before::default()))
     }
 
-    /// A run over these streams, with the shim behind `control`.
+    /// A run over these streams, with the shim at the end of this way.
     pub(super) fn over(
         (stdin, stdout, stderr): (Option<Stream>, Stream, Stream),
-        control: UnixStream,
+        (way, from_below): (Way, FromBelow),
         child: Option<Child>,
         secret: String,
         rules: RunRules,
         before: Before,
-    ) -> io::Result<Self> {
+    ) -> Self {
         let (frame_sender, frames) = mpsc::channel(FRAMES_AHEAD);
         let (exit_sender, exit) = oneshot::channel();
         let (input_sender, input) = mpsc::channel(8);
         let (stop, stopped) = watch::channel(false);
         let (stop_input, input_stopped) = watch::channel(false);
         let kept = Arc::new(Mutex::new(before.stderr));
-        let (way, from_below) = Way::over(control)?;
         let limits = RunLimits::new(rules.max_output_bytes, way.orders());
         tokio::spawn(limits.clone().watch_disk(rules.disk.clone()));
         let output = (before.unread, before.bytes);
@@ -221,7 +218,7 @@ impl Run {
         let input = async move { streams::write(before.unwritten, stdin?, input, input_stopped).await };
         let input = tokio::spawn(input);
         tokio::spawn(wait_for_exit(child, from_below, secret, limits, exit_sender));
-        Ok(Self {
+        Self {
             frames,
             exit,
             way,
@@ -229,7 +226,7 @@ impl Run {
             stderr: kept,
             streams: Streams { stop, stop_input, output, stderr, input },
             rules,
-        })
+        }
     }
 
     /// Returns the next item. May be dropped and called again; after `Ended` it is not to be called any more.

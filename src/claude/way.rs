@@ -59,15 +59,6 @@ impl Order {
         line.push(b'\n');
         Ok(Self { line, passed })
     }
-
-    /// Sends ahead what the socket of a shim takes at once, with nothing that goes with it. Returns the order with the rest; a shim
-    /// that is gone takes none of it, and its end says why.
-    pub(super) fn sent_ahead(mut self, control: &UnixStream) -> Self {
-        if let Ok(sent) = process::send_with(control, &self.line, &[]) {
-            self.line.drain(..sent);
-        }
-        self
-    }
 }
 
 impl Way {
@@ -86,6 +77,18 @@ impl Way {
     /// What limits tell the shim with: it does not keep the way open.
     pub(super) const fn orders(&self) -> &mpsc::UnboundedSender<Order> {
         &self.orders
+    }
+
+    /// Sends the first order: at once what the socket takes, and the rest in its turn. It carries nothing else.
+    ///
+    /// # Errors
+    /// The shim is gone.
+    pub(super) fn begin(&self, mut order: Order) -> io::Result<()> {
+        // Where it takes nothing, the rest is all, and finds out why.
+        if let Ok(sent) = process::send_with(&self.control, &order.line, &[]) {
+            order.line.drain(..sent);
+        }
+        self.send(order)
     }
 
     /// Sends an order.
@@ -196,14 +199,12 @@ mod tests {
             ours.set_nonblocking(true).expect("an option");
             let message = ToShim::Hold { state: "é".repeat(bytes / 2), parts: Vec::new() };
             let whole = serde_json::to_vec(&message).expect("a text");
-            let rest = Order::of(&message).expect("an order").sent_ahead(&ours);
-            assert_eq!(rest.line.is_empty(), bytes == 0);
             let reader = std::thread::spawn(move || {
                 let mut line = Vec::new();
                 BufReader::new(theirs).read_until(b'\n', &mut line).map(|_| line)
             });
             let (way, _from_below) = Way::over(ours).expect("a way");
-            way.send(rest).expect("sent");
+            way.begin(Order::of(&message).expect("an order")).expect("sent");
             let read = process::blocking(std::time::Duration::from_secs(20), || reader.join().expect("a thread"));
             let mut read = read.await.expect("an end").expect("a line");
             assert_eq!(read.pop(), Some(b'\n'));

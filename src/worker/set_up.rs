@@ -180,12 +180,13 @@ pub async fn set_up(
         let message = "its attempts have spent what the task may cost";
         return Err(NotReady::Fail(Failure::new(FailureClass::Invalid, "BUDGET_SPENT", message)));
     }
-    // Side by side: each waits for the disk.
-    let (directory, home) = tokio::join!(directory(tools, queue, task), home(tools, task));
-    let ((directory, named), home) = (directory?, home?);
+    // They could change what is made here.
     if task.attempt > 1 {
         end_earlier_attempts(task, deadline).await?;
     }
+    // Side by side: each waits for the disk.
+    let (directory, home) = tokio::join!(directory(tools, queue, task), home(tools, task));
+    let ((directory, named), home) = (directory?, home?);
     context_files::fetch(tools, queue, task).await?;
     let secrets = secrets::give(tools, queue, task).await?;
     let trusted = is_below(&named, &tools.claude.trusted_roots);

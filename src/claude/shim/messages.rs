@@ -177,6 +177,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_rehearsal_reads_what_an_order_has() {
+        let order = serde_json::to_vec(&ToShim::Begin(Box::new(Begin::rehearsal()))).expect("JSON");
+        let read = serde_json::from_slice::<ToShim>(&order).expect("an order");
+        assert!(matches!(read, ToShim::Begin(begin) if begin.walls.is_some()));
+    }
+
+    #[test]
     fn what_a_newer_worker_says_is_known_from_what_can_not_be_read() {
         for newer in [r#"{"pause":{"ms":5}}"#, r#"{"mark":1}"#] {
             assert!(ToShim::is_newer(newer.as_bytes()), "{newer}");
